@@ -1,0 +1,49 @@
+"""The 2015 paper's parts: plain encoder, double convolution, max-pool, transposed convolution, centre crop, concat.
+
+Ronneberger, Fischer, Brox: U-Net, MICCAI 2015, arXiv 1505.04597.
+"""
+
+from __future__ import annotations
+
+from unet_bench import hookimpl
+from unet_bench.registry import Draft
+
+PAPER = "Ronneberger et al. 2015, arXiv 1505.04597"
+
+
+@hookimpl
+def unet_bench_register(registry: Draft) -> None:
+    """Register the classic parts, the paper's network and its twins."""
+    here = "unet_bench_classic.parts"
+    registry.encoder("plain", f"{here}:PlainEncoder", summary="blocks with a down-sampling between them", cite=PAPER)
+    registry.block("double-conv", f"{here}:double_conv", summary="3×3 convolutions in a row", cite=PAPER)
+    registry.bottleneck("plain", f"{here}:identity", summary="nothing beyond the encoder's last block", cite=PAPER)
+    registry.down("max-pool", f"{here}:max_pool", summary="2×2 max-pool", cite=PAPER)
+    registry.up("transpose", f"{here}:transpose", summary="2×2 transposed convolution", cite=PAPER)
+    registry.align("crop-center", f"{here}:CropCenter", summary="the larger map is cut to its middle", cite=PAPER)
+    registry.skip("identity", f"{here}:identity_skip", summary="the encoder's map as it is", cite=PAPER)
+    registry.merge("concat", f"{here}:Concat", summary="channels side by side", cite=PAPER)
+    registry.topology("unet", f"{here}:UNetTopology", summary="one skip per level", cite=PAPER)
+    registry.head("conv-1x1", f"{here}:conv_1x1", summary="1×1 convolution to class scores", cite=PAPER)
+
+    registry.variant("unet", summary="padded, batch-normed U-Net: the baseline", cite=PAPER, tags=("baseline",))
+    registry.variant(
+        "unet-paper",
+        padding="valid",
+        norm="none",
+        align="crop-center",
+        summary="the 2015 network to the digit: unpadded, no norm, 572² in, 388² out",
+        cite=PAPER,
+        tags=("published",),
+    )
+    one = ("one-axis",)
+    registry.variant("unet-same", norm="none", summary="padded, without norm", tags=one)
+    registry.variant("unet-valid", padding="valid", summary="unpadded convolutions", tags=one)
+    registry.variant("unet-reflect", padding="reflect", summary="mirrored padding", tags=one)
+    registry.variant("unet-instance", norm="instance", summary="instance norm", tags=one)
+    registry.variant("unet-group", norm="group", summary="group norm, eight groups", tags=one)
+    registry.variant("unet-leaky", act="leaky_relu", summary="leaky ReLU, slope 0.01", tags=one)
+    registry.variant("unet-silu", act="silu", summary="SiLU", tags=one)
+    registry.variant("unet-keep", up_policy="keep", summary="up-sampling keeps its channels", tags=one)
+    registry.variant("unet-narrow", base_width=32, summary="half the width", tags=one)
+    registry.variant("unet-shallow", depth=3, summary="one level fewer", tags=one)

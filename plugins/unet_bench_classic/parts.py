@@ -1,0 +1,184 @@
+"""The parts of the 2015 network, and the two that assemble others: plain encoder and U topology."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from unet_bench.interfaces import Place, stated_channels
+from unet_bench.layers import CONV, MAX_POOL, conv_norm_act, crop, dropout, transposed_convolution
+
+
+class PlainEncoder(nn.Module):
+    """A block per level with a down-sampling between: `(N C H W)` to `depth + 1` maps, finest first."""
+
+    def __init__(self, place: Place) -> None:
+        super().__init__()
+        assert place.design is not None
+        self.downs, self.blocks = nn.ModuleList(), nn.ModuleList()
+        self.channels: list[int] = []
+        width = place.in_channels
+        for level, wanted in enumerate(place.design.widths):
+            last = level == place.depth
+            at = place.at(level=level, role="bottleneck" if last else "encoder", dropout=place.dropout if last else 0.0)
+            down: nn.Module = nn.Identity()
+            if level:
+                down = at.make("down", in_channels=width, out_channels=width)
+                width = stated_channels(down, at.at(out_channels=width))
+            stride = int(getattr(down, "block_stride", 1))
+            block_at = at.at(in_channels=width, out_channels=wanted, stride=stride)
+            block = block_at.make("encoder_block")
+            width = stated_channels(block, block_at)
+            self.downs.append(down)
+            self.blocks.append(block)
+            self.channels.append(width)
+        self.reductions = [2**level for level in range(len(self.channels))]
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        maps = []
+        for down, block in zip(self.downs, self.blocks, strict=True):
+            x = block(down(x))  # (N C_l H/2^l W/2^l)
+            maps.append(x)
+        return maps
+
+
+class UNetTopology(nn.Module):
+    """From the coarsest map: up-sample, align with the skip, merge, block; once per level."""
+
+    def __init__(self, place: Place) -> None:
+        super().__init__()
+        assert place.design is not None
+        choices, encoder = place.design.choices, place.skip_channels
+        self.steps = nn.ModuleList()
+        self.channels = [encoder[-1]]
+        width = encoder[-1]
+        for level in reversed(range(len(encoder) - 1)):
+            step = UNetStep(place.at(level=level, in_channels=width), choices.up_policy, choices.decoder_mid)
+            width = step.out_channels
+            self.steps.append(step)
+            self.channels.insert(0, width)
+
+    def forward(self, maps: list[Tensor | None]) -> list[Tensor]:
+        x = maps[-1]
+        assert x is not None
+        decoded = [x]
+        for step, skip in zip(self.steps, reversed(maps[:-1]), strict=True):
+            x = step(x, skip)
+            decoded.insert(0, x)
+        return decoded
+
+
+class UNetStep(nn.Module):
+    """One level of the decoder: `(N C H W)` and the encoder's map to `(N C' 2H 2W)`."""
+
+    def __init__(self, place: Place, up_policy: str, decoder_mid: str) -> None:
+        super().__init__()
+        assert place.design is not None
+        design, level, width, encoder = place.design, place.level, place.in_channels, place.skip_channels[place.level]
+        self.skip: nn.Module | None = None
+        skips: tuple[int, ...] = ()
+        if encoder:
+            at = place.at(in_channels=encoder, out_channels=encoder, gate_channels=width, skip_channels=())
+            self.skip = at.make("skip")
+            passed = stated_channels(self.skip, at)
+            skips = (passed,) if passed else ()
+        up_at = place.at(out_channels=max(1, width // 2) if up_policy == "halve" else width, skip_channels=skips)
+        self.up = up_at.make("up")
+        width = stated_channels(self.up, up_at)
+        margin = design.margins[level] if level < len(design.margins) else 0
+        at = place.at(in_channels=width, skip_channels=skips, margin=margin)
+        self.align = at.make("align", out_channels=width) if skips else None
+        merge_at = at.at(out_channels=width)
+        self.merge = merge_at.make("merge")
+        width = stated_channels(self.merge, merge_at)
+        wanted = self._wanted(place, encoder, width)
+        mid = max(1, width // 2) if decoder_mid == "half-in" else 0
+        block_at = place.at(in_channels=width, out_channels=wanted, mid_channels=mid, skip_channels=())
+        self.block = block_at.make("decoder_block")
+        self.out_channels = stated_channels(self.block, block_at)
+
+    @staticmethod
+    def _wanted(place: Place, encoder: int, merged: int) -> int:
+        """What the level is to return: the width chosen for it, else the encoder's there, else half what came in."""
+        assert place.design is not None
+        chosen = place.design.decoder_widths
+        if chosen:
+            return chosen[min(place.level, len(chosen) - 1)]
+        return encoder or max(1, merged // 2)
+
+    def forward(self, x: Tensor, skip: Tensor | None) -> Tensor:
+        gate = x
+        x = self.up(x)
+        if self.skip is not None and skip is not None:
+            skip = self.skip(skip, gate)
+        if self.align is not None and skip is not None:
+            skip, x = self.align(skip, x)
+        x = self.merge([] if skip is None else [skip], x)
+        out: Tensor = self.block(x)
+        return out
+
+
+def double_conv(place: Place) -> nn.Sequential:
+    """`place.convs` times 3×3 convolution, norm, activation; the first one strides."""
+    widths = [place.in_channels, *[place.mid_channels or place.out_channels] * (place.convs - 1), place.out_channels]
+    convs = [
+        conv_norm_act(place, widths[i], widths[i + 1], stride=place.stride if i == 0 else 1) for i in range(place.convs)
+    ]
+    return nn.Sequential(*convs, dropout(place))
+
+
+def max_pool(place: Place) -> nn.Module:
+    """2×2 max-pool: channels stay; an odd last row or column is dropped."""
+    pool = MAX_POOL[place.dims](2)
+    pool.out_channels = place.in_channels  # type: ignore[assignment]
+    return pool
+
+
+def transpose(place: Place) -> nn.Module:
+    """2×2 transposed convolution of stride 2."""
+    return transposed_convolution(place, place.in_channels, place.out_channels)
+
+
+class CropCenter(nn.Module):
+    """Cuts the larger map to its middle, as the paper does. At odd differences that shifts it by half a pixel."""
+
+    def __init__(self, place: Place) -> None:
+        super().__init__()
+
+    def forward(self, skip: Tensor, up: Tensor) -> tuple[Tensor, Tensor]:
+        return crop(skip, up.shape[2:]), crop(up, skip.shape[2:])
+
+
+class Identity(nn.Module):
+    """Passes the encoder's map on as it is."""
+
+    def forward(self, skip: Tensor, gate: Tensor) -> Tensor:
+        return skip
+
+
+def identity_skip(place: Place) -> nn.Module:
+    """The skip of the 2015 network."""
+    return Identity()
+
+
+def identity(place: Place) -> nn.Module:
+    """No bottleneck beyond the encoder's deepest block."""
+    passing = nn.Identity()
+    passing.out_channels = place.in_channels  # type: ignore[assignment]
+    return passing
+
+
+class Concat(nn.Module):
+    """Skips first, then the up-sampled map, along the channels."""
+
+    def __init__(self, place: Place) -> None:
+        super().__init__()
+        self.out_channels = sum(place.skip_channels) + place.in_channels
+
+    def forward(self, skips: list[Tensor], up: Tensor) -> Tensor:
+        return torch.cat([*skips, up], dim=1) if skips else up
+
+
+def conv_1x1(place: Place) -> nn.Module:
+    """A 1×1 convolution with bias, in torch's own initialisation: scores start small."""
+    return CONV[place.dims](place.in_channels, place.out_channels, 1)

@@ -1,0 +1,85 @@
+"""Align, skip and merge parts."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from unet_bench.errors import InvalidChoice
+from unet_bench.interfaces import Place
+from unet_bench.layers import LINEAR_MODE, crop
+
+
+class Crop(nn.Module):
+    """Cuts the larger map where the other one lies: `place.margin` pixels at the low side, the rest at the high.
+
+    Pooling an odd size drops its last row, so the middle of a map is not where the other map's middle is.
+    """
+
+    def __init__(self, place: Place) -> None:
+        super().__init__()
+        self.margin = place.margin
+
+    def forward(self, skip: Tensor, up: Tensor) -> tuple[Tensor, Tensor]:
+        dims = skip.ndim - 2
+        return crop(skip, up.shape[2:], (self.margin,) * dims), crop(up, skip.shape[2:], (0,) * dims)
+
+
+class Pad(nn.Module):
+    """Zero-pads the smaller map on both sides, the odd pixel at the high one."""
+
+    def __init__(self, place: Place) -> None:
+        super().__init__()
+
+    def forward(self, skip: Tensor, up: Tensor) -> tuple[Tensor, Tensor]:
+        return self._padded(skip, up), self._padded(up, skip)
+
+    @staticmethod
+    def _padded(small: Tensor, large: Tensor) -> Tensor:
+        lacking = [max(0, o - s) for s, o in zip(small.shape[2:], large.shape[2:], strict=True)]
+        if not any(lacking):
+            return small
+        return F.pad(small, [side for n in reversed(lacking) for side in (n // 2, n - n // 2)])
+
+
+class Resize(nn.Module):
+    """Interpolates the up-sampled map to the skip's size."""
+
+    def __init__(self, place: Place) -> None:
+        super().__init__()
+        self.mode = LINEAR_MODE[place.dims]
+
+    def forward(self, skip: Tensor, up: Tensor) -> tuple[Tensor, Tensor]:
+        if up.shape[2:] == skip.shape[2:]:
+            return skip, up
+        return skip, F.interpolate(up, size=skip.shape[2:], mode=self.mode, align_corners=False)
+
+
+class Nothing(nn.Module):
+    """Lets nothing pass: the decoder sees the coarser map alone."""
+
+    def __init__(self, place: Place) -> None:
+        super().__init__()
+        self.out_channels = 0
+
+    def forward(self, skip: Tensor, gate: Tensor) -> None:
+        return None
+
+
+class Add(nn.Module):
+    """The sum of the skips and the up-sampled map."""
+
+    def __init__(self, place: Place) -> None:
+        super().__init__()
+        if any(channels != place.in_channels for channels in place.skip_channels):
+            raise InvalidChoice(
+                f"merge=add at level {place.level}: a skip of {place.skip_channels[0]} channels cannot be added to "
+                f"{place.in_channels} up-sampled ones; they must agree: use up_policy=halve with an up-sampling that "
+                "changes channels, or merge=concat"
+            )
+        self.out_channels = place.in_channels
+
+    def forward(self, skips: list[Tensor], up: Tensor) -> Tensor:
+        for skip in skips:
+            up = up + skip
+        return up

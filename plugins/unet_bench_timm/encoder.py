@@ -1,0 +1,40 @@
+"""timm backbones behind the encoder contract."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import timm
+from torch import Tensor, nn
+
+from unet_bench.errors import InvalidChoice, unknown
+from unet_bench.interfaces import Place
+
+
+def family(backbone: str) -> Callable[[Place], nn.Module]:
+    """The encoder factory for one backbone. Raises UnknownName when timm has no such model."""
+    if not timm.is_model(backbone):
+        raise unknown("timm backbone", backbone, timm.list_models(), "python -c 'import timm; print(timm.list_models())'")
+    return lambda place: TimmEncoder(backbone, place)
+
+
+class TimmEncoder(nn.Module):
+    """`(N C H W)` to timm's feature maps, finest first; of several maps of one size the last is taken."""
+
+    def __init__(self, backbone: str, place: Place) -> None:
+        super().__init__()
+        try:
+            self.body = timm.create_model(backbone, features_only=True, pretrained=False, in_chans=place.in_channels)
+        except (RuntimeError, AttributeError, NotImplementedError, TypeError) as error:
+            raise InvalidChoice(
+                f"encoder=timm:{backbone} cannot give feature maps ({error}); choose a backbone that supports features_only"
+            ) from error
+        info = self.body.feature_info
+        last = {reduction: i for i, reduction in enumerate(info.reduction())}
+        self.taken = sorted(last.values())
+        self.channels = [info.channels()[i] for i in self.taken]
+        self.reductions = [info.reduction()[i] for i in self.taken]
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        maps = self.body(x)
+        return [maps[i] for i in self.taken]

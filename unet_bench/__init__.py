@@ -1,0 +1,24 @@
+"""unet-bench: which U-Net to use, and what each choice in it is worth."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from unet_bench.hookspecs import hookimpl
+
+if TYPE_CHECKING:
+    from unet_bench.build import build_model
+    from unet_bench.pipeline import run
+    from unet_bench.results.tables import read_results
+
+__version__ = "0.1.0"
+__all__ = ["build_model", "hookimpl", "read_results", "run"]
+
+_LAZY = {"build_model": "unet_bench.build", "run": "unet_bench.pipeline", "read_results": "unet_bench.results.tables"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_LAZY[name]), name)

@@ -1,0 +1,118 @@
+"""The unit that is run, retried and resumed: variant × task × setting × probe × seed × replicate.
+
+Cells travel to worker processes, and later to other machines, as JSON; their id is the hash of just these.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from unet_bench.variants import Variant
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """A data set as networks meet it: what goes in, and the pixels that are scored."""
+
+    name: str
+    dataset_hash: str
+    classes: tuple[str, ...]
+    in_channels: int
+    scored: tuple[int, int]  # (H, W) pixels
+    fit: str  # how images came to that size: resize or crop
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """How a network is run."""
+
+    device: str = "cpu"
+    precision: str = "fp32"
+    memory_format: str = "contiguous"
+    mode: str = "eager"
+    threads: int = 1
+    batch: int = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Protocol:
+    """How long and how carefully is measured; the same for every variant of a run."""
+
+    version: int = 1
+    speed_s: float = 2.0  # of timed blocks per cell, the baseline's included
+    interval: float = 0.02  # stop timing when the ratio's 95 % interval is this narrow, relatively
+    steps: int = 60  # of training
+    recipe: str = "default"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Frame:
+    """The input that a network needs so that the scored pixels come out of it. All in pixels `(H, W)`."""
+
+    input: tuple[int, int]
+    output: tuple[int, int]
+    start: tuple[int, int]  # where the scored pixels begin in the output
+    context: tuple[int, int]  # how far the input begins before the scored pixels
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One measurement to make."""
+
+    variant: Variant
+    frame: Frame
+    baseline: Variant
+    baseline_frame: Frame
+    task: Task
+    setting: Setting
+    protocol: Protocol
+    probe: str
+    seed: int = 0
+    replicate: int = 0
+
+    @property
+    def id(self) -> str:
+        """12 hex digits over what is measured, not how carefully."""
+        key = [self.variant.canonical(), asdict(self.task), asdict(self.setting), self.probe, self.seed, self.replicate]
+        return digest(key)
+
+    def key(self, code: str) -> str:
+        """12 hex digits that change whenever the result may: cell, protocol, baseline, and `code`, the software's."""
+        return digest([self.id, asdict(self.protocol), self.baseline.canonical(), code])
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data."""
+        variants = {"variant": self.variant.to_json(), "baseline": self.baseline.to_json()}
+        rest = ("frame", "baseline_frame", "task", "setting", "protocol")
+        scalars = {"probe": self.probe, "seed": self.seed, "replicate": self.replicate}
+        return variants | {name: asdict(getattr(self, name)) for name in rest} | scalars
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Cell:
+        """The inverse of `to_json`."""
+        return cls(
+            variant=Variant.from_json(data["variant"]),
+            baseline=Variant.from_json(data["baseline"]),
+            frame=Frame(**tuples(data["frame"])),
+            baseline_frame=Frame(**tuples(data["baseline_frame"])),
+            task=Task(**tuples(data["task"])),
+            setting=Setting(**data["setting"]),
+            protocol=Protocol(**data["protocol"]),
+            probe=data["probe"],
+            seed=data["seed"],
+            replicate=data["replicate"],
+        )
+
+
+def tuples(data: Mapping[str, Any]) -> dict[str, Any]:
+    """JSON's lists as the tuples they were."""
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in data.items()}
+
+
+def digest(value: Any) -> str:
+    """12 hex digits over plain data."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:12]

@@ -1,0 +1,137 @@
+"""The choices a U-Net is made of: one field for each slot (a part fills it) and each axis (a value).
+
+This is the one table from which variants, result columns, `--vary` and the docs take their names.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Final
+
+from unet_bench.errors import InvalidChoice, unknown
+
+Value = str | int | float | bool | tuple[int, ...]
+
+
+def _slot(default: str, help: str) -> Any:
+    return field(default=default, metadata={"kind": "slot", "help": help, "values": ()})
+
+
+def _axis(default: Value, help: str, *values: str) -> Any:
+    return field(default=default, metadata={"kind": "axis", "help": help, "values": values})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choices:
+    """A full set of choices. The defaults are the baseline `unet`: the 2015 shape, padded and batch-normed."""
+
+    encoder: str = _slot("plain", "turns the image into one feature map per level")
+    encoder_block: str = _slot("double-conv", "the convolutions of one encoder level")
+    decoder_block: str = _slot("same", "the convolutions of one decoder level; `same` is the encoder's")
+    bottleneck: str = _slot("plain", "what the coarsest map passes through after the encoder")
+    down: str = _slot("max-pool", "halves a map between two encoder levels")
+    up: str = _slot("transpose", "doubles a map between two decoder levels")
+    align: str = _slot("crop", "brings the skip and the up-sampled map to one size")
+    skip: str = _slot("identity", "what an encoder map passes through on its way to the decoder")
+    merge: str = _slot("concat", "joins the skip and the up-sampled map")
+    topology: str = _slot("unet", "which maps reach which decoder level")
+    head: str = _slot("conv-1x1", "turns the finest decoder map into class scores")
+    padding: str = _axis("zeros", "what a convolution sees beyond the border", "valid", "zeros", "reflect")
+    norm: str = _axis("batch", "normalisation after each convolution", "none", "batch", "instance", "group")
+    decoder_norm: str = _axis(
+        "same", "normalisation in the decoder; `same` is the encoder's", "same", "none", "batch", "instance", "group"
+    )
+    act: str = _axis("relu", "activation after each convolution", "relu", "leaky_relu", "silu")
+    bias: bool = _axis(True, "whether convolutions have a bias")
+    dropout: float = _axis(0.0, "dropout probability at the end of the contracting path")
+    base_width: int = _axis(64, "channels of the finest level; each coarser level doubles them")
+    max_width: int = _axis(4096, "the widest a level may become")
+    depth: int = _axis(4, "how often the map is halved")
+    decoder_widths: tuple[int, ...] = _axis((), "channels per decoder level, finest first; `mirror` is the encoder's")
+    width_scale: float = _axis(1.0, "factor on every width")
+    up_policy: str = _axis("halve", "channels after an up-sampling: half of those before, or as many", "halve", "keep")
+    decoder_mid: str = _axis(
+        "out", "channels between a decoder block's convolutions: its output's, or half its input's", "out", "half-in"
+    )
+    convs_per_level: int = _axis(2, "convolutions per block")
+    dims: int = _axis(2, "spatial dimensions", "2", "3")
+
+    def __post_init__(self) -> None:
+        for name, least in (("base_width", 1), ("max_width", 1), ("depth", 1), ("convs_per_level", 1)):
+            if getattr(self, name) < least:
+                raise InvalidChoice(f"{name}={getattr(self, name)} is too small: it must be at least {least}")
+        if self.width_scale <= 0:
+            raise InvalidChoice(f"width_scale={self.width_scale} must be above 0, such as 0.25")
+        if not 0 <= self.dropout < 1:
+            raise InvalidChoice(f"dropout={self.dropout} must be at least 0 and below 1")
+        if self.decoder_widths and min(self.decoder_widths) < 1:
+            raise InvalidChoice(f"decoder_widths={format_value(self.decoder_widths)}: every width must be at least 1")
+
+    def replace(self, **changes: Value | str) -> Choices:
+        """A copy with some choices changed; text values are parsed. Raises UnknownName, InvalidChoice."""
+        return dataclasses.replace(self, **{name: parse_value(name, value) for name, value in changes.items()})
+
+    def items(self) -> list[tuple[str, Value]]:
+        """(name, value) for every choice, slots first."""
+        return [(name, getattr(self, name)) for name in NAMES]
+
+    def text(self) -> dict[str, str]:
+        """Every choice as text, as it stands in `--vary`, TOML and canonical names."""
+        return {name: format_value(value) for name, value in self.items()}
+
+
+FIELDS: Final = {f.name: f for f in fields(Choices)}
+NAMES: Final = tuple(FIELDS)
+SLOTS: Final = tuple(name for name, f in FIELDS.items() if f.metadata["kind"] == "slot")
+AXES: Final = tuple(name for name, f in FIELDS.items() if f.metadata["kind"] == "axis")
+DTYPES: Final[Mapping[str, str]] = {
+    name: {bool: "boolean", int: "Int64", float: "Float64"}.get(type(f.default), "string") for name, f in FIELDS.items()
+}
+
+
+def format_value(value: Value) -> str:
+    """A choice's value as text: lists with slashes, booleans as true and false."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple):
+        return "/".join(map(str, value)) or "mirror"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def parse_value(name: str, value: object) -> Value:
+    """The typed value of the choice `name` from text or from a typed value.
+
+    Raises UnknownName for a name that is neither slot nor axis, InvalidChoice for a value it does not take.
+    """
+    if name not in FIELDS:
+        raise unknown("slot or axis", name, NAMES, "unet-bench list parts")
+    allowed, default = FIELDS[name].metadata["values"], FIELDS[name].default
+    try:
+        parsed = _convert(value, default)
+    except (KeyError, ValueError, TypeError) as error:
+        wanted = "a list such as 64/64/128/256" if isinstance(default, tuple) else type(default).__name__
+        raise InvalidChoice(f"{name}={value} is not valid: it takes {wanted}") from error
+    if allowed and format_value(parsed) not in allowed:
+        raise InvalidChoice(f"{name}={value} is not valid: it takes one of {', '.join(allowed)}")
+    return parsed
+
+
+def _convert(value: object, default: Value) -> Value:
+    if isinstance(default, bool):
+        return {"true": True, "false": False}[str(value).lower()]
+    if isinstance(default, tuple):
+        if isinstance(value, (list, tuple)):
+            return tuple(int(v) for v in value)
+        return () if value == "mirror" else tuple(int(v) for v in str(value).split("/"))
+    if isinstance(default, int):
+        if isinstance(value, float) and not value.is_integer():
+            raise ValueError(value)
+        return int(value)  # type: ignore[call-overload,no-any-return]
+    if isinstance(default, float):
+        return float(value)  # type: ignore[arg-type]
+    if not isinstance(value, str):
+        raise TypeError(value)
+    return value
+

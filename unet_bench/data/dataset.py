@@ -1,0 +1,242 @@
+"""The one shape in which data travel: named samples of an image and a mask, in three splits.
+
+Whoever makes a `Dataset` (the folder reader, a generator, a plugin) has it checked on the spot, so that no later
+step meets a stray class or a mask of another size.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import zipfile
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from unet_bench.errors import InvalidChoice, InvalidData, InvalidSize, offenders
+
+IGNORE: Final = 255
+"""The mask value of a pixel which is neither trained on nor scored."""
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """One image `(H W C)`, uint8 or finite float32 (about 0..1), and its mask `(H W)`, uint8 class ids or `IGNORE`."""
+
+    name: str
+    image: Array
+    mask: Array
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Samples in three splits, all of one type and channel count. Class 0 is the background.
+
+    Raises InvalidData, naming all offenders, where samples and statements disagree.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    channels: int
+    train: tuple[Sample, ...]
+    val: tuple[Sample, ...]
+    test: tuple[Sample, ...]
+    dims: int = 2
+    split_by: str = "files"
+
+    def __post_init__(self) -> None:
+        problems = _contradictions(self)
+        if problems:
+            raise InvalidData(f"data set {self.name!r} cannot be used:\n{offenders(problems)}")
+
+    @property
+    def splits(self) -> dict[str, tuple[Sample, ...]]:
+        """The samples by split: `train`, `val`, `test`, in this order."""
+        return {"train": self.train, "val": self.val, "test": self.test}
+
+    @property
+    def samples(self) -> tuple[Sample, ...]:
+        """All samples, split after split."""
+        return self.train + self.val + self.test
+
+    @cached_property
+    def hash(self) -> str:
+        """12 hex digits over pixels, masks, class names and splits: equal for equal data, on every platform."""
+        digest = hashlib.sha256(json.dumps([self.classes, self.dims]).encode())
+        for split, samples in self.splits.items():
+            for sample in samples:
+                digest.update(json.dumps([split, sample.name, sample.image.shape, sample.image.dtype.name]).encode())
+                for array in (sample.image, sample.mask):
+                    digest.update(np.ascontiguousarray(array, array.dtype.newbyteorder("<")).data)
+        return digest.hexdigest()[:12]
+
+    def limit(self, count: int) -> Dataset:
+        """The same data set with at most the first `count` samples of each split."""
+        return replace(self, train=self.train[:count], val=self.val[:count], test=self.test[:count])
+
+    def save(self, path: Path) -> None:
+        """Write one .npz without pickles, whole or not at all; `Dataset.load` reads it in another process."""
+        meta = {
+            "name": self.name,
+            "classes": self.classes,
+            "channels": self.channels,
+            "dims": self.dims,
+            "split_by": self.split_by,
+            "samples": {split: [sample.name for sample in samples] for split, samples in self.splits.items()},
+        }
+        arrays: dict[str, Any] = {"meta": np.array(json.dumps(meta))}
+        for split, samples in self.splits.items():
+            for index, sample in enumerate(samples):
+                arrays[f"{split}/{index}/image"] = sample.image
+                arrays[f"{split}/{index}/mask"] = sample.mask
+        temporary = path.with_name(f".{path.name}.{os.getpid()}")
+        try:
+            with temporary.open("wb") as file:
+                np.savez(file, **arrays)
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    @classmethod
+    def load(cls, path: Path) -> Dataset:
+        """Read what `save` wrote. Raises InvalidData when the file is missing, damaged or something else."""
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                meta = json.loads(str(arrays["meta"]))
+                splits = {split: _stored(arrays, split, names) for split, names in meta.pop("samples").items()}
+        except (OSError, EOFError, LookupError, TypeError, ValueError, AttributeError, zipfile.BadZipFile) as error:
+            raise InvalidData(
+                f"{path}: not a data set written by `Dataset.save` ({error}); delete it and read the data anew"
+            ) from error
+        return cls(**{**meta, **splits, "classes": tuple(meta["classes"])})
+
+
+def _stored(arrays: Mapping[str, Array], split: str, names: list[str]) -> tuple[Sample, ...]:
+    return tuple(
+        Sample(name, arrays[f"{split}/{index}/image"], arrays[f"{split}/{index}/mask"])
+        for index, name in enumerate(names)
+    )
+
+
+def _contradictions(dataset: Dataset) -> list[str]:
+    classes, samples = dataset.classes, dataset.samples
+    problems = []
+    if not 2 <= len(classes) <= IGNORE or len(set(classes)) < len(classes):
+        problems.append(f"classes {list(classes)}: give 2 to {IGNORE} different names, the background first")
+    problems += [f"the {split} split is empty: give it a sample" for split, held in dataset.splits.items() if not held]
+    counts = Counter(sample.name for sample in samples)
+    problems += [f"{name}: {count} samples of this name; keep one" for name, count in counts.items() if count > 1]
+    dtypes = sorted({sample.image.dtype.name for sample in samples})
+    if len(dtypes) > 1:
+        problems.append(f"images of types {', '.join(dtypes)}: convert all to one")
+    found = (fault(sample, dataset.channels, len(classes), dataset.dims) for sample in samples)
+    return problems + [problem for problem in found if problem]
+
+
+def fault(sample: Sample, channels: int, classes: int, dims: int = 2) -> str | None:
+    """The first thing wrong with a sample of a data set with these channels and classes, as one line; or None."""
+    image, mask, name = sample.image, sample.mask, sample.name
+    if image.ndim != dims + 1 or image.shape[-1] != channels or image.size == 0:
+        return f"{name}: image of shape {image.shape}; it must be {dims} sizes, then {channels} channels"
+    if image.dtype not in (np.uint8, np.float32):
+        return f"{name}: image of type {image.dtype}; convert it to uint8 or float32"
+    if image.dtype == np.float32 and not np.isfinite(image).all():
+        return f"{name}: image with values that are NaN or infinite; replace them"
+    if mask.shape != image.shape[:-1]:
+        return f"{name}: mask of {_by(mask.shape)} for an image of {_by(image.shape[:-1])}; they must be equal"
+    stray = (mask < 0) | (mask >= classes) & (mask != IGNORE)
+    if stray.any():
+        values = ", ".join(map(str, np.unique(mask[stray])[:10]))
+        return f"{name}: mask values {values} outside 0..{classes - 1} ({IGNORE} = ignore); mend it or declare classes"
+    if mask.dtype != np.uint8:
+        return f"{name}: mask of type {mask.dtype}; convert it to uint8"
+    return None
+
+
+def _by(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape))
+
+
+def fit(dataset: Dataset, size: tuple[int, int], how: Literal["resize", "crop"]) -> Dataset:
+    """The data set at `size` (H W).
+
+    `resize` makes every image exactly that size (antialiased bilinear; masks nearest). `crop` keeps the scale: larger
+    images stay as they are (training crops them, evaluation tiles them), smaller ones grow to at least `size`, their
+    image mirrored and their mask `IGNORE` there. Raises InvalidSize or InvalidChoice for another `size` or `how`.
+    """
+    methods = {"resize": _resize, "crop": _grow}
+    if how not in methods:
+        raise InvalidChoice(f"cannot fit images by {how!r}: use one of {', '.join(methods)}")
+    if min(size) < 1 or dataset.dims != 2:
+        raise InvalidSize(f"cannot fit {dataset.dims}-D data to {_by(size)}: give a positive size, and 2-D data")
+    method = methods[how]
+    train, val, test = (tuple(method(sample, size) for sample in held) for held in dataset.splits.values())
+    return replace(dataset, train=train, val=val, test=test)
+
+
+def _resize(sample: Sample, size: tuple[int, int]) -> Sample:
+    if sample.mask.shape == size:
+        return sample
+    # One channel at a time: Pillow knows float images of one channel only, and no image of, say, five.
+    bands = [_scale(sample.image[..., band], size, Image.Resampling.BILINEAR) for band in range(sample.image.shape[-1])]
+    return Sample(sample.name, np.stack(bands, axis=-1), _scale(sample.mask, size, Image.Resampling.NEAREST))
+
+
+def _scale(band: Array, size: tuple[int, int], method: Image.Resampling) -> Array:
+    height, width = size
+    return np.array(Image.fromarray(np.ascontiguousarray(band)).resize((width, height), method))
+
+
+def _grow(sample: Sample, size: tuple[int, int]) -> Sample:
+    missing = [max(0, wanted - given) for wanted, given in zip(size, sample.mask.shape, strict=True)]
+    if not any(missing):
+        return sample
+    margin = [(lack // 2, lack - lack // 2) for lack in missing]
+    return Sample(
+        sample.name,
+        np.pad(sample.image, [*margin, (0, 0)], mode="reflect"),
+        np.pad(sample.mask, margin, constant_values=IGNORE),
+    )
+
+
+class Tile(NamedTuple):
+    """One step of `whole[tile.owned] = predict(image[tile.window])[tile.inner]`."""
+
+    window: tuple[slice, slice]
+    """Rows and columns of the image which the tile shows."""
+    owned: tuple[slice, slice]
+    """Rows and columns of the image which this tile, and no other, answers for."""
+    inner: tuple[slice, slice]
+    """The same pixels as `owned`, counted from the window's corner."""
+
+
+def tiles(height: int, width: int, size: tuple[int, int]) -> list[Tile]:
+    """Tiles of `size` (H W) over an image of `height` x `width`, such that each pixel is owned by exactly one.
+
+    The last row and column of tiles are shifted inward and own only the remainder. Raises InvalidSize when the image
+    is smaller than a tile.
+    """
+    if min(size) < 1 or height < size[0] or width < size[1]:
+        raise InvalidSize(f"no tile of {_by(size)} in an image of {height}x{width}: pad it first (`fit` by crop)")
+    return [
+        Tile(*zip(row, column, strict=True)) for row in _spans(height, size[0]) for column in _spans(width, size[1])
+    ]
+
+
+def _spans(length: int, size: int) -> list[tuple[slice, slice, slice]]:
+    """Window, owned and inner part of each tile along one side."""
+    spans = []
+    for first in range(0, length, size):
+        start, end = min(first, length - size), min(first + size, length)
+        spans.append((slice(start, start + size), slice(first, end), slice(first - start, end - start)))
+    return spans

@@ -1,0 +1,83 @@
+"""Where a run took place: stable facts about machine and software, for provenance and for `doctor`."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from unet_bench.cells import digest
+
+PACKAGES = ("torch", "torchvision", "timm", "pluggy", "pandas", "numpy", "unet-bench")
+
+
+def environment() -> dict[str, Any]:
+    """Facts that do not change between two runs on one machine; `env_id` is their hash. Imports torch."""
+    import torch
+
+    facts: dict[str, Any] = {
+        "python": platform.python_version(),
+        "system": platform.system(),
+        "machine": platform.machine(),
+        "cpu": cpu_model(),
+        "cores": os.cpu_count(),
+        "packages": versions(),
+        "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
+        "cuda": torch.version.cuda if torch.cuda.is_available() else None,
+        "cudnn": torch.backends.cudnn.version() if torch.cuda.is_available() else None,
+    }
+    return {"env_id": digest(facts), **facts, "kernel": platform.release()}
+
+
+def versions() -> dict[str, str | None]:
+    """Installed versions of what the numbers depend on."""
+    found: dict[str, str | None] = {}
+    for name in PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = None
+    return found
+
+
+def cpu_model() -> str:
+    """The processor's name, as the system gives it."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def device_name(device: str) -> str:
+    """What people call the device."""
+    import torch
+
+    if device.startswith("cuda"):
+        return torch.cuda.get_device_name(torch.device(device))
+    return cpu_model() if device == "cpu" else f"{platform.machine()} {device}"
+
+
+def git_state(folder: Path) -> dict[str, Any]:
+    """The commit that `folder` is at and whether it was changed since; empty outside a repository."""
+
+    def git(*args: str) -> str:
+        command = ["git", "-C", str(folder), *args]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+        return done.stdout.strip()
+
+    try:
+        return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain", "--untracked-files=no"))}
+    except (OSError, subprocess.SubprocessError):
+        return {"commit": None, "dirty": None}
+
+
+def python_executable() -> str:
+    """The interpreter that runs this."""
+    return sys.executable

@@ -1,0 +1,72 @@
+"""Every error a user can meet. A message says the value, the rule it breaks, and the remedy.
+
+All of them carry one string, so they pickle and travel between processes as they are.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class UnetBenchError(Exception):
+    """Something a user can cause and can mend: shown as one message, without a traceback."""
+
+
+class UnknownName(UnetBenchError):
+    """A variant, part, data set, probe or preset that nobody registered."""
+
+
+class NameClash(UnetBenchError):
+    """Two plugins registered the same name."""
+
+
+class PluginFailure(UnetBenchError):
+    """A plugin that could not be imported or registered, and was not blocked."""
+
+
+class InvalidChoice(UnetBenchError):
+    """A slot or axis was given a value it does not take."""
+
+
+class InvalidPart(UnetBenchError):
+    """A part broke its contract: wrong shape, wrong channels, wrong type."""
+
+
+class InvalidSuite(UnetBenchError):
+    """A suite, preset or set of options that contradicts itself."""
+
+
+class InvalidData(UnetBenchError):
+    """Images or masks that cannot be used; the message names the offenders."""
+
+
+class InvalidSize(UnetBenchError):
+    """An image size that a network cannot take; the message names sizes it can."""
+
+
+class Unsupported(UnetBenchError):
+    """A variant that cannot run on this task or setting, by its nature."""
+
+
+class StoreError(UnetBenchError):
+    """A results folder that cannot be read or written."""
+
+
+class NonFinite(UnetBenchError):
+    """A loss or an output that became NaN or infinite."""
+
+
+def unknown(kind: str, name: str, known: Iterable[str], command: str) -> UnknownName:
+    """The error for a name nobody registered: the nearest matches, and the command that lists all."""
+    near = difflib.get_close_matches(name, list(known), n=3, cutoff=0.5)
+    hint = f"; did you mean {', '.join(near)}?" if near else "."
+    return UnknownName(f"unknown {kind} {name!r}{hint} All of them: `{command}`")
+
+
+def offenders(problems: list[str], limit: int = 10) -> str:
+    """The first `limit` problems, one a line, and a count of the rest."""
+    lines = [f"  {problem}" for problem in problems[:limit]]
+    if len(problems) > limit:
+        lines.append(f"  … and {len(problems) - limit} more")
+    return "\n".join(lines)

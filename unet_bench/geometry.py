@@ -1,0 +1,385 @@
+"""Sizes and positions: what a network makes of an input size, found by a forward pass on the meta device.
+
+Every map is followed through convolutions, pools, crops and resizes as the position of its first pixel in the input
+and the spacing of its pixels there; so a part of anybody's is understood as long as it is made of torch operations.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from unet_bench.errors import InvalidPart, InvalidSize, UnetBenchError
+from unet_bench.interfaces import Label, main_output, stated_channels
+
+aten = torch.ops.aten
+SEARCH_STEPS: Final = 512  # the largest input tried while looking for a legal size, in total strides
+
+
+@dataclass(frozen=True)
+class Skip:
+    """How a skip met the up-sampled map, finest level 0. Lengths in pixels of that level, one per dimension."""
+
+    level: int
+    size: tuple[int, ...]
+    up_size: tuple[int, ...]
+    low: tuple[int, ...]  # cut from the skip's start; negative: added to it, or cut from the other map
+    high: tuple[int, ...]  # cut from its end
+    misalignment: tuple[float, ...]  # how far the up-sampled map then lies from the skip it is merged with
+
+    @property
+    def agrees(self) -> bool:
+        """Whether the two maps had one size to begin with, so that `align` had nothing to do."""
+        return self.size == self.up_size
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """What a network makes of an input size. All sizes in pixels, `(H, W)` or `(D, H, W)`."""
+
+    input: tuple[int, ...]
+    output: tuple[int, ...]
+    channels: int
+    offset: tuple[float, ...]  # of the first output pixel's centre from the first input pixel's
+    skips: tuple[Skip, ...]
+    lost: tuple[str, ...]  # what pooling dropped, in words; empty at a legal size
+    stride: int  # of the coarsest map
+    spacing: tuple[float, ...] = ()  # of output pixels, in input pixels
+
+    @property
+    def legal(self) -> bool:
+        """Whether every map that is halved has an even size, so that nothing is dropped."""
+        return not self.lost
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where a map lies in the input: its first pixel's centre and its pixels' spacing, per dimension."""
+
+    origin: tuple[float, ...]
+    spacing: tuple[float, ...]
+    coarsest: float = 1.0  # the widest spacing on its way: a merged map takes the position of its finest source
+
+    def moved(self, pixels: Sequence[float]) -> Position:
+        """The first pixel moved by so many of the map's own pixels."""
+        origin = tuple(o + s * p for o, s, p in zip(self.origin, self.spacing, pixels, strict=True))
+        return Position(origin, self.spacing, self.coarsest)
+
+    def scaled(self, factors: Sequence[float]) -> Position:
+        """The spacing multiplied."""
+        spacing = tuple(s * f for s, f in zip(self.spacing, factors, strict=True))
+        return Position(self.origin, spacing, max(self.coarsest, *spacing))
+
+
+def geometry(model: nn.Module, in_channels: int, size: Sequence[int]) -> Geometry:
+    """What `model`, built on the meta device, makes of `(1 in_channels *size)`.
+
+    Raises InvalidSize when it cannot take the size, InvalidPart when a part breaks its contract.
+    """
+    size = tuple(size)
+    tracker = Tracker(len(size))
+    image = torch.empty((1, in_channels, *size), device="meta")
+    training = [module for module in model.modules() if module.training]
+    model.eval()
+    try:
+        with torch.no_grad(), watch_parts(model, tracker), tracker:
+            tracker.place(image, Position((0.0,) * len(size), (1.0,) * len(size)))
+            output = main_output(model(image))
+            where = tracker.of(output)
+    except UnetBenchError:
+        raise
+    except (RuntimeError, ValueError, IndexError, AssertionError) as error:
+        raise InvalidSize(f"an input of {text(size)} does not pass through the network ({first_line(error)})") from error
+    finally:
+        for module in training:
+            module.training = True
+    if output.ndim != len(size) + 2 or 0 in output.shape:
+        raise InvalidSize(f"an input of {text(size)} gives an output of shape {tuple(output.shape)}: nothing to score")
+    where = where or centred(size, output.shape[2:])
+    return Geometry(
+        input=size,
+        output=tuple(output.shape[2:]),
+        channels=int(output.shape[1]),
+        offset=where.origin,
+        skips=tuple(sorted(tracker.skips, key=lambda skip: skip.level)),
+        lost=tuple(tracker.lost),
+        stride=round(tracker.coarsest),
+        spacing=where.spacing,
+    )
+
+
+def centred(size: Sequence[int], output: Sequence[int]) -> Position:
+    """The position to assume when an operation was not understood: the middle."""
+    spacing = tuple(1.0 if o <= s else s / o for s, o in zip(size, output, strict=True))
+    origin = tuple((s - 1 - (o - 1) * p) / 2 for s, o, p in zip(size, output, spacing, strict=True))
+    return Position(origin, spacing)
+
+
+def text(size: Sequence[int]) -> str:
+    """A size as people write it: 572×572."""
+    return "×".join(map(str, size))
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message, or its type where it has none."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+class Tracker(TorchDispatchMode):
+    """Follows positions through the operations of one forward pass."""
+
+    def __init__(self, dims: int) -> None:
+        super().__init__()
+        self.dims = dims
+        self.positions: dict[int, Position] = {}
+        self.alive: list[Tensor] = []  # ids are only unique while their tensors live
+        self.lost: list[str] = []
+        self.skips: list[Skip] = []
+        self.coarsest = 1.0
+
+    def place(self, tensor: Tensor, position: Position) -> None:
+        """Note where a tensor lies."""
+        self.alive.append(tensor)
+        self.positions[id(tensor)] = position
+        self.coarsest = max(self.coarsest, *position.spacing)
+
+    def of(self, tensor: object) -> Position | None:
+        """Where a tensor lies, if that is known."""
+        return self.positions.get(id(tensor))
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        for output in flat_tensors(result):
+            if output.ndim == self.dims + 2 and (position := self._position(func.overloadpacket, args, output)):
+                self.place(output, position)
+        return result
+
+    def _position(self, op: Any, args: Sequence[Any], output: Tensor) -> Position | None:
+        sources = [(t, p) for t in flat_tensors(args) if (p := self.of(t)) is not None]
+        if not sources:
+            return None
+        source, position = min(sources, key=lambda pair: pair[1].coarsest)
+        if op is aten.convolution:
+            return self._convolved(source, position, args)
+        if op in POOLS:
+            return self._pooled(source, position, args)
+        if op is aten.slice:
+            dim, start = args[1] if len(args) > 1 else 0, args[2] if len(args) > 2 else 0
+            return self._sliced(source, position, dim, start or 0, args[4] if len(args) > 4 else 1)
+        if op in PADS:
+            low = [args[1][2 * (self.dims - 1 - i)] if 2 * (self.dims - 1 - i) < len(args[1]) else 0 for i in range(self.dims)]
+            return position.moved([-float(pixels) for pixels in low])
+        return self._rescaled(source, position, op, args, output)
+
+    def _convolved(self, source: Tensor, position: Position, args: Sequence[Any]) -> Position:
+        weight, strides, pads, dilations, transposed = args[1], args[3], args[4], args[5], args[6]
+        kernel = weight.shape[2:]
+        strides, pads, dilations = (list(v) * self.dims if len(v) == 1 else list(v) for v in (strides, pads, dilations))
+        reach = [d * (k - 1) / 2 - p for d, k, p in zip(dilations, kernel, pads, strict=True)]
+        if transposed:
+            fine = position.scaled([1 / s for s in strides])
+            return fine.moved([-r for r in reach])
+        self._note_loss(source, strides, position)
+        return position.moved(reach).scaled([float(s) for s in strides])
+
+    def _pooled(self, source: Tensor, position: Position, args: Sequence[Any]) -> Position:
+        def spread(index: int, default: list[int]) -> list[int]:
+            given = list(args[index]) if len(args) > index and len(args[index]) else default
+            return given * self.dims if len(given) == 1 else given
+
+        kernel = spread(1, [])
+        strides, pads = spread(2, kernel), spread(3, [0])
+        self._note_loss(source, strides, position)
+        return position.moved([(k - 1) / 2 - p for k, p in zip(kernel, pads, strict=True)]).scaled(
+            [float(s) for s in strides]
+        )
+
+    def _sliced(self, source: Tensor, position: Position, dim: int, start: int, step: int) -> Position:
+        axis = dim % source.ndim - 2
+        if axis < 0:
+            return position
+        start = start + source.shape[axis + 2] if start < 0 else start
+        moved = position.moved([float(start) if i == axis else 0.0 for i in range(self.dims)])
+        if step > 1:
+            self._note_loss(source, [step if i == axis else 1 for i in range(self.dims)], position)
+            moved = moved.scaled([float(step) if i == axis else 1.0 for i in range(self.dims)])
+        return moved
+
+    def _rescaled(self, source: Tensor, position: Position, op: Any, args: Sequence[Any], output: Tensor) -> Position:
+        if output.shape[2:] == source.shape[2:]:
+            return position
+        factors = [i / o for i, o in zip(source.shape[2:], output.shape[2:], strict=True)]
+        if op in CORNER_ALIGNED and len(args) > 2 and args[2] is True:
+            factors = [(i - 1) / max(o - 1, 1) for i, o in zip(source.shape[2:], output.shape[2:], strict=True)]
+            return position.scaled(factors)
+        return position.moved([(f - 1) / 2 for f in factors]).scaled(factors)
+
+    def _note_loss(self, source: Tensor, strides: Sequence[int], position: Position) -> None:
+        level = round(max(position.spacing)).bit_length() - 1
+        for length, stride in zip(source.shape[2:], strides, strict=True):
+            if stride > 1 and length % stride:
+                loss = f"level {level} halves a side of {length}, which is no multiple of {stride}"
+                if loss not in self.lost:
+                    self.lost.append(loss)
+
+
+POOLS: Final = (
+    aten.max_pool2d_with_indices,
+    aten.max_pool3d_with_indices,
+    aten.avg_pool2d,
+    aten.avg_pool3d,
+    aten.max_pool2d,
+    aten.max_pool3d,
+)
+PADS: Final = (
+    aten.constant_pad_nd,
+    aten.reflection_pad2d,
+    aten.reflection_pad3d,
+    aten.replication_pad2d,
+    aten.replication_pad3d,
+)
+CORNER_ALIGNED: Final = (aten.upsample_bilinear2d, aten.upsample_trilinear3d, aten.upsample_bicubic2d)
+
+
+def flat_tensors(value: Any) -> Iterator[Tensor]:
+    """The tensors in nested lists and tuples."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from flat_tensors(item)
+
+
+class watch_parts:  # noqa: N801 - used as a `with` statement
+    """While a model runs under a Tracker: check each labelled part against its contract, and note each `align`."""
+
+    def __init__(self, model: nn.Module, tracker: Tracker) -> None:
+        self.model = model
+        self.tracker = tracker
+
+    def __enter__(self) -> None:
+        self.handles = []
+        for module in self.model.modules():
+            if (label := getattr(module, "_unet_bench_label", None)) is not None:
+                hook = functools.partial(self._after, label)
+                self.handles.append(module.register_forward_hook(hook))
+
+    def __exit__(self, *_: object) -> None:
+        for handle in self.handles:
+            handle.remove()
+
+    def _after(self, label: Label, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        if label.slot == "align":
+            self._after_align(label, inputs, output)
+        elif label.slot not in ("encoder", "topology", "skip"):
+            expected = stated_channels(module, label.place)
+            if not isinstance(output, Tensor) or output.shape[1] != expected:
+                got = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+                raise InvalidPart(f"{label}: returned {got} where {expected} channels were promised")
+
+    def _after_align(self, label: Label, inputs: tuple[Any, ...], output: Any) -> None:
+        if not isinstance(output, tuple) or len(output) != 2 or output[0].shape[2:] != output[1].shape[2:]:
+            got = [tuple(t.shape) for t in flat_tensors(output)]
+            raise InvalidPart(f"{label}: must return two maps of one size, returned {got}")
+        skip, up = inputs
+        if skip is up:
+            return
+        before, after, lifted = (self.tracker.of(t) for t in (skip, output[0], output[1]))
+        dims = self.tracker.dims
+        nowhere = (0.0,) * dims
+        low, shift = nowhere, nowhere
+        if before and after and lifted:
+            low = tuple((a - b) / s for a, b, s in zip(after.origin, before.origin, before.spacing, strict=True))
+            shift = tuple((u - a) / s for u, a, s in zip(lifted.origin, after.origin, after.spacing, strict=True))
+        starts = tuple(round(value) for value in low)
+        ends = tuple(i - o - start for i, o, start in zip(skip.shape[2:], output[0].shape[2:], starts, strict=True))
+        level = label.place.level
+        self.tracker.skips.append(Skip(level, tuple(skip.shape[2:]), tuple(up.shape[2:]), starts, ends, shift))
+
+
+def legal_at_least(model: nn.Module, in_channels: int, least: int, dims: int = 2) -> Geometry:
+    """The smallest legal square input whose output is at least `least` pixels a side. Raises InvalidSize."""
+    return legal_covering(model, in_channels, (least,) * dims)
+
+
+def legal_covering(model: nn.Module, in_channels: int, scored: Sequence[int]) -> Geometry:
+    """The smallest legal input whose output covers `scored` pixels. Raises InvalidSize when there is none."""
+    base, step = legal_sizes(model, in_channels, len(scored))
+    at_base = geometry(model, in_channels, (base,) * len(scored))
+    size = []
+    for wanted, gained in zip(scored, at_base.output, strict=True):
+        size.append(base + step * max(0, -(-(wanted - gained) // step)))
+    return geometry(model, in_channels, size)
+
+
+def legal_sizes(model: nn.Module, in_channels: int, dims: int = 2) -> tuple[int, int]:
+    """(smallest, step): the legal square inputs are smallest + k·step. Raises InvalidSize when none was found."""
+    step = _total_stride(model, in_channels, dims)
+    large = next(
+        (size for size in range(64 * step, 65 * step) if (g := _try(model, in_channels, size, dims)) and g.legal), None
+    )
+    if large is None:
+        raise InvalidSize(f"no legal input size was found between {64 * step} and {65 * step} pixels a side")
+    low, high = -1, 64  # in steps below `large`: the smallest legal size, by bisection
+    residue, high = large % step, large // step
+    while high - low > 1:
+        middle = (low + high) // 2
+        fits = _try(model, in_channels, residue + middle * step, dims) if residue + middle * step else None
+        low, high = (low, middle) if fits else (middle, high)
+    return residue + high * step, step
+
+
+def _total_stride(model: nn.Module, in_channels: int, dims: int) -> int:
+    for size in (512, 1024, 2048, 256):
+        if found := _try(model, in_channels, size, dims):
+            return max(1, found.stride)
+    raise InvalidSize("the network takes none of 256, 512, 1024 and 2048 pixels a side")
+
+
+def _try(model: nn.Module, in_channels: int, size: int, dims: int) -> Geometry | None:
+    try:
+        return geometry(model, in_channels, (size,) * dims)
+    except InvalidSize:
+        return None
+
+
+def margins(model: nn.Module, in_channels: int, dims: int = 2) -> tuple[int, ...]:
+    """Per decoder level, finest first: the pixels that an up-sampled map has lost on its low side.
+
+    Unpadded convolutions take as much from either side, so at a legal size this is half the difference to the skip.
+    """
+    base, step = legal_sizes(model, in_channels, dims)
+    large = geometry(model, in_channels, (base + 16 * step,) * dims)
+    return tuple((skip.size[0] - skip.up_size[0]) // 2 for skip in large.skips)
+
+
+def fit_input(model: nn.Module, in_channels: int, scored: Sequence[int]) -> Geometry:
+    """The input to feed so that `scored` pixels come out: themselves if the network returns all, else a legal size
+    with context around. Raises InvalidSize.
+    """
+    try:
+        same = geometry(model, in_channels, scored)
+        if same.output == tuple(scored):
+            return same
+    except InvalidSize:
+        pass
+    return legal_covering(model, in_channels, scored)
+
+
+def advice(model: nn.Module, in_channels: int, size: Sequence[int]) -> str:
+    """What to tell a user of a size: what is lost there, and the nearest sizes that lose nothing."""
+    base, step = legal_sizes(model, in_channels, len(size))
+    near = []
+    for side in dict.fromkeys(size):
+        below = base + max(0, (side - base) // step) * step
+        near += [below] if below == side else [below, below + step]
+    found = _try(model, in_channels, size[0], len(size)) if len(set(size)) == 1 else None
+    lost = "; ".join(found.lost) if found else ""
+    rule = f"legal sides are {base}, {base + step}, {base + 2 * step}, …; nearest: {', '.join(map(str, dict.fromkeys(near)))}"
+    return f"{lost}; {rule}" if lost else rule

@@ -1,0 +1,246 @@
+"""Suite × registry → cells with stable ids, each with what it will cost; what cannot run is found here."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from torch import nn
+
+from unet_bench import geometry
+from unet_bench.build import build, foreign_variant, with_width_scale
+from unet_bench.cells import Cell, Frame, Protocol, Setting, Task
+from unet_bench.errors import InvalidPart, InvalidSize, InvalidSuite, UnetBenchError, Unsupported
+from unet_bench.measure.cost import cost
+from unet_bench.registry import Registry
+from unet_bench.suite import Suite
+from unet_bench.variants import Variant, canonicalised, grid, select, with_inactive
+
+START_S: Final = 1.0  # of a worker process and of building a network
+LOOKS_SHARE: Final = 1.3  # training, and the looks at validation and test images, in training steps
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A cell, the variants it is measured for, and what is known of it beforehand."""
+
+    cell: Cell
+    names: tuple[str, ...]  # of the variants that are this very network here; the first gives its name to the others
+    inactive: tuple[str, ...] = ()
+    seconds: float = 0.0
+    params: int | None = None
+    macs: int | None = None
+    status: str = ""  # unsupported, skipped or error, if decided already
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class LoadedTask:
+    """A task and the file that its data lie in."""
+
+    task: Task
+    data: Path | None
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A variant on a task: the network it canonically is there, and the input it needs."""
+
+    variant: Variant
+    frame: Frame | None
+    params: int | None = None
+    macs: int | None = None
+    status: str = ""
+    reason: str = ""
+
+
+def choose_variants(suite: Suite, registry: Registry) -> list[Variant]:
+    """The variants a suite asks for, at its width, the baseline first. Raises UnknownName, InvalidChoice."""
+    chosen = select(registry, [suite.baseline, *suite.variants])
+    if suite.base:
+        chosen += grid(registry, suite.base, suite.vary)
+    chosen += [foreign_variant(reference) for reference in suite.models]
+    scaled = [with_width_scale(variant, suite.width_scale or 1.0) for variant in chosen if not _is_foreign(variant)]
+    scaled += [variant for variant in chosen if _is_foreign(variant)]
+    return list({variant.name: variant for variant in scaled}.values())
+
+
+def _is_foreign(variant: Variant) -> bool:
+    return ":" in variant.architecture
+
+
+def choose_device(wanted: str) -> str:
+    """`auto` is CUDA, else the CPU. Raises InvalidSuite when the device is not there."""
+    if wanted == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=wanted)
+    except (RuntimeError, AssertionError) as error:
+        here = ["cpu"] + [f"cuda:{i}" for i in range(torch.cuda.device_count())]
+        here += ["mps"] * torch.backends.mps.is_available()
+        raise InvalidSuite(f"device {wanted!r} is not available here; these are: {', '.join(here)}") from error
+    return wanted
+
+
+def make_plan(suite: Suite, registry: Registry, variants: Sequence[Variant], tasks: Iterable[LoadedTask]) -> list[Planned]:
+    """Every cell of a resolved suite, cheap probes first; replicates of one cell lie apart.
+
+    Raises InvalidSuite when the baseline itself cannot run on a task.
+    """
+    device = choose_device(suite.device)
+    setting = Setting(
+        device=device,
+        precision=suite.precision,
+        memory_format=suite.memory_format,
+        threads=suite.threads or torch.get_num_threads(),
+        batch=suite.batch or 1,
+    )
+    if suite.precision == "tf32" and not device.startswith("cuda"):
+        raise InvalidSuite(f"precision tf32 needs a CUDA device, and this run is on {device}; use fp32")
+    protocol = Protocol(speed_s=suite.speed_s or 2.0, steps=suite.steps or 1)
+    rate = mac_rate(device)
+    planned: list[Planned] = []
+    for loaded in tasks:
+        subjects = [examine(registry, variant, loaded.task) for variant in variants]
+        baseline = subjects[0]
+        if baseline.frame is None:
+            raise InvalidSuite(f"the baseline {suite.baseline} cannot run on {loaded.task.name}: {baseline.reason}")
+        groups = group(subjects)
+        for probe in suite.probes:
+            planned += _cells_of_probe(suite, probe, groups, baseline, loaded.task, setting, protocol, rate)
+    return planned
+
+
+def group(subjects: Iterable[Subject]) -> list[tuple[Subject, tuple[str, ...]]]:
+    """Subjects that are the same network, measured once: the first of them, and all their names."""
+    groups: dict[str, tuple[Subject, tuple[str, ...]]] = {}
+    for subject in subjects:
+        key = subject.variant.canonical()
+        first, names = groups.get(key, (subject, ()))
+        groups[key] = (first, (*names, subject.variant.name))
+    return list(groups.values())
+
+
+def _cells_of_probe(
+    suite: Suite,
+    probe: str,
+    groups: Sequence[tuple[Subject, tuple[str, ...]]],
+    baseline: Subject,
+    task: Task,
+    setting: Setting,
+    protocol: Protocol,
+    rate: float,
+) -> list[Planned]:
+    seeds = suite.seeds if probe == "accuracy" else suite.seeds[:1]
+    replicates = suite.replicates or 1 if probe == "speed" else 1
+    planned = []
+    for replicate in range(replicates):
+        for subject, names in groups:
+            for seed in seeds:
+                assert baseline.frame is not None
+                cell = Cell(
+                    variant=subject.variant,
+                    frame=subject.frame or baseline.frame,
+                    baseline=baseline.variant,
+                    baseline_frame=baseline.frame,
+                    task=task,
+                    setting=setting,
+                    protocol=protocol,
+                    probe=probe,
+                    seed=seed,
+                    replicate=replicate,
+                )
+                planned.append(decide(suite, cell, subject, names, baseline.macs or 0, rate))
+    return planned
+
+
+def decide(suite: Suite, cell: Cell, subject: Subject, names: tuple[str, ...], base_macs: int, rate: float) -> Planned:
+    """Foresee a cell's seconds, and skip it when they are beyond the limit."""
+    known = Planned(cell, names, subject.variant.inactive, 0.0, subject.params, subject.macs, subject.status, subject.reason)
+    if subject.status:
+        return known
+    forward = cell.setting.batch * (subject.macs or 0) / rate
+    base_forward = cell.setting.batch * base_macs / rate
+    seconds = START_S + {
+        "accuracy": 3 * forward * cell.protocol.steps * LOOKS_SHARE,
+        "speed": cell.protocol.speed_s + 10 * (forward + base_forward),
+        "memory": 8 * forward,
+    }.get(cell.probe, 0.1)
+    limit = suite.limit_s or 0
+    if 0 < limit < seconds:
+        reason = (
+            f"predicted to take {seconds:.0f} s ({(subject.macs or 0) / 1e9:.1f} GMACs an image), "
+            f"beyond the limit of {limit:g} s; --limit 0 runs it"
+        )
+        return replace(known, seconds=0.0, status="skipped", reason=reason)
+    return replace(known, seconds=seconds)
+
+
+def examine(registry: Registry, variant: Variant, task: Task) -> Subject:
+    """Build a variant on the meta device: what it is on this task, and whether it can run there at all."""
+    variant = canonicalised(registry, variant)
+    try:
+        with torch.device("meta"):
+            model = build(registry, variant, task.in_channels, len(task.classes))
+        frame, where = find_frame(model, task)
+        counted = cost(model, task.in_channels, frame.input)
+    except (Unsupported, InvalidSize) as error:
+        return Subject(variant, None, status="unsupported", reason=str(error))
+    except InvalidPart as error:
+        return Subject(variant, None, status="error", reason=str(error))
+    except UnetBenchError:
+        raise
+    except Exception as error:
+        reason = f"{variant.name} cannot be built: {type(error).__name__}: {geometry.first_line(error)}"
+        return Subject(variant, None, status="error", reason=reason)
+    if where.skips and not variant.architecture and all(skip.agrees for skip in where.skips):
+        variant = with_inactive(variant, ["align"])
+    return Subject(variant, frame, counted["params"], counted["macs"])
+
+
+def find_frame(model: nn.Module, task: Task) -> tuple[Frame, geometry.Geometry]:
+    """The input for a network so that the task's pixels come out. Raises InvalidSize, Unsupported, InvalidPart."""
+    where = geometry.fit_input(model, task.in_channels, task.scored)
+    if where.channels != len(task.classes):
+        raise InvalidPart(f"the network returns {where.channels} channels for {len(task.classes)} classes")
+    if any(abs(spacing - 1) > 1e-6 for spacing in where.spacing):
+        ratio = geometry.text([round(spacing, 3) for spacing in where.spacing])
+        raise Unsupported(f"the network returns one pixel for {ratio} of its input: let it up-sample its output")
+    start = tuple((output - scored) // 2 for output, scored in zip(where.output, task.scored, strict=True))
+    context = tuple(round(offset) + begin for offset, begin in zip(where.offset, start, strict=True))
+    return Frame(input=_pair(where.input), output=_pair(where.output), start=_pair(start), context=_pair(context)), where
+
+
+def _pair(size: Sequence[int]) -> tuple[int, int]:
+    height, width = size
+    return height, width
+
+
+def mac_rate(device: str) -> float:
+    """Multiply-accumulates a second in a small padded convolution: what predictions of time are made with."""
+    conv = nn.Conv2d(32, 32, 3, padding=1).to(device)
+    image = torch.zeros(4, 32, 128, 128, device=device)
+    macs = 4 * 128 * 128 * 32 * 32 * 9
+    best = float("inf")
+    with torch.inference_mode():
+        for _ in range(4):
+            start = time.perf_counter()
+            conv(image).sum().item()
+            best = min(best, time.perf_counter() - start)
+    return macs / best
+
+
+def summary(planned: Sequence[Planned]) -> dict[str, Any]:
+    """How many cells, how many decided beforehand, and how long the rest will take."""
+    open_cells = [p for p in planned if not p.status]
+    return {
+        "cells": len(planned),
+        "to_run": len(open_cells),
+        "unsupported": sum(p.status == "unsupported" for p in planned),
+        "skipped": sum(p.status == "skipped" for p in planned),
+        "seconds": sum(p.seconds for p in open_cells),
+    }

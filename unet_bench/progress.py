@@ -1,0 +1,141 @@
+"""What a person sees while a run goes on, and of a plan. Without a terminal: a plain line a cell."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from unet_bench.pipeline import Plan
+    from unet_bench.plan import Planned
+
+
+class Watcher:
+    """Prints what runs now and when it will all end. Writes only when something happens: it must not cost a core."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.path: Path | None = None
+        self.number = 0
+        self.total = 0
+
+    def begin(self, planned: Sequence[Planned], path: Path) -> None:
+        """Say what will be done, and where it goes."""
+        self.path, self.total = path, len(planned)
+        seconds = sum(p.seconds for p in planned)
+        self.console.print(f"{len(planned)} cells, about {span(seconds)}, into {path}", markup=False, highlight=False)
+
+    def cell(self, planned: Planned, seconds_left: float) -> None:
+        """Say which cell runs, on a terminal only."""
+        self.number += 1
+        if self.console.is_terminal and not planned.status:
+            end = (datetime.now() + timedelta(seconds=seconds_left)).strftime("%H:%M")
+            self._line(f"[{self.number}/{self.total}] {planned.cell.probe} {planned.names[0]} … all by about {end}", "\r")
+
+    def done(self, planned: Planned, row: dict[str, Any]) -> None:
+        """Say how a cell ended."""
+        if self.console.is_terminal:
+            self._line("", "\r")
+            if row["status"] in ("ok", "unsupported", "skipped"):
+                return
+        note = f": {row['error']}" if row.get("error") else f" {figure(row)}"
+        names = ", ".join(planned.names)
+        self._line(f"[{self.number}/{self.total}] {planned.cell.probe} {names}: {row['status']}{note}", "\n")
+
+    def _line(self, text: str, end: str) -> None:
+        width = self.console.width - 1
+        shown = text[:width].ljust(width) if self.console.is_terminal and end == "\r" else text
+        self.console.file.write(shown + end)
+        self.console.file.flush()
+
+
+def figure(row: dict[str, Any]) -> str:
+    """A row's main figure, for its line."""
+    formats = (
+        ("params", "{:,} parameters"),
+        ("latency_ms", "{:.1f} ms"),
+        ("peak_memory_mib", "{:.0f} MiB"),
+        ("dice", "Dice {:.3f}"),
+    )
+    return ", ".join(text.format(row[name]) for name, text in formats if row.get(name) is not None)
+
+
+@contextmanager
+def watcher() -> Iterator[Watcher]:
+    """A watcher on stderr, so that stdout stays for tables."""
+    console = Console(file=sys.stderr)
+    yield Watcher(console)
+    if console.is_terminal:
+        console.file.write("\r" + " " * (console.width - 1) + "\r")
+
+
+def span(seconds: float) -> str:
+    """A duration as people say it."""
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
+
+
+def plan_table(planned: Sequence[Planned]) -> list[dict[str, Any]]:
+    """One record a cell: what it is, what it will cost, or why it will not run."""
+    return [
+        {
+            "cell_id": p.cell.id,
+            "variant": p.names[0],
+            "also": list(p.names[1:]),
+            "probe": p.cell.probe,
+            "task": p.cell.task.name,
+            "seed": p.cell.seed,
+            "replicate": p.cell.replicate,
+            "input": list(p.cell.frame.input),
+            "output": list(p.cell.frame.output),
+            "params": p.params,
+            "macs": p.macs,
+            "predicted_s": round(p.seconds, 2),
+            "status": p.status or "to run",
+            "reason": p.reason or None,
+        }
+        for p in planned
+    ]
+
+
+def plan_text(made: Plan) -> None:
+    """Print the cells: a line a variant and task, probes side by side."""
+    console = Console()
+    table = Table(caption=None)
+    for heading in ("variant", "task", "input", "output", "Mparams", "GMACs", "cells", "seconds", "notes"):
+        table.add_column(heading, justify="left" if heading in ("variant", "task", "notes") else "right")
+    groups: dict[tuple[Any, ...], list[Planned]] = {}
+    for p in made.planned:
+        groups.setdefault((p.names, p.cell.task), []).append(p)
+    for (names, task), cells in groups.items():
+        first = cells[0]
+        height, width = first.cell.frame.input
+        notes = sorted({f"{p.status} ({p.cell.probe}): {p.reason}" for p in cells if p.status})
+        table.add_row(
+            escape(" = ".join(names)),
+            escape(task.name),
+            f"{height}×{width}",
+            "×".join(map(str, first.cell.frame.output)),
+            f"{first.params / 1e6:.2f}" if first.params else "",
+            f"{first.macs / 1e9:.2f}" if first.macs else "",
+            str(sum(not p.status for p in cells)),
+            f"{sum(p.seconds for p in cells):.0f}",
+            escape("; ".join(notes)),
+        )
+    console.print(table)
+    open_cells = [p for p in made.planned if not p.status]
+    total = span(sum(p.seconds for p in open_cells))
+    suite = made.suite
+    console.print(
+        f"{len(open_cells)} cells to run, about {total}; preset {suite.preset}, width × {suite.width_scale:g}, "
+        f"{suite.size} scored, {suite.steps} training steps, batch {suite.batch}",
+        markup=False,
+        highlight=False,
+    )

@@ -1,0 +1,256 @@
+"""Everything that can be named — parts, architectures, variants, data sets, probes — with who provided it.
+
+A plugin writes to a `Draft`; the `Registry` takes a whole draft or nothing of it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from unet_bench.choices import SLOTS, Choices
+from unet_bench.errors import InvalidChoice, NameClash, PluginFailure, UnetBenchError, unknown
+from unet_bench.variants import Variant
+
+KINDS: Final = (*SLOTS, "architecture", "variant", "dataset", "probe")
+LISTED_BY: Final = {"architecture": "architectures", "variant": "variants", "dataset": "datasets", "probe": "probes"}
+NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}(:\*)?")
+
+
+@dataclass(frozen=True)
+class Provider:
+    """Who registered an entry: the plugin, and the distribution it was installed from."""
+
+    plugin: str
+    distribution: str = ""
+    version: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.plugin} ({self.distribution} {self.version})" if self.distribution else self.plugin
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One registered thing. `factory` is a callable, or `"module:name"`, imported when it is first needed."""
+
+    kind: str
+    name: str
+    factory: str | Callable[..., Any]
+    provider: Provider
+    summary: str
+    cite: str = ""
+    ignores: frozenset[str] = frozenset()
+    dims: tuple[int, ...] = (2, 3)
+    args: Mapping[str, Any] = field(default_factory=dict)
+    member: str = ""  # of an open family: `resnet34` of `timm:*`
+
+    def load(self) -> Callable[..., Any]:
+        """The factory itself. Raises PluginFailure when its module or name is missing."""
+        found = self.factory if callable(self.factory) else self._import(self.factory)
+        if not self.member:
+            return found
+        resolved: Callable[..., Any] = found(self.member)
+        return resolved
+
+    def _import(self, reference: str) -> Callable[..., Any]:
+        module, _, name = reference.partition(":")
+        try:
+            found: Callable[..., Any] = getattr(importlib.import_module(module), name)
+        except UnetBenchError:
+            raise
+        except Exception as error:
+            raise PluginFailure(
+                f"plugin {self.provider}: {self.kind} {self.name!r} cannot be loaded from {reference!r} "
+                f"({type(error).__name__}: {error}); block it with --block {self.provider.plugin}, or mend it"
+            ) from error
+        return found
+
+
+class Draft:
+    """What a plugin's hook is given: a typed method per kind. Nothing counts until the hook has returned."""
+
+    def __init__(self, provider: Provider) -> None:
+        self.provider = provider
+        self.entries: dict[tuple[str, str], Entry] = {}
+        self.variants: dict[str, Variant] = {}
+
+    def encoder(self, name: str, factory: str | Callable[..., Any], *, summary: str, **facts: Any) -> None:
+        """`facts`: `cite`, `ignores` (choices this part makes irrelevant), `dims` (it serves). So for every slot."""
+        self._part("encoder", name, factory, summary=summary, **facts)
+
+    def encoder_block(self, name: str, factory: str | Callable[..., Any], *, summary: str, **facts: Any) -> None:
+        """The convolutions of one encoder level."""
+        self._part("encoder_block", name, factory, summary=summary, **facts)
+
+    def decoder_block(self, name: str, factory: str | Callable[..., Any], *, summary: str, **facts: Any) -> None:
+        """The convolutions of one decoder level."""
+        self._part("decoder_block", name, factory, summary=summary, **facts)
+
+    def block(self, name: str, factory: str | Callable[..., Any], *, summary: str, **facts: Any) -> None:
+        """A block for encoder and decoder alike."""
+        self.encoder_block(name, factory, summary=summary, **facts)
+        self.decoder_block(name, factory, summary=summary, **facts)
+
+    def bottleneck(self, name: str, factory: str | Callable[..., Any], *, summary: str, **facts: Any) -> None:
+        """What the coarsest map passes through."""
+        self._part("bottleneck", name, factory, summary=summary, **facts)
+
+    def down(self, name: str, factory: str | Callable[..., Any], *, summary: str, **facts: Any) -> None:
+        """Halves a map."""
+        self._part("down", name, factory, summary=summary, **facts)
+
+    def up(self, name: str, factory: str | Callable[..., Any], *, summary: str, **facts: Any) -> None:
+        """Doubles a map."""
+        self._part("up", name, factory, summary=summary, **facts)
+
+    def align(self, name: str, factory: str | Callable[..., Any], *, summary: str, **facts: Any) -> None:
+        """Brings skip and up-sampled map to one size."""
+        self._part("align", name, factory, summary=summary, **facts)
+
+    def skip(self, name: str, factory: str | Callable[..., Any], *, summary: str, **facts: Any) -> None:
+        """What an encoder map passes through."""
+        self._part("skip", name, factory, summary=summary, **facts)
+
+    def merge(self, name: str, factory: str | Callable[..., Any], *, summary: str, **facts: Any) -> None:
+        """Joins skips and up-sampled map."""
+        self._part("merge", name, factory, summary=summary, **facts)
+
+    def topology(self, name: str, factory: str | Callable[..., Any], *, summary: str, **facts: Any) -> None:
+        """Which maps reach which decoder level."""
+        self._part("topology", name, factory, summary=summary, **facts)
+
+    def head(self, name: str, factory: str | Callable[..., Any], *, summary: str, **facts: Any) -> None:
+        """Class scores from the finest decoder map."""
+        self._part("head", name, factory, summary=summary, **facts)
+
+    def architecture(
+        self, name: str, factory: str | Callable[..., Any], *, summary: str, cite: str = "", **args: Any
+    ) -> None:
+        """A whole network: `factory(in_channels=, classes=, dims=, image_size=, **args)`.
+
+        `args` are its defaults; one called `base_width` is what `width_scale` scales. Registers a variant of the
+        same name, too.
+        """
+        self._add("architecture", name, factory, summary=summary, cite=cite, args=args)
+        self.variant(name, summary=summary, cite=cite, tags=("architecture",), architecture=name, args=args)
+
+    def variant(
+        self,
+        name: str,
+        *,
+        summary: str,
+        cite: str = "",
+        tags: Iterable[str] = (),
+        architecture: str = "",
+        args: Mapping[str, Any] | None = None,
+        **choices: Any,
+    ) -> None:
+        """A named set of choices (those not given are the baseline's), or an architecture with its arguments."""
+        self._check(name, summary)
+        if name in self.variants:
+            raise NameClash(f"plugin {self.provider} registers variant {name!r} twice")
+        self.variants[name] = Variant(
+            name=name,
+            choices=Choices().replace(**choices),
+            architecture=architecture,
+            args=tuple(sorted((args or {}).items())),
+            summary=summary,
+            cite=cite,
+            tags=tuple(tags),
+            provider=self.provider.plugin,
+        )
+
+    def dataset(self, name: str, factory: str | Callable[..., Any], *, summary: str, cite: str = "") -> None:
+        """A data set: `factory(size=(H, W), seed=0) -> unet_bench.data.Dataset`."""
+        self._add("dataset", name, factory, summary=summary, cite=cite)
+
+    def probe(self, name: str, factory: str | Callable[..., Any], *, summary: str, cite: str = "") -> None:
+        """A measurement: `factory(unet_bench.measure.Bench) -> dict` of the columns it measured."""
+        self._add("probe", name, factory, summary=summary, cite=cite)
+
+    def _part(
+        self,
+        kind: str,
+        name: str,
+        factory: str | Callable[..., Any],
+        *,
+        summary: str,
+        cite: str = "",
+        ignores: Iterable[str] = (),
+        dims: Iterable[int] = (2, 3),
+    ) -> None:
+        for ignored in ignores:
+            Choices().replace(**{ignored: getattr(Choices(), ignored, ignored)})  # raises for an unknown choice
+        self._add(kind, name, factory, summary=summary, cite=cite, ignores=frozenset(ignores), dims=tuple(dims))
+
+    def _add(self, kind: str, name: str, factory: str | Callable[..., Any], *, summary: str, **facts: Any) -> None:
+        self._check(name, summary)
+        if not callable(factory) and not re.fullmatch(r"[\w.]+:\w+", factory):
+            raise InvalidChoice(
+                f"plugin {self.provider}: {kind} {name!r} has factory {factory!r}: "
+                "it must be a callable or text of the form 'module:name'"
+            )
+        if (kind, name) in self.entries:
+            raise NameClash(f"plugin {self.provider} registers {kind} {name!r} twice")
+        self.entries[kind, name] = Entry(kind, name, factory, self.provider, summary, **facts)
+
+    def _check(self, name: str, summary: str) -> None:
+        if not NAME.fullmatch(name):
+            raise InvalidChoice(
+                f"plugin {self.provider}: the name {name!r} is not valid: "
+                "letters, digits, '_', '.' and '-', at most 64, starting with a letter or digit"
+            )
+        if not summary.strip():
+            raise InvalidChoice(f"plugin {self.provider}: {name!r} needs a one-line summary")
+
+
+class Registry:
+    """All entries of all plugins, by kind and name."""
+
+    def __init__(self) -> None:
+        self._entries: dict[tuple[str, str], Entry] = {}
+        self._variants: dict[str, Variant] = {}
+        self._providers: dict[str, Provider] = {}
+
+    def commit(self, draft: Draft) -> None:
+        """Take over a whole draft. Raises NameClash, naming both owners, and then takes nothing."""
+        for key in draft.entries:
+            if key in self._entries:
+                self._clash(*key, self._entries[key].provider, draft.provider)
+        for name in draft.variants:
+            if name in self._variants:
+                self._clash("variant", name, self._providers[self._variants[name].provider], draft.provider)
+        self._entries |= draft.entries
+        self._variants |= draft.variants
+        self._providers[draft.provider.plugin] = draft.provider
+
+    def _clash(self, kind: str, name: str, first: Provider, second: Provider) -> None:
+        raise NameClash(
+            f"{kind} {name!r} is registered by plugin {first} and again by plugin {second}; "
+            f"block one of them (--block {second.plugin}), or rename"
+        )
+
+    def entries(self, kind: str) -> list[Entry]:
+        """All entries of a kind, in the order in which they were registered."""
+        return [entry for (k, _), entry in self._entries.items() if k == kind]
+
+    def variants(self) -> dict[str, Variant]:
+        """All named variants, in the order in which they were registered."""
+        return dict(self._variants)
+
+    def provider(self, plugin: str) -> Provider:
+        """Who a plugin is."""
+        return self._providers[plugin]
+
+    def find(self, kind: str, name: str) -> Entry:
+        """The entry of that name; `timm:resnet34` finds the open family `timm:*`. Raises UnknownName."""
+        if entry := self._entries.get((kind, name)):
+            return entry
+        family, colon, member = name.partition(":")
+        if colon and member and (entry := self._entries.get((kind, f"{family}:*"))):
+            return Entry(**{**entry.__dict__, "name": name, "member": member})
+        command = f"unet-bench list {LISTED_BY.get(kind, 'parts')}"
+        raise unknown(kind, name, (entry.name for entry in self.entries(kind)), command)

@@ -1,0 +1,304 @@
+"""The one table of result columns. Types, docs, headings and report axes come from here.
+
+`python -m unet_bench.results.columns > results/README.md` writes the documentation of a run's folder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from unet_bench.choices import DTYPES, FIELDS, NAMES
+from unet_bench.errors import StoreError
+
+SCHEMA_VERSION: Final = 1
+
+Better = Literal["", "high", "low"]
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of one or more tables. `probes` measure it; `better` says which end of it is good."""
+
+    name: str
+    dtype: str
+    unit: str
+    meaning: str
+    tables: tuple[str, ...]
+    probes: tuple[str, ...] = ()
+    better: Better = ""
+
+
+TABLES: Final[Mapping[str, str]] = {
+    "cells": "one row per cell: its last attempt",
+    "results": "one row per variant × task × setting: every probe's figures side by side",
+    "classes": "one row per class of every accuracy cell",
+}
+
+PROBES: Final = ("cost", "speed", "memory", "accuracy")
+
+# Both from mild to grave: the status or quality of several cells is the last of theirs in this order.
+STATUSES: Final[Mapping[str, str]] = {
+    "ok": "there are figures",
+    "skipped": "left out on purpose",
+    "unsupported": "the variant cannot run on this task or setting, by its nature",
+    "oom": "memory ran out",
+    "timeout": "took longer than it was allowed to",
+    "killed": "the worker was ended from outside",
+    "nonfinite": "a loss or an output became NaN or infinite",
+    "error": "anything else that went wrong; `error` and `log` say what",
+}
+QUALITIES: Final[Mapping[str, str]] = {
+    "clean": "nothing disturbed the measurement",
+    "recompiled": "the model was compiled again inside the timed part",
+    "unpaired": "timed without the baseline beside it, so that the ratio is empty",
+    "throttled": "the device lowered its clocks",
+    "contaminated": "other work ran on the machine: the absolute time is empty, the paired ratio may stand",
+}
+
+# What decides whether two rows may be compared: the task at one scored size, and how it was run.
+CONDITIONS: Final = (
+    "task",
+    "scored_height",
+    "scored_width",
+    "fit",
+    "recipe",
+    "device",
+    "precision",
+    "memory_format",
+    "mode",
+    "threads",
+    "batch_requested",
+)
+
+# Figures that come with a 95 % interval, and the columns of its ends.
+INTERVALS: Final[Mapping[str, tuple[str, str]]] = {
+    "latency_ms": ("latency_ci_low_ms", "latency_ci_high_ms"),
+    "latency_ratio": ("latency_ratio_ci_low", "latency_ratio_ci_high"),
+    "dice": ("dice_ci_low", "dice_ci_high"),
+}
+
+_CELLS = ("cells",)
+_RESULTS = ("results",)
+_CLASSES = ("classes",)
+_MOST = ("cells", "results")
+_ALL = ("cells", "results", "classes")
+
+
+def _status(probe: str) -> Column:
+    return Column(f"{probe}_status", "string", "", f"the gravest status of the {probe} cells", _RESULTS)
+
+
+COLUMNS: Final = (
+    Column("schema_version", "Int64", "", "version of this table of columns", _MOST),
+    Column("run_id", "string", "", "the run, which is also its folder's name", _ALL),
+    Column("cell_id", "string", "", "hash of variant, task, setting, probe, seed and replicate", ("cells", "classes")),
+    Column("variant", "string", "", "name of the set of choices, or of the architecture", _ALL),
+    Column("same_as", "string", "", "the variant measured in its place, since their choices come to the same", _MOST),
+    Column("probe", "string", "", "the kind of measurement: " + ", ".join(PROBES), _CELLS),
+    Column("status", "string", "", "whether there are figures; see statuses", _CELLS),
+    Column("seed", "Int64", "", "seed of the weights, the order and the augmentation", ("cells", "classes")),
+    Column("replicate", "Int64", "", "which of several fresh processes", _CELLS),
+    Column("attempt", "Int64", "", "how often the cell has been tried, from 1", _CELLS),
+    Column("started", "string", "", "when the attempt began: ISO 8601, UTC", _CELLS),
+    Column("wall_s", "Float64", "s", "how long the attempt took, from start to end of its process", _CELLS),
+    Column("log", "string", "", "the worker's stderr, relative to the run's folder", _CELLS),
+    *(Column(name, DTYPES[name], "", FIELDS[name].metadata["help"], _MOST) for name in NAMES),
+    Column("architecture", "string", "", "the whole network, where it does not decompose into slots", _MOST),
+    Column("architecture_args", "string", "", "the architecture's arguments", _MOST),
+    Column("inactive", "string", "", "choices that cannot matter in this variant, by commas", _MOST),
+    Column("plugins", "string", "", "who provided the variant's parts", _MOST),
+    Column("task", "string", "", "the data set or synthetic input", _ALL),
+    Column("dataset_hash", "string", "", "hash of the images, masks and split", _MOST),
+    Column("device", "string", "", "where it ran: cpu, cuda, mps", _MOST),
+    Column("device_name", "string", "", "the device's model", _MOST),
+    Column("precision", "string", "", "number format of the forward pass: fp32, tf32, fp16, bf16", _MOST),
+    Column("memory_format", "string", "", "order of the dimensions in memory", _MOST),
+    Column("mode", "string", "", "how the model is run: eager, compile, …", _MOST),
+    Column("threads", "Int64", "", "CPU threads of one operator", _MOST),
+    Column("batch_requested", "Int64", "images", "batch size asked for", _MOST),
+    Column("batch_effective", "Int64", "images", "batch size run", _MOST),
+    Column("height", "Int64", "px", "of the input fed to the network", _MOST),
+    Column("width", "Int64", "px", "of the input fed to the network", _MOST),
+    Column("output_height", "Int64", "px", "of the map the network returns", _MOST),
+    Column("output_width", "Int64", "px", "of the map the network returns", _MOST),
+    Column(
+        "scored_height", "Int64", "px", "of what the task scores; unpadded nets get mirrored context around it", _MOST
+    ),
+    Column(
+        "scored_width", "Int64", "px", "of what the task scores; unpadded nets get mirrored context around it", _MOST
+    ),
+    Column("in_channels", "Int64", "", "channels of the input", _MOST),
+    Column("classes", "Int64", "", "classes the network tells apart, background included", _MOST),
+    Column("fit", "string", "", "how images are brought to the scored size", _MOST),
+    Column("pretrained", "boolean", "", "whether training began from published weights", _MOST),
+    Column("recipe", "string", "", "how it was trained", _MOST),
+    Column("preset", "string", "", "the suite or preset the run was asked for by", _RESULTS),
+    Column("seeds", "Int64", "", "seeds the accuracy figures come from", _RESULTS),
+    Column("replicates", "Int64", "", "fresh processes the speed figures come from", _RESULTS),
+    Column("env_id", "string", "", "hash of the stable facts of the environment", _MOST),
+    Column("torch", "string", "", "version of torch", _MOST),
+    Column("commit", "string", "", "git commit of unet-bench, marked when dirty", _MOST),
+    *map(_status, PROBES),
+    Column("quality", "string", "", "how good the figures are; the gravest of the cells", _MOST),
+    Column("error", "string", "", "the first error's text", _MOST),
+    Column("params", "Int64", "", "parameters, auxiliary heads included", _MOST, ("cost",), "low"),
+    Column(
+        "macs",
+        "Int64",
+        "",
+        "multiply-accumulates of one image at height × width, main path (FlopCounterMode ÷ 2)",
+        _MOST,
+        ("cost",),
+        "low",
+    ),
+    Column("activations", "Int64", "", "elements of all maps of one image, main path", _MOST, ("cost",), "low"),
+    Column("build_s", "Float64", "s", "building the model", _CELLS, PROBES, "low"),
+    Column("compile_s", "Float64", "s", "compiling the model", _CELLS, ("speed",), "low"),
+    Column("warmup_steps", "Int64", "", "steps before the timed ones", _CELLS, ("speed",)),
+    Column("blocks", "Int64", "", "timed blocks", _CELLS, ("speed",)),
+    Column("stop_reason", "string", "", "why measuring or training ended", _CELLS, ("speed", "accuracy")),
+    Column("latency_ms", "Float64", "ms", "median time of one forward pass of the batch", _MOST, ("speed",), "low"),
+    Column("latency_ci_low_ms", "Float64", "ms", "lower end of its 95 % interval", _MOST, ("speed",)),
+    Column("latency_ci_high_ms", "Float64", "ms", "upper end of its 95 % interval", _MOST, ("speed",)),
+    Column("throughput_img_s", "Float64", "img/s", "images per second", _MOST, ("speed",), "high"),
+    Column("throughput_mpx_s", "Float64", "Mpx/s", "scored megapixels per second", _MOST, ("speed",), "high"),
+    Column(
+        "latency_ratio", "Float64", "×", "latency over the baseline's, timed side by side", _MOST, ("speed",), "low"
+    ),
+    Column("latency_ratio_ci_low", "Float64", "×", "lower end of its 95 % interval", _MOST, ("speed",)),
+    Column("latency_ratio_ci_high", "Float64", "×", "upper end of its 95 % interval", _MOST, ("speed",)),
+    Column(
+        "latency_ratio_per_mpx",
+        "Float64",
+        "×",
+        "latency per output megapixel over the baseline's",
+        _MOST,
+        ("speed",),
+        "low",
+    ),
+    Column("peak_memory_mib", "Float64", "MiB", "peak of a forward pass of the batch", _MOST, ("memory",), "low"),
+    Column(
+        "train_peak_memory_mib", "Float64", "MiB", "peak of a training step of the batch", _MOST, ("memory",), "low"
+    ),
+    Column(
+        "dice",
+        "Float64",
+        "",
+        "Dice score, 0 to 1: of the class, or the mean over foreground classes, pooled over the test set",
+        _ALL,
+        ("accuracy",),
+        "high",
+    ),
+    Column("dice_ci_low", "Float64", "", "lower end of its 95 % interval", _MOST, ("accuracy",)),
+    Column("dice_ci_high", "Float64", "", "upper end of its 95 % interval", _MOST, ("accuracy",)),
+    Column(
+        "iou",
+        "Float64",
+        "",
+        "intersection over union, 0 to 1: of the class, or the mean over foreground classes, pooled over the test set",
+        _ALL,
+        ("accuracy",),
+        "high",
+    ),
+    Column("train_s", "Float64", "s", "training, data included", _MOST, ("accuracy",), "low"),
+    Column("train_steps", "Int64", "", "optimiser steps taken", _MOST, ("accuracy",)),
+    Column("best_step", "Int64", "", "step of the weights that were tested", _CELLS, ("accuracy",)),
+    Column("val_dice", "Float64", "", "validation Dice of those weights", _CELLS, ("accuracy",), "high"),
+    Column("first_loss", "Float64", "", "training loss of the first step", _CELLS, ("accuracy",)),
+    Column("final_loss", "Float64", "", "training loss of the last step", _CELLS, ("accuracy",), "low"),
+    Column("data_s", "Float64", "s", "part of the training spent waiting for data", _CELLS, ("accuracy",), "low"),
+    Column("baseline", "string", "", "the variant that ratios compare with", _MOST),
+    Column("pareto", "boolean", "", "no variant beats it in Dice, latency and peak memory at once", _RESULTS),
+    Column("class_index", "Int64", "", "the class's value in the masks", _CLASSES),
+    Column("class_name", "string", "", "the class's name", _CLASSES),
+    Column("pixels", "Int64", "px", "pixels of the class in the test set", _CLASSES),
+)
+
+BY_NAME: Final[Mapping[str, Column]] = {column.name: column for column in COLUMNS}
+PROBE_COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
+    probe: tuple(column.name for column in COLUMNS if probe in column.probes) for probe in PROBES
+}
+PER_CLASS: Final = "per_class"  # what the accuracy probe returns besides: the rows of the table `classes`
+
+
+def columns(table: str) -> tuple[Column, ...]:
+    """The columns of the table `cells`, `results` or `classes`, in order. Raises StoreError for any other."""
+    if table not in TABLES:
+        raise StoreError(f"unknown table {table!r}: it is one of {', '.join(TABLES)}")
+    return tuple(column for column in COLUMNS if table in column.tables)
+
+
+def check_measured(probe: str, measured: Mapping[str, object]) -> None:
+    """Raises StoreError if `probe` returned a column that is not its own, or a value that is not of its type."""
+    own = PROBE_COLUMNS.get(probe, ())
+    for name, value in measured.items():
+        if name in own:
+            _check_type(probe, BY_NAME[name], value)
+        elif (probe, name) != ("accuracy", PER_CLASS):
+            raise StoreError(
+                f"probe {probe!r} returned {name!r}: a probe returns only columns of its own"
+                f" ({', '.join(own) or 'it has none'}); state new ones in unet_bench/results/columns.py"
+            )
+
+
+def _check_type(probe: str, column: Column, value: object) -> None:
+    types = {"string": str, "Int64": int, "Float64": float | int, "boolean": bool}
+    if value is not None and not isinstance(value, types[column.dtype]):
+        raise StoreError(
+            f"probe {probe!r} returned {column.name}={value!r}: it takes {column.dtype}; convert it, or return None"
+        )
+
+
+_INTRO = """\
+# A run's folder
+
+<!-- Generated: python -m unet_bench.results.columns > results/README.md -->
+
+`unet-bench run` leaves a folder `results/<run_id>/`:
+
+| file | holds |
+|---|---|
+| `run.json` | what was asked for and where it ran; written first |
+| `cells.jsonl` | the truth: one line per attempt at a cell, only ever appended to |
+| `cells.csv`, `results.csv`, `classes.csv` | tables made from it; open `results.csv` first |
+| `samples/` | raw block times and training curves |
+| `logs/` | the workers' stderr |
+
+```python
+from pathlib import Path
+
+from unet_bench.results.tables import read_results
+
+frame = read_results(Path("results/<run_id>"))  # pandas, every column with the type below
+```
+
+A cell that failed is a row with a status and empty figures; an empty field always means "no value", never zero.
+Rows with the same conditions may be compared: {conditions}. A cell that leaves one of these empty does not depend
+on it, and counts for every value. Several replicates are joined into the mean of the processes, several seeds into
+the mean of the seeds, both with a 95 % t interval; ratios are joined on the logarithm. Peak memory is the highest seen.
+"""
+
+
+def markdown() -> str:
+    """The documentation of a run's folder and of every column, for `results/README.md`."""
+    intro = _INTRO.format(conditions=", ".join(f"`{name}`" for name in CONDITIONS))
+    statuses = _markdown_table(("status", "meaning"), ((f"`{name}`", text) for name, text in STATUSES.items()))
+    qualities = _markdown_table(("quality", "meaning"), ((f"`{name}`", text) for name, text in QUALITIES.items()))
+    tables = (f"## `{table}.csv`\n\n{TABLES[table].capitalize()}.\n\n{_describe(table)}" for table in TABLES)
+    return "\n".join((intro, "## Statuses\n", statuses, "## Qualities\n", qualities, *tables)).rstrip("\n") + "\n"
+
+
+def _describe(table: str) -> str:
+    cells = ((f"`{c.name}`", c.dtype, c.unit, ", ".join(c.probes), c.meaning) for c in columns(table))
+    return _markdown_table(("column", "type", "unit", "probe", "meaning"), cells)
+
+
+def _markdown_table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    lines = (" | ".join(row) for row in (header, ("---",) * len(header), *rows))
+    return "".join(f"| {line} |\n" for line in lines)
+
+
+if __name__ == "__main__":
+    print(markdown(), end="")

@@ -1,0 +1,254 @@
+"""The results of a run as text: a table for the terminal, csv, GitHub markdown or JSON.
+
+DataFrame ─▶ sorted ─▶ one section per task × setting ─▶ rich tables or markdown
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+import pandas as pd
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from unet_bench.errors import unknown
+from unet_bench.results.columns import BY_NAME, CONDITIONS, INTERVALS, PROBES
+from unet_bench.results.tables import csv_text
+
+Format = Literal["table", "csv", "md", "json"]
+
+_EMPTY: Final = "–"
+
+
+@dataclass(frozen=True)
+class Heading:
+    """A column as it is shown: its label, and the factor and decimals of its figures (0: three digits)."""
+
+    column: str
+    label: str
+    factor: float = 1.0
+    decimals: int = 0
+
+
+HEADINGS: Final = (
+    Heading("params", "params M", 1e-6),
+    Heading("macs", "GMACs", 1e-9),
+    Heading("latency_ms", "latency ms"),
+    Heading("latency_ratio", "ratio"),
+    Heading("throughput_img_s", "img/s"),
+    Heading("peak_memory_mib", "infer MiB"),
+    Heading("train_peak_memory_mib", "train MiB"),
+    Heading("dice", "Dice", decimals=3),
+    Heading("iou", "IoU", decimals=3),
+)
+
+
+@dataclass(frozen=True)
+class Line:
+    """One variant of a section. `best` holds, for each figure, whether no other is better."""
+
+    variant: str
+    is_baseline: bool
+    figures: tuple[str, ...]
+    best: tuple[bool, ...]
+    problem: str  # what is not ok or not clean, such as "speed oom"
+    error: str  # the first line of its text
+
+
+@dataclass(frozen=True)
+class Section:
+    """The rows that may be compared with one another."""
+
+    title: str
+    labels: tuple[str, ...]
+    lines: tuple[Line, ...]
+
+
+def render(
+    frame: pd.DataFrame, *, format: Format = "table", sort: str | None = None, columns: Sequence[str] | None = None
+) -> RenderableType:
+    """Show a frame of `read_results`: a rich renderable for `table`, text for the other formats.
+
+    Sorted by Dice and then latency, or by the column `sort`, the best first; rows that are not ok come last.
+    `columns` names what is shown instead of the usual: in csv and JSON that is everything. Raises UnknownName.
+    """
+    for name in (sort, *(columns or ())):
+        if name is not None and name not in frame:
+            raise unknown("column", name, map(str, frame), "python -m unet_bench.results.columns")
+    ordered = _ordered(frame, sort)
+    if format in ("csv", "json"):
+        chosen = ordered[list(columns)] if columns else ordered
+        return csv_text(chosen) if format == "csv" else _json(chosen)
+    headings = tuple(Heading(name, name) for name in columns if name != "variant") if columns else HEADINGS
+    sections = list(_sections(ordered, headings))
+    return _markdown(sections, _caption(frame)) if format == "md" else _rich(sections, _caption(frame))
+
+
+# ---- from the frame to sections
+
+
+def _ordered(frame: pd.DataFrame, sort: str | None) -> pd.DataFrame:
+    keys = [sort] if sort else ["dice", "latency_ms"]
+    ascending = [True, *(not _high_is_good(name) for name in keys)]
+    marked = frame.assign(_not_ok=_not_ok(frame))
+    return marked.sort_values(["_not_ok", *keys], ascending=ascending, kind="stable").drop(columns="_not_ok")
+
+
+def _not_ok(frame: pd.DataFrame) -> Any:
+    statuses = frame[[f"{probe}_status" for probe in PROBES]]
+    return (statuses != "ok").fillna(False).any(axis=1)
+
+
+def _high_is_good(name: str) -> bool:
+    return name in BY_NAME and BY_NAME[name].better == "high"
+
+
+def _sections(frame: pd.DataFrame, headings: Sequence[Heading]) -> Iterator[Section]:
+    for _, rows in frame.groupby(["run_id", *CONDITIONS], dropna=False, sort=False):
+        measured = [heading for heading in headings if rows[heading.column].notna().any()]
+        labels = tuple(heading.label for heading in measured)
+        yield Section(_title(rows), labels, tuple(_lines(rows, measured)))
+
+
+def _title(rows: pd.DataFrame) -> str:
+    """The conditions that the section's rows share."""
+    row = rows.iloc[0].dropna()
+    words = [row.get("task", ""), *(row[name] for name in ("fit", "recipe") if name in row)]
+    if "scored_height" in row and "scored_width" in row:
+        words.append(f"scored {row['scored_height']}×{row['scored_width']}")
+    words += [row[name] for name in ("device", "precision", "memory_format", "mode") if name in row]
+    words += [f"{name.split('_')[0]} {row[name]}" for name in ("threads", "batch_requested") if name in row]
+    return " · ".join(map(str, words))
+
+
+def _lines(rows: pd.DataFrame, headings: Sequence[Heading]) -> Iterator[Line]:
+    best = {heading.column: _best(rows, heading.column) for heading in headings}
+    for row in _records(rows):
+        yield Line(
+            variant=_one_line(row["variant"]),
+            is_baseline=row["variant"] == row["baseline"],
+            figures=tuple(_figure(row, heading) for heading in headings),
+            best=tuple(row[h.column] is not None and bool(row[h.column] == best[h.column]) for h in headings),
+            problem=_problem(row),
+            error=_one_line(row["error"] or ""),
+        )
+
+
+def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """The rows as plain Python values, None where there is none."""
+    plain = frame.astype(object).where(frame.notna(), None)
+    return [dict(zip(map(str, frame), row, strict=True)) for row in plain.itertuples(index=False, name=None)]
+
+
+def _best(rows: pd.DataFrame, name: str) -> object:
+    """The best figure of a column, where there is a choice and one end of it is good."""
+    figures = rows.loc[~_not_ok(rows), name].dropna()
+    if name not in BY_NAME or not BY_NAME[name].better or len(figures) < 2:
+        return None
+    return figures.max() if _high_is_good(name) else figures.min()
+
+
+def _problem(row: dict[str, Any]) -> str:
+    statuses = {probe: row[f"{probe}_status"] for probe in PROBES if row[f"{probe}_status"] is not None}
+    bad = [f"{probe} {status}" for probe, status in statuses.items() if status != "ok"]
+    if bad and len(bad) == len(statuses) and len(set(statuses.values())) == 1:
+        bad = [statuses.popitem()[1]]
+    return ", ".join(bad + [row["quality"]] * (row["quality"] not in (None, "clean")))
+
+
+def _one_line(text: str) -> str:
+    return text.strip().partition("\n")[0]
+
+
+def _figure(row: dict[str, Any], heading: Heading) -> str:
+    value = row[heading.column]
+    if value is None:
+        return _EMPTY
+    if isinstance(value, bool | str):
+        return _one_line(str(value))
+    ends = [row[end] for end in INTERVALS.get(heading.column, ()) if row.get(end) is not None]
+    half = max((abs(end - value) for end in ends), default=None)
+    return _number(value, heading) + (f" ±{_number(half, heading, digits=2)}" if half is not None else "")
+
+
+def _number(value: float, heading: Heading, digits: int = 3) -> str:
+    scaled = value * heading.factor
+    if heading.decimals:
+        return f"{scaled:.{heading.decimals}f}"
+    return f"{scaled:.0f}" if abs(scaled) >= 10 ** (digits - 1) or scaled == 0 else f"{scaled:#.{digits}g}"
+
+
+def _caption(frame: pd.DataFrame) -> str:
+    """What all sections have in common, and how many rows are not ok."""
+    words = [", ".join(map(str, frame[name].dropna().unique())) for name in ("run_id", "device_name", "preset")]
+    words = [f"{label} {word}" for label, word in zip(("run", "on", "preset"), words, strict=True) if word]
+    if scales := sorted(scale for scale in frame["width_scale"].dropna().unique() if scale != 1):
+        words.append(f"width_scale {', '.join(f'{scale:g}' for scale in scales)}")
+    return " · ".join((*words, f"{_not_ok(frame).sum()} of {len(frame)} rows not ok"))
+
+
+# ---- from sections to text
+
+
+def _rich(sections: Sequence[Section], caption: str) -> Group:
+    legend = Text(f"{caption}\n* baseline · bold: best · ±: half of the 95 % interval", style="dim")
+    parts: list[RenderableType] = []
+    for section in sections:
+        parts += [_rich_table(section), *_rich_errors(section)]
+    return Group(*parts, legend)
+
+
+def _rich_table(section: Section) -> Table:
+    """`Text` throughout, since a name in square brackets would be taken for markup."""
+    table = Table(title=Text(section.title), title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("variant", overflow="fold", min_width=12)
+    for label in section.labels:
+        table.add_column(Text(label), justify="right", no_wrap=label in _LABELS)
+    if any(line.problem for line in section.lines):
+        table.add_column("not ok", overflow="fold", style="red")
+    for line in section.lines:
+        name = Text(line.variant + " *" * line.is_baseline, style="cyan" if line.is_baseline else "")
+        figures = (Text(text, style="bold" if best else "") for text, best in zip(line.figures, line.best, strict=True))
+        table.add_row(name, *figures, Text(line.problem))
+    return table
+
+
+_LABELS: Final = frozenset(heading.label for heading in HEADINGS)
+
+
+def _rich_errors(section: Section) -> list[Text]:
+    return [
+        Text(f"{line.variant}: {line.error}", style="red", no_wrap=True, overflow="ellipsis")
+        for line in section.lines
+        if line.error
+    ]
+
+
+def _markdown(sections: Sequence[Section], caption: str) -> str:
+    return "\n".join((*map(_markdown_section, sections), f"{_escaped(caption)}. Bold: best.\n"))
+
+
+def _markdown_section(section: Section) -> str:
+    rows = [("variant", *section.labels, "not ok"), ("---", *["---:"] * len(section.labels), "---")]
+    for line in section.lines:
+        name = _escaped(line.variant) + " (baseline)" * line.is_baseline
+        figures = (
+            f"**{_escaped(text)}**" if best else _escaped(text)
+            for text, best in zip(line.figures, line.best, strict=True)
+        )
+        rows.append((name, *figures, _escaped(": ".join(filter(None, (line.problem, line.error))))))
+    return f"### {_escaped(section.title)}\n\n" + "".join(f"| {' | '.join(row)} |\n" for row in rows)
+
+
+def _escaped(text: str) -> str:
+    return re.sub(r"([\\|*`<])", r"\\\1", text)
+
+
+def _json(frame: pd.DataFrame) -> str:
+    return json.dumps(_records(frame), indent=2, ensure_ascii=False, allow_nan=False) + "\n"

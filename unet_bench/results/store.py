@@ -1,0 +1,244 @@
+"""A run's folder: `run.json`, written first, and `cells.jsonl`, the truth, to which rows are only ever appended.
+
+A kill at any moment loses at most the row being written. Tables are made from the rows in `tables.py`.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import math
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from io import FileIO
+from pathlib import Path
+from typing import Any, Final, Self
+
+from unet_bench.errors import StoreError
+from unet_bench.results.columns import SCHEMA_VERSION
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _lock(file: FileIO) -> None:
+        file.seek(1 << 30)  # far behind the process id, since Windows lets nobody read what is locked
+        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+else:
+    import fcntl
+
+    def _lock(file: FileIO) -> None:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+Row = dict[str, Any]
+
+MANIFEST: Final = "run.json"
+CELLS: Final = "cells.jsonl"
+LOCK: Final = ".lock"
+FOLDERS: Final = ("samples", "logs")
+
+# Turns a row of the schema version it is filed under into one of the next.
+MIGRATIONS: Final[dict[int, Callable[[Row], Row]]] = {}
+
+_REMEDIES: Final[Mapping[int | None, str]] = {
+    errno.EEXIST: "choose another name, or go on with that run",
+    errno.ENOSPC: "free some space",
+    errno.EDQUOT: "free some space",
+    errno.EFBIG: "raise the limit on file sizes",
+    errno.EACCES: "make it writable, and close what has it open",
+    errno.EPERM: "make it writable, and close what has it open",
+    errno.EROFS: "choose a folder that can be written to",
+}
+
+
+class Store:
+    """A run's folder, held by this process until `close`. Make one with `create` or `open`.
+
+    Every method raises StoreError when the disk says no; rows appended before that are kept.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.manifest = read_manifest(path)
+        with _in_plain_words("open", path):
+            self._lock = _hold(path / LOCK)
+            self._cells = FileIO(path / CELLS, "ab")
+            self._cells.truncate(_whole_lines(path / CELLS))
+
+    @classmethod
+    def create(cls, out: Path, manifest: Mapping[str, Any]) -> Self:
+        """A new folder `out/<run_id>`, named after the manifest's `run_id`. Raises StoreError if it exists."""
+        path = out / _plain_name(manifest["run_id"])
+        with _in_plain_words("create", path):
+            out.mkdir(parents=True, exist_ok=True)
+            path.mkdir()
+            write_atomic(path / MANIFEST, _json({"schema_version": SCHEMA_VERSION, **manifest}, indent=2) + "\n")
+            for folder in FOLDERS:
+                (path / folder).mkdir()
+        return cls(path)
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """The folder of a run that is to go on. Raises StoreError if there is none or another process holds it."""
+        return cls(path)
+
+    @property
+    def run_id(self) -> str:
+        """The run's name."""
+        return str(self.manifest["run_id"])
+
+    def append(self, row: Mapping[str, Any]) -> None:
+        """Add one row and wait until it is on disk. NaN and infinity become null."""
+        line = _json({"schema_version": SCHEMA_VERSION, "run_id": self.run_id, **row}).encode() + b"\n"
+        with _in_plain_words("append to", self.path / CELLS, f"what was finished is kept: {resume_command(self.path)}"):
+            end = os.fstat(self._cells.fileno()).st_size
+            try:
+                _write_at_once(self._cells, line)
+            except OSError:
+                self._cells.truncate(end)  # or the next row would be joined to half of this one
+                raise
+
+    def rows(self) -> list[Row]:
+        """Every attempt at every cell, in the order of writing."""
+        return read_rows(self.path)
+
+    def close(self) -> None:
+        """Let another process have the folder."""
+        self._cells.close()
+        self._lock.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def read_manifest(path: Path) -> dict[str, Any]:
+    """The `run.json` of the run's folder `path`. Raises StoreError if there is none or it is newer than this code."""
+    file = path / MANIFEST
+    if not file.is_file():
+        raise StoreError(f"{path} is not the folder of a run: it has no {MANIFEST}; give one of results/*")
+    with _in_plain_words("read", file):
+        return _parse(file.read_bytes(), str(file))
+
+
+def read_rows(path: Path) -> list[Row]:
+    """Every row of the run's folder `path`, migrated to this schema; holds no lock.
+
+    A last line that a kill tore off is left out. Raises StoreError for any other broken line, and for newer rows.
+    """
+    file = path / CELLS
+    if not file.exists():
+        return []
+    with _in_plain_words("read", file):
+        *lines, _torn = file.read_bytes().split(b"\n")
+    return [migrate(_parse(line, f"{file}, line {number}")) for number, line in enumerate(lines, 1)]
+
+
+def latest(rows: Iterable[Row]) -> dict[str, Row]:
+    """The last attempt at each cell, by `cell_id`."""
+    return {row["cell_id"]: row for row in rows}
+
+
+def migrate(row: Row) -> Row:
+    """The row as this version of unet-bench would have written it."""
+    while row["schema_version"] < SCHEMA_VERSION:
+        version = row["schema_version"]
+        row = {**MIGRATIONS[version](row), "schema_version": version + 1}
+    return row
+
+
+def resume_command(path: Path) -> str:
+    """What to type to go on with the run in `path`."""
+    return f"`unet-bench run --resume {path}`"
+
+
+def write_atomic(path: Path, text: str) -> None:
+    """Replace the file's content in one step, so that a reader sees all of it or what was there. Raises StoreError."""
+    draft = path.with_name(f"{path.name}.tmp")
+    with _in_plain_words("write", path):
+        try:
+            # A file name that is not UTF-8 may stand in an error's text: better escaped than no table at all.
+            with draft.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(draft, path)
+        finally:
+            draft.unlink(missing_ok=True)
+
+
+def _hold(path: Path) -> FileIO:
+    file = FileIO(path, "a+")
+    try:
+        _lock(file)
+    except (BlockingIOError, PermissionError) as error:
+        file.seek(0)
+        holder = file.read().decode() or "that just started"
+        raise StoreError(
+            f"{path.parent} is in use by process {holder}: one process writes to a run at a time;"
+            " wait for it to end, or start another run"
+        ) from error
+    file.truncate(0)
+    file.write(str(os.getpid()).encode())
+    return file
+
+
+def _whole_lines(path: Path) -> int:
+    """Bytes up to the end of the last line that was written whole."""
+    return path.read_bytes().rfind(b"\n") + 1
+
+
+def _write_at_once(file: FileIO, line: bytes) -> None:
+    if file.write(line) != len(line):
+        raise OSError(errno.ENOSPC, "only a part could be written")
+    os.fsync(file.fileno())
+
+
+def _plain_name(run_id: str) -> str:
+    if run_id != Path(run_id).name or run_id in ("", "..") or "\\" in run_id:
+        raise StoreError(f"run_id {run_id!r} cannot name a folder: it must be a plain name, without slashes")
+    return run_id
+
+
+def _json(value: Mapping[str, Any], indent: int | None = None) -> str:
+    return json.dumps(_storable(value), indent=indent, allow_nan=False)
+
+
+def _storable(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _storable(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_storable(item) for item in value]
+    if value is None or isinstance(value, str | int):
+        return value
+    raise StoreError(f"{value!r} of type {type(value).__name__} cannot be stored: give numbers, text, None and lists")
+
+
+def _parse(text: bytes, where: str) -> Row:
+    try:
+        row = json.loads(text)
+        version = row["schema_version"]
+        newer = version > SCHEMA_VERSION
+    except (ValueError, TypeError, KeyError) as error:
+        raise StoreError(f"{where}: {text[:60]!r} is not what unet-bench writes; mend or delete it") from error
+    if newer:
+        raise StoreError(
+            f"{where}: schema {version} is newer than {SCHEMA_VERSION}, the newest known; update unet-bench"
+        )
+    return row  # type: ignore[no-any-return]
+
+
+@contextmanager
+def _in_plain_words(action: str, path: Path, comfort: str = "") -> Iterator[None]:
+    """Turn what the disk says into one line: what could not be done, why, and the remedy."""
+    try:
+        yield
+    except OSError as error:
+        advice = "; ".join(filter(None, (_REMEDIES.get(error.errno), comfort)))
+        raise StoreError(f"cannot {action} {path}: {error.strerror}" + (advice and f"; {advice}")) from error

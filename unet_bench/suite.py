@@ -1,0 +1,223 @@
+"""What to run: from options, a TOML file, or both; presets fill in what is left open. Validated whole."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.resources
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from unet_bench.errors import InvalidSuite, unknown
+from unet_bench.variants import BASELINE
+
+PRECISIONS: Final = ("fp32", "tf32", "fp16", "bf16")
+PROBES: Final = ("cost", "speed", "memory", "accuracy")
+FITS: Final = ("crop", "resize")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preset:
+    """Defaults that belong together."""
+
+    name: str
+    summary: str
+    sizes: tuple[tuple[int, int], ...]
+    width_scale: float
+    batch: int
+    steps: int
+    seeds: tuple[int, ...]
+    replicates: int
+    speed_s: float
+    interval: float
+    limit_s: float  # a cell predicted to take longer is skipped
+
+
+PRESETS: Final = {
+    preset.name: preset
+    for preset in (
+        Preset(
+            name="quick",
+            summary="a first look in minutes on two CPU cores: a quarter of the width, 128² scored, one seed",
+            sizes=((128, 128),),
+            width_scale=0.25,
+            batch=4,
+            steps=60,
+            seeds=(0,),
+            replicates=1,
+            speed_s=2.0,
+            interval=0.02,
+            limit_s=60.0,
+        ),
+        Preset(
+            name="standard",
+            summary="for a GPU: widths as defined, 256² scored, three seeds, three processes per timing",
+            sizes=((256, 256),),
+            width_scale=1.0,
+            batch=8,
+            steps=2000,
+            seeds=(0, 1, 2),
+            replicates=3,
+            speed_s=10.0,
+            interval=0.01,
+            limit_s=1800.0,
+        ),
+        Preset(
+            name="full",
+            summary="standard, and the paper's size too: 388² scored (572² into the unpadded network)",
+            sizes=((256, 256), (388, 388)),
+            width_scale=1.0,
+            batch=8,
+            steps=5000,
+            seeds=(0, 1, 2),
+            replicates=3,
+            speed_s=10.0,
+            interval=0.01,
+            limit_s=7200.0,
+        ),
+    )
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Suite:
+    """The lists of variants, tasks and probes to run. What is `None` or empty, the preset decides."""
+
+    variants: tuple[str, ...] = ()
+    base: str = ""
+    vary: tuple[str, ...] = ()
+    models: tuple[str, ...] = ()
+    baseline: str = BASELINE
+    data: tuple[str, ...] = ("brain",)
+    classes: tuple[str, ...] = ()  # names, or one number
+    fit: str = "crop"
+    probes: tuple[str, ...] = PROBES
+    preset: str = ""  # empty: quick on a CPU, standard on a GPU
+    device: str = "auto"
+    precision: str = "fp32"
+    memory_format: str = "contiguous"
+    threads: int | None = None
+    size: str = ""
+    batch: int | None = None
+    width_scale: float | None = None
+    steps: int | None = None
+    seeds: tuple[int, ...] = ()
+    replicates: int | None = None
+    speed_s: float | None = None
+    limit_s: float | None = None
+    timeout_s: float = 3600.0
+    block: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        self._one_of("preset", ("", *PRESETS), "unet-bench list presets")
+        self._one_of("precision", PRECISIONS, "unet-bench run --help")
+        self._one_of("fit", FITS, "unet-bench run --help")
+        self._one_of("memory_format", ("contiguous", "channels_last"), "unet-bench run --help")
+        for name in ("batch", "steps", "replicates", "threads"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise InvalidSuite(f"{name}={value} is too small: it must be at least 1")
+        for name in ("width_scale", "speed_s", "timeout_s"):
+            value = getattr(self, name)
+            if value is not None and value <= 0:
+                raise InvalidSuite(f"{name}={value} must be above 0")
+        if any(seed < 0 for seed in self.seeds):
+            raise InvalidSuite(f"seeds={self.seeds}: a seed must be at least 0")
+        if self.vary and not self.base:
+            raise InvalidSuite("--vary needs --base NAME: the variant whose choices are varied")
+        if not self.data or not self.probes:
+            raise InvalidSuite("a suite needs at least one data set and one probe")
+        if self.size:
+            parse_size(self.size)
+
+    def _one_of(self, name: str, allowed: tuple[str, ...], command: str) -> None:
+        if getattr(self, name) not in allowed:
+            raise unknown(name, getattr(self, name), (value for value in allowed if value), command)
+
+    def resolved(self, on_gpu: bool) -> Suite:
+        """The suite with every open field filled in from its preset."""
+        preset = PRESETS[self.preset or ("standard" if on_gpu else "quick")]
+        open_fields = {
+            name: getattr(preset, name)
+            for name in ("batch", "width_scale", "steps", "replicates", "speed_s", "limit_s")
+            if getattr(self, name) is None
+        }
+        size = self.size or ",".join(f"{height}x{width}" for height, width in preset.sizes)
+        variants = self.variants or (() if self.base or self.models else ("all",))
+        return dataclasses.replace(
+            self, preset=preset.name, variants=variants, size=size, seeds=self.seeds or preset.seeds, **open_fields
+        )
+
+    def sizes(self) -> list[tuple[int, int]]:
+        """The scored sizes `(H, W)`."""
+        return [parse_size(text) for text in self.size.split(",")]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, as it stands in TOML and in run.json."""
+        return dataclasses.asdict(self)
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """`128`, `128x96` (height × width), or a comma list of which the first is returned. Raises InvalidSuite."""
+    first, *rest = text.split(",")
+    for more in rest:
+        parse_size(more)
+    sides = first.lower().replace("×", "x").split("x")
+    if len(sides) > 2 or not all(side.strip().isdigit() and int(side) > 0 for side in sides):
+        raise InvalidSuite(f"size {first!r} is not valid: write HEIGHTxWIDTH in pixels, such as 128x128")
+    height, width = (int(sides[0]), int(sides[-1]))
+    return height, width
+
+
+def from_options(options: Mapping[str, Any], file: str | None = None) -> Suite:
+    """A suite from a TOML file or shipped name, with options laid over it. Raises InvalidSuite, UnknownName."""
+    given = {name: value for name, value in options.items() if value not in (None, (), [], "")}
+    return from_dict({**(read(file) if file else {}), **given})
+
+
+def from_dict(data: Mapping[str, Any]) -> Suite:
+    """A suite from plain data. Raises UnknownName for a key it does not know, InvalidSuite for a wrong type."""
+    fields = {field.name: field for field in dataclasses.fields(Suite)}
+    values: dict[str, Any] = {}
+    for name, value in data.items():
+        if name not in fields:
+            raise unknown("suite key", name, fields, "unet-bench run --help")
+        values[name] = _typed(name, value, str(fields[name].type))
+    return Suite(**values)
+
+
+def _typed(name: str, value: Any, declared: str) -> Any:
+    if value is None and "None" in declared:
+        return None
+    if declared.startswith("tuple"):
+        items = value if isinstance(value, (list, tuple)) else [value]
+        wanted: type = int if "int" in declared else str
+        items = [str(item) if wanted is str and isinstance(item, int) else item for item in items]
+        valid = all(isinstance(item, wanted) and not isinstance(item, bool) for item in items)
+        value = tuple(items)
+    elif declared.startswith("float"):
+        valid = isinstance(value, (int, float)) and not isinstance(value, bool)
+    elif declared.startswith("int"):
+        valid = isinstance(value, int) and not isinstance(value, bool)
+    else:
+        value = str(value) if name == "size" and isinstance(value, int) else value
+        valid = isinstance(value, str)
+    if not valid:
+        raise InvalidSuite(f"{name}={value!r} is not valid: it takes {declared.replace(' | None', '')}")
+    return value
+
+
+def read(name: str) -> dict[str, Any]:
+    """The TOML of a suite: a file, or the name of one that ships. Raises InvalidSuite, UnknownName."""
+    shipped = {p.name.removesuffix(".toml"): p for p in importlib.resources.files("unet_bench.suites").iterdir()}
+    path = Path(name)
+    try:
+        if path.suffix == ".toml" or path.is_file():
+            return tomllib.loads(path.read_text(encoding="utf-8"))
+        if name in shipped:
+            return tomllib.loads(shipped[name].read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise InvalidSuite(f"suite {name}: {error}") from error
+    raise unknown("suite", name, [n for n in shipped if not n.startswith("_")], "unet-bench list suites")

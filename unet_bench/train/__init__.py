@@ -1,0 +1,1 @@
+"""Training and scoring: the same windows, augmentation, budget and yardstick for every variant."""

@@ -1,0 +1,130 @@
+"""One training: a fixed number of steps, the best state by validation Dice, one look at the test images."""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from unet_bench.errors import NonFinite
+from unet_bench.interfaces import Outputs, main_output
+from unet_bench.measure.bench import Bench
+from unet_bench.train.losses import dice_ce
+from unet_bench.train.metrics import confusion, scores
+from unet_bench.train.windows import Images, normalisation, scored, scoring_batches, training_batches
+
+LOOKS: Final = 4  # times the validation images are looked at
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How every variant is trained."""
+
+    name: str = "default"
+    lr: float = 2e-3
+    weight_decay: float = 1e-4
+    warm_up: float = 0.1  # of the steps
+    clip: float = 1.0  # gradient norm
+
+
+@dataclass
+class Trained:
+    """The outcome: the chosen state is loaded into the model."""
+
+    steps: int
+    best_step: int
+    val_dice: float
+    seconds: float
+    data_seconds: float
+    losses: list[float] = field(default_factory=list)
+
+
+def train(bench: Bench, model: nn.Module, recipe: Recipe, splits: dict[str, Images]) -> Trained:
+    """Train `model` in place for the protocol's steps. Raises NonFinite when the loss is no number."""
+    cell, steps = bench.cell, bench.cell.protocol.steps
+    optimiser = torch.optim.AdamW(model.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: cosine(step, steps, recipe.warm_up))
+    scaler = torch.amp.GradScaler(bench.device.type, enabled=cell.setting.precision == "fp16")
+    batches = training_batches(splits["train"], cell.task.scored, cell.frame, cell.setting.batch, bench.rng())
+    looks = {round(steps * (i + 1) / LOOKS) for i in range(LOOKS)} | {steps}
+    best, best_state = Trained(steps, 0, -math.inf, 0.0, 0.0), copy.deepcopy(model.state_dict())
+    started = time.perf_counter()
+    for step in range(1, steps + 1):
+        fetched = time.perf_counter()
+        images, target = next(batches)
+        images = images.to(bench.device, memory_format=bench.memory_format)
+        target = target.to(bench.device)
+        best.data_seconds += time.perf_counter() - fetched
+        with bench.precision():
+            loss = loss_of(model(images), target, bench)
+        if not math.isfinite(value := loss.item()):
+            raise NonFinite(f"the loss became {value} at step {step} of {steps}")
+        best.losses.append(value)
+        optimiser.zero_grad(set_to_none=True)
+        scaler.scale(loss).backward()
+        scaler.unscale_(optimiser)
+        nn.utils.clip_grad_norm_(model.parameters(), recipe.clip)
+        scaler.step(optimiser)
+        scaler.update()
+        schedule.step()
+        if step in looks:
+            dice = scores(evaluate(bench, model, splits["val"]).sum(0)).mean_dice
+            if dice > best.val_dice or best.best_step == 0:
+                best.val_dice, best.best_step, best_state = dice, step, copy.deepcopy(model.state_dict())
+            model.train()
+    best.seconds = time.perf_counter() - started
+    model.load_state_dict(best_state)
+    return best
+
+
+def cosine(step: int, steps: int, warm_up: float) -> float:
+    """The learning rate's factor: a linear rise, then half a cosine to zero."""
+    rise = max(1, round(warm_up * steps))
+    if step < rise:
+        return (step + 1) / rise
+    return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - rise) / max(1, steps - rise))))
+
+
+def loss_of(output: Tensor | Outputs, target: Tensor, bench: Bench) -> Tensor:
+    """The main head's loss, plus each auxiliary head's, weighted, at full size."""
+    size, frame = bench.cell.task.scored, bench.cell.frame
+    loss = dice_ce(scored(main_output(output), frame, size), target)
+    if isinstance(output, Outputs):
+        for weight, logits in output.aux:
+            whole = nn.functional.interpolate(logits, size=frame.output, mode="bilinear")
+            loss = loss + weight * dice_ce(scored(whole, frame, size), target)
+    return loss
+
+
+@torch.no_grad()
+def evaluate(bench: Bench, model: nn.Module, data: Images) -> np.ndarray:
+    """Counts `(image, truth, prediction)` over every pixel of a split, each scored once."""
+    cell, classes = bench.cell, len(bench.cell.task.classes)
+    model.eval()
+    counts = np.zeros((len(data.images), classes, classes), dtype=np.int64)
+    for images, target, numbers in scoring_batches(data, cell.task.scored, cell.frame, cell.setting.batch):
+        images = images.to(bench.device, memory_format=bench.memory_format)
+        with bench.precision():
+            logits = scored(main_output(model(images)), cell.frame, cell.task.scored)
+        predicted = logits.argmax(1).cpu()
+        for number, one, truth in zip(numbers, predicted, target, strict=True):
+            counts[number] += confusion(one, truth, classes)
+    return counts
+
+
+def tensors(bench: Bench) -> dict[str, Images]:
+    """The three splits, normalised by the training images."""
+    dataset = bench.dataset()
+    mean, std = normalisation(dataset)
+    return {name: Images.of(getattr(dataset, name), mean, std) for name in ("train", "val", "test")}
+
+
+def recipe_row(recipe: Recipe) -> dict[str, Any]:
+    """The recipe's values, for the run's record."""
+    return dict(recipe.__dict__)

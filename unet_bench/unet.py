@@ -1,0 +1,102 @@
+"""The U-shape, assembled from slots. One screen: every other module serves this one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor, nn
+
+from unet_bench.choices import Choices
+from unet_bench.errors import InvalidPart
+from unet_bench.interfaces import Design, NamedFactory, Place, stated_channels
+
+
+class UNet(nn.Module):
+    """Image `(N C H W)` to logits `(N classes H' W')`, after Ronneberger et al. 2015 (arXiv 1505.04597)."""
+
+    def __init__(self, encoder: nn.Module, bottleneck: nn.Module, topology: nn.Module, head: nn.Module) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.bottleneck = bottleneck
+        self.topology = topology
+        self.head = head
+        self.levels = levels_of(encoder)
+
+    def forward(self, image: Tensor) -> Tensor:
+        maps: list[Tensor | None] = [None] * (self.levels[-1] + 1)
+        for level, features in zip(self.levels, self.encoder(image), strict=True):
+            maps[level] = features  # (N C_l H/2^l W/2^l)
+        maps[-1] = self.bottleneck(maps[-1])
+        decoded = self.topology(maps)  # per level, finest first
+        logits: Tensor = self.head(decoded[0])
+        return logits
+
+
+def assemble(
+    choices: Choices,
+    parts: Mapping[str, NamedFactory],
+    in_channels: int,
+    classes: int,
+    margins: tuple[int, ...] = (),
+) -> UNet:
+    """Build the network that `choices` describe; `parts` names a factory for each slot.
+
+    `margins` (pixels per decoder level, finest first) tell `align` what unpadded convolutions took from the
+    up-sampled map; `geometry.margins` finds them.
+    """
+    design = Design(
+        choices=choices,
+        parts=parts,
+        widths=encoder_widths(choices),
+        decoder_widths=tuple(scaled(w, choices.width_scale) for w in choices.decoder_widths),
+        margins=margins,
+    )
+    place = Place(
+        in_channels=in_channels,
+        out_channels=design.widths[-1],
+        depth=choices.depth,
+        dims=choices.dims,
+        padding=choices.padding,
+        norm=choices.norm,
+        act=choices.act,
+        bias=choices.bias,
+        dropout=choices.dropout,
+        convs=choices.convs_per_level,
+        design=design,
+    )
+    encoder = design.make("encoder", place)
+    levels, channels = levels_of(encoder), list(encoder.channels)  # type: ignore[arg-type]
+    deepest = place.at(role="bottleneck", level=levels[-1], depth=levels[-1], design=None)
+    deepest = deepest.at(in_channels=channels[-1], out_channels=channels[-1])
+    bottleneck = design.make("bottleneck", deepest)
+    channels[-1] = stated_channels(bottleneck, deepest)
+
+    pyramid = dict(zip(levels, channels, strict=True))
+    decoder_norm = choices.norm if choices.decoder_norm == "same" else choices.decoder_norm
+    decoder = place.at(role="decoder", depth=levels[-1], norm=decoder_norm, dropout=0.0, in_channels=channels[-1])
+    decoder = decoder.at(skip_channels=tuple(pyramid.get(level, 0) for level in range(levels[-1] + 1)))
+    topology = design.make("topology", decoder)
+    finest = int(topology.channels[0])  # type: ignore[index,arg-type]
+    head = design.make("head", decoder.at(in_channels=finest, out_channels=classes, skip_channels=(), design=None))
+    return UNet(encoder, bottleneck, topology, head)
+
+
+def levels_of(encoder: nn.Module) -> list[int]:
+    """The level of each map that an encoder returns: a reduction of 2^l is level l. Raises InvalidPart."""
+    reductions = [int(r) for r in encoder.reductions]  # type: ignore[union-attr]
+    levels = [r.bit_length() - 1 for r in reductions]
+    if [1 << level for level in levels] != reductions or levels != sorted(set(levels)):
+        label = getattr(encoder, "_unet_bench_label", "this encoder")
+        raise InvalidPart(f"{label}: reductions {reductions} must be rising powers of two, such as 1, 2, 4, 8, 16")
+    return levels
+
+
+def encoder_widths(choices: Choices) -> tuple[int, ...]:
+    """Channels of the plain encoder's levels, finest first: doubling from `base_width` up to `max_width`."""
+    widths = [min(choices.base_width << level, choices.max_width) for level in range(choices.depth + 1)]
+    return tuple(scaled(width, choices.width_scale) for width in widths)
+
+
+def scaled(width: int, scale: float) -> int:
+    """A width times `scale`, kept a multiple of four so that grouped parts still divide it."""
+    return width if scale == 1 else max(4, 4 * round(width * scale / 4))
