@@ -123,6 +123,7 @@ def test_without_split_files_the_seed_splits_70_10_20(tmp_path: Path) -> None:
     assert [len(held) for held in names(tmp_path, 0)] == [14, 2, 4]
     assert len({name for held in names(tmp_path, 0) for name in held}) == 20
     assert names(tmp_path, 0) == names(tmp_path, 0) != names(tmp_path, 1)
+    assert all(held == sorted(held) for held in names(tmp_path, 0))
     assert read_folder(tmp_path, seed=5).split_by == "seeded 70/10/20, seed 5"
 
 
@@ -177,6 +178,7 @@ def test_palette_images_give_their_colours(root: Path) -> None:
     assert image_a(root, palette(ids(1))).image[0, 0].tolist() == [200, 30, 40]
 
 
+@pytest.mark.filterwarnings("error")
 def test_palette_images_may_have_a_transparent_entry(root: Path) -> None:
     picture = palette(ids(1, 2))
     picture.info["transparency"] = b"\x00\x80"
@@ -329,6 +331,7 @@ def test_a_class_may_be_absent_from_the_masks(root: Path) -> None:
 def refused(root: Path, **options: Any) -> str:
     with pytest.raises(InvalidData) as error:
         read_folder(root, **options)
+    assert str(error.value).startswith(f"the data in {root} cannot be used")
     return str(error.value)
 
 
@@ -385,7 +388,7 @@ BAD: dict[str, tuple[Callable[[Path], None], str]] = {
     "truncated image": (truncate, "images/a.png: cannot be read"),
     "not an image": (break_file("images/b.png", b"%PDF-1.7"), "images/b.png: cannot be read"),
     "corrupt mask": (break_file("masks/b.png", b"no"), "masks/b.png: cannot be read"),
-    "colour mask": (break_file("masks/b.png", rgb(1, 0, 0)), "masks/b.png: holds colours; replace each colour"),
+    "colour mask": (break_file("masks/b.png", rgb(0, 0, 1)), "masks/b.png: holds colours; replace each colour"),
     "multi-page TIFF": (pages, "images/a.tif: 2 pages; save each page"),
     "twin image": (break_file("images/b.bmp", grey()), "images/: b.bmp, b.png have one stem; keep one"),
     "twin mask": (break_file("masks/b_seg.png", ids(0)), "masks/: b.png, b_seg.png fit the image b; keep one"),
@@ -411,6 +414,11 @@ def test_bad_input_is_refused_by_name(root: Path, case: str) -> None:
     change, message = BAD[case]
     change(root)
     assert message in refused(root)
+
+
+def test_where_no_mask_matches_nothing_is_said_of_values(root: Path) -> None:
+    rename_masks(root)
+    assert "class ids" not in refused(root)
 
 
 @pytest.mark.parametrize("values", [(0, 1, 2), (0, 2, 255), (0, 1, 2, 3)])

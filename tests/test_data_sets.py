@@ -96,8 +96,13 @@ def test_brain_has_all_classes_in_every_split() -> None:
 
 
 def test_brain_slices_are_padded_with_outside() -> None:
+    with np.load(BRAIN) as arrays:
+        head, labels = arrays["image"], arrays["mask"]
     for sample in brain.load().samples:
+        z = int(sample.name.removeprefix("z"))
         assert sample.image.shape == (112, 128, 1)
+        assert np.array_equal(sample.image[7:-7, 6:-6, 0], head[..., z])
+        assert np.array_equal(sample.mask[7:-7, 6:-6], labels[..., z])
         border = np.ones(sample.mask.shape, bool)
         border[7:-7, 6:-6] = False
         assert not sample.mask[border].any()

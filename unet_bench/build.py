@@ -80,7 +80,9 @@ def _architecture(
         args["width_scale"] = variant.choices.width_scale
     model = entry.load()(in_channels=in_channels, classes=classes, dims=2, image_size=tuple(image_size), **args)
     if not isinstance(model, nn.Module):
-        raise InvalidPart(f"architecture {entry.name} of plugin {entry.provider} returned {type(model).__name__}, no nn.Module")
+        raise InvalidPart(
+            f"architecture {entry.name} of plugin {entry.provider} returned {type(model).__name__}, no nn.Module"
+        )
     return model
 
 

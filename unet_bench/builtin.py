@@ -12,6 +12,8 @@ def unet_bench_register(registry: Draft) -> None:
     registry.dataset("brain", "unet_bench.data.brain:load", summary="real head MRI: CSF and rest, grey, white matter")
     registry.dataset("cells", "unet_bench.data.cells:load", summary="generated touching cells with membranes, any size")
     registry.probe("cost", "unet_bench.measure.cost:probe", summary="parameters, MACs, activations")
-    registry.probe("speed", "unet_bench.measure.speed:probe", summary="latency and throughput, paired with the baseline")
+    registry.probe(
+        "speed", "unet_bench.measure.speed:probe", summary="latency and throughput, paired with the baseline"
+    )
     registry.probe("memory", "unet_bench.measure.memory:probe", summary="peak memory of inference and a training step")
     registry.probe("accuracy", "unet_bench.measure.accuracy:probe", summary="trains, then Dice and IoU on test images")

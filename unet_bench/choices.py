@@ -71,7 +71,8 @@ class Choices:
 
     def replace(self, **changes: Value | str) -> Choices:
         """A copy with some choices changed; text values are parsed. Raises UnknownName, InvalidChoice."""
-        return dataclasses.replace(self, **{name: parse_value(name, value) for name, value in changes.items()})
+        parsed: dict[str, Any] = {name: parse_value(name, value) for name, value in changes.items()}
+        return dataclasses.replace(self, **parsed)
 
     def items(self) -> list[tuple[str, Value]]:
         """(name, value) for every choice, slots first."""
@@ -107,7 +108,8 @@ def parse_value(name: str, value: object) -> Value:
     """
     if name not in FIELDS:
         raise unknown("slot or axis", name, NAMES, "unet-bench list parts")
-    allowed, default = FIELDS[name].metadata["values"], FIELDS[name].default
+    allowed: tuple[str, ...] = FIELDS[name].metadata["values"]
+    default: Value = getattr(Choices(), name)
     try:
         parsed = _convert(value, default)
     except (KeyError, ValueError, TypeError) as error:
@@ -134,4 +136,3 @@ def _convert(value: object, default: Value) -> Value:
     if not isinstance(value, str):
         raise TypeError(value)
     return value
-

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import json
 import sys
+import typing
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
 from unet_bench.errors import UnetBenchError
+
+if TYPE_CHECKING:
+    from unet_bench.suite import Suite
 
 app = typer.Typer(
     name="unet-bench",
@@ -24,31 +31,43 @@ app = typer.Typer(
 Many = list[str] | None
 Block = Annotated[Many, typer.Option("--block", help="Leave a plugin out, by name. Again for more.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a program.")]
-Variants = Annotated[
-    Many, typer.Option("--variants", "-v", help="Names, globs, tag:NAME, unet+up=bilinear, or all; by commas.")
-]
-Base = Annotated[str | None, typer.Option("--base", help="The variant whose choices --vary changes.")]
-Vary = Annotated[Many, typer.Option("--vary", help="SLOT=PART,PART or AXIS=VALUE,VALUE. Again for a grid.")]
-Model = Annotated[Many, typer.Option("--model", help="Anybody's module, package.module:Class.")]
-SuiteFile = Annotated[str | None, typer.Option("--suite", help="A suite in TOML: a file, or a shipped name.")]
-Data = Annotated[Many, typer.Option("--data", "-d", help="A data set's name, or a folder with images/ and masks/.")]
-Classes = Annotated[str | None, typer.Option("--classes", help="A folder's classes: a number, or names by commas.")]
-Fit = Annotated[str | None, typer.Option("--fit", help="crop (scale kept, larger images tiled) or resize.")]
-Probes = Annotated[str | None, typer.Option("--probes", "-p", help="cost, speed, memory, accuracy; by commas.")]
-Preset_ = Annotated[str | None, typer.Option("--preset", help="quick (default on a CPU), standard (on a GPU), full.")]
-Device = Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps.")]
-Precision = Annotated[str | None, typer.Option("--precision", help="fp32, tf32, fp16, bf16.")]
-Size = Annotated[str | None, typer.Option("--size", help="Scored pixels, HEIGHTxWIDTH; several by commas.")]
-Batch = Annotated[int | None, typer.Option("--batch", "-b", help="Images a step.")]
-Width = Annotated[float | None, typer.Option("--width-scale", help="Factor on every width.")]
-Steps = Annotated[int | None, typer.Option("--steps", help="Training steps, the same for every variant.")]
-Seeds = Annotated[str | None, typer.Option("--seeds", help="Seeds by commas, such as 0,1,2.")]
-Replicates = Annotated[int | None, typer.Option("--replicates", help="Fresh processes for each timing.")]
-Speed = Annotated[float | None, typer.Option("--speed-s", help="Seconds of timed blocks for each timing.")]
-Limit = Annotated[float | None, typer.Option("--limit", help="Skip cells predicted to take longer, in s; 0: none.")]
-Timeout = Annotated[float | None, typer.Option("--timeout", help="End a cell that takes longer, in s.")]
-Threads = Annotated[int | None, typer.Option("--threads", help="CPU threads of one operator.")]
-Baseline = Annotated[str | None, typer.Option("--baseline", help="The variant every other is compared with.")]
+# Every option of a suite, shared by `run` and `plan`.
+SUITE_OPTIONS: dict[str, Any] = {
+    "variants": Annotated[
+        Many, typer.Option("--variants", "-v", help="Names, globs, tag:NAME, unet+up=bilinear, or all; by commas.")
+    ],
+    "base": Annotated[str | None, typer.Option("--base", help="The variant whose choices --vary changes.")],
+    "vary": Annotated[Many, typer.Option("--vary", help="SLOT=PART,PART or AXIS=VALUE,VALUE. Again for a grid.")],
+    "model": Annotated[Many, typer.Option("--model", help="Anybody's module, package.module:Class.")],
+    "suite": Annotated[str | None, typer.Option("--suite", help="A suite in TOML: a file, or a shipped name.")],
+    "data": Annotated[
+        Many, typer.Option("--data", "-d", help="A data set's name, or a folder with images/ and masks/.")
+    ],
+    "classes": Annotated[
+        str | None, typer.Option("--classes", help="A folder's classes: a number, or names by commas.")
+    ],
+    "fit": Annotated[str | None, typer.Option("--fit", help="crop (scale kept, larger images tiled) or resize.")],
+    "probes": Annotated[str | None, typer.Option("--probes", "-p", help="cost, speed, memory, accuracy; by commas.")],
+    "preset": Annotated[
+        str | None, typer.Option("--preset", help="quick (default on a CPU), standard (on a GPU), full.")
+    ],
+    "device": Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps.")],
+    "precision": Annotated[str | None, typer.Option("--precision", help="fp32, tf32, fp16, bf16.")],
+    "size": Annotated[str | None, typer.Option("--size", help="Scored pixels, HEIGHTxWIDTH; several by commas.")],
+    "batch": Annotated[int | None, typer.Option("--batch", "-b", help="Images a step.")],
+    "width_scale": Annotated[float | None, typer.Option("--width-scale", help="Factor on every width.")],
+    "steps": Annotated[int | None, typer.Option("--steps", help="Training steps, the same for every variant.")],
+    "seeds": Annotated[str | None, typer.Option("--seeds", help="Seeds by commas, such as 0,1,2.")],
+    "replicates": Annotated[int | None, typer.Option("--replicates", help="Fresh processes for each timing.")],
+    "speed_s": Annotated[float | None, typer.Option("--speed-s", help="Seconds of timed blocks for each timing.")],
+    "limit_s": Annotated[
+        float | None, typer.Option("--limit", help="Skip cells predicted to take longer, in s; 0: none.")
+    ],
+    "timeout_s": Annotated[float | None, typer.Option("--timeout", help="End a cell that takes longer, in s.")],
+    "threads": Annotated[int | None, typer.Option("--threads", help="CPU threads of one operator.")],
+    "baseline": Annotated[str | None, typer.Option("--baseline", help="The variant every other is compared with.")],
+    "block": Block,
+}
 Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
 
 
@@ -88,19 +107,19 @@ def main() -> NoReturn:
     sys.exit(0)
 
 
+COMMA_LISTS = ("variants", "block", "probes", "classes", "seeds")
+
+
 def options_of(given: dict[str, Any]) -> dict[str, Any]:
     """Options as the fields of a suite: comma lists taken apart, absent ones left out."""
-    lists = {name: given.pop(name) for name in ("variants", "vary", "data", "block") if name in given}
-    lists["models"] = given.pop("model", None)
-    texts = {name: given.pop(name) for name in ("probes", "classes", "seeds") if name in given}
-    options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    for name, values in lists.items():
-        if values:
-            whole = name in ("vary", "data", "models")
-            options[name] = [item for value in values for item in ([value] if whole else split(value))]
-    for name, text in texts.items():
-        if text:
-            options[name] = [whole_number(name, item) if name == "seeds" else item for item in split(text)]
+    options: dict[str, Any] = {}
+    for name, value in given.items():
+        if value is None or value == []:
+            continue
+        if name in COMMA_LISTS:
+            items = [item for text in ([value] if isinstance(value, str) else value) for item in split(text)]
+            value = [whole_number(name, item) for item in items] if name == "seeds" else items
+        options["models" if name == "model" else name] = value
     return options
 
 
@@ -116,32 +135,32 @@ def whole_number(name: str, text: str) -> int:
     return int(text)
 
 
+def with_suite_options(function: Callable[..., None]) -> Callable[..., None]:
+    """Give a command all options of a suite; the function gets them together, as `given`."""
+    own = typing.get_type_hints(function, include_extras=True)
+    own = {name: hint for name, hint in own.items() if name not in ("given", "return")}
+    defaults = {name: p.default for name, p in inspect.signature(function).parameters.items()}
+
+    @functools.wraps(function)
+    def command(**values: Any) -> None:
+        given = {name: values.pop(name) for name in SUITE_OPTIONS}
+        function(given=given, **values)
+
+    hints = {**SUITE_OPTIONS, **own}
+    command.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [
+            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=defaults.get(name), annotation=hint)
+            for name, hint in hints.items()
+        ]
+    )
+    command.__annotations__ = hints
+    return command
+
+
 @app.command()
+@with_suite_options
 def run(
-    variants: Variants = None,
-    base: Base = None,
-    vary: Vary = None,
-    model: Model = None,
-    suite: SuiteFile = None,
-    data: Data = None,
-    classes: Classes = None,
-    fit: Fit = None,
-    probes: Probes = None,
-    preset: Preset_ = None,
-    device: Device = None,
-    precision: Precision = None,
-    size: Size = None,
-    batch: Batch = None,
-    width_scale: Width = None,
-    steps: Steps = None,
-    seeds: Seeds = None,
-    replicates: Replicates = None,
-    speed_s: Speed = None,
-    limit_s: Limit = None,
-    timeout_s: Timeout = None,
-    threads: Threads = None,
-    baseline: Baseline = None,
-    block: Block = None,
+    given: dict[str, Any],
     out: Annotated[Path, typer.Option("--out", "-o", help="Where the run's folder is made.")] = Path("results"),
     resume: Annotated[str | None, typer.Option("--resume", help="Go on with a run: its folder, or last.")] = None,
     debug: Debug = False,
@@ -150,24 +169,26 @@ def run(
     from unet_bench import pipeline
     from unet_bench.progress import watcher
 
-    given = {k: v for k, v in locals().items() if k not in ("out", "resume", "debug", "suite", "pipeline", "watcher")}
     folder = resumable(resume, out) if resume else None
-    wanted = pipeline.resumed(folder) if folder else suite_of(given, suite)
+    wanted = pipeline.resumed(folder) if folder else suite_of(given)
     with pipeline.plan(wanted) as made, watcher() as progress:
         try:
             path, rows = pipeline.execute(made, out, progress, folder)
         except KeyboardInterrupt:
-            typer.echo(f"stopped; what was finished is kept. Go on with: unet-bench run --resume {progress.path}", err=True)
+            typer.echo(
+                f"stopped; what was finished is kept. Go on with: unet-bench run --resume {progress.path}", err=True
+            )
             raise typer.Exit(130) from None
     show_end(path)
     failed = [row for row in rows if row["status"] not in ("ok", "unsupported", "skipped")]
     raise typer.Exit(1 if failed else 0)
 
 
-def suite_of(given: dict[str, Any], file: str | None) -> Any:
+def suite_of(given: dict[str, Any]) -> Suite:
     """The suite that options and a TOML file make."""
     from unet_bench.suite import from_options
 
+    file = given.pop("suite")
     return from_options(options_of(given), file)
 
 
@@ -185,52 +206,25 @@ def resumable(name: str, out: Path) -> Path:
 
 def show_end(path: Path) -> None:
     """The table at the end of a run, and where it is."""
-    from rich.console import Console
-
+    from unet_bench.progress import console
     from unet_bench.results.show import render
     from unet_bench.results.tables import read_results
 
-    console = Console()
-    console.print(render(read_results(path)))
-    console.print(f"results: {path}/results.csv    again: unet-bench show {path}", markup=False, highlight=False)
+    screen = console()
+    screen.print(render(read_results(path)))
+    screen.print(
+        f"results: {path}/results.csv\nagain: unet-bench show {path}", markup=False, highlight=False, soft_wrap=True
+    )
 
 
 @app.command()
-def plan(
-    variants: Variants = None,
-    base: Base = None,
-    vary: Vary = None,
-    model: Model = None,
-    suite: SuiteFile = None,
-    data: Data = None,
-    classes: Classes = None,
-    fit: Fit = None,
-    probes: Probes = None,
-    preset: Preset_ = None,
-    device: Device = None,
-    precision: Precision = None,
-    size: Size = None,
-    batch: Batch = None,
-    width_scale: Width = None,
-    steps: Steps = None,
-    seeds: Seeds = None,
-    replicates: Replicates = None,
-    speed_s: Speed = None,
-    limit_s: Limit = None,
-    timeout_s: Timeout = None,
-    threads: Threads = None,
-    baseline: Baseline = None,
-    block: Block = None,
-    as_json: AsJson = False,
-    debug: Debug = False,
-) -> None:
+@with_suite_options
+def plan(given: dict[str, Any], as_json: AsJson = False, debug: Debug = False) -> None:
     """Print the cells that `run` would measure and what each will cost. Runs nothing, writes nothing."""
     from unet_bench import pipeline
     from unet_bench.progress import plan_table, plan_text
 
-    left_out = ("as_json", "debug", "suite", "pipeline", "plan_table", "plan_text")
-    given = {k: v for k, v in locals().items() if k not in left_out}
-    with pipeline.plan(suite_of(given, suite)) as made:
+    with pipeline.plan(suite_of(given)) as made:
         if as_json:
             typer.echo(json.dumps(plan_table(made.planned), indent=2))
         else:
@@ -268,14 +262,13 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Show a run's table, relative to the baseline, best figures in bold."""
-    from rich.console import Console
-
+    from unet_bench.progress import console
     from unet_bench.results.show import render
     from unet_bench.results.tables import read_results
 
-    wanted = "json" if as_json else format.value
-    shown = render(read_results(path), format=wanted, sort=sort, columns=split(columns) if columns else None)
-    typer.echo(shown) if isinstance(shown, str) else Console().print(shown)
+    wanted = Format.json if as_json else format
+    shown = render(read_results(path), format=wanted.value, sort=sort, columns=split(columns) if columns else None)
+    typer.echo(shown) if isinstance(shown, str) else console().print(shown)
 
 
 @app.command()

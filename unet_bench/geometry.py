@@ -95,7 +95,9 @@ def geometry(model: nn.Module, in_channels: int, size: Sequence[int]) -> Geometr
     except UnetBenchError:
         raise
     except (RuntimeError, ValueError, IndexError, AssertionError) as error:
-        raise InvalidSize(f"an input of {text(size)} does not pass through the network ({first_line(error)})") from error
+        raise InvalidSize(
+            f"an input of {text(size)} does not pass through the network ({first_line(error)})"
+        ) from error
     finally:
         for module in training:
             module.training = True
@@ -121,9 +123,9 @@ def centred(size: Sequence[int], output: Sequence[int]) -> Position:
     return Position(origin, spacing)
 
 
-def text(size: Sequence[int]) -> str:
+def text(size: Sequence[float]) -> str:
     """A size as people write it: 572×572."""
-    return "×".join(map(str, size))
+    return "×".join(f"{side:g}" for side in size)
 
 
 def first_line(error: BaseException) -> str:
@@ -135,7 +137,7 @@ class Tracker(TorchDispatchMode):
     """Follows positions through the operations of one forward pass."""
 
     def __init__(self, dims: int) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.dims = dims
         self.positions: dict[int, Position] = {}
         self.alive: list[Tensor] = []  # ids are only unique while their tensors live
@@ -173,7 +175,10 @@ class Tracker(TorchDispatchMode):
             dim, start = args[1] if len(args) > 1 else 0, args[2] if len(args) > 2 else 0
             return self._sliced(source, position, dim, start or 0, args[4] if len(args) > 4 else 1)
         if op in PADS:
-            low = [args[1][2 * (self.dims - 1 - i)] if 2 * (self.dims - 1 - i) < len(args[1]) else 0 for i in range(self.dims)]
+            low = [
+                args[1][2 * (self.dims - 1 - i)] if 2 * (self.dims - 1 - i) < len(args[1]) else 0
+                for i in range(self.dims)
+            ]
             return position.moved([-float(pixels) for pixels in low])
         return self._rescaled(source, position, op, args, output)
 
@@ -381,5 +386,6 @@ def advice(model: nn.Module, in_channels: int, size: Sequence[int]) -> str:
         near += [below] if below == side else [below, below + step]
     found = _try(model, in_channels, size[0], len(size)) if len(set(size)) == 1 else None
     lost = "; ".join(found.lost) if found else ""
-    rule = f"legal sides are {base}, {base + step}, {base + 2 * step}, …; nearest: {', '.join(map(str, dict.fromkeys(near)))}"
+    nearest = ", ".join(map(str, dict.fromkeys(near)))
+    rule = f"legal sides are {base}, {base + step}, {base + 2 * step}, …; nearest: {nearest}"
     return f"{lost}; {rule}" if lost else rule

@@ -35,7 +35,7 @@ def convolution(
         groups=groups,
         bias=place.bias,
         padding=0 if valid else kernel // 2,
-        padding_mode="zeros" if valid else place.padding,
+        padding_mode="zeros" if valid else place.padding,  # type: ignore[arg-type]
     )
     return he_init(conv, in_channels // groups * kernel**place.dims)
 

@@ -48,7 +48,7 @@ def axis_summary(name: str) -> str:
     """What an axis means, the values it takes and its default."""
     facts = FIELDS[name]
     values = f"; one of {', '.join(facts.metadata['values'])}" if facts.metadata["values"] else ""
-    return f"{facts.metadata['help']}{values}; default {format_value(facts.default)}"
+    return f"{facts.metadata['help']}{values}; default {format_value(getattr(Choices(), name))}"
 
 
 def variant_row(variant: Any) -> dict[str, Any]:
@@ -84,9 +84,10 @@ def plugin_rows(block: Sequence[str]) -> list[dict[str, Any]]:
 
 def print_listing(rows: Sequence[dict[str, Any]]) -> None:
     """Records as a table; citations are for --json."""
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
+
+    from unet_bench.progress import console
 
     table = Table(box=None, pad_edge=False)
     shown = [name for name in rows[0] if name != "cite"] if rows else []
@@ -94,7 +95,7 @@ def print_listing(rows: Sequence[dict[str, Any]]) -> None:
         table.add_column(name, overflow="fold", no_wrap=name == "name")
     for row in rows:
         table.add_row(*(escape(str(row[name])) for name in shown))
-    Console().print(table)
+    console().print(table)
 
 
 def geometry_report(name: str, size: str, block: Sequence[str]) -> dict[str, Any]:
@@ -117,14 +118,18 @@ def geometry_report(name: str, size: str, block: Sequence[str]) -> dict[str, Any
         raise type(error)(f"{error}; {advice}") from error
     lines = [
         f"{name}: {geometry.text(found.input)} in, {geometry.text(found.output)} out, "
-        f"offset {geometry.text([f'{o:g}' for o in found.offset])}"
+        f"offset {geometry.text(found.offset)}"
     ]
     for skip in found.skips:
-        shift = f", misaligned by {geometry.text([f'{m:g}' for m in skip.misalignment])}" * any(skip.misalignment)
-        cut = f"cut by {geometry.text(skip.low)} before and {geometry.text(skip.high)} after" if any(
-            skip.low + skip.high
-        ) else "as it is"
-        lines.append(f"  level {skip.level}: skip {geometry.text(skip.size)}, up {geometry.text(skip.up_size)}: {cut}{shift}")
+        shift = f", misaligned by {geometry.text(skip.misalignment)}" * any(skip.misalignment)
+        cut = (
+            f"cut by {geometry.text(skip.low)} before and {geometry.text(skip.high)} after"
+            if any(skip.low + skip.high)
+            else "as it is"
+        )
+        lines.append(
+            f"  level {skip.level}: skip {geometry.text(skip.size)}, up {geometry.text(skip.up_size)}: {cut}{shift}"
+        )
     lines.append(f"  {advice}")
     return {**asdict(found), "legal": found.legal, "advice": advice, "text": "\n".join(lines)}
 

@@ -11,7 +11,7 @@ import datetime as dt
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -215,16 +215,16 @@ def outcome(made: Plan, store: Store, runner: Any, planned: Planned) -> dict[str
         return {"status": planned.status, "error": planned.reason, "wall_s": 0.0}
     cell = planned.cell
     stem = f"{cell.probe}-{cell.id}"
+    log = store.path / "logs" / f"{stem}.log"
     job = {
         "cell": cell.to_json(),
         "block": list(made.suite.block),
         "data": str(made.data[digest(cell.task.__dict__)]),
         "samples": str(store.path / "samples" / f"{stem}.json"),
-        "log": str(store.path / "logs" / f"{stem}.log"),
+        "log": str(log),
         "result": str(store.path / f".{stem}.json"),
     }
     result: dict[str, Any] = runner.run(job, made.suite.timeout_s)
-    log = Path(job["log"])
     if log.exists() and not log.stat().st_size:
         log.unlink()
     return result | {"log": f"logs/{log.name}" if log.exists() else None}
@@ -232,7 +232,7 @@ def outcome(made: Plan, store: Store, runner: Any, planned: Planned) -> dict[str
 
 def preload(made: Plan) -> list[str]:
     """What the fork server imports once, so that no worker has to: torch, and timm where an encoder needs it."""
-    modules = ["torch", "unet_bench.measure.bench", "unet_bench.train.loop"]
+    modules = ["torch", *(f"unet_bench.measure.{probe}" for probe in ("cost", "speed", "memory", "accuracy"))]
     timm = any(p.cell.variant.choices.encoder.startswith("timm:") for p in made.planned)
     return modules + ["timm"] * timm
 
@@ -243,13 +243,15 @@ def describe(made: Plan, planned: Planned, name: str) -> dict[str, Any]:
 
     cell, registry = planned.cell, made.loaded.registry
     variant, task, setting = cell.variant, cell.task, cell.setting
-    choices = {n: list(v) if isinstance(v, tuple) else v for n, v in variant.choices.text().items()}
+    choices: dict[str, str | None] = dict(variant.choices.text())
     if variant.architecture:
         choices = dict.fromkeys(choices)
         choices["width_scale"] = variant.choices.text()["width_scale"]
-    providers = {variant.provider} if variant.architecture else {
-        registry.find(slot, getattr(variant.choices, slot)).provider.plugin for slot in SLOTS
-    }
+    providers = (
+        {variant.provider}
+        if variant.architecture
+        else {registry.find(slot, getattr(variant.choices, slot)).provider.plugin for slot in SLOTS}
+    )
     return {
         "cell_id": row_id(planned, name),
         "variant": name,
@@ -289,7 +291,7 @@ def describe(made: Plan, planned: Planned, name: str) -> dict[str, Any]:
     }
 
 
-def typed(text: dict[str, Any]) -> dict[str, Any]:
+def typed(text: Mapping[str, str | None]) -> dict[str, Any]:
     """Choices with numbers as numbers; lists stay text."""
     from unet_bench.choices import parse_value
 

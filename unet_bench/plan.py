@@ -86,7 +86,9 @@ def choose_device(wanted: str) -> str:
     return wanted
 
 
-def make_plan(suite: Suite, registry: Registry, variants: Sequence[Variant], tasks: Iterable[LoadedTask]) -> list[Planned]:
+def make_plan(
+    suite: Suite, registry: Registry, variants: Sequence[Variant], tasks: Iterable[LoadedTask]
+) -> list[Planned]:
     """Every cell of a resolved suite, cheap probes first; replicates of one cell lie apart.
 
     Raises InvalidSuite when the baseline itself cannot run on a task.
@@ -160,7 +162,9 @@ def _cells_of_probe(
 
 def decide(suite: Suite, cell: Cell, subject: Subject, names: tuple[str, ...], base_macs: int, rate: float) -> Planned:
     """Foresee a cell's seconds, and skip it when they are beyond the limit."""
-    known = Planned(cell, names, subject.variant.inactive, 0.0, subject.params, subject.macs, subject.status, subject.reason)
+    known = Planned(
+        cell, names, subject.variant.inactive, 0.0, subject.params, subject.macs, subject.status, subject.reason
+    )
     if subject.status:
         return known
     forward = cell.setting.batch * (subject.macs or 0) / rate
@@ -208,11 +212,13 @@ def find_frame(model: nn.Module, task: Task) -> tuple[Frame, geometry.Geometry]:
     if where.channels != len(task.classes):
         raise InvalidPart(f"the network returns {where.channels} channels for {len(task.classes)} classes")
     if any(abs(spacing - 1) > 1e-6 for spacing in where.spacing):
-        ratio = geometry.text([round(spacing, 3) for spacing in where.spacing])
+        ratio = geometry.text(where.spacing)
         raise Unsupported(f"the network returns one pixel for {ratio} of its input: let it up-sample its output")
     start = tuple((output - scored) // 2 for output, scored in zip(where.output, task.scored, strict=True))
     context = tuple(round(offset) + begin for offset, begin in zip(where.offset, start, strict=True))
-    return Frame(input=_pair(where.input), output=_pair(where.output), start=_pair(start), context=_pair(context)), where
+    return Frame(
+        input=_pair(where.input), output=_pair(where.output), start=_pair(start), context=_pair(context)
+    ), where
 
 
 def _pair(size: Sequence[int]) -> tuple[int, int]:

@@ -52,7 +52,9 @@ class Loaded:
         if failed:
             lines = "\n".join(f"  {plugin.provider}: {plugin.reason}" for plugin in failed)
             block = " ".join(f"--block {plugin.provider.plugin}" for plugin in failed)
-            raise PluginFailure(f"a plugin failed, and nothing is measured beside a broken one:\n{lines}\nrun without it: {block}")
+            raise PluginFailure(
+                f"a plugin failed, and nothing is measured beside a broken one:\n{lines}\nrun without it: {block}"
+            )
         return self.registry
 
 

@@ -38,7 +38,9 @@ class Watcher:
         self.number += 1
         if self.console.is_terminal and not planned.status:
             end = (datetime.now() + timedelta(seconds=seconds_left)).strftime("%H:%M")
-            self._line(f"[{self.number}/{self.total}] {planned.cell.probe} {planned.names[0]} … all by about {end}", "\r")
+            self._line(
+                f"[{self.number}/{self.total}] {planned.cell.probe} {planned.names[0]} … all by about {end}", "\r"
+            )
 
     def done(self, planned: Planned, row: dict[str, Any]) -> None:
         """Say how a cell ended."""
@@ -77,6 +79,12 @@ def watcher() -> Iterator[Watcher]:
         console.file.write("\r" + " " * (console.width - 1) + "\r")
 
 
+def console() -> Console:
+    """Where tables go: as wide as the terminal, and wide enough to be read where there is none."""
+    found = Console()
+    return found if found.is_terminal else Console(width=160)
+
+
 def span(seconds: float) -> str:
     """A duration as people say it."""
     return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
@@ -107,10 +115,15 @@ def plan_table(planned: Sequence[Planned]) -> list[dict[str, Any]]:
 
 def plan_text(made: Plan) -> None:
     """Print the cells: a line a variant and task, probes side by side."""
-    console = Console()
-    table = Table(caption=None)
+    table = Table(box=None, pad_edge=False)
     for heading in ("variant", "task", "input", "output", "Mparams", "GMACs", "cells", "seconds", "notes"):
-        table.add_column(heading, justify="left" if heading in ("variant", "task", "notes") else "right")
+        table.add_column(
+            heading,
+            justify="left" if heading in ("variant", "task", "notes") else "right",
+            no_wrap=heading not in ("variant", "notes"),
+            overflow="fold",
+            ratio=1 if heading == "notes" else None,
+        )
     groups: dict[tuple[Any, ...], list[Planned]] = {}
     for p in made.planned:
         groups.setdefault((p.names, p.cell.task), []).append(p)
@@ -129,11 +142,12 @@ def plan_text(made: Plan) -> None:
             f"{sum(p.seconds for p in cells):.0f}",
             escape("; ".join(notes)),
         )
-    console.print(table)
+    screen = console()
+    screen.print(table)
     open_cells = [p for p in made.planned if not p.status]
     total = span(sum(p.seconds for p in open_cells))
     suite = made.suite
-    console.print(
+    screen.print(
         f"{len(open_cells)} cells to run, about {total}; preset {suite.preset}, width × {suite.width_scale:g}, "
         f"{suite.size} scored, {suite.steps} training steps, batch {suite.batch}",
         markup=False,

@@ -76,7 +76,7 @@ def assemble(
     decoder = place.at(role="decoder", depth=levels[-1], norm=decoder_norm, dropout=0.0, in_channels=channels[-1])
     decoder = decoder.at(skip_channels=tuple(pyramid.get(level, 0) for level in range(levels[-1] + 1)))
     topology = design.make("topology", decoder)
-    finest = int(topology.channels[0])  # type: ignore[index,arg-type]
+    finest = int(topology.channels[0])  # type: ignore[index]
     head = design.make("head", decoder.at(in_channels=finest, out_channels=classes, skip_channels=(), design=None))
     return UNet(encoder, bottleneck, topology, head)
 

@@ -56,7 +56,7 @@ class Variant:
         """The variant with some choices changed, unnamed changes in its name: `unet+up=bilinear`."""
         if self.architecture and (wrong := [name for name in changes if name != "width_scale"]):
             raise InvalidChoice(
-                f"{self.name} is a whole architecture: {wrong[0]} cannot be changed in it; choose a variant made of slots"
+                f"{self.name} is a whole architecture: {wrong[0]} cannot be changed in it; vary one made of slots"
             )
         choices = self.choices.replace(**changes)
         changed = [name for name in changes if getattr(choices, name) != getattr(self.choices, name)]

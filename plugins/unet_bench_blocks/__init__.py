@@ -17,7 +17,9 @@ def unet_bench_register(registry: Draft) -> None:
     here = "unet_bench_blocks.parts"
     registry.block("residual", f"{here}:Residual", summary="3×3 convolutions beside a 1×1 shortcut", cite=RESIDUAL)
     registry.block("separable", f"{here}:separable", summary="depthwise 3×3 and pointwise 1×1", cite=SEPARABLE)
-    registry.down("strided-conv", f"{here}:strided_conv", summary="3×3 convolution of stride 2, norm, act", cite=STRIDED)
+    registry.down(
+        "strided-conv", f"{here}:strided_conv", summary="3×3 convolution of stride 2, norm, act", cite=STRIDED
+    )
     registry.down("in-block", f"{here}:in_block", summary="the next block's first convolution strides", cite=NNUNET)
     registry.head("conv-3x3", f"{here}:conv_3x3", summary="padded 3×3 convolution to class scores")
 

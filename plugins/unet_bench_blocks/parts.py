@@ -13,7 +13,11 @@ class Residual(nn.Module):
 
     def __init__(self, place: Place) -> None:
         super().__init__()
-        widths = [place.in_channels, *[place.mid_channels or place.out_channels] * (place.convs - 1), place.out_channels]
+        widths = [
+            place.in_channels,
+            *[place.mid_channels or place.out_channels] * (place.convs - 1),
+            place.out_channels,
+        ]
         layers: list[nn.Module] = []
         for i in range(place.convs):
             layers += conv_norm_act(place, widths[i], widths[i + 1], stride=place.stride if i == 0 else 1)

@@ -20,7 +20,9 @@ def unet_bench_register(registry: Draft) -> None:
     registry.variant("unet-no-skip", skip="none", summary="an encoder-decoder without skips", tags=one)
     registry.variant("unet-add", merge="add", summary="skips added instead of concatenated", tags=one)
     valid = ("align",)
-    registry.variant("unet-valid-pad", padding="valid", align="pad", summary="unpadded, maps padded to meet", tags=valid)
+    registry.variant(
+        "unet-valid-pad", padding="valid", align="pad", summary="unpadded, maps padded to meet", tags=valid
+    )
     registry.variant(
         "unet-valid-resize", padding="valid", align="resize", summary="unpadded, maps resized to meet", tags=valid
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import timm
 from torch import Tensor, nn
@@ -14,7 +15,9 @@ from unet_bench.interfaces import Place
 def family(backbone: str) -> Callable[[Place], nn.Module]:
     """The encoder factory for one backbone. Raises UnknownName when timm has no such model."""
     if not timm.is_model(backbone):
-        raise unknown("timm backbone", backbone, timm.list_models(), "python -c 'import timm; print(timm.list_models())'")
+        raise unknown(
+            "timm backbone", backbone, timm.list_models(), "python -c 'import timm; print(timm.list_models())'"
+        )
     return lambda place: TimmEncoder(backbone, place)
 
 
@@ -27,13 +30,13 @@ class TimmEncoder(nn.Module):
             self.body = timm.create_model(backbone, features_only=True, pretrained=False, in_chans=place.in_channels)
         except (RuntimeError, AttributeError, NotImplementedError, TypeError) as error:
             raise InvalidChoice(
-                f"encoder=timm:{backbone} cannot give feature maps ({error}); choose a backbone that supports features_only"
+                f"encoder=timm:{backbone} cannot give feature maps ({error}); choose one that supports features_only"
             ) from error
-        info = self.body.feature_info
-        last = {reduction: i for i, reduction in enumerate(info.reduction())}
-        self.taken = sorted(last.values())
-        self.channels = [info.channels()[i] for i in self.taken]
-        self.reductions = [info.reduction()[i] for i in self.taken]
+        info: Any = self.body.feature_info
+        channels, reductions = info.channels(), info.reduction()
+        self.taken = sorted({reduction: i for i, reduction in enumerate(reductions)}.values())
+        self.channels = [channels[i] for i in self.taken]
+        self.reductions = [reductions[i] for i in self.taken]
 
     def forward(self, x: Tensor) -> list[Tensor]:
         maps = self.body(x)

@@ -26,6 +26,5 @@ def unet_bench_register(registry: Draft) -> None:
     registry.up("transpose-4x4", f"{here}:transpose_4x4", summary="4×4 transposed convolution, stride 2")
 
     one = ("one-axis",)
-    registry.variant("unet-nearest-conv", up="nearest-conv", summary="nearest and a convolution", cite=ODENA, tags=one)
     registry.variant("unet-bilinear-conv", up="bilinear-conv", summary="bilinear and a convolution", tags=one)
     registry.variant("unet-bilinear", up="bilinear", summary="bilinear without a convolution", tags=one)

@@ -34,7 +34,7 @@ def unet_bench_register(registry: Draft) -> None:
         up="nearest-conv",
         summary="the U-Net of U-Bench and many a comparison: nearest-neighbour and a convolution up",
         cite="github.com/LeeJunHyun/Image_Segmentation; U-Bench, arXiv 2510.07041",
-        tags=("published",),
+        tags=("published", "one-axis"),
     )
     registry.variant(
         "unet-nested",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Final
 
@@ -16,7 +17,7 @@ STAGES: Final = ((1, 2), (2, 2), (4, 3), (8, 3), (8, 3))  # (width in base width
 
 
 class SegNet(nn.Module):
-    """`(N C H W)` to logits `(N classes H W)`; sides must be multiples of 32, or the last rows are lost and refilled."""
+    """`(N C H W)` to logits `(N classes H W)`; sides should be multiples of 32."""
 
     def __init__(
         self,
@@ -62,4 +63,4 @@ class SegNet(nn.Module):
 def stage(widths: list[int]) -> nn.Sequential:
     """3×3 convolutions with batch norm and ReLU through these widths."""
     place = Place(in_channels=widths[0], out_channels=widths[-1])
-    return nn.Sequential(*(conv_norm_act(place, a, b) for a, b in zip(widths, widths[1:], strict=False)))
+    return nn.Sequential(*(conv_norm_act(place, a, b) for a, b in itertools.pairwise(widths)))

@@ -252,14 +252,12 @@ def _mask(file: Image.Image) -> Array:
         raise InvalidData("JPEG blurs class ids; save masks as PNG, blurred ones once rounded to whole ids")
     if file.mode == "F":
         raise InvalidData("holds fractions; save class ids 0, 1, 2, … as 8-bit PNG")
-    if file.mode == "P" or file.mode.startswith("I"):
+    if file.mode in ("L", "P") or file.mode.startswith("I"):
         return np.array(file)
-    if file.mode in ("1", "LA", "La", "L"):
-        return np.array(file.convert("L"))
     rgb = np.array(file.convert("RGB"))
     if (rgb != rgb[..., :1]).any():
         raise InvalidData("holds colours; replace each colour by its class id 0, 1, 2, … and save as 8-bit PNG")
-    return rgb[..., 0]
+    return rgb[..., 0].copy()
 
 
 def _uniform(images: dict[str, Array]) -> dict[str, Array]:

@@ -40,8 +40,8 @@ class Bench:
         variant, frame = (cell.baseline, cell.baseline_frame) if baseline else (cell.variant, cell.frame)
         torch.manual_seed(cell.seed)
         model = build(self.registry, variant, cell.task.in_channels, len(cell.task.classes), frame.input)
-        model = model.to(self.device, memory_format=self.memory_format)  # type: ignore[call-overload]
-        return model.train(training)
+        placed: nn.Module = model.to(self.device, memory_format=self.memory_format)  # type: ignore[call-overload]
+        return placed.train(training)
 
     def blueprint(self) -> nn.Module:
         """The cell's variant on the meta device: shapes without memory."""

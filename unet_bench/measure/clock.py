@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import math
 import statistics
@@ -67,7 +68,7 @@ def time_pair(
         sync()
         return (now() - start) / count
 
-    warm = [warm_up(lambda step=step: block(step, 1)) for step in (own, base)]
+    warm = [warm_up(functools.partial(block, step, 1)) for step in (own, base)]
     counts = [max(1, math.ceil(block_s / max(min(times), 1e-9))) for times in warm]
     timing = Timing((counts[0], counts[1]), sum(map(len, warm)))
     was_enabled = gc.isenabled()

@@ -67,7 +67,7 @@ def _training(bench: Bench, model: nn.Module, images: Tensor) -> Callable[[], No
     def step() -> None:
         with bench.precision():
             loss = main_output(model(images)).float().square().mean()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         if optimiser:
             optimiser.step()
             optimiser.zero_grad()
@@ -79,7 +79,7 @@ class LiveBytes(TorchDispatchMode):
     """Bytes of all storages alive at once, counted as operations make them and as they are freed."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.live = 0
         self.peak = 0
         self._alive: dict[int, weakref.ref[torch.UntypedStorage]] = {}

@@ -54,7 +54,7 @@ QUALITIES: Final[Mapping[str, str]] = {
     "recompiled": "the model was compiled again inside the timed part",
     "unpaired": "timed without the baseline beside it, so that the ratio is empty",
     "throttled": "the device lowered its clocks",
-    "contaminated": "other work ran on the machine: the absolute time is empty, the paired ratio may stand",
+    "contaminated": "other work ran on the machine: trust the paired ratio, not the absolute time",
 }
 
 # What decides whether two rows may be compared: the task at one scored size, and how it was run.
@@ -101,6 +101,7 @@ COLUMNS: Final = (
     Column("seed", "Int64", "", "seed of the weights, the order and the augmentation", ("cells", "classes")),
     Column("replicate", "Int64", "", "which of several fresh processes", _CELLS),
     Column("attempt", "Int64", "", "how often the cell has been tried, from 1", _CELLS),
+    Column("key", "string", "", "hash that changes whenever the figures may: cell, protocol, software, device", _CELLS),
     Column("started", "string", "", "when the attempt began: ISO 8601, UTC", _CELLS),
     Column("wall_s", "Float64", "s", "how long the attempt took, from start to end of its process", _CELLS),
     Column("log", "string", "", "the worker's stderr, relative to the run's folder", _CELLS),
@@ -131,8 +132,8 @@ COLUMNS: Final = (
     ),
     Column("in_channels", "Int64", "", "channels of the input", _MOST),
     Column("classes", "Int64", "", "classes the network tells apart, background included", _MOST),
-    Column("fit", "string", "", "how images are brought to the scored size", _MOST),
-    Column("pretrained", "boolean", "", "whether training began from published weights", _MOST),
+    Column("fit", "string", "", "how images came to the scored size: crop or resize", _MOST),
+    Column("pretrained", "string", "", "published weights that training began from, or none", _MOST),
     Column("recipe", "string", "", "how it was trained", _MOST),
     Column("preset", "string", "", "the suite or preset the run was asked for by", _RESULTS),
     Column("seeds", "Int64", "", "seeds the accuracy figures come from", _RESULTS),
@@ -158,6 +159,9 @@ COLUMNS: Final = (
     Column("compile_s", "Float64", "s", "compiling the model", _CELLS, ("speed",), "low"),
     Column("warmup_steps", "Int64", "", "steps before the timed ones", _CELLS, ("speed",)),
     Column("blocks", "Int64", "", "timed blocks", _CELLS, ("speed",)),
+    Column(
+        "foreign_cpu_share", "Float64", "", "part of the CPU that other work took, 0 to 1", _CELLS, ("speed",), "low"
+    ),
     Column("stop_reason", "string", "", "why measuring or training ended", _CELLS, ("speed", "accuracy")),
     Column("latency_ms", "Float64", "ms", "median time of one forward pass of the batch", _MOST, ("speed",), "low"),
     Column("latency_ci_low_ms", "Float64", "ms", "lower end of its 95 % interval", _MOST, ("speed",)),
@@ -220,7 +224,6 @@ BY_NAME: Final[Mapping[str, Column]] = {column.name: column for column in COLUMN
 PROBE_COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
     probe: tuple(column.name for column in COLUMNS if probe in column.probes) for probe in PROBES
 }
-PER_CLASS: Final = "per_class"  # what the accuracy probe returns besides: the rows of the table `classes`
 
 
 def columns(table: str) -> tuple[Column, ...]:
@@ -228,27 +231,6 @@ def columns(table: str) -> tuple[Column, ...]:
     if table not in TABLES:
         raise StoreError(f"unknown table {table!r}: it is one of {', '.join(TABLES)}")
     return tuple(column for column in COLUMNS if table in column.tables)
-
-
-def check_measured(probe: str, measured: Mapping[str, object]) -> None:
-    """Raises StoreError if `probe` returned a column that is not its own, or a value that is not of its type."""
-    own = PROBE_COLUMNS.get(probe, ())
-    for name, value in measured.items():
-        if name in own:
-            _check_type(probe, BY_NAME[name], value)
-        elif (probe, name) != ("accuracy", PER_CLASS):
-            raise StoreError(
-                f"probe {probe!r} returned {name!r}: a probe returns only columns of its own"
-                f" ({', '.join(own) or 'it has none'}); state new ones in unet_bench/results/columns.py"
-            )
-
-
-def _check_type(probe: str, column: Column, value: object) -> None:
-    types = {"string": str, "Int64": int, "Float64": float | int, "boolean": bool}
-    if value is not None and not isinstance(value, types[column.dtype]):
-        raise StoreError(
-            f"probe {probe!r} returned {column.name}={value!r}: it takes {column.dtype}; convert it, or return None"
-        )
 
 
 _INTRO = """\
@@ -265,39 +247,43 @@ _INTRO = """\
 | `cells.csv`, `results.csv`, `classes.csv` | tables made from it; open `results.csv` first |
 | `samples/` | raw block times and training curves |
 | `logs/` | the workers' stderr |
+| `.lock` | the id of the process that last wrote to the run |
 
 ```python
-from pathlib import Path
+from unet_bench import read_results
 
-from unet_bench.results.tables import read_results
-
-frame = read_results(Path("results/<run_id>"))  # pandas, every column with the type below
+frame = read_results("results/<run_id>")  # pandas, each column with the type given below
 ```
 
 A cell that failed is a row with a status and empty figures; an empty field always means "no value", never zero.
-Rows with the same conditions may be compared: {conditions}. A cell that leaves one of these empty does not depend
-on it, and counts for every value. Several replicates are joined into the mean of the processes, several seeds into
-the mean of the seeds, both with a 95 % t interval; ratios are joined on the logarithm. Peak memory is the highest seen.
+Rows with the same conditions may be compared: {conditions}.
+
+Several replicates are joined into the mean of the processes, several seeds into the mean of the seeds, both with a
+95 % t interval; ratios are joined on the logarithm; of several peaks the highest counts. Cells that failed are left
+out, and named by the status. A probe from a plugin adds columns of its own at the end.
 """
 
 
 def markdown() -> str:
     """The documentation of a run's folder and of every column, for `results/README.md`."""
-    intro = _INTRO.format(conditions=", ".join(f"`{name}`" for name in CONDITIONS))
-    statuses = _markdown_table(("status", "meaning"), ((f"`{name}`", text) for name, text in STATUSES.items()))
-    qualities = _markdown_table(("quality", "meaning"), ((f"`{name}`", text) for name, text in QUALITIES.items()))
-    tables = (f"## `{table}.csv`\n\n{TABLES[table].capitalize()}.\n\n{_describe(table)}" for table in TABLES)
-    return "\n".join((intro, "## Statuses\n", statuses, "## Qualities\n", qualities, *tables)).rstrip("\n") + "\n"
+    listed = ((f"`{c.name}`", c.dtype, c.unit, ", ".join(c.tables), ", ".join(c.probes), c.meaning) for c in COLUMNS)
+    parts = (
+        _INTRO.format(conditions=", ".join(f"`{name}`" for name in CONDITIONS)),
+        _section("Tables", ("table", "holds"), _coded(TABLES)),
+        _section("Statuses", ("status", "meaning"), _coded(STATUSES)),
+        _section("Qualities", ("quality", "meaning"), _coded(QUALITIES)),
+        _section("Columns", ("column", "type", "unit", "tables", "probes", "meaning"), listed),
+    )
+    return "\n".join(parts)
 
 
-def _describe(table: str) -> str:
-    cells = ((f"`{c.name}`", c.dtype, c.unit, ", ".join(c.probes), c.meaning) for c in columns(table))
-    return _markdown_table(("column", "type", "unit", "probe", "meaning"), cells)
+def _coded(meanings: Mapping[str, str]) -> Iterable[tuple[str, str]]:
+    return ((f"`{name}`", meaning) for name, meaning in meanings.items())
 
 
-def _markdown_table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+def _section(title: str, header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
     lines = (" | ".join(row) for row in (header, ("---",) * len(header), *rows))
-    return "".join(f"| {line} |\n" for line in lines)
+    return f"## {title}\n\n" + "".join(f"| {line} |\n" for line in lines)
 
 
 if __name__ == "__main__":

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import pandas as pd
 from rich import box
@@ -18,10 +18,10 @@ from rich.table import Table
 from rich.text import Text
 
 from unet_bench.errors import unknown
-from unet_bench.results.columns import BY_NAME, CONDITIONS, INTERVALS, PROBES
+from unet_bench.results.columns import BY_NAME, CONDITIONS, INTERVALS
 from unet_bench.results.tables import csv_text
 
-Format = Literal["table", "csv", "md", "json"]
+FORMATS: Final = ("table", "csv", "md", "json")
 
 _EMPTY: Final = "–"
 
@@ -57,8 +57,7 @@ class Line:
     is_baseline: bool
     figures: tuple[str, ...]
     best: tuple[bool, ...]
-    problem: str  # what is not ok or not clean, such as "speed oom"
-    error: str  # the first line of its text
+    problem: str  # what is not ok or not clean, and why: "speed oom: CUDA out of memory"
 
 
 @dataclass(frozen=True)
@@ -71,13 +70,15 @@ class Section:
 
 
 def render(
-    frame: pd.DataFrame, *, format: Format = "table", sort: str | None = None, columns: Sequence[str] | None = None
+    frame: pd.DataFrame, *, format: str = "table", sort: str | None = None, columns: Sequence[str] | None = None
 ) -> RenderableType:
     """Show a frame of `read_results`: a rich renderable for `table`, text for the other formats.
 
     Sorted by Dice and then latency, or by the column `sort`, the best first; rows that are not ok come last.
     `columns` names what is shown instead of the usual: in csv and JSON that is everything. Raises UnknownName.
     """
+    if format not in FORMATS:
+        raise unknown("format", format, FORMATS, "unet-bench show --help")
     for name in (sort, *(columns or ())):
         if name is not None and name not in frame:
             raise unknown("column", name, map(str, frame), "python -m unet_bench.results.columns")
@@ -101,8 +102,12 @@ def _ordered(frame: pd.DataFrame, sort: str | None) -> pd.DataFrame:
 
 
 def _not_ok(frame: pd.DataFrame) -> Any:
-    statuses = frame[[f"{probe}_status" for probe in PROBES]]
-    return (statuses != "ok").fillna(False).any(axis=1)
+    return (frame[_statuses(frame)] != "ok").fillna(False).any(axis=1)
+
+
+def _statuses(names: Iterable[Any]) -> list[str]:
+    """One of each probe's, plugins' included."""
+    return [name for name in names if str(name).endswith("_status")]
 
 
 def _high_is_good(name: str) -> bool:
@@ -135,8 +140,7 @@ def _lines(rows: pd.DataFrame, headings: Sequence[Heading]) -> Iterator[Line]:
             is_baseline=row["variant"] == row["baseline"],
             figures=tuple(_figure(row, heading) for heading in headings),
             best=tuple(row[h.column] is not None and bool(row[h.column] == best[h.column]) for h in headings),
-            problem=_problem(row),
-            error=_one_line(row["error"] or ""),
+            problem=": ".join(filter(None, (_problem(row), _one_line(row["error"] or "")))),
         )
 
 
@@ -147,23 +151,22 @@ def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def _best(rows: pd.DataFrame, name: str) -> object:
-    """The best figure of a column, where there is a choice and one end of it is good."""
+    """The best figure of a column, where figures differ and one end of them is good."""
     figures = rows.loc[~_not_ok(rows), name].dropna()
-    if name not in BY_NAME or not BY_NAME[name].better or len(figures) < 2:
+    if name not in BY_NAME or not BY_NAME[name].better or figures.nunique() < 2:
         return None
     return figures.max() if _high_is_good(name) else figures.min()
 
 
 def _problem(row: dict[str, Any]) -> str:
-    statuses = {probe: row[f"{probe}_status"] for probe in PROBES if row[f"{probe}_status"] is not None}
-    bad = [f"{probe} {status}" for probe, status in statuses.items() if status != "ok"]
-    if bad and len(bad) == len(statuses) and len(set(statuses.values())) == 1:
-        bad = [statuses.popitem()[1]]
-    return ", ".join(bad + [row["quality"]] * (row["quality"] not in (None, "clean")))
+    statuses = {name.removesuffix("_status"): row[name] for name in _statuses(row) if row[name] is not None}
+    alike = len(set(statuses.values())) == 1  # then there is no need to name the probes
+    bad = [status if alike else f"{probe} {status}" for probe, status in statuses.items() if status != "ok"]
+    return ", ".join([*dict.fromkeys(bad), *[row["quality"]] * (row["quality"] not in (None, "clean"))])
 
 
 def _one_line(text: str) -> str:
-    return text.strip().partition("\n")[0]
+    return next(iter(text.strip().splitlines()), "")
 
 
 def _figure(row: dict[str, Any], heading: Heading) -> str:
@@ -200,33 +203,28 @@ def _rich(sections: Sequence[Section], caption: str) -> Group:
     legend = Text(f"{caption}\n* baseline · bold: best · ±: half of the 95 % interval", style="dim")
     parts: list[RenderableType] = []
     for section in sections:
-        parts += [_rich_table(section), *_rich_errors(section)]
+        parts += [Text(section.title, style="bold"), _rich_table(section), *_rich_problems(section), Text()]
     return Group(*parts, legend)
 
 
 def _rich_table(section: Section) -> Table:
     """`Text` throughout, since a name in square brackets would be taken for markup."""
-    table = Table(title=Text(section.title), title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    table.add_column("variant", overflow="fold", min_width=12)
+    table = Table(box=box.SIMPLE_HEAD, padding=0, show_edge=False)
+    table.add_column("variant", overflow="fold")
     for label in section.labels:
-        table.add_column(Text(label), justify="right", no_wrap=label in _LABELS)
-    if any(line.problem for line in section.lines):
-        table.add_column("not ok", overflow="fold", style="red")
+        table.add_column(Text(label), justify="right", overflow="fold")
     for line in section.lines:
-        name = Text(line.variant + " *" * line.is_baseline, style="cyan" if line.is_baseline else "")
+        style = "cyan" if line.is_baseline else "red" if line.problem else ""
         figures = (Text(text, style="bold" if best else "") for text, best in zip(line.figures, line.best, strict=True))
-        table.add_row(name, *figures, Text(line.problem))
+        table.add_row(Text(line.variant + " *" * line.is_baseline, style=style), *figures)
     return table
 
 
-_LABELS: Final = frozenset(heading.label for heading in HEADINGS)
-
-
-def _rich_errors(section: Section) -> list[Text]:
+def _rich_problems(section: Section) -> list[Text]:
     return [
-        Text(f"{line.variant}: {line.error}", style="red", no_wrap=True, overflow="ellipsis")
+        Text(f"{line.variant}: {line.problem}", style="red", no_wrap=True, overflow="ellipsis")
         for line in section.lines
-        if line.error
+        if line.problem
     ]
 
 
@@ -242,7 +240,7 @@ def _markdown_section(section: Section) -> str:
             f"**{_escaped(text)}**" if best else _escaped(text)
             for text, best in zip(line.figures, line.best, strict=True)
         )
-        rows.append((name, *figures, _escaped(": ".join(filter(None, (line.problem, line.error))))))
+        rows.append((name, *figures, _escaped(line.problem)))
     return f"### {_escaped(section.title)}\n\n" + "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 

@@ -1,68 +1,82 @@
 """Tables made from the rows of a run: one row per cell, per variant × task × setting, and per class.
 
-rows ─▶ last attempt of each cell ─▶ grouped by variant and conditions ─▶ joined ─▶ DataFrame ─▶ csv
+rows ─▶ last attempt of each cell ─▶ grouped by variant and conditions ─▶ pooled ─▶ DataFrame ─▶ csv
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from math import cos, exp, inf, isfinite, isnan, log, pi, sin, sqrt, tan
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from math import exp, inf, isfinite, isnan, log
 from pathlib import Path
-from statistics import fmean, geometric_mean, median_low, stdev
+from statistics import fmean, geometric_mean, median_low
 from typing import Any, Final, cast
 
 import pandas as pd
 
 from unet_bench.errors import StoreError
-from unet_bench.results import columns as table_of
-from unet_bench.results.columns import CONDITIONS, INTERVALS, PER_CLASS, PROBES, Column
-from unet_bench.results.store import MANIFEST, Row, Store, read_manifest, read_rows, write_atomic
+from unet_bench.results.columns import (
+    BY_NAME,
+    COLUMNS,
+    CONDITIONS,
+    INTERVALS,
+    PROBES,
+    QUALITIES,
+    STATUSES,
+    TABLES,
+    Column,
+    columns,
+)
+from unet_bench.results.intervals import mean_interval
+from unet_bench.results.store import MANIFEST, Row, Store, latest, read_manifest, read_rows, write_atomic
 
-Rows = Iterable[Mapping[str, Any]]
-Setting = tuple[object, ...]
-
-_SETTING: Final = (*CONDITIONS, "pretrained")
-_GRAVITY: Final = {name: rank for names in (table_of.STATUSES, table_of.QUALITIES) for rank, name in enumerate(names)}
-_MEASURED: Final = tuple(column.name for column in table_of.COLUMNS if column.probes)
+_PER_CLASS: Final = "per_class"  # the rows of classes.csv, as the accuracy probe leaves them in its own
+_MEASURED: Final = tuple(column.name for column in COLUMNS if column.probes)
+_KNOWN: Final = frozenset((*BY_NAME, _PER_CLASS))
+_GRAVITY: Final = {name: rank for names in (STATUSES, QUALITIES) for rank, name in enumerate(names)}
 
 
-def cells_frame(rows: Rows) -> pd.DataFrame:
+def cells_frame(rows: Iterable[Row]) -> pd.DataFrame:
     """One row per cell: its last attempt. A cell that is not `ok` has no figures."""
-    return _frame([_without_figures_unless_ok(row) for row in _last_attempts(rows)], "cells", "cells")
+    last = latest(rows).values()
+    emptied = [row if row["status"] == "ok" else {**row, **dict.fromkeys(_MEASURED)} for row in last]
+    return _frame(emptied, "cells")
 
 
-def results_frame(rows: Rows, manifest: Mapping[str, Any]) -> pd.DataFrame:
+def results_frame(rows: Iterable[Row], manifest: Mapping[str, Any]) -> pd.DataFrame:
     """One row per variant × task × setting, with every probe's figures side by side.
 
-    What no cell states (such as `preset`, `env_id` or `torch`) is taken from the manifest's entry of the same name.
+    What no cell states, such as the preset, is taken from the manifest's entry of the same name.
     """
-    given = {name: value for name, value in manifest.items() if isinstance(value, str | int | float)}
-    wide = [_wide_row(cells, setting, given) for cells, setting in _groups(_last_attempts(rows))]
+    groups: dict[tuple[object, ...], list[Row]] = defaultdict(list)
+    for row in latest(rows).values():
+        groups[tuple(row.get(name) for name in ("variant", *CONDITIONS))].append(row)
+    wide = [_wide_row(cells, manifest) for cells in groups.values()]
     _mark_pareto(wide)
-    return _frame(wide, "results", "results")
+    return _frame(wide, "results")
 
 
-def classes_frame(rows: Rows) -> pd.DataFrame:
+def classes_frame(rows: Iterable[Row]) -> pd.DataFrame:
     """One row per class of every accuracy cell that is `ok`."""
-    cells = (row for row in _last_attempts(rows) if row["status"] == "ok")
-    return _frame([{**row, **entry} for row in cells for entry in row.get(PER_CLASS) or ()], "classes", "classes")
+    ok = (row for row in latest(rows).values() if row["status"] == "ok")
+    split = [{**row, **of_class} for row in ok for of_class in row.get(_PER_CLASS) or ()]
+    return _frame([{column.name: row.get(column.name) for column in columns("classes")} for row in split], "classes")
 
 
 def write_tables(store: Store) -> None:
     """Write cells.csv, results.csv and classes.csv anew. Raises StoreError."""
     rows = store.rows()
-    for table in table_of.TABLES:
+    for table in TABLES:
         write_atomic(store.path / f"{table}.csv", csv_text(_make(table, rows, store.manifest)))
 
 
 def read_results(path: str | Path, table: str = "results") -> pd.DataFrame:
-    """A table of the run's folder, or of a csv file, each column with its type; columns it lacks are empty.
+    """A table of the run's folder, or of a csv file: each column with its type, those it lacks empty.
 
     A run that was killed before it wrote its tables is read from its rows. Raises StoreError if nothing is there.
     """
     path = Path(path)
-    known = table_of.columns(table)
+    known = columns(table)
     file = path / f"{table}.csv" if path.is_dir() else path
     if file.is_file():
         return _read_csv(file, known)
@@ -76,88 +90,22 @@ def csv_text(frame: pd.DataFrame) -> str:
     return frame.to_csv(index=False, lineterminator="\n")
 
 
-def t_interval(values: Sequence[float]) -> tuple[float, float, float]:
-    """Mean of at least two values, and the ends of its 95 % t interval."""
-    mean, half = fmean(values), t_quantile(len(values) - 1) * stdev(values) / sqrt(len(values))
-    return mean, mean - half, mean + half
+def _make(table: str, rows: list[Row], manifest: Mapping[str, Any]) -> pd.DataFrame:
+    if table == "results":
+        return results_frame(rows, manifest)
+    return cells_frame(rows) if table == "cells" else classes_frame(rows)
 
 
-def t_quantile(freedom: int) -> float:
-    """The 97.5 % quantile of Student's t, by bisection."""
-    low, high = 0.0, pi / 2
-    while (middle := (low + high) / 2) not in (low, high):
-        low, high = (middle, high) if _coverage(middle, freedom) < 0.95 else (low, middle)
-    return sqrt(freedom) * tan(low)
+# ---- several cells into one row
 
 
-def _coverage(angle: float, freedom: int) -> float:
-    """How likely |t| stays below √freedom · tan(angle): Abramowitz and Stegun 26.7.3 and 26.7.4."""
-    odd = freedom % 2
-    term, total = sin(angle) * cos(angle) ** odd, 0.0
-    for power in range(odd, freedom - 1, 2):
-        total += term
-        term *= (power + 1) / (power + 2) * cos(angle) ** 2
-    return (angle + total) * 2 / pi if odd else total
-
-
-# ---- from rows to rows
-
-
-def _last_attempts(rows: Rows) -> list[Mapping[str, Any]]:
-    """One cell may stand for several variants of equal choices, so both name it."""
-    return list({(row["cell_id"], row["variant"]): row for row in rows}.values())
-
-
-def _without_figures_unless_ok(row: Mapping[str, Any]) -> Mapping[str, Any]:
-    return row if row["status"] == "ok" else {**row, **dict.fromkeys(_MEASURED)}
-
-
-def _groups(cells: Rows) -> Iterator[tuple[list[Mapping[str, Any]], Setting]]:
-    """The cells of each row of results, and the setting they share."""
-    variants = defaultdict(list)
-    for cell in cells:
-        variants[cell.get("run_id"), cell["task"], cell["variant"]].append(cell)
-    for _, group in sorted(variants.items(), key=lambda item: tuple(map(str, item[0]))):
-        for setting in _settings(group):
-            yield [cell for cell in group if _agree(_setting(cell), setting)], setting
-
-
-def _setting(cell: Mapping[str, Any]) -> Setting:
-    return tuple(cell.get(name) for name in _SETTING)
-
-
-def _settings(cells: Rows) -> list[Setting]:
-    """The settings of one variant: the probes' own, joined."""
-    probes: dict[str, dict[Setting, None]] = defaultdict(dict)
-    for cell in cells:
-        probes[cell["probe"]][_setting(cell)] = None
-    joined: list[Setting] = []
-    for settings in probes.values():
-        joined = _join(joined, list(settings))
-    return joined
-
-
-def _join(left: list[Setting], right: list[Setting]) -> list[Setting]:
-    pairs = [(a, b) for a in left for b in right if _agree(a, b)]
-    alone = [setting for setting in left + right if not any(setting in pair for pair in pairs)]
-    both = [tuple(y if x is None else x for x, y in zip(a, b, strict=True)) for a, b in pairs]
-    return list(dict.fromkeys(both + alone))
-
-
-def _agree(a: Setting, b: Setting) -> bool:
-    """A column that one of them leaves empty does not matter to it."""
-    return all(x is None or y is None or x == y for x, y in zip(a, b, strict=True))
-
-
-def _wide_row(cells: list[Mapping[str, Any]], setting: Setting, given: Mapping[str, Any]) -> Row:
+def _wide_row(cells: list[Row], manifest: Mapping[str, Any]) -> Row:
     ok = [cell for cell in cells if cell["status"] == "ok"]
-    by_speed = sorted(cells, key=lambda cell: cell["probe"] != "speed")  # sizes and batch as they were when timed
-    row = {column.name: _first(by_speed, column.name, given) for column in table_of.columns("results")}
-    row |= dict(zip(_SETTING, setting, strict=True))
-    row |= {column.name: _pooled(column, ok) for column in table_of.columns("results") if column.probes}
-    for name in INTERVALS:
-        row |= _interval(name, _values(ok, name))
-    for probe in PROBES:
+    row: Row = {column.name: _stated(column.name, cells, manifest) for column in columns("results")}
+    row |= {name: _pooled(name, ok) for name in (*_MEASURED, *_strange(ok))}
+    for figure in INTERVALS:
+        row |= _interval(figure, _values(ok, figure))
+    for probe in dict.fromkeys((*PROBES, *(cell["probe"] for cell in cells))):
         row[f"{probe}_status"] = _gravest(cell["status"] for cell in cells if cell["probe"] == probe)
     row["quality"] = _gravest(cell.get("quality") for cell in cells)
     row["seeds"] = len({cell["seed"] for cell in ok if cell["probe"] == "accuracy"}) or None
@@ -165,35 +113,47 @@ def _wide_row(cells: list[Mapping[str, Any]], setting: Setting, given: Mapping[s
     return row
 
 
-def _first(cells: Rows, name: str, given: Mapping[str, Any]) -> object:
-    return next((cell[name] for cell in cells if cell.get(name) is not None), given.get(name))
+def _stated(name: str, cells: Iterable[Row], manifest: Mapping[str, Any]) -> object:
+    given = manifest.get(name)
+    return next(iter(_values(cells, name)), given if isinstance(given, str | int | float) else None)
 
 
-def _values(cells: Rows, name: str) -> list[Any]:
+def _values(cells: Iterable[Row], name: str) -> list[Any]:
     return [cell[name] for cell in cells if cell.get(name) is not None]
+
+
+def _strange(rows: Iterable[Row]) -> list[str]:
+    """Columns that the table does not know: a plugin's probe may bring its own."""
+    return [name for name in dict.fromkeys(name for row in rows for name in row) if name not in _KNOWN]
 
 
 _POOL: Final[Mapping[str, Callable[[list[Any]], object]]] = {
     "MiB": max,  # a peak is the highest seen
     "×": geometric_mean,
-    "Int64": median_low,
     "Float64": fmean,
+    "Int64": median_low,
 }
 
 
-def _pooled(column: Column, cells: Rows) -> object:
-    values = _values(cells, column.name)
-    pool = _POOL.get(column.unit) or _POOL[column.dtype]
-    return pool(values) if values else None
+def _pooled(name: str, cells: Iterable[Row]) -> object:
+    """One figure out of several processes' or seeds'; of what is not a number, the first."""
+    values = _values(cells, name)
+    if not values:
+        return None
+    if not all(isinstance(value, int | float) for value in values):
+        return values[0]
+    column = BY_NAME.get(name)
+    pool = fmean if column is None else _POOL.get(column.unit) or _POOL[column.dtype]
+    return pool(values)
 
 
-def _interval(name: str, values: list[float]) -> Row:
-    """The figure and its interval over the processes or seeds; of a single one, the probe's own stands."""
+def _interval(figure: str, values: list[float]) -> Row:
+    """The figure and its interval over processes or seeds; a single one keeps the interval its probe gave it."""
     if len(values) < 2:
         return {}
-    ratio = table_of.BY_NAME[name].unit == "×"
-    joined = tuple(map(exp, t_interval(list(map(log, values))))) if ratio else t_interval(values)
-    return dict(zip((name, *INTERVALS[name]), joined, strict=True))
+    is_ratio = BY_NAME[figure].unit == "×"
+    joined = tuple(map(exp, mean_interval([log(value) for value in values]))) if is_ratio else mean_interval(values)
+    return dict(zip((figure, *INTERVALS[figure]), joined, strict=True))
 
 
 def _gravest(names: Iterable[str | None]) -> str | None:
@@ -201,8 +161,8 @@ def _gravest(names: Iterable[str | None]) -> str | None:
 
 
 def _mark_pareto(rows: list[Row]) -> None:
-    """Mark, among rows with the same conditions and all three figures, those that no other beats in all of them."""
-    peers = defaultdict(list)
+    """Mark, among rows that may be compared and have all three figures, those that no other beats in all three."""
+    peers: dict[tuple[object, ...], list[Row]] = defaultdict(list)
     for row in rows:
         complete = None not in (row["dice"], row["latency_ms"], row["peak_memory_mib"])
         if complete and all(row[f"{probe}_status"] in ("ok", None) for probe in PROBES):
@@ -224,20 +184,16 @@ def _beats(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
     return a != b and all(x <= y for x, y in zip(a, b, strict=True))
 
 
-# ---- from rows and csv to frames
+# ---- rows and csv into frames
 
 
-def _make(table: str, rows: list[Row], manifest: Mapping[str, Any]) -> pd.DataFrame:
-    if table == "results":
-        return results_frame(rows, manifest)
-    return cells_frame(rows) if table == "cells" else classes_frame(rows)
+def _frame(rows: Sequence[Row], table: str) -> pd.DataFrame:
+    typed = {c.name: _typed(c, [row.get(c.name) for row in rows], table) for c in columns(table)}
+    strange = {name: pd.Series([row.get(name) for row in rows]).convert_dtypes() for name in _strange(rows)}
+    return pd.DataFrame({**typed, **strange})
 
 
-def _frame(rows: Sequence[Mapping[str, Any]], table: str, source: str) -> pd.DataFrame:
-    return pd.DataFrame({c.name: _typed(c, [row.get(c.name) for row in rows], source) for c in table_of.columns(table)})
-
-
-def _read_csv(file: Path, known: tuple[Column, ...]) -> pd.DataFrame:
+def _read_csv(file: Path, known: Iterable[Column]) -> pd.DataFrame:
     try:
         frame = pd.read_csv(
             file,
@@ -247,7 +203,7 @@ def _read_csv(file: Path, known: tuple[Column, ...]) -> pd.DataFrame:
             na_values=[""],
         )
     except (OSError, ValueError) as error:
-        raise StoreError(f"{file} cannot be read as csv: {error}") from error
+        raise StoreError(f"{file} cannot be read as csv: {error}; write it anew or give another") from error
     absent = [None] * len(frame)
     typed = {c.name: _typed(c, list(frame[c.name]) if c.name in frame else absent, str(file)) for c in known}
     return pd.DataFrame({**typed, **{str(name): frame[name] for name in frame if name not in typed}})
@@ -256,19 +212,18 @@ def _read_csv(file: Path, known: tuple[Column, ...]) -> pd.DataFrame:
 def _typed(column: Column, values: list[Any], source: str) -> Any:
     parse, dtype = _PARSE[column.dtype], cast(Any, column.dtype)
     try:
-        return pd.array([None if _empty(value) else parse(value) for value in values], dtype=dtype)
+        return pd.array([None if _is_empty(value) else parse(value) for value in values], dtype=dtype)
     except (TypeError, ValueError, KeyError, OverflowError) as error:
-        raise StoreError(f"{source}: column {column.name} takes {column.dtype} only: {error}") from error
+        raise StoreError(f"{source}: column {column.name} takes {dtype} only: {error}; correct or empty it") from error
 
 
-def _empty(value: object) -> bool:
+def _is_empty(value: object) -> bool:
     return value is None or value == "" or (isinstance(value, float) and isnan(value))
 
 
 def _text(value: object) -> str:
-    """Lists as in `decoder_widths`; a lone carriage return, which progress bars print, would break the csv."""
-    text = "/".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
-    return text.replace("\r\n", "\n").replace("\r", "\n")
+    """A lone carriage return, as progress bars print it, would break the csv's line."""
+    return str(value).replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _number(value: Any) -> float | None:

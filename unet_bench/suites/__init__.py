@@ -1,0 +1,1 @@
+"""Suites in TOML that ship with the package."""

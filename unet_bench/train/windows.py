@@ -85,7 +85,7 @@ def scoring_batches(
     """Inputs `(N C H W)`, targets `(N h w)` and image numbers, so that every pixel is scored exactly once."""
     pending: list[tuple[Tensor, Tensor, int]] = []
     for number, (image, mask) in enumerate(zip(data.images, data.masks, strict=True)):
-        for tile in tiles(*mask.shape, size):
+        for tile in tiles(mask.shape[0], mask.shape[1], size):
             target = torch.full(size, IGNORE)
             target[tile.inner] = mask[tile.owned]
             rows, columns = tile.window

@@ -1,0 +1,116 @@
+"""Sessions that CI and people run: `nox` runs the default ones, `nox -l` lists all."""
+
+import os
+import pathlib
+import shutil
+
+import nox
+
+nox.options.default_venv_backend = "venv"
+nox.options.sessions = ["lint", "types", "tests", "docs", "wheel", "smoke"]
+HERE = pathlib.Path(__file__).parent
+PLUGINS = sorted(folder.name for folder in (HERE / "plugins").iterdir() if (folder / "__init__.py").exists())
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Ruff: rules and format."""
+    session.install("ruff>=0.9")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Mypy, strict, over the core and every plugin."""
+    session.install(".[dev]")
+    session.run("mypy", "unet_bench", *(f"plugins/{name}" for name in PLUGINS))
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """The test suite against an installed package."""
+    session.install("-e", ".[test]")
+    session.run("pytest", *session.posargs)
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Generated parts of the docs are fresh, and their links lead somewhere."""
+    session.install("-e", ".[test]")
+    session.run("pytest", "tests/test_docs.py", *session.posargs)
+
+
+@nox.session
+def wheel(session: nox.Session) -> None:
+    """Build the wheel, install it into this clean environment, leave the repository, and look for every plugin."""
+    session.install("build", "hatchling")
+    built = pathlib.Path(session.create_tmp()) / "dist"
+    shutil.rmtree(built, ignore_errors=True)
+    session.run("python", "-m", "build", "--wheel", "--no-isolation", "--outdir", str(built), str(HERE))
+    session.install(*map(str, built.glob("*.whl")))
+    session.chdir(session.create_tmp())
+    session.run("python", "-P", "-c", CHECK_WHEEL, *PLUGINS)
+    session.run("python", "-P", "-m", "unet_bench", "plugins")
+    session.run("unet-bench", "run", "-v", "unet", "--steps", "2", "--speed-s", "0.2", "--width-scale", "0.125")
+
+
+CHECK_WHEEL = """
+import importlib, pathlib, sys, unet_bench
+from unet_bench.plugins import load
+where = pathlib.Path(unet_bench.__file__)
+assert "site-packages" in where.parts, where
+assert (where.parent / "py.typed").exists() and (where.parent / "data" / "brain.npz").exists()
+loaded = load()
+assert not [p for p in loaded.plugins if p.status != "ok"], loaded.plugins
+modules = {p.module for p in loaded.plugins}
+missing = set(sys.argv[1:]) - modules
+assert not missing, f"plugins without an entry point: {missing}"
+"""
+
+
+@nox.session
+def smoke(session: nox.Session) -> None:
+    """The main job, tiny: every variant through every probe."""
+    session.install(".")
+    out = session.create_tmp()
+    session.run("unet-bench", "run", "-v", "all", "--out", out, *TINY)
+
+
+TINY = (
+    "--width-scale",
+    "0.125",
+    "--size",
+    "64x64",
+    "--batch",
+    "2",
+    "--steps",
+    "3",
+    "--speed-s",
+    "0.2",
+    "--threads",
+    "1",
+)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """pytest-benchmark on parts and paths. Ratios within one run; never absolute times."""
+    session.install("-e", ".[test]")
+    session.run("pytest", "tests/bench", "-o", "addopts=-q", "--benchmark-only", *session.posargs)
+
+
+@nox.session
+def gpu(session: nox.Session) -> None:
+    """What needs a CUDA device: marked tests, then the standard preset, resumable. See CONTRIBUTING.md."""
+    session.install("-e", ".[test]")
+    session.run("pytest", "-m", "gpu", "-o", "addopts=-q --strict-markers")
+    session.run("unet-bench", "run", "-v", "all", "--preset", "standard", "--device", "cuda", *session.posargs)
+
+
+@nox.session(python=False)
+def clean(session: nox.Session) -> None:
+    """Remove what building and testing left."""
+    for name in ("build", "dist", ".mypy_cache", ".ruff_cache", ".pytest_cache", ".hypothesis"):
+        shutil.rmtree(HERE / name, ignore_errors=True)
+    session.log(f"cleaned {os.fspath(HERE)}")

@@ -1,0 +1,143 @@
+"""Worker processes: whatever happens in one becomes a status, and nothing is left running."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from unet_bench.execute.runner import Runner
+
+BODY = """
+import os, signal, sys, time, subprocess, unet_bench.errors as errors
+def probe(bench):
+    {body}
+"""
+
+PLUGIN = """
+from unet_bench import hookimpl
+@hookimpl
+def unet_bench_register(registry):
+    registry.probe("trouble", "trouble:probe", summary="for tests")
+"""
+
+
+@pytest.fixture(scope="module")
+def cell() -> dict:
+    from unet_bench.cells import Cell, Frame, Protocol, Setting, Task
+    from unet_bench.variants import Variant
+
+    size = (16, 16)
+    frame = Frame(input=size, output=size, start=(0, 0), context=(0, 0))
+    task = Task(name="t", dataset_hash="0", classes=("a", "b"), in_channels=1, scored=size, fit="crop")
+    made = Cell(
+        variant=Variant(name="unet").with_choices(base_width=4),
+        frame=frame,
+        baseline=Variant(name="unet").with_choices(base_width=4),
+        baseline_frame=frame,
+        task=task,
+        setting=Setting(batch=1),
+        protocol=Protocol(),
+        probe="trouble",
+    )
+    return made.to_json()
+
+
+@pytest.fixture
+def outcome(tmp_path: Path, cell: dict, monkeypatch: pytest.MonkeyPatch):
+    """Run a probe with this body in a worker; the plugin that provides it is on the path as a distribution."""
+
+    def run(body: str, timeout: float = 60, **changes: object) -> dict:
+        (tmp_path / "trouble.py").write_text(BODY.format(body=body.replace("\n", "\n    ")))
+        (tmp_path / "troubleplugin.py").write_text(PLUGIN)
+        info = tmp_path / "trouble-1.0.dist-info"
+        info.mkdir(exist_ok=True)
+        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: trouble\nVersion: 1.0\n")
+        (info / "entry_points.txt").write_text("[unet_bench]\ntrouble = troubleplugin\n")
+        monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+        job = {
+            "cell": {**cell, **changes},
+            "block": [],
+            "data": None,
+            "samples": None,
+            "log": str(tmp_path / "log.txt"),
+            "result": str(tmp_path / "result.json"),
+        }
+        with Runner() as runner:
+            return runner.run(job, timeout)
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "words"),
+    [
+        ("return {}", "ok", None),
+        ("raise ValueError('first\\nsecond')", "error", "ValueError: first"),
+        ("raise errors.NonFinite('loss is nan')", "nonfinite", "loss is nan"),
+        ("raise errors.Unsupported('no such thing')", "unsupported", "no such thing"),
+        ("raise MemoryError()", "oom", "MemoryError"),
+        ("import torch; torch.empty(2**50)", "oom", "allocate"),
+        ("os.kill(os.getpid(), signal.SIGKILL)", "killed", "SIGKILL"),
+        ("os.abort()", "killed", "SIGABRT"),
+        ("os._exit(0)", "error", "left no row"),
+        ("os._exit(7)", "error", "code 7"),
+        ("sys.exit(3)", "error", "SystemExit"),
+        ("print('{garbage' * 9999); return {}", "ok", None),
+        ("return {'latency': object()}", "error", None),
+    ],
+)
+def test_every_ending_is_a_status(outcome, body: str, status: str, words: str | None) -> None:
+    found = outcome(body)
+    assert found["status"] == status, found
+    if words:
+        assert words in found["error"]
+
+
+def test_a_worker_that_hangs_is_ended_with_its_children(outcome, tmp_path: Path) -> None:
+    note = tmp_path / "child.pid"
+    body = (
+        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])\n"
+        f"open({str(note)!r}, 'w').write(str(child.pid))\n"
+        "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        "time.sleep(600)"
+    )
+    found = outcome(body, timeout=8)
+    assert found["status"] == "timeout"
+    assert "8 s" in found["error"]
+    assert gone(int(note.read_text()))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="process groups are killed on Linux")
+def test_children_left_behind_are_ended(outcome, tmp_path: Path) -> None:
+    note = tmp_path / "child.pid"
+    body = (
+        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])\n"
+        f"open({str(note)!r}, 'w').write(str(child.pid))\n"
+        "return {}"
+    )
+    assert outcome(body)["status"] == "ok"
+    assert gone(int(note.read_text()))
+
+
+def test_the_next_job_goes_on_after_a_crash(outcome) -> None:
+    assert outcome("os.kill(os.getpid(), signal.SIGSEGV)")["status"] == "killed"
+    assert outcome("return {}")["status"] == "ok"
+
+
+def gone(pid: int) -> bool:
+    for _ in range(100):
+        try:
+            os.kill(pid, 0)
+            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        except (ProcessLookupError, FileNotFoundError):
+            return True
+        if state == "Z":
+            return True
+        time.sleep(0.1)
+    os.kill(pid, signal.SIGKILL)
+    return False

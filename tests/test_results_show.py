@@ -1,0 +1,244 @@
+"""What `unet-bench show` prints."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from typing import Any
+
+import pandas as pd
+import pytest
+from rich.console import Console
+
+from unet_bench.errors import UnknownName
+from unet_bench.results.show import render
+from unet_bench.results.tables import results_frame
+
+LONG = "unet+up=pixel-shuffle+skip=attention+encoder=timm:tf_efficientnetv2_s.in21k_ft_in1k+width_scale=0.25"
+
+
+def cells(variant: str, dice: float = 0.9, latency: float = 10.0, **values: Any) -> list[dict[str, Any]]:
+    """A variant that every probe measured."""
+    row = {
+        "schema_version": 1,
+        "run_id": "20250101-quick",
+        "variant": variant,
+        "status": "ok",
+        "seed": 0,
+        "task": "brain",
+        "scored_height": 128,
+        "scored_width": 128,
+        "device": "cpu",
+        "device_name": "AMD EPYC",
+        "width_scale": 0.25,
+        "baseline": "unet",
+        **values,
+    }
+    figures: dict[str, dict[str, Any]] = {
+        "cost": {"params": 1_940_000, "macs": 3_400_000_000},
+        "speed": {
+            "latency_ms": latency,
+            "latency_ci_low_ms": latency * 0.9,
+            "latency_ci_high_ms": latency * 1.1,
+            "latency_ratio": latency / 10,
+            "latency_ratio_ci_low": latency / 10 - 0.02,
+            "latency_ratio_ci_high": latency / 10 + 0.02,
+            "throughput_img_s": 1000 / latency,
+        },
+        "memory": {"peak_memory_mib": 123.4, "train_peak_memory_mib": 2345.6},
+        "accuracy": {"dice": dice, "iou": dice - 0.1},
+    }
+    ok = row["status"] == "ok"
+    return [
+        {**row, "cell_id": f"{variant} {probe} {row['task']}", "probe": probe, **(own if ok else {})}
+        for probe, own in figures.items()
+    ]
+
+
+def failing(variant: str, error: str = "CUDA out of memory\nTraceback", **values: Any) -> list[dict[str, Any]]:
+    return cells(variant, **{"status": "oom", "error": error, **values})
+
+
+def frame_of(*variants: list[dict[str, Any]]) -> pd.DataFrame:
+    return results_frame([row for rows in variants for row in rows], {"preset": "quick"})
+
+
+def printed(frame: pd.DataFrame, width: int = 110, **options: Any) -> str:
+    console = Console(
+        file=io.StringIO(), width=width, force_terminal=True, color_system="standard", legacy_windows=False
+    )
+    console.print(render(frame, **options))
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def plain(*args: Any, **options: Any) -> str:
+    return re.sub(r"\x1b\[[0-9;]*m", "", printed(*args, **options))
+
+
+def bold(text: str, figure: str) -> bool:
+    return re.search(rf"\x1b\[1m *{re.escape(figure)}\x1b", text) is not None
+
+
+def order(text: str, *words: str) -> bool:
+    places = [text.index(word) for word in words]
+    return places == sorted(places)
+
+
+@pytest.fixture
+def frame() -> pd.DataFrame:
+    return frame_of(cells("unet"), cells("slow-twin", latency=20.0), cells("better", dice=0.95), failing("huge"))
+
+
+# ---- the table
+
+
+def test_table_shows_the_figures_in_their_units(frame: pd.DataFrame) -> None:
+    [line] = [line for line in plain(frame).splitlines() if line.startswith("unet *")]
+    assert " ".join(line.split()) == "unet * 1.94 3.40 10.0 ±1.0 1.00 ±0.020 100 123 2346 0.900 0.800"
+
+
+def test_table_is_sorted_by_dice_then_latency_and_failures_come_last(frame: pd.DataFrame) -> None:
+    assert order(plain(frame), "better", "unet *", "slow-twin", "huge")
+
+
+@pytest.mark.parametrize(
+    ("sort", "expected"),
+    [
+        ("latency_ms", ("better", "slow-twin", "huge")),
+        ("dice", ("better", "slow-twin", "huge")),
+        ("throughput_img_s", ("unet *", "slow-twin", "huge")),
+        ("variant", ("better", "slow-twin", "unet *", "huge")),
+    ],
+)
+def test_sort_puts_the_best_first(frame: pd.DataFrame, sort: str, expected: tuple[str, ...]) -> None:
+    assert order(plain(frame, sort=sort), *expected)
+
+
+def test_failures_are_told_with_status_and_first_line(frame: pd.DataFrame) -> None:
+    text = plain(frame)
+    assert "huge: oom: CUDA out of memory\n" in re.sub(" +\n", "\n", text)
+    assert "Traceback" not in text
+
+
+def test_partly_failed_rows_show_what_they_have() -> None:
+    partly = cells("partly")
+    partly[3] = {**partly[3], "status": "nonfinite", "error": "loss is NaN", "dice": None, "iou": None}
+    text = plain(frame_of(cells("unet"), partly))
+    assert "partly: accuracy nonfinite: loss is NaN" in text
+    assert re.search(r"partly +1\.94 .* – +–", text)
+
+
+def test_quality_is_told_when_not_clean() -> None:
+    text = plain(frame_of(cells("unet", quality="clean"), cells("noisy", quality="contaminated")))
+    assert "noisy: contaminated" in text
+    assert "clean" not in text
+
+
+def test_best_figures_are_bold(frame: pd.DataFrame) -> None:
+    text = printed(frame)
+    assert bold(text, "0.950")
+    assert not bold(text, "0.900")
+    assert not bold(text, "3.40"), "equal figures are not best"
+
+
+def test_a_row_that_failed_in_part_is_not_best() -> None:
+    partly = cells("partly", dice=0.95, latency=5.0)
+    partly[3] = {**partly[3], "status": "nonfinite"}
+    text = printed(frame_of(cells("unet"), cells("slow", latency=20.0), partly))
+    assert bold(text, "10.0 ±1.0")
+    assert not bold(text, "5.00 ±0.50")
+
+
+def test_scores_have_three_decimals() -> None:
+    assert "0.046" in plain(frame_of(cells("unet", dice=0.04567)))
+
+
+def test_caption_says_what_was_run(frame: pd.DataFrame) -> None:
+    text = plain(frame)
+    assert "run 20250101-quick · on AMD EPYC · preset quick · width_scale 0.25 · 1 of 4 rows not ok" in text
+    assert "brain · scored 128×128 · cpu" in text
+
+
+def test_each_task_is_a_section() -> None:
+    text = plain(frame_of(cells("unet"), cells("unet", task="camvid", device="cuda")))
+    assert order(text, "brain · scored 128×128 · cpu", "unet *", "camvid · scored 128×128 · cuda")
+    assert text.count("unet *") == 2
+
+
+def test_columns_nobody_measured_are_left_out() -> None:
+    text = plain(frame_of([row for row in cells("unet") if row["probe"] == "cost"]))
+    assert "GMACs" in text
+    assert "Dice" not in text
+
+
+@pytest.mark.parametrize("width", [100, 120])
+def test_long_names_leave_the_figures_whole(width: int) -> None:
+    text = plain(frame_of(cells("unet", latency=12.34), cells(LONG, latency=23.6), failing(LONG + "+x")), width)
+    assert max(map(len, text.splitlines())) <= width
+    for figure in ("1.94", "12.3 ±1.2", "2.36 ±0.020", "2346", "0.900", "0.800"):
+        assert figure in text
+
+
+@pytest.mark.parametrize("name", ["a[red]b", "[bold]x[/bold]", "[/]", "x[link=y]"])
+def test_names_are_not_taken_for_markup(name: str) -> None:
+    assert name in plain(frame_of(cells("unet"), failing(name, error=f"bad {name}")))
+
+
+def test_chosen_columns_are_shown(frame: pd.DataFrame) -> None:
+    text = plain(frame, columns=["variant", "width_scale", "pareto", "params"])
+    assert re.search(r"^variant +width_scale +pareto +params$", text, re.MULTILINE)
+    assert re.search(r"better +0\.250 +True +1940000", text)
+
+
+def test_no_rows_is_no_error() -> None:
+    assert "0 of 0 rows not ok" in plain(frame_of())
+    assert "0 of 0 rows not ok" in str(render(frame_of(), format="md"))
+    assert render(frame_of(), format="json") == "[]\n"
+
+
+def test_unknown_columns_and_formats_are_refused(frame: pd.DataFrame) -> None:
+    with pytest.raises(UnknownName, match="unknown column 'latency'; did you mean latency_ms"):
+        render(frame, sort="latency")
+    with pytest.raises(UnknownName, match="unknown column 'xyzzy'"):
+        render(frame, format="json", columns=["xyzzy"])
+    with pytest.raises(UnknownName, match="unknown format 'markdown'"):
+        render(frame, format="markdown")
+
+
+# ---- the other formats
+
+
+def test_markdown_is_a_valid_table() -> None:
+    text = str(render(frame_of(cells("unet"), cells("a|b*c"), failing("x", error="a | b\nsecond")), format="md"))
+    rows = [line for line in text.splitlines() if line.startswith("|")]
+    assert {len(re.split(r"(?<!\\)\|", row)) for row in rows} == {13}
+    assert rows[1].replace("|", "").replace("-", "").replace(":", "").strip() == ""
+    assert "| unet (baseline) |" in text
+    assert r"a\|b\*c" in text
+    assert r"oom: a \| b |" in text
+
+
+def test_markdown_marks_the_best(frame: pd.DataFrame) -> None:
+    assert "**0.950**" in str(render(frame, format="md"))
+
+
+def test_json_is_records_with_nulls(frame: pd.DataFrame) -> None:
+    records = json.loads(str(render(frame, format="json")))
+    assert [record["variant"] for record in records] == ["better", "unet", "slow-twin", "huge"]
+    assert records[-1]["dice"] is None
+    assert (records[0]["params"], records[0]["latency_ms"], records[0]["pareto"]) == (1_940_000, 10.0, True)
+    assert set(records[0]) == set(frame)
+
+
+def test_csv_is_everything_sorted(frame: pd.DataFrame) -> None:
+    lines = str(render(frame, format="csv")).splitlines()
+    assert lines[0] == ",".join(map(str, frame))
+    assert str(render(frame, format="csv", columns=["variant", "dice"])).split() == [
+        "variant,dice",
+        "better,0.95",
+        "unet,0.9",
+        "slow-twin,0.9",
+        "huge,",
+    ]

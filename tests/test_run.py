@@ -1,0 +1,200 @@
+"""The main job: variants in, tables out; resumed, interrupted, on folders and on anybody's module."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from test_cli import folder
+
+from unet_bench import read_results, run
+
+TINY = ["--width-scale", "0.0625", "--size", "32x32", "--batch", "2", "--steps", "4", "--speed-s", "0.2"]
+TINY += ["--threads", "1", "--out", "runs"]
+
+
+def only_run(path: Path) -> Path:
+    (found,) = (path / "runs").iterdir()
+    return found
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One run of a few variants through every probe."""
+    path = tmp_path_factory.mktemp("finished")
+    command = [sys.executable, "-P", "-m", "unet_bench", "run", *TINY, "--data", "cells"]
+    command += ["-v", "unet,unet-paper,unet-milesial,segnet,unet-valid,unet+bias=false", "--seeds", "0,1"]
+    done = subprocess.run(command, cwd=path, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "unet-paper" in done.stdout
+    return only_run(path)
+
+
+def test_one_wide_row_a_variant_with_every_probe(finished: Path) -> None:
+    frame = read_results(finished).set_index("variant")
+    assert set(frame.index) == {"unet", "unet-paper", "unet-milesial", "segnet", "unet-valid", "unet+bias=false"}
+    assert (frame[["cost_status", "speed_status", "memory_status", "accuracy_status"]] == "ok").all().all()
+    figures = [
+        "params",
+        "macs",
+        "latency_ms",
+        "latency_ratio",
+        "peak_memory_mib",
+        "train_peak_memory_mib",
+        "dice",
+        "iou",
+    ]
+    assert frame[figures].notna().all().all()
+    assert (frame["train_peak_memory_mib"] > frame["peak_memory_mib"]).all()
+    assert tuple(frame.loc["unet-paper", ["height", "output_height", "scored_height"]]) == (220, 36, 32)
+    assert frame.loc["unet", "align"] == "crop"
+    assert "align" in frame.loc["unet", "inactive"]
+    assert (frame["width_scale"] == 0.0625).all()
+    assert (frame["seeds"] == 2).all()
+
+
+def test_equal_choices_are_measured_once(finished: Path) -> None:
+    frame = read_results(finished).set_index("variant")
+    same = frame[frame["same_as"].notna()]
+    assert dict(same["same_as"]) == {"unet+bias=false": "unet-milesial"}
+    assert frame.loc["unet+bias=false", "latency_ms"] == frame.loc["unet-milesial", "latency_ms"]
+
+
+def test_rows_name_who_provided_the_parts(finished: Path) -> None:
+    frame = read_results(finished).set_index("variant")
+    assert frame.loc["unet-paper", "plugins"] == "classic"
+    assert frame.loc["segnet", "plugins"] == "zoo"
+
+
+def test_tables_and_provenance(finished: Path) -> None:
+    classes = read_results(finished, "classes")
+    assert set(classes["class_name"]) == {"background", "cell", "membrane"}
+    manifest = json.loads((finished / "run.json").read_text())
+    assert manifest["environment"]["packages"]["torch"]
+    assert {"classic", "zoo"} <= {plugin["plugin"] for plugin in manifest["plugins"]}
+    samples = json.loads(next((finished / "samples").glob("speed-*.json")).read_text())
+    assert len(samples["own"]) >= 4
+
+
+def test_every_cell_column_is_documented(finished: Path) -> None:
+    from unet_bench.results.columns import BY_NAME
+
+    cells = read_results(finished, "cells")
+    assert set(cells.columns) <= set(BY_NAME)
+
+
+def test_show_in_every_format(unet_bench, finished: Path) -> None:
+    assert "unet-paper" in unet_bench("show", str(finished)).stdout
+    assert len(json.loads(unet_bench("show", str(finished), "--json").stdout)) == 6
+    assert "| unet-paper" in unet_bench("show", str(finished), "--format", "md").stdout
+    assert unet_bench("show", str(finished), "--format", "csv").stdout.count("\n") >= 7
+
+
+def test_resuming_a_finished_run_measures_nothing(unet_bench, finished: Path) -> None:
+    before = (finished / "cells.jsonl").read_bytes()
+    done = unet_bench("run", "--resume", str(finished))
+    assert done.returncode == 0, done.stderr
+    assert "0 cells" in done.stderr
+    assert (finished / "cells.jsonl").read_bytes() == before
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals are POSIX's")
+def test_ctrl_c_leaves_a_resumable_run(tmp_path: Path, unet_bench) -> None:
+    command = [
+        sys.executable,
+        "-P",
+        "-m",
+        "unet_bench",
+        "run",
+        *TINY,
+        "-v",
+        "unet",
+        "--steps",
+        "100000",
+        "--limit",
+        "0",
+    ]
+    command += ["--probes", "cost,accuracy"]
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    wait_for(
+        lambda: (
+            list(tmp_path.glob("runs/*/cells.jsonl"))
+            and '"cost"' in next(tmp_path.glob("runs/*/cells.jsonl")).read_text()
+        )
+    )
+    time.sleep(2)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    assert "--resume" in said
+    frame = read_results(only_run(tmp_path))
+    assert frame["params"].notna().all()
+    manifest = only_run(tmp_path) / "run.json"
+    data = json.loads(manifest.read_text())
+    data["suite"]["steps"] = 3
+    manifest.write_text(json.dumps(data))
+    done = unet_bench("run", "--resume", "last", "--out", "runs")
+    assert done.returncode == 0, done.stderr
+    assert read_results(only_run(tmp_path))["dice"].notna().all()
+
+
+def wait_for(condition, seconds: float = 90) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.2)
+
+
+def test_a_folder_of_images_by_path(unet_bench, tmp_path: Path) -> None:
+    data = folder(tmp_path / "mine")
+    done = unet_bench("run", *TINY, "-v", "unet", "--data", str(data))
+    assert done.returncode == 0, done.stderr
+    frame = read_results(only_run(tmp_path))
+    assert frame.loc[0, "task"] == "mine"
+    assert frame.loc[0, "classes"] == 2
+
+
+def test_anybodys_module_without_a_plugin(unet_bench, tmp_path: Path) -> None:
+    (tmp_path / "mynet.py").write_text(
+        "import torch\n"
+        "class Net(torch.nn.Module):\n"
+        "    def __init__(self, n_channels, n_classes, width=4):\n"
+        "        super().__init__()\n"
+        "        self.body = torch.nn.Conv2d(n_channels, n_classes, 3, padding=1)\n"
+        "    def forward(self, x): return self.body(x)\n"
+        "class Half(Net):\n"
+        "    def forward(self, x): return self.body(x)[..., ::2, ::2]\n"
+        "def needy(in_channels, classes, mystery): ...\n"
+    )
+    done = unet_bench("run", *TINY, "--model", "mynet:Net", "--model", "mynet:Half")
+    assert done.returncode == 0, done.stderr
+    frame = read_results(only_run(tmp_path)).set_index("variant")
+    assert frame.loc["mynet:Net", "accuracy_status"] == "ok"
+    assert frame.loc["mynet:Half", "accuracy_status"] == "unsupported"
+    assert "up-sample" in frame.loc["mynet:Half", "error"]
+    refused = unet_bench("run", *TINY, "--model", "mynet:needy")
+    assert "mystery" in refused.stderr + refused.stdout
+
+
+def test_run_from_python(tmp_path: Path) -> None:
+    frame = run("unet,unet-add", out=tmp_path, probes=["cost"], data=["brain"])
+    assert list(frame["variant"]) == ["unet", "unet-add"]
+    assert (Path(frame.attrs["path"]) / "results.csv").exists()
+
+
+def test_two_tasks_and_sizes_are_rows_of_their_own(unet_bench, tmp_path: Path) -> None:
+    done = unet_bench(
+        "run", "-v", "unet", "--probes", "cost", "-d", "brain", "-d", "cells", "--size", "32x32,64x48", "--out", "runs"
+    )
+    assert done.returncode == 0, done.stderr
+    frame = read_results(only_run(tmp_path))
+    assert len(frame) == 4
+    assert set(zip(frame["task"], frame["scored_height"], frame["scored_width"], strict=True)) == {
+        ("brain", 32, 32), ("brain", 64, 48), ("cells", 32, 32), ("cells", 64, 48),
+    }  # fmt: skip

@@ -1,0 +1,114 @@
+"""What a check is run on: a module to make, inputs for it, and what its output must look like."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from unet_bench.errors import InvalidPart
+from unet_bench.geometry import flat_tensors, text
+
+Size = tuple[int, ...]
+Inputs = tuple[Any, ...]  # tensors, and lists of them, as a slot's forward takes them
+
+BATCH: Final = 2
+
+
+@dataclass(frozen=True)
+class Case:
+    """One module, and what to feed it."""
+
+    what: str  # which part or network, for messages
+    make: Callable[[], nn.Module]
+    inputs: Callable[[Size], Inputs]  # random, on torch's current default device
+    verify: Callable[[nn.Module, Inputs, Any], None]  # raises InvalidPart for a wrong output
+    sizes: tuple[Size, ...]  # that must work
+    others: tuple[Size, ...] = ()  # that must work, or be refused with an error that says why
+    needed: Callable[[Inputs], Iterable[Tensor]] = flat_tensors  # the inputs that a gradient must reach
+
+    def built(self, seed: int = 0) -> nn.Module:
+        """The module with this seed's weights, in evaluation mode."""
+        with seeded(seed):
+            return self.make().eval()
+
+    def fed(self, size: Size = ()) -> Inputs:
+        """The same random inputs each time, at the first size unless told otherwise."""
+        with seeded(1):
+            return self.inputs(size or self.sizes[0])
+
+
+@dataclass(frozen=True)
+class Check:
+    """One rule, applied to one part at all its places, or to one variant. Call it."""
+
+    subject: str
+    rule: Callable[[Case], None]
+    cases: Callable[[], Sequence[Case]]
+
+    def __call__(self) -> None:
+        """Raises InvalidPart, naming part, plugin, place, what was seen and what was expected."""
+        for case in self.cases():
+            with blamed(f"{case.what}: {self.rule.__name__}"), seeded(2):
+                self.rule(case)
+
+    def __str__(self) -> str:
+        return f"{self.subject}:{self.rule.__name__}"
+
+
+class Shape(NamedTuple):
+    """What a map must look like: its channels, and each side between two bounds."""
+
+    channels: int
+    least: Size
+    most: Size
+
+    def admits(self, shape: Sequence[int]) -> bool:
+        """Whether a map of this shape, `(N C *S)`, is as wanted."""
+        sides = zip(self.least, shape[2:], self.most, strict=False)
+        inside = all(low <= side <= high for low, side, high in sides)
+        return tuple(shape[:2]) == (BATCH, self.channels) and len(shape) == len(self.least) + 2 and inside
+
+    def __str__(self) -> str:
+        size = text(self.least) if self.least == self.most else f"{text(self.least)} to {text(self.most)}"
+        return f"{BATCH} of {self.channels} channels of {size}"
+
+
+@contextmanager
+def blamed(what: str) -> Iterator[None]:
+    """Any error within becomes an InvalidPart that says what was at fault."""
+    try:
+        yield
+    except Exception as error:
+        said = str(error) if isinstance(error, InvalidPart) else f"raised {type(error).__name__}: {error}"
+        raise InvalidPart(f"{what}: {said}") from error
+
+
+def require(kept: bool, message: str) -> None:
+    """Raises InvalidPart with the message unless the rule was kept."""
+    if not kept:
+        raise InvalidPart(message)
+
+
+def require_shapes(output: Any, wanted: Sequence[Shape]) -> None:
+    """Raises InvalidPart unless the output consists of just the wanted maps."""
+    shapes = [tuple(tensor.shape) for tensor in flat_tensors(output)]
+    kept = len(shapes) == len(wanted) and all(w.admits(s) for w, s in zip(wanted, shapes, strict=True))
+    require(kept, f"returned {shapes or output}, expected {'; '.join(map(str, wanted)) or None}")
+
+
+def random_map(channels: int, size: Size) -> Tensor:
+    """A random map `(N C *S)` on torch's current default device."""
+    return torch.randn(BATCH, channels, *size)
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Torch's random numbers from this seed on, and afterwards as they would have been."""
+    with torch.random.fork_rng(devices=[]):
+        torch.random.default_generator.manual_seed(seed)
+        yield

@@ -1,0 +1,345 @@
+"""Each slot's contract: at which places its parts are tried, what they are fed, and what they must return."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import fields
+from typing import Any, ClassVar, Final
+
+from torch import Tensor, nn
+
+from unet_bench.choices import FIELDS, SLOTS, Choices, Value
+from unet_bench.errors import InvalidChoice, Unsupported
+from unet_bench.geometry import flat_tensors
+from unet_bench.interfaces import Design, NamedFactory, Place, Role, stated_channels
+from unet_bench.registry import Entry, Registry
+from unet_bench.testing.case import Case, Inputs, Shape, Size, blamed, random_map, require, require_shapes
+from unet_bench.unet import encoder_widths, levels_of
+
+PADDINGS: Final = FIELDS["padding"].metadata["values"]
+ROOMY: Final = {2: (8, 12), 3: (4, 6, 8)}
+ROOMY_UNPADDED: Final = {2: (24, 28), 3: (14, 16, 18)}  # unpadded convolutions eat a map from all sides
+MEETINGS: Final = (  # skip and up-sampled map
+    ((9, 13), (8, 10)),
+    ((8, 12), (8, 12)),
+    ((5, 6), (8, 10)),
+    ((9, 6), (8, 9)),
+    ((2, 3), (1, 1)),
+)
+SMALL: Final = {2: ((7, 9), (1, 1)), 3: ((3, 5, 7), (1, 1, 1))}  # odd, and tiny
+
+
+class Slot:
+    """A slot whose parts map `(N in *S) -> (N out *S)`. The others change what differs."""
+
+    channels: ClassVar[Sequence[tuple[int, int]]] = ((4, 8), (12, 4))
+    role: ClassVar[Role] = "decoder"
+
+    def __init__(self, registry: Registry) -> None:
+        self.registry = registry
+
+    def places(self, dims: int) -> Iterator[Place]:
+        """Every place at which a part is tried."""
+        for padding in PADDINGS:
+            for in_channels, out_channels in self.channels:
+                yield Place(
+                    in_channels=in_channels,
+                    out_channels=out_channels,
+                    role=self.role,
+                    level=1,
+                    depth=3,
+                    dims=dims,
+                    padding=padding,
+                )
+
+    def sizes(self, part: nn.Module, place: Place) -> tuple[Sequence[Size], Sequence[Size]]:
+        """(sizes that must work, sizes that may be refused)."""
+        return [(ROOMY_UNPADDED if place.padding == "valid" else ROOMY)[place.dims]], SMALL[place.dims]
+
+    def inputs(self, place: Place, size: Size) -> Inputs:
+        """What forward is given."""
+        return (random_map(place.in_channels, size),)
+
+    def needed(self, inputs: Inputs) -> Iterable[Tensor]:
+        """The inputs that a gradient must reach."""
+        return flat_tensors(inputs)
+
+    def verify(self, place: Place, part: nn.Module, inputs: Inputs, output: Any) -> None:
+        """Raises InvalidPart for an output that breaks the contract."""
+        least, most = self.sides(place, part, tuple(inputs[0].shape[2:]))
+        require_shapes(output, [Shape(stated_channels(part, place), least, most)])
+
+    def sides(self, place: Place, part: nn.Module, size: Size) -> tuple[Size, Size]:
+        """The least and the greatest size that the map may come out with."""
+        return size, size
+
+
+class Block(Slot):
+    """Keeps the size, or shrinks the map when unpadded."""
+
+    def places(self, dims: int) -> Iterator[Place]:
+        yield from super().places(dims)
+        place = next(super().places(dims))
+        yield place.at(norm="none", convs=1)
+        yield place.at(norm="instance", act="leaky_relu", bias=False)
+        yield place.at(norm="group", act="silu", convs=3, in_channels=8)
+        yield place.at(mid_channels=4, dropout=0.5)
+
+    def sides(self, place: Place, part: nn.Module, size: Size) -> tuple[Size, Size]:
+        return at_least(place, size), size
+
+
+class EncoderBlock(Block):
+    """May also be the first, on an image, and be asked to stride."""
+
+    channels = ((3, 8), (8, 12))
+    role = "encoder"
+
+    def places(self, dims: int) -> Iterator[Place]:
+        for place in super().places(dims):
+            yield place
+            yield place.at(stride=2, level=2)
+
+    def sides(self, place: Place, part: nn.Module, size: Size) -> tuple[Size, Size]:
+        least, most = divided(size, place.stride)
+        return at_least(place, least), most
+
+
+class Bottleneck(Block):
+    """Takes the coarsest map."""
+
+    channels = ((8, 8),)
+    role = "bottleneck"
+
+
+class Down(Slot):
+    """Halves a map; or leaves it, and has the next block stride."""
+
+    channels = ((8, 8), (4, 4))
+    role = "encoder"
+
+    def sides(self, place: Place, part: nn.Module, size: Size) -> tuple[Size, Size]:
+        return divided(size, 2 // int(getattr(part, "block_stride", 1)))
+
+
+class Up(Slot):
+    """Doubles a map exactly, whatever the padding."""
+
+    channels = ((16, 8), (8, 8), (4, 2))
+
+    def sides(self, place: Place, part: nn.Module, size: Size) -> tuple[Size, Size]:
+        doubled = tuple(2 * side for side in size)
+        return doubled, doubled
+
+
+class Align(Slot):
+    """Two maps of any two sizes come out with one. A size here is the skip's, followed by the up-sampled map's."""
+
+    def places(self, dims: int) -> Iterator[Place]:
+        place = Place(in_channels=8, out_channels=8, role="decoder", dims=dims, skip_channels=(4,))
+        for padding in PADDINGS:
+            for margin in (0, 2):
+                yield place.at(padding=padding, margin=margin)
+
+    def sizes(self, part: nn.Module, place: Place) -> tuple[Sequence[Size], Sequence[Size]]:
+        third = place.dims - 2  # in 3-D the depth is as the height
+        return [skip[:third] + skip + up[:third] + up for skip, up in MEETINGS], ()
+
+    def inputs(self, place: Place, size: Size) -> Inputs:
+        return random_map(place.skip_channels[0], size[: place.dims]), random_map(place.in_channels, size[place.dims :])
+
+    def verify(self, place: Place, part: nn.Module, inputs: Inputs, output: Any) -> None:
+        sizes = [tuple(tensor.shape[2:]) for tensor in inputs]
+        most = tuple(max(sides) for sides in zip(*sizes, strict=True))
+        require_shapes(output, [Shape(tensor.shape[1], (1,) * place.dims, most) for tensor in inputs])
+        skip, up = (tuple(tensor.shape[2:]) for tensor in output)
+        require(skip == up, f"maps of {sizes[0]} and {sizes[1]} came out as {skip} and {up}, expected one size")
+
+
+class Skip(Slot):
+    """A map of the encoder and the decoder's coarser one make a skip, or nothing."""
+
+    def places(self, dims: int) -> Iterator[Place]:
+        for padding in PADDINGS:
+            for level, channels, gate in ((0, 4, 8), (2, 8, 8)):
+                place = Place(in_channels=channels, out_channels=channels, role="decoder", level=level, dims=dims)
+                yield place.at(padding=padding, gate_channels=gate)
+
+    def inputs(self, place: Place, size: Size) -> Inputs:
+        lost = 3 if place.padding == "valid" else 0
+        gate = tuple(max(1, side // 2 - lost) for side in size)
+        return random_map(place.in_channels, size), random_map(place.gate_channels, gate)
+
+    def needed(self, inputs: Inputs) -> Iterable[Tensor]:
+        return inputs[:1]  # a skip need not look at its gate
+
+    def verify(self, place: Place, part: nn.Module, inputs: Inputs, output: Any) -> None:
+        size, channels = tuple(inputs[0].shape[2:]), stated_channels(part, place)
+        require_shapes(output, [Shape(channels, size, size)] if channels else [])
+
+
+class Merge(Slot):
+    """None, one or several skips and the up-sampled map become one map."""
+
+    def places(self, dims: int) -> Iterator[Place]:
+        for padding in PADDINGS:
+            for skips in ((), (8,), (4,), (8, 8)):
+                place = Place(in_channels=8, out_channels=8, role="decoder", dims=dims, padding=padding)
+                yield place.at(skip_channels=skips)
+
+    def inputs(self, place: Place, size: Size) -> Inputs:
+        return [random_map(channels, size) for channels in place.skip_channels], random_map(place.in_channels, size)
+
+    def verify(self, place: Place, part: nn.Module, inputs: Inputs, output: Any) -> None:
+        super().verify(place, part, inputs[1:], output)
+
+
+class Encoder(Slot):
+    """An image becomes a pyramid of maps, finest first."""
+
+    def places(self, dims: int) -> Iterator[Place]:
+        for in_channels, padding in enumerate(PADDINGS, start=1):
+            yield assembling(design(self.registry, dims, padding), in_channels)
+
+    def sizes(self, part: nn.Module, place: Place) -> tuple[Sequence[Size], Sequence[Size]]:
+        step = 1 << levels_of(part)[-1]
+        room = -(-48 // step) * step if place.padding == "valid" else step
+        roomy = tuple(room + step * (1 + axis % 2) for axis in range(place.dims))
+        return [roomy], [tuple(side + 1 for side in roomy), (step,) * place.dims]
+
+    def verify(self, place: Place, part: nn.Module, inputs: Inputs, output: Any) -> None:
+        size, levels, channels = tuple(inputs[0].shape[2:]), levels_of(part), list(part.channels)  # type: ignore[arg-type]
+        require(len(channels) == len(levels), f"states channels {channels} but maps at levels {levels}")
+        sides = [divided(size, 1 << level) for level in levels]
+        wanted = [Shape(c, at_least(place, low), high) for c, (low, high) in zip(channels, sides, strict=True)]
+        require_shapes(output, wanted)
+
+
+class Topology(Slot):
+    """The encoder's maps become the decoder's, finest first; an encoder may have none at the finest level."""
+
+    def places(self, dims: int) -> Iterator[Place]:
+        for padding in PADDINGS:
+            for skips, changes in (((4, 8, 16), {}), ((0, 8, 16), {"decoder_widths": (8, 4)})):
+                place = assembling(design(self.registry, dims, padding, **changes), skips[-1])
+                yield place.at(role="decoder", skip_channels=skips)
+
+    def sizes(self, part: nn.Module, place: Place) -> tuple[Sequence[Size], Sequence[Size]]:
+        roomy = (48, 56, 52) if place.padding == "valid" else (8, 16, 12)
+        return [roomy[: place.dims]], [tuple(side + 3 for side in roomy[: place.dims]), (4,) * place.dims]
+
+    def inputs(self, place: Place, size: Size) -> Inputs:
+        maps: list[Tensor | None] = []
+        for channels in place.skip_channels:
+            maps.append(random_map(channels, size) if channels else None)
+            size = tuple(max(1, side // 2 - (4 if place.padding == "valid" else 0)) for side in size)
+        return (maps,)
+
+    def verify(self, place: Place, part: nn.Module, inputs: Inputs, output: Any) -> None:
+        maps, channels = inputs[0], list(part.channels)  # type: ignore[arg-type]
+        require(len(channels) == len(maps), f"states channels {channels} for {len(maps)} levels")
+        wanted = []
+        for level, (encoded, decoded) in enumerate(zip(maps, channels, strict=True)):
+            lifted = tuple(side << (len(maps) - 1 - level) for side in maps[-1].shape[2:])
+            most = lifted if encoded is None else tuple(encoded.shape[2:])
+            wanted.append(Shape(decoded, at_least(place, lifted), most))
+        require_shapes(output, wanted)
+
+
+class Head(Slot):
+    """As many channels as there are classes."""
+
+    channels = ((8, 1), (4, 3))
+
+
+CONTRACTS: Final[dict[str, type[Slot]]] = {
+    "encoder": Encoder,
+    "encoder_block": EncoderBlock,
+    "decoder_block": Block,
+    "bottleneck": Bottleneck,
+    "down": Down,
+    "up": Up,
+    "align": Align,
+    "skip": Skip,
+    "merge": Merge,
+    "topology": Topology,
+    "head": Head,
+}
+
+
+def part_cases(registry: Registry, entry: Entry) -> list[Case]:
+    """The part at every place that it accepts. Raises InvalidPart when it serves none in a dimension it states."""
+    slot = CONTRACTS[entry.kind](registry)
+    cases: list[Case] = []
+    for dims in entry.dims:
+        before, refusal = len(cases), ""
+        for place in slot.places(dims):
+            with blamed(f"{described(entry)}, at {brief(place)}"):
+                try:
+                    cases.append(part_case(slot, entry, place))
+                except (InvalidChoice, Unsupported) as error:
+                    refusal = str(error)
+        require(len(cases) > before, f"{described(entry)}: states dims={dims} but serves no place there: {refusal}")
+    return cases
+
+
+def part_case(slot: Slot, entry: Entry, place: Place) -> Case:
+    """The part at one place. Raises what its factory raises."""
+    sizes, others = slot.sizes(made(entry, place), place)
+    return Case(
+        what=f"{described(entry)}, at {brief(place)}",
+        make=functools.partial(made, entry, place),
+        inputs=functools.partial(slot.inputs, place),
+        verify=functools.partial(slot.verify, place),
+        sizes=tuple(sizes),
+        others=tuple(others),
+        needed=slot.needed,
+    )
+
+
+def made(entry: Entry, place: Place) -> nn.Module:
+    """The part that an entry's factory makes at a place. Raises InvalidPart for anything else."""
+    twin = place.at()
+    part = entry.load()(place)
+    require(isinstance(part, nn.Module), f"the factory returned {type(part).__name__}, expected an nn.Module")
+    require(place == twin, f"the factory changed its Place to {brief(place)}; a Place stays as it is: use place.at()")
+    return part
+
+
+def described(entry: Entry) -> str:
+    """A part as messages name it."""
+    return f"part {entry.kind}={entry.name} of plugin {entry.provider}"
+
+
+def brief(place: Place) -> str:
+    """A place without what is as usual."""
+    told = [f for f in fields(place) if f.repr and getattr(place, f.name) != f.default]
+    return f"Place({', '.join(f'{f.name}={getattr(place, f.name)!r}' for f in told)})"
+
+
+def design(registry: Registry, dims: int, padding: str, **changes: Value) -> Design:
+    """The baseline's parts, for encoders and topologies to assemble: three levels of 4, 8 and 16 channels."""
+    choices = Choices(base_width=4, depth=2, dims=dims, padding=padding, decoder_block=Choices().encoder_block)
+    choices = choices.replace(**changes)
+    entries = [registry.find(slot, getattr(choices, slot)) for slot in SLOTS]
+    parts = {e.kind: NamedFactory(e.kind, e.name, str(e.provider), e.load()) for e in entries}
+    widths = encoder_widths(choices)
+    return Design(choices=choices, parts=parts, widths=widths, decoder_widths=choices.decoder_widths)
+
+
+def assembling(plan: Design, in_channels: int) -> Place:
+    """The place of an encoder or topology that follows a design."""
+    choices = plan.choices
+    place = Place(in_channels=in_channels, out_channels=plan.widths[-1], depth=choices.depth, design=plan)
+    return place.at(dims=choices.dims, padding=choices.padding)
+
+
+def divided(size: Size, factor: int) -> tuple[Size, Size]:
+    """A size divided, rounded down and up."""
+    return tuple(side // factor for side in size), tuple(-(-side // factor) for side in size)
+
+
+def at_least(place: Place, size: Size) -> Size:
+    """The least size of a convolved map: unpadded convolutions may take all but a pixel."""
+    return (1,) * len(size) if place.padding == "valid" else size
