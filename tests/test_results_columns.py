@@ -71,7 +71,7 @@ def test_every_interval_has_its_columns() -> None:
 
 
 def test_probe_columns_are_what_each_probe_measures() -> None:
-    assert table.PROBE_COLUMNS["cost"] == ("params", "macs", "activations", "build_s")
+    assert table.PROBE_COLUMNS["cost"] == ("params", "macs", "activations")
     assert {"latency_ms", "latency_ratio", "throughput_mpx_s"} <= set(table.PROBE_COLUMNS["speed"])
     assert {"dice", "iou", "train_s"} <= set(table.PROBE_COLUMNS["accuracy"])
     assert "variant" not in {name for own in table.PROBE_COLUMNS.values() for name in own}

@@ -68,9 +68,9 @@ def test_cells_keep_the_last_attempt() -> None:
 
 
 def test_a_failed_cell_keeps_its_key_and_has_no_figures() -> None:
-    [row] = cells_frame([failed(latency_ms=0.0, build_s=1.0)]).dropna(axis=1).to_dict("records")
+    [row] = cells_frame([failed(latency_ms=0.0, macs=1)]).dropna(axis=1).to_dict("records")
     assert (row["task"], row["error"]) == ("brain", "it broke")
-    assert not {"latency_ms", "build_s"} & set(row)
+    assert not {"latency_ms", "macs"} & set(row)
 
 
 def test_values_of_another_type_are_converted_or_named() -> None:

@@ -198,3 +198,53 @@ def test_two_tasks_and_sizes_are_rows_of_their_own(unet_bench, tmp_path: Path) -
     assert set(zip(frame["task"], frame["scored_height"], frame["scored_width"], strict=True)) == {
         ("brain", 32, 32), ("brain", 64, 48), ("cells", 32, 32), ("cells", 64, 48),
     }  # fmt: skip
+
+
+PARTS = """
+import torch
+from torch import nn
+class Wrong(nn.Module):
+    def __init__(self, place):
+        super().__init__()
+        self.conv = nn.ConvTranspose2d(place.in_channels, place.out_channels + 1, 2, 2)
+    def forward(self, x): return self.conv(x)
+class Broken(nn.Module):
+    def __init__(self, place): super().__init__()
+    def forward(self, x): return x.no_such_method()
+def factory(place): raise KeyError("oops")
+def number(place): return 7
+"""
+PLUGIN = """
+from unet_bench import hookimpl
+@hookimpl
+def unet_bench_register(registry):
+    for name in ("Wrong", "Broken", "factory", "number", "absent"):
+        registry.up(name, f"badparts:{name}", summary="for tests")
+        registry.variant(f"unet-{name}", up=name, summary="for tests")
+"""
+
+
+def test_a_broken_part_is_a_row_that_names_its_distribution(unet_bench, tmp_path: Path) -> None:
+    (tmp_path / "lib" / "bad-2.0.dist-info").mkdir(parents=True)
+    (tmp_path / "lib" / "badparts.py").write_text(PARTS)
+    (tmp_path / "lib" / "badplugin.py").write_text(PLUGIN)
+    (tmp_path / "lib" / "bad-2.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: bad\nVersion: 2.0\n")
+    (tmp_path / "lib" / "bad-2.0.dist-info" / "entry_points.txt").write_text("[unet_bench]\nbad = badplugin\n")
+    env = {"PYTHONPATH": str(tmp_path / "lib")}
+    refused = unet_bench("run", *TINY, "-v", "unet-absent", "--probes", "cost", env=env)
+    assert (refused.returncode, "badparts:absent" in refused.stderr) == (2, True)
+    named = "unet-Wrong,unet-Broken,unet-factory,unet-number,unet-add"
+    done = unet_bench("run", *TINY, "-v", named, "--probes", "cost", env=env)
+    assert done.returncode == 1, done.stderr
+    frame = read_results(only_run(tmp_path)).set_index("variant")
+    assert frame.loc["unet-add", "cost_status"] == "ok"
+    for name, words in {
+        "unet-Wrong": "channels were promised",
+        "unet-Broken": "AttributeError",
+        "unet-factory": "KeyError",
+        "unet-number": "no torch nn.Module",
+    }.items():
+        assert frame.loc[name, "cost_status"] == "error", name
+        assert words in frame.loc[name, "error"]
+        assert "bad (bad 2.0)" in frame.loc[name, "error"], frame.loc[name, "error"]
+        assert "params" not in frame.columns or frame["params"].isna()[name]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from unet_bench.errors import UnetBenchError
+from unet_bench.errors import StoreError, UnetBenchError
 
 if TYPE_CHECKING:
     from unet_bench.suite import Suite
@@ -107,6 +107,7 @@ def main() -> NoReturn:
     sys.exit(0)
 
 
+HARMLESS = {"ok", "unsupported", "skipped"}  # statuses of a run that went well
 COMMA_LISTS = ("variants", "block", "probes", "classes", "seeds")
 
 
@@ -173,15 +174,19 @@ def run(
     wanted = pipeline.resumed(folder) if folder else suite_of(given)
     with pipeline.plan(wanted) as made, watcher() as progress:
         try:
-            path, rows = pipeline.execute(made, out, progress, folder)
+            path, statuses = pipeline.execute(made, out, progress, folder)
         except KeyboardInterrupt:
             typer.echo(
                 f"stopped; what was finished is kept. Go on with: unet-bench run --resume {progress.path}", err=True
             )
             raise typer.Exit(130) from None
-    show_end(path)
-    failed = [row for row in rows if row["status"] not in ("ok", "unsupported", "skipped")]
-    raise typer.Exit(1 if failed else 0)
+        except StoreError as error:
+            if progress.path is None:  # nothing was run: refused before starting
+                raise
+            typer.secho(f"unet-bench: {error}", err=True, fg="red")
+            raise typer.Exit(1) from error
+    show_end(path, made.suite)
+    raise typer.Exit(0 if statuses <= HARMLESS else 1)
 
 
 def suite_of(given: dict[str, Any]) -> Suite:
@@ -194,8 +199,6 @@ def suite_of(given: dict[str, Any]) -> Suite:
 
 def resumable(name: str, out: Path) -> Path:
     """The folder of a run: as given, below `out`, or the last one there. Raises StoreError."""
-    from unet_bench.errors import StoreError
-
     if name == "last":
         runs = sorted(out.glob("*/run.json"), key=lambda file: file.stat().st_mtime)
         if not runs:
@@ -204,17 +207,16 @@ def resumable(name: str, out: Path) -> Path:
     return Path(name) if (Path(name) / "run.json").exists() or not (out / name).exists() else out / name
 
 
-def show_end(path: Path) -> None:
-    """The table at the end of a run, and where it is."""
+def show_end(path: Path, suite: Suite) -> None:
+    """The table at the end of a run, where it is, and what was scaled down."""
     from unet_bench.progress import console
     from unet_bench.results.show import render
     from unet_bench.results.tables import read_results
 
     screen = console()
     screen.print(render(read_results(path)))
-    screen.print(
-        f"results: {path}/results.csv\nagain: unet-bench show {path}", markup=False, highlight=False, soft_wrap=True
-    )
+    notes = [f"results: {path}/results.csv", f"again: unet-bench show {path}", suite.scaled_down()]
+    screen.print("\n".join(filter(None, notes)), markup=False, highlight=False, soft_wrap=True)
 
 
 @app.command()

@@ -87,17 +87,22 @@ def geometry(model: nn.Module, in_channels: int, size: Sequence[int]) -> Geometr
     image = torch.empty((1, in_channels, *size), device="meta")
     training = [module for module in model.modules() if module.training]
     model.eval()
+    watched = watch_parts(model, tracker)
     try:
-        with torch.no_grad(), watch_parts(model, tracker), tracker:
+        with torch.no_grad(), watched, tracker:
             tracker.place(image, Position((0.0,) * len(size), (1.0,) * len(size)))
             output = main_output(model(image))
             where = tracker.of(output)
     except UnetBenchError:
         raise
     except (RuntimeError, ValueError, IndexError, AssertionError) as error:
+        culprit = f"in {watched.running[-1]}: " if watched.running else ""
         raise InvalidSize(
-            f"an input of {text(size)} does not pass through the network ({first_line(error)})"
+            f"an input of {text(size)} does not pass through the network ({culprit}{first_line(error)})"
         ) from error
+    except Exception as error:
+        culprit = str(watched.running[-1]) if watched.running else "this network"
+        raise InvalidPart(f"{culprit}: forward raised {type(error).__name__}: {first_line(error)}") from error
     finally:
         for module in training:
             module.training = True
@@ -267,19 +272,24 @@ class watch_parts:  # noqa: N801 - used as a `with` statement
     def __init__(self, model: nn.Module, tracker: Tracker) -> None:
         self.model = model
         self.tracker = tracker
+        self.running: list[Label] = []  # innermost last: whom to blame when a forward fails
+        self.handles: list[Any] = []
 
     def __enter__(self) -> None:
-        self.handles = []
         for module in self.model.modules():
             if (label := getattr(module, "_unet_bench_label", None)) is not None:
-                hook = functools.partial(self._after, label)
-                self.handles.append(module.register_forward_hook(hook))
+                self.handles.append(module.register_forward_pre_hook(functools.partial(self._before, label)))
+                self.handles.append(module.register_forward_hook(functools.partial(self._after, label)))
 
     def __exit__(self, *_: object) -> None:
         for handle in self.handles:
             handle.remove()
 
+    def _before(self, label: Label, module: nn.Module, inputs: tuple[Any, ...]) -> None:
+        self.running.append(label)
+
     def _after(self, label: Label, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        self.running.pop()
         if label.slot == "align":
             self._after_align(label, inputs, output)
         elif label.slot not in ("encoder", "topology", "skip"):

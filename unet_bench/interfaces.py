@@ -27,6 +27,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from unet_bench.choices import Choices
+from unet_bench.errors import InvalidPart, UnetBenchError
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -93,9 +94,19 @@ class NamedFactory:
     factory: Callable[[Place], nn.Module]
 
     def make(self, place: Place) -> nn.Module:
-        """Build the part and leave a label on it: which part it is, and its place."""
-        part = self.factory(place)
-        part._unet_bench_label = Label(self.slot, self.name, self.plugin, place)  # type: ignore[assignment]
+        """Build the part and leave a label on it: which part it is, and its place. Raises InvalidPart."""
+        from torch import nn
+
+        label = Label(self.slot, self.name, self.plugin, place)
+        try:
+            part = self.factory(place)
+        except UnetBenchError:
+            raise
+        except Exception as error:
+            raise InvalidPart(f"{label}: its factory raised {type(error).__name__}: {error}") from error
+        if not isinstance(part, nn.Module):
+            raise InvalidPart(f"{label}: its factory returned {type(part).__name__}, which is no torch nn.Module")
+        part._unet_bench_label = label  # type: ignore[assignment]
         return part
 
 

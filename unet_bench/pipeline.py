@@ -11,7 +11,7 @@ import datetime as dt
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -161,21 +161,24 @@ def read_dataset(suite: Suite, registry: Registry, name: str, size: tuple[int, i
     return entry.load()(size=size, seed=0)
 
 
-def execute(made: Plan, out: Path, progress: Progress, resume: Path | None = None) -> tuple[Path, list[dict[str, Any]]]:
-    """Run every open cell, append each row as it comes, and write the tables. Returns the folder and new rows."""
-    from unet_bench.results.store import Store
+def execute(made: Plan, out: Path, progress: Progress, resume: Path | None = None) -> tuple[Path, set[str]]:
+    """Run every open cell, append each row as it comes, and write the tables.
+
+    Returns the run's folder and the statuses that its cells ended with. Raises StoreError.
+    """
+    from unet_bench.results.store import Store, latest
     from unet_bench.results.tables import write_tables
 
     with Store.open(resume) if resume else Store.create(out, manifest(made)) as store:
         try:
-            rows = list(measure(made, store, progress))
+            measure(made, store, progress)
         finally:
             write_tables(store)
-        return store.path, rows
+        return store.path, {row["status"] for row in latest(store.rows()).values()}
 
 
-def measure(made: Plan, store: Store, progress: Progress) -> Iterator[dict[str, Any]]:
-    """Every cell that has no result yet, one after the other; yields the rows as they are stored."""
+def measure(made: Plan, store: Store, progress: Progress) -> None:
+    """Every cell that has no result yet, one after the other, into the store."""
     from unet_bench.execute.runner import Runner
     from unet_bench.results.store import latest
 
@@ -194,7 +197,6 @@ def measure(made: Plan, store: Store, progress: Progress) -> Iterator[dict[str, 
             for name in planned.names:
                 row = {**describe(made, planned, name), **shared}
                 store.append(row)
-                yield row
             progress.done(planned, row)
 
 
@@ -347,6 +349,3 @@ def resumed(path: Path, probes: Iterable[str] = ()) -> Suite:
 def now() -> str:
     """This moment, ISO 8601, UTC."""
     return dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
-
-
-ProgressFactory = Callable[[], Progress]

@@ -154,6 +154,16 @@ class Suite:
         """The scored sizes `(H, W)`."""
         return [parse_size(text) for text in self.size.split(",")]
 
+    def scaled_down(self) -> str:
+        """What a resolved suite made smaller than the real thing, and how to get that; empty when it did not."""
+        if self.width_scale == 1:
+            return ""
+        return (
+            f"scaled down by preset {self.preset}: widths × {self.width_scale:g}, {self.size} scored, "
+            f"{self.steps} training steps, {len(self.seeds)} seed(s); "
+            "the real thing: --preset standard, or --width-scale 1 --size 256x256 --steps 2000 --seeds 0,1,2"
+        )
+
     def to_dict(self) -> dict[str, Any]:
         """Plain data, as it stands in TOML and in run.json."""
         return dataclasses.asdict(self)

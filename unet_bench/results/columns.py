@@ -154,9 +154,15 @@ COLUMNS: Final = (
         ("cost",),
         "low",
     ),
-    Column("activations", "Int64", "", "elements of all maps of one image, main path", _MOST, ("cost",), "low"),
-    Column("build_s", "Float64", "s", "building the model", _CELLS, PROBES, "low"),
-    Column("compile_s", "Float64", "s", "compiling the model", _CELLS, ("speed",), "low"),
+    Column(
+        "activations",
+        "Int64",
+        "",
+        "elements that convolutions and linear maps put out, one image",
+        _MOST,
+        ("cost",),
+        "low",
+    ),
     Column("warmup_steps", "Int64", "", "steps before the timed ones", _CELLS, ("speed",)),
     Column("blocks", "Int64", "", "timed blocks", _CELLS, ("speed",)),
     Column(
@@ -167,7 +173,7 @@ COLUMNS: Final = (
     Column("latency_ci_low_ms", "Float64", "ms", "lower end of its 95 % interval", _MOST, ("speed",)),
     Column("latency_ci_high_ms", "Float64", "ms", "upper end of its 95 % interval", _MOST, ("speed",)),
     Column("throughput_img_s", "Float64", "img/s", "images per second", _MOST, ("speed",), "high"),
-    Column("throughput_mpx_s", "Float64", "Mpx/s", "scored megapixels per second", _MOST, ("speed",), "high"),
+    Column("throughput_mpx_s", "Float64", "Mpx/s", "output megapixels per second", _MOST, ("speed",), "high"),
     Column(
         "latency_ratio", "Float64", "×", "latency over the baseline's, timed side by side", _MOST, ("speed",), "low"
     ),
@@ -195,8 +201,15 @@ COLUMNS: Final = (
         ("accuracy",),
         "high",
     ),
-    Column("dice_ci_low", "Float64", "", "lower end of its 95 % interval", _MOST, ("accuracy",)),
-    Column("dice_ci_high", "Float64", "", "upper end of its 95 % interval", _MOST, ("accuracy",)),
+    Column(
+        "dice_ci_low",
+        "Float64",
+        "",
+        "lower end of its 95 % interval: over seeds (Student's t); of a single seed, over test images (bootstrap)",
+        _MOST,
+        ("accuracy",),
+    ),
+    Column("dice_ci_high", "Float64", "", "upper end of its 95 % interval, likewise", _MOST, ("accuracy",)),
     Column(
         "iou",
         "Float64",

@@ -149,18 +149,23 @@ def middle(kernel: Sequence[int]) -> Tensor:
     return mask
 
 
-def looked_at(found: Tensor, image: Tensor, block: int) -> Position:
-    """Where a map's pixels look in the image: the line through what two blocks of `block` pixels depend on."""
-    sides = found.shape[2:]
-    length = [min(block, 1 << (side // 2).bit_length() - 1) for side in sides]
-    starts = [[(side - n) * i // 5 for side, n in zip(sides, length, strict=True)] for i in (1, 4)]
-    blocks = [tuple(slice(s, s + n) for s, n in zip(start, length, strict=True)) for start in starts]
-    (here, there), (seen, beyond) = zip(
-        *(depends_on(found, image, block, far) for block, far in zip(blocks, (-1, 0), strict=True)), strict=True
-    )
+def looked_at(found: Tensor, image: Tensor, period: int) -> Position:
+    """Where a map's pixels look in the image: the line through what its two ends, of whole periods, depend on."""
+    ends = [filled(found, axis) for axis in range(2, found.ndim)]
+    lengths = [n // period * period or max(n, 1) for n in ((high - low) // 2 for low, high in ends)]
+    first = tuple(slice(low, low + n) for (low, _), n in zip(ends, lengths, strict=True))
+    last = tuple(slice(high - n, high) for (_, high), n in zip(ends, lengths, strict=True))
+    here, seen = depends_on(found, image, first, far=-1)
+    there, beyond = depends_on(found, image, last, far=0)
     spacing = [(b - a) / (q - p) for a, b, p, q in zip(seen, beyond, here, there, strict=True)]
     origin = [a - p * step for a, p, step in zip(seen, here, spacing, strict=True)]
     return Position(tuple(origin), tuple(spacing))
+
+
+def filled(found: Tensor, axis: int) -> tuple[int, int]:
+    """Where along an axis a map holds anything but padding."""
+    indices = found.detach().movedim(axis, 0).flatten(1).any(1).nonzero()
+    return (int(indices[0]), int(indices[-1]) + 1) if len(indices) else (0, found.shape[axis])
 
 
 def depends_on(found: Tensor, image: Tensor, block: tuple[slice, ...], far: int) -> tuple[list[float], list[float]]:
@@ -168,13 +173,10 @@ def depends_on(found: Tensor, image: Tensor, block: tuple[slice, ...], far: int)
 
     What a far corner depends on as well comes through attention or global pooling, from anywhere: it does not count.
     """
-    part = found[(..., *block)]
-    corner = found[(..., *[far] * len(block))]
+    part, corner = found[(..., *block)], found[(..., *[far] * len(block))]
     (grad,) = torch.autograd.grad(part.sum() - part[0, 0].numel() * corner.sum(), image, retain_graph=True)
-    return (
-        [s.start + m for s, m in zip(block, middle_of(part.detach()), strict=True)],  # a pixel's value is its weight
-        middle_of(grad.clamp(min=0)),
-    )
+    middle = middle_of(part.detach())  # a pixel's value is its weight
+    return [s.start + m for s, m in zip(block, middle, strict=True)], middle_of(grad.clamp(min=0))
 
 
 def middle_of(weights: Tensor) -> list[float]:
