@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from unet_bench.choices import FIELDS, NAMES, Choices, parse_value
 from unet_bench.errors import InvalidChoice, UnknownName
 from unet_bench.registry import Registry
-from unet_bench.variants import Variant, canonicalised, grid, select
+from unet_bench.selection import canonicalised, grid, select
+from unet_bench.variants import Variant
 
 
 def test_the_baseline_is_the_default() -> None:

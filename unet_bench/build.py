@@ -19,8 +19,9 @@ from unet_bench.errors import InvalidChoice, InvalidPart, InvalidSuite, UnetBenc
 from unet_bench.interfaces import NamedFactory
 from unet_bench.plugins import load
 from unet_bench.registry import Registry
+from unet_bench.selection import checked, select
 from unet_bench.unet import assemble
-from unet_bench.variants import Variant, checked, select
+from unet_bench.variants import Variant
 
 
 def build_model(

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import platform
 import subprocess
-import sys
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ def environment() -> dict[str, Any]:
         "cuda": torch.version.cuda if torch.cuda.is_available() else None,
         "cudnn": torch.backends.cudnn.version() if torch.cuda.is_available() else None,
     }
-    return {"env_id": digest(facts), **facts, "kernel": platform.release()}
+    return {"env_id": digest(facts), **facts, "kernel": platform.release(), "commit": commit()}
 
 
 def versions() -> dict[str, str | None]:
@@ -55,6 +55,7 @@ def cpu_model() -> str:
     return platform.processor() or platform.machine()
 
 
+@functools.cache
 def device_name(device: str) -> str:
     """What people call the device."""
     import torch
@@ -64,20 +65,19 @@ def device_name(device: str) -> str:
     return cpu_model() if device == "cpu" else f"{platform.machine()} {device}"
 
 
-def git_state(folder: Path) -> dict[str, Any]:
-    """The commit that `folder` is at and whether it was changed since; empty outside a repository."""
+def commit() -> str | None:
+    """The commit that this code is at, with `+dirty` where it was changed since; `None` if it is not in a repository.
+
+    An installed copy may lie inside somebody else's repository: it counts only where git tracks this very file.
+    """
 
     def git(*args: str) -> str:
-        command = ["git", "-C", str(folder), *args]
+        command = ["git", "-C", str(Path(__file__).parent), *args]
         done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
         return done.stdout.strip()
 
     try:
-        return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain", "--untracked-files=no"))}
+        git("ls-files", "--error-unmatch", Path(__file__).name)
+        return git("rev-parse", "HEAD") + "+dirty" * bool(git("status", "--porcelain", "--untracked-files=no"))
     except (OSError, subprocess.SubprocessError):
-        return {"commit": None, "dirty": None}
-
-
-def python_executable() -> str:
-    """The interpreter that runs this."""
-    return sys.executable
+        return None

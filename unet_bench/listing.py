@@ -104,7 +104,7 @@ def geometry_report(name: str, size: str, block: Sequence[str]) -> dict[str, Any
 
     from unet_bench import geometry
     from unet_bench.build import build
-    from unet_bench.variants import select
+    from unet_bench.selection import select
 
     registry = plugins.load(block).checked()
     (variant,) = select(registry, [name])

@@ -7,26 +7,23 @@
 
 from __future__ import annotations
 
-import datetime as dt
-import sys
 import tempfile
-import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from unet_bench import plugins
 from unet_bench.cells import Task, digest
-from unet_bench.choices import SLOTS
 from unet_bench.errors import InvalidSuite, UnetBenchError
+from unet_bench.rows import describe, manifest, now, row_id
 from unet_bench.suite import Suite, from_dict, from_options
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from unet_bench.plan import LoadedTask, Planned
+    from unet_bench.plan import LoadedTask, Plan, Planned
     from unet_bench.registry import Registry
     from unet_bench.results.store import Store
 
@@ -59,23 +56,6 @@ class Quiet:
         """Nothing."""
 
 
-@dataclass(frozen=True)
-class Plan:
-    """What a suite comes to on this machine: everything that a run needs, and nothing run yet."""
-
-    suite: Suite
-    loaded: plugins.Loaded
-    planned: list[Planned]
-    data: dict[str, Path | None]
-    environment: dict[str, Any]
-
-    @property
-    def code(self) -> str:
-        """Hash of the software that results depend on: our source, every plugin's, torch's version, the device."""
-        sources = {p.module: plugins.source_hash(p.module) for p in self.loaded.plugins if p.status == "ok"}
-        return digest([sources, plugins.source_hash("unet_bench"), self.environment["env_id"]])
-
-
 def run(
     variants: str | Iterable[str] = "all",
     *,
@@ -105,10 +85,10 @@ def plan(suite: Suite) -> Iterator[Plan]:
     registry = loaded.checked()
 
     from unet_bench.environment import environment  # these import torch: what can be refused has been refused
-    from unet_bench.plan import choose_device, choose_variants, make_plan
+    from unet_bench.plan import Plan, choose_device, choose_variants, make_plan
 
-    on_gpu = choose_device(suite.device) != "cpu"
-    suite = suite.resolved(on_gpu)
+    suite = suite.resolved(on_gpu=choose_device(suite.device) != "cpu")
+    suite = replace(suite, data=tuple(absolute(registry, name) for name in suite.data))
     check_probes(suite, registry)
     variants = choose_variants(suite, registry)
     with tempfile.TemporaryDirectory(prefix="unet-bench-") as folder:
@@ -147,14 +127,24 @@ def read_tasks(suite: Suite, registry: Registry, folder: Path) -> list[LoadedTas
     return tasks
 
 
+def is_folder(registry: Registry, name: str) -> bool:
+    """Whether `--data NAME` means a folder: nobody registered the name, and it exists or looks like a path."""
+    registered = {entry.name for entry in registry.entries("dataset")}
+    return name not in registered and (Path(name).exists() or any(mark in name for mark in "/\\~."))
+
+
+def absolute(registry: Registry, name: str) -> str:
+    """A folder's absolute path, so that a run can be resumed from anywhere; a registered name as it is."""
+    return str(Path(name).expanduser().resolve()) if is_folder(registry, name) else name
+
+
 def read_dataset(suite: Suite, registry: Registry, name: str, size: tuple[int, int]) -> Any:
     """A data set by registered name, or a folder by path. Raises UnknownName, InvalidData."""
     from unet_bench.data.folder import read_folder
 
-    known = {entry.name for entry in registry.entries("dataset")}
-    if name not in known and (Path(name).exists() or any(mark in name for mark in "/\\~.")):
+    if is_folder(registry, name):
         classes = int(suite.classes[0]) if len(suite.classes) == 1 and suite.classes[0].isdigit() else suite.classes
-        return read_folder(Path(name).expanduser(), classes=classes or None)
+        return read_folder(Path(name), classes=classes or None)
     entry = registry.find("dataset", name)
     if suite.classes:
         raise InvalidSuite(f"--classes belongs to a folder of images; data set {name!r} knows its own")
@@ -200,15 +190,10 @@ def measure(made: Plan, store: Store, progress: Progress) -> None:
             progress.done(planned, row)
 
 
-def is_kept(before: dict[str, dict[str, Any]], planned: Planned, key: str) -> bool:
+def is_kept(before: Mapping[str, Mapping[str, Any]], planned: Planned, key: str) -> bool:
     """Whether the store already holds this cell, for all its names, measured by this very software."""
     rows = [before.get(row_id(planned, name)) for name in planned.names]
     return all(row is not None and row["status"] in KEPT and row.get("key") == key for row in rows)
-
-
-def row_id(planned: Planned, name: str) -> str:
-    """A cell's id for one of its variants: the first one's is the cell's own."""
-    return planned.cell.id if name == planned.names[0] else f"{planned.cell.id}-{digest(name)[:6]}"
 
 
 def outcome(made: Plan, store: Store, runner: Any, planned: Planned) -> dict[str, Any]:
@@ -239,113 +224,11 @@ def preload(made: Plan) -> list[str]:
     return modules + ["timm"] * timm
 
 
-def describe(made: Plan, planned: Planned, name: str) -> dict[str, Any]:
-    """The columns that say what a row is about."""
-    from unet_bench.environment import device_name
-
-    cell, registry = planned.cell, made.loaded.registry
-    variant, task, setting = cell.variant, cell.task, cell.setting
-    choices: dict[str, str | None] = dict(variant.choices.text())
-    if variant.architecture:
-        choices = dict.fromkeys(choices)
-        choices["width_scale"] = variant.choices.text()["width_scale"]
-    providers = (
-        {variant.provider}
-        if variant.architecture
-        else {registry.find(slot, getattr(variant.choices, slot)).provider.plugin for slot in SLOTS}
-    )
-    return {
-        "cell_id": row_id(planned, name),
-        "variant": name,
-        "same_as": planned.names[0] if name != planned.names[0] else None,
-        "probe": cell.probe,
-        "seed": cell.seed,
-        "replicate": cell.replicate,
-        **typed(choices),
-        "architecture": variant.architecture or None,
-        "architecture_args": ",".join(f"{k}={v}" for k, v in variant.args) or None,
-        "inactive": None if variant.architecture else ",".join(planned.inactive) or None,
-        "plugins": ",".join(sorted(providers)),
-        "task": task.name,
-        "dataset_hash": task.dataset_hash,
-        "device": setting.device,
-        "device_name": device_name(setting.device),
-        "precision": setting.precision,
-        "memory_format": setting.memory_format,
-        "mode": setting.mode,
-        "threads": setting.threads,
-        "batch_requested": setting.batch,
-        "height": cell.frame.input[0],
-        "width": cell.frame.input[1],
-        "output_height": cell.frame.output[0],
-        "output_width": cell.frame.output[1],
-        "scored_height": task.scored[0],
-        "scored_width": task.scored[1],
-        "in_channels": task.in_channels,
-        "classes": len(task.classes),
-        "fit": task.fit,
-        "pretrained": "none",
-        "recipe": cell.protocol.recipe,
-        "env_id": made.environment["env_id"],
-        "torch": made.environment["packages"]["torch"],
-        "commit": commit(),
-        "baseline": made.suite.baseline,
-    }
-
-
-def typed(text: Mapping[str, str | None]) -> dict[str, Any]:
-    """Choices with numbers as numbers; lists stay text."""
-    from unet_bench.choices import parse_value
-
-    plain = {name: None if value is None else parse_value(name, value) for name, value in text.items()}
-    return {name: text[name] if isinstance(value, tuple) else value for name, value in plain.items()}
-
-
-def commit() -> str | None:
-    """The commit of this code, with `+dirty` where it was changed since."""
-    from unet_bench.environment import git_state
-
-    state = git_state(Path(__file__).parent)
-    return f"{state['commit']}{'+dirty' * bool(state['dirty'])}" if state["commit"] else None
-
-
-def manifest(made: Plan) -> dict[str, Any]:
-    """What run.json holds: enough to know what was run, by what, on what, and to run it again."""
-    started = dt.datetime.now(dt.UTC)
-    return {
-        "run_id": f"{started:%Y%m%d-%H%M%S}-{made.suite.preset}-{digest([time.time_ns(), made.suite.to_dict()])[:4]}",
-        "started": started.isoformat(timespec="seconds"),
-        "argv": sys.argv,
-        "suite": made.suite.to_dict(),
-        "preset": made.suite.preset,
-        "baseline": made.suite.baseline,
-        "environment": made.environment,
-        "commit": commit(),
-        "plugins": [
-            {
-                "plugin": p.provider.plugin,
-                "distribution": p.provider.distribution,
-                "version": p.provider.version,
-                "module": p.module,
-                "status": p.status,
-                "source_hash": plugins.source_hash(p.module) if p.status == "ok" else None,
-            }
-            for p in made.loaded.plugins
-        ],
-    }
-
-
-def resumed(path: Path, probes: Iterable[str] = ()) -> Suite:
+def resumed(path: Path) -> Suite:
     """The suite of a run that is to go on. Raises StoreError."""
     from unet_bench.results.store import read_manifest
 
     stored = read_manifest(path).get("suite")
     if not isinstance(stored, dict):
         raise UnetBenchError(f"{path}: its run.json holds no suite; start a new run")
-    suite = from_dict(stored)
-    return replace(suite, probes=tuple(probes)) if probes else suite
-
-
-def now() -> str:
-    """This moment, ISO 8601, UTC."""
-    return dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
+    return from_dict(stored)

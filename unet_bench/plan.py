@@ -11,14 +11,15 @@ from typing import Any, Final
 import torch
 from torch import nn
 
-from unet_bench import geometry
+from unet_bench import geometry, plugins
 from unet_bench.build import build, foreign_variant, with_width_scale
-from unet_bench.cells import Cell, Frame, Protocol, Setting, Task
+from unet_bench.cells import Cell, Frame, Protocol, Setting, Task, digest
 from unet_bench.errors import InvalidPart, InvalidSize, InvalidSuite, UnetBenchError, Unsupported
 from unet_bench.measure.cost import cost
 from unet_bench.registry import Registry
+from unet_bench.selection import canonicalised, grid, select, with_inactive
 from unet_bench.suite import Suite
-from unet_bench.variants import Variant, canonicalised, grid, select, with_inactive
+from unet_bench.variants import Variant
 
 START_S: Final = 1.0  # of a worker process and of building a network
 LOOKS_SHARE: Final = 1.3  # training, and the looks at validation and test images, in training steps
@@ -56,6 +57,23 @@ class Subject:
     macs: int | None = None
     status: str = ""
     reason: str = ""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a suite comes to on this machine: everything that a run needs, and nothing run yet."""
+
+    suite: Suite
+    loaded: plugins.Loaded
+    planned: list[Planned]
+    data: dict[str, Path | None]
+    environment: dict[str, Any]
+
+    @property
+    def code(self) -> str:
+        """Hash of the software that results depend on: our source, every plugin's, torch's version, the device."""
+        sources = {p.module: plugins.source_hash(p.module) for p in self.loaded.plugins if p.status == "ok"}
+        return digest([sources, plugins.source_hash("unet_bench"), self.environment["env_id"]])
 
 
 def choose_variants(suite: Suite, registry: Registry) -> list[Variant]:

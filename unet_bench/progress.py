@@ -14,8 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from unet_bench.pipeline import Plan
-    from unet_bench.plan import Planned
+    from unet_bench.plan import Plan, Planned
 
 
 class Watcher:

@@ -28,11 +28,11 @@ from unet_bench.choices import SLOTS
 from unet_bench.errors import InvalidChoice, unknown
 from unet_bench.plugins import find, load
 from unet_bench.registry import Entry, Registry
+from unet_bench.selection import select
 from unet_bench.testing.case import Case, Check, Size
 from unet_bench.testing.networks import positions, variant_cases
 from unet_bench.testing.rules import RULES
 from unet_bench.testing.slots import part_cases
-from unet_bench.variants import select
 
 __all__ = ["Check", "part_checks", "plugin_checks", "variant_checks"]
 

@@ -1,0 +1,59 @@
+"""Docs say what the code does: generated parts are fresh, commands are those that CI runs, links lead somewhere."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from unet_bench import plugins
+
+ROOT = Path(__file__).parents[1]
+PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), ROOT / "results" / "README.md"]
+
+
+def test_generated_parts_are_fresh() -> None:
+    done = subprocess.run(
+        [sys.executable, "docs/generate.py", "--check"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_ci_runs_the_readmes_test_command() -> None:
+    readme, ci = (ROOT / "README.md").read_text(), (ROOT / ".ci" / "run").read_text()
+    (command,) = [line for line in readme.splitlines() if line.endswith(".venv/bin/pytest")]
+    assert command in ci.splitlines()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+        if not target.startswith("http"):
+            assert (page.parent / target).exists(), target
+
+
+def test_folders_packaging_and_installed_metadata_name_the_same_plugins() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    folders = {folder.name for folder in (ROOT / "plugins").iterdir() if (folder / "__init__.py").exists()}
+    packaged = {Path(p).name for p in project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]} - {
+        "unet_bench"
+    }
+    declared = project["project"]["entry-points"]["unet_bench"]
+    installed = {e.name: e.value for e in plugins.find() if plugins.provider_of(e).distribution == "unet-bench"}
+    assert folders == packaged
+    assert folders == set(declared.values()) - {"unet_bench.builtin"}
+    assert installed == declared, "the installed entry points are old: pip install -e . again"
+    assert not (ROOT / "plugins" / "__init__.py").exists()
+
+
+def test_the_hook_and_every_kind_of_registration_are_documented() -> None:
+    from unet_bench.registry import Draft
+
+    text = (ROOT / "docs" / "plugins.md").read_text()
+    methods = [name for name in vars(Draft) if not name.startswith("_")]
+    missing = [name for name in methods if f"registry.{name}" not in text and f"`{name}`" not in text]
+    assert not missing

@@ -1,0 +1,111 @@
+"""What rows and run.json say of a cell and a run beside its figures: the key columns, and provenance."""
+
+from __future__ import annotations
+
+import datetime as dt
+import sys
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from unet_bench import plugins
+from unet_bench.cells import digest
+from unet_bench.choices import SLOTS, parse_value
+from unet_bench.environment import device_name
+
+if TYPE_CHECKING:
+    from unet_bench.plan import Plan, Planned
+
+
+def row_id(planned: Planned, name: str) -> str:
+    """A cell's id for one of its variants: the first one's is the cell's own."""
+    return planned.cell.id if name == planned.names[0] else f"{planned.cell.id}-{digest(name)[:6]}"
+
+
+def describe(made: Plan, planned: Planned, name: str) -> dict[str, Any]:
+    """The columns that say what a row is about."""
+    cell, registry = planned.cell, made.loaded.registry
+    variant, task, setting = cell.variant, cell.task, cell.setting
+    choices: dict[str, str | None] = dict(variant.choices.text())
+    if variant.architecture:
+        choices = dict.fromkeys(choices)
+        choices["width_scale"] = variant.choices.text()["width_scale"]
+    providers = (
+        {variant.provider}
+        if variant.architecture
+        else {registry.find(slot, getattr(variant.choices, slot)).provider.plugin for slot in SLOTS}
+    )
+    return {
+        "cell_id": row_id(planned, name),
+        "variant": name,
+        "same_as": planned.names[0] if name != planned.names[0] else None,
+        "probe": cell.probe,
+        "seed": cell.seed,
+        "replicate": cell.replicate,
+        **typed(choices),
+        "architecture": variant.architecture or None,
+        "architecture_args": ",".join(f"{k}={v}" for k, v in variant.args) or None,
+        "inactive": None if variant.architecture else ",".join(planned.inactive) or None,
+        "plugins": ",".join(sorted(providers)),
+        "task": task.name,
+        "dataset_hash": task.dataset_hash,
+        "device": setting.device,
+        "device_name": device_name(setting.device),
+        "precision": setting.precision,
+        "memory_format": setting.memory_format,
+        "mode": setting.mode,
+        "threads": setting.threads,
+        "batch_requested": setting.batch,
+        "height": cell.frame.input[0],
+        "width": cell.frame.input[1],
+        "output_height": cell.frame.output[0],
+        "output_width": cell.frame.output[1],
+        "scored_height": task.scored[0],
+        "scored_width": task.scored[1],
+        "in_channels": task.in_channels,
+        "classes": len(task.classes),
+        "fit": task.fit,
+        "pretrained": "none",
+        "recipe": cell.protocol.recipe,
+        "env_id": made.environment["env_id"],
+        "torch": made.environment["packages"]["torch"],
+        "commit": made.environment["commit"],
+        "baseline": made.suite.baseline,
+    }
+
+
+def typed(text: Mapping[str, str | None]) -> dict[str, Any]:
+    """Choices with numbers as numbers; lists stay text."""
+    plain = {name: None if value is None else parse_value(name, value) for name, value in text.items()}
+    return {name: text[name] if isinstance(value, tuple) else value for name, value in plain.items()}
+
+
+def manifest(made: Plan) -> dict[str, Any]:
+    """What run.json holds: enough to know what was run, by what, on what, and to run it again."""
+    started = dt.datetime.now(dt.UTC)
+    return {
+        "run_id": f"{started:%Y%m%d-%H%M%S}-{made.suite.preset}-{digest([time.time_ns(), made.suite.to_dict()])[:4]}",
+        "started": started.isoformat(timespec="seconds"),
+        "argv": sys.argv,
+        "suite": made.suite.to_dict(),
+        "preset": made.suite.preset,
+        "baseline": made.suite.baseline,
+        "environment": made.environment,
+        "commit": made.environment["commit"],
+        "plugins": [
+            {
+                "plugin": p.provider.plugin,
+                "distribution": p.provider.distribution,
+                "version": p.provider.version,
+                "module": p.module,
+                "status": p.status,
+                "source_hash": plugins.source_hash(p.module) if p.status == "ok" else None,
+            }
+            for p in made.loaded.plugins
+        ],
+    }
+
+
+def now() -> str:
+    """This moment, ISO 8601, UTC."""
+    return dt.datetime.now(dt.UTC).isoformat(timespec="seconds")

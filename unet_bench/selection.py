@@ -1,0 +1,102 @@
+"""Choosing variants by name, glob and tag; grids of them; and what in one cannot matter."""
+
+from __future__ import annotations
+
+import fnmatch
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from unet_bench.choices import NAMES, SLOTS, Choices
+from unet_bench.errors import InvalidChoice, UnknownName, unknown
+from unet_bench.registry import Registry
+from unet_bench.variants import Variant
+
+
+def select(registry: Registry, patterns: Iterable[str]) -> list[Variant]:
+    """The variants that names, globs, `tag:NAME` and `all` choose, each once, in registration order per pattern.
+
+    `unet+up=bilinear+depth=3` is `unet` with two choices changed. Raises UnknownName, InvalidChoice.
+    """
+    known = registry.variants()
+    chosen: dict[str, Variant] = {}
+    for pattern in patterns:
+        for variant in _match(registry, known, pattern.strip()):
+            chosen[variant.name] = variant
+    return list(chosen.values())
+
+
+def _match(registry: Registry, known: Mapping[str, Variant], pattern: str) -> list[Variant]:
+    command = "unet-bench list variants"
+    if pattern == "all":
+        return list(known.values())
+    if pattern.startswith("tag:"):
+        tags = {tag for variant in known.values() for tag in variant.tags}
+        if pattern[4:] not in tags:
+            raise unknown("tag", pattern[4:], tags, command)
+        return [variant for variant in known.values() if pattern[4:] in variant.tags]
+    if any(character in pattern for character in "*?["):
+        found = [variant for name, variant in known.items() if fnmatch.fnmatchcase(name, pattern)]
+        if not found:
+            raise UnknownName(f"no variant matches {pattern!r}. All of them: `{command}`")
+        return found
+    name, *changes = pattern.split("+")
+    if name not in known:
+        raise unknown("variant", name, known, command)
+    if not changes:
+        return [known[name]]
+    return [checked(registry, known[name].with_choices(**dict(map(_change, changes))))]
+
+
+def _change(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals or not value:
+        raise InvalidChoice(f"{text!r} is not a change: write SLOT=PART or AXIS=VALUE, such as up=bilinear")
+    return name.strip(), value.strip()
+
+
+def grid(registry: Registry, base: str, vary: Sequence[str]) -> list[Variant]:
+    """Every combination of the alternatives in `vary` (`["up=transpose,bilinear", …]`), applied to `base`."""
+    (start,) = _match(registry, registry.variants(), base)
+    alternatives: dict[str, list[str]] = {}
+    for text in vary:
+        name, values = _change(text)
+        alternatives.setdefault(name, []).extend(value.strip() for value in values.split(",") if value.strip())
+    combined = itertools.product(*alternatives.values())
+    variants = [start.with_choices(**dict(zip(alternatives, values, strict=True))) for values in combined]
+    return [checked(registry, variant) for variant in variants]
+
+
+def checked(registry: Registry, variant: Variant) -> Variant:
+    """The variant, if all its parts are registered. Raises UnknownName."""
+    for slot in SLOTS:
+        name = getattr(variant.choices, slot)
+        if (slot, name) != ("decoder_block", "same"):
+            registry.find(slot, name)
+    return variant
+
+
+def canonicalised(registry: Registry, variant: Variant) -> Variant:
+    """The variant with choices that cannot matter set to their defaults and named in `inactive`.
+
+    What a part declares in `ignores` cannot matter; `same` becomes what it stands for.
+    """
+    if variant.architecture:
+        return replace(variant, inactive=tuple(name for name in NAMES if name != "width_scale"))
+    choices = variant.choices
+    if choices.decoder_block == "same":
+        choices = choices.replace(decoder_block=choices.encoder_block)
+    if choices.decoder_norm == "same":
+        choices = choices.replace(decoder_norm=choices.norm)
+    ignored: set[str] = set()
+    for slot in SLOTS:
+        ignored |= registry.find(slot, getattr(choices, slot)).ignores
+    return with_inactive(replace(variant, choices=choices), ignored)
+
+
+def with_inactive(variant: Variant, names: Iterable[str]) -> Variant:
+    """The variant with these choices at their defaults, and named as inactive."""
+    names = sorted(names, key=NAMES.index)
+    defaults = {name: getattr(Choices(), name) for name in names}
+    inactive = tuple(name for name in NAMES if name in {*variant.inactive, *names})
+    return replace(variant, choices=variant.choices.replace(**defaults), inactive=inactive)
