@@ -32,7 +32,7 @@ def test_all_variants_unless_others_are_asked_for() -> None:
 
 
 def test_a_suite_survives_its_own_record() -> None:
-    suite = from_dict({"variants": ["unet"], "seeds": [1, 2], "limit_s": 0}).resolved(False)
+    suite = from_dict({"variants": ["unet"], "seeds": [1, 2], "limit_tmac": 0}).resolved(False)
     assert from_dict(suite.to_dict()) == suite
 
 
@@ -81,7 +81,7 @@ plain = st.recursive(
 
 
 @given(
-    st.dictionaries(st.sampled_from(["variants", "size", "batch", "seeds", "data", "limit_s", "preset", "x"]), plain)
+    st.dictionaries(st.sampled_from(["variants", "size", "batch", "seeds", "data", "limit_tmac", "preset", "x"]), plain)
 )
 def test_any_data_is_a_suite_or_an_error_of_ours(data: dict) -> None:
     with contextlib.suppress(UnetBenchError):

@@ -60,8 +60,8 @@ SUITE_OPTIONS: dict[str, Any] = {
     "seeds": Annotated[str | None, typer.Option("--seeds", help="Seeds by commas, such as 0,1,2.")],
     "replicates": Annotated[int | None, typer.Option("--replicates", help="Fresh processes for each timing.")],
     "speed_s": Annotated[float | None, typer.Option("--speed-s", help="Seconds of timed blocks for each timing.")],
-    "limit_s": Annotated[
-        float | None, typer.Option("--limit", help="Skip cells predicted to take longer, in s; 0: none.")
+    "limit_tmac": Annotated[
+        float | None, typer.Option("--limit", help="Skip cells predicted to cost more tera-MACs; 0: none.")
     ],
     "timeout_s": Annotated[float | None, typer.Option("--timeout", help="End a cell that takes longer, in s.")],
     "threads": Annotated[int | None, typer.Option("--threads", help="CPU threads of one operator.")],

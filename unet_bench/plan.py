@@ -18,10 +18,10 @@ from unet_bench.errors import InvalidPart, InvalidSize, InvalidSuite, UnetBenchE
 from unet_bench.measure.cost import cost
 from unet_bench.registry import Registry
 from unet_bench.selection import canonicalised, grid, select, with_inactive
-from unet_bench.suite import Suite
+from unet_bench.suite import PRESETS, Suite
 from unet_bench.variants import Variant
 
-START_S: Final = 1.0  # of a worker process and of building a network
+START_S: Final = 0.3  # of a worker process and of building a network
 LOOKS_SHARE: Final = 1.3  # training, and the looks at validation and test images, in training steps
 
 
@@ -121,7 +121,13 @@ def make_plan(
     )
     if suite.precision == "tf32" and not device.startswith("cuda"):
         raise InvalidSuite(f"precision tf32 needs a CUDA device, and this run is on {device}; use fp32")
-    protocol = Protocol(speed_s=suite.speed_s or 2.0, steps=suite.steps or 1)
+    preset = PRESETS[suite.preset]
+    protocol = Protocol(
+        speed_s=suite.speed_s or preset.speed_s,
+        interval=preset.interval,
+        steps=suite.steps or preset.steps,
+        recipe=preset.recipe,
+    )
     rate = mac_rate(device)
     planned: list[Planned] = []
     for loaded in tasks:
@@ -179,27 +185,31 @@ def _cells_of_probe(
 
 
 def decide(suite: Suite, cell: Cell, subject: Subject, names: tuple[str, ...], base_macs: int, rate: float) -> Planned:
-    """Foresee a cell's seconds, and skip it when they are beyond the limit."""
+    """Foresee a cell's cost, and skip it when that is beyond the limit."""
     known = Planned(
         cell, names, subject.variant.inactive, 0.0, subject.params, subject.macs, subject.status, subject.reason
     )
     if subject.status:
         return known
-    forward = cell.setting.batch * (subject.macs or 0) / rate
-    base_forward = cell.setting.batch * base_macs / rate
-    seconds = START_S + {
-        "accuracy": 3 * forward * cell.protocol.steps * LOOKS_SHARE,
-        "speed": cell.protocol.speed_s + 10 * (forward + base_forward),
-        "memory": 8 * forward,
-    }.get(cell.probe, 0.1)
-    limit = suite.limit_s or 0
-    if 0 < limit < seconds:
+    tmac, fixed_s = foreseen(cell, subject.macs or 0, base_macs)
+    if 0 < (suite.limit_tmac or 0) < tmac:
         reason = (
-            f"predicted to take {seconds:.0f} s ({(subject.macs or 0) / 1e9:.1f} GMACs an image), "
-            f"beyond the limit of {limit:g} s; --limit 0 runs it"
+            f"predicted to cost {tmac:.3g} tera-MACs ({(subject.macs or 0) / 1e9:.3g} GMACs an image), "
+            f"beyond the limit of {suite.limit_tmac:g}; --limit 0 runs it"
         )
-        return replace(known, seconds=0.0, status="skipped", reason=reason)
-    return replace(known, seconds=seconds)
+        return replace(known, status="skipped", reason=reason)
+    return replace(known, seconds=fixed_s + 1e12 * tmac / rate)
+
+
+def foreseen(cell: Cell, macs: int, base_macs: int) -> tuple[float, float]:
+    """A cell's tera-MACs, and the seconds it takes besides. A backward pass costs as much as two forward passes."""
+    steps = {
+        "accuracy": 3 * cell.protocol.steps * LOOKS_SHARE * macs,
+        "speed": 10 * (macs + base_macs),
+        "memory": 8 * macs,
+    }
+    fixed_s = START_S + (cell.protocol.speed_s if cell.probe == "speed" else 0)
+    return cell.setting.batch * steps.get(cell.probe, 0) / 1e12, fixed_s
 
 
 def examine(registry: Registry, variant: Variant, task: Task) -> Subject:

@@ -86,7 +86,7 @@ def manifest(made: Plan) -> dict[str, Any]:
     return {
         "run_id": f"{started:%Y%m%d-%H%M%S}-{made.suite.preset}-{digest([time.time_ns(), made.suite.to_dict()])[:4]}",
         "started": started.isoformat(timespec="seconds"),
-        "argv": sys.argv,
+        "argv": ["unet-bench", *sys.argv[1:]],
         "suite": made.suite.to_dict(),
         "preset": made.suite.preset,
         "baseline": made.suite.baseline,

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from unet_bench.errors import InvalidSuite, unknown
+from unet_bench.results.columns import PROBES
 from unet_bench.variants import BASELINE
 
 PRECISIONS: Final = ("fp32", "tf32", "fp16", "bf16")
-PROBES: Final = ("cost", "speed", "memory", "accuracy")
 FITS: Final = ("crop", "resize")
 
 
@@ -28,11 +28,12 @@ class Preset:
     width_scale: float
     batch: int
     steps: int
+    recipe: str
     seeds: tuple[int, ...]
     replicates: int
     speed_s: float
     interval: float
-    limit_s: float  # a cell predicted to take longer is skipped
+    limit_tmac: float  # a cell predicted to cost more tera-MACs is skipped, on whatever machine
 
 
 PRESETS: Final = {
@@ -44,12 +45,13 @@ PRESETS: Final = {
             sizes=((128, 128),),
             width_scale=0.25,
             batch=4,
-            steps=60,
+            steps=50,
+            recipe="short",
             seeds=(0,),
             replicates=1,
             speed_s=2.0,
             interval=0.02,
-            limit_s=60.0,
+            limit_tmac=4.0,
         ),
         Preset(
             name="standard",
@@ -58,11 +60,12 @@ PRESETS: Final = {
             width_scale=1.0,
             batch=8,
             steps=2000,
+            recipe="default",
             seeds=(0, 1, 2),
             replicates=3,
             speed_s=10.0,
             interval=0.01,
-            limit_s=1800.0,
+            limit_tmac=20_000.0,
         ),
         Preset(
             name="full",
@@ -71,11 +74,12 @@ PRESETS: Final = {
             width_scale=1.0,
             batch=8,
             steps=5000,
+            recipe="default",
             seeds=(0, 1, 2),
             replicates=3,
             speed_s=10.0,
             interval=0.01,
-            limit_s=7200.0,
+            limit_tmac=200_000.0,
         ),
     )
 }
@@ -106,7 +110,7 @@ class Suite:
     seeds: tuple[int, ...] = ()
     replicates: int | None = None
     speed_s: float | None = None
-    limit_s: float | None = None
+    limit_tmac: float | None = None
     timeout_s: float = 3600.0
     block: tuple[str, ...] = ()
 
@@ -141,7 +145,7 @@ class Suite:
         preset = PRESETS[self.preset or ("standard" if on_gpu else "quick")]
         open_fields = {
             name: getattr(preset, name)
-            for name in ("batch", "width_scale", "steps", "replicates", "speed_s", "limit_s")
+            for name in ("batch", "width_scale", "steps", "replicates", "speed_s", "limit_tmac")
             if getattr(self, name) is None
         }
         size = self.size or ",".join(f"{height}x{width}" for height, width in preset.sizes)

@@ -7,7 +7,7 @@ import math
 from typing import Any
 
 from unet_bench.measure.bench import Bench
-from unet_bench.train.loop import Recipe, evaluate, tensors, train
+from unet_bench.train.loop import RECIPES, evaluate, tensors, train
 from unet_bench.train.metrics import Scores, bootstrap_dice, scores
 
 
@@ -15,7 +15,7 @@ def probe(bench: Bench) -> dict[str, Any]:
     """Train, choose on validation, score once on test."""
     splits = tensors(bench)
     model = bench.network(training=True)
-    trained = train(bench, model, Recipe(), splits)
+    trained = train(bench, model, RECIPES[bench.cell.protocol.recipe], splits)
     per_image = evaluate(bench, model, splits["test"])
     found = scores(per_image.sum(0))
     low, high = bootstrap_dice(per_image, bench.rng())

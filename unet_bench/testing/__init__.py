@@ -31,7 +31,7 @@ from unet_bench.registry import Entry, Registry
 from unet_bench.selection import select
 from unet_bench.testing.case import Case, Check, Size
 from unet_bench.testing.networks import positions, variant_cases
-from unet_bench.testing.rules import RULES
+from unet_bench.testing.rules import OF_A_WHOLE, RULES
 from unet_bench.testing.slots import part_cases
 
 __all__ = ["Check", "part_checks", "plugin_checks", "variant_checks"]
@@ -67,14 +67,15 @@ def part_checks(slot: str, name: str, *, registry: Registry | None = None) -> li
 def variant_checks(
     name: str, *, width_scale: float = 0.125, sizes: Sequence[Size] = (), registry: Registry | None = None
 ) -> list[Check]:
-    """All checks of one variant's whole network, made narrow so that they are quick.
+    """The checks of one variant's whole network, made narrow so that they are quick; of an architecture, all checks.
 
     `sizes` are input sizes such as `[(64, 64)]`, for a network that does not take just any. Raises UnknownName.
     """
     registry = registry or load().checked()
     (variant,) = select(registry, [name])
     variant = with_width_scale(variant, width_scale)
-    return checks_of(name, (*RULES, positions), functools.partial(variant_cases, registry, variant, sizes))
+    rules = RULES if variant.architecture else OF_A_WHOLE
+    return checks_of(name, (*rules, positions), functools.partial(variant_cases, registry, variant, sizes))
 
 
 def checks_of(

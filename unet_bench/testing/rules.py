@@ -34,11 +34,9 @@ def shapes(case: Case) -> None:
 def meta(case: Case) -> None:
     """Built on the meta device it gives the same shapes: that is how sizes are found out without computing."""
     part = case.built()
-    with torch.device("meta"):
-        shadow = case.built()
     for size in (*case.sizes, *case.others):
         with torch.device("meta"):
-            foreseen, _ = attempt(case, shadow, size)
+            foreseen, _ = attempt(case, case.shadow, size)
         real, refusal = attempt(case, part, size)
         told = f"refused it ({refusal})" if refusal else f"returned {shapes_of(real)}"
         require(
@@ -56,7 +54,7 @@ def gradients(case: Case) -> None:
     if not outputs:
         return  # a skip that lets nothing pass
     torch.stack([(tensor * torch.randn_like(tensor)).sum() for tensor in outputs]).sum().backward()
-    leaves = {name: p for name, p in part.named_parameters() if p.requires_grad}
+    leaves: dict[str, Tensor] = {name: p for name, p in part.named_parameters() if p.requires_grad}
     leaves |= {f"input {i}": tensor for i, tensor in enumerate(case.needed(inputs))}
     for name, leaf in leaves.items():
         if leaf.grad is None:
@@ -123,7 +121,7 @@ def channels_last(case: Case) -> None:
     part = case.built()
     expected = evaluated(part, case)
     dims = max(tensor.ndim for tensor in flat_tensors(case.fed()))
-    part.to(memory_format=CHANNELS_LAST[dims])  # type: ignore[call-overload]
+    part.to(memory_format=CHANNELS_LAST[dims])
     inputs = restrided(case.fed())
     with torch.no_grad():
         require_close(part(*inputs), expected, "in channels-last format")
@@ -145,6 +143,7 @@ RULES: Final = (
     *(shapes, meta, gradients, state_dict, deepcopy),
     *(deterministic, keeps_input, keeps_world, channels_last, autocast),
 )
+OF_A_WHOLE: Final = (shapes, meta, gradients, state_dict)  # the rest holds if it holds for every part
 
 
 def attempt(case: Case, part: nn.Module, size: Size) -> tuple[Any, str | None]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import math
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import torch
@@ -19,18 +21,24 @@ from unet_bench.train.losses import dice_ce
 from unet_bench.train.metrics import confusion, scores
 from unet_bench.train.windows import Images, normalisation, scored, scoring_batches, training_batches
 
-LOOKS: Final = 4  # times the validation images are looked at
+LOOKS: Final = 3  # times the validation images are looked at
+SETTLING: Final = 8  # training batches from which batch norm takes its statistics before each look
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """How every variant is trained."""
+    """How every variant is trained: AdamW, half a cosine after a linear rise, Dice and cross-entropy."""
 
-    name: str = "default"
     lr: float = 2e-3
     weight_decay: float = 1e-4
     warm_up: float = 0.1  # of the steps
     clip: float = 1.0  # gradient norm
+
+
+RECIPES: Final = {
+    "default": Recipe(),
+    "short": Recipe(lr=1e-2),  # for some tens of steps, in which a normed network would hardly move otherwise
+}
 
 
 @dataclass
@@ -74,6 +82,7 @@ def train(bench: Bench, model: nn.Module, recipe: Recipe, splits: dict[str, Imag
         scaler.update()
         schedule.step()
         if step in looks:
+            settle_batch_norm(bench, model, batches)
             dice = scores(evaluate(bench, model, splits["val"]).sum(0)).mean_dice
             if dice > best.val_dice or best.best_step == 0:
                 best.val_dice, best.best_step, best_state = dice, step, copy.deepcopy(model.state_dict())
@@ -81,6 +90,27 @@ def train(bench: Bench, model: nn.Module, recipe: Recipe, splits: dict[str, Imag
     best.seconds = time.perf_counter() - started
     model.load_state_dict(best_state)
     return best
+
+
+@torch.no_grad()
+def settle_batch_norm(bench: Bench, model: nn.Module, batches: Iterator[tuple[Tensor, Tensor]]) -> None:
+    """Take batch norm's statistics anew from a few training batches (precise BN: Wu and Johnson 2021, arXiv 2105.07576).
+
+    The running averages of a short training remember weights that are long gone, and networks with batch norm would
+    be judged by that.
+    """
+    norms = [module for module in model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+    if not norms:
+        return
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # torch's way to say: the plain average
+    for images, _ in itertools.islice(batches, SETTLING):
+        with bench.precision():
+            model(images.to(bench.device, memory_format=bench.memory_format))
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
 
 
 def cosine(step: int, steps: int, warm_up: float) -> float:
@@ -123,8 +153,3 @@ def tensors(bench: Bench) -> dict[str, Images]:
     dataset = bench.dataset()
     mean, std = normalisation(dataset)
     return {name: Images.of(getattr(dataset, name), mean, std) for name in ("train", "val", "test")}
-
-
-def recipe_row(recipe: Recipe) -> dict[str, Any]:
-    """The recipe's values, for the run's record."""
-    return dict(recipe.__dict__)
