@@ -5,8 +5,6 @@ python docs/generate.py [--check]
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -17,21 +15,18 @@ NOTE = "<!-- Generated: python docs/generate.py -->\n"
 
 
 def commands() -> str:
-    """Every command's help."""
-    names = ["", "run", "plan", "list", "plugins", "show", "geometry", "doctor", "new-plugin"]
-    return (
-        "# Commands\n\n"
-        + NOTE
-        + "".join(f"\n```\n$ unet-bench {name}{' ' * bool(name)}--help\n{help_of(name)}```\n" for name in names)
-    )
+    """Every command with its options."""
+    import typer
 
+    from unet_bench.cli import app
 
-def help_of(name: str) -> str:
-    """What `unet-bench NAME --help` prints."""
-    command = [sys.executable, "-m", "unet_bench", *name.split(), "--help"]
-    environment = {**os.environ, "COLUMNS": "100", "NO_COLOR": "1", "TERM": "dumb"}
-    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
-    return "\n".join(line.rstrip() for line in done.stdout.strip().splitlines()) + "\n"
+    text = "# Commands\n\n" + NOTE
+    for name, command in typer.main.get_command(app).commands.items():
+        text += f"\n## unet-bench {name}\n\n{command.help}\n\n| option | what it does |\n|---|---|\n"
+        for option in command.params:
+            words = ", ".join(f"`{word}`" for word in option.opts if word.startswith("-")) or f"`{option.name.upper()}`"
+            text += f"| {words} | {getattr(option, 'help', None) or ''} |\n"
+    return text
 
 
 def parts() -> str:

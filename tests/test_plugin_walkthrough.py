@@ -1,4 +1,4 @@
-"""The walk-through of docs/plugins.md, done: a stranger's package, installed by entry point, listed, measured, tested."""
+"""The walk-through of docs/plugins.md: a stranger's package, installed by entry point, listed, measured, tested."""
 
 from __future__ import annotations
 

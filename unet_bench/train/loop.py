@@ -94,7 +94,7 @@ def train(bench: Bench, model: nn.Module, recipe: Recipe, splits: dict[str, Imag
 
 @torch.no_grad()
 def settle_batch_norm(bench: Bench, model: nn.Module, batches: Iterator[tuple[Tensor, Tensor]]) -> None:
-    """Take batch norm's statistics anew from a few training batches (precise BN: Wu and Johnson 2021, arXiv 2105.07576).
+    """Take batch norm's statistics anew from a few training batches (precise BN, Wu and Johnson 2021, 2105.07576).
 
     The running averages of a short training remember weights that are long gone, and networks with batch norm would
     be judged by that.
