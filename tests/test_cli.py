@@ -138,3 +138,29 @@ def test_what_is_beyond_the_limit_is_skipped_with_the_figures(unet_bench) -> Non
     assert "--limit 0" in accuracy["reason"]
     rows = json.loads(unet_bench("plan", "-v", "unet", "--steps", "99999", "--limit", "0", "--json").stdout)
     assert all(row["status"] == "to run" for row in rows)
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        "run --base all --vary up=bilinear",
+        "run --base unet --vary up=,",
+        "run --baseline unet-* -v unet",
+        "run --seeds ²",
+        "run --seeds 99999999999999999999999",
+        "run --size ²x²",
+        "run --device meta",
+        "run --threads 100000",
+        "run --speed-s nan",
+        "run --width-scale inf",
+        "run --data . --classes 1",
+    ],
+)
+def test_odd_values_are_refused(unet_bench, args: str) -> None:
+    done = unet_bench(*args.split())
+    assert (done.returncode, "Traceback" in done.stderr) == (2, False), done.stderr
+
+
+def test_a_csv_of_something_else_is_no_table(unet_bench, tmp_path: Path) -> None:
+    (tmp_path / "other.csv").write_text("a,b\n1,2\n")
+    assert "results.csv" in unet_bench("show", "other.csv").stderr

@@ -57,3 +57,20 @@ def test_the_hook_and_every_kind_of_registration_are_documented() -> None:
     methods = [name for name in vars(Draft) if not name.startswith("_")]
     missing = [name for name in methods if f"registry.{name}" not in text and f"`{name}`" not in text]
     assert not missing
+
+
+def test_the_example_beside_the_hook_is_complete(tmp_path: Path) -> None:
+    from unet_bench import hookspecs
+
+    (code,) = re.findall(r"```python\n(.*?)```", str(hookspecs.__doc__), re.S)
+    (tmp_path / "sharp.py").write_text(code)
+    (tmp_path / "sharp-1.0.dist-info").mkdir()
+    (tmp_path / "sharp-1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: sharp\nVersion: 1.0\n")
+    (tmp_path / "sharp-1.0.dist-info" / "entry_points.txt").write_text("[unet_bench]\nsharp = sharp\n")
+    build = (
+        "import sys, torch; sys.path.insert(0, sys.argv[1]); from unet_bench import build_model;"
+        "model = build_model('unet-sharp', in_channels=1, classes=2, base_width=4);"
+        "print(tuple(model(torch.zeros(1, 1, 32, 32)).shape))"
+    )
+    done = subprocess.run([sys.executable, "-c", build, str(tmp_path)], capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "(1, 2, 32, 32)", done.stderr

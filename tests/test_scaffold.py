@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from unet_bench.choices import SLOTS
 from unet_bench.errors import InvalidChoice, StoreError
 from unet_bench.scaffold import plugin_files, write_plugin
 
@@ -32,9 +33,20 @@ def test_refuses_names_that_are_no_names(tmp_path: Path, name: str) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_refuses_what_is_taken(tmp_path: Path) -> None:
-    with pytest.raises(InvalidChoice, match="installed already"):
-        write_plugin("classic", tmp_path)
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("classic", "a plugin called 'classic' is installed already"),
+        ("bilinear", "a part called 'bilinear' is"),
+        ("add", "a variant called 'unet-add' is"),
+    ],
+)
+def test_refuses_names_that_are_taken(tmp_path: Path, name: str, said: str) -> None:
+    with pytest.raises(InvalidChoice, match=said):
+        write_plugin(name, tmp_path)
+
+
+def test_refuses_folders_that_are_taken(tmp_path: Path) -> None:
     write_plugin("sharp", tmp_path)
     with pytest.raises(StoreError, match="exists already"):
         write_plugin("sharp", tmp_path)
@@ -49,6 +61,13 @@ def test_the_walk_through_shows_what_is_written() -> None:
     assert set(shown) >= {name for name in files if name.endswith((".py", ".toml"))}
     for name, text in shown.items():
         assert text == files[name], name
+
+
+def test_the_walk_through_tells_of_every_slot() -> None:
+    rows = re.findall(r"^\| ([a-z_, ]+) \| (`registry.*?) \|", DOC.read_text(), re.M)
+    assert [slot for slots, _ in rows for slot in slots.split(", ")] == list(SLOTS)
+    named = {method for _, methods in rows for method in re.findall(r"`registry\.(\w+)`", methods)}
+    assert named == {*SLOTS, "block"}
 
 
 @pytest.mark.parametrize("tool", [["ruff", "check", "--line-length", "120"], ["mypy", "--strict"]])

@@ -156,3 +156,32 @@ def test_bootstrap_needs_images() -> None:
     many = rng.integers(1, 50, (30, 2, 2))
     low, high = bootstrap_dice(many, rng)
     assert low < scores(many.sum(0)).mean_dice < high
+
+
+def test_batch_norm_is_settled_without_taking_from_training(tmp_path, registry) -> None:
+    """Networks with and without batch norm see the same training pixels, before and after a look at validation."""
+    from unet_bench import pipeline
+    from unet_bench.measure.bench import Bench
+    from unet_bench.suite import from_dict
+    from unet_bench.train import loop
+
+    options = {"variants": ["unet-same"], "probes": ["accuracy"], "size": "32x32", "steps": 6, "batch": 2, "threads": 1}
+    seen: dict[str, list[int]] = {}
+    with pipeline.plan(from_dict({**options, "data": ["cells"], "width_scale": 0.0625})) as made:
+        for planned in made.planned:
+            bench = Bench(planned.cell, made.loaded.registry, next(iter(made.data.values())))
+            hashes = seen.setdefault(planned.names[0], [])
+
+            class Spy(torch.nn.Module):
+                def __init__(self, inner, hashes=hashes) -> None:
+                    super().__init__()
+                    self.inner, self.hashes = inner, hashes
+
+                def forward(self, x: torch.Tensor) -> torch.Tensor:
+                    if torch.is_grad_enabled():
+                        self.hashes.append(hash(x.numpy().tobytes()))
+                    return self.inner(x)
+
+            loop.train(bench, Spy(bench.network(training=True)), loop.Recipe(), loop.tensors(bench))
+    assert len(seen["unet"]) == 6
+    assert seen["unet"] == seen["unet-same"]

@@ -124,7 +124,7 @@ def foreign(reference: str, in_channels: int, classes: int) -> nn.Module:
     except UnetBenchError:
         raise
     except Exception as error:
-        raise Unsupported(f"{reference} with {given} failed: {type(error).__name__}: {error}") from error
+        raise InvalidPart(f"{reference} with {given} failed: {type(error).__name__}: {error}") from error
     if not isinstance(model, nn.Module):
         raise InvalidSuite(f"--model {reference}: it returned {type(model).__name__}, which is no torch nn.Module")
     return model

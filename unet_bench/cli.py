@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from unet_bench.errors import StoreError, UnetBenchError
+from unet_bench.errors import InvalidSuite, StoreError, UnetBenchError
 
 if TYPE_CHECKING:
     from unet_bench.suite import Suite
@@ -53,6 +53,7 @@ SUITE_OPTIONS: dict[str, Any] = {
     ],
     "device": Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps.")],
     "precision": Annotated[str | None, typer.Option("--precision", help="fp32, tf32, fp16, bf16.")],
+    "memory_format": Annotated[str | None, typer.Option("--memory-format", help="contiguous or channels_last.")],
     "size": Annotated[str | None, typer.Option("--size", help="Scored pixels, HEIGHTxWIDTH; several by commas.")],
     "batch": Annotated[int | None, typer.Option("--batch", "-b", help="Images a step.")],
     "width_scale": Annotated[float | None, typer.Option("--width-scale", help="Factor on every width.")],
@@ -131,7 +132,7 @@ def split(text: str) -> list[str]:
 
 def whole_number(name: str, text: str) -> int:
     """Raises BadParameter, which typer shows with exit code 2."""
-    if not text.isdigit():
+    if not text.isdecimal():
         raise typer.BadParameter(f"{text!r} is no whole number", param_hint=f"--{name}")
     return int(text)
 
@@ -171,6 +172,8 @@ def run(
     from unet_bench.progress import watcher
 
     folder = resumable(resume, out) if resume else None
+    if folder and (extra := [f"--{name}" for name, value in given.items() if value]):
+        raise InvalidSuite(f"--resume goes on with the run's own suite: leave out {', '.join(extra).replace('_', '-')}")
     wanted = pipeline.resumed(folder) if folder else suite_of(given)
     with pipeline.plan(wanted) as made, watcher() as progress:
         try:

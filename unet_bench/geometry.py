@@ -154,7 +154,6 @@ class Tracker(TorchDispatchMode):
         """Note where a tensor lies."""
         self.alive.append(tensor)
         self.positions[id(tensor)] = position
-        self.coarsest = max(self.coarsest, *position.spacing)
 
     def of(self, tensor: object) -> Position | None:
         """Where a tensor lies, if that is known."""
@@ -231,6 +230,8 @@ class Tracker(TorchDispatchMode):
         return position.moved([(f - 1) / 2 for f in factors]).scaled(factors)
 
     def _note_loss(self, source: Tensor, strides: Sequence[int], position: Position) -> None:
+        strided = [spacing * stride for spacing, stride in zip(position.spacing, strides, strict=True) if stride > 1]
+        self.coarsest = max(self.coarsest, *strided) if strided else self.coarsest
         level = round(max(position.spacing)).bit_length() - 1
         for length, stride in zip(source.shape[2:], strides, strict=True):
             if stride > 1 and length % stride:
@@ -318,11 +319,6 @@ class watch_parts:  # noqa: N801 - used as a `with` statement
         self.tracker.skips.append(Skip(level, tuple(skip.shape[2:]), tuple(up.shape[2:]), starts, ends, shift))
 
 
-def legal_at_least(model: nn.Module, in_channels: int, least: int, dims: int = 2) -> Geometry:
-    """The smallest legal square input whose output is at least `least` pixels a side. Raises InvalidSize."""
-    return legal_covering(model, in_channels, (least,) * dims)
-
-
 def legal_covering(model: nn.Module, in_channels: int, scored: Sequence[int]) -> Geometry:
     """The smallest legal input whose output covers `scored` pixels. Raises InvalidSize when there is none."""
     base, step = legal_sizes(model, in_channels, len(scored))
@@ -351,10 +347,13 @@ def legal_sizes(model: nn.Module, in_channels: int, dims: int = 2) -> tuple[int,
 
 
 def _total_stride(model: nn.Module, in_channels: int, dims: int) -> int:
+    why = ""
     for size in (512, 1024, 2048, 256):
-        if found := _try(model, in_channels, size, dims):
-            return max(1, found.stride)
-    raise InvalidSize("the network takes none of 256, 512, 1024 and 2048 pixels a side")
+        try:
+            return max(1, geometry(model, in_channels, (size,) * dims).stride)
+        except InvalidSize as error:
+            why = str(error)
+    raise InvalidSize(f"the network takes none of 256, 512, 1024 and 2048 pixels a side: {why}")
 
 
 def _try(model: nn.Module, in_channels: int, size: int, dims: int) -> Geometry | None:

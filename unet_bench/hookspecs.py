@@ -2,14 +2,15 @@
 
 ```python
 # sharp.py, installed with the entry point  [project.entry-points.unet_bench]  sharp = "sharp"
-from torch import nn
-
 from unet_bench import hookimpl
-from unet_bench.layers import convolution
 
 
 def sub_pixel(place):
     "Shi et al. 2016: a convolution to four times the channels, rearranged to twice the size."
+    from torch import nn  # here, so that listing plugins stays quick
+
+    from unet_bench.layers import convolution
+
     return nn.Sequential(
         convolution(place.at(padding="zeros"), place.in_channels, 4 * place.out_channels), nn.PixelShuffle(2)
     )

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from unet_bench import plugins
 from unet_bench.cells import Task, digest
-from unet_bench.errors import InvalidSuite, UnetBenchError
+from unet_bench.errors import InvalidSize, InvalidSuite, UnetBenchError
 from unet_bench.rows import describe, manifest, now, row_id
 from unet_bench.suite import Suite, from_dict, from_options
 
@@ -112,7 +112,12 @@ def read_tasks(suite: Suite, registry: Registry, folder: Path) -> list[LoadedTas
     tasks = []
     for name in suite.data:
         for size in suite.sizes():
-            dataset = fit(read_dataset(suite, registry, name, size), size, suite.fit)  # type: ignore[arg-type]
+            try:
+                dataset = fit(read_dataset(suite, registry, name, size), size, suite.fit)  # type: ignore[arg-type]
+            except MemoryError as error:
+                raise InvalidSize(
+                    f"data set {name} at {size[0]}x{size[1]} does not fit into memory; use a smaller size"
+                ) from error
             task = Task(
                 name=dataset.name,
                 dataset_hash=dataset.hash,
@@ -143,7 +148,7 @@ def read_dataset(suite: Suite, registry: Registry, name: str, size: tuple[int, i
     from unet_bench.data.folder import read_folder
 
     if is_folder(registry, name):
-        classes = int(suite.classes[0]) if len(suite.classes) == 1 and suite.classes[0].isdigit() else suite.classes
+        classes = int(suite.classes[0]) if len(suite.classes) == 1 and suite.classes[0].isdecimal() else suite.classes
         return read_folder(Path(name), classes=classes or None)
     entry = registry.find("dataset", name)
     if suite.classes:

@@ -72,22 +72,26 @@ class Plan:
     @property
     def code(self) -> str:
         """Hash of the software that results depend on: our source, every plugin's, torch's version, the device."""
-        sources = {p.module: plugins.source_hash(p.module) for p in self.loaded.plugins if p.status == "ok"}
-        return digest([sources, plugins.source_hash("unet_bench"), self.environment["env_id"]])
+        modules = {p.module for p in self.loaded.plugins if p.status == "ok"} | {"unet_bench"}
+        modules |= {v.architecture for v in (p.cell.variant for p in self.planned) if is_foreign(v)}
+        return digest([{m: plugins.source_hash(m) for m in sorted(modules)}, self.environment["env_id"]])
 
 
 def choose_variants(suite: Suite, registry: Registry) -> list[Variant]:
     """The variants a suite asks for, at its width, the baseline first. Raises UnknownName, InvalidChoice."""
-    chosen = select(registry, [suite.baseline, *suite.variants])
+    baseline = select(registry, [suite.baseline])
+    if len(baseline) != 1:
+        raise InvalidSuite(f"--baseline {suite.baseline} chooses {len(baseline)} variants: name just one")
+    chosen = [*baseline, *select(registry, suite.variants)]
     if suite.base:
         chosen += grid(registry, suite.base, suite.vary)
     chosen += [foreign_variant(reference) for reference in suite.models]
-    scaled = [with_width_scale(variant, suite.width_scale or 1.0) for variant in chosen if not _is_foreign(variant)]
-    scaled += [variant for variant in chosen if _is_foreign(variant)]
+    scaled = [v if is_foreign(v) else with_width_scale(v, suite.width_scale or 1.0) for v in chosen]
     return list({variant.name: variant for variant in scaled}.values())
 
 
-def _is_foreign(variant: Variant) -> bool:
+def is_foreign(variant: Variant) -> bool:
+    """Whether a variant is anybody's module, measured without a plugin."""
     return ":" in variant.architecture
 
 
@@ -96,6 +100,8 @@ def choose_device(wanted: str) -> str:
     if wanted == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
+        if torch.device(wanted).type not in ("cpu", "cuda", "mps"):
+            raise RuntimeError("only cpu, cuda and mps can be measured on")
         torch.empty(0, device=wanted)
     except (RuntimeError, AssertionError) as error:
         here = ["cpu"] + [f"cuda:{i}" for i in range(torch.cuda.device_count())]
@@ -266,15 +272,3 @@ def mac_rate(device: str) -> float:
             conv(image).sum().item()
             best = min(best, time.perf_counter() - start)
     return macs / best
-
-
-def summary(planned: Sequence[Planned]) -> dict[str, Any]:
-    """How many cells, how many decided beforehand, and how long the rest will take."""
-    open_cells = [p for p in planned if not p.status]
-    return {
-        "cells": len(planned),
-        "to_run": len(open_cells),
-        "unsupported": sum(p.status == "unsupported" for p in planned),
-        "skipped": sum(p.status == "skipped" for p in planned),
-        "seconds": sum(p.seconds for p in open_cells),
-    }

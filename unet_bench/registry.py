@@ -59,7 +59,7 @@ class Entry:
         module, _, name = reference.partition(":")
         try:
             found: Callable[..., Any] = getattr(importlib.import_module(module), name)
-        except UnetBenchError:
+        except (UnetBenchError, MemoryError):
             raise
         except Exception as error:
             raise PluginFailure(

@@ -70,7 +70,7 @@ def describe(made: Plan, planned: Planned, name: str) -> dict[str, Any]:
         "env_id": made.environment["env_id"],
         "torch": made.environment["packages"]["torch"],
         "commit": made.environment["commit"],
-        "baseline": made.suite.baseline,
+        "baseline": cell.baseline.name,
     }
 
 
@@ -89,7 +89,7 @@ def manifest(made: Plan) -> dict[str, Any]:
         "argv": ["unet-bench", *sys.argv[1:]],
         "suite": made.suite.to_dict(),
         "preset": made.suite.preset,
-        "baseline": made.suite.baseline,
+        "baseline": made.planned[0].cell.baseline.name,
         "environment": made.environment,
         "commit": made.environment["commit"],
         "plugins": [

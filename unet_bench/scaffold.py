@@ -10,7 +10,7 @@ from string import Template
 from typing import Final
 
 from unet_bench.errors import InvalidChoice, StoreError
-from unet_bench.plugins import find
+from unet_bench.plugins import load
 
 # The file in the package → the template beside this module.
 FILES: Final = {
@@ -33,8 +33,8 @@ def write_plugin(name: str, out: Path) -> Path:
         raise InvalidChoice(
             f"plugin name {name!r} is not valid: words of letters and digits joined by '-', as in sharp-up"
         )
-    if plugin in {entry.name for entry in find()}:
-        raise InvalidChoice(f"a plugin called {plugin!r} is installed already; choose another name")
+    for kind, taken in names_taken(plugin):
+        raise InvalidChoice(f"a {kind} called {taken!r} is installed already; choose another name")
     folder = out / f"unet-bench-{plugin}"
     if folder.exists():
         raise StoreError(f"{folder} exists already; move it away, or choose another name")
@@ -49,6 +49,16 @@ def write_plugin(name: str, out: Path) -> Path:
     except OSError as error:
         raise StoreError(f"{folder} cannot be written ({error}); choose a folder that can, with --out") from error
     return folder
+
+
+def names_taken(plugin: str) -> list[tuple[str, str]]:
+    """(kind, name) of what the package would bring and what an installed plugin already has."""
+    loaded = load()
+    taken = {("plugin", p.provider.plugin) for p in loaded.plugins}
+    taken |= {("part", entry.name) for entry in loaded.registry.entries("up")}
+    taken |= {("variant", name) for name in loaded.registry.variants()}
+    brought = [("plugin", plugin), ("part", plugin), ("variant", f"unet-{plugin}")]
+    return [name for name in brought if name in taken]
 
 
 def plugin_files(plugin: str) -> dict[str, str]:

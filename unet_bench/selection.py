@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from unet_bench.choices import NAMES, SLOTS, Choices
-from unet_bench.errors import InvalidChoice, UnknownName, unknown
+from unet_bench.errors import InvalidChoice, InvalidSuite, UnknownName, unknown
 from unet_bench.registry import Registry
 from unet_bench.variants import Variant
 
@@ -57,11 +57,17 @@ def _change(text: str) -> tuple[str, str]:
 
 def grid(registry: Registry, base: str, vary: Sequence[str]) -> list[Variant]:
     """Every combination of the alternatives in `vary` (`["up=transpose,bilinear", …]`), applied to `base`."""
-    (start,) = _match(registry, registry.variants(), base)
+    matched = _match(registry, registry.variants(), base)
+    if len(matched) != 1:
+        raise InvalidSuite(f"--base {base} chooses {len(matched)} variants: name just one")
+    start = matched[0]
     alternatives: dict[str, list[str]] = {}
     for text in vary:
         name, values = _change(text)
-        alternatives.setdefault(name, []).extend(value.strip() for value in values.split(",") if value.strip())
+        found = [value.strip() for value in values.split(",") if value.strip()]
+        if not found:
+            raise InvalidChoice(f"--vary {text}: name at least one alternative, such as up=bilinear")
+        alternatives[name] = list(dict.fromkeys(alternatives.get(name, []) + found))
     combined = itertools.product(*alternatives.values())
     variants = [start.with_choices(**dict(zip(alternatives, values, strict=True))) for values in combined]
     return [checked(registry, variant) for variant in variants]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.resources
+import math
+import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,6 +17,7 @@ from unet_bench.results.columns import PROBES
 from unet_bench.variants import BASELINE
 
 PRECISIONS: Final = ("fp32", "tf32", "fp16", "bf16")
+MOST_THREADS: Final = 1024
 FITS: Final = ("crop", "resize")
 
 
@@ -125,10 +128,16 @@ class Suite:
                 raise InvalidSuite(f"{name}={value} is too small: it must be at least 1")
         for name in ("width_scale", "speed_s", "timeout_s"):
             value = getattr(self, name)
-            if value is not None and value <= 0:
-                raise InvalidSuite(f"{name}={value} must be above 0")
-        if any(seed < 0 for seed in self.seeds):
-            raise InvalidSuite(f"seeds={self.seeds}: a seed must be at least 0")
+            if value is not None and not 0 < value < math.inf:
+                raise InvalidSuite(f"{name}={value} must be above 0, and finite")
+        if any(not 0 <= seed < 2**32 for seed in self.seeds):
+            raise InvalidSuite(f"seeds={self.seeds}: a seed must be at least 0 and below 2^32")
+        if self.threads is not None and self.threads > MOST_THREADS:
+            raise InvalidSuite(
+                f"threads={self.threads} is more than {MOST_THREADS}; this machine has {os.cpu_count()} cores"
+            )
+        if len(self.classes) == 1 and self.classes[0].isdecimal() and int(self.classes[0]) < 2:
+            raise InvalidSuite(f"classes={self.classes[0]} is too few: the background counts as one, so at least 2")
         if self.vary and not self.base:
             raise InvalidSuite("--vary needs --base NAME: the variant whose choices are varied")
         if not self.data or not self.probes:
@@ -156,7 +165,7 @@ class Suite:
 
     def sizes(self) -> list[tuple[int, int]]:
         """The scored sizes `(H, W)`."""
-        return [parse_size(text) for text in self.size.split(",")]
+        return list(dict.fromkeys(parse_size(text) for text in self.size.split(",")))
 
     def scaled_down(self) -> str:
         """What a resolved suite made smaller than the real thing, and how to get that; empty when it did not."""
@@ -165,6 +174,7 @@ class Suite:
         return (
             f"scaled down by preset {self.preset}: widths × {self.width_scale:g}, {self.size} scored, "
             f"{self.steps} training steps, {len(self.seeds)} seed(s); "
+            "timm encoders and --model stay as wide as they are; "
             "the real thing: --preset standard, or --width-scale 1 --size 256x256 --steps 2000 --seeds 0,1,2"
         )
 
@@ -179,7 +189,7 @@ def parse_size(text: str) -> tuple[int, int]:
     for more in rest:
         parse_size(more)
     sides = first.lower().replace("×", "x").split("x")
-    if len(sides) > 2 or not all(side.strip().isdigit() and int(side) > 0 for side in sides):
+    if len(sides) > 2 or not all(side.strip().isdecimal() and int(side) > 0 for side in sides):
         raise InvalidSuite(f"size {first!r} is not valid: write HEIGHTxWIDTH in pixels, such as 128x128")
     height, width = (int(sides[0]), int(sides[-1]))
     return height, width
@@ -210,7 +220,7 @@ def _typed(name: str, value: Any, declared: str) -> Any:
         wanted: type = int if "int" in declared else str
         items = [str(item) if wanted is str and isinstance(item, int) else item for item in items]
         valid = all(isinstance(item, wanted) and not isinstance(item, bool) for item in items)
-        value = tuple(items)
+        value = tuple(dict.fromkeys(items)) if valid else value
     elif declared.startswith("float"):
         valid = isinstance(value, (int, float)) and not isinstance(value, bool)
     elif declared.startswith("int"):

@@ -6,9 +6,11 @@ lines on stdin; `started PID` and `ended PID CODE` go out on stdout. Linux only:
 
 from __future__ import annotations
 
+import ctypes
 import importlib
 import json
 import os
+import signal
 import sys
 import traceback
 from typing import Any
@@ -16,6 +18,7 @@ from typing import Any
 
 def main() -> None:
     """Serve jobs until stdin ends."""
+    die_with_parent()
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # what imports print must not be taken for an answer
     for module in sys.argv[1:]:
@@ -31,6 +34,12 @@ def main() -> None:
         print(f"ended {pid} {os.waitstatus_to_exitcode(status)}", file=answers)
 
 
+def die_with_parent() -> None:
+    """Have the kernel end this process when its parent ends, however that ends: nothing may time beside a new run."""
+    pr_set_pdeathsig = 1
+    ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
+
+
 def warm() -> None:
     """One operation on the meta device: torch imports half of itself again for the first one (about a second)."""
     import torch
@@ -42,6 +51,7 @@ def work(job: dict[str, Any]) -> None:
     """In the child: a process group of its own, stderr to the log, then the cell. Does not return."""
     code = 1
     try:
+        die_with_parent()
         os.setpgid(0, 0)
         log = os.open(job["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         os.dup2(log, 1)

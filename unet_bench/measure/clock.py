@@ -19,6 +19,7 @@ MIN_WARM_UP: Final = 3
 MAX_WARM_UP: Final = 200
 WARM_UP_TOLERANCE: Final = 0.05
 MIN_PAIRS: Final = 5
+PATIENCE: Final = 10  # budgets after which fewer pairs must do
 
 
 @dataclass
@@ -94,7 +95,8 @@ def _reason_to_stop(timing: Timing, interval: float, spent: float, budget: float
         _, low, high = timing.ratio_interval()
         if high - low <= interval:
             return "ci"
-    return "cap" if spent >= budget and len(ratios) >= 2 else ""
+    enough = len(ratios) >= MIN_PAIRS or (len(ratios) >= 2 and spent >= PATIENCE * budget)
+    return "cap" if spent >= budget and enough else ""
 
 
 def warm_up(step: Callable[[], float]) -> list[float]:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from unet_bench.interfaces import main_output
+from unet_bench.interfaces import Outputs, main_output
 from unet_bench.measure.bench import Bench
 
 MIB = 2**20
@@ -66,7 +66,10 @@ def _training(bench: Bench, model: nn.Module, images: Tensor) -> Callable[[], No
 
     def step() -> None:
         with bench.precision():
-            loss = main_output(model(images)).float().square().mean()
+            output = model(images)
+            loss = main_output(output).float().square().mean()
+            for _, logits in output.aux if isinstance(output, Outputs) else ():
+                loss = loss + logits.float().square().mean()
         loss.backward()
         if optimiser:
             optimiser.step()

@@ -60,6 +60,7 @@ QUALITIES: Final[Mapping[str, str]] = {
 # What decides whether two rows may be compared: the task at one scored size, and how it was run.
 CONDITIONS: Final = (
     "task",
+    "dataset_hash",
     "scored_height",
     "scored_width",
     "fit",
@@ -219,7 +220,15 @@ COLUMNS: Final = (
         ("accuracy",),
         "high",
     ),
-    Column("train_s", "Float64", "s", "training, data included", _MOST, ("accuracy",), "low"),
+    Column(
+        "train_s",
+        "Float64",
+        "s",
+        "training, data included, looks at validation images left out",
+        _MOST,
+        ("accuracy",),
+        "low",
+    ),
     Column("train_steps", "Int64", "", "optimiser steps taken", _MOST, ("accuracy",)),
     Column("best_step", "Int64", "", "step of the weights that were tested", _CELLS, ("accuracy",)),
     Column("val_dice", "Float64", "", "validation Dice of those weights", _CELLS, ("accuracy",), "high"),

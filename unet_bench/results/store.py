@@ -122,7 +122,10 @@ def read_manifest(path: Path) -> dict[str, Any]:
     if not file.is_file():
         raise StoreError(f"{path} is not the folder of a run: it has no {MANIFEST}; give one of results/*")
     with _in_plain_words("read", file):
-        return _parse(file.read_bytes(), str(file))
+        manifest = _parse(file.read_bytes(), str(file))
+    if not isinstance(manifest.get("run_id"), str):
+        raise StoreError(f"{file} names no run_id: it is damaged, or not of a run; start a new one")
+    return manifest
 
 
 def read_rows(path: Path) -> list[Row]:

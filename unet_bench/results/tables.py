@@ -204,6 +204,8 @@ def _read_csv(file: Path, known: Iterable[Column]) -> pd.DataFrame:
         )
     except (OSError, ValueError) as error:
         raise StoreError(f"{file} cannot be read as csv: {error}; write it anew or give another") from error
+    if "variant" not in frame:
+        raise StoreError(f"{file} has no column variant: it is no table of a run; give a results.csv")
     absent = [None] * len(frame)
     typed = {c.name: _typed(c, list(frame[c.name]) if c.name in frame else absent, str(file)) for c in known}
     return pd.DataFrame({**typed, **{str(name): frame[name] for name in frame if name not in typed}})

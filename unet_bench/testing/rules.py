@@ -143,7 +143,7 @@ RULES: Final = (
     *(shapes, meta, gradients, state_dict, deepcopy),
     *(deterministic, keeps_input, keeps_world, channels_last, autocast),
 )
-OF_A_WHOLE: Final = (shapes, meta, gradients, state_dict)  # the rest holds if it holds for every part
+OF_A_WHOLE: Final = (shapes, gradients, state_dict)  # the rest holds if it holds for every part
 
 
 def attempt(case: Case, part: nn.Module, size: Size) -> tuple[Any, str | None]:

@@ -6,7 +6,6 @@ import copy
 import itertools
 import math
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -62,7 +61,7 @@ def train(bench: Bench, model: nn.Module, recipe: Recipe, splits: dict[str, Imag
     batches = training_batches(splits["train"], cell.task.scored, cell.frame, cell.setting.batch, bench.rng())
     looks = {round(steps * (i + 1) / LOOKS) for i in range(LOOKS)} | {steps}
     best, best_state = Trained(steps, 0, -math.inf, 0.0, 0.0), copy.deepcopy(model.state_dict())
-    started = time.perf_counter()
+    started, looking = time.perf_counter(), 0.0
     for step in range(1, steps + 1):
         fetched = time.perf_counter()
         images, target = next(batches)
@@ -82,22 +81,24 @@ def train(bench: Bench, model: nn.Module, recipe: Recipe, splits: dict[str, Imag
         scaler.update()
         schedule.step()
         if step in looks:
-            settle_batch_norm(bench, model, batches)
+            looked = time.perf_counter()
+            settle_batch_norm(bench, model, splits["train"])
             dice = scores(evaluate(bench, model, splits["val"]).sum(0)).mean_dice
-            if dice > best.val_dice or best.best_step == 0:
+            if not dice < best.val_dice:  # of equals the later one, and where there is no figure the last
                 best.val_dice, best.best_step, best_state = dice, step, copy.deepcopy(model.state_dict())
             model.train()
-    best.seconds = time.perf_counter() - started
+            looking += time.perf_counter() - looked
+    best.seconds = time.perf_counter() - started - looking
     model.load_state_dict(best_state)
     return best
 
 
 @torch.no_grad()
-def settle_batch_norm(bench: Bench, model: nn.Module, batches: Iterator[tuple[Tensor, Tensor]]) -> None:
+def settle_batch_norm(bench: Bench, model: nn.Module, data: Images) -> None:
     """Take batch norm's statistics anew from a few training batches (precise BN, Wu and Johnson 2021, 2105.07576).
 
     The running averages of a short training remember weights that are long gone, and networks with batch norm would
-    be judged by that.
+    be judged by that. The batches are drawn by themselves: training must not see other pixels for it.
     """
     norms = [module for module in model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
     if not norms:
@@ -106,6 +107,9 @@ def settle_batch_norm(bench: Bench, model: nn.Module, batches: Iterator[tuple[Te
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None  # torch's way to say: the plain average
+    cell = bench.cell
+    batches = training_batches(data, cell.task.scored, cell.frame, cell.setting.batch, np.random.default_rng(cell.seed))
+    model.train()
     for images, _ in itertools.islice(batches, SETTLING):
         with bench.precision():
             model(images.to(bench.device, memory_format=bench.memory_format))
@@ -142,6 +146,8 @@ def evaluate(bench: Bench, model: nn.Module, data: Images) -> np.ndarray:
         images = images.to(bench.device, memory_format=bench.memory_format)
         with bench.precision():
             logits = scored(main_output(model(images)), cell.frame, cell.task.scored)
+        if not bool(torch.isfinite(logits).all()):
+            raise NonFinite("the network's scores on validation or test images are not finite")
         predicted = logits.argmax(1).cpu()
         for number, one, truth in zip(numbers, predicted, target, strict=True):
             counts[number] += confusion(one, truth, classes)

@@ -59,7 +59,7 @@ def scored(logits: Tensor, frame: Frame, size: tuple[int, int]) -> Tensor:
 def training_batches(
     data: Images, size: tuple[int, int], frame: Frame, batch: int, rng: np.random.Generator
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Endless `(N C H W)`, `(N h w)`: random windows of shuffled images, flipped and turned.
+    """Endless `(N C H W)`, `(N h w)`: random windows of shuffled images, flipped.
 
     The random numbers do not depend on the frame, so every variant of a seed sees the same pixels scored.
     """
