@@ -58,8 +58,7 @@ def readme() -> str:
     from unet_bench.results.tables import read_results
 
     frame = read_results(ROOT / "results" / "reference" / REFERENCE)
-    chosen = ["params", "macs", "latency_ratio", "peak_memory_mib", "train_peak_memory_mib", "dice", "iou"]
-    table = str(render(frame, format="md", columns=["variant", *chosen]))
+    table = str(render(frame, format="md"))
     before, start, rest = (ROOT / "README.md").read_text(encoding="utf-8").partition("<!-- table -->\n")
     _, end, after = rest.partition("<!-- end of table -->")
     return before + start + table.strip() + "\n" + end + after
