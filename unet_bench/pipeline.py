@@ -57,7 +57,7 @@ class Quiet:
 
 
 def run(
-    variants: str | Iterable[str] = "all",
+    variants: str | Iterable[str] = (),
     *,
     out: str | Path = "results",
     progress: Progress | None = None,
@@ -65,6 +65,7 @@ def run(
 ) -> pd.DataFrame:
     """Measure variants and return the results table; the run's folder is in `.attrs["path"]`.
 
+    Without `variants` (and `base` or `models` among the options): all of them.
     `options` are the fields of `Suite`: `run(["unet", "unet-add"], data=["cells"], preset="quick")`.
     Raises any UnetBenchError before anything is written; afterwards failures are rows.
     """
