@@ -70,11 +70,6 @@ def test_a_volume_is_a_sample_of_three_sizes() -> None:
     assert dataset(**held, dims=3).samples[2].name == "test"
 
 
-def test_limit_keeps_the_first_of_each_split() -> None:
-    limited = dataset().limit(1)
-    assert [held.name for held in limited.samples] == ["a", "c", "d"]
-
-
 def flat(name: str, value: int) -> Sample:
     return Sample(name, np.full((2, 3, 1), value, np.uint8), np.zeros((2, 3), np.uint8))
 

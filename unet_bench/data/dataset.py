@@ -80,10 +80,6 @@ class Dataset:
                     digest.update(np.ascontiguousarray(array, array.dtype.newbyteorder("<")).data)
         return digest.hexdigest()[:12]
 
-    def limit(self, count: int) -> Dataset:
-        """The same data set with at most the first `count` samples of each split."""
-        return replace(self, train=self.train[:count], val=self.val[:count], test=self.test[:count])
-
     def save(self, path: Path) -> None:
         """Write one .npz without pickles, whole or not at all; `Dataset.load` reads it in another process."""
         meta = {
