@@ -11,7 +11,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-LIGHT = ["--help", "run --help", "plugins", "list variants", "list parts", "list probes", "list presets", "list suites"]
+LIGHT = [
+    f"show {Path(__file__).parents[1] / 'results' / 'reference' / 'quick-cpu'}",
+    "--help",
+    "run --help",
+    "plugins",
+    "list variants",
+    "list parts",
+    "list probes",
+    "list presets",
+    "list suites",
+]
 
 
 @pytest.mark.parametrize("command", LIGHT)
@@ -164,3 +174,19 @@ def test_odd_values_are_refused(unet_bench, args: str) -> None:
 def test_a_csv_of_something_else_is_no_table(unet_bench, tmp_path: Path) -> None:
     (tmp_path / "other.csv").write_text("a,b\n1,2\n")
     assert "results.csv" in unet_bench("show", "other.csv").stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no limit on file sizes")
+def test_no_room_for_the_data_is_one_line(tmp_path: Path) -> None:
+    import resource
+
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "unet_bench", "run", "-v", "unet", "--probes", "cost"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (8000, 8000)),
+    )
+    assert (done.returncode, "Traceback" in done.stderr, "TMPDIR" in done.stderr) == (2, False, True), done.stderr
+    assert not list(tmp_path.iterdir())

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from unet_bench import plugins
 from unet_bench.cells import Task, digest
-from unet_bench.errors import InvalidSize, InvalidSuite, UnetBenchError
+from unet_bench.errors import InvalidSize, InvalidSuite, StoreError, UnetBenchError
 from unet_bench.rows import describe, manifest, now, row_id
 from unet_bench.suite import Suite, from_dict, from_options
 
@@ -128,7 +129,10 @@ def read_tasks(suite: Suite, registry: Registry, folder: Path) -> list[LoadedTas
                 fit=suite.fit,
             )
             path = folder / f"{digest(task.__dict__)}.npz"
-            dataset.save(path)
+            try:
+                dataset.save(path)
+            except OSError as error:
+                raise StoreError(f"{folder} cannot hold the data ({error}); free space there, or set TMPDIR") from error
             tasks.append(LoadedTask(task, path))
     return tasks
 
@@ -168,8 +172,13 @@ def execute(made: Plan, out: Path, progress: Progress, resume: Path | None = Non
     with Store.open(resume) if resume else Store.create(out, manifest(made)) as store:
         try:
             measure(made, store, progress)
-        finally:
-            write_tables(store)
+        except BaseException:
+            with contextlib.suppress(
+                StoreError
+            ):  # on a full disk the first error says more: what is kept, how to go on
+                write_tables(store)
+            raise
+        write_tables(store)
         return store.path, {row["status"] for row in latest(store.rows()).values()}
 
 
