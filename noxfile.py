@@ -95,9 +95,9 @@ TINY = (
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """pytest-benchmark on parts and paths. Ratios within one run; never absolute times."""
-    session.install("-e", ".[test]")
-    session.run("pytest", "tests/bench", "-o", "addopts=-q", "--benchmark-only", *session.posargs)
+    """pytest-benchmark on parts, paths, our timing and other packages' networks. Ratios within one run."""
+    session.install("-e", ".[test,peers]")
+    session.run("pytest", "tests/bench", "-o", "addopts=-q", "-s", "--benchmark-only", *session.posargs)
 
 
 @nox.session

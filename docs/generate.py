@@ -11,6 +11,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 REFERENCE = "quick-cpu"
+MEMORY = "memory-cpu"
+SELFTEST = "selftest-cpu"
 NOTE = "<!-- Generated: python docs/generate.py -->\n"
 
 
@@ -59,14 +61,52 @@ def readme() -> str:
 
     frame = read_results(ROOT / "results" / "reference" / REFERENCE)
     table = str(render(frame, format="md"))
-    before, start, rest = (ROOT / "README.md").read_text(encoding="utf-8").partition("<!-- table -->\n")
-    _, end, after = rest.partition("<!-- end of table -->")
-    return before + start + table.strip() + "\n" + end + after
+    return between((ROOT / "README.md").read_text(encoding="utf-8"), "table", table.strip() + "\n")
+
+
+def measuring() -> str:
+    """How we measure, with the table of predicted and measured memory and the self-test's report between its marks."""
+    from unet_bench.results.tables import read_results
+
+    text = (ROOT / "docs" / "measuring.md").read_text(encoding="utf-8")
+    frame = read_results(ROOT / "results" / "reference" / MEMORY).sort_values("variant")
+    table = (
+        "| variant | predicted | live | process | predicted, training | live | process |\n|---|" + "---:|" * 6 + "\n"
+    )
+    for _, row in frame.iterrows():
+        names = [f"{prefix}{name}_memory_mib" for prefix in ("", "train_") for name in ("live", "rss")]
+        live, rss, train_live, train_rss = (row[name] for name in names)
+        figures = (row["predicted_memory_mib"], live, rss, row["predicted_train_memory_mib"], train_live, train_rss)
+        table += f"| {row['variant']} | " + " | ".join(f"{figure:.1f}" for figure in figures) + " |\n"
+    for prefix, of in (("", "inference"), ("train_", "training")):
+        process = frame[f"{prefix}rss_memory_mib"].astype(float)
+        predicted = frame[f"predicted_{prefix}memory_mib"].astype(float)
+        more, part = process - predicted, predicted / process
+        table += (
+            f"\nFor {of} the process took {more.median():.0f} MiB more than predicted (median; {more.min():.0f} to "
+            f"{more.max():.0f}): the prediction was {part.median():.0%} of it ({part.min():.0%} to {part.max():.0%}).\n"
+        )
+    row = frame.iloc[0]
+    table += (
+        f"\nMiB; {row['task']} scored {row['scored_height']}×{row['scored_width']}, batch {row['batch_requested']}, "
+        f"width × {row['width_scale']:g}, {row['precision']}, {row['device_name']}, torch {row['torch']}.\n"
+    )
+    report = (ROOT / "results" / "reference" / SELFTEST / "selftest.txt").read_text(encoding="utf-8").rstrip()
+    text = between(text, "memory", f"\n{table}\n")
+    return between(text, "selftest", f"\n```\n{report}\n```\n\n")
+
+
+def between(text: str, mark: str, new: str) -> str:
+    """The text with what stands between two marks replaced."""
+    before, start, rest = text.partition(f"<!-- {mark} -->\n")
+    _, end, after = rest.partition(f"<!-- end of {mark} -->")
+    return before + start + new + end + after
 
 
 GENERATED: dict[str, Callable[[], str]] = {
     "docs/commands.md": commands,
     "docs/parts.md": parts,
+    "docs/measuring.md": measuring,
     "results/README.md": columns,
     "README.md": readme,
 }

@@ -5,13 +5,18 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from unet_bench import plugins
 from unet_bench.registry import Registry
+
+if TYPE_CHECKING:
+    from unet_bench.measure.bench import Bench
 
 # Shared machines stall for seconds: how long an example takes is never what is tested.
 settings.register_profile("unet-bench", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -21,6 +26,40 @@ settings.load_profile("unet-bench")
 @pytest.fixture(scope="session")
 def registry() -> Registry:
     return plugins.load().checked()
+
+
+@pytest.fixture(scope="session")
+def bench_of(registry: Registry) -> Callable[..., Bench]:
+    """Put a variant, or anybody's `module:Class`, on a bench in this process: tiny, and for a moment."""
+    from unet_bench.build import foreign_variant, with_width_scale
+    from unet_bench.cells import Cell, Protocol, Setting, Task
+    from unet_bench.measure.bench import Bench
+    from unet_bench.plan import examine
+    from unet_bench.selection import select
+
+    def put(
+        name: str = "unet", size: tuple[int, int] = (32, 32), protocol: dict[str, Any] | None = None, **setting: Any
+    ) -> Bench:
+        task = Task(name="t", dataset_hash="0", classes=("a", "b", "c"), in_channels=1, scored=size, fit="crop")
+        found = [foreign_variant(name)] if ":" in name else select(registry, [name])
+        own, base = (
+            examine(registry, v if v.architecture else with_width_scale(v, 1 / 16), task)
+            for v in (*found, *select(registry, ["unet"]))
+        )
+        assert own.frame and base.frame, own.reason
+        cell = Cell(
+            variant=own.variant,
+            frame=own.frame,
+            baseline=base.variant,
+            baseline_frame=base.frame,
+            task=task,
+            setting=Setting(**{"batch": 2, **setting}),
+            protocol=Protocol(**{"speed_s": 0.2, **(protocol or {})}),
+            probe="speed",
+        )
+        return Bench(cell, registry)
+
+    return put
 
 
 @pytest.fixture

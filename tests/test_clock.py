@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import random
+from itertools import pairwise
 
 import pytest
 
-from unet_bench.measure.clock import settled, time_pair, warm_up
+from unet_bench.measure import clock
+from unet_bench.measure.clock import Timing, percentile, settled, time_pair, warm_up, without_garbage_collection
 from unet_bench.results.intervals import mean_interval, median_interval, t_975
 
 
@@ -67,11 +70,131 @@ def test_blocks_alternate_and_are_long_enough() -> None:
         calls.append("b")
         machine.step(0.06)
 
-    timing = time_pair(own, base, budget_s=2, interval=1e-9, now=machine.now)
+    timing = time_pair(own, base, budget_s=2, interval=1e-9, now=machine.now, block_s=0.05)
     a, b = timing.steps_per_block
     assert (a, b) == (3, 1)
     timed = "".join(calls[timing.warm_up_steps :])
     assert timed == ("aaa" + "b" + "b" + "aaa") * (len(timing.own) // 2)
+
+
+def test_gives_up_where_more_time_brings_nothing() -> None:
+    """The noise grows as fast as the samples: the interval of all of them is no narrower than that of half."""
+    machine, rng = Machine(0, noise=0.0, drift=0.0), random.Random(0)
+    timing = time_pair(
+        lambda: machine.step(0.01 * math.exp(rng.gauss(0, machine.time / 40))),
+        lambda: machine.step(0.01),
+        budget_s=40,
+        interval=0.001,
+        now=machine.now,
+    )
+    assert timing.stop_reason == "plateau"
+    assert clock.PLATEAU_QUADS <= len(timing.own) // 2
+    assert machine.time < 40
+
+
+def test_the_budget_is_kept_where_steps_are_slow() -> None:
+    """Steps of a second in a budget of less than two: two quads must do, and their ratio has an interval all the same."""
+    machine = Machine(0, noise=0.01, drift=0.0)
+    timing = time_pair(
+        lambda: machine.step(1.0), lambda: machine.step(1.0), budget_s=1.8, interval=0.01, now=machine.now
+    )
+    assert (timing.stop_reason, len(timing.own), len(timing.base)) == ("cap", 4, 4)
+    assert timing.warm_up_steps == 2 * clock.MIN_WARM_UP
+    assert not math.isnan(timing.ratio_interval()[1])
+
+
+def test_without_a_baseline_the_median_closes_and_there_is_no_ratio() -> None:
+    machine = Machine(0, noise=0.001, drift=0.0)
+    timing = time_pair(lambda: machine.step(0.01), None, budget_s=60, interval=0.01, now=machine.now)
+    assert (timing.stop_reason, timing.base, timing.ratios()) == ("ci", [], [])
+    assert all(math.isnan(value) for value in timing.ratio_interval())
+    median, low, high = timing.median()
+    assert (high - low) / median <= 0.01
+    assert timing.measured_s == pytest.approx(sum(timing.own) * timing.steps_per_block[0])
+
+
+@pytest.mark.parametrize("singly", [True, False])
+def test_waits_for_the_device_at_each_step_or_at_each_block(singly: bool) -> None:
+    machine, waits = Machine(0, noise=0.0, drift=0.0), [0]
+
+    def sync() -> None:
+        waits[0] += 1
+
+    timing = time_pair(
+        lambda: machine.step(0.01),
+        lambda: machine.step(0.02),
+        budget_s=1,
+        interval=0.01,
+        sync=sync,
+        now=machine.now,
+        block_s=0.095,
+        singly=singly,
+    )
+    assert timing.steps_per_block == (10, 5)
+    blocks = len(timing.own)
+    in_blocks = blocks * (11 + 6 if singly else 2 + 2)
+    assert waits[0] == 2 * timing.warm_up_steps + in_blocks
+    assert len(timing.singles) == (10 * blocks if singly else 0)
+
+
+def test_one_burst_of_twenty_hardly_moves_the_ratio() -> None:
+    rng = random.Random(3)
+    own, base = ([cost * math.exp(rng.gauss(0, 0.005)) for _ in range(40)] for cost in (1.07, 1.0))
+    calm = Timing((1, 1), 0, list(own), list(base)).ratio_interval()[0]
+    for at in range(20):
+        burst = [value * (10 if i // 2 == at else 1) for i, value in enumerate(own)]
+        assert Timing((1, 1), 0, burst, base).ratio_interval()[0] == pytest.approx(calm, rel=0.01)
+
+
+def test_percentiles_need_enough_steps_beyond_them() -> None:
+    assert math.isnan(percentile([1.0] * 199, 0.95))
+    assert math.isnan(percentile([1.0] * 999, 0.99))
+    assert percentile(range(1, 201), 0.95) == 190
+    assert percentile(range(1, 1001), 0.99) == 990
+
+
+def test_looks_at_the_interval_are_few_and_far_between(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[int] = []
+    look = clock._look
+    monkeypatch.setattr(clock, "_look", lambda timing, *rest: looks.append(len(timing.own) // 2) or look(timing, *rest))
+    assert measure(1, 0.01, 0.01, interval=1e-9, budget=60).stop_reason in ("cap", "plateau")
+    assert looks[0] >= clock.MIN_QUADS
+    assert len(looks) >= 5
+    assert all(later >= clock.LOOK_EVERY * earlier for earlier, later in pairwise(looks))
+
+
+def test_garbage_is_not_collected_while_timing() -> None:
+    states: list[bool] = []
+    machine = Machine(0, noise=0.0, drift=0.0)
+
+    def step() -> None:
+        states.append(gc.isenabled())
+        machine.step(0.01)
+
+    assert gc.isenabled()
+    timing = time_pair(step, step, budget_s=1, interval=0.01, now=machine.now)
+    assert not any(states[timing.warm_up_steps :])
+    assert gc.isenabled()
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_garbage_collection_is_afterwards_as_it_was(before: bool) -> None:
+    try:
+        (gc.enable if before else gc.disable)()
+        with pytest.raises(KeyError), without_garbage_collection():
+            assert not gc.isenabled()
+            raise KeyError
+        assert gc.isenabled() == before
+    finally:
+        gc.enable()
+
+
+def test_warm_up_is_capped_and_lasts_at_least_as_long_as_asked() -> None:
+    ever_faster = (0.1 * 0.97**n for n in range(10_000))
+    assert sum(warm_up(lambda: next(ever_faster), most_s=1.0)) == pytest.approx(1.0, abs=0.1)
+    assert len(warm_up(lambda: 10.0, most_s=1.0)) == clock.MIN_WARM_UP
+    assert len(warm_up(lambda: 0.01)) == 2 * clock.MIN_WINDOW
+    assert sum(warm_up(lambda: 0.01, least_s=0.8, most_s=2.0)) == pytest.approx(0.8, abs=0.02)
 
 
 def test_warm_up_waits_for_falling_times_to_settle() -> None:

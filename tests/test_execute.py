@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -70,6 +71,7 @@ def outcome(tmp_path: Path, cell: dict, monkeypatch: pytest.MonkeyPatch):
         with Runner() as runner:
             return runner.run(job, timeout)
 
+    run.folder = tmp_path
     return run
 
 
@@ -127,6 +129,33 @@ def test_children_left_behind_are_ended(outcome, tmp_path: Path) -> None:
 def test_the_next_job_goes_on_after_a_crash(outcome) -> None:
     assert outcome("os.kill(os.getpid(), signal.SIGSEGV)")["status"] == "killed"
     assert outcome("return {}")["status"] == "ok"
+
+
+NEEDY = "if bench.cell.setting.batch > 3: raise MemoryError()\nreturn {}"
+
+
+def with_batch(cell: dict, batch: int, shrink: bool) -> dict:
+    setting, protocol = {**cell["setting"], "batch": batch}, {**cell["protocol"], "shrink_batch": shrink}
+    return {"setting": setting, "protocol": protocol}
+
+
+@pytest.mark.parametrize(("batch", "effective"), [(16, 2), (12, 3), (2, 2)])
+def test_a_batch_that_does_not_fit_is_halved_until_it_does(outcome, cell: dict, batch: int, effective: int) -> None:
+    found = outcome(NEEDY, **with_batch(cell, batch, shrink=True))
+    assert (found["status"], found["batch_effective"]) == ("ok", effective)
+
+
+def test_a_batch_is_shrunk_only_where_that_is_allowed(outcome, cell: dict) -> None:
+    assert outcome(NEEDY, **with_batch(cell, 16, shrink=False))["status"] == "oom"
+
+
+@pytest.mark.parametrize(("body", "status"), [("raise MemoryError()", "oom"), ("raise ValueError('no')", "error")])
+def test_shrinking_ends_at_one_image_and_is_for_memory_alone(outcome, cell: dict, body: str, status: str) -> None:
+    counted = "import pathlib\npathlib.Path('tries').open('a').write('x')\n" + body
+    with contextlib.chdir(outcome.folder):
+        found = outcome(counted, **with_batch(cell, 8, shrink=True))
+    assert found["status"] == status
+    assert len((outcome.folder / "tries").read_text()) == (4 if status == "oom" else 1)
 
 
 def gone(pid: int) -> bool:

@@ -28,3 +28,52 @@ def test_the_baseline_against_itself_is_one(tmp_path: Path) -> None:
 def test_channels_last_gives_the_same_figures_of_cost(tmp_path: Path) -> None:
     frame = run("unet", out=tmp_path, probes=["cost", "speed"], memory_format="channels_last", **TINY)
     assert frame.loc[0, "speed_status"] == "ok"
+
+
+@pytest.mark.parametrize("mode", ["compile", "cudagraphs"])
+@pytest.mark.parametrize("batch_norm", ["kept", "folded"])
+def test_every_way_of_running(tmp_path: Path, mode: str, batch_norm: str) -> None:
+    options = {"mode": mode, "batch_norm": batch_norm, "probes": ["speed", "memory"], "speed_s": 2.0}
+    frame = run("unet", out=tmp_path, **{**TINY, **options})
+    assert (frame[["speed_status", "memory_status"]] == "ok").all().all()
+    assert (frame["compile_s"] > 0).all()
+
+
+def test_training_and_batch(tmp_path: Path) -> None:
+    frame = run("unet,unet-add", out=tmp_path, probes=["training", "batch"], speed_s=3.0, **TINY)
+    assert (frame[["training_status", "batch_status"]] == "ok").all().all()
+    assert (frame["largest_batch"] >= frame["best_batch"]).all()
+
+
+def test_predicted_memory_is_the_allocators_peak_but_for_workspaces(tmp_path: Path) -> None:
+    """Within a tenth and 64 MiB, at a size where maps and not workspaces decide."""
+    options = {**TINY, "size": "256x256", "batch": 8, "width_scale": 1.0, "probes": ["memory"], "limit_tmac": 0}
+    row = run("unet", out=tmp_path, **options).iloc[0]
+    for prefix in ("", "train_"):
+        measured, predicted = row[f"{prefix}peak_memory_mib"], row[f"predicted_{prefix}memory_mib"]
+        assert abs(measured - predicted) <= 0.1 * measured + 64
+
+
+def test_the_hosts_clock_agrees_with_the_devices_events() -> None:
+    from unet_bench import build_model
+    from unet_bench.measure.clock import GPU_BLOCK_S, synchroniser, time_pair
+
+    device = torch.device("cuda")
+    model, images = build_model("unet").eval().to(device), torch.randn(4, 3, 256, 256, device=device)
+    with torch.inference_mode():
+        timing = time_pair(
+            lambda: model(images),
+            None,
+            budget_s=2,
+            interval=0.01,
+            sync=synchroniser(device),
+            block_s=GPU_BLOCK_S,
+            singly=False,
+        )
+        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        start.record()
+        for _ in range(50):
+            model(images)
+        end.record()
+        torch.cuda.synchronize()
+    assert abs(timing.median()[0] / (start.elapsed_time(end) / 1e3 / 50) - 1) < 0.02

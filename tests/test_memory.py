@@ -1,12 +1,21 @@
-"""Live bytes, counted storage by storage."""
+"""Live bytes, counted storage by storage; foreseen to the byte; and the limit."""
 
 from __future__ import annotations
 
 import gc
+import sys
+from pathlib import Path
 
+import pytest
 import torch
 
-from unet_bench.measure.memory import LiveBytes
+from unet_bench import plugins, run
+from unet_bench.measure import memory
+from unet_bench.measure.bench import Bench
+from unet_bench.measure.memory import LiveBytes, live_peak, peak_rss, predicted_bytes, reset_peak_rss, workload
+from unet_bench.measure.runtime import prepare
+
+TINY = {"data": ["cells"], "size": "32x32", "width_scale": 0.0625, "batch": 1, "threads": 1}
 
 
 def test_bytes_are_counted_once_and_given_back() -> None:
@@ -39,3 +48,80 @@ def test_a_training_step_keeps_what_backward_needs() -> None:
         loss.backward()
     assert x.grad is not None
     assert tracker.peak >= 3 * 4000
+
+
+def real_bytes(bench: Bench, training: bool) -> int:
+    return live_peak(*workload(bench, prepare(bench, training=training), training))
+
+
+@pytest.mark.parametrize("name", plugins.load().checked().variants())
+def test_the_peak_is_foreseen_to_the_byte(bench_of, name: str) -> None:
+    bench = bench_of(name, batch=1)
+    for training in (False, True):
+        assert predicted_bytes(bench, training) == real_bytes(bench, training)
+
+
+@pytest.mark.parametrize("name", ["unet", "unet-group", "unet-nested", "segnet"])
+def test_the_order_in_memory_does_not_spoil_what_is_foreseen(bench_of, name: str) -> None:
+    bench = bench_of(name, memory_format="channels_last")
+    for training in (False, True):
+        assert predicted_bytes(bench, training) == real_bytes(bench, training)
+
+
+@pytest.mark.parametrize("name", ["unet", "unet-instance", "unet-bilinear"])
+def test_half_precision_is_foreseen_to_a_hundredth(bench_of, name: str) -> None:
+    half, whole = bench_of(name, precision="bf16"), bench_of(name)
+    for training in (False, True):
+        foreseen = predicted_bytes(half, training)
+        assert foreseen == pytest.approx(real_bytes(half, training), rel=0.01)
+        assert foreseen != predicted_bytes(whole, training)
+
+
+def test_a_larger_batch_needs_more_and_training_more_than_inference(bench_of) -> None:
+    small, large = bench_of(batch=1), bench_of(batch=4)
+    assert predicted_bytes(small, False) < predicted_bytes(large, False) < predicted_bytes(large, True)
+    assert predicted_bytes(large, True) < 4 * predicted_bytes(small, True)  # weights come once
+
+
+@pytest.mark.parametrize(("size", "counted"), [(1, 512), (512, 512), (513, 1024), (0, 0)])
+def test_storages_are_rounded_up_as_an_allocator_does(size: int, counted: int) -> None:
+    tracker = LiveBytes(memory.CUDA_GRAIN)
+    tensor = torch.zeros(size, dtype=torch.uint8)
+    tracker.add(tensor)
+    assert tracker.live == counted
+    del tensor
+    gc.collect()
+    assert tracker.live == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the peak can be reset on Linux alone")
+def test_the_peak_of_the_process_is_that_since_it_was_reset() -> None:
+    before = reset_peak_rss()
+    assert before is not None
+    torch.ones(2**24)  # 64 MiB, given back at once
+    grown = peak_rss() - before
+    assert 60 * 2**20 < grown < 100 * 2**20
+    again = reset_peak_rss()
+    assert again is not None
+    assert again < before + 30 * 2**20
+
+
+def test_every_peak_stands_beside_what_was_foreseen(tmp_path: Path) -> None:
+    frame = run("unet,segnet", out=tmp_path, probes=["memory"], **{**TINY, "batch": 4, "size": "64x64"})
+    assert set(frame["memory_status"]) == {"ok"}
+    assert (frame["predicted_memory_mib"] == frame["live_memory_mib"]).all()
+    assert (frame["predicted_train_memory_mib"] == frame["train_live_memory_mib"]).all()
+    assert (frame["peak_memory_mib"] == frame["live_memory_mib"]).all()
+    if sys.platform == "linux":
+        assert (frame["train_rss_memory_mib"] > 0).all()
+        assert (frame["rss_memory_mib"] >= 0).all()
+
+
+def test_what_is_foreseen_to_be_too_large_is_skipped_with_both_figures(tmp_path: Path) -> None:
+    frame = run("unet", out=tmp_path, probes=["speed", "memory", "training"], memory_limit="100K", **TINY)
+    [row] = frame.to_dict("records")
+    assert [row[f"{probe}_status"] for probe in ("speed", "memory", "training")] == ["skipped"] * 3
+    assert row["predicted_memory_mib"] > 0.1
+    assert row["predicted_train_memory_mib"] > row["predicted_memory_mib"]
+    assert "predicted to need" in row["error"]
+    assert "the limit of 0 MiB" in row["error"]

@@ -71,8 +71,11 @@ def test_every_interval_has_its_columns() -> None:
 
 
 def test_probe_columns_are_what_each_probe_measures() -> None:
-    assert table.PROBE_COLUMNS["cost"] == ("params", "macs", "activations")
+    assert table.PROBE_COLUMNS["cost"] == ("params", "macs", "activations", "flop_per_byte")
     assert {"latency_ms", "latency_ratio", "throughput_mpx_s"} <= set(table.PROBE_COLUMNS["speed"])
+    assert {"train_step_ms", "train_step_ratio", "train_forward_ms"} <= set(table.PROBE_COLUMNS["training"])
+    assert {"best_batch", "largest_batch", "stop_reason"} <= set(table.PROBE_COLUMNS["batch"])
+    assert {"peak_memory_mib", "train_live_memory_mib", "rss_memory_mib"} <= set(table.PROBE_COLUMNS["memory"])
     assert {"dice", "iou", "train_s"} <= set(table.PROBE_COLUMNS["accuracy"])
     assert "variant" not in {name for own in table.PROBE_COLUMNS.values() for name in own}
 

@@ -97,10 +97,10 @@ def test_what_is_not_finite_is_empty() -> None:
 
 
 def test_columns_of_a_plugins_probe_are_kept() -> None:
-    rows = [cell("energy", n=n, joules=joules, note="nvml") for n, joules in enumerate((2, 4))]
-    assert list(cells_frame(rows)["joules"]) == [2, 4]
+    rows = [cell("volts", n=n, millivolts=value, note="probed") for n, value in enumerate((2, 4))]
+    assert list(cells_frame(rows)["millivolts"]) == [2, 4]
     joined = wide(*rows, cell())
-    assert (joined["joules"], joined["note"], joined["energy_status"]) == (3.0, "nvml", "ok")
+    assert (joined["millivolts"], joined["note"], joined["volts_status"]) == (3.0, "probed", "ok")
 
 
 # ---- results

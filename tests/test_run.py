@@ -43,14 +43,16 @@ def test_one_wide_row_a_variant_with_every_probe(finished: Path) -> None:
     figures = [
         "params",
         "macs",
-        "latency_ms",
-        "latency_ratio",
+        "flop_per_byte",
         "peak_memory_mib",
         "train_peak_memory_mib",
+        "predicted_memory_mib",
+        "predicted_train_memory_mib",
         "dice",
         "iou",
     ]
     assert frame[figures].notna().all().all()
+    assert (frame["batch_effective"] == 2).all()
     assert (frame["train_peak_memory_mib"] > frame["peak_memory_mib"]).all()
     assert tuple(frame.loc["unet-paper", ["height", "output_height", "scored_height"]]) == (220, 36, 32)
     assert frame.loc["unet", "align"] == "crop"
@@ -59,11 +61,29 @@ def test_one_wide_row_a_variant_with_every_probe(finished: Path) -> None:
     assert (frame["seeds"] == 2).all()
 
 
+def test_absolute_times_are_there_unless_the_machine_was_disturbed(finished: Path) -> None:
+    speed = read_results(finished, "cells").query("probe == 'speed'")
+    calm = ~speed["quality"].isin(["contaminated", "throttled"])
+    absolute = ["latency_ms", "latency_ci_low_ms", "throughput_img_s", "throughput_mpx_s", "roofline_fraction"]
+    for name in absolute:
+        assert (speed[name].notna() == calm).all(), name
+    assert speed.loc[calm, "latency_ratio"].notna().all()
+    assert speed.loc[speed["quality"] != "clean", "evidence"].notna().all()
+    kept = speed[speed["latency_ratio"].notna() & ~calm]
+    width = (kept["latency_ratio_ci_high"] - kept["latency_ratio_ci_low"]) / kept["latency_ratio"]
+    assert (width <= 0.1).all()
+    assert set(speed["stop_reason"]) <= {"ci", "plateau", "cap"}
+    counted = ["foreign_cpu_share", "steal_share", "build_s", "blocks", "measured_s", "ceiling_tflop_s"]
+    assert speed[counted].notna().all().all()
+
+
 def test_equal_choices_are_measured_once(finished: Path) -> None:
     frame = read_results(finished).set_index("variant")
     same = frame[frame["same_as"].notna()]
     assert dict(same["same_as"]) == {"unet+bias=false": "unet-milesial"}
-    assert frame.loc["unet+bias=false", "latency_ms"] == frame.loc["unet-milesial", "latency_ms"]
+    for name in ("peak_memory_mib", "dice", "latency_ms", "latency_ratio"):
+        one, other = frame.loc[["unet+bias=false", "unet-milesial"], name]
+        assert one is other or one == other
 
 
 def test_rows_name_who_provided_the_parts(finished: Path) -> None:
@@ -79,7 +99,8 @@ def test_tables_and_provenance(finished: Path) -> None:
     assert manifest["environment"]["packages"]["torch"]
     assert {"classic", "zoo"} <= {plugin["plugin"] for plugin in manifest["plugins"]}
     samples = json.loads(next((finished / "samples").glob("speed-*.json")).read_text())
-    assert len(samples["own"]) >= 4
+    for timing in (samples["latency"], samples["throughput"]):
+        assert len(timing["own"]) == len(timing["baseline"]) >= 4
 
 
 def test_every_cell_column_is_documented(finished: Path) -> None:

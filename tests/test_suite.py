@@ -10,14 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unet_bench.errors import InvalidSuite, UnetBenchError, UnknownName
-from unet_bench.suite import PRESETS, from_dict, from_options, parse_size, read
+from unet_bench.suite import AXES, PRESETS, UNITS, from_dict, from_options, parse_memory, parse_size, read
 
 
 def test_options_lie_over_the_file_and_the_preset_under_it(tmp_path: Path) -> None:
     file = tmp_path / "mine.toml"
     file.write_text('variants = ["unet"]\nsteps = 5\nbatch = 3\n')
     suite = from_options({"steps": 7, "batch": None}, str(file)).resolved(on_gpu=False)
-    assert (suite.variants, suite.steps, suite.batch) == (("unet",), 7, 3)
+    assert (suite.variants, suite.steps, suite.batch) == (("unet",), 7, (3,))
     assert (suite.preset, suite.width_scale) == ("quick", PRESETS["quick"].width_scale)
 
 
@@ -55,6 +55,14 @@ def test_shipped_suites_are_valid(name: str) -> None:
         ({"size": "12xx8"}, InvalidSuite, "HEIGHTxWIDTH"),
         ({"seeds": [-1]}, InvalidSuite, "at least 0"),
         ({"width_scale": 0}, InvalidSuite, "above 0"),
+        ({"precision": ["fp32", "fp7"]}, UnknownName, "fp16"),
+        ({"mode": "jit"}, UnknownName, "mode"),
+        ({"batch_norm": "fold"}, UnknownName, "folded"),
+        ({"batch": [4, 0]}, InvalidSuite, "at least 1"),
+        ({"threads": [1, 99999]}, InvalidSuite, "cores"),
+        ({"precision": []}, InvalidSuite, "at least one"),
+        ({"interval": 0}, InvalidSuite, "above 0"),
+        ({"memory_limit": "8X"}, InvalidSuite, "8G"),
     ],
     ids=str,
 )
@@ -86,6 +94,37 @@ plain = st.recursive(
 def test_any_data_is_a_suite_or_an_error_of_ours(data: dict) -> None:
     with contextlib.suppress(UnetBenchError):
         from_dict(data).resolved(False).sizes()
+
+
+def test_one_value_of_an_axis_is_a_list_of_one_and_none_is_named_twice() -> None:
+    suite = from_dict({"precision": "bf16", "batch": [2, 4, 2], "threads": 1, "batch_norm": ["kept", "folded"]})
+    assert (suite.precision, suite.batch, suite.threads) == (("bf16",), (2, 4), (1,))
+    assert suite.batch_norm == AXES["batch_norm"]
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_the_preset_says_which_probes_run(preset: str) -> None:
+    assert from_dict({"preset": preset}).resolved(False).probes == PRESETS[preset].probes
+    assert from_dict({"preset": preset, "probes": ["cost"]}).resolved(False).probes == ("cost",)
+
+
+@given(
+    st.floats(0.001, 1e6).map(lambda value: f"{value:.3f}"),
+    st.sampled_from([*UNITS, *map(str.lower, UNITS)]),
+    st.sampled_from(["", "B", "iB", "b"]),
+    st.sampled_from(["", " "]),
+)
+def test_memory_is_read_in_mebibytes(number: str, unit: str, bytes_: str, space: str) -> None:
+    power = " kmgt".index(unit.lower() or "m") - 2
+    assert parse_memory(f"{number}{space}{unit}{bytes_}") == pytest.approx(float(number) * 1024.0**power)
+
+
+@given(
+    st.text(max_size=8) | st.sampled_from(["0", "-1G", "1.2.3G", "nan", "inf", "1e400G", "G", "8GG", "٣G", "1" * 400])
+)
+def test_other_text_is_a_memory_above_zero_or_refused(text: str) -> None:
+    with contextlib.suppress(InvalidSuite):
+        assert 0 < parse_memory(text) < float("inf")
 
 
 def test_sizes() -> None:

@@ -149,6 +149,50 @@ def test_the_loss_ignores_what_is_to_be_ignored_and_falls_to_zero() -> None:
     assert float(dice_ce(logits, torch.full_like(target, IGNORE))) == 0
 
 
+def plain_dice_ce(logits: np.ndarray, target: np.ndarray) -> float:
+    """The loss, pixel by pixel, as one would write it on a blackboard."""
+    pixels = [(n, y, x) for n, y, x in np.ndindex(*target.shape) if target[n, y, x] != IGNORE]
+    if not pixels:
+        return 0.0
+    entropy, classes = 0.0, logits.shape[1]
+    overlap, predicted, true = np.zeros(classes), np.zeros(classes), np.zeros(classes)
+    for n, y, x in pixels:
+        scores_ = np.exp(logits[n, :, y, x] - logits[n, :, y, x].max())
+        probability, truth = scores_ / scores_.sum(), target[n, y, x]
+        entropy -= np.log(probability[truth])
+        overlap[truth] += probability[truth]
+        predicted += probability
+        true[truth] += 1
+    dice = [2 * overlap[c] / (predicted[c] + true[c]) for c in range(classes) if true[c]]
+    return entropy / len(pixels) + 1 - float(np.mean(dice))
+
+
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    shape=st.tuples(st.integers(1, 3), st.integers(1, 5), st.integers(1, 5)),
+    classes=st.integers(1, 4),
+    present=st.integers(1, 4),
+    ignored=st.sampled_from([0.0, 0.3, 1.0]),
+)
+def test_the_loss_is_what_the_blackboard_says(seed, shape, classes, present, ignored) -> None:
+    rng = np.random.default_rng(seed)
+    logits = rng.normal(scale=3, size=(shape[0], classes, *shape[1:]))
+    target = rng.integers(0, min(present, classes), shape)
+    target[rng.random(shape) < ignored] = IGNORE
+    found = dice_ce(torch.from_numpy(logits).float().requires_grad_(), torch.from_numpy(target))
+    assert found.item() == pytest.approx(plain_dice_ce(logits, target), abs=1e-4)
+    found.backward()
+
+
+def test_the_loss_needs_no_values() -> None:
+    with torch.device("meta"):
+        logits = torch.empty(2, 3, 8, 8, requires_grad=True)
+        loss = dice_ce(logits, torch.empty(2, 8, 8, dtype=torch.long))
+    loss.backward()
+    assert (loss.shape, loss.device.type) == (torch.Size(), "meta")
+    assert logits.grad is not None
+
+
 def test_bootstrap_needs_images() -> None:
     rng = np.random.default_rng(0)
     few = np.stack([np.eye(2, dtype=int) * 10] * 4)

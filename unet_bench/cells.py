@@ -26,7 +26,7 @@ class Task:
     fit: str  # how images came to that size: resize or crop
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Setting:
     """How a network is run."""
 
@@ -34,6 +34,7 @@ class Setting:
     precision: str = "fp32"
     memory_format: str = "contiguous"
     mode: str = "eager"
+    batch_norm: str = "kept"  # or folded into the convolutions, for inference
     threads: int = 1
     batch: int = 4
 
@@ -42,9 +43,12 @@ class Setting:
 class Protocol:
     """How long and how carefully is measured; the same for every variant of a run."""
 
-    version: int = 1
+    version: int = 2
     speed_s: float = 2.0  # of timed blocks per cell, the baseline's included
     interval: float = 0.02  # stop timing when the ratio's 95 % interval is this narrow, relatively
+    slowdown: float = 0.0  # of the variant, relatively: injected by the self-test, to see whether it is found
+    memory_limit_mib: float = 0.0  # 0: none but the machine's
+    shrink_batch: bool = False  # where the batch does not fit, halve it until it does
     steps: int = 60  # of training
     recipe: str = "default"
 

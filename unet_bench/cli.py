@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from unet_bench.errors import InvalidSuite, StoreError, UnetBenchError
+from unet_bench.errors import InvalidSuite, StoreError, UnetBenchError, unknown
 
 if TYPE_CHECKING:
     from unet_bench.suite import Suite
@@ -47,25 +47,43 @@ SUITE_OPTIONS: dict[str, Any] = {
         str | None, typer.Option("--classes", help="A folder's classes: a number, or names by commas.")
     ],
     "fit": Annotated[str | None, typer.Option("--fit", help="crop (scale kept, larger images tiled) or resize.")],
-    "probes": Annotated[str | None, typer.Option("--probes", "-p", help="cost, speed, memory, accuracy; by commas.")],
+    "probes": Annotated[
+        str | None,
+        typer.Option("--probes", "-p", help="cost, speed, memory, accuracy, training, energy, batch; by commas."),
+    ],
     "preset": Annotated[
         str | None, typer.Option("--preset", help="quick (default on a CPU), standard (on a GPU), full.")
     ],
     "device": Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps.")],
-    "precision": Annotated[str | None, typer.Option("--precision", help="fp32, tf32, fp16, bf16.")],
-    "memory_format": Annotated[str | None, typer.Option("--memory-format", help="contiguous or channels_last.")],
+    "precision": Annotated[str | None, typer.Option("--precision", help="fp32, tf32, fp16, bf16; several by commas.")],
+    "memory_format": Annotated[
+        str | None, typer.Option("--memory-format", help="contiguous, channels_last; several by commas.")
+    ],
+    "mode": Annotated[str | None, typer.Option("--mode", help="eager, compile, cudagraphs; several by commas.")],
+    "batch_norm": Annotated[
+        str | None, typer.Option("--batch-norm", help="For inference: kept, folded (into convolutions), or both.")
+    ],
     "size": Annotated[str | None, typer.Option("--size", help="Scored pixels, HEIGHTxWIDTH; several by commas.")],
-    "batch": Annotated[int | None, typer.Option("--batch", "-b", help="Images a step.")],
+    "batch": Annotated[str | None, typer.Option("--batch", "-b", help="Images a step; several by commas.")],
+    "shrink_batch": Annotated[
+        bool | None, typer.Option("--shrink-batch", help="Where a batch does not fit, halve it until it does.")
+    ],
     "width_scale": Annotated[float | None, typer.Option("--width-scale", help="Factor on every width.")],
     "steps": Annotated[int | None, typer.Option("--steps", help="Training steps, the same for every variant.")],
     "seeds": Annotated[str | None, typer.Option("--seeds", help="Seeds by commas, such as 0,1,2.")],
     "replicates": Annotated[int | None, typer.Option("--replicates", help="Fresh processes for each timing.")],
     "speed_s": Annotated[float | None, typer.Option("--speed-s", help="Seconds of timed blocks for each timing.")],
+    "interval": Annotated[
+        float | None, typer.Option("--interval", help="Stop timing when the ratio is known to this share: 0.01.")
+    ],
     "limit_tmac": Annotated[
         float | None, typer.Option("--limit", help="Skip cells predicted to cost more tera-MACs; 0: none.")
     ],
+    "memory_limit": Annotated[
+        str | None, typer.Option("--memory-limit", help="Skip what is predicted to need more: 8G, 512M.")
+    ],
     "timeout_s": Annotated[float | None, typer.Option("--timeout", help="End a cell that takes longer, in s.")],
-    "threads": Annotated[int | None, typer.Option("--threads", help="CPU threads of one operator.")],
+    "threads": Annotated[str | None, typer.Option("--threads", help="CPU threads of one operator; several by commas.")],
     "baseline": Annotated[str | None, typer.Option("--baseline", help="The variant every other is compared with.")],
     "block": Block,
 }
@@ -85,12 +103,19 @@ class Listed(StrEnum):
 
 
 class Format(StrEnum):
-    """How `show` prints."""
+    """How `show` and `compare` print."""
 
     table = "table"
     csv = "csv"
     md = "md"
     json = "json"
+
+
+class By(StrEnum):
+    """What `compare` takes a speed from."""
+
+    ratio = "ratio"
+    latency = "latency"
 
 
 def main() -> NoReturn:
@@ -109,7 +134,8 @@ def main() -> NoReturn:
 
 
 HARMLESS = {"ok", "unsupported", "skipped"}  # statuses of a run that went well
-COMMA_LISTS = ("variants", "block", "probes", "classes", "seeds")
+NUMBER_LISTS = ("seeds", "batch", "threads")
+WORD_LISTS = ("variants", "block", "probes", "classes", "precision", "memory_format", "mode", "batch_norm")
 
 
 def options_of(given: dict[str, Any]) -> dict[str, Any]:
@@ -118,9 +144,9 @@ def options_of(given: dict[str, Any]) -> dict[str, Any]:
     for name, value in given.items():
         if value is None or value == []:
             continue
-        if name in COMMA_LISTS:
+        if name in NUMBER_LISTS + WORD_LISTS:
             items = [item for text in ([value] if isinstance(value, str) else value) for item in split(text)]
-            value = [whole_number(name, item) for item in items] if name == "seeds" else items
+            value = [whole_number(name, item) for item in items] if name in NUMBER_LISTS else items
         options["models" if name == "model" else name] = value
     return options
 
@@ -165,6 +191,9 @@ def run(
     given: dict[str, Any],
     out: Annotated[Path, typer.Option("--out", "-o", help="Where the run's folder is made.")] = Path("results"),
     resume: Annotated[str | None, typer.Option("--resume", help="Go on with a run: its folder, or last.")] = None,
+    rerun: Annotated[
+        str | None, typer.Option("--rerun", help="With --resume: again what is contaminated, throttled, …; by commas.")
+    ] = None,
     debug: Debug = False,
 ) -> None:
     """Measure variants and save tables. Without options: all variants on real brain MRI, the preset for this device."""
@@ -174,10 +203,13 @@ def run(
     folder = resumable(resume, out) if resume else None
     if folder and (extra := [f"--{name}" for name, value in given.items() if value]):
         raise InvalidSuite(f"--resume goes on with the run's own suite: leave out {', '.join(extra).replace('_', '-')}")
+    again = qualities(rerun) if rerun else ()
+    if again and not folder:
+        raise InvalidSuite("--rerun goes with --resume: a new run measures everything anyhow")
     wanted = pipeline.resumed(folder) if folder else suite_of(given)
     with pipeline.plan(wanted) as made, watcher() as progress:
         try:
-            path, statuses = pipeline.execute(made, out, progress, folder)
+            path, statuses = pipeline.execute(made, out, progress, folder, again)
         except KeyboardInterrupt:
             typer.echo(
                 f"stopped; what was finished is kept. Go on with: unet-bench run --resume {progress.path}", err=True
@@ -190,6 +222,16 @@ def run(
             raise typer.Exit(1) from error
     show_end(path, made.suite)
     raise typer.Exit(0 if statuses <= HARMLESS else 1)
+
+
+def qualities(text: str) -> tuple[str, ...]:
+    """The qualities of a comma list. Raises UnknownName."""
+    from unet_bench.results.columns import QUALITIES
+
+    for name in split(text):
+        if name not in QUALITIES:
+            raise unknown("quality", name, QUALITIES, "python -m unet_bench.results.columns")
+    return tuple(split(text))
 
 
 def suite_of(given: dict[str, Any]) -> Suite:
@@ -260,7 +302,9 @@ def plugins_(block: Block = None, as_json: AsJson = False) -> None:
 
 @app.command()
 def show(
-    path: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder, or a results.csv.")],
+    path: Annotated[
+        Path, typer.Argument(metavar="RUN", help="A run's folder, a results.csv, or JSON of pytest-benchmark.")
+    ],
     format: Annotated[Format, typer.Option("--format", "-f", help="How to print.")] = Format.table,
     sort: Annotated[str | None, typer.Option("--sort", help="A column of the results.")] = None,
     columns: Annotated[str | None, typer.Option("--columns", help="Columns to show, by commas.")] = None,
@@ -274,6 +318,44 @@ def show(
     wanted = Format.json if as_json else format
     shown = render(read_results(path), format=wanted.value, sort=sort, columns=split(columns) if columns else None)
     typer.echo(shown) if isinstance(shown, str) else console().print(shown)
+
+
+@app.command()
+def compare(
+    before: Annotated[Path, typer.Argument(metavar="A", help="Before: a run's folder, a results.csv, or JSON.")],
+    after: Annotated[Path, typer.Argument(metavar="B", help="After, likewise; JSON is pytest-benchmark's.")],
+    margin: Annotated[float, typer.Option("--margin", help="Change of speed or memory that does not matter, %.")] = 2.0,
+    accuracy_margin: Annotated[
+        float, typer.Option("--accuracy-margin", help="Difference in Dice that does not matter.")
+    ] = 0.01,
+    by: Annotated[
+        By, typer.Option("--by", help="Speed by the ratio to the baseline, or by absolute latency.")
+    ] = By.ratio,
+    fail_on: Annotated[
+        str, typer.Option("--fail-on", help="Exit 1 at any of: slower, more, worse, ambiguous, missing; by commas.")
+    ] = "",
+    across_environments: Annotated[
+        bool, typer.Option("--across-environments", help="Compare even unlike machines or software.")
+    ] = False,
+    format: Annotated[Format, typer.Option("--format", "-f", help="How to print.")] = Format.table,
+    as_json: AsJson = False,
+) -> None:
+    """Compare two runs, A before and B after: faster, slower, the same within the margin, or not to be told."""
+    from unet_bench.progress import console
+    from unet_bench.results.compare import compare_runs, render
+
+    report = compare_runs(
+        before,
+        after,
+        margin=margin / 100,
+        accuracy_margin=accuracy_margin,
+        by=by.value,
+        across_environments=across_environments,
+    )
+    failing = report.failing(split(fail_on))
+    shown = render(report, format=(Format.json if as_json else format).value)
+    typer.echo(shown) if isinstance(shown, str) else console().print(shown)
+    raise typer.Exit(1 if failing else 0)
 
 
 @app.command()

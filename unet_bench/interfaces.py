@@ -16,7 +16,8 @@ Shapes: `N` batch, `C` channels, `*S` the spatial sizes (`H W`, or `D H W` in 3-
 | topology | `[map or None per level, finest first] -> (N C_l *S_l) per level, finest first` | `channels` |
 | head | `(N in *S) -> (N classes *S)` | |
 
-A module that returns other than `place.out_channels` channels states so in an attribute `out_channels`.
+A module that returns other than `place.out_channels` channels states so in an attribute `out_channels`. A topology may
+take maps out of the list it is given: one that nobody holds is freed.
 """
 
 from __future__ import annotations

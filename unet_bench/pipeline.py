@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from unet_bench import plugins
 from unet_bench.cells import Task, digest
 from unet_bench.errors import InvalidSize, InvalidSuite, StoreError, UnetBenchError
+from unet_bench.locks import timing_lock
+from unet_bench.results.columns import PROBES
 from unet_bench.rows import describe, manifest, now, row_id
 from unet_bench.suite import Suite, from_dict, from_options
 
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from unet_bench.registry import Registry
     from unet_bench.results.store import Store
 
+TIMED = ("speed", "training", "energy", "batch")  # probes that need the machine to themselves
 KEPT = ("ok", "oom", "unsupported")  # statuses that a resumed run does not try again
 
 
@@ -43,6 +46,9 @@ class Progress(Protocol):
     def done(self, planned: Planned, row: dict[str, Any]) -> None:
         """A cell ended with this row."""
 
+    def waiting(self, reason: str) -> None:
+        """The run waits for somebody else."""
+
 
 class Quiet:
     """Watches and says nothing."""
@@ -54,6 +60,9 @@ class Quiet:
         """Nothing."""
 
     def done(self, planned: Planned, row: dict[str, Any]) -> None:
+        """Nothing."""
+
+    def waiting(self, reason: str) -> None:
         """Nothing."""
 
 
@@ -161,17 +170,20 @@ def read_dataset(suite: Suite, registry: Registry, name: str, size: tuple[int, i
     return entry.load()(size=size, seed=0)
 
 
-def execute(made: Plan, out: Path, progress: Progress, resume: Path | None = None) -> tuple[Path, set[str]]:
+def execute(
+    made: Plan, out: Path, progress: Progress, resume: Path | None = None, rerun: Iterable[str] = ()
+) -> tuple[Path, set[str]]:
     """Run every open cell, append each row as it comes, and write the tables.
 
-    Returns the run's folder and the statuses that its cells ended with. Raises StoreError.
+    Of a resumed run, cells whose quality is in `rerun` are open again. Returns the run's folder and the statuses that
+    its cells ended with. Raises StoreError.
     """
     from unet_bench.results.store import Store, latest
     from unet_bench.results.tables import write_tables
 
     with Store.open(resume) if resume else Store.create(out, manifest(made)) as store:
         try:
-            measure(made, store, progress)
+            measure(made, store, progress, rerun)
         except BaseException:
             with contextlib.suppress(
                 StoreError
@@ -182,14 +194,14 @@ def execute(made: Plan, out: Path, progress: Progress, resume: Path | None = Non
         return store.path, {row["status"] for row in latest(store.rows()).values()}
 
 
-def measure(made: Plan, store: Store, progress: Progress) -> None:
+def measure(made: Plan, store: Store, progress: Progress, rerun: Iterable[str] = ()) -> None:
     """Every cell that has no result yet, one after the other, into the store."""
     from unet_bench.execute.runner import Runner
     from unet_bench.results.store import latest
 
     before = latest(store.rows())
     code = made.code
-    open_cells = [p for p in made.planned if not is_kept(before, p, p.cell.key(code))]
+    open_cells = [p for p in made.planned if not is_kept(before, p, p.cell.key(code), tuple(rerun))]
     progress.begin(open_cells, store.path)
     left = sum(p.seconds for p in open_cells)
     with Runner(preload(made)) as runner:
@@ -198,20 +210,28 @@ def measure(made: Plan, store: Store, progress: Progress) -> None:
             left -= planned.seconds
             key = planned.cell.key(code)
             attempt = int(before.get(row_id(planned, planned.names[0]), {}).get("attempt") or 0) + 1
-            shared = {"started": now(), "attempt": attempt, "key": key, **outcome(made, store, runner, planned)}
+            shared = {
+                "started": now(),
+                "attempt": attempt,
+                "key": key,
+                **outcome(made, store, runner, planned, progress),
+            }
             for name in planned.names:
                 row = {**describe(made, planned, name), **shared}
                 store.append(row)
             progress.done(planned, row)
 
 
-def is_kept(before: Mapping[str, Mapping[str, Any]], planned: Planned, key: str) -> bool:
-    """Whether the store already holds this cell, for all its names, measured by this very software."""
+def is_kept(before: Mapping[str, Mapping[str, Any]], planned: Planned, key: str, rerun: tuple[str, ...] = ()) -> bool:
+    """Whether the store already holds this cell, for all its names, measured by this very software, and well enough."""
     rows = [before.get(row_id(planned, name)) for name in planned.names]
-    return all(row is not None and row["status"] in KEPT and row.get("key") == key for row in rows)
+    return all(
+        row is not None and row["status"] in KEPT and row.get("key") == key and row.get("quality") not in rerun
+        for row in rows
+    )
 
 
-def outcome(made: Plan, store: Store, runner: Any, planned: Planned) -> dict[str, Any]:
+def outcome(made: Plan, store: Store, runner: Any, planned: Planned, progress: Progress) -> dict[str, Any]:
     """Status and columns of a cell: decided by the plan, or measured by a worker."""
     if planned.status:
         return {"status": planned.status, "error": planned.reason, "wall_s": 0.0}
@@ -226,7 +246,9 @@ def outcome(made: Plan, store: Store, runner: Any, planned: Planned) -> dict[str
         "log": str(log),
         "result": str(store.path / f".{stem}.json"),
     }
-    result: dict[str, Any] = runner.run(job, made.suite.timeout_s)
+    timed = cell.probe in TIMED
+    with timing_lock(cell.setting.device, progress.waiting) if timed else contextlib.nullcontext():
+        result: dict[str, Any] = runner.run(job, made.suite.timeout_s)
     if log.exists() and not log.stat().st_size:
         log.unlink()
     return result | {"log": f"logs/{log.name}" if log.exists() else None}
@@ -234,7 +256,7 @@ def outcome(made: Plan, store: Store, runner: Any, planned: Planned) -> dict[str
 
 def preload(made: Plan) -> list[str]:
     """What the fork server imports once, so that no worker has to: torch, and timm where an encoder needs it."""
-    modules = ["torch", *(f"unet_bench.measure.{probe}" for probe in ("cost", "speed", "memory", "accuracy"))]
+    modules = ["torch", *(f"unet_bench.measure.{probe}" for probe in made.suite.probes if probe in PROBES)]
     timm = any(p.cell.variant.choices.encoder.startswith("timm:") for p in made.planned)
     return modules + ["timm"] * timm
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
+import random
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -15,14 +18,21 @@ from unet_bench import geometry, plugins
 from unet_bench.build import build, foreign_variant, with_width_scale
 from unet_bench.cells import Cell, Frame, Protocol, Setting, Task, digest
 from unet_bench.errors import InvalidPart, InvalidSize, InvalidSuite, UnetBenchError, Unsupported
+from unet_bench.measure.bench import Bench
 from unet_bench.measure.cost import cost
+from unet_bench.measure.memory import MIB, predicted_bytes
+from unet_bench.measure.runtime import unsupported
 from unet_bench.registry import Registry
 from unet_bench.selection import canonicalised, grid, select, with_inactive
-from unet_bench.suite import PRESETS, Suite
+from unet_bench.suite import PRESETS, Suite, parse_memory
 from unet_bench.variants import Variant
 
 START_S: Final = 0.3  # of a worker process and of building a network
+COMPILE_S: Final = 30.0
+ENERGY_S: Final = 26.0
 LOOKS_SHARE: Final = 1.3  # training, and the looks at validation and test images, in training steps
+AT_FIRST_SETTING: Final = ("cost", "accuracy")  # what threads, modes and batch sizes say nothing about
+TRAINS: Final = ("memory", "training", "accuracy")  # probes that need a training step's memory
 
 
 @dataclass(frozen=True)
@@ -35,6 +45,8 @@ class Planned:
     seconds: float = 0.0
     params: int | None = None
     macs: int | None = None
+    predicted_mib: float | None = None  # live bytes of a forward pass
+    predicted_train_mib: float | None = None  # and of a training step
     status: str = ""  # unsupported, skipped or error, if decided already
     reason: str = ""
 
@@ -117,24 +129,16 @@ def make_plan(
 
     Raises InvalidSuite when the baseline itself cannot run on a task.
     """
-    device = choose_device(suite.device)
-    setting = Setting(
-        device=device,
-        precision=suite.precision,
-        memory_format=suite.memory_format,
-        threads=suite.threads or torch.get_num_threads(),
-        batch=suite.batch or 1,
-    )
-    if suite.precision == "tf32" and not device.startswith("cuda"):
-        raise InvalidSuite(f"precision tf32 needs a CUDA device, and this run is on {device}; use fp32")
-    preset = PRESETS[suite.preset]
     protocol = Protocol(
-        speed_s=suite.speed_s or preset.speed_s,
-        interval=preset.interval,
-        steps=suite.steps or preset.steps,
-        recipe=preset.recipe,
+        speed_s=suite.speed_s or 0.0,
+        interval=suite.interval or 0.0,
+        steps=suite.steps or 0,
+        recipe=PRESETS[suite.preset].recipe,
+        memory_limit_mib=parse_memory(suite.memory_limit) if suite.memory_limit else 0.0,
+        shrink_batch=suite.shrink_batch,
     )
-    rate = mac_rate(device)
+    wanted = settings(suite)
+    rate = mac_rate(wanted[0].device)
     planned: list[Planned] = []
     for loaded in tasks:
         subjects = [examine(registry, variant, loaded.task) for variant in variants]
@@ -143,8 +147,18 @@ def make_plan(
             raise InvalidSuite(f"the baseline {suite.baseline} cannot run on {loaded.task.name}: {baseline.reason}")
         groups = group(subjects)
         for probe in suite.probes:
-            planned += _cells_of_probe(suite, probe, groups, baseline, loaded.task, setting, protocol, rate)
+            for setting in wanted[:1] if probe in AT_FIRST_SETTING else wanted:
+                cells = _cells_of_probe(suite, probe, groups, baseline, loaded.task, setting, protocol)
+                planned += [decide(suite, registry, *cell, baseline.macs or 0, rate) for cell in cells]
     return planned
+
+
+def settings(suite: Suite) -> list[Setting]:
+    """Every combination of the workload axes, the first values first. Raises InvalidSuite for an absent device."""
+    device = choose_device(suite.device)
+    threads = suite.threads or (torch.get_num_threads(),)
+    axes = (suite.precision, suite.memory_format, suite.mode, suite.batch_norm, threads, suite.batch)
+    return [Setting(device, *combination) for combination in itertools.product(*axes)]
 
 
 def group(subjects: Iterable[Subject]) -> list[tuple[Subject, tuple[str, ...]]]:
@@ -165,15 +179,17 @@ def _cells_of_probe(
     task: Task,
     setting: Setting,
     protocol: Protocol,
-    rate: float,
-) -> list[Planned]:
+) -> list[tuple[Cell, Subject, tuple[str, ...]]]:
+    assert baseline.frame is not None
     seeds = suite.seeds if probe == "accuracy" else suite.seeds[:1]
-    replicates = suite.replicates or 1 if probe == "speed" else 1
-    planned = []
+    replicates = suite.replicates or 1 if probe in ("speed", "training") else 1
+    cells = []
     for replicate in range(replicates):
-        for subject, names in groups:
+        order = list(groups)
+        if replicates > 1:  # so that what changes while a run goes on does not meet the same variants each time
+            random.Random(replicate).shuffle(order)
+        for subject, names in order:
             for seed in seeds:
-                assert baseline.frame is not None
                 cell = Cell(
                     variant=subject.variant,
                     frame=subject.frame or baseline.frame,
@@ -186,17 +202,44 @@ def _cells_of_probe(
                     seed=seed,
                     replicate=replicate,
                 )
-                planned.append(decide(suite, cell, subject, names, baseline.macs or 0, rate))
-    return planned
+                cells.append((cell, subject, names))
+    return cells
 
 
-def decide(suite: Suite, cell: Cell, subject: Subject, names: tuple[str, ...], base_macs: int, rate: float) -> Planned:
-    """Foresee a cell's cost, and skip it when that is beyond the limit."""
+def decide(
+    suite: Suite,
+    registry: Registry,
+    cell: Cell,
+    subject: Subject,
+    names: tuple[str, ...],
+    base_macs: int = 0,
+    rate: float = 1e9,
+) -> Planned:
+    """Foresee a cell's cost and memory, and skip it when one is beyond its limit."""
+    variant = subject.variant
     known = Planned(
-        cell, names, subject.variant.inactive, 0.0, subject.params, subject.macs, subject.status, subject.reason
+        cell,
+        names,
+        variant.inactive,
+        params=subject.params,
+        macs=subject.macs,
+        status=subject.status,
+        reason=subject.reason,
     )
     if subject.status:
         return known
+    if reason := unsupported(cell.setting, cell.probe == "training"):
+        return replace(known, status="unsupported", reason=reason)
+    if cell.probe != "cost":
+        trains = cell.probe in TRAINS
+        memory = predicted_mib(registry, cell, False), predicted_mib(registry, cell, True) if trains else None
+        known = replace(known, predicted_mib=memory[0], predicted_train_mib=memory[1])
+        needed, limit = memory[trains] or 0.0, cell.protocol.memory_limit_mib
+        if 0 < limit < needed:
+            reason = (
+                f"predicted to need {needed:,.0f} MiB, beyond the limit of {limit:,.0f} MiB; --memory-limit allows more"
+            )
+            return replace(known, status="skipped", reason=reason)
     tmac, fixed_s = foreseen(cell, subject.macs or 0, base_macs)
     if 0 < (suite.limit_tmac or 0) < tmac:
         reason = (
@@ -207,14 +250,35 @@ def decide(suite: Suite, cell: Cell, subject: Subject, names: tuple[str, ...], b
     return replace(known, seconds=fixed_s + 1e12 * tmac / rate)
 
 
+def predicted_mib(registry: Registry, cell: Cell, training: bool) -> float | None:
+    """The peak of live MiB that the cell's network will have; `None` where it does not run without data."""
+    setting = replace(cell.setting, mode="eager", batch_norm="kept", threads=1)
+    cell = replace(cell, setting=setting, probe="memory", seed=0, replicate=0, protocol=Protocol())
+    return _predicted_mib(registry, replace(cell, baseline=cell.variant, baseline_frame=cell.frame), training)
+
+
+@functools.lru_cache(maxsize=4096)
+def _predicted_mib(registry: Registry, cell: Cell, training: bool) -> float | None:
+    try:
+        return predicted_bytes(Bench(cell, registry), training) / MIB
+    except Exception:  # somebody's module, in somebody's way: it will be measured all the same
+        return None
+
+
 def foreseen(cell: Cell, macs: int, base_macs: int) -> tuple[float, float]:
     """A cell's tera-MACs, and the seconds it takes besides. A backward pass costs as much as two forward passes."""
     steps = {
         "accuracy": 3 * cell.protocol.steps * LOOKS_SHARE * macs,
         "speed": 10 * (macs + base_macs),
+        "training": 30 * (macs + base_macs),
         "memory": 8 * macs,
+        "batch": 64 * macs,
     }
-    fixed_s = START_S + (cell.protocol.speed_s if cell.probe == "speed" else 0)
+    fixed_s = START_S + COMPILE_S * (cell.setting.mode == "compile" and cell.probe not in AT_FIRST_SETTING)
+    if cell.probe in ("speed", "training", "batch"):
+        fixed_s += cell.protocol.speed_s
+    elif cell.probe == "energy":
+        fixed_s += max(ENERGY_S, cell.protocol.speed_s)
     return cell.setting.batch * steps.get(cell.probe, 0) / 1e12, fixed_s
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -50,6 +51,10 @@ class Watcher:
         note = f": {row['error']}" if row.get("error") else f" {figure(row)}"
         names = ", ".join(planned.names)
         self._line(f"[{self.number}/{self.total}] {planned.cell.probe} {names}: {row['status']}{note}", "\n")
+
+    def waiting(self, reason: str) -> None:
+        """Say what the run waits for."""
+        self._line(reason, "\n")
 
     def _line(self, text: str, end: str) -> None:
         width = self.console.width - 1
@@ -104,6 +109,9 @@ def plan_table(planned: Sequence[Planned]) -> list[dict[str, Any]]:
             "output": list(p.cell.frame.output),
             "params": p.params,
             "macs": p.macs,
+            "setting": dataclasses.asdict(p.cell.setting),
+            "predicted_memory_mib": p.predicted_mib,
+            "predicted_train_memory_mib": p.predicted_train_mib,
             "predicted_s": round(p.seconds, 2),
             "status": p.status or "to run",
             "reason": p.reason or None,
@@ -115,7 +123,19 @@ def plan_table(planned: Sequence[Planned]) -> list[dict[str, Any]]:
 def plan_text(made: Plan) -> None:
     """Print the cells: a line a variant and task, probes side by side."""
     table = Table(box=None, pad_edge=False)
-    for heading in ("variant", "task", "input", "output", "Mparams", "GMACs", "cells", "seconds", "notes"):
+    for heading in (
+        "variant",
+        "task",
+        "input",
+        "output",
+        "Mparams",
+        "GMACs",
+        "infer MiB",
+        "train MiB",
+        "cells",
+        "seconds",
+        "notes",
+    ):
         table.add_column(
             heading,
             justify="left" if heading in ("variant", "task", "notes") else "right",
@@ -128,6 +148,8 @@ def plan_text(made: Plan) -> None:
         groups.setdefault((p.names, p.cell.task), []).append(p)
     for (names, task), cells in groups.items():
         first = cells[0]
+        infer = max((p.predicted_mib for p in cells if p.predicted_mib), default=None)
+        train = max((p.predicted_train_mib for p in cells if p.predicted_train_mib), default=None)
         height, width = first.cell.frame.input
         notes = sorted({f"{p.status} ({p.cell.probe}): {p.reason}" for p in cells if p.status})
         table.add_row(
@@ -137,6 +159,8 @@ def plan_text(made: Plan) -> None:
             "×".join(map(str, first.cell.frame.output)),
             f"{first.params / 1e6:.2f}" if first.params else "",
             f"{first.macs / 1e9:.2f}" if first.macs else "",
+            f"{infer:,.0f}" if infer else "",
+            f"{train:,.0f}" if train else "",
             str(sum(not p.status for p in cells)),
             f"{sum(p.seconds for p in cells):.0f}",
             escape("; ".join(notes)),
@@ -146,9 +170,11 @@ def plan_text(made: Plan) -> None:
     open_cells = [p for p in made.planned if not p.status]
     total = span(sum(p.seconds for p in open_cells))
     suite = made.suite
+    batches = ", ".join(map(str, suite.batch))
     screen.print(
         f"{len(open_cells)} cells to run, about {total}; preset {suite.preset}, width × {suite.width_scale:g}, "
-        f"{suite.size} scored, {suite.steps} training steps, batch {suite.batch}",
+        f"{suite.size} scored, {suite.steps} training steps, batch {batches}; "
+        "memory as predicted, at its highest over the settings",
         markup=False,
         highlight=False,
     )

@@ -54,6 +54,7 @@ def describe(made: Plan, planned: Planned, name: str) -> dict[str, Any]:
         "precision": setting.precision,
         "memory_format": setting.memory_format,
         "mode": setting.mode,
+        "batch_norm": setting.batch_norm,
         "threads": setting.threads,
         "batch_requested": setting.batch,
         "height": cell.frame.input[0],
@@ -67,10 +68,13 @@ def describe(made: Plan, planned: Planned, name: str) -> dict[str, Any]:
         "fit": task.fit,
         "pretrained": "none",
         "recipe": cell.protocol.recipe,
+        "slowdown": cell.protocol.slowdown or None,
         "env_id": made.environment["env_id"],
         "torch": made.environment["packages"]["torch"],
         "commit": made.environment["commit"],
         "baseline": cell.baseline.name,
+        "predicted_memory_mib": planned.predicted_mib,
+        "predicted_train_memory_mib": planned.predicted_train_mib,
     }
 
 

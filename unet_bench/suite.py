@@ -6,6 +6,7 @@ import dataclasses
 import importlib.resources
 import math
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,10 +14,17 @@ from pathlib import Path
 from typing import Any, Final
 
 from unet_bench.errors import InvalidSuite, unknown
-from unet_bench.results.columns import PROBES
 from unet_bench.variants import BASELINE
 
-PRECISIONS: Final = ("fp32", "tf32", "fp16", "bf16")
+# The workload axes with a fixed set of values; a suite may ask for several of each.
+AXES: Final = {
+    "precision": ("fp32", "tf32", "fp16", "bf16"),
+    "memory_format": ("contiguous", "channels_last"),
+    "mode": ("eager", "compile", "cudagraphs"),
+    "batch_norm": ("kept", "folded"),
+}
+FIRST_LOOK: Final = ("cost", "speed", "memory", "accuracy")
+UNITS: Final = {"": 1.0, "K": 2**-10, "M": 1.0, "G": 2**10, "T": 2**20}  # MiB; a bare number is in MiB
 MOST_THREADS: Final = 1024
 FITS: Final = ("crop", "resize")
 
@@ -36,6 +44,7 @@ class Preset:
     replicates: int
     speed_s: float
     interval: float
+    probes: tuple[str, ...]
     limit_tmac: float  # a cell predicted to cost more tera-MACs is skipped, on whatever machine
 
 
@@ -54,6 +63,7 @@ PRESETS: Final = {
             replicates=1,
             speed_s=2.0,
             interval=0.02,
+            probes=FIRST_LOOK,
             limit_tmac=4.0,
         ),
         Preset(
@@ -68,6 +78,7 @@ PRESETS: Final = {
             replicates=3,
             speed_s=10.0,
             interval=0.01,
+            probes=(*FIRST_LOOK, "training"),
             limit_tmac=20_000.0,
         ),
         Preset(
@@ -82,6 +93,7 @@ PRESETS: Final = {
             replicates=3,
             speed_s=10.0,
             interval=0.01,
+            probes=(*FIRST_LOOK, "training", "batch"),
             limit_tmac=200_000.0,
         ),
     )
@@ -100,50 +112,60 @@ class Suite:
     data: tuple[str, ...] = ("brain",)
     classes: tuple[str, ...] = ()  # names, or one number
     fit: str = "crop"
-    probes: tuple[str, ...] = PROBES
+    probes: tuple[str, ...] = ()
     preset: str = ""  # empty: quick on a CPU, standard on a GPU
     device: str = "auto"
-    precision: str = "fp32"
-    memory_format: str = "contiguous"
-    threads: int | None = None
+    precision: tuple[str, ...] = ("fp32",)
+    memory_format: tuple[str, ...] = ("contiguous",)
+    mode: tuple[str, ...] = ("eager",)
+    batch_norm: tuple[str, ...] = ("kept",)
+    threads: tuple[int, ...] = ()
     size: str = ""
-    batch: int | None = None
+    batch: tuple[int, ...] = ()
+    shrink_batch: bool = False  # where the batch does not fit, halve it until it does
     width_scale: float | None = None
     steps: int | None = None
     seeds: tuple[int, ...] = ()
     replicates: int | None = None
     speed_s: float | None = None
+    interval: float | None = None
     limit_tmac: float | None = None
+    memory_limit: str = ""  # such as 8G: what is predicted to need more is skipped
     timeout_s: float = 3600.0
     block: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         self._one_of("preset", ("", *PRESETS), "unet-bench list presets")
-        self._one_of("precision", PRECISIONS, "unet-bench run --help")
         self._one_of("fit", FITS, "unet-bench run --help")
-        self._one_of("memory_format", ("contiguous", "channels_last"), "unet-bench run --help")
+        for name, allowed in AXES.items():
+            for value in getattr(self, name):
+                if value not in allowed:
+                    raise unknown(name, value, allowed, "unet-bench run --help")
         for name in ("batch", "steps", "replicates", "threads"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise InvalidSuite(f"{name}={value} is too small: it must be at least 1")
-        for name in ("width_scale", "speed_s", "timeout_s"):
+            given = getattr(self, name)
+            for value in given if isinstance(given, tuple) else [given]:
+                if value is not None and value < 1:
+                    raise InvalidSuite(f"{name}={value} is too small: it must be at least 1")
+        for name in ("width_scale", "speed_s", "timeout_s", "interval"):
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
                 raise InvalidSuite(f"{name}={value} must be above 0, and finite")
         if any(not 0 <= seed < 2**32 for seed in self.seeds):
             raise InvalidSuite(f"seeds={self.seeds}: a seed must be at least 0 and below 2^32")
-        if self.threads is not None and self.threads > MOST_THREADS:
+        if max(self.threads, default=0) > MOST_THREADS:
             raise InvalidSuite(
-                f"threads={self.threads} is more than {MOST_THREADS}; this machine has {os.cpu_count()} cores"
+                f"threads={max(self.threads)} is more than {MOST_THREADS}; this machine has {os.cpu_count()} cores"
             )
         if len(self.classes) == 1 and self.classes[0].isdecimal() and int(self.classes[0]) < 2:
             raise InvalidSuite(f"classes={self.classes[0]} is too few: the background counts as one, so at least 2")
         if self.vary and not self.base:
             raise InvalidSuite("--vary needs --base NAME: the variant whose choices are varied")
-        if not self.data or not self.probes:
-            raise InvalidSuite("a suite needs at least one data set and one probe")
+        if not self.data or not all(getattr(self, name) for name in AXES):
+            raise InvalidSuite("a suite needs at least one data set, precision, memory format and mode")
         if self.size:
             parse_size(self.size)
+        if self.memory_limit:
+            parse_memory(self.memory_limit)
 
     def _one_of(self, name: str, allowed: tuple[str, ...], command: str) -> None:
         if getattr(self, name) not in allowed:
@@ -154,14 +176,14 @@ class Suite:
         preset = PRESETS[self.preset or ("standard" if on_gpu else "quick")]
         open_fields = {
             name: getattr(preset, name)
-            for name in ("batch", "width_scale", "steps", "replicates", "speed_s", "limit_tmac")
+            for name in ("width_scale", "steps", "replicates", "speed_s", "interval", "limit_tmac")
             if getattr(self, name) is None
         }
+        open_fields |= {name: getattr(preset, name) for name in ("probes", "seeds") if not getattr(self, name)}
+        open_fields["batch"] = self.batch or (preset.batch,)
         size = self.size or ",".join(f"{height}x{width}" for height, width in preset.sizes)
         variants = self.variants or (() if self.base or self.models else ("all",))
-        return dataclasses.replace(
-            self, preset=preset.name, variants=variants, size=size, seeds=self.seeds or preset.seeds, **open_fields
-        )
+        return dataclasses.replace(self, preset=preset.name, variants=variants, size=size, **open_fields)
 
     def sizes(self) -> list[tuple[int, int]]:
         """The scored sizes `(H, W)`."""
@@ -195,6 +217,17 @@ def parse_size(text: str) -> tuple[int, int]:
     return height, width
 
 
+def parse_memory(text: str) -> float:
+    """`8G`, `8GiB`, `512M` or a bare number of MiB, in MiB. Raises InvalidSuite."""
+    found = re.fullmatch(r"([0-9.]+)\s*([KMGT]?)(?:i?B)?", text.strip(), re.IGNORECASE)
+    try:
+        if not found or not 0 < (value := float(found[1]) * UNITS[found[2].upper()]) < math.inf:
+            raise ValueError
+    except ValueError:
+        raise InvalidSuite(f"memory_limit {text!r} is not valid: write a size such as 8G or 512M") from None
+    return value
+
+
 def from_options(options: Mapping[str, Any], file: str | None = None) -> Suite:
     """A suite from a TOML file or shipped name, with options laid over it. Raises InvalidSuite, UnknownName."""
     given = {name: value for name, value in options.items() if value not in (None, (), [], "")}
@@ -221,12 +254,14 @@ def _typed(name: str, value: Any, declared: str) -> Any:
         items = [str(item) if wanted is str and isinstance(item, int) else item for item in items]
         valid = all(isinstance(item, wanted) and not isinstance(item, bool) for item in items)
         value = tuple(dict.fromkeys(items)) if valid else value
+    elif declared == "bool":
+        valid = isinstance(value, bool)
     elif declared.startswith("float"):
         valid = isinstance(value, (int, float)) and not isinstance(value, bool)
     elif declared.startswith("int"):
         valid = isinstance(value, int) and not isinstance(value, bool)
     else:
-        value = str(value) if name == "size" and isinstance(value, int) else value
+        value = str(value) if name in ("size", "memory_limit") and isinstance(value, int) else value
         valid = isinstance(value, str)
     if not valid:
         raise InvalidSuite(f"{name}={value!r} is not valid: it takes {declared.replace(' | None', '')}")

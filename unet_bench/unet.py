@@ -23,13 +23,26 @@ class UNet(nn.Module):
         self.levels = levels_of(encoder)
 
     def forward(self, image: Tensor) -> Tensor:
-        maps: list[Tensor | None] = [None] * (self.levels[-1] + 1)
-        for level, features in zip(self.levels, self.encoder(image), strict=True):
-            maps[level] = features  # (N C_l H/2^l W/2^l)
+        encoded = dict(zip(self.levels, self.encoder(image), strict=True))
+        # (N C_l H/2^l W/2^l) by level, in one list alone: the topology takes maps out of it, and so frees them
+        maps: list[Tensor | None] = [encoded.pop(level, None) for level in range(self.levels[-1] + 1)]
         maps[-1] = self.bottleneck(maps[-1])
         decoded = self.topology(maps)  # per level, finest first
         logits: Tensor = self.head(decoded[0])
         return logits
+
+
+def last_use(module: nn.Module, held: list[Tensor]) -> Tensor:
+    """`module(held.pop())` for a map that nobody needs any more.
+
+    A call keeps its argument until it returns; a plain sequence is run part by part here, and so frees the map after
+    the first. With hooks on it, it is called as usual.
+    """
+    hooked = module._forward_hooks or module._forward_pre_hooks
+    parts = module if type(module) is nn.Sequential and not hooked else [module]
+    for part in parts:
+        held.append(part(held.pop()))
+    return held.pop()
 
 
 def assemble(

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from unet_bench.interfaces import Place, stated_channels
 from unet_bench.layers import CONV, MAX_POOL, conv_norm_act, crop, dropout, transposed_convolution
+from unet_bench.unet import last_use
 
 
 class PlainEncoder(nn.Module):
@@ -59,17 +60,17 @@ class UNetTopology(nn.Module):
             self.channels.insert(0, width)
 
     def forward(self, maps: list[Tensor | None]) -> list[Tensor]:
-        x = maps[-1]
+        x = maps.pop()
         assert x is not None
         decoded = [x]
-        for step, skip in zip(self.steps, reversed(maps[:-1]), strict=True):
-            x = step(x, skip)
+        for step in self.steps:
+            x = step(x, maps)
             decoded.insert(0, x)
         return decoded
 
 
 class UNetStep(nn.Module):
-    """One level of the decoder: `(N C H W)` and the encoder's map to `(N C' 2H 2W)`."""
+    """One level of the decoder: `(N C H W)` and the encoder's map, the last of `maps`, to `(N C' 2H 2W)`."""
 
     def __init__(self, place: Place, up_policy: str, decoder_mid: str) -> None:
         super().__init__()
@@ -106,16 +107,19 @@ class UNetStep(nn.Module):
             return chosen[min(place.level, len(chosen) - 1)]
         return encoder or max(1, merged // 2)
 
-    def forward(self, x: Tensor, skip: Tensor | None) -> Tensor:
+    def forward(self, x: Tensor, maps: list[Tensor | None]) -> Tensor:
+        return last_use(self.block, [self._merged(x, maps.pop())])
+
+    def _merged(self, x: Tensor, skip: Tensor | None) -> Tensor:
+        """What the block is given; all that it was made of is let go of on return."""
         gate = x
         x = self.up(x)
         if self.skip is not None and skip is not None:
             skip = self.skip(skip, gate)
         if self.align is not None and skip is not None:
             skip, x = self.align(skip, x)
-        x = self.merge([] if skip is None else [skip], x)
-        out: Tensor = self.block(x)
-        return out
+        merged: Tensor = self.merge([] if skip is None else [skip], x)
+        return merged
 
 
 def double_conv(place: Place) -> nn.Sequential:

@@ -8,10 +8,15 @@ import os
 import sys
 import time
 import traceback
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from unet_bench.errors import InvalidSize, NonFinite, Unsupported
+
+if TYPE_CHECKING:
+    from unet_bench.cells import Cell
+    from unet_bench.measure.bench import Bench
 
 
 def main(job: dict[str, Any]) -> None:
@@ -36,13 +41,26 @@ def measure(job: dict[str, Any]) -> dict[str, Any]:
     cell = Cell.from_json(job["cell"])
     prepare_process(cell)
     registry = load(job["block"]).checked()
-    bench = Bench(cell, registry, *(Path(job[name]) if job[name] else None for name in ("data", "samples")))
-    measured = dict(registry.find("probe", cell.probe).load()(bench))
-    unknown = set(measured) - set(PROBE_COLUMNS.get(cell.probe, measured)) - {"quality", "per_class"}
+    data, samples = (Path(job[name]) if job[name] else None for name in ("data", "samples"))
+    bench = Bench(cell, registry, data, samples)
+    measured, cell = shrinking(registry.find("probe", cell.probe).load(), bench)
+    unknown = set(measured) - set(PROBE_COLUMNS.get(cell.probe, measured)) - {"quality", "evidence", "per_class"}
     if unknown:
         raise TypeError(f"probe {cell.probe} returned columns that results do not have: {', '.join(sorted(unknown))}")
-    quality = measured.pop("quality", "clean")
+    quality = measured.pop("quality", None) or "clean"
     return {"status": "ok", "quality": quality, "batch_effective": cell.setting.batch, **measured}
+
+
+def shrinking(probe: Callable[[Bench], Mapping[str, Any]], bench: Bench) -> tuple[dict[str, Any], Cell]:
+    """What the probe measured, and at which cell: with a smaller batch, if the protocol allows it and memory asks."""
+    while True:
+        try:
+            return dict(probe(bench)), bench.cell
+        except BaseException as error:
+            batch = bench.cell.setting.batch
+            if status_of(error) != "oom" or not bench.cell.protocol.shrink_batch or batch == 1:
+                raise
+        bench = bench.with_batch(batch // 2)  # outside of the handler, which holds on to the memory
 
 
 def status_of(error: BaseException) -> str:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +19,7 @@ from unet_bench.data.dataset import Dataset
 from unet_bench.errors import Unsupported
 from unet_bench.registry import Registry
 
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # glibc's malloc.h
 AUTOCAST = {"fp16": torch.float16, "bf16": torch.bfloat16}
 
 
@@ -28,20 +31,30 @@ class Bench:
     registry: Registry
     data: Path | None = None  # the fitted data set, as the parent saved it
     samples: Path | None = None  # where a probe leaves raw values
+    stand_in: str = ""  # a device in the setting's place: `meta`, where nothing is computed
 
     @property
     def device(self) -> torch.device:
         """Where the network runs."""
-        return torch.device(self.cell.setting.device)
+        return torch.device(self.stand_in or self.cell.setting.device)
 
-    def network(self, *, baseline: bool = False, training: bool = False) -> nn.Module:
-        """The cell's variant (or its baseline), freshly built from the cell's seed, on the device."""
+    def baseline(self) -> Bench:
+        """The same with the baseline in the variant's place."""
         cell = self.cell
-        variant, frame = (cell.baseline, cell.baseline_frame) if baseline else (cell.variant, cell.frame)
+        return replace(self, cell=replace(cell, variant=cell.baseline, frame=cell.baseline_frame))
+
+    def with_batch(self, batch: int) -> Bench:
+        """The same with another batch."""
+        return replace(self, cell=replace(self.cell, setting=replace(self.cell.setting, batch=batch)))
+
+    def network(self, *, training: bool = False) -> nn.Module:
+        """The cell's variant, freshly built from the cell's seed, on the device."""
+        cell = self.cell
         torch.manual_seed(cell.seed)
-        model = build(self.registry, variant, cell.task.in_channels, len(cell.task.classes), frame.input)
-        placed: nn.Module = model.to(self.device, memory_format=self.memory_format)  # type: ignore[call-overload]
-        return placed.train(training)
+        model = build(self.registry, cell.variant, cell.task.in_channels, len(cell.task.classes), cell.frame.input)
+        if not is_fake(model):  # torch cannot move fake weights; the images' memory format decides what follows
+            model.to(self.device, memory_format=self.memory_format)  # type: ignore[call-overload]
+        return model.train(training)
 
     def blueprint(self) -> nn.Module:
         """The cell's variant on the meta device: shapes without memory."""
@@ -49,13 +62,23 @@ class Bench:
         with torch.device("meta"):
             return build(self.registry, cell.variant, cell.task.in_channels, len(cell.task.classes), cell.frame.input)
 
-    def images(self, *, baseline: bool = False) -> Tensor:
+    def images(self) -> Tensor:
         """Random input `(N C H W)` of the size that the variant needs for the scored pixels."""
         cell = self.cell
-        frame = cell.baseline_frame if baseline else cell.frame
-        generator = torch.Generator().manual_seed(cell.seed)
-        images = torch.randn((cell.setting.batch, cell.task.in_channels, *frame.input), generator=generator)
+        shape = (cell.setting.batch, cell.task.in_channels, *cell.frame.input)
+        if self.device.type == "meta":
+            return torch.empty(shape, device="meta").to(memory_format=self.memory_format)
+        images = torch.randn(shape, generator=torch.Generator().manual_seed(cell.seed))
         return images.to(self.device, memory_format=self.memory_format)
+
+    def target(self) -> Tensor:
+        """Random classes `(N h w)` of the scored pixels."""
+        cell = self.cell
+        shape = (cell.setting.batch, *cell.task.scored)
+        if self.device.type == "meta":
+            return torch.empty(shape, dtype=torch.long, device="meta")
+        generator = torch.Generator().manual_seed(cell.seed)
+        return torch.randint(len(cell.task.classes), shape, generator=generator).to(self.device)
 
     @property
     def memory_format(self) -> torch.memory_format:
@@ -84,8 +107,28 @@ class Bench:
         return np.random.default_rng(self.cell.seed)
 
 
+def is_fake(model: nn.Module) -> bool:
+    """Whether a network was built under torch's FakeTensorMode: on a device in name only."""
+    from torch._subclasses.fake_tensor import FakeTensor
+
+    return any(isinstance(parameter, FakeTensor) for parameter in model.parameters())
+
+
+def keep_freed_memory() -> None:
+    """Have glibc keep what tensors leave, as a process that has run for long does; other C libraries are left alone.
+
+    Otherwise large tensors come fresh from the system each time, page by page, or not, as the heap happens to lie:
+    that made the intervals of equal networks twice as wide.
+    """
+    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
+        libc.mallopt(M_MMAP_MAX, 0)
+        libc.mallopt(M_TRIM_THRESHOLD, -1)
+
+
 def prepare_process(cell: Cell) -> None:
-    """Set, once in a fresh process, what torch keeps globally: threads, tf32, the cuDNN search."""
+    """Set, once in a fresh process, what torch keeps globally: threads, tf32, the cuDNN search; and the allocator."""
+    if cell.probe != "memory":
+        keep_freed_memory()
     torch.set_num_threads(cell.setting.threads)
     tf32 = cell.setting.precision == "tf32"
     torch.backends.cuda.matmul.allow_tf32 = tf32

@@ -1,16 +1,19 @@
-"""Parameters, MACs and activations: exact, and the same on every machine."""
+"""Parameters, MACs, activations and arithmetic intensity: exact, and the same on every machine."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 from unet_bench.interfaces import main_output
 from unet_bench.measure.bench import Bench
+
+COUNTED = (nn.Linear, nn.modules.conv._ConvNd)
 
 
 def probe(bench: Bench) -> dict[str, Any]:
@@ -20,20 +23,46 @@ def probe(bench: Bench) -> dict[str, Any]:
 
 def cost(model: nn.Module, in_channels: int, size: Sequence[int]) -> dict[str, Any]:
     """`params` (all), and for one image of `size` pixels: `macs` (torch's FlopCounterMode ÷ 2: convolutions, linear
-    maps and matrix products) and `activations` (elements that convolutions and linear maps put out).
+    maps, matrix products, attention), `activations` (elements that convolutions and linear maps put out) and
+    `flop_per_byte` (2 × MACs over the bytes that these read and write if each tensor moves once, in fp32).
     """
-    outputs = 0
+    outputs = moved = 0
 
-    def count(_: nn.Module, __: tuple[Tensor, ...], output: Any) -> None:
-        nonlocal outputs
-        outputs += output.numel() if isinstance(output, Tensor) else 0
+    def count(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        nonlocal outputs, moved
+        if isinstance(output, Tensor):
+            outputs += output.numel()
+            tensors = [*inputs, *module.parameters(recurse=False), output]
+            moved += sum(tensor.numel() for tensor in tensors if isinstance(tensor, Tensor))
 
-    counted = (nn.Linear, nn.modules.conv._ConvNd)
-    handles = [m.register_forward_hook(count) for m in model.modules() if isinstance(m, counted)]
+    handles = [m.register_forward_hook(count) for m in model.modules() if isinstance(m, COUNTED)]
+    device = next((p.device for p in model.parameters()), torch.device("meta"))
     model.eval()
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        main_output(model(torch.empty((1, in_channels, *size), device="meta")))
+    with torch.no_grad(), counting_attention() as counter:
+        main_output(model(torch.empty((1, in_channels, *size), device=device)))
     for handle in handles:
         handle.remove()
-    params = sum(parameter.numel() for parameter in model.parameters())
-    return {"params": params, "macs": counter.get_total_flops() // 2, "activations": outputs}
+    macs = counter.get_total_flops() // 2
+    return {
+        "params": sum(parameter.numel() for parameter in model.parameters()),
+        "macs": macs,
+        "activations": outputs,
+        "flop_per_byte": 2 * macs / (4 * moved) if moved else 0.0,
+    }
+
+
+@contextmanager
+def counting_attention() -> Iterator[FlopCounterMode]:
+    """Torch's counter without its holes: on a CPU it knows neither the fused attention nor the fused encoder layer."""
+
+    def attention(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
+        return int(sdpa_flop_count(query, key, value))
+
+    mapping = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: attention}
+    was_enabled = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with FlopCounterMode(display=False, custom_mapping=mapping) as counter:
+            yield counter
+    finally:
+        torch.backends.mha.set_fastpath_enabled(was_enabled)

@@ -1,49 +1,125 @@
-"""Peak memory of inference and of a training step, in passes of their own.
+"""Peak memory of inference and of a training step, measured in passes of their own, and foreseen without running.
 
-On CUDA the allocator's peak; elsewhere the peak of live tensor bytes, which is deterministic.
+The peak of live tensor bytes is the same on every machine, and on tensors without data: that is the prediction.
 """
 
 from __future__ import annotations
 
+import ctypes
 import functools
+import os
+import re
+import sys
 import weakref
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from unet_bench.interfaces import Outputs, main_output
-from unet_bench.measure.bench import Bench
+from unet_bench.measure.bench import AUTOCAST, Bench
+from unet_bench.measure.runtime import Runnable, prepare, unsupported
+from unet_bench.train.step import TrainingStep
 
-MIB = 2**20
+MIB: Final = 2**20
+CUDA_GRAIN: Final = 512  # bytes that CUDA's caching allocator rounds up to
+Step = Callable[[], object]
 
 
 def probe(bench: Bench) -> dict[str, Any]:
-    """`peak_memory_mib` of a forward pass and `train_peak_memory_mib` of a training step with AdamW's state."""
+    """Peaks of a forward pass, and of a training step with the optimiser's state (`train_…`), all in MiB."""
+    measure = _on_cuda if bench.device.type == "cuda" else _elsewhere
+    inference = measure(bench, False)
+    training = {} if unsupported(bench.cell.setting, training=True) else measure(bench, True)
+    return inference | {f"train_{name}": value for name, value in training.items()}
+
+
+def predicted_bytes(bench: Bench, training: bool) -> int:
+    """The peak of live bytes that a pass of the cell will have, found on tensors without data.
+
+    Eager execution, without the workspaces that convolution libraries take for themselves. On CUDA every tensor is
+    rounded up as the allocator does.
+    """
+    grain = CUDA_GRAIN if bench.device.type == "cuda" else 1
+    if bench.cell.setting.precision in AUTOCAST:  # torch casts automatically on real devices alone: act as if on one
+        from torch._subclasses.fake_tensor import FakeTensorMode
+
+        with FakeTensorMode(allow_non_fake_inputs=True):
+            return _foreseen_peak(replace(bench, stand_in="cpu"), training, grain)
+    with torch.device("meta"):
+        return _foreseen_peak(replace(bench, stand_in="meta"), training, grain)
+
+
+def _foreseen_peak(bench: Bench, training: bool, grain: int) -> int:
+    model = bench.network(training=training)
+    return live_peak(*workload(bench, Runnable(model, model, bench.images()), training), grain)
+
+
+# ---- what runs
+
+
+def workload(bench: Bench, run: Runnable, training: bool) -> tuple[list[Tensor], Step]:
+    """The tensors that are there beforehand, and the step."""
+    state = [*run.model.parameters(), *run.model.buffers(), run.images]
+    if training:
+        target, take = bench.target(), TrainingStep(bench, run.model, call=run.call)
+        return [*state, target], lambda: [take(run.images, target)].clear()
+
+    def infer() -> None:
+        with torch.inference_mode(), bench.precision():
+            run.infer()
+
+    return state, infer
+
+
+# ---- how it is measured
+
+
+def _on_cuda(bench: Bench, training: bool) -> dict[str, float | None]:
+    from unet_bench.measure.nvml import open_gpu
+
+    torch.cuda.empty_cache()
+    tensors, step = workload(bench, prepare(bench, training=training), training)
+    step()
+    torch.cuda.synchronize(bench.device)
+    torch.cuda.reset_peak_memory_stats(bench.device)
+    step()
+    torch.cuda.synchronize(bench.device)
+    gpu = open_gpu(bench.device)
     return {
-        "peak_memory_mib": peak_bytes(bench, _inference) / MIB,
-        "train_peak_memory_mib": peak_bytes(bench, _training) / MIB,
+        "peak_memory_mib": torch.cuda.max_memory_allocated(bench.device) / MIB,
+        "reserved_memory_mib": torch.cuda.max_memory_reserved(bench.device) / MIB,
+        "process_memory_mib": gpu.process_memory_mib(os.getpid()) if gpu else None,
+        "live_memory_mib": live_peak(tensors, step) / MIB if bench.cell.setting.mode == "eager" else None,
     }
 
 
-def peak_bytes(bench: Bench, make_step: Callable[[Bench, nn.Module, Tensor], Callable[[], None]]) -> int:
-    """The peak in bytes, weights and input included, of the second of two steps (the first makes the state)."""
-    if bench.device.type == "cuda":
-        torch.cuda.empty_cache()
-    model, images = bench.network(training=make_step is _training), bench.images()
-    step = make_step(bench, model, images)
-    if bench.device.type == "cuda":
-        step()
-        torch.cuda.synchronize(bench.device)
-        torch.cuda.reset_peak_memory_stats(bench.device)
-        step()
-        torch.cuda.synchronize(bench.device)
-        return torch.cuda.max_memory_allocated(bench.device)
-    tracker = LiveBytes()
-    for tensor in (*model.parameters(), *model.buffers(), images):
+def _elsewhere(bench: Bench, training: bool) -> dict[str, float | None]:
+    """Live bytes, and how much the process itself grew: what libraries take beside tensors is in there too.
+
+    What compiled code allocates cannot be watched.
+    """
+    torch.conv2d(torch.zeros(1, 1, 8, 8), torch.zeros(1, 1, 3, 3))  # threads and libraries come with the first one
+    before = reset_peak_rss()
+    tensors, step = workload(bench, prepare(bench, training=training), training)
+    live = None
+    if bench.cell.setting.mode == "eager":
+        live = live_peak(tensors, step) / MIB
+    else:
+        step(), step()
+    grown = None if before is None or bench.device.type != "cpu" else (peak_rss() - before) / MIB
+    return {"peak_memory_mib": live, "live_memory_mib": live, "rss_memory_mib": grown}
+
+
+def live_peak(tensors: Iterable[Tensor], step: Step, grain: int = 1) -> int:
+    """The peak of live tensor bytes in the second of two steps (the first makes the state that stays)."""
+    tracker = LiveBytes(grain)
+    for tensor in tensors:
         tracker.add(tensor)
     with tracker:
         step()
@@ -52,45 +128,23 @@ def peak_bytes(bench: Bench, make_step: Callable[[Bench, nn.Module, Tensor], Cal
     return tracker.peak
 
 
-def _inference(bench: Bench, model: nn.Module, images: Tensor) -> Callable[[], None]:
-    def step() -> None:
-        with torch.inference_mode(), bench.precision():
-            model(images)
-
-    return step
-
-
-def _training(bench: Bench, model: nn.Module, images: Tensor) -> Callable[[], None]:
-    parameters = list(model.parameters())
-    optimiser = torch.optim.AdamW(parameters) if parameters else None
-
-    def step() -> None:
-        with bench.precision():
-            output = model(images)
-            loss = main_output(output).float().square().mean()
-            for _, logits in output.aux if isinstance(output, Outputs) else ():
-                loss = loss + logits.float().square().mean()
-        loss.backward()
-        if optimiser:
-            optimiser.step()
-            optimiser.zero_grad()
-
-    return step
-
-
 class LiveBytes(TorchDispatchMode):
-    """Bytes of all storages alive at once, counted as operations make them and as they are freed."""
+    """Bytes of all storages alive at once, counted as operations make them and as they are freed.
 
-    def __init__(self) -> None:
+    Storages count as multiples of `grain` bytes.
+    """
+
+    def __init__(self, grain: int = 1) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.live = 0
         self.peak = 0
+        self._grain = grain
         self._alive: dict[int, weakref.ref[torch.UntypedStorage]] = {}
 
     def add(self, tensor: Tensor) -> None:
         """Count a tensor's storage, once."""
         storage = tensor.untyped_storage()
-        key, size = storage._cdata, storage.nbytes()
+        key, size = storage._cdata, -(-storage.nbytes() // self._grain) * self._grain
         if key in self._alive:
             return
         self._alive[key] = weakref.ref(storage, functools.partial(self._freed, key, size))
@@ -107,3 +161,25 @@ class LiveBytes(TorchDispatchMode):
             if isinstance(leaf, Tensor):
                 self.add(leaf)
         return result
+
+
+# ---- the process itself
+
+
+def reset_peak_rss() -> int | None:
+    """Give freed memory back, forget the process's peak, and return what it holds now, in bytes; Linux only."""
+    if sys.platform != "linux":
+        return None
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        return None
+    return peak_rss()
+
+
+def peak_rss() -> int:
+    """The most memory that this process held since `reset_peak_rss`, in bytes."""
+    found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    return int(found[1]) * 1024 if found else 0

@@ -1,72 +1,120 @@
-"""Latency and throughput, alternating with the baseline in the same process."""
+"""Latency and throughput of inference, alternating with the baseline in the same process."""
 
 from __future__ import annotations
 
-import json
+import time
 from typing import Any
 
 import torch
 
 from unet_bench.errors import NonFinite
-from unet_bench.interfaces import main_output
-from unet_bench.measure import guard
 from unet_bench.measure.bench import Bench
-from unet_bench.measure.clock import Timing, time_pair
+from unet_bench.measure.ceiling import ceiling
+from unet_bench.measure.clock import Step, synchroniser
+from unet_bench.measure.cost import cost
+from unet_bench.measure.guard import Watch, wait_until_quiet
+from unet_bench.measure.pairing import Paired, beside, interval_columns, keep, quality, take
+from unet_bench.measure.runtime import Runnable, prepare
 
 
 def probe(bench: Bench) -> dict[str, Any]:
-    """Time forward passes of the setting's batch; the ratio to the baseline is of paired blocks."""
-    protocol = bench.cell.protocol
-    own, base = _step(bench), _step(bench, baseline=True)
-    before = guard.usage()
+    """Time forward passes of the setting's batch; ratios to the baseline are of paired blocks.
+
+    On a CPU one timing gives latency and throughput; on a GPU, where steps queue up, each has its own.
+    """
+    watch = Watch.over(bench.device)
+    own = prepare(bench)
     with torch.inference_mode(), bench.precision():
-        if not bool(torch.isfinite(own()).all()):
+        if not bool(torch.isfinite(own.infer()).all()):
             raise NonFinite("the output of a forward pass on random input is not finite")
-        timing = time_pair(own, base, budget_s=protocol.speed_s, interval=protocol.interval, sync=_sync(bench.device))
-    share = guard.foreign_share(before, guard.usage())
-    _keep(bench, timing)
-    return columns(bench, timing) | {"quality": guard.quality(share), "foreign_cpu_share": share}
+        base = beside(lambda: _tried(prepare(bench.baseline())))
+        step = slowed(bench, own.infer)
+        pair = (step, base.infer if base else None)
+        wait_until_quiet(watch, bench.cell.protocol.speed_s)
+        if bench.device.type == "cpu":
+            latency = throughput = take(bench, *pair, watch)
+        else:
+            throughput = take(bench, *pair, watch, share=0.6, singly=False)
+            latency = take(bench, *pair, watch, share=0.4)
+        found = columns(bench, latency, throughput) | roofline(bench, throughput)
+    keep(bench, latency=latency.timing, throughput=throughput.timing)
+    disturbed = next((paired for paired in (latency, throughput) if not paired.verdict.absolute), latency)
+    return own.columns() | found | quality(disturbed, base)
 
 
-def columns(bench: Bench, timing: Timing) -> dict[str, Any]:
-    """The measured columns of a timing."""
+def columns(bench: Bench, latency: Paired, throughput: Paired) -> dict[str, Any]:
+    """The measured columns."""
     cell = bench.cell
-    median, low, high = timing.median()
-    ratio, ratio_low, ratio_high = timing.ratio_interval()
     pixels = cell.frame.output[0] * cell.frame.output[1]
     base_pixels = cell.baseline_frame.output[0] * cell.baseline_frame.output[1]
+    ratio, per_step = latency.ratio(), throughput.seconds()[0]
+    slower, slow_low, slow_high = throughput.ratio()
+    timings = [latency.timing] if latency is throughput else [latency.timing, throughput.timing]
     return {
-        "latency_ms": 1e3 * median,
-        "latency_ci_low_ms": 1e3 * low,
-        "latency_ci_high_ms": 1e3 * high,
-        "throughput_img_s": cell.setting.batch / median,
-        "throughput_mpx_s": cell.setting.batch * pixels / median / 1e6,
-        "latency_ratio": ratio,
-        "latency_ratio_ci_low": ratio_low,
-        "latency_ratio_ci_high": ratio_high,
-        "latency_ratio_per_mpx": ratio * base_pixels / pixels,
-        "warmup_steps": timing.warm_up_steps,
-        "blocks": len(timing.own),
-        "stop_reason": timing.stop_reason,
+        **interval_columns("latency", "_ms", latency.seconds(), 1e3),
+        "latency_p95_ms": 1e3 * latency.percentile(0.95),
+        "latency_p99_ms": 1e3 * latency.percentile(0.99),
+        **interval_columns("latency_ratio", "", ratio),
+        **interval_columns("latency_ratio_per_mpx", "", ratio, base_pixels / pixels),
+        "throughput_img_s": cell.setting.batch / per_step,
+        "throughput_mpx_s": cell.setting.batch * pixels / per_step / 1e6,
+        **interval_columns("throughput_ratio", "", (1 / slower, 1 / slow_high, 1 / slow_low)),
+        "warmup_steps": sum(timing.warm_up_steps for timing in timings),
+        "blocks": sum(len(timing.own) for timing in timings),
+        "measured_s": sum(timing.measured_s for timing in timings),
+        "stop_reason": latency.timing.stop_reason,
     }
 
 
-def _step(bench: Bench, *, baseline: bool = False) -> Any:
-    model, images = bench.network(baseline=baseline), bench.images(baseline=baseline)
-    return lambda: main_output(model(images))
+def roofline(bench: Bench, throughput: Paired) -> dict[str, Any]:
+    """The device's ceilings, measured now, and the part of what they allow that the network reaches."""
+    cell, roof = bench.cell, ceiling(bench.device, bench.cell.setting.precision)
+    counted = cost(bench.blueprint(), cell.task.in_channels, cell.frame.input)
+    flop_s = 2 * counted["macs"] * cell.setting.batch / throughput.seconds()[0]
+    allowed = roof.attainable(counted["flop_per_byte"])
+    return {
+        "ceiling_tflop_s": roof.flop_s / 1e12,
+        "ceiling_gb_s": roof.byte_s / 1e9,
+        "roofline_fraction": flop_s / allowed if allowed else None,
+    }
 
 
-def _sync(device: torch.device) -> Any:
-    match device.type:
-        case "cuda":
-            return lambda: torch.cuda.synchronize(device)
-        case "mps":
-            return torch.mps.synchronize
-    return lambda: None
+def slowed(bench: Bench, step: Step) -> Step:
+    """The step made slower by the protocol's share, as the self-test asks for; else the step itself."""
+    share = bench.cell.protocol.slowdown
+    if not share:
+        return step
+    sync = synchroniser(bench.device)
+
+    def timed() -> float:
+        start = time.perf_counter()
+        step()
+        sync()
+        return time.perf_counter() - start
+
+    if bench.device.type == "cuda":
+        seconds = sorted(timed() for _ in range(11))[5]
+        start, cycles = time.perf_counter(), 10_000_000
+        torch.cuda._sleep(cycles)
+        sync()
+        wanted = int(cycles * share * seconds / (time.perf_counter() - start))
+
+        def longer() -> None:
+            step()
+            torch.cuda._sleep(wanted)
+
+        return longer
+
+    def spinning() -> None:
+        start = time.perf_counter()
+        step()
+        end = start + (1 + share) * (time.perf_counter() - start)
+        while time.perf_counter() < end:
+            pass
+
+    return spinning
 
 
-def _keep(bench: Bench, timing: Timing) -> None:
-    """Every block time is kept: an interval that looks odd can be looked into."""
-    if bench.samples is not None:
-        raw = {"unit": "s per step", "own": timing.own, "baseline": timing.base, "steps": timing.steps_per_block}
-        bench.samples.write_text(json.dumps(raw), encoding="utf-8")
+def _tried(runnable: Runnable) -> Runnable:
+    runnable.infer()
+    return runnable

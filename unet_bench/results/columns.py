@@ -36,7 +36,7 @@ TABLES: Final[Mapping[str, str]] = {
     "classes": "one row per class of every accuracy cell",
 }
 
-PROBES: Final = ("cost", "speed", "memory", "accuracy")
+PROBES: Final = ("cost", "speed", "memory", "accuracy", "training", "energy", "batch")
 
 # Both from mild to grave: the status or quality of several cells is the last of theirs in this order.
 STATUSES: Final[Mapping[str, str]] = {
@@ -52,9 +52,10 @@ STATUSES: Final[Mapping[str, str]] = {
 QUALITIES: Final[Mapping[str, str]] = {
     "clean": "nothing disturbed the measurement",
     "recompiled": "the model was compiled again inside the timed part",
-    "unpaired": "timed without the baseline beside it, so that the ratio is empty",
-    "throttled": "the device lowered its clocks",
-    "contaminated": "other work ran on the machine: trust the paired ratio, not the absolute time",
+    "unpaired": "timed without the baseline beside it, which did not fit: there is no ratio",
+    "throttled": "the device lowered its clocks: absolute times are left empty",
+    "contaminated": "other work ran on the machine: absolute times are left empty, a ratio is kept if its interval is "
+    "at most 10 % wide",
 }
 
 # What decides whether two rows may be compared: the task at one scored size, and how it was run.
@@ -69,6 +70,7 @@ CONDITIONS: Final = (
     "precision",
     "memory_format",
     "mode",
+    "batch_norm",
     "threads",
     "batch_requested",
 )
@@ -77,14 +79,48 @@ CONDITIONS: Final = (
 INTERVALS: Final[Mapping[str, tuple[str, str]]] = {
     "latency_ms": ("latency_ci_low_ms", "latency_ci_high_ms"),
     "latency_ratio": ("latency_ratio_ci_low", "latency_ratio_ci_high"),
+    "latency_ratio_per_mpx": ("latency_ratio_per_mpx_ci_low", "latency_ratio_per_mpx_ci_high"),
+    "throughput_ratio": ("throughput_ratio_ci_low", "throughput_ratio_ci_high"),
+    "train_step_ms": ("train_step_ci_low_ms", "train_step_ci_high_ms"),
+    "train_step_ratio": ("train_step_ratio_ci_low", "train_step_ratio_ci_high"),
     "dice": ("dice_ci_low", "dice_ci_high"),
 }
 
+_TIMED = ("speed", "training")
 _CELLS = ("cells",)
 _RESULTS = ("results",)
 _CLASSES = ("classes",)
 _MOST = ("cells", "results")
 _ALL = ("cells", "results", "classes")
+
+
+def _figure(
+    name: str, dtype: str, unit: str, meaning: str, probe: str, better: Better = "", tables: tuple[str, ...] = _MOST
+) -> Column:
+    return Column(name, dtype, unit, meaning, tables, (probe,), better)
+
+
+def _with_interval(name: str, suffix: str, unit: str, meaning: str, probe: str, better: Better) -> tuple[Column, ...]:
+    """A figure and the ends of its 95 % interval."""
+    return (
+        _figure(f"{name}{suffix}", "Float64", unit, meaning, probe, better),
+        _figure(f"{name}_ci_low{suffix}", "Float64", unit, "lower end of its 95 % interval", probe),
+        _figure(f"{name}_ci_high{suffix}", "Float64", unit, "upper end of its 95 % interval", probe),
+    )
+
+
+_PEAKS: Final[Mapping[str, str]] = {
+    "peak_memory_mib": "on CUDA the allocator's peak, elsewhere the live tensor bytes'",
+    "live_memory_mib": "peak of live tensor bytes, the same on every machine",
+    "rss_memory_mib": "on a CPU, how much the process itself grew, libraries' workspaces included; Linux",
+    "reserved_memory_mib": "on CUDA, the most that the allocator had taken",
+    "process_memory_mib": "on CUDA, what the process holds, its context included; by NVML",
+}
+
+
+def _peaks(prefix: str, of: str) -> Iterable[Column]:
+    for name, meaning in _PEAKS.items():
+        yield _figure(f"{prefix}{name}", "Float64", "MiB", f"{of}: {meaning}", "memory", "low")
 
 
 def _status(probe: str) -> Column:
@@ -117,10 +153,17 @@ COLUMNS: Final = (
     Column("device_name", "string", "", "the device's model", _MOST),
     Column("precision", "string", "", "number format of the forward pass: fp32, tf32, fp16, bf16", _MOST),
     Column("memory_format", "string", "", "order of the dimensions in memory", _MOST),
-    Column("mode", "string", "", "how the model is run: eager, compile, …", _MOST),
+    Column("mode", "string", "", "how inference and timed steps are run: eager, compile, cudagraphs", _MOST),
+    Column("batch_norm", "string", "", "for inference: kept, or folded into the convolutions", _MOST),
     Column("threads", "Int64", "", "CPU threads of one operator", _MOST),
     Column("batch_requested", "Int64", "images", "batch size asked for", _MOST),
-    Column("batch_effective", "Int64", "images", "batch size run", _MOST),
+    Column(
+        "batch_effective",
+        "Int64",
+        "images",
+        "batch size run; smaller where the requested one did not fit and might be shrunk",
+        _MOST,
+    ),
     Column("height", "Int64", "px", "of the input fed to the network", _MOST),
     Column("width", "Int64", "px", "of the input fed to the network", _MOST),
     Column("output_height", "Int64", "px", "of the map the network returns", _MOST),
@@ -136,6 +179,7 @@ COLUMNS: Final = (
     Column("fit", "string", "", "how images came to the scored size: crop or resize", _MOST),
     Column("pretrained", "string", "", "published weights that training began from, or none", _MOST),
     Column("recipe", "string", "", "how it was trained", _MOST),
+    Column("slowdown", "Float64", "", "what the self-test made the variant's step slower by, as a part of it", _CELLS),
     Column("preset", "string", "", "the suite or preset the run was asked for by", _RESULTS),
     Column("seeds", "Int64", "", "seeds the accuracy figures come from", _RESULTS),
     Column("replicates", "Int64", "", "fresh processes the speed figures come from", _RESULTS),
@@ -144,6 +188,7 @@ COLUMNS: Final = (
     Column("commit", "string", "", "git commit of unet-bench, marked when dirty", _MOST),
     *map(_status, PROBES),
     Column("quality", "string", "", "how good the figures are; the gravest of the cells", _MOST),
+    Column("evidence", "string", "", "what was seen that makes the quality less than clean", _MOST),
     Column("error", "string", "", "the first error's text", _MOST),
     Column("params", "Int64", "", "parameters, auxiliary heads included", _MOST, ("cost",), "low"),
     Column(
@@ -164,35 +209,64 @@ COLUMNS: Final = (
         ("cost",),
         "low",
     ),
-    Column("warmup_steps", "Int64", "", "steps before the timed ones", _CELLS, ("speed",)),
-    Column("blocks", "Int64", "", "timed blocks", _CELLS, ("speed",)),
-    Column(
-        "foreign_cpu_share", "Float64", "", "part of the CPU that other work took, 0 to 1", _CELLS, ("speed",), "low"
-    ),
-    Column("stop_reason", "string", "", "why measuring or training ended", _CELLS, ("speed", "accuracy")),
-    Column("latency_ms", "Float64", "ms", "median time of one forward pass of the batch", _MOST, ("speed",), "low"),
-    Column("latency_ci_low_ms", "Float64", "ms", "lower end of its 95 % interval", _MOST, ("speed",)),
-    Column("latency_ci_high_ms", "Float64", "ms", "upper end of its 95 % interval", _MOST, ("speed",)),
-    Column("throughput_img_s", "Float64", "img/s", "images per second", _MOST, ("speed",), "high"),
-    Column("throughput_mpx_s", "Float64", "Mpx/s", "output megapixels per second", _MOST, ("speed",), "high"),
-    Column(
-        "latency_ratio", "Float64", "×", "latency over the baseline's, timed side by side", _MOST, ("speed",), "low"
-    ),
-    Column("latency_ratio_ci_low", "Float64", "×", "lower end of its 95 % interval", _MOST, ("speed",)),
-    Column("latency_ratio_ci_high", "Float64", "×", "upper end of its 95 % interval", _MOST, ("speed",)),
-    Column(
-        "latency_ratio_per_mpx",
+    _figure(
+        "flop_per_byte",
         "Float64",
-        "×",
-        "latency per output megapixel over the baseline's",
-        _MOST,
-        ("speed",),
-        "low",
+        "",
+        "arithmetic intensity: 2 × MACs over the bytes of what convolutions and linear maps read and write once, fp32",
+        "cost",
     ),
-    Column("peak_memory_mib", "Float64", "MiB", "peak of a forward pass of the batch", _MOST, ("memory",), "low"),
-    Column(
-        "train_peak_memory_mib", "Float64", "MiB", "peak of a training step of the batch", _MOST, ("memory",), "low"
+    Column("build_s", "Float64", "s", "building the network and bringing it to the device", _CELLS, _TIMED),
+    Column("compile_s", "Float64", "s", "compiling or capturing it: the first call", _MOST, _TIMED),
+    Column("compile_cache", "string", "", "the compiler's cache on disk: cold, or warm", _CELLS, _TIMED),
+    Column("graph_breaks", "Int64", "", "places where compiling was interrupted", _MOST, _TIMED),
+    Column("warmup_steps", "Int64", "", "steps before the timed ones", _CELLS, _TIMED),
+    Column("blocks", "Int64", "", "timed blocks", _CELLS, _TIMED),
+    Column("measured_s", "Float64", "s", "part of wall_s in timed blocks, the baseline's included", _CELLS, _TIMED),
+    Column("foreign_cpu_share", "Float64", "", "part of the CPU that other work took, 0 to 1", _CELLS, _TIMED, "low"),
+    Column("steal_share", "Float64", "", "part of the CPU that the virtual machine's host took", _CELLS, _TIMED, "low"),
+    Column("stop_reason", "string", "", "why it ended: ci, plateau, cap", _CELLS, (*_TIMED, "batch")),
+    *_with_interval("latency", "_ms", "ms", "median time of one forward pass of the batch, waited for", "speed", "low"),
+    _figure("latency_p95_ms", "Float64", "ms", "19 of 20 passes are quicker; from 200 steps on", "speed", "low"),
+    _figure("latency_p99_ms", "Float64", "ms", "99 of 100 passes are quicker; from 1000 steps on", "speed", "low"),
+    _figure("throughput_img_s", "Float64", "img/s", "images per second, passes queued", "speed", "high"),
+    _figure("throughput_mpx_s", "Float64", "Mpx/s", "output megapixels per second", "speed", "high"),
+    *_with_interval(
+        "latency_ratio", "", "×", "latency over the baseline's, in alternating blocks of one process", "speed", "low"
     ),
+    *_with_interval(
+        "latency_ratio_per_mpx", "", "×", "latency per output megapixel over the baseline's", "speed", "low"
+    ),
+    *_with_interval("throughput_ratio", "", "×", "throughput over the baseline's, likewise", "speed", "high"),
+    _figure("ceiling_tflop_s", "Float64", "TFLOP/s", "a large matrix product on the device, just then", "speed"),
+    _figure("ceiling_gb_s", "Float64", "GB/s", "a large copy on the device, just then: read and written", "speed"),
+    _figure(
+        "roofline_fraction", "Float64", "", "FLOP/s over what the ceilings allow at its flop_per_byte", "speed", "high"
+    ),
+    *_with_interval("train_step", "_ms", "ms", "median time of a training step of the batch", "training", "low"),
+    *_with_interval("train_step_ratio", "", "×", "training step over the baseline's, likewise", "training", "low"),
+    _figure("train_throughput_img_s", "Float64", "img/s", "images trained on per second", "training", "high"),
+    _figure("train_forward_ms", "Float64", "ms", "its forward pass and loss, waited for", "training", "low"),
+    _figure("train_backward_ms", "Float64", "ms", "its backward pass, waited for", "training", "low"),
+    _figure("train_update_ms", "Float64", "ms", "its update of the weights, waited for", "training", "low"),
+    _figure(
+        "train_split_excess_ms", "Float64", "ms", "what the three come to beyond the whole: waiting costs", "training"
+    ),
+    Column("predicted_memory_mib", "Float64", "MiB", "live_memory_mib as foreseen without running, eager", _MOST),
+    Column("predicted_train_memory_mib", "Float64", "MiB", "train_live_memory_mib as foreseen, likewise", _MOST),
+    *_peaks("", "inference"),
+    *_peaks("train_", "training step"),
+    _figure(
+        "energy_j_img", "Float64", "J/img", "energy of the whole GPU for one image's forward pass", "energy", "low"
+    ),
+    _figure("energy_ratio", "Float64", "×", "energy an image over the baseline's, side by side", "energy", "low"),
+    _figure("power_w", "Float64", "W", "mean power of the GPU during forward passes", "energy"),
+    _figure(
+        "energy_windows", "Int64", "", "windows of the energy counter, as many as the baseline's", "energy", "", _CELLS
+    ),
+    _figure("best_batch", "Int64", "images", "batch of the best throughput", "batch"),
+    _figure("best_throughput_img_s", "Float64", "img/s", "images per second at that batch", "batch", "high"),
+    _figure("largest_batch", "Int64", "images", "largest batch that fits into memory, to an eighth", "batch", "high"),
     Column(
         "dice",
         "Float64",
@@ -248,6 +322,14 @@ PROBE_COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 
 
+GRAVITY: Final[Mapping[str, int]] = {name: rank for names in (STATUSES, QUALITIES) for rank, name in enumerate(names)}
+
+
+def gravest(names: Iterable[str | None]) -> str | None:
+    """Of several statuses or qualities the gravest; an unknown one is graver than all."""
+    return max((name for name in names if name), key=lambda name: GRAVITY.get(name, len(GRAVITY)), default=None)
+
+
 def columns(table: str) -> tuple[Column, ...]:
     """The columns of the table `cells`, `results` or `classes`, in order. Raises StoreError for any other."""
     if table not in TABLES:
@@ -267,6 +349,7 @@ _INTRO = """\
 | `run.json` | what was asked for and where it ran; written first |
 | `cells.jsonl` | the truth: one line per attempt at a cell, only ever appended to |
 | `cells.csv`, `results.csv`, `classes.csv` | tables made from it; open `results.csv` first |
+| `selftest.json`, `selftest.txt` | how far its timings can be trusted, once `unet-bench selftest` was run |
 | `samples/` | raw block times and training curves |
 | `logs/` | the workers' stderr |
 | `.lock` | the id of the process that last wrote to the run |

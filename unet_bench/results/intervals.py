@@ -39,6 +39,9 @@ def median_interval(values: Sequence[float]) -> Interval:
     median = statistics.median(ordered)
     if n < 6:
         return median, math.nan, math.nan
+    if n > 500:  # the binomial is normal enough, and its terms too large to add up
+        rank = math.floor((n - Z_975 * math.sqrt(n)) / 2) - 1
+        return median, ordered[rank], ordered[n - 1 - rank]
     tail, rank = 0.5**n, 0  # the largest rank whose lower tail of Binomial(n, 1/2) is at most 2.5 %
     while tail + math.comb(n, rank + 1) * 0.5**n <= 0.025:
         rank += 1

@@ -44,6 +44,11 @@ HEADINGS: Final = (
     Heading("throughput_img_s", "img/s"),
     Heading("peak_memory_mib", "infer MiB"),
     Heading("train_peak_memory_mib", "train MiB"),
+    Heading("train_step_ms", "step ms"),
+    Heading("train_step_ratio", "step ratio"),
+    Heading("energy_j_img", "J/img"),
+    Heading("best_batch", "best batch"),
+    Heading("largest_batch", "largest"),
     Heading("dice", "Dice", decimals=3),
     Heading("iou", "IoU", decimals=3),
 )
@@ -140,7 +145,7 @@ def _lines(rows: pd.DataFrame, headings: Sequence[Heading]) -> Iterator[Line]:
             is_baseline=row["variant"] == row["baseline"],
             figures=tuple(_figure(row, heading) for heading in headings),
             best=tuple(row[h.column] is not None and bool(row[h.column] == best[h.column]) for h in headings),
-            problem=": ".join(filter(None, (_problem(row), _one_line(row["error"] or "")))),
+            problem=": ".join(filter(None, (_problem(row), _one_line(row["error"] or row["evidence"] or "")))),
         )
 
 

@@ -9,7 +9,6 @@ import errno
 import json
 import math
 import os
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from io import FileIO
@@ -17,20 +16,8 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from unet_bench.errors import StoreError
+from unet_bench.locks import Held, hold
 from unet_bench.results.columns import SCHEMA_VERSION
-
-if sys.platform == "win32":
-    import msvcrt
-
-    def _lock(file: FileIO) -> None:
-        file.seek(1 << 30)  # far behind the process id, since Windows lets nobody read what is locked
-        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-else:
-    import fcntl
-
-    def _lock(file: FileIO) -> None:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-
 
 Row = dict[str, Any]
 
@@ -175,19 +162,13 @@ def write_atomic(path: Path, text: str) -> None:
 
 
 def _hold(path: Path) -> FileIO:
-    file = FileIO(path, "a+")
     try:
-        _lock(file)
-    except (BlockingIOError, PermissionError) as error:
-        file.seek(0)
-        holder = file.read().decode() or "that just started"
+        return hold(path)
+    except Held as error:
         raise StoreError(
-            f"{path.parent} is in use by process {holder}: one process writes to a run at a time;"
-            " wait for it to end, or start another run"
+            f"{path.parent} is in use by process {error.holder or 'that just started'}: one process writes to a run at"
+            " a time; wait for it to end, or start another run"
         ) from error
-    file.truncate(0)
-    file.write(str(os.getpid()).encode())
-    return file
 
 
 def _whole_lines(path: Path) -> int:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from math import exp, inf, isfinite, isnan, log
+from math import exp, isfinite, isnan, log
 from pathlib import Path
 from statistics import fmean, geometric_mean, median_low
 from typing import Any, Final, cast
@@ -21,11 +21,10 @@ from unet_bench.results.columns import (
     CONDITIONS,
     INTERVALS,
     PROBES,
-    QUALITIES,
-    STATUSES,
     TABLES,
     Column,
     columns,
+    gravest,
 )
 from unet_bench.results.intervals import mean_interval
 from unet_bench.results.store import MANIFEST, Row, Store, latest, read_manifest, read_rows, write_atomic
@@ -33,7 +32,7 @@ from unet_bench.results.store import MANIFEST, Row, Store, latest, read_manifest
 _PER_CLASS: Final = "per_class"  # the rows of classes.csv, as the accuracy probe leaves them in its own
 _MEASURED: Final = tuple(column.name for column in COLUMNS if column.probes)
 _KNOWN: Final = frozenset((*BY_NAME, _PER_CLASS))
-_GRAVITY: Final = {name: rank for names in (STATUSES, QUALITIES) for rank, name in enumerate(names)}
+_COMPARED: Final = ("accuracy", "speed", "memory")  # the probes whose figures decide the Pareto front
 
 
 def cells_frame(rows: Iterable[Row]) -> pd.DataFrame:
@@ -71,12 +70,17 @@ def write_tables(store: Store) -> None:
 
 
 def read_results(path: str | Path, table: str = "results") -> pd.DataFrame:
-    """A table of the run's folder, or of a csv file: each column with its type, those it lacks empty.
+    """A table of the run's folder, of a csv file, or of pytest-benchmark's JSON: each column with its type, those it
+    lacks empty.
 
     A run that was killed before it wrote its tables is read from its rows. Raises StoreError if nothing is there.
     """
     path = Path(path)
     known = columns(table)
+    if path.suffix == ".json" and path.is_file() and table == "results":
+        from unet_bench.results.pytest_json import read_pytest_benchmark  # which needs this module
+
+        return read_pytest_benchmark(path)
     file = path / f"{table}.csv" if path.is_dir() else path
     if file.is_file():
         return _read_csv(file, known)
@@ -106,8 +110,9 @@ def _wide_row(cells: list[Row], manifest: Mapping[str, Any]) -> Row:
     for figure in INTERVALS:
         row |= _interval(figure, _values(ok, figure))
     for probe in dict.fromkeys((*PROBES, *(cell["probe"] for cell in cells))):
-        row[f"{probe}_status"] = _gravest(cell["status"] for cell in cells if cell["probe"] == probe)
-    row["quality"] = _gravest(cell.get("quality") for cell in cells)
+        row[f"{probe}_status"] = gravest(cell["status"] for cell in cells if cell["probe"] == probe)
+    row["batch_effective"] = min(_values(cells, "batch_effective"), default=None)
+    row["quality"] = gravest(cell.get("quality") for cell in cells)
     row["seeds"] = len({cell["seed"] for cell in ok if cell["probe"] == "accuracy"}) or None
     row["replicates"] = sum(cell["probe"] == "speed" for cell in ok) or None
     return row
@@ -156,16 +161,12 @@ def _interval(figure: str, values: list[float]) -> Row:
     return dict(zip((figure, *INTERVALS[figure]), joined, strict=True))
 
 
-def _gravest(names: Iterable[str | None]) -> str | None:
-    return max((name for name in names if name), key=lambda name: _GRAVITY.get(name, inf), default=None)
-
-
 def _mark_pareto(rows: list[Row]) -> None:
     """Mark, among rows that may be compared and have all three figures, those that no other beats in all three."""
     peers: dict[tuple[object, ...], list[Row]] = defaultdict(list)
     for row in rows:
         complete = None not in (row["dice"], row["latency_ms"], row["peak_memory_mib"])
-        if complete and all(row[f"{probe}_status"] in ("ok", None) for probe in PROBES):
+        if complete and all(row[f"{probe}_status"] in ("ok", None) for probe in _COMPARED):
             peers[tuple(row[name] for name in (*CONDITIONS, "batch_effective"))].append(row)
     for group in peers.values():
         front: list[tuple[float, ...]] = []

@@ -50,12 +50,13 @@ def gradients(case: Case) -> None:
     part, inputs = case.built().train(), case.fed()
     for tensor in flat_tensors(inputs):
         tensor.requires_grad_()
+    needed = list(case.needed(inputs))  # before the call, for a topology may take maps out of its list
     outputs = list(flat_tensors(part(*inputs)))
     if not outputs:
         return  # a skip that lets nothing pass
     torch.stack([(tensor * torch.randn_like(tensor)).sum() for tensor in outputs]).sum().backward()
     leaves: dict[str, Tensor] = {name: p for name, p in part.named_parameters() if p.requires_grad}
-    leaves |= {f"input {i}": tensor for i, tensor in enumerate(case.needed(inputs))}
+    leaves |= {f"input {i}": tensor for i, tensor in enumerate(needed)}
     for name, leaf in leaves.items():
         if leaf.grad is None:
             raise InvalidPart(f"no gradient reaches {name}; expected every parameter and input to matter")
@@ -98,9 +99,10 @@ def keeps_input(case: Case) -> None:
     """Inputs are as they were afterwards: a map may be wanted again as a skip."""
     for training in (False, True):
         inputs = case.fed()
+        given = list(flat_tensors(inputs))  # likewise
         with torch.no_grad():
             case.built().train(training)(*inputs)
-        for i, (after, before) in enumerate(zip(flat_tensors(inputs), flat_tensors(case.fed()), strict=True)):
+        for i, (after, before) in enumerate(zip(given, flat_tensors(case.fed()), strict=True)):
             require(
                 torch.equal(after, before), f"input {i} was changed in place; work on a copy, or with inplace=False"
             )
@@ -129,11 +131,11 @@ def channels_last(case: Case) -> None:
 
 def autocast(case: Case) -> None:
     """A training step under bfloat16 autocast stays finite and keeps its shapes."""
-    part, inputs = case.built().train(), case.fed()
+    part = case.built().train()
     with torch.autocast("cpu", BF16):
-        output = part(*inputs)
+        output = part(*case.fed())
     require_finite(output)
-    plain = part(*inputs)
+    plain = part(*case.fed())
     require(
         shapes_of(output) == shapes_of(plain), f"returned {shapes_of(output)} for {shapes_of(plain)} under autocast"
     )

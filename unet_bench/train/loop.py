@@ -11,27 +11,17 @@ from typing import Final
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from unet_bench.errors import NonFinite
-from unet_bench.interfaces import Outputs, main_output
+from unet_bench.interfaces import main_output
 from unet_bench.measure.bench import Bench
-from unet_bench.train.losses import dice_ce
 from unet_bench.train.metrics import confusion, scores
+from unet_bench.train.step import Recipe, TrainingStep
 from unet_bench.train.windows import Images, normalisation, scored, scoring_batches, training_batches
 
 LOOKS: Final = 3  # times the validation images are looked at
 SETTLING: Final = 8  # training batches from which batch norm takes its statistics before each look
-
-
-@dataclass(frozen=True, kw_only=True)
-class Recipe:
-    """How every variant is trained: AdamW, half a cosine after a linear rise, Dice and cross-entropy."""
-
-    lr: float = 2e-3
-    weight_decay: float = 1e-4
-    warm_up: float = 0.1  # of the steps
-    clip: float = 1.0  # gradient norm
 
 
 RECIPES: Final = {
@@ -55,9 +45,8 @@ class Trained:
 def train(bench: Bench, model: nn.Module, recipe: Recipe, splits: dict[str, Images]) -> Trained:
     """Train `model` in place for the protocol's steps. Raises NonFinite when the loss is no number."""
     cell, steps = bench.cell, bench.cell.protocol.steps
-    optimiser = torch.optim.AdamW(model.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: cosine(step, steps, recipe.warm_up))
-    scaler = torch.amp.GradScaler(bench.device.type, enabled=cell.setting.precision == "fp16")
+    take = TrainingStep(bench, model, recipe)
+    schedule = torch.optim.lr_scheduler.LambdaLR(take.optimiser, lambda step: cosine(step, steps, recipe.warm_up))
     batches = training_batches(splits["train"], cell.task.scored, cell.frame, cell.setting.batch, bench.rng())
     looks = {round(steps * (i + 1) / LOOKS) for i in range(LOOKS)} | {steps}
     best, best_state = Trained(steps, 0, -math.inf, 0.0, 0.0), copy.deepcopy(model.state_dict())
@@ -68,17 +57,12 @@ def train(bench: Bench, model: nn.Module, recipe: Recipe, splits: dict[str, Imag
         images = images.to(bench.device, memory_format=bench.memory_format)
         target = target.to(bench.device)
         best.data_seconds += time.perf_counter() - fetched
-        with bench.precision():
-            loss = loss_of(model(images), target, bench)
+        loss = take.forward(images, target)
         if not math.isfinite(value := loss.item()):
             raise NonFinite(f"the loss became {value} at step {step} of {steps}")
         best.losses.append(value)
-        optimiser.zero_grad(set_to_none=True)
-        scaler.scale(loss).backward()
-        scaler.unscale_(optimiser)
-        nn.utils.clip_grad_norm_(model.parameters(), recipe.clip)
-        scaler.step(optimiser)
-        scaler.update()
+        take.backward(loss)
+        take.update()
         schedule.step()
         if step in looks:
             looked = time.perf_counter()
@@ -123,17 +107,6 @@ def cosine(step: int, steps: int, warm_up: float) -> float:
     if step < rise:
         return (step + 1) / rise
     return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - rise) / max(1, steps - rise))))
-
-
-def loss_of(output: Tensor | Outputs, target: Tensor, bench: Bench) -> Tensor:
-    """The main head's loss, plus each auxiliary head's, weighted, at full size."""
-    size, frame = bench.cell.task.scored, bench.cell.frame
-    loss = dice_ce(scored(main_output(output), frame, size), target)
-    if isinstance(output, Outputs):
-        for weight, logits in output.aux:
-            whole = nn.functional.interpolate(logits, size=frame.output, mode="bilinear")
-            loss = loss + weight * dice_ce(scored(whole, frame, size), target)
-    return loss
 
 
 @torch.no_grad()

@@ -1,0 +1,80 @@
+"""Files that one process holds at a time. The system lets go of them when the process ends, however that ends."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from io import FileIO
+from pathlib import Path
+from typing import Final
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _lock(file: FileIO) -> None:
+        file.seek(1 << 30)  # far behind the process id, since Windows lets nobody read what is locked
+        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+else:
+    import fcntl
+
+    def _lock(file: FileIO) -> None:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+POLL_S: Final = 0.5
+
+
+class Held(Exception):
+    """Another process has the lock; `holder` is its id, as far as it said."""
+
+    def __init__(self, holder: str) -> None:
+        super().__init__(holder)
+        self.holder = holder
+
+
+def hold(path: Path) -> FileIO:
+    """Lock the file and write this process's id into it; closing it lets go. Raises Held, OSError."""
+    file = FileIO(path, "a+")
+    try:
+        _lock(file)
+    except (BlockingIOError, PermissionError) as error:
+        file.seek(0)
+        holder = file.read().decode(errors="replace")
+        file.close()
+        raise Held(holder) from error
+    file.truncate(0)
+    file.write(str(os.getpid()).encode())
+    return file
+
+
+@contextmanager
+def timing_lock(device: str, waiting: Callable[[str], None]) -> Iterator[None]:
+    """Time on this device alone: one process a host for the CPU, one for each GPU.
+
+    Waits for a living holder, after saying so once; a dead one's lock is free. Processes that see another temporary
+    folder (containers, say) are not kept apart by it: the guard sees what they use.
+    """
+    path = Path(tempfile.gettempdir()) / f"unet-bench-{device.replace(':', '-')}.lock"
+    file, told = None, False
+    while file is None:
+        try:
+            file = hold(path)
+        except Held as error:
+            if not told:
+                waiting(f"waiting for process {error.holder or '?'}, which is timing on {device}: {path}")
+            told = True
+            time.sleep(POLL_S)
+        except OSError:  # another user's file: better unlocked than not at all
+            break
+    if file is not None:
+        with suppress(OSError):
+            os.chmod(path, 0o666)
+    try:
+        yield
+    finally:
+        if file is not None:
+            file.close()

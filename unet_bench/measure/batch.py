@@ -1,0 +1,100 @@
+"""How many images at once: the batch of the best throughput, and the largest that fits."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+import torch
+
+from unet_bench.measure.bench import Bench
+from unet_bench.measure.clock import synchroniser, warm_up
+from unet_bench.measure.memory import MIB, predicted_bytes
+from unet_bench.measure.runtime import prepare
+
+MOST: Final = 2**14  # images; beyond, the question is another one
+GAIN: Final = 1.02  # a batch twice as large is worth it if it brings this much
+KEPT_FREE: Final = 0.8  # of the free memory, where running out of it ends the process
+FEWEST: Final = 3  # steps for each batch
+
+
+def probe(bench: Bench) -> dict[str, Any]:
+    """Double the batch from one image while throughput grows and it fits; then find the edge between two doublings.
+
+    On a GPU what fits is tried; elsewhere, where the system would end the process, it is predicted.
+    """
+    fits = _tried if bench.device.type == "cuda" else _foreseen
+    largest = edge(lambda batch: fits(bench.with_batch(batch)))
+    found: dict[int, float] = {}
+    batch, ended = 1, "memory"
+    while batch <= largest:
+        found[batch] = throughput(bench.with_batch(batch))
+        if batch > 1 and found[batch] < GAIN * found[batch // 2]:
+            ended = "throughput"
+            break
+        batch *= 2
+    if bench.samples is not None:
+        bench.samples.write_text(json.dumps({"unit": "images per second by batch", **found}), encoding="utf-8")
+    best = max(found, key=found.__getitem__, default=None)
+    return {
+        "best_batch": best,
+        "best_throughput_img_s": found[best] if best else None,
+        "largest_batch": largest or None,
+        "stop_reason": ended,
+    }
+
+
+def edge(fits: Callable[[int], bool]) -> int:
+    """The largest batch that fits, to an eighth of it; 0 if not even one image does."""
+    low, high = 0, 1
+    while high <= MOST and fits(high):
+        low, high = high, 2 * high
+    while high <= MOST and high - low > max(1, low // 8):
+        middle = (low + high) // 2
+        low, high = (middle, high) if fits(middle) else (low, middle)
+    return low
+
+
+def throughput(bench: Bench) -> float:
+    """Images per second of forward passes, for an eighth of the protocol's time."""
+    sync = synchroniser(bench.device)
+    own = prepare(bench)
+
+    def step() -> float:
+        start = time.perf_counter()
+        own.infer()
+        sync()
+        return time.perf_counter() - start
+
+    with torch.inference_mode(), bench.precision():
+        budget = bench.cell.protocol.speed_s / 8
+        warm_up(step, most_s=budget / 2)
+        times = [step() for _ in range(FEWEST)]
+        while sum(times) < budget:
+            times.append(step())
+    return bench.cell.setting.batch / statistics.median(times)
+
+
+def _foreseen(bench: Bench) -> bool:
+    import psutil
+
+    limit = bench.cell.protocol.memory_limit_mib * MIB or KEPT_FREE * psutil.virtual_memory().available
+    return predicted_bytes(bench, training=False) <= limit
+
+
+def _tried(bench: Bench) -> bool:
+    limit = bench.cell.protocol.memory_limit_mib * MIB
+    if limit and predicted_bytes(bench, training=False) > limit:
+        return False
+    try:
+        with torch.inference_mode(), bench.precision():
+            prepare(bench).infer()
+            torch.cuda.synchronize(bench.device)
+    except torch.OutOfMemoryError:
+        return False
+    finally:
+        torch.cuda.empty_cache()
+    return True

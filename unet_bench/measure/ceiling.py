@@ -1,0 +1,52 @@
+"""What the device can do at best: the ceilings of the roofline (Williams et al. 2009), measured, not looked up."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import torch
+
+from unet_bench.measure.bench import AUTOCAST
+from unet_bench.measure.clock import synchroniser
+
+SIDE: Final = {"cpu": 1024, "cuda": 8192}  # of the matrices; large enough to fill the device
+COPIED: Final = {"cpu": 2**24, "cuda": 2**28}  # floats; more than any cache holds
+TRIES: Final = 4
+
+
+@dataclass(frozen=True)
+class Ceiling:
+    """The most a device does in a second."""
+
+    flop_s: float  # of a large matrix product
+    byte_s: float  # read and written, by a large copy
+
+    def attainable(self, flop_per_byte: float) -> float:
+        """FLOP/s at best for work of that arithmetic intensity."""
+        return min(self.flop_s, flop_per_byte * self.byte_s)
+
+
+def ceiling(device: torch.device, precision: str) -> Ceiling:
+    """Measure a large matrix product in `precision` and a large copy: the best of a few, some 0.2 s on a CPU."""
+    side, floats = SIDE.get(device.type, 4096), COPIED.get(device.type, 2**26)
+    left = torch.randn(side, side, device=device, dtype=AUTOCAST.get(precision, torch.float32))
+    source = torch.zeros(floats, device=device)
+    target = torch.empty_like(source)
+    sync = synchroniser(device)
+
+    def best(work: Callable[[], object]) -> float:
+        seconds = []
+        for _ in range(TRIES):
+            sync()
+            start = time.perf_counter()
+            work()
+            sync()
+            seconds.append(time.perf_counter() - start)
+        return min(seconds)
+
+    with torch.inference_mode():
+        product, copy = best(lambda: left @ left), best(lambda: target.copy_(source))
+    return Ceiling(flop_s=2 * side**3 / product, byte_s=2 * 4 * floats / copy)

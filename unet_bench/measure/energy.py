@@ -1,0 +1,143 @@
+"""Joules an image, alternating with the baseline in the same process, by the GPU's own energy counter."""
+
+from __future__ import annotations
+
+import functools
+import json
+import math
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple
+
+import torch
+
+from unet_bench.errors import Unsupported
+from unet_bench.measure.bench import Bench
+from unet_bench.measure.clock import Step, warm_up
+from unet_bench.measure.nvml import Gpu, open_gpu
+from unet_bench.measure.runtime import prepare
+
+WINDOW_S: Final = 3.0  # the counter moves every 10 to 100 ms: at most 3 % of a window
+LEAD_S: Final = 0.2  # before a window, so that what the counter lags by is the same network's
+CHUNK_S: Final = 0.05  # steps between two looks at the clock
+MIN_QUADS: Final = 2
+NEEDS: Final = "energy needs an NVIDIA GPU with NVML's energy counter (pip install nvidia-ml-py)"
+
+
+class Window(NamedTuple):
+    """What a network did while the counter was watched."""
+
+    joules: float
+    images: int
+    seconds: float
+
+
+@dataclass
+class Energy:
+    """Windows of a workload and its baseline, taken in ABBA order."""
+
+    own: list[Window] = field(default_factory=list)
+    base: list[Window] = field(default_factory=list)
+    crowded: bool = False  # another process had the GPU too
+
+    def columns(self) -> dict[str, Any]:
+        """The measured columns. Slow drift cancels within each quadruple that the ratio is the geometric mean of."""
+        quads = range(0, len(self.own), 2)
+        ratios = [joules_per_image(self.own[i : i + 2]) / joules_per_image(self.base[i : i + 2]) for i in quads]
+        return {
+            "energy_j_img": joules_per_image(self.own),
+            "energy_ratio": statistics.geometric_mean(ratios),
+            "power_w": sum(w.joules for w in self.own) / sum(w.seconds for w in self.own),
+            "energy_windows": len(self.own),
+            "quality": "contaminated" if self.crowded else "clean",
+        }
+
+
+def joules_per_image(windows: Sequence[Window]) -> float:
+    """J an image over several windows."""
+    return sum(w.joules for w in windows) / sum(w.images for w in windows)
+
+
+def probe(bench: Bench) -> dict[str, Any]:
+    """Joules of forward passes of the setting's batch. Raises Unsupported where no GPU counts them."""
+    gpu = open_gpu(bench.device)
+    if gpu is None:
+        raise Unsupported(f"{NEEDS}; NVML knows no GPU as {bench.device}")
+    own, base = _step(bench), _step(bench.baseline())
+    sync = functools.partial(torch.cuda.synchronize, bench.device)
+    with torch.inference_mode(), bench.precision():
+        energy = measure(own, base, gpu, bench.cell.protocol.speed_s, bench.cell.setting.batch, sync=sync)
+    if bench.samples is not None:
+        raw = {"unit": "J, images, s per window", "own": energy.own, "baseline": energy.base}
+        bench.samples.write_text(json.dumps(raw), encoding="utf-8")
+    return energy.columns()
+
+
+def measure(
+    own: Step,
+    base: Step,
+    gpu: Gpu,
+    budget_s: float,
+    images: int,
+    now: Callable[[], float] = time.perf_counter,
+    sync: Callable[[], None] = lambda: None,
+) -> Energy:
+    """Watch the counter in windows of `own` and `base`, steps of `images` each, until `budget_s` seconds are spent;
+    two quadruples at least. Raises Unsupported where the counter is missing or stands still.
+    """
+
+    def timed(step: Step) -> float:
+        sync()
+        start = now()
+        step()
+        sync()
+        return now() - start
+
+    def run(step: Step, chunk: int, duration_s: float) -> tuple[int, float]:
+        steps, spent, start = 0, 0.0, now()
+        while spent < duration_s:
+            for _ in range(chunk):
+                step()
+            sync()
+            steps, spent = steps + chunk, now() - start
+        return steps, spent
+
+    def window(step: Step, chunk: int) -> Window:
+        run(step, chunk, LEAD_S)
+        before = _joules(gpu)
+        steps, spent = run(step, chunk, WINDOW_S)
+        joules = _joules(gpu) - before
+        if joules <= 0:
+            raise Unsupported(f"{NEEDS}; this GPU's stood still at {before:g} J for {spent:.1f} s of work")
+        # One of the processes is this one, but in a container not by the pid that it knows itself by.
+        energy.crowded |= len(gpu.processes()) > 1
+        return Window(joules, steps * images, spent)
+
+    energy = Energy()
+    _joules(gpu)  # complain before the warm-up
+    a, b = ((step, _chunk(warm_up(functools.partial(timed, step)))) for step in (own, base))
+    start = now()
+    while len(energy.own) < 2 * MIN_QUADS or now() - start < budget_s:
+        energy.own.append(window(*a))
+        energy.base.append(window(*b))
+        energy.base.append(window(*b))
+        energy.own.append(window(*a))
+    return energy
+
+
+def _chunk(times: Sequence[float]) -> int:
+    """Steps that take about `CHUNK_S`: enough that waiting for them costs nothing."""
+    return max(1, math.ceil(CHUNK_S / max(min(times), 1e-9)))
+
+
+def _joules(gpu: Gpu) -> float:
+    joules = gpu.energy_j()
+    if joules is None:
+        raise Unsupported(f"{NEEDS}; this GPU has none")
+    return joules
+
+
+def _step(bench: Bench) -> Step:
+    return prepare(bench).infer

@@ -1,0 +1,118 @@
+"""What an NVIDIA GPU says of itself, by the optional package `pynvml` (distribution nvidia-ml-py)."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Set
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    import torch
+
+MIB: Final = 2**20
+
+# NVML's bits; an idle GPU lowers its clocks too, but that slows nothing down.
+THROTTLE_BITS: Final = {
+    0x02: "applications_clocks",
+    0x04: "sw_power_cap",
+    0x08: "hw_slowdown",
+    0x10: "sync_boost",
+    0x20: "sw_thermal",
+    0x40: "hw_thermal",
+    0x80: "hw_power_brake",
+}
+
+
+def open_gpu(device: torch.device | int) -> Gpu | None:
+    """The GPU that torch calls `device`, also where CUDA_VISIBLE_DEVICES renumbers them. Starts CUDA in this process.
+
+    `None` where there is no pynvml, no driver or no such GPU; never raises.
+    """
+    try:
+        import pynvml
+    except ImportError:
+        return None
+    import torch
+
+    # The last three are torch's ways to say that there is no such GPU.
+    with contextlib.suppress(*_errors(pynvml), AssertionError, RuntimeError, ValueError):
+        pynvml.nvmlInit()
+        properties = torch.cuda.get_device_properties(device)
+        return Gpu(pynvml, _handle(pynvml, properties, device))
+    return None
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """One GPU. What it does not support, or the driver refuses, is `None` or empty; nothing raises."""
+
+    nvml: Any
+    handle: Any
+
+    def energy_j(self) -> float | None:
+        """Joules since the driver was loaded, all of the board's; it moves every 10 to 100 ms. Volta and later."""
+        millijoules = self._ask("nvmlDeviceGetTotalEnergyConsumption")
+        return None if millijoules is None else millijoules / 1e3
+
+    def temperature_c(self) -> int | None:
+        """Of the die, in °C."""
+        celsius: int | None = self._ask("nvmlDeviceGetTemperature", 0)  # NVML_TEMPERATURE_GPU
+        return celsius
+
+    def sm_clock_mhz(self) -> int | None:
+        """Of the multiprocessors, now, in MHz."""
+        megahertz: int | None = self._ask("nvmlDeviceGetClockInfo", 1)  # NVML_CLOCK_SM
+        return megahertz
+
+    def utilisation(self) -> int | None:
+        """Percent of the driver's last sampling period in which any kernel ran, whoever's."""
+        rates = self._ask("nvmlDeviceGetUtilizationRates")
+        return None if rates is None else int(rates.gpu)
+
+    def throttle_reasons(self) -> frozenset[str]:
+        """Why the clocks are now lower than they could be: values of `THROTTLE_BITS`."""
+        for name in ("nvmlDeviceGetCurrentClocksEventReasons", "nvmlDeviceGetCurrentClocksThrottleReasons"):
+            mask = self._ask(name)  # the second is the older name
+            if mask is not None:
+                return frozenset(reason for bit, reason in THROTTLE_BITS.items() if mask & bit)
+        return frozenset()
+
+    def processes(self) -> dict[int, float | None]:
+        """The MiB of every process that computes here, by pid; `None` where the driver hides them.
+
+        In a container the pids may be the host's, so that this very process goes by another.
+        """
+        listed = self._ask("nvmlDeviceGetComputeRunningProcesses") or ()
+        return {p.pid: None if p.usedGpuMemory is None else p.usedGpuMemory / MIB for p in listed}
+
+    def foreign_processes(self, own: Set[int]) -> dict[int, int]:
+        """The MiB (0 where hidden) of the processes that compute here and are not in `own`, by pid."""
+        return {pid: round(mib or 0) for pid, mib in self.processes().items() if pid not in own}
+
+    def process_memory_mib(self, pid: int) -> float | None:
+        """MiB that a process holds here: context, libraries and the allocator's cache included."""
+        return self.processes().get(pid)
+
+    def _ask(self, function: str, *args: int) -> Any:
+        try:
+            return getattr(self.nvml, function)(self.handle, *args)
+        except _errors(self.nvml):
+            return None
+
+
+def _handle(nvml: Any, properties: Any, device: torch.device | int) -> Any:
+    """NVML's handle of a GPU, by what stays when GPUs are renumbered. Raises one of `_errors` where NVML has none."""
+    uuid = getattr(properties, "uuid", None)
+    if uuid is None:  # a torch that does not tell
+        return nvml.nvmlDeviceGetHandleByIndex(device if isinstance(device, int) else device.index or 0)
+    for kind in ("GPU", "MIG"):
+        with contextlib.suppress(*_errors(nvml)):
+            return nvml.nvmlDeviceGetHandleByUUID(f"{kind}-{uuid}")
+    bus = f"{properties.pci_domain_id:08x}:{properties.pci_bus_id:02x}:{properties.pci_device_id:02x}.0"
+    return nvml.nvmlDeviceGetHandleByPciBusId(bus)
+
+
+def _errors(nvml: Any) -> tuple[type[Exception], ...]:
+    """What pynvml raises: its own errors, one outside them for an older driver; an older pynvml lacks functions."""
+    return nvml.NVMLError, getattr(nvml, "NVMLLibraryMismatchError", nvml.NVMLError), AttributeError

@@ -1,0 +1,105 @@
+"""The variant against the baseline, in one process, on a watched machine: what `speed` and `training` share."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+import torch
+
+from unet_bench.measure.bench import Bench
+from unet_bench.measure.clock import BLOCK_S, GPU_BLOCK_S, Step, Timing, percentile, synchroniser, time_pair
+from unet_bench.measure.guard import Verdict, Watch
+from unet_bench.measure.runtime import Runnable, graphs_compiled
+from unet_bench.results.columns import gravest
+from unet_bench.results.intervals import Interval
+
+CLOSED: Final = 0.10  # on a disturbed machine a ratio is kept if its interval is at most this wide, relatively
+Made = TypeVar("Made")
+NOTHING: Final[Interval] = (float("nan"),) * 3
+
+
+@dataclass(frozen=True)
+class Paired:
+    """A timing, and what was seen of the machine meanwhile."""
+
+    timing: Timing
+    verdict: Verdict
+    recompiled: int = 0  # graphs that were compiled in the timed part
+
+    def ratio(self) -> Interval:
+        """(ratio, low, high) of times; NaN where the machine was disturbed and the interval stayed wide."""
+        believed = self.verdict.absolute or self.timing.width() <= CLOSED
+        return self.timing.ratio_interval() if believed else NOTHING
+
+    def seconds(self) -> Interval:
+        """(median, low, high) of a step; NaN where the machine was disturbed."""
+        return self.timing.median() if self.verdict.absolute else NOTHING
+
+    def percentile(self, share: float) -> float:
+        """Of single steps, in seconds; NaN where the machine was disturbed, or steps were too few."""
+        return percentile(self.timing.singles, share) if self.verdict.absolute else NOTHING[0]
+
+
+def take(
+    bench: Bench, own: Step, base: Step | None, watch: Watch, *, share: float = 1.0, singly: bool = True
+) -> Paired:
+    """Time `own` against `base` for a share of the protocol's budget. `singly`: wait for the device at each step."""
+    on_gpu = bench.device.type != "cpu"
+    watch.start()
+    graphs = graphs_compiled()
+    timing = time_pair(
+        own,
+        base,
+        budget_s=share * bench.cell.protocol.speed_s,
+        interval=bench.cell.protocol.interval,
+        sync=synchroniser(bench.device),
+        block_s=GPU_BLOCK_S if on_gpu else BLOCK_S,
+        least_warm_up_s=1.0 if on_gpu else 0.0,
+        singly=singly,
+    )
+    return Paired(timing, watch.verdict(), graphs_compiled() - graphs)
+
+
+def beside(make: Callable[[], Made]) -> Made | None:
+    """What `make` makes and tries for the baseline, or nothing where it does not fit beside the variant."""
+    try:
+        return make()
+    except (torch.OutOfMemoryError, MemoryError):
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        return None
+
+
+def quality(paired: Paired, base: Runnable | None) -> dict[str, Any]:
+    """The columns that say how good the figures are, and by what evidence."""
+    found = [(paired.verdict.quality, paired.verdict.evidence)]
+    if base is None:
+        found.append(("unpaired", "the baseline does not fit into memory beside it"))
+    if paired.recompiled:
+        found.append(("recompiled", f"{paired.recompiled} graph(s) were compiled again while timing"))
+    evidence = "; ".join(text for _, text in found if text)
+    return paired.verdict.columns() | {"quality": gravest(name for name, _ in found), "evidence": evidence or None}
+
+
+def interval_columns(name: str, suffix: str, interval: Interval, factor: float = 1.0) -> dict[str, float]:
+    """A figure and the ends of its interval under their columns' names."""
+    mid, low, high = (factor * value for value in interval)
+    return {f"{name}{suffix}": mid, f"{name}_ci_low{suffix}": low, f"{name}_ci_high{suffix}": high}
+
+
+def keep(bench: Bench, **timings: Timing) -> None:
+    """Every block time is kept: an interval that looks odd can be looked into."""
+    if bench.samples is None:
+        return
+    raw: dict[str, Any] = {"unit": "s per step"}
+    for name, timing in timings.items():
+        raw[name] = {
+            "own": timing.own,
+            "baseline": timing.base,
+            "own_steps": timing.singles,
+            "steps_per_block": timing.steps_per_block,
+        }
+    bench.samples.write_text(json.dumps(raw), encoding="utf-8")

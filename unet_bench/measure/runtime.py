@@ -1,0 +1,198 @@
+"""How a network is run: eager, compiled, as a CUDA graph; batch norm folded or not. Built and compiled timed apart."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from unet_bench.cells import Setting
+from unet_bench.errors import Unsupported
+from unet_bench.interfaces import Outputs, main_output
+from unet_bench.measure.bench import Bench
+from unet_bench.measure.clock import synchroniser
+
+FOLDABLE: Final = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+AGREE: Final = 1e-4  # relative to the largest score, between a folded network and itself before
+
+
+@dataclass(frozen=True)
+class Runnable:
+    """A network that is ready to be timed, and what making it ready took."""
+
+    model: nn.Module
+    call: Callable[[Tensor], Tensor | Outputs]
+    images: Tensor
+    build_s: float = 0.0
+    compile_s: float | None = None
+    compile_cache: str | None = None
+    graph_breaks: int | None = None
+
+    def infer(self) -> Tensor:
+        """A forward pass of the batch: logits."""
+        return main_output(self.call(self.images))
+
+    def columns(self) -> dict[str, Any]:
+        """What making it ready took, as columns."""
+        names = ("build_s", "compile_s", "compile_cache", "graph_breaks")
+        return {name: getattr(self, name) for name in names}
+
+
+def prepare(bench: Bench, *, training: bool = False) -> Runnable:
+    """The cell's variant as the setting wants it run. Raises Unsupported."""
+    setting = bench.cell.setting
+    if reason := unsupported(setting, training):
+        raise Unsupported(reason)
+    sync = synchroniser(bench.device)
+    started = time.perf_counter()
+    model, images = bench.network(training=training), bench.images()
+    if setting.batch_norm == "folded":
+        fold_batch_norm(model, images[:1])
+    sync()
+    build_s = time.perf_counter() - started
+    if setting.mode == "cudagraphs":
+        return _captured(bench, model, images, build_s)
+    if setting.mode == "compile":
+        return _compiled(bench, model, images, build_s, training)
+    return Runnable(model, model, images, build_s)
+
+
+def unsupported(setting: Setting, training: bool = False) -> str:
+    """Why a combination of settings cannot be run anywhere; empty when it can."""
+    device = setting.device.partition(":")[0]
+    if setting.precision == "tf32" and device != "cuda":
+        return f"precision tf32 needs a CUDA device, and this runs on {setting.device}; use fp32"
+    if setting.mode == "cudagraphs" and device != "cuda":
+        return f"mode cudagraphs needs a CUDA device, and this runs on {setting.device}; use eager or compile"
+    if setting.mode == "compile" and device == "mps":
+        return "mode compile is not measured on mps; use eager"
+    if training and setting.mode == "cudagraphs":
+        return "a training step is not captured as a CUDA graph; use mode eager or compile"
+    if training and setting.batch_norm == "folded":
+        return "batch norm cannot be folded while training; use batch_norm kept"
+    return ""
+
+
+# ---- torch.compile
+
+
+def _compiled(bench: Bench, model: nn.Module, images: Tensor, build_s: float, training: bool) -> Runnable:
+    from torch._dynamo.utils import counters
+
+    call = torch.compile(model)
+    sync = synchroniser(bench.device)
+    started = time.perf_counter()
+    with torch.set_grad_enabled(training), bench.precision():
+        if training:
+            main_output(call(images)).float().mean().backward()  # the backward graph is compiled when first needed
+        else:
+            with torch.inference_mode():
+                call(images)
+    sync()
+    compile_s = time.perf_counter() - started
+    model.zero_grad()
+    hits, misses = (counters["inductor"][name] for name in ("fxgraph_cache_hit", "fxgraph_cache_miss"))
+    return Runnable(
+        model,
+        call,
+        images,
+        build_s,
+        compile_s,
+        "warm" if hits and not misses else "cold",
+        sum(counters["graph_break"].values()),
+    )
+
+
+def graphs_compiled() -> int:
+    """Graphs that torch.compile has made in this process; importing it takes a second, so that is not done for it."""
+    dynamo = sys.modules.get("torch._dynamo.utils")
+    return int(dynamo.counters["stats"]["unique_graphs"]) if dynamo else 0
+
+
+# ---- CUDA graphs
+
+
+def _captured(bench: Bench, model: nn.Module, images: Tensor, build_s: float) -> Runnable:
+    """The whole forward pass as one graph, replayed on the same input (torch.cuda.graphs)."""
+    started = time.perf_counter()
+    side = torch.cuda.Stream(bench.device)
+    side.wait_stream(torch.cuda.current_stream(bench.device))
+    with torch.inference_mode(), bench.precision():
+        with torch.cuda.stream(side):  # capturing wants cuDNN's search and the allocator's pools done
+            for _ in range(3):
+                model(images)
+        torch.cuda.current_stream(bench.device).wait_stream(side)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            output = main_output(model(images))
+    torch.cuda.synchronize(bench.device)
+
+    def replay(_: Tensor) -> Tensor:
+        graph.replay()
+        return output
+
+    return Runnable(model, replay, images, build_s, time.perf_counter() - started)
+
+
+# ---- folding
+
+
+def fold_batch_norm(model: nn.Module, example: Tensor) -> int:
+    """Fold every batch norm that takes a convolution's output into that convolution, in place; returns how many.
+
+    Which feeds which is seen in a forward pass, so that it works for anybody's module. Raises Unsupported where there
+    is nothing to fold, or the network's output changes by it.
+    """
+    with torch.inference_mode():
+        before = main_output(model(example)).float()
+    pairs = _fed_by_convolutions(model, example)
+    parents = {id(child): (parent, name) for parent in model.modules() for name, child in parent.named_children()}
+    for norm, conv in pairs:
+        fused = fuse_conv_bn_eval(conv, norm, transpose=isinstance(conv, nn.modules.conv._ConvTransposeNd))
+        conv.weight, conv.bias = fused.weight, fused.bias
+        parent, name = parents[id(norm)]
+        # timm's batch norm has its activation inside
+        rest = [part for part in (getattr(norm, "drop", None), getattr(norm, "act", None)) if part is not None]
+        setattr(parent, name, nn.Sequential(*rest) if rest else nn.Identity())
+    if not pairs:
+        raise Unsupported("batch_norm folded: this network has no batch norm behind a convolution; use kept")
+    with torch.inference_mode():
+        after = main_output(model(example)).float()
+    worst = float((after - before).abs().max() / before.abs().max().clamp_min(1e-12))
+    if not worst <= AGREE:
+        raise Unsupported(f"batch_norm folded: the output changes by {worst:.1e} of its largest score; use kept")
+    return len(pairs)
+
+
+def _fed_by_convolutions(model: nn.Module, example: Tensor) -> list[tuple[Any, Any]]:
+    """Each batch norm whose input is the very tensor that a convolution put out, both used once."""
+    made: dict[int, tuple[nn.Module, Tensor]] = {}  # the tensors are held, so that no id is used again
+    used: dict[nn.Module, int] = {}
+    pairs: list[tuple[Any, Any]] = []
+
+    def conv_done(module: nn.Module, _: Any, output: Tensor) -> None:
+        made[id(output)] = module, output
+        used[module] = used.get(module, 0) + 1
+
+    def norm_begins(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        used[module] = used.get(module, 0) + 1
+        if id(inputs[0]) in made:
+            pairs.append((module, made[id(inputs[0])][0]))
+
+    handles = []
+    for module in model.modules():
+        if type(module) in FOLDABLE:  # a subclass may do more than convolve
+            handles.append(module.register_forward_hook(conv_done))
+        elif isinstance(module, nn.modules.batchnorm._BatchNorm) and module.track_running_stats:
+            handles.append(module.register_forward_pre_hook(norm_begins))
+    with torch.inference_mode():
+        model(example)
+    for handle in handles:
+        handle.remove()
+    return [(norm, conv) for norm, conv in pairs if used[norm] == used[conv] == 1]

@@ -1,0 +1,96 @@
+"""Time of a training step: whole, alternating with the baseline, and split in forward, backward and update."""
+
+from __future__ import annotations
+
+import math
+import statistics
+import time
+from typing import Any, Final
+
+from torch import Tensor
+
+from unet_bench.errors import NonFinite
+from unet_bench.measure.bench import Bench
+from unet_bench.measure.clock import Step, synchroniser, without_garbage_collection
+from unet_bench.measure.guard import Watch, wait_until_quiet
+from unet_bench.measure.pairing import beside, interval_columns, keep, quality, take
+from unet_bench.measure.runtime import Runnable, prepare
+from unet_bench.train.step import TrainingStep
+
+SPLIT_SHARE: Final = 0.15  # of the budget
+FEWEST: Final = 5  # split steps
+
+
+def probe(bench: Bench) -> dict[str, Any]:
+    """Time the training step that the recipe takes, on random images and classes."""
+    watch = Watch.over(bench.device)
+    target = bench.target()
+    own = prepare(bench, training=True)
+    take_step = _trainer(bench, own)
+    if not math.isfinite(take_step(own.images, target).item()):
+        raise NonFinite("the loss of a training step on random images is not finite")
+    other = bench.baseline()
+    base = beside(lambda: _tried(other, prepare(other, training=True), target))
+    wait_until_quiet(watch, bench.cell.protocol.speed_s)
+    paired = take(
+        bench,
+        lambda: take_step(own.images, target),
+        _step(other, base, target) if base else None,
+        watch,
+        share=1 - SPLIT_SHARE,
+    )
+    whole = paired.seconds()
+    forward, backward, update = split(bench, take_step, own.images, target)
+    keep(bench, training=paired.timing)
+    believed = 1e3 if paired.verdict.absolute else math.nan
+    return {
+        **own.columns(),
+        **interval_columns("train_step", "_ms", whole, 1e3),
+        **interval_columns("train_step_ratio", "", paired.ratio()),
+        "train_throughput_img_s": bench.cell.setting.batch / whole[0],
+        "train_forward_ms": believed * forward,
+        "train_backward_ms": believed * backward,
+        "train_update_ms": believed * update,
+        "train_split_excess_ms": believed * (forward + backward + update - whole[0]),
+        "warmup_steps": paired.timing.warm_up_steps,
+        "blocks": len(paired.timing.own),
+        "measured_s": paired.timing.measured_s,
+        "stop_reason": paired.timing.stop_reason,
+        **quality(paired, base),
+    }
+
+
+def split(bench: Bench, step: TrainingStep, images: Tensor, target: Tensor) -> tuple[float, ...]:
+    """Median seconds of forward pass and loss, backward pass, and update, the device waited for after each."""
+    sync = synchroniser(bench.device)
+    parts: list[tuple[float, float, float]] = []
+    with without_garbage_collection():
+        end = time.perf_counter() + SPLIT_SHARE * bench.cell.protocol.speed_s
+        while len(parts) < FEWEST or time.perf_counter() < end:
+            sync()
+            marks = [time.perf_counter()]
+            loss = step.forward(images, target)
+            sync()
+            marks.append(time.perf_counter())
+            step.backward(loss)
+            sync()
+            marks.append(time.perf_counter())
+            step.update()
+            sync()
+            marks.append(time.perf_counter())
+            parts.append((marks[1] - marks[0], marks[2] - marks[1], marks[3] - marks[2]))
+    return tuple(statistics.median(part) for part in zip(*parts, strict=True))
+
+
+def _trainer(bench: Bench, runnable: Runnable) -> TrainingStep:
+    return TrainingStep(bench, runnable.model, call=runnable.call)
+
+
+def _step(bench: Bench, runnable: Runnable, target: Tensor) -> Step:
+    step = _trainer(bench, runnable)
+    return lambda: step(runnable.images, target)
+
+
+def _tried(bench: Bench, runnable: Runnable, target: Tensor) -> Runnable:
+    _step(bench, runnable, target)()
+    return runnable

@@ -1,0 +1,328 @@
+"""pytest fixtures that benchmark one part or one variant with pytest-benchmark, and pair it with the baseline's.
+
+```python
+def test_speed(bench_part):
+    output = bench_part("up", "sharp", in_channels=64, out_channels=32, size=(32, 32))
+    assert output.shape == (1, 32, 64, 64)
+```
+
+pytest-benchmark prints and saves the times; with `--benchmark-json=FILE` the ratio to the baseline's part, with its
+interval, is saved beside them, and `unet-bench show FILE` and `unet-bench compare BEFORE AFTER` read it.
+
+Whoever has unet-bench installed has this module imported by every pytest: it imports nothing until a fixture is used.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from unet_bench.cells import Setting
+    from unet_bench.interfaces import Place
+    from unet_bench.measure.bench import Bench
+    from unet_bench.registry import Registry
+    from unet_bench.variants import Variant
+
+BENCHMARK_PLUGINS: Final = ("benchmark", "pytest_benchmark.plugin")  # pytest-benchmark, by entry point or by -p
+BUDGET_S: Final = 1.0  # of paired timing, for each benchmark
+INTERVAL: Final = 0.02
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Provide the fixtures: those that measure, or without pytest-benchmark those that say what is missing."""
+    there = any(config.pluginmanager.hasplugin(name) for name in BENCHMARK_PLUGINS)
+    config.pluginmanager.register(Fixtures() if there else Excuses(), "unet-bench-fixtures")
+
+
+class Fixtures:
+    """With pytest-benchmark."""
+
+    @pytest.fixture
+    def bench_part(self, benchmark: Any) -> Callable[..., Any]:
+        """Benchmark a part by slot and name, beside the baseline's part; returns the part's output."""
+        return functools.partial(measure_part, benchmark)
+
+    @pytest.fixture
+    def bench_variant(self, benchmark: Any) -> Callable[..., Any]:
+        """Benchmark a variant's network by name, beside the baseline; returns its logits."""
+        return functools.partial(measure_variant, benchmark)
+
+
+class Excuses:
+    """Without pytest-benchmark: tests that ask for these fixtures are skipped."""
+
+    @pytest.fixture
+    def bench_part(self) -> None:
+        """Skips: pytest-benchmark is missing."""
+        _skip("bench_part")
+
+    @pytest.fixture
+    def bench_variant(self) -> None:
+        """Skips: pytest-benchmark is missing."""
+        _skip("bench_variant")
+
+
+def _skip(fixture: str) -> None:
+    pytest.skip(
+        f"{fixture} needs pytest-benchmark, which is not installed or is disabled: pip install pytest-benchmark"
+    )
+
+
+def measure_part(
+    benchmark: Any,
+    slot: str,
+    name: str,
+    *,
+    in_channels: int = 64,
+    out_channels: int | None = None,
+    size: Sequence[int] = (32, 32),
+    batch: int = 1,
+    device: str = "cpu",
+    against: str | None = None,
+    **place: Any,
+) -> Any:
+    """Time a part on random maps of `size` pixels, beside part `against` (the baseline's); returns its output.
+
+    `out_channels` are 32, or as many as come in where a slot keeps them; `place` are further fields of its `Place`.
+    Raises UnknownName for slot or part, InvalidSuite for the device, and whatever the part raises.
+    """
+    import torch
+
+    from unet_bench.choices import SLOTS
+    from unet_bench.errors import unknown
+    from unet_bench.testing.slots import brief
+
+    if slot not in SLOTS:
+        raise unknown("slot", slot, SLOTS, "unet-bench list parts")
+    base = against or baseline_part(slot)
+    where = place_of(slot, in_channels, out_channels, place)
+    setting = setting_of(device, batch)
+    inputs = inputs_of(slot, where, tuple(size), setting)
+    steps = [functools.partial(built(slot, part, where, setting), *inputs) for part in (name, base)]
+    about = {
+        "slot": slot,
+        "against": base,
+        "variant": f"{slot}={name}",
+        "baseline": f"{slot}={base}",
+        "task": "part",
+        **workload(setting, size, [slot, brief(where), list(size)]),
+        "in_channels": where.in_channels,
+    }
+    return measure(benchmark, steps[0], steps[1], torch.device(setting.device), about)
+
+
+def measure_variant(
+    benchmark: Any,
+    variant: str | Variant,
+    *,
+    size: tuple[int, int] = (128, 128),
+    batch: int = 1,
+    in_channels: int = 1,
+    classes: int = 2,
+    width_scale: float = 1.0,
+    device: str = "cpu",
+    against: str | Variant = "unet",
+) -> Any:
+    """Time a variant's forward pass so that `size` pixels are scored, beside variant `against`; returns its logits.
+
+    Network and input are the `speed` probe's: from seed 0. Raises UnknownName, InvalidSuite for the device,
+    Unsupported for a variant that cannot serve this size.
+    """
+    from unet_bench.measure.runtime import prepare
+
+    bench = bench_of(variant, against, size, in_channels, classes, width_scale, setting_of(device, batch))
+    cell = bench.cell
+    about = {
+        "against": cell.baseline.name,
+        "variant": cell.variant.name,
+        "baseline": cell.baseline.name,
+        "task": cell.task.name,
+        "fit": cell.task.fit,
+        **workload(cell.setting, size, [in_channels, classes]),
+        "in_channels": in_channels,
+        "classes": classes,
+        "width_scale": width_scale,
+    }
+    own, base = prepare(bench), prepare(bench.baseline())
+    return measure(benchmark, own.infer, base.infer, bench.device, about)
+
+
+def measure(
+    benchmark: Any, own: Callable[[], Any], base: Callable[[], Any], device: torch.device, about: Mapping[str, Any]
+) -> Any:
+    """Time `own` by pytest-benchmark and, unless that is disabled, its ratio to `base`; returns what `own` returns."""
+    import torch
+
+    from unet_bench.environment import device_name
+    from unet_bench.measure.clock import synchroniser, time_pair
+
+    sync = synchroniser(device)
+
+    def waited_for() -> Any:
+        output = own()
+        sync()
+        return output
+
+    about = {**about, "device_name": device_name(str(device)), "torch": torch.__version__, "env_id": env_id()}
+    with torch.inference_mode():
+        output = benchmark(waited_for)
+        if benchmark.enabled:
+            timing = time_pair(own, base, budget_s=BUDGET_S, interval=INTERVAL, sync=sync)
+            names = ("latency_ratio", "latency_ratio_ci_low", "latency_ratio_ci_high")
+            ratio = zip(names, timing.ratio_interval(), strict=True)
+            about |= {name: None if math.isnan(value) else value for name, value in ratio}
+    benchmark.extra_info["unet_bench"] = about
+    return output
+
+
+# ---- what is measured
+
+
+@functools.cache
+def registry() -> Registry:
+    """Every installed plugin's parts and variants. Raises PluginFailure when one is broken."""
+    from unet_bench import plugins
+
+    return plugins.load().checked()
+
+
+@functools.cache
+def env_id() -> str:
+    """The environment's hash, as runs state it."""
+    from unet_bench.environment import environment
+
+    return str(environment()["env_id"])
+
+
+def setting_of(device: str, batch: int) -> Setting:
+    """How it is run: as everything is by default. Raises InvalidSuite for a device that is not there."""
+    import torch
+
+    from unet_bench.cells import Setting
+    from unet_bench.plan import choose_device
+
+    return Setting(device=choose_device(device), threads=torch.get_num_threads(), batch=batch)
+
+
+def workload(setting: Setting, size: Sequence[int], further: Any) -> dict[str, Any]:
+    """The columns by which results are matched; what has no column of its own is hashed, as a data set's content is."""
+    from dataclasses import asdict
+
+    from unet_bench.cells import digest
+
+    columns = asdict(setting)
+    columns["batch_requested"] = columns.pop("batch")
+    return columns | {"dataset_hash": digest(further), "scored_height": size[-2], "scored_width": size[-1]}
+
+
+def baseline_part(slot: str) -> str:
+    """The part that the baseline has in a slot."""
+    from unet_bench.choices import Choices
+
+    name = str(getattr(Choices(), slot))
+    return Choices().encoder_block if name == "same" else name
+
+
+def place_of(slot: str, in_channels: int, out_channels: int | None, changes: Mapping[str, Any]) -> Place:
+    """Where contract checks first try the slot's parts, as wide as asked for.
+
+    Encoders and topologies stand in a design whose widths fit one another: of it only `changes` are changed.
+    """
+    from unet_bench.testing.slots import CONTRACTS
+
+    usual = next(CONTRACTS[slot](registry()).places(changes.get("dims", 2)))
+    if usual.design is None:
+        keeps = usual.in_channels == usual.out_channels
+        usual = usual.at(
+            in_channels=in_channels,
+            out_channels=out_channels or (in_channels if keeps else 32),
+            skip_channels=(in_channels,) if slot in ("align", "merge") else (),
+            gate_channels=2 * in_channels if slot == "skip" else 0,
+        )
+    return usual.at(**changes)
+
+
+def inputs_of(slot: str, place: Place, size: tuple[int, ...], setting: Setting) -> Any:
+    """Random maps, from seed 0, of the shapes that the slot's contract gives its parts."""
+    import torch
+    from torch.utils._pytree import tree_map_only
+
+    from unet_bench.testing.slots import CONTRACTS
+
+    if slot == "align" and len(size) == place.dims:  # of the up-sampled map, which has lost the margin on both sides
+        size = (*(side + 2 * place.margin for side in size), *size)
+    with torch.device("meta"):
+        shapes = CONTRACTS[slot](registry()).inputs(place, size)
+    generator = torch.Generator().manual_seed(0)
+
+    def drawn(shape: torch.Tensor) -> torch.Tensor:
+        return torch.randn((setting.batch, *shape.shape[1:]), generator=generator).to(setting.device)
+
+    return tree_map_only(torch.Tensor, drawn, shapes)
+
+
+def built(slot: str, name: str, place: Place, setting: Setting) -> nn.Module:
+    """The part with the weights of seed 0, in evaluation mode, on the device."""
+    from unet_bench.testing.case import seeded
+    from unet_bench.testing.slots import made
+
+    with seeded(0):
+        return made(registry().find(slot, name), place).eval().to(setting.device)
+
+
+def bench_of(
+    variant: str | Variant,
+    against: str | Variant,
+    size: tuple[int, int],
+    in_channels: int,
+    classes: int,
+    width_scale: float,
+    setting: Setting,
+) -> Bench:
+    """A cell of the `speed` probe, on its bench. Raises UnknownName, InvalidSuite, Unsupported."""
+    from unet_bench.build import with_width_scale
+    from unet_bench.cells import Cell, Protocol, Task, digest
+    from unet_bench.errors import InvalidSuite, Unsupported
+    from unet_bench.measure.bench import Bench
+    from unet_bench.plan import examine
+    from unet_bench.selection import select
+
+    task = Task(
+        name="random",
+        dataset_hash=digest([in_channels, classes]),
+        classes=tuple(map(str, range(classes))),
+        in_channels=in_channels,
+        scored=size,
+        fit="crop",
+    )
+    subjects = []
+    for given in (variant, against):
+        chosen = select(registry(), [given]) if isinstance(given, str) else [given]
+        if len(chosen) != 1:
+            raise InvalidSuite(f"{given!r} chooses {len(chosen)} variants: name just one")
+        subject = examine(registry(), with_width_scale(chosen[0], width_scale), task)
+        if subject.frame is None:
+            raise Unsupported(f"{chosen[0].name} cannot be run at {size[0]}x{size[1]}: {subject.reason}")
+        subjects.append((subject.variant, subject.frame))
+    (own, frame), (base, base_frame) = subjects
+    return Bench(
+        Cell(
+            variant=own,
+            frame=frame,
+            baseline=base,
+            baseline_frame=base_frame,
+            task=task,
+            setting=setting,
+            protocol=Protocol(),
+            probe="speed",
+        ),
+        registry(),
+    )

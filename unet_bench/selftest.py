@@ -1,0 +1,158 @@
+"""The self-audit: does our timing call identical code identical, and does it find what is slower?
+
+suite ─▶ A/A cells and slowed ones, shuffled ─▶ an ordinary run ─▶ trials ─▶ audit ─▶ selftest.json, selftest.txt
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from unet_bench import pipeline
+from unet_bench.errors import InvalidSuite
+from unet_bench.suite import Suite, from_options
+from unet_bench.variants import BASELINE
+
+if TYPE_CHECKING:
+    from unet_bench.cells import Cell
+    from unet_bench.plan import Plan, Planned
+    from unet_bench.results.audit import Report
+
+PAIRS: Final = 59  # the fewest that, all within X, give 95 % confidence that 95 % of pairs are
+SLOWDOWNS: Final = (0.01, 0.02, 0.03, 0.05)
+REPEATS: Final = 10  # of each slow-down
+QUICK_PAIRS: Final = 20
+QUICK_REPEATS: Final = 3
+FULL: Final[Mapping[str, Any]] = {"speed_s": 10.0, "interval": 0.01}
+# Small, so that there are steps enough in so little time.
+QUICK: Final[Mapping[str, Any]] = {"speed_s": 1.2, "size": "64x64", "batch": (1,)}
+# What timings depend on, and the audit takes over from a run; of several settings the first.
+LISTS: Final = ("precision", "memory_format", "mode", "batch_norm", "threads", "batch")
+SINGLE: Final = ("preset", "device", "width_scale", "speed_s", "interval", "timeout_s", "baseline", "block")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """An audit, where it was left, and whether it was cut short."""
+
+    report: Report
+    path: Path
+    stopped: bool
+
+    def exit_code(self, fail_above: float | None = None) -> int:
+        """130 after Ctrl-C, 1 where repeatability is worse than `fail_above` percent, else 0."""
+        if self.stopped:
+            return 130
+        return int(fail_above is not None and 100 * self.report.worst > fail_above)
+
+
+def selftest(
+    run: Path | None = None,
+    *,
+    quick: bool = False,
+    pairs: int | None = None,
+    repeats: int | None = None,
+    variant: str | None = None,
+    out: Path = Path("results"),
+    **options: Any,
+) -> Outcome:
+    """Time a variant against itself and against itself slowed down, and judge the timings by what is true of them.
+
+    `pairs` of identical code and `repeats` of each slow-down, each in a fresh process, all shuffled. `options` are
+    fields of `Suite`, laid over the conditions of `run`, the folder of a run to audit for: the audit is left there,
+    too. After Ctrl-C, what was measured is audited. Raises any UnetBenchError before anything is measured, and
+    afterwards when no pair of identical code gave a ratio or the disk says no.
+    """
+    pairs = (QUICK_PAIRS if quick else PAIRS) if pairs is None else pairs
+    repeats = (QUICK_REPEATS if quick else REPEATS) if repeats is None else repeats
+    given = {**(QUICK if quick else FULL), **(conditions(run) if run else {})}
+    given |= {name: value for name, value in options.items() if value is not None}
+    wanted = suite_for(variant or given.get("baseline", BASELINE), pairs, given)
+
+    from unet_bench.progress import watcher
+    from unet_bench.results.audit import audit, trials_of
+    from unet_bench.results.store import read_rows
+
+    stopped = False
+    with pipeline.plan(wanted) as made, watcher() as progress:
+        if run:
+            check_environment(run, made)
+        made = replace(made, planned=with_slowed(made.planned, repeats))
+        try:
+            pipeline.execute(made, out, progress)
+        except KeyboardInterrupt:
+            stopped = True
+            if progress.path is None:  # nothing was begun
+                raise
+    path = progress.path
+    assert path is not None
+    trials, lost = trials_of(read_rows(path))
+    cell = made.planned[0].cell
+    report = audit(trials, budget_s=cell.protocol.speed_s, workload=workload(cell), lost=lost)
+    for folder in filter(None, (path, run)):
+        leave(report, folder, path)
+    return Outcome(report, path, stopped)
+
+
+def conditions(run: Path) -> dict[str, Any]:
+    """What a run was measured under, as a suite's fields. Raises StoreError."""
+    suite = pipeline.resumed(run)
+    firsts = {name: getattr(suite, name)[:1] for name in LISTS}
+    return {**firsts, **{name: getattr(suite, name) for name in SINGLE}, "size": suite.size.partition(",")[0]}
+
+
+def check_environment(run: Path, made: Plan) -> None:
+    """Raises InvalidSuite where the run was measured on another machine or by other software than there is here."""
+    from unet_bench.results.store import read_manifest
+
+    if read_manifest(run).get("environment", {}).get("env_id") != made.environment["env_id"]:
+        raise InvalidSuite(
+            f"{run} was measured in another environment, of whose timings this one can say nothing: run the self-test "
+            "where the run was made, or without it"
+        )
+
+
+def suite_for(variant: str, pairs: int, given: Mapping[str, Any]) -> Suite:
+    """The suite of so many pairs of a variant and itself, whatever they cost. Raises InvalidSuite, UnknownName."""
+    fixed = {"variants": variant, "baseline": variant, "probes": "speed", "replicates": pairs, "limit_tmac": 0}
+    return from_options({**given, **fixed})
+
+
+def with_slowed(planned: list[Planned], repeats: int) -> list[Planned]:
+    """The cells of identical code, and of each slow-down some, in an order that is always the same and mixed."""
+    pattern, free = planned[0], max(p.cell.replicate for p in planned) + 1
+    slowdowns = [slowdown for slowdown in SLOWDOWNS for _ in range(repeats)]
+    mixed = [*planned, *(slowed(pattern, slowdown, free + n) for n, slowdown in enumerate(slowdowns))]
+    random.Random(0).shuffle(mixed)
+    return mixed
+
+
+def slowed(planned: Planned, slowdown: float, replicate: int) -> Planned:
+    """The cell with its variant slowed down. It goes by a name of its own: tables must not pool it with the others.
+
+    The replicate tells it from them, since a cell's id says nothing of the protocol.
+    """
+    protocol = replace(planned.cell.protocol, slowdown=slowdown)
+    cell = replace(planned.cell, protocol=protocol, replicate=replicate)
+    return replace(planned, cell=cell, names=(f"{planned.names[0]} slowed by {100 * slowdown:g} %",))
+
+
+def workload(cell: Cell) -> str:
+    """What was timed and how, as words."""
+    setting, (height, width) = cell.setting, cell.frame.input
+    scale = f"width × {cell.variant.choices.width_scale:g}"
+    how = (setting.device, setting.precision, setting.memory_format, setting.mode, f"threads {setting.threads}")
+    return " · ".join((cell.variant.name, scale, f"batch {setting.batch} of {height}×{width}", *how))
+
+
+def leave(report: Report, folder: Path, path: Path) -> None:
+    """Write selftest.json and selftest.txt into a folder; `path` is the run they come from. Raises StoreError."""
+    from unet_bench.results.store import write_atomic
+
+    content = {"run": path.name, **report.to_json()}
+    write_atomic(folder / "selftest.json", json.dumps(content, indent=2, allow_nan=False) + "\n")
+    write_atomic(folder / "selftest.txt", report.text())
