@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import subprocess
 import sys
@@ -34,19 +35,21 @@ def bench_of(registry: Registry) -> Callable[..., Bench]:
     from unet_bench.build import foreign_variant, with_width_scale
     from unet_bench.cells import Cell, Protocol, Setting, Task
     from unet_bench.measure.bench import Bench
-    from unet_bench.plan import examine
+    from unet_bench.plan import Subject, examine
     from unet_bench.selection import select
+
+    @functools.cache
+    def seen(name: str, task: Task) -> Subject:
+        [variant] = [foreign_variant(name)] if ":" in name else select(registry, [name])
+        return examine(registry, variant if variant.architecture else with_width_scale(variant, 1 / 16), task)
 
     def put(
         name: str = "unet", size: tuple[int, int] = (32, 32), protocol: dict[str, Any] | None = None, **setting: Any
     ) -> Bench:
         task = Task(name="t", dataset_hash="0", classes=("a", "b", "c"), in_channels=1, scored=size, fit="crop")
-        found = [foreign_variant(name)] if ":" in name else select(registry, [name])
-        own, base = (
-            examine(registry, v if v.architecture else with_width_scale(v, 1 / 16), task)
-            for v in (*found, *select(registry, ["unet"]))
-        )
-        assert own.frame and base.frame, own.reason
+        own, base = seen(name, task), seen("unet", task)
+        assert own.frame, own.reason
+        assert base.frame
         cell = Cell(
             variant=own.variant,
             frame=own.frame,

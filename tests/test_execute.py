@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import sys
@@ -12,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from unet_bench.execute.runner import Runner
+from unet_bench.execute.worker import shrinking
+from unet_bench.measure.bench import Bench
 
 BODY = """
 import os, signal, sys, time, subprocess, unet_bench.errors as errors
@@ -71,7 +72,6 @@ def outcome(tmp_path: Path, cell: dict, monkeypatch: pytest.MonkeyPatch):
         with Runner() as runner:
             return runner.run(job, timeout)
 
-    run.folder = tmp_path
     return run
 
 
@@ -139,23 +139,39 @@ def with_batch(cell: dict, batch: int, shrink: bool) -> dict:
     return {"setting": setting, "protocol": protocol}
 
 
-@pytest.mark.parametrize(("batch", "effective"), [(16, 2), (12, 3), (2, 2)])
-def test_a_batch_that_does_not_fit_is_halved_until_it_does(outcome, cell: dict, batch: int, effective: int) -> None:
-    found = outcome(NEEDY, **with_batch(cell, batch, shrink=True))
-    assert (found["status"], found["batch_effective"]) == ("ok", effective)
+def test_a_batch_that_does_not_fit_is_halved_until_it_does(outcome, cell: dict) -> None:
+    found = outcome(NEEDY, **with_batch(cell, 16, shrink=True))
+    assert (found["status"], found["batch_effective"]) == ("ok", 2)
 
 
-def test_a_batch_is_shrunk_only_where_that_is_allowed(outcome, cell: dict) -> None:
-    assert outcome(NEEDY, **with_batch(cell, 16, shrink=False))["status"] == "oom"
+@pytest.mark.parametrize(
+    ("shrink", "fits", "error", "tried"),
+    [
+        (True, 3, MemoryError(), [8, 4, 2]),
+        (True, 0, MemoryError(), [8, 4, 2, 1]),
+        (True, 99, MemoryError(), [8]),
+        (False, 3, MemoryError(), [8]),
+        (True, 3, RuntimeError("DefaultCPUAllocator: can't allocate memory"), [8, 4, 2]),
+        (True, 3, ValueError("of another kind"), [8]),
+    ],
+)
+def test_shrinking_is_for_memory_alone_and_ends_at_one_image(bench_of, shrink, fits, error, tried) -> None:
+    batches: list[int] = []
 
+    def probe(bench: Bench) -> dict[str, int]:
+        batches.append(bench.cell.setting.batch)
+        if batches[-1] > fits:
+            raise error
+        return {"found": 1}
 
-@pytest.mark.parametrize(("body", "status"), [("raise MemoryError()", "oom"), ("raise ValueError('no')", "error")])
-def test_shrinking_ends_at_one_image_and_is_for_memory_alone(outcome, cell: dict, body: str, status: str) -> None:
-    counted = "import pathlib\npathlib.Path('tries').open('a').write('x')\n" + body
-    with contextlib.chdir(outcome.folder):
-        found = outcome(counted, **with_batch(cell, 8, shrink=True))
-    assert found["status"] == status
-    assert len((outcome.folder / "tries").read_text()) == (4 if status == "oom" else 1)
+    bench = bench_of(batch=8, protocol={"shrink_batch": shrink})
+    if tried[-1] <= fits:
+        found, cell = shrinking(probe, bench)
+        assert (found, cell.setting.batch) == ({"found": 1}, tried[-1])
+    else:
+        with pytest.raises(type(error)):
+            shrinking(probe, bench)
+    assert batches == tried
 
 
 def gone(pid: int) -> bool:

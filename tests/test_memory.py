@@ -50,13 +50,26 @@ def test_a_training_step_keeps_what_backward_needs() -> None:
     assert tracker.peak >= 3 * 4000
 
 
+def test_the_second_step_counts_and_what_the_first_left() -> None:
+    state: list[torch.Tensor] = []
+
+    def step() -> None:
+        if not state:
+            torch.zeros(10_000)  # needed once, such as a search for an algorithm
+            state.append(torch.zeros(256))
+        else:
+            torch.zeros(10)
+
+    assert live_peak([torch.zeros(100)], step) == 400 + 1024 + 40
+
+
 def real_bytes(bench: Bench, training: bool) -> int:
     return live_peak(*workload(bench, prepare(bench, training=training), training))
 
 
 @pytest.mark.parametrize("name", plugins.load().checked().variants())
 def test_the_peak_is_foreseen_to_the_byte(bench_of, name: str) -> None:
-    bench = bench_of(name, batch=1)
+    bench = bench_of(name)
     for training in (False, True):
         assert predicted_bytes(bench, training) == real_bytes(bench, training)
 

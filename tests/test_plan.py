@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from unet_bench import pipeline, plugins, run
+from unet_bench import pipeline, run
 from unet_bench.interfaces import main_output
 from unet_bench.plan import Planned
 from unet_bench.suite import from_dict
@@ -91,27 +91,19 @@ def test_what_is_measured_once_is_measured_at_a_setting_that_runs(axis: dict) ->
     assert [(p.cell.probe, p.status) for p in cells] == [("cost", ""), ("speed", "unsupported"), ("speed", "")]
 
 
-ODD = "33x47"
+ODD = ["unet", "unet-paper", "unet-valid-pad", "unet-strided", "unet-bilinear", "unet-nested", "unet-zju"]
 
 
-@pytest.fixture(scope="module")
-def odd() -> dict[str, tuple[Planned, Any]]:
-    options = {**TINY, "size": ODD, "variants": ["all"], "probes": ["cost"]}
-    with pipeline.plan(from_dict(options)) as made:
-        return {name: (p, made.loaded.registry) for p in made.planned for name in p.names}
-
-
-@pytest.mark.parametrize("name", plugins.load().checked().variants())
-def test_odd_sizes_are_run_or_refused_with_a_reason(odd, name: str) -> None:
-    from unet_bench.measure.bench import Bench
-
-    known, registry = odd[name]
-    if known.status:
-        assert known.status == "unsupported"
-        assert known.reason
-        return
-    bench = Bench(known.cell, registry)
+@pytest.mark.parametrize("name", [*ODD, "resnet34-unet", "mobilenetv3-unet"])
+def test_odd_sizes_are_run(bench_of, name: str) -> None:
+    bench = bench_of(name, size=(33, 47), batch=1)
     with torch.inference_mode():
         output = main_output(bench.network()(bench.images()))
-    assert tuple(output.shape[2:]) == known.cell.frame.output
-    assert tuple(scored(output, known.cell.frame, (33, 47)).shape[2:]) == (33, 47)
+    assert tuple(output.shape[2:]) == bench.cell.frame.output
+    assert tuple(scored(output, bench.cell.frame, (33, 47)).shape[2:]) == (33, 47)
+
+
+def test_odd_sizes_that_a_network_cannot_take_are_refused_with_a_reason() -> None:
+    *_, segnet = planned(variants=["unet", "segnet"], probes=["cost"], size="33x47")
+    assert segnet.status == "unsupported"
+    assert "0.969697" in segnet.reason

@@ -44,15 +44,11 @@ def test_folding_changes_the_network_and_not_its_output(bench_of, name: str) -> 
     bench = bench_of(name, batch=1)
     model, images = trained(bench.network()), bench.images()
     norms = count(model, NORMED)
-    if not norms:
-        with pytest.raises(Unsupported, match="use kept"):
-            fold_batch_norm(model, images)
-        return
     with torch.inference_mode():
         before = main_output(model(images))
         folded = fold_batch_norm(model, images)
         after = main_output(model(images))
-    assert folded >= 1
+    assert bool(folded) == bool(norms)
     assert count(model, NORMED) == norms - folded
     torch.testing.assert_close(after, before, rtol=0, atol=1e-4 * float(before.abs().max()))
 
@@ -103,11 +99,10 @@ def test_what_may_not_be_folded_is_refused_or_left(kind: type[Net]) -> None:
         except Unsupported:
             assert kind is not Net
             return
-        assert folded == 1
+        assert folded == (kind is Net)
         torch.testing.assert_close(model(images), before, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.xfail(reason="a fresh batch norm hardly changes anything, so that comparing outputs finds nothing")
 @pytest.mark.parametrize("kind", ["UsedElsewhere", "ActivatedInPlace"])
 def test_it_is_refused_for_fresh_networks_too(bench_of, kind: str) -> None:
     with pytest.raises(Unsupported):

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from unet_bench.errors import NonFinite
 from unet_bench.measure import batch, pairing, speed, training
+from unet_bench.measure.clock import Timing
 from unet_bench.measure.guard import Verdict, Watch
 from unet_bench.measure.memory import MIB, predicted_bytes
 from unet_bench.results.columns import PROBE_COLUMNS
@@ -79,6 +80,29 @@ def test_on_a_busy_machine_absolute_times_are_empty(bench_of, probe) -> None:
     ratio = "latency_ratio" if probe is speed else "train_step_ratio"
     width = (row[f"{ratio}_ci_high"] - row[f"{ratio}_ci_low"]) / row[ratio]
     assert math.isnan(width) or width <= pairing.CLOSED
+
+
+def noisy(spread: float) -> Timing:
+    """Twenty quads whose ratios lie evenly between 1 - spread and 1 + spread."""
+    own = [1 + spread * (2 * (n // 2) / 19 - 1) for n in range(40)]
+    return Timing((1, 1), 3, own, [1.0] * 40, singles=own * 30)
+
+
+@pytest.mark.parametrize(
+    ("quality", "spread", "believed"),
+    [
+        ("clean", 0.5, {"ratio", "absolute"}),
+        ("contaminated", 0.05, {"ratio"}),
+        ("contaminated", 0.5, set()),
+        ("throttled", 0.05, {"ratio"}),
+        ("throttled", 0.5, set()),
+    ],
+)
+def test_a_disturbed_timing_keeps_its_ratio_if_that_is_narrow(quality: str, spread: float, believed: set) -> None:
+    paired = pairing.Paired(noisy(spread), Verdict(quality))
+    assert math.isnan(paired.ratio()[0]) == ("ratio" not in believed)
+    for value in (paired.seconds()[0], paired.percentile(0.95), paired.percentile(0.99)):
+        assert math.isnan(value) == ("absolute" not in believed)
 
 
 @pytest.mark.usefixtures("calm")

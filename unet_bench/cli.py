@@ -359,6 +359,41 @@ def compare(
 
 
 @app.command()
+def selftest(
+    path: Annotated[
+        Path | None, typer.Argument(metavar="[RUN]", help="A run's folder: audit under its settings.")
+    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="A first look: 20 short pairs of a small input.")] = False,
+    pairs: Annotated[int | None, typer.Option("--pairs", min=1, help="Pairs of identical code; 59 by default.")] = None,
+    fail_above: Annotated[
+        float | None, typer.Option("--fail-above", min=0, help="Exit 1 if not repeatable within so many percent.")
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Where the run's folder is made.")] = Path("results"),
+    variant: Annotated[
+        str | None, typer.Option("--variant", help="What is timed against itself; unet by default.")
+    ] = None,
+    device: Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps.")] = None,
+    threads: Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads of one operator.")] = None,
+    batch: Annotated[int | None, typer.Option("--batch", "-b", min=1, help="Images a step.")] = None,
+    size: Annotated[str | None, typer.Option("--size", help="Scored pixels, HEIGHTxWIDTH.")] = None,
+    width_scale: Annotated[float | None, typer.Option("--width-scale", help="Factor on every width.")] = None,
+    speed_s: Annotated[
+        float | None, typer.Option("--speed-s", help="Seconds of each pair at most; 10 by default.")
+    ] = None,
+    debug: Debug = False,
+) -> None:
+    """Audit our own timing: is identical code called identical, and is what is slower found?"""
+    from unet_bench import selftest as audited
+
+    workload = {"device": device, "threads": threads, "batch": batch, "size": size, "width_scale": width_scale}
+    options: dict[str, Any] = {**workload, "speed_s": speed_s}
+    done = audited.selftest(path, quick=quick, pairs=pairs, variant=variant, out=out, **options)
+    typer.echo(done.report.text(), nl=False)
+    typer.echo(f"{'stopped early; ' * done.stopped}written: {done.path}/selftest.txt and selftest.json", err=True)
+    raise typer.Exit(done.exit_code(fail_above))
+
+
+@app.command()
 def geometry(
     variant: Annotated[str, typer.Argument(help="A variant's name, such as unet-paper.")],
     size: Annotated[str, typer.Option("--size", help="Input pixels, HEIGHTxWIDTH.")] = "572x572",
