@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
 
 from unet_bench.errors import Unsupported
 from unet_bench.measure import energy
@@ -175,13 +174,17 @@ def test_a_counter_that_stands_still_is_no_counter() -> None:
 # ---- the probe
 
 
+@pytest.fixture(autouse=True)
+def no_gpu_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(energy, "_step", lambda bench: lambda: torch.zeros(2))
+
+
 def bench(device: str, samples: Path | None = None) -> Any:
     return SimpleNamespace(
         device=torch.device(device),
         samples=samples,
         cell=SimpleNamespace(protocol=SimpleNamespace(speed_s=0.0), setting=SimpleNamespace(batch=2)),
-        network=lambda baseline: nn.Identity(),
-        images=lambda baseline: torch.zeros(2),
+        baseline=lambda: None,
         precision=contextlib.nullcontext,
     )
 

@@ -15,6 +15,11 @@ from unet_bench.measure.bench import Bench
 from unet_bench.measure.memory import LiveBytes, live_peak, peak_rss, predicted_bytes, reset_peak_rss, workload
 from unet_bench.measure.runtime import prepare
 
+LONG_TO_EXAMINE = ("unet-valid-resize", "unet-valid-pad")
+VARIANTS = [
+    pytest.param(name, marks=pytest.mark.slow) if name in LONG_TO_EXAMINE else name
+    for name in plugins.load().checked().variants()
+]
 TINY = {"data": ["cells"], "size": "32x32", "width_scale": 0.0625, "batch": 1, "threads": 1}
 
 
@@ -67,7 +72,7 @@ def real_bytes(bench: Bench, training: bool) -> int:
     return live_peak(*workload(bench, prepare(bench, training=training), training))
 
 
-@pytest.mark.parametrize("name", plugins.load().checked().variants())
+@pytest.mark.parametrize("name", VARIANTS)
 def test_the_peak_is_foreseen_to_the_byte(bench_of, name: str) -> None:
     bench = bench_of(name)
     for training in (False, True):

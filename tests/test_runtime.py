@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from test_memory import VARIANTS
 from torch import Tensor, nn
 
-from unet_bench import plugins, run
+from unet_bench import run
 from unet_bench.errors import Unsupported
 from unet_bench.interfaces import main_output
 from unet_bench.measure import memory, speed
@@ -39,7 +40,7 @@ def count(model: nn.Module, kind: type[nn.Module]) -> int:
 # ---- folding
 
 
-@pytest.mark.parametrize("name", plugins.load().checked().variants())
+@pytest.mark.parametrize("name", VARIANTS)
 def test_folding_changes_the_network_and_not_its_output(bench_of, name: str) -> None:
     bench = bench_of(name, batch=1)
     model, images = trained(bench.network()), bench.images()

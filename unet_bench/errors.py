@@ -57,6 +57,12 @@ class NonFinite(UnetBenchError):
     """A loss or an output that became NaN or infinite."""
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an exception says that memory ran out, in any of the ways that torch and Python say it."""
+    named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    return named or "can't allocate memory" in str(error)
+
+
 def unknown(kind: str, name: str, known: Iterable[str], command: str) -> UnknownName:
     """The error for a name nobody registered: the nearest matches, and the command that lists all."""
     near = difflib.get_close_matches(name, list(known), n=3, cutoff=0.5)

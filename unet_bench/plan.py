@@ -31,7 +31,7 @@ START_S: Final = 0.3  # of a worker process and of building a network
 COMPILE_S: Final = 30.0
 ENERGY_S: Final = 26.0
 LOOKS_SHARE: Final = 1.3  # training, and the looks at validation and test images, in training steps
-AT_FIRST_SETTING: Final = ("cost", "accuracy")  # what threads, modes and batch sizes say nothing about
+AT_FIRST_SETTING: Final = ("cost", "accuracy")  # that can run: what threads, modes and batch sizes say nothing about
 TRAINS: Final = ("memory", "training", "accuracy")  # probes that need a training step's memory
 
 
@@ -138,6 +138,7 @@ def make_plan(
         shrink_batch=suite.shrink_batch,
     )
     wanted = settings(suite)
+    first = next((setting for setting in wanted if not unsupported(setting)), wanted[0])
     rate = mac_rate(wanted[0].device)
     planned: list[Planned] = []
     for loaded in tasks:
@@ -147,7 +148,7 @@ def make_plan(
             raise InvalidSuite(f"the baseline {suite.baseline} cannot run on {loaded.task.name}: {baseline.reason}")
         groups = group(subjects)
         for probe in suite.probes:
-            for setting in wanted[:1] if probe in AT_FIRST_SETTING else wanted:
+            for setting in [first] if probe in AT_FIRST_SETTING else wanted:
                 cells = _cells_of_probe(suite, probe, groups, baseline, loaded.task, setting, protocol)
                 planned += [decide(suite, registry, *cell, baseline.macs or 0, rate) for cell in cells]
     return planned

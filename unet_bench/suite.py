@@ -219,7 +219,7 @@ def parse_size(text: str) -> tuple[int, int]:
 
 def parse_memory(text: str) -> float:
     """`8G`, `8GiB`, `512M` or a bare number of MiB, in MiB. Raises InvalidSuite."""
-    found = re.fullmatch(r"([0-9.]+)\s*([KMGT]?)(?:i?B)?", text.strip(), re.IGNORECASE)
+    found = re.fullmatch(r"([0-9.]+)\s*([KMGT]?)(?:i?B)?", text.strip(), re.IGNORECASE | re.ASCII)
     try:
         if not found or not 0 < (value := float(found[1]) * UNITS[found[2].upper()]) < math.inf:
             raise ValueError

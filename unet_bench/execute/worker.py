@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unet_bench.errors import InvalidSize, NonFinite, Unsupported
+from unet_bench.errors import InvalidSize, NonFinite, Unsupported, is_out_of_memory
 
 if TYPE_CHECKING:
     from unet_bench.cells import Cell
@@ -65,14 +65,11 @@ def shrinking(probe: Callable[[Bench], Mapping[str, Any]], bench: Bench) -> tupl
 
 def status_of(error: BaseException) -> str:
     """The status that an exception stands for."""
-    import torch
-
     if isinstance(error, (Unsupported, InvalidSize)):
         return "unsupported"
     if isinstance(error, NonFinite):
         return "nonfinite"
-    out_of_memory = isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in str(error)
-    return "oom" if out_of_memory else "error"
+    return "oom" if is_out_of_memory(error) else "error"
 
 
 def describe(error: BaseException) -> str:

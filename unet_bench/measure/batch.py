@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import torch
 
+from unet_bench.errors import is_out_of_memory
 from unet_bench.measure.bench import Bench
 from unet_bench.measure.clock import synchroniser, warm_up
 from unet_bench.measure.memory import MIB, predicted_bytes
@@ -93,7 +94,9 @@ def _tried(bench: Bench) -> bool:
         with torch.inference_mode(), bench.precision():
             prepare(bench).infer()
             torch.cuda.synchronize(bench.device)
-    except torch.OutOfMemoryError:
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
         return False
     finally:
         torch.cuda.empty_cache()

@@ -9,6 +9,7 @@ from typing import Any, Final, TypeVar
 
 import torch
 
+from unet_bench.errors import is_out_of_memory
 from unet_bench.measure.bench import Bench
 from unet_bench.measure.clock import BLOCK_S, GPU_BLOCK_S, Step, Timing, percentile, synchroniser, time_pair
 from unet_bench.measure.guard import Verdict, Watch
@@ -67,10 +68,12 @@ def beside(make: Callable[[], Made]) -> Made | None:
     """What `make` makes and tries for the baseline, or nothing where it does not fit beside the variant."""
     try:
         return make()
-    except (torch.OutOfMemoryError, MemoryError):
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
-        return None
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    return None
 
 
 def quality(paired: Paired, base: Runnable | None) -> dict[str, Any]:
