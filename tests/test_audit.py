@@ -75,7 +75,7 @@ def test_slow_downs_are_found_and_covered_apart() -> None:
     assert (five.found.hits, five.covered.hits, five.found.of) == (2, 2, 3)
     assert five.median_ratio == 1.03
     assert (report.pairs, report.coverage.hits, report.closed.hits) == (1, 4, 4)
-    assert "left out: 2 contaminated pairs" in report.text()
+    assert "2 of all were lost: 2 contaminated" in report.text()
 
 
 def test_compare_sees_every_two_pairs_of_identical_code() -> None:
@@ -185,7 +185,7 @@ ALL_THE_TIME, OFTEN_EARLY = 0.01, 0.03  # intervals that are never reached, and 
 def test_identical_code_is_called_identical(interval: float) -> None:
     report = synthetic_audit(interval)
     assert report.false_alarms.share()[0] <= 0.07  # 5 % is meant; twice the standard error of 500 pairs is 2 %
-    assert report.within() <= 4
+    assert report.within() <= 5
     assert report.alarms().hits <= 0.01 * report.alarms().of
 
 

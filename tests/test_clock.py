@@ -75,7 +75,33 @@ def test_blocks_alternate_and_are_long_enough() -> None:
     a, b = timing.steps_per_block
     assert (a, b) == (3, 1)
     timed = "".join(calls[timing.warm_up_steps :])
-    assert timed == ("aaa" + "b" + "b" + "aaa") * (len(timing.own) // 2)
+    quads = ["aaa" + "b" + "b" + "aaa", "b" + "aaa" + "aaa" + "b"]
+    assert timed == "".join(quads[n % 2] for n in range(len(timing.own) // 2))
+
+
+def test_a_place_in_the_quad_costs_neither_of_the_two() -> None:
+    """Bookkeeping between quads makes what comes next slower: both get their share of that."""
+    machine, calls = Machine(0, noise=0.01, drift=0.0), iter(range(10**9))
+
+    def step() -> None:
+        machine.step(0.033 if next(calls) % 4 == 0 else 0.03)
+
+    timing = time_pair(step, step, budget_s=30, interval=1e-9, now=machine.now)
+    assert timing.ratio_interval()[0] == pytest.approx(1, abs=5e-3)
+
+
+def test_short_steps_are_led_in_by_one_that_is_not_timed() -> None:
+    calls: list[str] = []
+    machine = Machine(0, noise=0.0, drift=0.0)
+
+    def step(cost: float) -> None:
+        calls.append("x")
+        machine.step(cost)
+
+    timing = time_pair(lambda: step(0.005), lambda: step(0.005), budget_s=1, interval=1e-9, now=machine.now)
+    count, blocks = timing.steps_per_block[0], len(timing.own) + len(timing.base)
+    assert count == 5
+    assert len(calls) == timing.warm_up_steps + blocks * (count + 1)
 
 
 def test_gives_up_where_more_time_brings_nothing() -> None:

@@ -112,7 +112,7 @@ def test_constant_power_gives_exact_joules() -> None:
     assert columns.pop("energy_j_img") == pytest.approx(300 * 0.01 / 4)
     assert columns.pop("energy_ratio") == pytest.approx(300 * 0.01 / (200 * 0.02))
     assert columns.pop("power_w") == pytest.approx(300)
-    assert columns == {"energy_windows": 4, "quality": "clean"}
+    assert columns == {"energy_windows": 4, "quality": "clean", "evidence": None}
 
 
 def test_a_counter_that_moves_every_tenth_of_a_second_is_good_enough() -> None:
@@ -200,7 +200,7 @@ def test_the_probe_returns_its_columns_and_keeps_its_windows(
     setattr(nvml, ENERGY, lambda handle: next(reads) if handle == "b" else refuse())
     found = energy.probe(bench("cuda", tmp_path / "raw.json"))
     raw = json.loads((tmp_path / "raw.json").read_text())
-    assert set(found) == {"energy_j_img", "energy_ratio", "power_w", "energy_windows", "quality"}
+    assert set(found) == {"energy_j_img", "energy_ratio", "power_w", "energy_windows", "quality", "evidence"}
     assert [joules for joules, _, _ in raw["own"]] == [0.5] * found["energy_windows"] == [0.5] * 4
     assert found["energy_j_img"] == pytest.approx(2 / sum(images for _, images, _ in raw["own"]))
     assert synchronised

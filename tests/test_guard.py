@@ -30,8 +30,8 @@ def four_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ({}, "clean", []),
         ({"busy": 63.9}, "clean", []),  # just below a tenth of four cores
-        ({"busy": 64.5}, "contaminated", ["11% of 4 cores", "0% of it stolen"]),
-        ({"busy": 66.5, "stolen": 7.0}, "contaminated", ["16% of 4 cores", "15% of it stolen"]),
+        ({"busy": 64.5}, "contaminated", ["11% of 4 cores", "the host 0%"]),
+        ({"busy": 66.5, "stolen": 7.0}, "contaminated", ["16% of 4 cores", "the host 15%"]),
         ({"gpu_processes": 1}, "clean", []),  # this one
         ({"gpu_processes": 3}, "contaminated", ["2 other process(es) on the GPU"]),
         ({"held_back": frozenset({"hw_thermal", "sw_power_cap"})}, "throttled", ["hw_thermal, sw_power_cap"]),

@@ -61,7 +61,7 @@ def test_shipped_suites_are_valid(name: str) -> None:
         ({"batch": [4, 0]}, InvalidSuite, "at least 1"),
         ({"threads": [1, 99999]}, InvalidSuite, "cores"),
         ({"precision": []}, InvalidSuite, "at least one"),
-        ({"interval": 0}, InvalidSuite, "above 0"),
+        ({"interval": 0}, InvalidSuite, "between 0 and 1"),
         ({"memory_limit": "8X"}, InvalidSuite, "8G"),
     ],
     ids=str,

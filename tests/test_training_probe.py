@@ -148,10 +148,15 @@ def test_beyond_the_largest_batch_nobody_looks() -> None:
     assert max(tried) == batch.MOST
 
 
-def test_the_best_batch_fits_into_the_limit(bench_of) -> None:
+@pytest.fixture
+def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batch.Watch, "verdict", lambda self: Verdict("clean"))
+
+
+def test_the_best_batch_fits_into_the_limit(bench_of, quiet) -> None:
     bench = bench_of(f"{ME}:Small", protocol={"speed_s": 0.2, "memory_limit_mib": 1.0})
     row = batch.probe(bench)
-    assert set(row) <= set(PROBE_COLUMNS["batch"])
+    assert set(row) <= {*PROBE_COLUMNS["batch"], "quality", "evidence"}
     largest = row["largest_batch"]
     assert 1 <= row["best_batch"] <= largest
     assert predicted_bytes(bench.with_batch(largest), False) <= MIB
@@ -166,10 +171,20 @@ def test_where_not_one_image_fits_there_is_no_batch(bench_of) -> None:
     assert row["stop_reason"] == "memory"
 
 
-def test_doubling_stops_where_throughput_does(bench_of, monkeypatch: pytest.MonkeyPatch) -> None:
-    rates = {1: 10.0, 2: 19.0, 4: 30.0, 8: 30.2, 16: 60.0}
+def test_doubling_stops_where_throughput_has_twice_not_grown(bench_of, quiet, monkeypatch: pytest.MonkeyPatch) -> None:
+    rates = {1: 10.0, 2: 19.0, 4: 30.0, 8: 30.2, 16: 30.3, 32: 60.0}
     monkeypatch.setattr(batch, "throughput", lambda bench: rates[bench.cell.setting.batch])
     monkeypatch.setattr(batch, "_foreseen", lambda bench: bench.cell.setting.batch <= 100)
     row = batch.probe(bench_of())
-    assert (row["best_batch"], row["best_throughput_img_s"], row["stop_reason"]) == (8, 30.2, "throughput")
+    assert (row["best_batch"], row["best_throughput_img_s"], row["stop_reason"]) == (4, 30.0, "throughput")
     assert 89 <= row["largest_batch"] <= 100
+
+
+def test_on_a_busy_machine_there_is_no_best_batch(bench_of, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batch.Watch, "verdict", lambda self: Verdict("contaminated", "others used 60% of 2 cores"))
+    monkeypatch.setattr(batch, "wait_until_quiet", lambda watch, patience: 0.0)
+    monkeypatch.setattr(batch, "throughput", lambda bench: float(bench.cell.setting.batch))
+    monkeypatch.setattr(batch, "_foreseen", lambda bench: bench.cell.setting.batch <= 4)
+    row = batch.probe(bench_of())
+    assert (row["best_batch"], row["largest_batch"], row["quality"]) == (None, 4, "contaminated")
+    assert row["evidence"]

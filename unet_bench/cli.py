@@ -61,7 +61,8 @@ SUITE_OPTIONS: dict[str, Any] = {
     ],
     "mode": Annotated[str | None, typer.Option("--mode", help="eager, compile, cudagraphs; several by commas.")],
     "batch_norm": Annotated[
-        str | None, typer.Option("--batch-norm", help="For inference: kept, folded (into convolutions), or both.")
+        str | None,
+        typer.Option("--batch-norm", help="kept, or folded into convolutions for inference; by commas."),
     ],
     "size": Annotated[str | None, typer.Option("--size", help="Scored pixels, HEIGHTxWIDTH; several by commas.")],
     "batch": Annotated[str | None, typer.Option("--batch", "-b", help="Images a step; several by commas.")],
@@ -159,7 +160,7 @@ def split(text: str) -> list[str]:
 def whole_number(name: str, text: str) -> int:
     """Raises BadParameter, which typer shows with exit code 2."""
     if not text.isdecimal():
-        raise typer.BadParameter(f"{text!r} is no whole number", param_hint=f"--{name}")
+        raise typer.BadParameter(f"{text!r} is no whole number; write numbers by commas", param_hint=f"--{name}")
     return int(text)
 
 
@@ -332,8 +333,9 @@ def compare(
         By, typer.Option("--by", help="Speed by the ratio to the baseline, or by absolute latency.")
     ] = By.ratio,
     fail_on: Annotated[
-        str, typer.Option("--fail-on", help="Exit 1 at any of: slower, more, worse, ambiguous, missing; by commas.")
-    ] = "",
+        str | None,
+        typer.Option("--fail-on", help="Exit 1 at any of: slower, more, worse, ambiguous, missing; by commas."),
+    ] = None,
     across_environments: Annotated[
         bool, typer.Option("--across-environments", help="Compare even unlike machines or software.")
     ] = False,
@@ -352,7 +354,9 @@ def compare(
         by=by.value,
         across_environments=across_environments,
     )
-    failing = report.failing(split(fail_on))
+    if fail_on is not None and not split(fail_on):
+        raise InvalidSuite("--fail-on is empty: name verdicts such as slower,missing, or leave it out")
+    failing = report.failing(split(fail_on or ""))
     shown = render(report, format=(Format.json if as_json else format).value)
     typer.echo(shown) if isinstance(shown, str) else console().print(shown)
     raise typer.Exit(1 if failing else 0)
@@ -387,7 +391,11 @@ def selftest(
 
     workload = {"device": device, "threads": threads, "batch": batch, "size": size, "width_scale": width_scale}
     options: dict[str, Any] = {**workload, "speed_s": speed_s}
-    done = audited.selftest(path, quick=quick, pairs=pairs, variant=variant, out=out, **options)
+    try:
+        done = audited.selftest(path, quick=quick, pairs=pairs, variant=variant, out=out, **options)
+    except KeyboardInterrupt:
+        typer.echo("stopped before there was a pair to judge", err=True)
+        raise typer.Exit(130) from None
     typer.echo(done.report.text(), nl=False)
     typer.echo(f"{'stopped early; ' * done.stopped}written: {done.path}/selftest.txt and selftest.json", err=True)
     raise typer.Exit(done.exit_code(fail_above))

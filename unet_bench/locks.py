@@ -51,6 +51,16 @@ def hold(path: Path) -> FileIO:
     return file
 
 
+def physical(device: str) -> str:
+    """A device's name for all processes of this host: `cuda` is the first GPU, as CUDA_VISIBLE_DEVICES numbers them."""
+    kind, _, index = device.partition(":")
+    if kind != "cuda":
+        return kind
+    visible = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")]
+    number = int(index or 0)
+    return f"cuda-{visible[number] if number < len(visible) and visible[number] else number}"
+
+
 @contextmanager
 def timing_lock(device: str, waiting: Callable[[str], None]) -> Iterator[None]:
     """Time on this device alone: one process a host for the CPU, one for each GPU.
@@ -58,7 +68,12 @@ def timing_lock(device: str, waiting: Callable[[str], None]) -> Iterator[None]:
     Waits for a living holder, after saying so once; a dead one's lock is free. Processes that see another temporary
     folder (containers, say) are not kept apart by it: the guard sees what they use.
     """
-    path = Path(tempfile.gettempdir()) / f"unet-bench-{device.replace(':', '-')}.lock"
+    path = Path(tempfile.gettempdir()) / f"unet-bench-{physical(device)}.lock"
+    queue = path.with_suffix(".waiting")
+    with suppress(OSError):  # somebody polls for it: let them have their turn between two of our cells
+        if time.time() - queue.stat().st_mtime < 2 * POLL_S:
+            queue.unlink()
+            time.sleep(2 * POLL_S)
     file, told = None, False
     while file is None:
         try:
@@ -67,6 +82,8 @@ def timing_lock(device: str, waiting: Callable[[str], None]) -> Iterator[None]:
             if not told:
                 waiting(f"waiting for process {error.holder or '?'}, which is timing on {device}: {path}")
             told = True
+            with suppress(OSError):
+                queue.touch()
             time.sleep(POLL_S)
         except OSError:  # another user's file: better unlocked than not at all
             break

@@ -32,6 +32,7 @@ COMPILE_S: Final = 30.0
 ENERGY_S: Final = 26.0
 LOOKS_SHARE: Final = 1.3  # training, and the looks at validation and test images, in training steps
 AT_FIRST_SETTING: Final = ("cost", "accuracy")  # that can run: what threads, modes and batch sizes say nothing about
+PAIRED: Final = ("speed", "training", "energy")  # probes that hold the baseline beside the variant
 TRAINS: Final = ("memory", "training", "accuracy")  # probes that need a training step's memory
 
 
@@ -138,7 +139,6 @@ def make_plan(
         shrink_batch=suite.shrink_batch,
     )
     wanted = settings(suite)
-    first = next((setting for setting in wanted if not unsupported(setting)), wanted[0])
     rate = mac_rate(wanted[0].device)
     planned: list[Planned] = []
     for loaded in tasks:
@@ -148,10 +148,17 @@ def make_plan(
             raise InvalidSuite(f"the baseline {suite.baseline} cannot run on {loaded.task.name}: {baseline.reason}")
         groups = group(subjects)
         for probe in suite.probes:
-            for setting in [first] if probe in AT_FIRST_SETTING else wanted:
+            for setting in settings_of(probe, wanted):
                 cells = _cells_of_probe(suite, probe, groups, baseline, loaded.task, setting, protocol)
-                planned += [decide(suite, registry, *cell, baseline.macs or 0, rate) for cell in cells]
+                planned += [decide(suite, registry, *cell, baseline, rate) for cell in cells]
     return planned
+
+
+def settings_of(probe: str, wanted: Sequence[Setting]) -> Sequence[Setting]:
+    """The settings that a probe is taken at: all; the first that can run; or, where it finds the batch, one batch."""
+    if probe in AT_FIRST_SETTING:
+        return [next((setting for setting in wanted if not unsupported(setting)), wanted[0])]
+    return [setting for setting in wanted if probe != "batch" or setting.batch == wanted[0].batch]
 
 
 def settings(suite: Suite) -> list[Setting]:
@@ -213,7 +220,7 @@ def decide(
     cell: Cell,
     subject: Subject,
     names: tuple[str, ...],
-    base_macs: int = 0,
+    base: Subject,
     rate: float = 1e9,
 ) -> Planned:
     """Foresee a cell's cost and memory, and skip it when one is beyond its limit."""
@@ -229,19 +236,21 @@ def decide(
     )
     if subject.status:
         return known
-    if reason := unsupported(cell.setting, cell.probe == "training"):
+    if reason := unsupported(cell.setting, cell.probe):
         return replace(known, status="unsupported", reason=reason)
     if cell.probe != "cost":
         trains = cell.probe in TRAINS
         memory = predicted_mib(registry, cell, False), predicted_mib(registry, cell, True) if trains else None
         known = replace(known, predicted_mib=memory[0], predicted_train_mib=memory[1])
         needed, limit = memory[trains] or 0.0, cell.protocol.memory_limit_mib
+        if cell.probe in PAIRED:  # the baseline's weights, and when training AdamW's two moments, lie beside it
+            needed += (3 if trains else 1) * 4 * (base.params or 0) / MIB
         if 0 < limit < needed:
             reason = (
-                f"predicted to need {needed:,.0f} MiB, beyond the limit of {limit:,.0f} MiB; --memory-limit allows more"
+                f"predicted to need {needed:,.4g} MiB, beyond the limit of {limit:,.4g} MiB; --memory-limit allows more"
             )
             return replace(known, status="skipped", reason=reason)
-    tmac, fixed_s = foreseen(cell, subject.macs or 0, base_macs)
+    tmac, fixed_s = foreseen(cell, subject.macs or 0, base.macs or 0)
     if 0 < (suite.limit_tmac or 0) < tmac:
         reason = (
             f"predicted to cost {tmac:.3g} tera-MACs ({(subject.macs or 0) / 1e9:.3g} GMACs an image), "

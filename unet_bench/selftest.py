@@ -44,10 +44,11 @@ class Outcome:
     stopped: bool
 
     def exit_code(self, fail_above: float | None = None) -> int:
-        """130 after Ctrl-C, 1 where repeatability is worse than `fail_above` percent, else 0."""
+        """130 after Ctrl-C; 1 where it is not repeatable within `fail_above` percent, or most pairs were lost."""
         if self.stopped:
             return 130
-        return int(fail_above is not None and 100 * self.report.worst > fail_above)
+        unknown = sum(self.report.lost.values()) >= self.report.pairs
+        return int(fail_above is not None and (unknown or 100 * self.report.worst > fail_above))
 
 
 def selftest(
@@ -92,6 +93,8 @@ def selftest(
     assert path is not None
     trials, lost = trials_of(read_rows(path))
     cell = made.planned[0].cell
+    if stopped and not any(trial.slowdown == 0 for trial in trials):
+        raise KeyboardInterrupt
     report = audit(trials, budget_s=cell.protocol.speed_s, workload=workload(cell), lost=lost)
     for folder in filter(None, (path, run)):
         leave(report, folder, path)

@@ -26,6 +26,7 @@ AXES: Final = {
 FIRST_LOOK: Final = ("cost", "speed", "memory", "accuracy")
 UNITS: Final = {"": 1.0, "K": 2**-10, "M": 1.0, "G": 2**10, "T": 2**20}  # MiB; a bare number is in MiB
 MOST_THREADS: Final = 1024
+MOST_IMAGES: Final = 2**20
 FITS: Final = ("crop", "resize")
 
 
@@ -146,7 +147,13 @@ class Suite:
             for value in given if isinstance(given, tuple) else [given]:
                 if value is not None and value < 1:
                     raise InvalidSuite(f"{name}={value} is too small: it must be at least 1")
-        for name in ("width_scale", "speed_s", "timeout_s", "interval"):
+        if max(self.batch, default=0) > MOST_IMAGES:
+            raise InvalidSuite(f"batch={max(self.batch)} is more than {MOST_IMAGES} images")
+        if self.interval is not None and not 0 < self.interval < 1:
+            raise InvalidSuite(f"interval={self.interval} must be a share between 0 and 1, such as 0.01")
+        if self.limit_tmac is not None and not 0 <= self.limit_tmac < math.inf:
+            raise InvalidSuite(f"limit_tmac={self.limit_tmac} must be at least 0, and finite; 0 is no limit")
+        for name in ("width_scale", "speed_s", "timeout_s"):
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
                 raise InvalidSuite(f"{name}={value} must be above 0, and finite")

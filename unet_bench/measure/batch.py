@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import torch
@@ -13,39 +13,50 @@ import torch
 from unet_bench.errors import is_out_of_memory
 from unet_bench.measure.bench import Bench
 from unet_bench.measure.clock import synchroniser, warm_up
+from unet_bench.measure.guard import Watch, wait_until_quiet
 from unet_bench.measure.memory import MIB, predicted_bytes
 from unet_bench.measure.runtime import prepare
 
 MOST: Final = 2**14  # images; beyond, the question is another one
-GAIN: Final = 1.02  # a batch twice as large is worth it if it brings this much
+GAIN: Final = 1.02  # a larger batch is worth it if it brings this much
 KEPT_FREE: Final = 0.8  # of the free memory, where running out of it ends the process
 FEWEST: Final = 3  # steps for each batch
 
 
 def probe(bench: Bench) -> dict[str, Any]:
-    """Double the batch from one image while throughput grows and it fits; then find the edge between two doublings.
+    """Find the edge of memory, and double the batch from one image until throughput has twice not grown.
 
     On a GPU what fits is tried; elsewhere, where the system would end the process, it is predicted.
     """
+    watch = Watch.over(bench.device)
     fits = _tried if bench.device.type == "cuda" else _foreseen
     largest = edge(lambda batch: fits(bench.with_batch(batch)))
+    wait_until_quiet(watch, bench.cell.protocol.speed_s)
+    watch.start()
     found: dict[int, float] = {}
-    batch, ended = 1, "memory"
+    batch, ended = 1, "memory" if largest < MOST else "cap"
     while batch <= largest:
         found[batch] = throughput(bench.with_batch(batch))
-        if batch > 1 and found[batch] < GAIN * found[batch // 2]:
+        if batch >= 4 * enough(found):
             ended = "throughput"
             break
         batch *= 2
+    verdict = watch.verdict()
     if bench.samples is not None:
         bench.samples.write_text(json.dumps({"unit": "images per second by batch", **found}), encoding="utf-8")
-    best = max(found, key=found.__getitem__, default=None)
+    best_batch = enough(found) if found and verdict.absolute else None
     return {
-        "best_batch": best,
-        "best_throughput_img_s": found[best] if best else None,
+        "best_batch": best_batch,
+        "best_throughput_img_s": found[best_batch] if best_batch else None,
         "largest_batch": largest or None,
         "stop_reason": ended,
+        **verdict.columns(),
     }
+
+
+def enough(found: Mapping[int, float]) -> int:
+    """The smallest batch within 2 % of the best throughput."""
+    return next(batch for batch in sorted(found) if GAIN * found[batch] >= max(found.values()))
 
 
 def edge(fits: Callable[[int], bool]) -> int:

@@ -1,6 +1,7 @@
 """Timing that synchronises, warms up, alternates with the baseline, and knows when to stop.
 
-Blocks of steps alternate own, baseline, baseline, own (ABBA), so that slow drift cancels within each such quad.
+Blocks of steps alternate own, baseline, baseline, own, and the other way round in every second such quad (ABBA BAAB):
+slow drift cancels within a quad, and what a place in it costs within two.
 """
 
 from __future__ import annotations
@@ -30,13 +31,14 @@ WARM_UP_TOLERANCE: Final = 0.02
 MIN_QUADS: Final = 10
 FEWEST_QUADS: Final = 6  # below that a median has no interval
 PATIENCE: Final = 4  # budgets after which two quads must do
+LEAD_IN: Final = 4  # steps of a block from which one untimed goes before: the first after a switch is slower
 LOOK_EVERY: Final = 1.2  # quads from one look at the interval to the next: each look is a chance to stop by luck
 PLATEAU_QUADS: Final = 64
 
 
 @dataclass
 class Timing:
-    """Block times of a workload and its baseline, taken in ABBA order. Seconds per step."""
+    """Block times of a workload and its baseline, two and two to a quad. Seconds per step."""
 
     steps_per_block: tuple[int, int]
     warm_up_steps: int
@@ -47,7 +49,7 @@ class Timing:
     measured_s: float = 0.0  # in timed blocks, the baseline's included
 
     def ratios(self) -> list[float]:
-        """Log-ratios, one for each ABBA quad. Geometric within it: one disturbed block counts for a quarter."""
+        """Log-ratios, one for each quad. Geometric within it: one disturbed block counts for a quarter."""
         pairs = zip(self.own[::2], self.own[1::2], self.base[::2], self.base[1::2], strict=False)
         return [math.log(a1 * a2 / (b1 * b2)) / 2 for a1, a2, b1, b2 in pairs]
 
@@ -94,6 +96,8 @@ def time_pair(
 
     def block(step: Step, count: int) -> list[float]:
         times = []
+        if count >= LEAD_IN:
+            step()
         sync()
         start = now()
         for _ in range(count):
@@ -112,22 +116,28 @@ def time_pair(
     counts = [max(1, math.ceil(block_s / max(statistics.median(times), 1e-9))) for times in warm]
     timing = Timing((counts[0], counts[-1]), sum(map(len, warm)))
 
-    def add(to: list[float], step: Step, count: int) -> None:
-        times = block(step, count)
-        to.append(sum(times) / count)
-        timing.measured_s += sum(times)
-        if singly and to is timing.own:
-            timing.singles += times
+    def quad() -> None:
+        pairs: list[tuple[list[float], list[float]]]
+        if base is None:
+            pairs = [(block(own, counts[0]), []) for _ in range(2)]
+        elif len(timing.own) % 4 == 0:
+            a1, b1, b2, a2 = (block(step, count) for step, count in (first, second, second, first))
+            pairs = [(a1, b1), (a2, b2)]
+        else:
+            b1, a1, a2, b2 = (block(step, count) for step, count in (second, first, first, second))
+            pairs = [(a1, b1), (a2, b2)]
+        for mine, theirs in pairs:  # nothing is done between blocks that one of them might feel
+            timing.own.append(sum(mine) / len(mine))
+            timing.base += [sum(theirs) / len(theirs)] if theirs else []
+            timing.measured_s += sum(mine) + sum(theirs)
+            timing.singles += mine if singly else []
 
+    first, second = (own, counts[0]), (base or own, counts[-1])
     next_look = MIN_QUADS
     with without_garbage_collection():
         start = now()
         while not timing.stop_reason:
-            add(timing.own, own, counts[0])
-            if base is not None:
-                add(timing.base, base, counts[1])
-                add(timing.base, base, counts[1])
-            add(timing.own, own, counts[0])
+            quad()
             quads, spent = len(timing.own) // 2, now() - start
             if quads >= next_look and spent >= min(1.0, budget_s / 2):
                 next_look = math.ceil(quads * LOOK_EVERY)

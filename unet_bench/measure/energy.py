@@ -47,11 +47,12 @@ class Energy:
         quads = range(0, len(self.own), 2)
         ratios = [joules_per_image(self.own[i : i + 2]) / joules_per_image(self.base[i : i + 2]) for i in quads]
         return {
-            "energy_j_img": joules_per_image(self.own),
+            "energy_j_img": None if self.crowded else joules_per_image(self.own),
             "energy_ratio": statistics.geometric_mean(ratios),
-            "power_w": sum(w.joules for w in self.own) / sum(w.seconds for w in self.own),
+            "power_w": None if self.crowded else sum(w.joules for w in self.own) / sum(w.seconds for w in self.own),
             "energy_windows": len(self.own),
             "quality": "contaminated" if self.crowded else "clean",
+            "evidence": "another process used the GPU" if self.crowded else None,
         }
 
 

@@ -112,7 +112,11 @@ def judge(before: Reading | None, after: Reading | None) -> Verdict:
     found = [
         ("throttled", bool(held_back), f"the GPU lowered its clocks: {', '.join(sorted(held_back))}"),
         ("contaminated", others > 0, f"{others} other process(es) on the GPU"),
-        ("contaminated", foreign > BUSY, f"others used {foreign:.0%} of {cores} cores, {steal:.0%} of it stolen"),
+        (
+            "contaminated",
+            foreign > BUSY,
+            f"others used {foreign:.0%} of {cores} cores (the host {steal:.0%})",
+        ),
     ]
     facts = [(quality, text) for quality, is_so, text in found if is_so]
     quality = facts[-1][0] if facts else "clean"  # contaminated is the graver
@@ -127,7 +131,7 @@ def wait_until_quiet(
     What was seen since the watch began counts as the first glance, so that a quiet machine costs nothing.
     """
     waited = 0.0
-    while not watch.verdict().absolute and waited < patience_s:
+    while not watch.verdict().absolute and waited < min(patience_s, PATIENCE_S):
         watch.start()
         sleep(GLANCE_S)
         waited += GLANCE_S

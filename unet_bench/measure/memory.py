@@ -35,7 +35,7 @@ def probe(bench: Bench) -> dict[str, Any]:
     """Peaks of a forward pass, and of a training step with the optimiser's state (`train_…`), all in MiB."""
     measure = _on_cuda if bench.device.type == "cuda" else _elsewhere
     inference = measure(bench, False)
-    training = {} if unsupported(bench.cell.setting, training=True) else measure(bench, True)
+    training = {} if unsupported(bench.cell.setting, "training") else measure(bench, True)
     return inference | {f"train_{name}": value for name, value in training.items()}
 
 
@@ -102,15 +102,17 @@ def _on_cuda(bench: Bench, training: bool) -> dict[str, float | None]:
 def _elsewhere(bench: Bench, training: bool) -> dict[str, float | None]:
     """Live bytes, and how much the process itself grew: what libraries take beside tensors is in there too.
 
-    What compiled code allocates cannot be watched.
+    What compiled code allocates cannot be watched; what compiling itself took is left out.
     """
     torch.conv2d(torch.zeros(1, 1, 8, 8), torch.zeros(1, 1, 3, 3))  # threads and libraries come with the first one
-    before = reset_peak_rss()
+    before, live = reset_peak_rss(), None
     tensors, step = workload(bench, prepare(bench, training=training), training)
-    live = None
     if bench.cell.setting.mode == "eager":
         live = live_peak(tensors, step) / MIB
     else:
+        state = sum(tensor.untyped_storage().nbytes() for tensor in tensors)
+        compiled = reset_peak_rss()
+        before = None if compiled is None else compiled - state
         step(), step()
     grown = None if before is None or bench.device.type != "cpu" else (peak_rss() - before) / MIB
     return {"peak_memory_mib": live, "live_memory_mib": live, "rss_memory_mib": grown}

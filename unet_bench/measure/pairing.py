@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
@@ -76,15 +76,16 @@ def beside(make: Callable[[], Made]) -> Made | None:
     return None
 
 
-def quality(paired: Paired, base: Runnable | None) -> dict[str, Any]:
-    """The columns that say how good the figures are, and by what evidence."""
-    found = [(paired.verdict.quality, paired.verdict.evidence)]
+def quality(timings: Sequence[Paired], base: Runnable | None) -> dict[str, Any]:
+    """The columns that say how good the figures of one or two timings are, and by what evidence."""
+    found = [(paired.verdict.quality, paired.verdict.evidence) for paired in timings]
     if base is None:
         found.append(("unpaired", "the baseline does not fit into memory beside it"))
-    if paired.recompiled:
-        found.append(("recompiled", f"{paired.recompiled} graph(s) were compiled again while timing"))
-    evidence = "; ".join(text for _, text in found if text)
-    return paired.verdict.columns() | {"quality": gravest(name for name, _ in found), "evidence": evidence or None}
+    if graphs := sum(paired.recompiled for paired in timings):
+        found.append(("recompiled", f"{graphs} graph(s) were compiled again while timing"))
+    worst = max((paired.verdict for paired in timings), key=lambda verdict: verdict.foreign_cpu_share or 0.0)
+    evidence = "; ".join(dict.fromkeys(text for _, text in found if text))
+    return worst.columns() | {"quality": gravest(name for name, _ in found), "evidence": evidence or None}
 
 
 def interval_columns(name: str, suffix: str, interval: Interval, factor: float = 1.0) -> dict[str, float]:

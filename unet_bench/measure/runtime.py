@@ -48,7 +48,7 @@ class Runnable:
 def prepare(bench: Bench, *, training: bool = False) -> Runnable:
     """The cell's variant as the setting wants it run. Raises Unsupported."""
     setting = bench.cell.setting
-    if reason := unsupported(setting, training):
+    if reason := unsupported(setting, "training" if training else ""):
         raise Unsupported(reason)
     sync = synchroniser(bench.device)
     started = time.perf_counter()
@@ -64,9 +64,12 @@ def prepare(bench: Bench, *, training: bool = False) -> Runnable:
     return Runnable(model, model, images, build_s)
 
 
-def unsupported(setting: Setting, training: bool = False) -> str:
-    """Why a combination of settings cannot be run anywhere; empty when it can."""
+def unsupported(setting: Setting, probe: str = "") -> str:
+    """Why a combination of settings cannot be run anywhere (by a probe); empty when it can."""
     device = setting.device.partition(":")[0]
+    training = probe == "training"
+    if probe == "energy" and device != "cuda":
+        return f"energy needs an NVIDIA GPU with NVML's energy counter, and this runs on {setting.device}"
     if setting.precision == "tf32" and device != "cuda":
         return f"precision tf32 needs a CUDA device, and this runs on {setting.device}; use fp32"
     if setting.mode == "cudagraphs" and device != "cuda":

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from unet_bench.errors import NonFinite
-from unet_bench.measure.bench import Bench
+from unet_bench.measure.bench import AUTOCAST, Bench
 from unet_bench.measure.ceiling import ceiling
 from unet_bench.measure.clock import Step, synchroniser
 from unet_bench.measure.cost import cost
@@ -40,8 +40,7 @@ def probe(bench: Bench) -> dict[str, Any]:
             latency = take(bench, *pair, watch, share=0.4)
         found = columns(bench, latency, throughput) | roofline(bench, throughput)
     keep(bench, latency=latency.timing, throughput=throughput.timing)
-    disturbed = next((paired for paired in (latency, throughput) if not paired.verdict.absolute), latency)
-    return own.columns() | found | quality(disturbed, base)
+    return own.columns() | found | quality([throughput] if latency is throughput else [throughput, latency], base)
 
 
 def columns(bench: Bench, latency: Paired, throughput: Paired) -> dict[str, Any]:
@@ -73,7 +72,10 @@ def roofline(bench: Bench, throughput: Paired) -> dict[str, Any]:
     cell, roof = bench.cell, ceiling(bench.device, bench.cell.setting.precision)
     counted = cost(bench.blueprint(), cell.task.in_channels, cell.frame.input)
     flop_s = 2 * counted["macs"] * cell.setting.batch / throughput.seconds()[0]
-    allowed = roof.attainable(counted["flop_per_byte"])
+    narrower = 2 if cell.setting.precision in AUTOCAST else 1  # numbers of 16 bits instead of 32
+    allowed = roof.attainable(counted["flop_per_byte"] * narrower)
+    if not throughput.verdict.absolute:
+        return {}
     return {
         "ceiling_tflop_s": roof.flop_s / 1e12,
         "ceiling_gb_s": roof.byte_s / 1e9,

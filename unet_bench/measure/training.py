@@ -56,7 +56,7 @@ def probe(bench: Bench) -> dict[str, Any]:
         "blocks": len(paired.timing.own),
         "measured_s": paired.timing.measured_s,
         "stop_reason": paired.timing.stop_reason,
-        **quality(paired, base),
+        **quality([paired], base),
     }
 
 

@@ -16,7 +16,7 @@ from typing import Any, Final
 from unet_bench.errors import UnetBenchError
 from unet_bench.results.columns import INTERVALS
 from unet_bench.results.compare import verdict
-from unet_bench.results.intervals import Z_975, Interval
+from unet_bench.results.intervals import Z_975, Interval, median_interval
 from unet_bench.results.store import Row, latest
 
 MARGIN: Final = 0.02  # of `compare`, as shipped
@@ -101,6 +101,8 @@ class Report:
     worst: float  # deviation of an A/A pair
     usual: float  # 95th percentile of the deviations
     confidence: float
+    middle: Interval  # (median, low, high) of the A/A ratios: off 1 where one place in a pair is favoured
+    above: Count  # A/A ratios above 1; about half, if none is
     false_alarms: Count
     verdicts: Mapping[str, int]  # of `compare`, on every two A/A pairs
     detections: tuple[Detection, ...]
@@ -123,6 +125,9 @@ class Report:
             "workload": self.workload,
             "worst_deviation": self.worst,
             "p95_deviation": self.usual,
+            "median_ratio": self.middle[0],
+            "median_ratio_ci": [None if math.isnan(end) else end for end in self.middle[1:]],
+            "above_one": self.above.to_json(),
             "false_alarms": self.false_alarms.to_json(),
             "compare": {"margin": MARGIN, "verdicts": dict(self.verdicts), "alarms": self.alarms().hits},
             "detection": [
@@ -147,11 +152,13 @@ class Report:
         alarms = self.alarms()
         lines = [
             f"repeatable within {self.within():.1f} % ({math.floor(100 * self.confidence)} % confidence that "
-            f"{100 * SHARE:g} % of pairs are; {self.pairs} pairs of at most {self.budget_s:g} s)",
+            f"{100 * SHARE:g} % of pairs are; {self.pairs} pairs of at most {self.budget_s:g} s"
+            + (f"; {sum(self.lost.values())} of all were lost: {told(self.lost)})" if self.lost else ")"),
             *filter(None, [self.workload]),
             "",
             f"identical code, {self.pairs} pairs, each in a process of its own:",
             f"  farthest from 1: {100 * self.worst:.2f} %; 95th percentile: {100 * self.usual:.2f} %",
+            f"  median {100 * (self.middle[0] - 1):+.2f} %{_ends(self.middle)}; above 1: {self.above}",
             f"  called different by the pair's own 95 % interval: {self.false_alarms}",
             f"  called FASTER or SLOWER by `compare` at ±{100 * MARGIN:g} %: {alarms.hits} of {alarms.of} comparisons",
             f"  all it said: {told(self.verdicts) or 'nothing of a single pair'}",
@@ -162,9 +169,13 @@ class Report:
             f"intervals that hold the true factor: {self.coverage}; meant to be 95 %",
             f"intervals as narrow as asked for in the time given: {self.closed}",
         ]
-        if self.lost:
-            lines.append(f"left out: {told(self.lost)} pairs, which gave no ratio; cells.csv says more")
         return "\n".join(lines) + "\n"
+
+
+def _ends(interval: Interval) -> str:
+    """The ends of a ratio's interval as words; none of few pairs."""
+    _, low, high = interval
+    return "" if math.isnan(low) else f" (95 % interval {100 * (low - 1):+.2f} to {100 * (high - 1):+.2f})"
 
 
 def told(counts: Mapping[str, int]) -> str:
@@ -199,6 +210,8 @@ def audit(
         worst=deviations[-1],
         usual=deviations[math.ceil(SHARE * len(same)) - 1],
         confidence=confidence(len(same)),
+        middle=median_interval([trial.ratio for trial in same]),
+        above=Count.over(trial.ratio > 1 for trial in same),
         false_alarms=Count.over(trial.differs for trial in same),
         verdicts=Counter(compared(a, b) for a, b in combinations(same, 2)),
         detections=tuple(
@@ -218,8 +231,9 @@ def confidence(pairs: int, share: float = SHARE) -> float:
 def compared(a: Trial, b: Trial, margin: float = MARGIN) -> str:
     """What `compare` says of two runs whose ratios these are, `a` before and `b` after."""
     change = math.log(b.ratio / a.ratio)
-    half = math.hypot(*(math.log(trial.high / trial.low) / 2 for trial in (a, b)))
-    return verdict(change, change - half, change + half, math.log1p(margin))
+    (down_a, up_a), (down_b, up_b) = ((math.log(t.ratio / t.low), math.log(t.high / t.ratio)) for t in (a, b))
+    low, high = change - math.hypot(down_b, up_a), change + math.hypot(up_b, down_a)
+    return verdict(change, low, high, math.log1p(margin))
 
 
 def _detection(slowdown: float, trials: Sequence[Trial]) -> Detection:

@@ -87,6 +87,7 @@ INTERVALS: Final[Mapping[str, tuple[str, str]]] = {
 }
 
 _TIMED = ("speed", "training")
+_WATCHED = (*_TIMED, "batch")
 _CELLS = ("cells",)
 _RESULTS = ("results",)
 _CLASSES = ("classes",)
@@ -161,7 +162,7 @@ COLUMNS: Final = (
         "batch_effective",
         "Int64",
         "images",
-        "batch size run; smaller where the requested one did not fit and might be shrunk",
+        "batch size run, the smallest of the cells; smaller than requested where --shrink-batch halved it",
         _MOST,
     ),
     Column("height", "Int64", "px", "of the input fed to the network", _MOST),
@@ -223,9 +224,32 @@ COLUMNS: Final = (
     Column("warmup_steps", "Int64", "", "steps before the timed ones", _CELLS, _TIMED),
     Column("blocks", "Int64", "", "timed blocks", _CELLS, _TIMED),
     Column("measured_s", "Float64", "s", "part of wall_s in timed blocks, the baseline's included", _CELLS, _TIMED),
-    Column("foreign_cpu_share", "Float64", "", "part of the CPU that other work took, 0 to 1", _CELLS, _TIMED, "low"),
-    Column("steal_share", "Float64", "", "part of the CPU that the virtual machine's host took", _CELLS, _TIMED, "low"),
-    Column("stop_reason", "string", "", "why it ended: ci, plateau, cap", _CELLS, (*_TIMED, "batch")),
+    Column(
+        "foreign_cpu_share",
+        "Float64",
+        "",
+        "part of the CPU that other work took, 0 to 1",
+        _CELLS,
+        _WATCHED,
+        "low",
+    ),
+    Column(
+        "steal_share",
+        "Float64",
+        "",
+        "part of the CPU that the virtual machine's host took",
+        _CELLS,
+        _WATCHED,
+        "low",
+    ),
+    Column(
+        "stop_reason",
+        "string",
+        "",
+        "why it ended: ci, plateau, cap; of batches: throughput, memory, cap",
+        _CELLS,
+        _WATCHED,
+    ),
     *_with_interval("latency", "_ms", "ms", "median time of one forward pass of the batch, waited for", "speed", "low"),
     _figure("latency_p95_ms", "Float64", "ms", "19 of 20 passes are quicker; from 200 steps on", "speed", "low"),
     _figure("latency_p99_ms", "Float64", "ms", "99 of 100 passes are quicker; from 1000 steps on", "speed", "low"),
@@ -264,9 +288,16 @@ COLUMNS: Final = (
     _figure(
         "energy_windows", "Int64", "", "windows of the energy counter, as many as the baseline's", "energy", "", _CELLS
     ),
-    _figure("best_batch", "Int64", "images", "batch of the best throughput", "batch"),
+    _figure("best_batch", "Int64", "images", "the smallest batch within 2 % of the best throughput", "batch"),
     _figure("best_throughput_img_s", "Float64", "img/s", "images per second at that batch", "batch", "high"),
-    _figure("largest_batch", "Int64", "images", "largest batch that fits into memory, to an eighth", "batch", "high"),
+    _figure(
+        "largest_batch",
+        "Int64",
+        "images",
+        "largest batch that fits, to an eighth, up to 16384",
+        "batch",
+        "high",
+    ),
     Column(
         "dice",
         "Float64",

@@ -31,7 +31,8 @@ from unet_bench.results.tables import csv_text, read_results
 
 FORMATS: Final = ("table", "csv", "md", "json")
 VERDICTS: Final = ("FASTER", "SLOWER", "LESS", "MORE", "BETTER", "WORSE", "SAME", "AMBIGUOUS", "MISSING")
-KEY: Final = ("variant", "width_scale", *CONDITIONS)  # a network of another width is another network
+# A network of another width is another network, and a batch that was halved another workload.
+KEY: Final = ("variant", "width_scale", *CONDITIONS, "batch_effective")
 OWN_FACTS: Final = ("env_id", "kernel", "commit", "packages.unet-bench")  # may differ: they are what is compared
 
 By = Literal["ratio", "latency"]
@@ -256,9 +257,9 @@ def _words(conditions: Row, varying: Sequence[str]) -> Iterator[str]:
 def _compared(
     kind: Kind, variant: str, workload: str, a: Row | None, b: Row | None, margin: float
 ) -> Comparison | None:
-    """Nothing where neither run has the figure."""
+    """Nothing where neither run asked for the figure."""
     figures = _figure(kind, a), _figure(kind, b)
-    if figures == (None, None):
+    if figures == (None, None) and not any(row and row.get(f"{kind.probe}_status") for row in (a, b)):
         return None
     found = Comparison(variant, workload, kind.name, kind.column, *figures, None, None, "MISSING")
     if figures[0] is None or figures[1] is None:
@@ -270,13 +271,15 @@ def _compared(
     assert b is not None
     scale = log if kind.relative else float
     change = scale(figures[1]) - scale(figures[0])
-    half = hypot(_half_width(kind, a), _half_width(kind, b))
+    (down_a, up_a), (down_b, up_b) = _reach(kind, a), _reach(kind, b)
+    low, high = change - hypot(down_b, up_a), change + hypot(up_b, down_a)
+    half = (high - low) / 2
     limit = log1p(margin) if kind.relative else margin
     return replace(
         found,
         change=expm1(change) if kind.relative else change,
         half_width=None if isnan(half) else (exp(change) * expm1(half) if kind.relative else half),
-        verdict=verdict(change, change - half, change + half, limit, kind.words),
+        verdict=verdict(change, low, high, limit, kind.words),
         reason="no interval" if isnan(half) else "",
     )
 
@@ -287,14 +290,20 @@ def _figure(kind: Kind, row: Row | None) -> float | None:
     return None if value is None or (kind.relative and not 0 < value < inf) else float(value)
 
 
-def _half_width(kind: Kind, row: Row) -> float:
-    """Of the figure's 95 % interval, on the scale it is compared on; NaN without one, 0 for an exact figure."""
+def _reach(kind: Kind, row: Row) -> tuple[float, float]:
+    """How far the figure's 95 % interval reaches down and up from it, on the scale it is compared on.
+
+    NaN without an interval, 0 for an exact figure. Each end is combined with the other run's (Zou and Donner 2008),
+    since the interval of a median need not be symmetric.
+    """
     if kind.ends is None:
-        return 0.0
+        return 0.0, 0.0
     low, high = (row.get(end) for end in kind.ends)
     if low is None or high is None or (kind.relative and low <= 0):
-        return nan
-    return (log(high) - log(low) if kind.relative else float(high - low)) / 2
+        return nan, nan
+    scale = log if kind.relative else float
+    middle = scale(row[kind.column])
+    return middle - scale(low), scale(high) - middle
 
 
 def _absence(kind: Kind, row: Row | None, side: str) -> str:

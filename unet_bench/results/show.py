@@ -133,6 +133,7 @@ def _title(rows: pd.DataFrame) -> str:
     if "scored_height" in row and "scored_width" in row:
         words.append(f"scored {row['scored_height']}×{row['scored_width']}")
     words += [row[name] for name in ("device", "precision", "memory_format", "mode") if name in row]
+    words += ["batch norm folded"] * (row.get("batch_norm") == "folded")
     words += [f"{name.split('_')[0]} {row[name]}" for name in ("threads", "batch_requested") if name in row]
     return " · ".join(map(str, words))
 

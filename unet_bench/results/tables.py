@@ -113,9 +113,16 @@ def _wide_row(cells: list[Row], manifest: Mapping[str, Any]) -> Row:
         row[f"{probe}_status"] = gravest(cell["status"] for cell in cells if cell["probe"] == probe)
     row["batch_effective"] = min(_values(cells, "batch_effective"), default=None)
     row["quality"] = gravest(cell.get("quality") for cell in cells)
+    row["evidence"] = _evidence(cells, row["quality"])
     row["seeds"] = len({cell["seed"] for cell in ok if cell["probe"] == "accuracy"}) or None
-    row["replicates"] = sum(cell["probe"] == "speed" for cell in ok) or None
+    row["replicates"] = sum(cell.get("latency_ratio") is not None for cell in ok) or None
     return row
+
+
+def _evidence(cells: Iterable[Row], quality: str | None) -> str | None:
+    """What was seen in the cells that the row's quality comes from, each probe's first."""
+    seen = {c["probe"]: c["evidence"] for c in cells if c.get("quality") == quality and c.get("evidence")}
+    return "; ".join(f"{probe}: {evidence}" for probe, evidence in seen.items()) or None
 
 
 def _stated(name: str, cells: Iterable[Row], manifest: Mapping[str, Any]) -> object:
