@@ -5,6 +5,7 @@ python docs/generate.py [--check]
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 REFERENCE = "quick-cpu"
 MEMORY = "memory-cpu"
 SELFTEST = "selftest-cpu"
+BENCH = "bench-cpu"
 NOTE = "<!-- Generated: python docs/generate.py -->\n"
 
 
@@ -93,7 +95,25 @@ def measuring() -> str:
     )
     report = (ROOT / "results" / "reference" / SELFTEST / "selftest.txt").read_text(encoding="utf-8").rstrip()
     text = between(text, "memory", f"\n{table}\n")
+    text = between(text, "peers", f"\n{peers()}\n")
     return between(text, "selftest", f"\n```\n{report}\n```\n\n")
+
+
+def peers() -> str:
+    """The table of our networks beside other packages', of equal MACs, from a file of `nox -s bench`."""
+    found = json.loads((ROOT / "results" / "reference" / BENCH / "benchmark.json").read_text(encoding="utf-8"))
+    table = "| theirs | theirs ÷ ours, time | at our best setting | peak MiB, theirs | ours | GMACs, theirs | ours |\n"
+    table += "|---|" + "---:|" * 6 + "\n"
+    for bench in found["benchmarks"]:
+        extra = bench["extra_info"]
+        if "peak_mib" not in extra:
+            continue
+        name = bench["name"].partition("[")[2].rstrip("]")
+        (ratio, low, high), best = extra["theirs / ours"], extra["theirs / ours at our best setting"][0]
+        (ours, theirs), (macs, their_macs) = extra["peak_mib"], extra["macs"]
+        table += f"| {name} | {ratio:.3f} ({low:.3f} to {high:.3f}) | {best:.2f} | {theirs:.1f} | {ours:.1f} "
+        table += f"| {their_macs / 1e9:.3f} | {macs / 1e9:.3f} |\n"
+    return table
 
 
 def between(text: str, mark: str, new: str) -> str:
