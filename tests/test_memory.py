@@ -142,4 +142,4 @@ def test_what_is_foreseen_to_be_too_large_is_skipped_with_both_figures(tmp_path:
     assert row["predicted_memory_mib"] > 0.1
     assert row["predicted_train_memory_mib"] > row["predicted_memory_mib"]
     assert "predicted to need" in row["error"]
-    assert "the limit of 0 MiB" in row["error"]
+    assert "the limit of 0.09766 MiB" in row["error"]
