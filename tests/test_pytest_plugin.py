@@ -16,6 +16,8 @@ from unet_bench.pytest_plugin import baseline_part, built, inputs_of, place_of, 
 from unet_bench.results.compare import compare_runs
 from unet_bench.results.tables import read_results
 
+pytestmark = pytest.mark.slow  # each starts a pytest of its own
+
 TESTS = """
 def test_part(bench_part):
     output = bench_part("up", "bilinear-conv", in_channels=8, out_channels=4, size=(8, 10), batch=3)
