@@ -25,12 +25,21 @@ def commands() -> str:
     from unet_bench.cli import app
 
     text = "# Commands\n\n" + NOTE
-    for name, command in typer.main.get_command(app).commands.items():
+    for name, command in commands_of(typer.main.get_command(app)):
         text += f"\n## unet-bench {name}\n\n{command.help}\n\n| option | what it does |\n|---|---|\n"
         for option in command.params:
             words = ", ".join(f"`{word}`" for word in option.opts if word.startswith("-")) or f"`{option.name.upper()}`"
             text += f"| {words} | {getattr(option, 'help', None) or ''} |\n"
     return text
+
+
+def commands_of(group, before: str = ""):
+    """Every command of a group and of the groups in it, by the words that call it."""
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from commands_of(command, f"{before}{name} ")
+        else:
+            yield before + name, command
 
 
 def parts() -> str:

@@ -75,7 +75,7 @@ def test_doctor(unet_bench) -> None:
         ("run --batch 0", ["at least 1"]),
         ("run --seeds a", ["whole number"]),
         ("run --suite nowhere.toml", ["nowhere.toml"]),
-        ("run --data ./nowhere", ["nowhere", "images"]),
+        ("run --data ./nowhere", ["nowhere", "no such file or folder"]),
         ("run --resume nowhere", ["nowhere"]),
         ("run --block clasic", ["classic", "unet-bench plugins"]),
         ("run --baseline unett -v unet", ["unet"]),
@@ -143,7 +143,7 @@ def test_plan_predicts_and_writes_nothing(unet_bench, tmp_path: Path) -> None:
 
 def test_what_is_beyond_the_limit_is_skipped_with_the_figures(unet_bench) -> None:
     rows = json.loads(unet_bench("plan", "-v", "unet", "--steps", "99999", "--json").stdout)
-    (accuracy,) = [row for row in rows if row["probe"] == "accuracy"]
+    (accuracy,) = [row for row in rows if row["probe"] == "accuracy" and row["variant"] == "unet"]
     assert accuracy["status"] == "skipped"
     assert "--limit 0" in accuracy["reason"]
     rows = json.loads(unet_bench("plan", "-v", "unet", "--steps", "99999", "--limit", "0", "--json").stdout)

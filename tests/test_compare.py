@@ -182,6 +182,13 @@ def test_other_conditions_are_other_rows() -> None:
     assert [(f.verdict, f.workload) for f in compare(a, b)] == [("MISSING", "batch 1"), ("MISSING", "batch 4")]
 
 
+def test_a_condition_that_an_earlier_version_did_not_state_tells_no_rows_apart() -> None:
+    [found] = compare(frame(row()), frame(row(budget="40 steps", evaluation="tiled")))
+    assert found.verdict == "SAME"
+    assert {c.verdict for c in compare(frame(row(budget="4 steps")), frame(row(budget="40 steps")))} == {"MISSING"}
+    assert [c.verdict for c in compare(frame(), frame(row(), row("unet")))] == ["MISSING", "MISSING"]
+
+
 def test_a_workload_is_named_by_what_differs_within_a_variant() -> None:
     small, large = row("x", width_scale=0.25), row("x", width_scale=0.25, scored_height=256, scored_width=256)
     run = frame(small, large, row("whole", width_scale=1.0))

@@ -1,4 +1,4 @@
-"""The shape of data: what a `Dataset` refuses, its hash, its file, fitting to a size, and tiles."""
+"""The shape of data: what a `Dataset` refuses, its hash, its file, and fitting to a size."""
 
 from __future__ import annotations
 
@@ -9,10 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from unet_bench.data.dataset import IGNORE, Dataset, Sample, fit, tiles
+from unet_bench.data.dataset import IGNORE, Dataset, Sample, fit
 from unet_bench.errors import InvalidChoice, InvalidData, InvalidSize
 
 
@@ -37,7 +35,7 @@ def masked(value: int) -> Sample:
     [
         ({"classes": ("only",)}, "give 2 to 255 different names"),
         ({"classes": ("twin", "twin")}, "give 2 to 255 different names"),
-        ({"val": ()}, "the val split is empty"),
+        ({"test": ()}, "the test split is empty"),
         ({"val": (sample("a"),)}, "a: 2 samples of this name"),
         ({"channels": 3}, r"a: image of shape \(6, 8, 1\)"),
         ({"dims": 3}, r"a: image of shape \(6, 8, 1\)"),
@@ -193,29 +191,3 @@ def test_fit_refuses_other_ways_and_sizes() -> None:
         fit(dataset(), (8, 8), "stretch")  # type: ignore[arg-type]
     with pytest.raises(InvalidSize, match="0x8"):
         fit(dataset(), (0, 8), "crop")
-
-
-sides = st.tuples(st.integers(1, 40), st.integers(0, 90)).map(lambda both: (both[0], both[0] + both[1]))
-
-
-@given(sides, sides)
-def test_each_pixel_is_owned_by_exactly_one_tile(rows: tuple[int, int], columns: tuple[int, int]) -> None:
-    size, (height, width) = (rows[0], columns[0]), (rows[1], columns[1])
-    image = np.arange(height * width).reshape(height, width)
-    owners, whole = np.zeros_like(image), np.full_like(image, -1)
-    for tile in tiles(height, width, size):
-        assert image[tile.window].shape == size
-        owners[tile.owned] += 1
-        whole[tile.owned] = image[tile.window][tile.inner]
-    assert (owners == 1).all()
-    assert (whole == image).all()
-
-
-def test_no_more_tiles_than_needed() -> None:
-    assert len(tiles(512, 512, (256, 256))) == 4
-    assert len(tiles(360, 480, (128, 128))) == 3 * 4
-
-
-def test_tiles_refuse_an_image_smaller_than_a_tile() -> None:
-    with pytest.raises(InvalidSize, match="no tile of 8x8 in an image of 7x20"):
-        tiles(7, 20, (8, 8))

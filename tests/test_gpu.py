@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
 
-from unet_bench import run
+from unet_bench import read_results, run
+
+if TYPE_CHECKING:
+    from unet_bench.measure.bench import Bench
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")]
-TINY = {"preset": "quick", "device": "cuda", "data": ["brain"], "steps": 20, "size": "64x64"}
+TINY = {"preset": "quick", "device": "cuda", "data": ["brain"], "steps": 20, "size": "64x64", "floors": False}
 
 
 @pytest.mark.parametrize("precision", ["fp32", "tf32", "fp16", "bf16"])
@@ -77,3 +83,35 @@ def test_the_hosts_clock_agrees_with_the_devices_events() -> None:
         end.record()
         torch.cuda.synchronize()
     assert abs(timing.median()[0] / (start.elapsed_time(end) / 1e3 / 50) - 1) < 0.02
+
+
+def test_training_mixes_precisions_and_repeats_itself_with_deterministic_algorithms(tmp_path: Path) -> None:
+    options = {**TINY, "probes": ["accuracy"], "algorithms": "deterministic", "keep_weights": True}
+    first, second = (run("unet", out=tmp_path / name, **options) for name in "ab")
+    cells = [read_results(frame.attrs["path"], "cells").iloc[0] for frame in (first, second)]
+    assert {cell["train_precision"] for cell in cells} <= {"bf16", "fp16"}
+    kept = [next(Path(frame.attrs["path"]).glob("weights/*.safetensors")).read_bytes() for frame in (first, second)]
+    assert kept[0] == kept[1]
+
+
+@pytest.mark.parametrize("recipe", ["paper", "nnunet"])
+def test_augmentation_runs_on_the_device(tmp_path: Path, recipe: str) -> None:
+    frame = run("unet,unet-paper", out=tmp_path, recipe=recipe, **{**TINY, "probes": ["accuracy"]})
+    assert (frame["accuracy_status"] == "ok").all()
+
+
+def test_images_that_do_not_fit_on_the_device_are_made_by_workers(
+    tmp_path: Path, bench_of: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The very same batches, and so the same weights."""
+    from unet_bench.data import brain
+    from unet_bench.measure import accuracy
+    from unet_bench.train import loop
+
+    bench = bench_of("unet", protocol={"steps": 8}, device="cuda", algorithms="deterministic")
+    task = replace(bench.cell.task, classes=brain.CLASSES)
+    brain.load().save(tmp_path / "data.npz")
+    bench = replace(bench, cell=replace(bench.cell, task=task, probe="accuracy"), data=tmp_path / "data.npz")
+    resident = accuracy.probe(bench)
+    monkeypatch.setattr(loop, "fits", lambda *_: False)
+    assert accuracy.probe(bench)["final_loss"] == pytest.approx(resident["final_loss"], rel=1e-3)

@@ -115,5 +115,5 @@ def test_timed_probes_alone_run_under_the_lock(lock: Path, tmp_path: Path, probe
     with pipeline.plan(from_dict({"variants": ["unet"], "probes": [probe], **TINY})) as made:
         store: Any = SimpleNamespace(path=tmp_path)
         runner = SimpleNamespace(run=locked)
-        found = pipeline.outcome(made, store, runner, made.planned[0], pipeline.Quiet())
+        found = pipeline.outcome(made, store, runner, made.planned[0], "key", pipeline.Quiet())
     assert found["locked"] == (probe in ("speed", "training", "batch"))

@@ -207,6 +207,71 @@ def test_unknown_columns_and_formats_are_refused(frame: pd.DataFrame) -> None:
         render(frame, format="markdown")
 
 
+# ---- differences to the baseline, and floors
+
+
+def seeded(variant: str, *dice: float, **values: Any) -> list[dict[str, Any]]:
+    """A variant measured with several seeds."""
+    return [
+        {**row, "seed": seed, "cell_id": f"{row['cell_id']} {seed}"}
+        for seed, of_seed in enumerate(dice)
+        for row in cells(variant, of_seed, **values)
+    ]
+
+
+def test_differences_to_the_baseline_come_with_interval_and_verdict() -> None:
+    frame = frame_of(
+        seeded("unet", 0.90, 0.91, 0.92),
+        seeded("good", 0.95, 0.96, 0.972),
+        seeded("bad", 0.80, 0.81, 0.822),
+        seeded("near", 0.90, 0.92, 0.91),
+    )
+    lines = {line.split()[0]: line for line in plain(frame, 140).splitlines() if line.strip()}
+    assert "+0.051 ±0.003 better" in lines["good"]
+    assert "-0.099 ±0.003 worse" in lines["bad"]
+    assert "0.000 ±0.025 ≈" in lines["near"]
+    assert re.search(r"0\.910 ±0\.025 +– +", lines["unet"])
+    text = str(render(frame, format="md"))
+    assert "Δ Dice" in text
+    assert "**+" not in text, "the best difference needs no other mark than its verdict"
+
+
+def test_a_single_pair_adds_no_column(frame: pd.DataFrame) -> None:
+    assert frame["dice_difference"].notna().any()
+    assert "Δ" not in plain(frame)
+    assert "0.0500" in plain(frame, columns=["dice_difference"])
+
+
+def test_floors_come_last_and_are_never_best() -> None:
+    floor = [row for row in cells("floor-otsu", dice=0.97) if row["probe"] == "accuracy"]
+    frame = frame_of(floor, cells("unet", dice=0.8), cells("good", dice=0.9), failing("huge"))
+    text = printed(frame)
+    assert bold(text, "0.900")
+    assert not bold(text, "0.970")
+    as_good = [{**row, "dice": 0.9} for row in floor]
+    assert (
+        str(render(frame_of(as_good, cells("unet", dice=0.8), cells("good", dice=0.9)), format="md")).count("**0.900**")
+        == 1
+    )
+    assert re.search(r"\x1b\[2;3mfloor-otsu", text), "dim and italic"
+    assert order(plain(frame), "good", "unet *", "huge", "floor-otsu")
+    assert order(plain(frame, sort="dice"), "good", "unet *", "huge", "floor-otsu")
+
+
+def test_title_names_only_unusual_conditions() -> None:
+    usual = {"recipe": "default", "budget": "400 steps", "evaluation": "tiled", "pretrained": "none"}
+    unusual = {
+        **usual,
+        "evaluation": "whole",
+        "pretrained": "imagenet",
+        "task": "camvid",
+        "algorithms": "deterministic",
+    }
+    text = plain(frame_of(cells("unet", **usual), cells("unet", **unusual)))
+    assert "brain · default · 400 steps · scored 128×128 · cpu\n" in text
+    assert "camvid · default · 400 steps · pretrained imagenet · whole · scored 128×128 · cpu · deterministic" in text
+
+
 # ---- the other formats
 
 

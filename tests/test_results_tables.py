@@ -155,6 +155,82 @@ def test_one_seed_keeps_the_interval_its_probe_gave() -> None:
     assert wide(cell())["latency_ci_high_ms"] == 12.0
 
 
+# ---- Dice over seeds and folds, beside the baseline
+
+
+def scored(variant: str, *dice: float | None, folds: int = 1, **values: Any) -> list[dict[str, Any]]:
+    """Accuracy cells of seed after seed, in each of the folds; failed without Dice."""
+    rows = []
+    for n, of_cell in enumerate(dice):
+        where = {"seed": n // folds, "fold": f"{n % folds}/{folds}" if folds > 1 else None, "baseline": "unet"}
+        make = failed if of_cell is None else cell
+        rows.append(make("accuracy", variant, n, **where, **({} if of_cell is None else {"dice": of_cell}), **values))
+    return rows
+
+
+def beside_baseline(variant: str, *groups: list[dict[str, Any]]) -> dict[str, Any]:
+    """The variant's row of results, without what is empty."""
+    frame = results_frame([row for rows in groups for row in rows], {})
+    [record] = frame[frame["variant"] == variant].to_dict("records")
+    return {str(name): value for name, value in record.items() if not pd.isna(value)}
+
+
+def test_the_difference_is_of_pairs_with_an_interval_and_a_verdict() -> None:
+    # The seeds differ far more than the variants do: only in pairs can they be told apart.
+    row = beside_baseline("new", scored("unet", 0.5, 0.7, 0.9), scored("new", 0.51, 0.712, 0.911))
+    assert (row["dice_pairs"], row["dice_verdict"], row["dice_pairs_needed"]) == (3, "better", 2)
+    assert row["dice_difference"] == pytest.approx(0.011)
+    half = 4.302652729911275 * 0.001 / 3**0.5
+    assert row["dice_difference_ci_low"] == pytest.approx(0.011 - half, rel=1e-3)
+    assert row["dice_difference_ci_high"] == pytest.approx(0.011 + half, rel=1e-3)
+    assert row["dice_ci_high"] - row["dice_ci_low"] > 0.5
+    assert row["dice_sd"] == pytest.approx(0.2005, abs=1e-3)
+
+
+def test_the_baseline_is_not_compared_with_itself() -> None:
+    row = beside_baseline("unet", scored("unet", 0.5, 0.7), scored("new", 0.6, 0.8))
+    assert row["dice_sd"] == pytest.approx(0.1414, abs=1e-4)
+    assert {name for name in row if name.startswith("dice_")} == {"dice_ci_low", "dice_ci_high", "dice_sd"}
+
+
+def test_folds_are_the_units_of_the_interval() -> None:
+    unet = scored("unet", *[0.5] * 6, folds=3)
+    row = beside_baseline("new", unet, scored("new", 0.50, 0.61, 0.72, 0.52, 0.63, 0.74, folds=3))
+    assert (row["dice_pairs"], row["dice_difference"]) == (6, pytest.approx(0.12))
+    half = 4.302652729911275 * 0.11 / 3**0.5  # of the folds' means 0.51, 0.62, 0.73
+    assert row["dice_difference_ci_high"] == pytest.approx(0.12 + half, rel=1e-3)
+    assert row["dice_ci_high"] == pytest.approx(0.62 + half, rel=1e-3)
+
+
+def test_pairs_are_what_both_have() -> None:
+    row = beside_baseline("new", scored("unet", 0.5, None, 0.5), scored("new", 0.6, 0.9, 0.62))
+    assert (row["seeds"], row["dice_pairs"], row["dice_difference"]) == (3, 2, pytest.approx(0.11))
+    apart = beside_baseline("new", scored("unet", 0.5, None), scored("new", None, 0.9))
+    assert "dice_difference" not in apart
+    assert "dice_pairs" not in beside_baseline("new", scored("unet", 0.5), scored("new", 0.9, pretrained="imagenet"))
+
+
+def test_a_single_pair_has_a_difference_and_separates_nothing() -> None:
+    row = beside_baseline("new", scored("unet", 0.5), scored("new", 0.9, dice_ci_low=0.7, dice_ci_high=0.95))
+    assert (row["dice_difference"], row["dice_verdict"]) == (pytest.approx(0.4), "not separable")
+    assert (row["dice_ci_low"], row["dice_ci_high"]) == (0.7, 0.95)
+    assert not {"dice_difference_ci_low", "dice_pairs_needed", "dice_sd"} & set(row)
+
+
+def test_a_floor_has_a_verdict_only_from_several_pairs() -> None:
+    floor = beside_baseline("floor-otsu", scored("unet", 0.9, 0.9), scored("floor-otsu", 0.3))
+    assert (floor["dice_pairs"], floor["dice_difference"]) == (1, pytest.approx(-0.6))
+    assert "dice_verdict" not in floor
+    unet = scored("unet", 0.9, 0.91, 0.92, folds=3)
+    folds = beside_baseline("floor-otsu", unet, scored("floor-otsu", 0.3, 0.31, 0.321, folds=3))
+    assert folds["dice_verdict"] == "worse"
+
+
+def test_a_variant_of_equal_choices_does_not_differ() -> None:
+    row = beside_baseline("twin", scored("unet", 0.5, 0.7), scored("twin", 0.5, 0.7, same_as="unet"))
+    assert (row["dice_difference"], row["dice_difference_ci_high"], row["dice_verdict"]) == (0, 0, "not separable")
+
+
 def test_the_highest_peak_counts() -> None:
     assert wide(cell("memory"), cell("memory", n=1, peak_memory_mib=120.0))["peak_memory_mib"] == 120.0
 
@@ -230,6 +306,14 @@ def test_pareto_agrees_with_its_definition(figures: list[tuple[int, int, int]]) 
 
     expected = [not any(beats(other, own) for other in figures) for own in figures]
     assert pareto(*figures) == expected
+
+
+def test_floors_have_no_part_in_the_pareto_front() -> None:
+    rows = [cell(probe, variant) for probe in FIGURES for variant in ("unet", "floor-otsu")]
+    floor = [{**row, "dice": 1.0} if row["variant"] == "floor-otsu" and "dice" in row else row for row in rows]
+    frame = results_frame(floor, {}).set_index("variant")
+    assert frame["pareto"]["unet"]
+    assert pd.isna(frame["pareto"]["floor-otsu"])
 
 
 def test_pareto_compares_only_what_may_be_compared() -> None:

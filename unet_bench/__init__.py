@@ -11,11 +11,17 @@ if TYPE_CHECKING:
     from unet_bench.build import build_model
     from unet_bench.pipeline import run
     from unet_bench.results.tables import read_results
+    from unet_bench.trained import load_model
 
 __version__ = "0.1.0"
-__all__ = ["build_model", "hookimpl", "read_results", "run"]
+__all__ = ["build_model", "hookimpl", "load_model", "read_results", "run"]
 
-_LAZY = {"build_model": "unet_bench.build", "run": "unet_bench.pipeline", "read_results": "unet_bench.results.tables"}
+_LAZY = {
+    "build_model": "unet_bench.build",
+    "load_model": "unet_bench.trained",
+    "read_results": "unet_bench.results.tables",
+    "run": "unet_bench.pipeline",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -6,7 +6,7 @@ import functools
 import importlib
 import inspect
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -128,6 +128,15 @@ def foreign(reference: str, in_channels: int, classes: int) -> nn.Module:
     if not isinstance(model, nn.Module):
         raise InvalidSuite(f"--model {reference}: it returned {type(model).__name__}, which is no torch nn.Module")
     return model
+
+
+def published_weights(model: nn.Module) -> Callable[[str], None] | None:
+    """What brings published weights (`imagenet`) into a network or its encoder: `load_pretrained`, if it has that."""
+    owners = (model, getattr(model, "encoder", None))
+    found: Callable[[str], None] | None = next(
+        filter(None, (getattr(o, "load_pretrained", None) for o in owners)), None
+    )
+    return found
 
 
 def with_width_scale(variant: Variant, scale: float) -> Variant:

@@ -8,9 +8,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from unet_bench.recipe import Recipe
 from unet_bench.variants import Variant
 
 
@@ -24,6 +25,7 @@ class Task:
     in_channels: int
     scored: tuple[int, int]  # (H, W) pixels
     fit: str  # how images came to that size: resize or crop
+    fold: str = ""  # which fold is the test set, of how many: 0/5
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,8 @@ class Setting:
     memory_format: str = "contiguous"
     mode: str = "eager"
     batch_norm: str = "kept"  # or folded into the convolutions, for inference
+    algorithms: str = "fastest"  # or deterministic ones only
+    pretrained: str = "none"  # published weights that a training begins from
     threads: int = 1
     batch: int = 4
 
@@ -49,8 +53,22 @@ class Protocol:
     slowdown: float = 0.0  # of the variant, relatively: injected by the self-test, to see whether it is found
     memory_limit_mib: float = 0.0  # 0: none but the machine's
     shrink_batch: bool = False  # where the batch does not fit, halve it until it does
-    steps: int = 60  # of training
-    recipe: str = "default"
+    recipe: Recipe = field(default_factory=Recipe)
+    budget: str = "60 steps"  # of training, as it was asked for
+    steps: int = 60  # what that comes to; 0: until `train_s` is over
+    train_s: float = 0.0
+    whole: bool = False  # test images are predicted at once, not in tiles
+    overlap: float = 0.0  # part of a tile's side that neighbouring tiles share
+    flips: bool = False  # predictions are means over the flipped images, too
+    checkpoint_s: float = 0.0  # seconds between checkpoints of a training; 0: none
+    keep_weights: bool = False
+
+    @property
+    def evaluation(self) -> str:
+        """How test images are predicted, in words."""
+        words = ["whole" if self.whole else "tiled"]
+        words += [f"overlap {self.overlap:g}"] * (self.overlap > 0 and not self.whole) + ["flips"] * self.flips
+        return " ".join(words)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +123,7 @@ class Cell:
             baseline_frame=Frame(**tuples(data["baseline_frame"])),
             task=Task(**tuples(data["task"])),
             setting=Setting(**data["setting"]),
-            protocol=Protocol(**data["protocol"]),
+            protocol=Protocol(**{**data["protocol"], "recipe": Recipe(**data["protocol"]["recipe"])}),
             probe=data["probe"],
             seed=data["seed"],
             replicate=data["replicate"],

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from unet_bench.errors import InvalidSuite, StoreError, UnetBenchError, unknown
+from unet_bench.suite import AXES
 
 if TYPE_CHECKING:
     from unet_bench.suite import Suite
@@ -41,7 +42,10 @@ SUITE_OPTIONS: dict[str, Any] = {
     "model": Annotated[Many, typer.Option("--model", help="Anybody's module, package.module:Class.")],
     "suite": Annotated[str | None, typer.Option("--suite", help="A suite in TOML: a file, or a shipped name.")],
     "data": Annotated[
-        Many, typer.Option("--data", "-d", help="A data set's name, or a folder with images/ and masks/.")
+        Many, typer.Option("--data", "-d", help="A data set's name, a folder or file, or KIND:PATH. Again for more.")
+    ],
+    "folds": Annotated[
+        str | None, typer.Option("--folds", help="Cross-validation: how many, or the prefix of a folder's split files.")
     ],
     "classes": Annotated[
         str | None, typer.Option("--classes", help="A folder's classes: a number, or names by commas.")
@@ -64,13 +68,38 @@ SUITE_OPTIONS: dict[str, Any] = {
         str | None,
         typer.Option("--batch-norm", help="kept, or folded into convolutions for inference; by commas."),
     ],
+    "algorithms": Annotated[
+        str | None, typer.Option("--algorithms", help="torch's: fastest, deterministic; several by commas.")
+    ],
+    "pretrained": Annotated[
+        str | None,
+        typer.Option("--pretrained", help="Weights that training begins from: none, imagenet; several by commas."),
+    ],
     "size": Annotated[str | None, typer.Option("--size", help="Scored pixels, HEIGHTxWIDTH; several by commas.")],
     "batch": Annotated[str | None, typer.Option("--batch", "-b", help="Images a step; several by commas.")],
     "shrink_batch": Annotated[
         bool | None, typer.Option("--shrink-batch", help="Where a batch does not fit, halve it until it does.")
     ],
     "width_scale": Annotated[float | None, typer.Option("--width-scale", help="Factor on every width.")],
-    "steps": Annotated[int | None, typer.Option("--steps", help="Training steps, the same for every variant.")],
+    "recipe": Annotated[str | None, typer.Option("--recipe", help="How to train: a name, or a TOML file.")],
+    "steps": Annotated[int | None, typer.Option("--steps", help="Train for so many steps, every variant alike.")],
+    "epochs": Annotated[int | None, typer.Option("--epochs", help="Or for so many passes over the images.")],
+    "images": Annotated[int | None, typer.Option("--images", help="Or for so many images.")],
+    "train_s": Annotated[float | None, typer.Option("--train-s", help="Or for so many seconds.")],
+    "evaluation": Annotated[str | None, typer.Option("--evaluation", help="Test images tiled (default) or whole.")],
+    "overlap": Annotated[
+        float | None, typer.Option("--overlap", help="Part of a tile's side that neighbours share: 0.5.")
+    ],
+    "flips": Annotated[bool | None, typer.Option("--flips", help="Predict flipped test images, too, and average.")],
+    "floors": Annotated[
+        bool | None, typer.Option("--floors/--no-floors", help="Rows of what needs no training, beside accuracy.")
+    ],
+    "keep_weights": Annotated[
+        bool | None, typer.Option("--keep-weights", help="Keep every trained network, for `predict`.")
+    ],
+    "checkpoint_s": Annotated[
+        float | None, typer.Option("--checkpoint-s", help="Seconds between a training's checkpoints; 0: none.")
+    ],
     "seeds": Annotated[str | None, typer.Option("--seeds", help="Seeds by commas, such as 0,1,2.")],
     "replicates": Annotated[int | None, typer.Option("--replicates", help="Fresh processes for each timing.")],
     "speed_s": Annotated[float | None, typer.Option("--speed-s", help="Seconds of timed blocks for each timing.")],
@@ -101,6 +130,8 @@ class Listed(StrEnum):
     probes = "probes"
     presets = "presets"
     suites = "suites"
+    recipes = "recipes"
+    readers = "readers"
 
 
 class Format(StrEnum):
@@ -136,7 +167,7 @@ def main() -> NoReturn:
 
 HARMLESS = {"ok", "unsupported", "skipped"}  # statuses of a run that went well
 NUMBER_LISTS = ("seeds", "batch", "threads")
-WORD_LISTS = ("variants", "block", "probes", "classes", "precision", "memory_format", "mode", "batch_norm")
+WORD_LISTS = ("variants", "block", "probes", "classes", *AXES)
 
 
 def options_of(given: dict[str, Any]) -> dict[str, Any]:
@@ -360,6 +391,95 @@ def compare(
     shown = render(report, format=(Format.json if as_json else format).value)
     typer.echo(shown) if isinstance(shown, str) else console().print(shown)
     raise typer.Exit(1 if failing else 0)
+
+
+@app.command()
+def summary(
+    path: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder, or its cells.csv.")],
+    format: Annotated[Format, typer.Option("--format", "-f", help="How to print.")] = Format.table,
+    as_json: AsJson = False,
+) -> None:
+    """Each variant's accuracy over all data sets, folds and seeds, paired with the baseline's."""
+    from unet_bench.progress import console
+    from unet_bench.results.summary import render_summary, summary
+    from unet_bench.results.tables import read_results
+
+    shown = render_summary(summary(read_results(path, "cells")), format=(Format.json if as_json else format).value)
+    typer.echo(shown) if isinstance(shown, str) else console().print(shown)
+
+
+@app.command()
+def curves(
+    path: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder.")],
+    target: Annotated[
+        float | None, typer.Option("--target", help="A validation Dice: how long each variant took to reach it.")
+    ] = None,
+    plot: Annotated[Path | None, typer.Option("--plot", help="Draw them into this file, .png or .svg.")] = None,
+    format: Annotated[Format, typer.Option("--format", "-f", help="How to print.")] = Format.table,
+    as_json: AsJson = False,
+) -> None:
+    """Training curves: validation Dice and loss against steps and seconds."""
+    from unet_bench.progress import console
+    from unet_bench.results import curves as drawn
+
+    found = drawn.read_curves(path)
+    if plot is not None:
+        drawn.plot(found, plot)
+        typer.echo(f"written: {plot}", err=True)
+    wanted = (Format.json if as_json else format).value
+    if target is not None:
+        shown = drawn.render_times(drawn.time_to(found, target), format=wanted)
+    elif plot is None:
+        shown = drawn.render_curves(found, format=wanted)
+    else:
+        return
+    typer.echo(shown) if isinstance(shown, str) else console().print(shown)
+
+
+@app.command()
+def predict(
+    path: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run with --keep-weights.")],
+    variant: Annotated[str, typer.Argument(help="The variant, as the run's table calls it.")],
+    images: Annotated[list[Path], typer.Argument(help="Image files.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Where the masks go, as PNG.")] = Path("predictions"),
+    seed: Annotated[int | None, typer.Option("--seed", help="Of several trainings, this seed's.")] = None,
+    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    evaluation: Annotated[str, typer.Option("--evaluation", help="tiled or whole.")] = "tiled",
+    overlap: Annotated[float, typer.Option("--overlap", help="Part of a tile's side that neighbours share.")] = 0.5,
+    flips: Annotated[bool, typer.Option("--flips", help="Predict flipped images, too, and average.")] = False,
+) -> None:
+    """Write masks for your own images with a network that a run trained: class ids, as PNG."""
+    from unet_bench.predict import predict_files
+
+    written = predict_files(
+        path, variant, images, out, seed=seed, device=device, evaluation=evaluation, overlap=overlap, flips=flips
+    )
+    for mask in written:
+        typer.echo(mask)
+
+
+data = typer.Typer(help="Look at data before training on them.", no_args_is_help=True)
+app.add_typer(data, name="data")
+
+
+@data.command("check")
+def data_check(
+    name: Annotated[str, typer.Argument(metavar="DATA", help="As --data takes it: a name, a path or KIND:PATH.")],
+    classes: Annotated[str | None, typer.Option("--classes", help="Classes: a number, or names by commas.")] = None,
+    block: Block = None,
+    as_json: AsJson = False,
+) -> None:
+    """Report sizes, classes and their shares, offenders, and images that are in two splits. Exit 1 if there are any."""
+    from unet_bench.data.check import check
+    from unet_bench.data.sources import open_dataset
+    from unet_bench.pipeline import class_names
+    from unet_bench.plugins import load
+    from unet_bench.suite import Suite
+
+    wanted = class_names(Suite(classes=tuple(split(classes or ""))))
+    report = check(open_dataset(load(split(",".join(block or []))).checked(), name, size=None, classes=wanted))
+    typer.echo(json.dumps(report.to_dict(), indent=2) if as_json else report.text())
+    raise typer.Exit(1 if report.leaks else 0)
 
 
 @app.command()

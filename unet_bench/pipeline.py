@@ -17,8 +17,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from unet_bench import plugins
 from unet_bench.cells import Task, digest
-from unet_bench.errors import InvalidSize, InvalidSuite, StoreError, UnetBenchError
+from unet_bench.data.sources import absolute, open_dataset
+from unet_bench.errors import InvalidSize, StoreError, UnetBenchError
 from unet_bench.locks import timing_lock
+from unet_bench.recipe import Recipe, find
 from unet_bench.results.columns import PROBES
 from unet_bench.rows import describe, manifest, now, row_id
 from unet_bench.suite import Suite, from_dict, from_options
@@ -26,6 +28,7 @@ from unet_bench.suite import Suite, from_dict, from_options
 if TYPE_CHECKING:
     import pandas as pd
 
+    from unet_bench.data.dataset import Dataset
     from unet_bench.plan import LoadedTask, Plan, Planned
     from unet_bench.registry import Registry
     from unet_bench.results.store import Store
@@ -98,15 +101,27 @@ def plan(suite: Suite) -> Iterator[Plan]:
     from unet_bench.environment import environment  # these import torch: what can be refused has been refused
     from unet_bench.plan import Plan, choose_device, choose_variants, make_plan
 
-    suite = suite.resolved(on_gpu=choose_device(suite.device) != "cpu")
+    recipe, suite = with_recipe(suite, registry, on_gpu=choose_device(suite.device) != "cpu")
     suite = replace(suite, data=tuple(absolute(registry, name) for name in suite.data))
     check_probes(suite, registry)
     variants = choose_variants(suite, registry)
     with tempfile.TemporaryDirectory(prefix="unet-bench-") as folder:
         tasks = read_tasks(suite, registry, Path(folder))
-        planned = make_plan(suite, registry, variants, tasks)
+        planned = make_plan(suite, recipe, registry, variants, tasks)
         data = {digest(task.task.__dict__): task.data for task in tasks}
-        yield Plan(suite, loaded, planned, data, environment())
+        yield Plan(suite, recipe, loaded, planned, data, environment())
+
+
+def with_recipe(suite: Suite, registry: Registry, on_gpu: bool) -> tuple[Recipe, Suite]:
+    """The recipe that a suite or its preset names, and the suite resolved; raises UnknownName, InvalidSuite.
+
+    A recipe's batch is the suite's, unless that has its own; a recipe's file is found again from anywhere.
+    """
+    resolved = suite.resolved(on_gpu)
+    recipe = find(registry, resolved.recipe)
+    batch = suite.batch or ((recipe.batch,) if recipe.batch else resolved.batch)
+    name = resolved.recipe
+    return recipe, replace(resolved, batch=batch, recipe=str(Path(name).resolve()) if name.endswith(".toml") else name)
 
 
 def check_probes(suite: Suite, registry: Registry) -> None:
@@ -116,7 +131,7 @@ def check_probes(suite: Suite, registry: Registry) -> None:
 
 
 def read_tasks(suite: Suite, registry: Registry, folder: Path) -> list[LoadedTask]:
-    """Read and check every data set, at every scored size, into files that workers read. Raises InvalidData."""
+    """Read and check every data set, at every size and fold, into files that workers read. Raises InvalidData."""
     from unet_bench.data.dataset import fit
     from unet_bench.plan import LoadedTask
 
@@ -124,50 +139,49 @@ def read_tasks(suite: Suite, registry: Registry, folder: Path) -> list[LoadedTas
     for name in suite.data:
         for size in suite.sizes():
             try:
-                dataset = fit(read_dataset(suite, registry, name, size), size, suite.fit)  # type: ignore[arg-type]
+                whole = open_dataset(registry, name, size=size, classes=class_names(suite))
+                whole = fit(whole, size, suite.fit)  # type: ignore[arg-type]
             except MemoryError as error:
                 raise InvalidSize(
                     f"data set {name} at {size[0]}x{size[1]} does not fit into memory; use a smaller size"
                 ) from error
-            task = Task(
-                name=dataset.name,
-                dataset_hash=dataset.hash,
-                classes=dataset.classes,
-                in_channels=dataset.channels,
-                scored=size,
-                fit=suite.fit,
-            )
-            path = folder / f"{digest(task.__dict__)}.npz"
-            try:
-                dataset.save(path)
-            except OSError as error:
-                raise StoreError(f"{folder} cannot hold the data ({error}); free space there, or set TMPDIR") from error
-            tasks.append(LoadedTask(task, path))
+            folds = folds_of(suite, whole, name)
+            for number, dataset in enumerate(folds):
+                task = Task(
+                    name=dataset.name,
+                    dataset_hash=dataset.hash if len(folds) == 1 else digest([whole.hash, suite.folds]),
+                    classes=dataset.classes,
+                    in_channels=dataset.channels,
+                    scored=size,
+                    fit=suite.fit,
+                    fold=f"{number}/{len(folds)}" if len(folds) > 1 else "",
+                )
+                path = folder / f"{digest(task.__dict__)}.npz"
+                try:
+                    dataset.save(path)
+                except OSError as error:
+                    raise StoreError(
+                        f"{folder} cannot hold the data ({error}); free space there, or set TMPDIR"
+                    ) from error
+                tasks.append(LoadedTask(task, path, len(dataset.train), len(dataset.val)))
     return tasks
 
 
-def is_folder(registry: Registry, name: str) -> bool:
-    """Whether `--data NAME` means a folder: nobody registered the name, and it exists or looks like a path."""
-    registered = {entry.name for entry in registry.entries("dataset")}
-    return name not in registered and (Path(name).exists() or any(mark in name for mark in "/\\~."))
+def folds_of(suite: Suite, dataset: Dataset, name: str) -> list[Dataset]:
+    """The data set itself, or the folds that the suite asks for. Raises InvalidData, InvalidSuite."""
+    from unet_bench.data.folds import given_folds, seeded_folds
+
+    if not suite.folds:
+        return [dataset]
+    if suite.folds.isdecimal():
+        return seeded_folds(dataset, int(suite.folds))
+    return given_folds(dataset, Path(name.removeprefix("folder:")), suite.folds)
 
 
-def absolute(registry: Registry, name: str) -> str:
-    """A folder's absolute path, so that a run can be resumed from anywhere; a registered name as it is."""
-    return str(Path(name).expanduser().resolve()) if is_folder(registry, name) else name
-
-
-def read_dataset(suite: Suite, registry: Registry, name: str, size: tuple[int, int]) -> Any:
-    """A data set by registered name, or a folder by path. Raises UnknownName, InvalidData."""
-    from unet_bench.data.folder import read_folder
-
-    if is_folder(registry, name):
-        classes = int(suite.classes[0]) if len(suite.classes) == 1 and suite.classes[0].isdecimal() else suite.classes
-        return read_folder(Path(name), classes=classes or None)
-    entry = registry.find("dataset", name)
-    if suite.classes:
-        raise InvalidSuite(f"--classes belongs to a folder of images; data set {name!r} knows its own")
-    return entry.load()(size=size, seed=0)
+def class_names(suite: Suite) -> int | tuple[str, ...] | None:
+    """What `--classes` says: how many, their names, or nothing."""
+    counted = len(suite.classes) == 1 and suite.classes[0].isdecimal()
+    return int(suite.classes[0]) if counted else suite.classes or None
 
 
 def execute(
@@ -214,7 +228,7 @@ def measure(made: Plan, store: Store, progress: Progress, rerun: Iterable[str] =
                 "started": now(),
                 "attempt": attempt,
                 "key": key,
-                **outcome(made, store, runner, planned, progress),
+                **outcome(made, store, runner, planned, key, progress),
             }
             for name in planned.names:
                 row = {**describe(made, planned, name), **shared}
@@ -231,18 +245,23 @@ def is_kept(before: Mapping[str, Mapping[str, Any]], planned: Planned, key: str,
     )
 
 
-def outcome(made: Plan, store: Store, runner: Any, planned: Planned, progress: Progress) -> dict[str, Any]:
+def outcome(made: Plan, store: Store, runner: Any, planned: Planned, key: str, progress: Progress) -> dict[str, Any]:
     """Status and columns of a cell: decided by the plan, or measured by a worker."""
     if planned.status:
         return {"status": planned.status, "error": planned.reason, "wall_s": 0.0}
     cell = planned.cell
     stem = f"{cell.probe}-{cell.id}"
     log = store.path / "logs" / f"{stem}.log"
+    network = f"{stem}.safetensors"
+    kept = cell.probe == "accuracy" and cell.protocol.keep_weights
     job = {
         "cell": cell.to_json(),
         "block": list(made.suite.block),
         "data": str(made.data[digest(cell.task.__dict__)]),
         "samples": str(store.path / "samples" / f"{stem}.json"),
+        "checkpoint": str(store.path / "checkpoints" / network),
+        "weights": str(store.path / "weights" / network) if kept else None,
+        "key": key,
         "log": str(log),
         "result": str(store.path / f".{stem}.json"),
     }

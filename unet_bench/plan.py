@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import math
 import random
 import time
 from collections.abc import Iterable, Sequence
@@ -15,18 +16,21 @@ import torch
 from torch import nn
 
 from unet_bench import geometry, plugins
-from unet_bench.build import build, foreign_variant, with_width_scale
+from unet_bench.build import build, foreign_variant, published_weights, with_width_scale
 from unet_bench.cells import Cell, Frame, Protocol, Setting, Task, digest
 from unet_bench.errors import InvalidPart, InvalidSize, InvalidSuite, UnetBenchError, Unsupported
+from unet_bench.frames import find_frame
 from unet_bench.measure.bench import Bench
 from unet_bench.measure.cost import cost
 from unet_bench.measure.memory import MIB, predicted_bytes
 from unet_bench.measure.runtime import unsupported
+from unet_bench.recipe import Recipe
 from unet_bench.registry import Registry
 from unet_bench.selection import canonicalised, grid, select, with_inactive
-from unet_bench.suite import PRESETS, Suite, parse_memory
-from unet_bench.variants import Variant
+from unet_bench.suite import AXES, Suite, parse_memory
+from unet_bench.variants import Variant, is_floor
 
+OPTIMISER_STATE: Final = {"adamw": 2, "adam": 2, "sgd": 1}  # tensors for each of the weights
 START_S: Final = 0.3  # of a worker process and of building a network
 COMPILE_S: Final = 30.0
 ENERGY_S: Final = 26.0
@@ -58,6 +62,8 @@ class LoadedTask:
 
     task: Task
     data: Path | None
+    training: int = 1  # images to train on, and to validate on
+    validation: int = 1
 
 
 @dataclass(frozen=True)
@@ -70,6 +76,7 @@ class Subject:
     macs: int | None = None
     status: str = ""
     reason: str = ""
+    pretrained: bool = False  # whether there are published weights for a part of it
 
 
 @dataclass(frozen=True)
@@ -77,6 +84,7 @@ class Plan:
     """What a suite comes to on this machine: everything that a run needs, and nothing run yet."""
 
     suite: Suite
+    recipe: Recipe
     loaded: plugins.Loaded
     planned: list[Planned]
     data: dict[str, Path | None]
@@ -124,22 +132,15 @@ def choose_device(wanted: str) -> str:
 
 
 def make_plan(
-    suite: Suite, registry: Registry, variants: Sequence[Variant], tasks: Iterable[LoadedTask]
+    suite: Suite, recipe: Recipe, registry: Registry, variants: Sequence[Variant], tasks: Iterable[LoadedTask]
 ) -> list[Planned]:
     """Every cell of a resolved suite, cheap probes first; replicates of one cell lie apart.
 
     Raises InvalidSuite when the baseline itself cannot run on a task.
     """
-    protocol = Protocol(
-        speed_s=suite.speed_s or 0.0,
-        interval=suite.interval or 0.0,
-        steps=suite.steps or 0,
-        recipe=PRESETS[suite.preset].recipe,
-        memory_limit_mib=parse_memory(suite.memory_limit) if suite.memory_limit else 0.0,
-        shrink_batch=suite.shrink_batch,
-    )
     wanted = settings(suite)
     rate = mac_rate(wanted[0].device)
+    floors = registry.floors() if suite.floors else []
     planned: list[Planned] = []
     for loaded in tasks:
         subjects = [examine(registry, variant, loaded.task) for variant in variants]
@@ -147,26 +148,77 @@ def make_plan(
         if baseline.frame is None:
             raise InvalidSuite(f"the baseline {suite.baseline} cannot run on {loaded.task.name}: {baseline.reason}")
         groups = group(subjects)
+        beside = group(examine(registry, variant, loaded.task) for variant in floors)
         for probe in suite.probes:
+            if probe != "accuracy" and not is_first_fold(loaded.task):
+                continue
             for setting in settings_of(probe, wanted):
-                cells = _cells_of_probe(suite, probe, groups, baseline, loaded.task, setting, protocol)
+                scored = groups + beside * (probe == "accuracy" and setting.pretrained == wanted[0].pretrained)
+                protocol = protocol_of(suite, recipe, loaded, setting)
+                cells = _cells_of_probe(suite, probe, scored, baseline, loaded.task, setting, protocol)
                 planned += [decide(suite, registry, *cell, baseline, rate) for cell in cells]
     return planned
 
 
+def is_first_fold(task: Task) -> bool:
+    """Whether a task is the one of its folds on which speed and memory are measured."""
+    return task.fold in ("", f"0/{task.fold.partition('/')[2]}")
+
+
+def protocol_of(suite: Suite, recipe: Recipe, loaded: LoadedTask, setting: Setting) -> Protocol:
+    """How a task is measured: the suite's budget as steps over its images. Raises InvalidSuite."""
+    if recipe.select == "best" and not loaded.validation and "accuracy" in suite.probes:
+        raise InvalidSuite(
+            f"{loaded.task.name} has no validation images, on which recipe {recipe.name} chooses the weights: "
+            'name some in splits/val.txt, or take a recipe with select = "last"'
+        )
+    steps = suite.steps or 0
+    if suite.epochs:
+        steps = suite.epochs * math.ceil(loaded.training / setting.batch)
+    elif suite.images:
+        steps = math.ceil(suite.images / setting.batch)
+    return Protocol(
+        speed_s=suite.speed_s or 0.0,
+        interval=suite.interval or 0.0,
+        memory_limit_mib=parse_memory(suite.memory_limit) if suite.memory_limit else 0.0,
+        shrink_batch=suite.shrink_batch,
+        recipe=recipe,
+        budget=suite.budget,
+        steps=steps,
+        train_s=suite.train_s or 0.0,
+        whole=suite.evaluation == "whole",
+        overlap=suite.overlap,
+        flips=suite.flips,
+        checkpoint_s=suite.checkpoint_s,
+        keep_weights=suite.keep_weights,
+    )
+
+
 def settings_of(probe: str, wanted: Sequence[Setting]) -> Sequence[Setting]:
-    """The settings that a probe is taken at: all; the first that can run; or, where it finds the batch, one batch."""
+    """The settings that a probe is taken at: all; the first that can run; or, where it finds the batch, one batch.
+
+    Only accuracy depends on the weights that a network begins from.
+    """
+    starts = dict.fromkeys(setting.pretrained for setting in wanted)
+    if probe == "accuracy":
+        return [_first([setting for setting in wanted if setting.pretrained == start]) for start in starts]
+    wanted = [setting for setting in wanted if setting.pretrained == wanted[0].pretrained]
     if probe in AT_FIRST_SETTING:
-        return [next((setting for setting in wanted if not unsupported(setting)), wanted[0])]
+        return [_first(wanted)]
     return [setting for setting in wanted if probe != "batch" or setting.batch == wanted[0].batch]
+
+
+def _first(wanted: Sequence[Setting]) -> Setting:
+    return next((setting for setting in wanted if not unsupported(setting)), wanted[0])
 
 
 def settings(suite: Suite) -> list[Setting]:
     """Every combination of the workload axes, the first values first. Raises InvalidSuite for an absent device."""
     device = choose_device(suite.device)
-    threads = suite.threads or (torch.get_num_threads(),)
-    axes = (suite.precision, suite.memory_format, suite.mode, suite.batch_norm, threads, suite.batch)
-    return [Setting(device, *combination) for combination in itertools.product(*axes)]
+    axes = {name: getattr(suite, name) for name in AXES}
+    axes |= {"threads": suite.threads or (torch.get_num_threads(),), "batch": suite.batch}
+    combinations = itertools.product(*axes.values())
+    return [Setting(device, **dict(zip(axes, combination, strict=True))) for combination in combinations]
 
 
 def group(subjects: Iterable[Subject]) -> list[tuple[Subject, tuple[str, ...]]]:
@@ -197,7 +249,7 @@ def _cells_of_probe(
         if replicates > 1:  # so that what changes while a run goes on does not meet the same variants each time
             random.Random(replicate).shuffle(order)
         for subject, names in order:
-            for seed in seeds:
+            for seed in seeds[:1] if is_floor(subject.variant.name) else seeds:
                 cell = Cell(
                     variant=subject.variant,
                     frame=subject.frame or baseline.frame,
@@ -236,15 +288,19 @@ def decide(
     )
     if subject.status:
         return known
-    if reason := unsupported(cell.setting, cell.probe):
+    reason = unsupported(cell.setting, cell.probe)
+    if cell.probe == "accuracy" and cell.setting.pretrained != "none" and not subject.pretrained:
+        reason = f"{variant.name} has no published weights to begin from; --pretrained none trains it from scratch"
+    if reason:
         return replace(known, status="unsupported", reason=reason)
-    if cell.probe != "cost":
+    if cell.probe != "cost" and not is_floor(variant.name):
         trains = cell.probe in TRAINS
         memory = predicted_mib(registry, cell, False), predicted_mib(registry, cell, True) if trains else None
         known = replace(known, predicted_mib=memory[0], predicted_train_mib=memory[1])
         needed, limit = memory[trains] or 0.0, cell.protocol.memory_limit_mib
-        if cell.probe in PAIRED:  # the baseline's weights, and when training AdamW's two moments, lie beside it
-            needed += (3 if trains else 1) * 4 * (base.params or 0) / MIB
+        if cell.probe in PAIRED:  # the baseline's weights, and when training the optimiser's state, lie beside it
+            copies = 1 + trains * OPTIMISER_STATE[cell.protocol.recipe.optimizer]
+            needed += copies * 4 * (base.params or 0) / MIB
         if 0 < limit < needed:
             reason = (
                 f"predicted to need {needed:,.4g} MiB, beyond the limit of {limit:,.4g} MiB; --memory-limit allows more"
@@ -262,8 +318,10 @@ def decide(
 
 def predicted_mib(registry: Registry, cell: Cell, training: bool) -> float | None:
     """The peak of live MiB that the cell's network will have; `None` where it does not run without data."""
-    setting = replace(cell.setting, mode="eager", batch_norm="kept", threads=1)
-    cell = replace(cell, setting=setting, probe="memory", seed=0, replicate=0, protocol=Protocol())
+    setting = replace(cell.setting, mode="eager", batch_norm="kept", pretrained="none", threads=1)
+    cell = replace(
+        cell, setting=setting, probe="memory", seed=0, replicate=0, protocol=Protocol(recipe=cell.protocol.recipe)
+    )
     return _predicted_mib(registry, replace(cell, baseline=cell.variant, baseline_frame=cell.frame), training)
 
 
@@ -285,7 +343,9 @@ def foreseen(cell: Cell, macs: int, base_macs: int) -> tuple[float, float]:
         "batch": 64 * macs,
     }
     fixed_s = START_S + COMPILE_S * (cell.setting.mode == "compile" and cell.probe not in AT_FIRST_SETTING)
-    if cell.probe in ("speed", "training", "batch"):
+    if cell.probe == "accuracy":
+        fixed_s += LOOKS_SHARE * cell.protocol.train_s
+    elif cell.probe in ("speed", "training", "batch"):
         fixed_s += cell.protocol.speed_s
     elif cell.probe == "energy":
         fixed_s += max(ENERGY_S, cell.protocol.speed_s)
@@ -311,27 +371,7 @@ def examine(registry: Registry, variant: Variant, task: Task) -> Subject:
         return Subject(variant, None, status="error", reason=reason)
     if where.skips and not variant.architecture and all(skip.agrees for skip in where.skips):
         variant = with_inactive(variant, ["align"])
-    return Subject(variant, frame, counted["params"], counted["macs"])
-
-
-def find_frame(model: nn.Module, task: Task) -> tuple[Frame, geometry.Geometry]:
-    """The input for a network so that the task's pixels come out. Raises InvalidSize, Unsupported, InvalidPart."""
-    where = geometry.fit_input(model, task.in_channels, task.scored)
-    if where.channels != len(task.classes):
-        raise InvalidPart(f"the network returns {where.channels} channels for {len(task.classes)} classes")
-    if any(abs(spacing - 1) > 1e-6 for spacing in where.spacing):
-        ratio = geometry.text(where.spacing)
-        raise Unsupported(f"the network returns one pixel for {ratio} of its input: let it up-sample its output")
-    start = tuple((output - scored) // 2 for output, scored in zip(where.output, task.scored, strict=True))
-    context = tuple(round(offset) + begin for offset, begin in zip(where.offset, start, strict=True))
-    return Frame(
-        input=_pair(where.input), output=_pair(where.output), start=_pair(start), context=_pair(context)
-    ), where
-
-
-def _pair(size: Sequence[int]) -> tuple[int, int]:
-    height, width = size
-    return height, width
+    return Subject(variant, frame, counted["params"], counted["macs"], pretrained=bool(published_weights(model)))
 
 
 def mac_rate(device: str) -> float:

@@ -173,7 +173,7 @@ def plan_text(made: Plan) -> None:
     batches = ", ".join(map(str, suite.batch))
     screen.print(
         f"{len(open_cells)} cells to run, about {total}; preset {suite.preset}, width × {suite.width_scale:g}, "
-        f"{suite.size} scored, {suite.steps} training steps, batch {batches}; "
+        f"{suite.size} scored, {suite.budget} of training, batch {batches}; "
         "memory as predicted, at its highest over the settings",
         markup=False,
         highlight=False,

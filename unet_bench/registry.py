@@ -1,4 +1,4 @@
-"""Everything that can be named — parts, architectures, variants, data sets, probes — with who provided it.
+"""Everything that can be named — parts, architectures, variants, data sets, readers, probes — with who provided it.
 
 A plugin writes to a `Draft`; the `Registry` takes a whole draft or nothing of it.
 """
@@ -9,14 +9,22 @@ import importlib
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final
 
 from unet_bench.choices import SLOTS, Choices
 from unet_bench.errors import InvalidChoice, NameClash, PluginFailure, UnetBenchError, unknown
-from unet_bench.variants import Variant
+from unet_bench.variants import FLOOR, Variant, is_floor
 
-KINDS: Final = (*SLOTS, "architecture", "variant", "dataset", "probe")
-LISTED_BY: Final = {"architecture": "architectures", "variant": "variants", "dataset": "datasets", "probe": "probes"}
+KINDS: Final = (*SLOTS, "architecture", "variant", "dataset", "reader", "recipe", "probe")
+LISTED_BY: Final = {
+    "architecture": "architectures",
+    "variant": "variants",
+    "dataset": "datasets",
+    "reader": "readers",
+    "recipe": "recipes",
+    "probe": "probes",
+}
 NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}(:\*)?")
 
 
@@ -46,6 +54,7 @@ class Entry:
     dims: tuple[int, ...] = (2, 3)
     args: Mapping[str, Any] = field(default_factory=dict)
     member: str = ""  # of an open family: `resnet34` of `timm:*`
+    recognises: str | Callable[[Path], bool] = ""  # of a reader
 
     def load(self) -> Callable[..., Any]:
         """The factory itself. Raises PluginFailure when its module or name is missing."""
@@ -54,6 +63,17 @@ class Entry:
             return found
         resolved: Callable[..., Any] = found(self.member)
         return resolved
+
+    def fits(self, path: Path) -> bool:
+        """Whether this reader knows the data at `path` by their names. Raises PluginFailure when it cannot say."""
+        known = self.recognises if callable(self.recognises) else self._import(self.recognises)
+        try:
+            return bool(known(path))
+        except Exception as error:
+            raise PluginFailure(
+                f"plugin {self.provider}: {self.kind} {self.name!r} cannot say whether it recognises {path} "
+                f"({type(error).__name__}: {error}); name a format, KIND:{path}, or block the plugin"
+            ) from error
 
     def _import(self, reference: str) -> Callable[..., Any]:
         module, _, name = reference.partition(":")
@@ -137,6 +157,16 @@ class Draft:
         self._add("architecture", name, factory, summary=summary, cite=cite, args=args)
         self.variant(name, summary=summary, cite=cite, tags=("architecture",), architecture=name, args=args)
 
+    def floor(self, name: str, factory: str | Callable[..., Any], *, summary: str, cite: str = "") -> None:
+        """A rule that needs no training: an architecture that returns an `unet_bench.measure.floors.Floor`.
+
+        Its name begins with `floor-`. Runs score it beside the variants, so that a table shows what a network added.
+        """
+        if not is_floor(name):
+            raise InvalidChoice(f"plugin {self.provider}: the floor {name!r} must be called {FLOOR}{name}")
+        self._add("architecture", name, factory, summary=summary, cite=cite)
+        self.variant(name, summary=summary, cite=cite, architecture=name)
+
     def variant(
         self,
         name: str,
@@ -167,6 +197,27 @@ class Draft:
         """A data set: `factory(size=(H, W), seed=0) -> unet_bench.data.Dataset`."""
         self._add("dataset", name, factory, summary=summary, cite=cite)
 
+    def recipe(self, name: str, factory: str | Callable[..., Any], *, summary: str, cite: str = "") -> None:
+        """A way to train: `factory() -> unet_bench.recipe.Recipe`."""
+        self._add("recipe", name, factory, summary=summary, cite=cite)
+
+    def reader(
+        self,
+        name: str,
+        factory: str | Callable[..., Any],
+        *,
+        recognises: str | Callable[[Path], bool],
+        summary: str,
+        cite: str = "",
+    ) -> None:
+        """A format of data on disk: `factory(path, classes=None, seed=0) -> unet_bench.data.Dataset`.
+
+        `recognises(path)` says whether data of this format lie there. It is asked for every path a user names, so it
+        looks at names only, and imports no torch. Both may be text `"module:name"`.
+        """
+        self._check_factory("reader", name, recognises)
+        self._add("reader", name, factory, summary=summary, cite=cite, recognises=recognises)
+
     def probe(self, name: str, factory: str | Callable[..., Any], *, summary: str, cite: str = "") -> None:
         """A measurement: `factory(unet_bench.measure.Bench) -> dict` of the columns it measured."""
         self._add("probe", name, factory, summary=summary, cite=cite)
@@ -188,14 +239,17 @@ class Draft:
 
     def _add(self, kind: str, name: str, factory: str | Callable[..., Any], *, summary: str, **facts: Any) -> None:
         self._check(name, summary)
+        self._check_factory(kind, name, factory)
+        if (kind, name) in self.entries:
+            raise NameClash(f"plugin {self.provider} registers {kind} {name!r} twice")
+        self.entries[kind, name] = Entry(kind, name, factory, self.provider, summary, **facts)
+
+    def _check_factory(self, kind: str, name: str, factory: str | Callable[..., Any]) -> None:
         if not callable(factory) and not re.fullmatch(r"[\w.]+:\w+", factory):
             raise InvalidChoice(
                 f"plugin {self.provider}: {kind} {name!r} has factory {factory!r}: "
                 "it must be a callable or text of the form 'module:name'"
             )
-        if (kind, name) in self.entries:
-            raise NameClash(f"plugin {self.provider} registers {kind} {name!r} twice")
-        self.entries[kind, name] = Entry(kind, name, factory, self.provider, summary, **facts)
 
     def _check(self, name: str, summary: str) -> None:
         if not NAME.fullmatch(name):
@@ -239,7 +293,11 @@ class Registry:
 
     def variants(self) -> dict[str, Variant]:
         """All named variants, in the order in which they were registered."""
-        return dict(self._variants)
+        return {name: variant for name, variant in self._variants.items() if not is_floor(name)}
+
+    def floors(self) -> list[Variant]:
+        """What needs no training, and is scored beside the variants."""
+        return [variant for name, variant in self._variants.items() if is_floor(name)]
 
     def provider(self, plugin: str) -> Provider:
         """Who a plugin is."""

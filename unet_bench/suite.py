@@ -22,12 +22,17 @@ AXES: Final = {
     "memory_format": ("contiguous", "channels_last"),
     "mode": ("eager", "compile", "cudagraphs"),
     "batch_norm": ("kept", "folded"),
+    "algorithms": ("fastest", "deterministic"),
+    "pretrained": ("none", "imagenet"),
 }
+BUDGETS: Final = {"steps": "steps", "epochs": "epochs", "images": "images", "train_s": "s"}  # and their units
 FIRST_LOOK: Final = ("cost", "speed", "memory", "accuracy")
 UNITS: Final = {"": 1.0, "K": 2**-10, "M": 1.0, "G": 2**10, "T": 2**20}  # MiB; a bare number is in MiB
 MOST_THREADS: Final = 1024
 MOST_IMAGES: Final = 2**20
 FITS: Final = ("crop", "resize")
+EVALUATIONS: Final = ("tiled", "whole")
+MOST_OVERLAP: Final = 0.9
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,6 +116,8 @@ class Suite:
     models: tuple[str, ...] = ()
     baseline: str = BASELINE
     data: tuple[str, ...] = ("brain",)
+    data_help: str = ""  # where to get the data that a suite leaves to be given
+    folds: str = ""  # cross-validation: how many, or the prefix of a folder's split files
     classes: tuple[str, ...] = ()  # names, or one number
     fit: str = "crop"
     probes: tuple[str, ...] = ()
@@ -120,12 +127,24 @@ class Suite:
     memory_format: tuple[str, ...] = ("contiguous",)
     mode: tuple[str, ...] = ("eager",)
     batch_norm: tuple[str, ...] = ("kept",)
+    algorithms: tuple[str, ...] = ("fastest",)
+    pretrained: tuple[str, ...] = ("none",)
     threads: tuple[int, ...] = ()
     size: str = ""
     batch: tuple[int, ...] = ()
     shrink_batch: bool = False  # where the batch does not fit, halve it until it does
     width_scale: float | None = None
-    steps: int | None = None
+    recipe: str = ""  # a name, or a TOML file
+    steps: int | None = None  # the budget of a training: one of these four
+    epochs: int | None = None
+    images: int | None = None
+    train_s: float | None = None
+    evaluation: str = "tiled"
+    overlap: float = 0.0
+    flips: bool = False
+    floors: bool = True  # rows of what needs no training, beside accuracy
+    keep_weights: bool = False
+    checkpoint_s: float = 60.0
     seeds: tuple[int, ...] = ()
     replicates: int | None = None
     speed_s: float | None = None
@@ -138,11 +157,12 @@ class Suite:
     def __post_init__(self) -> None:
         self._one_of("preset", ("", *PRESETS), "unet-bench list presets")
         self._one_of("fit", FITS, "unet-bench run --help")
+        self._one_of("evaluation", EVALUATIONS, "unet-bench run --help")
         for name, allowed in AXES.items():
             for value in getattr(self, name):
                 if value not in allowed:
                     raise unknown(name, value, allowed, "unet-bench run --help")
-        for name in ("batch", "steps", "replicates", "threads"):
+        for name in ("batch", "steps", "epochs", "images", "replicates", "threads"):
             given = getattr(self, name)
             for value in given if isinstance(given, tuple) else [given]:
                 if value is not None and value < 1:
@@ -153,10 +173,18 @@ class Suite:
             raise InvalidSuite(f"interval={self.interval} must be a share between 0 and 1, such as 0.01")
         if self.limit_tmac is not None and not 0 <= self.limit_tmac < math.inf:
             raise InvalidSuite(f"limit_tmac={self.limit_tmac} must be at least 0, and finite; 0 is no limit")
-        for name in ("width_scale", "speed_s", "timeout_s"):
+        for name in ("width_scale", "speed_s", "train_s", "timeout_s"):
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
                 raise InvalidSuite(f"{name}={value} must be above 0, and finite")
+        if len(given := [name for name in BUDGETS if getattr(self, name) is not None]) > 1:
+            raise InvalidSuite(f"{' and '.join(given)} are both budgets of a training: give one")
+        if not 0 <= self.overlap <= MOST_OVERLAP:
+            raise InvalidSuite(f"overlap={self.overlap} must be from 0 to {MOST_OVERLAP}: a part of a tile's side")
+        if self.overlap and self.evaluation == "whole":
+            raise InvalidSuite("overlap is of tiles, and evaluation=whole has none: leave one of them out")
+        if not 0 <= self.checkpoint_s < math.inf:
+            raise InvalidSuite(f"checkpoint_s={self.checkpoint_s} must be at least 0, and finite; 0 is no checkpoint")
         if any(not 0 <= seed < 2**32 for seed in self.seeds):
             raise InvalidSuite(f"seeds={self.seeds}: a seed must be at least 0 and below 2^32")
         if max(self.threads, default=0) > MOST_THREADS:
@@ -167,8 +195,10 @@ class Suite:
             raise InvalidSuite(f"classes={self.classes[0]} is too few: the background counts as one, so at least 2")
         if self.vary and not self.base:
             raise InvalidSuite("--vary needs --base NAME: the variant whose choices are varied")
-        if not self.data or not all(getattr(self, name) for name in AXES):
-            raise InvalidSuite("a suite needs at least one data set, precision, memory format and mode")
+        if not self.data:
+            raise InvalidSuite(f"no data set: give one by --data. {self.data_help}".strip())
+        if not all(getattr(self, name) for name in AXES):
+            raise InvalidSuite(f"a suite needs at least one value of each of {', '.join(AXES)}")
         if self.size:
             parse_size(self.size)
         if self.memory_limit:
@@ -183,14 +213,23 @@ class Suite:
         preset = PRESETS[self.preset or ("standard" if on_gpu else "quick")]
         open_fields = {
             name: getattr(preset, name)
-            for name in ("width_scale", "steps", "replicates", "speed_s", "interval", "limit_tmac")
+            for name in ("width_scale", "replicates", "speed_s", "interval", "limit_tmac")
             if getattr(self, name) is None
         }
+        if all(getattr(self, name) is None for name in BUDGETS):
+            open_fields["steps"] = preset.steps
+        open_fields["recipe"] = self.recipe or preset.recipe
         open_fields |= {name: getattr(preset, name) for name in ("probes", "seeds") if not getattr(self, name)}
         open_fields["batch"] = self.batch or (preset.batch,)
         size = self.size or ",".join(f"{height}x{width}" for height, width in preset.sizes)
         variants = self.variants or (() if self.base or self.models else ("all",))
         return dataclasses.replace(self, preset=preset.name, variants=variants, size=size, **open_fields)
+
+    @property
+    def budget(self) -> str:
+        """How long is trained, in words; empty where the preset decides."""
+        given = ((getattr(self, name), unit) for name, unit in BUDGETS.items())
+        return next((f"{value:g} {unit}" if unit == "s" else f"{value} {unit}" for value, unit in given if value), "")
 
     def sizes(self) -> list[tuple[int, int]]:
         """The scored sizes `(H, W)`."""
@@ -202,7 +241,7 @@ class Suite:
             return ""
         return (
             f"scaled down by preset {self.preset}: widths × {self.width_scale:g}, {self.size} scored, "
-            f"{self.steps} training steps, {len(self.seeds)} seed(s); "
+            f"{self.budget} of training, {len(self.seeds)} seed(s); "
             "timm encoders and --model stay as wide as they are; "
             "the real thing: --preset standard, or --width-scale 1 --size 256x256 --steps 2000 --seeds 0,1,2"
         )
@@ -236,9 +275,19 @@ def parse_memory(text: str) -> float:
 
 
 def from_options(options: Mapping[str, Any], file: str | None = None) -> Suite:
-    """A suite from a TOML file or shipped name, with options laid over it. Raises InvalidSuite, UnknownName."""
+    """A suite from a TOML file or shipped name, with options laid over it. Raises InvalidSuite, UnknownName.
+
+    A table in the file that is called as a preset holds what differs under that preset.
+    """
     given = {name: value for name, value in options.items() if value not in (None, (), [], "")}
-    return from_dict({**(read(file) if file else {}), **given})
+    stated = read(file) if file else {}
+    of_preset = {preset: stated.pop(preset, {}) for preset in PRESETS}
+    for changes in (of_preset.get(given.get("preset") or stated.get("preset", ""), {}), given):
+        if not isinstance(changes, Mapping):
+            raise InvalidSuite(f"suite {file}: what is called as a preset must be a table, such as [quick]")
+        replaced = BUDGETS if any(name in changes for name in BUDGETS) else ()
+        stated = {name: value for name, value in stated.items() if name not in replaced} | dict(changes)
+    return from_dict(stated)
 
 
 def from_dict(data: Mapping[str, Any]) -> Suite:
@@ -268,7 +317,7 @@ def _typed(name: str, value: Any, declared: str) -> Any:
     elif declared.startswith("int"):
         valid = isinstance(value, int) and not isinstance(value, bool)
     else:
-        value = str(value) if name in ("size", "memory_limit") and isinstance(value, int) else value
+        value = str(value) if name in ("size", "memory_limit", "folds") and isinstance(value, int) else value
         valid = isinstance(value, str)
     if not valid:
         raise InvalidSuite(f"{name}={value!r} is not valid: it takes {declared.replace(' | None', '')}")

@@ -11,6 +11,12 @@ from unet_bench.choices import Choices, Value, format_value
 from unet_bench.errors import InvalidChoice
 
 BASELINE: Final = "unet"
+FLOOR: Final = "floor-"
+
+
+def is_floor(name: str) -> bool:
+    """Whether a name is that of a rule that needs no training, scored beside the variants."""
+    return name.startswith(FLOOR)
 
 
 @dataclass(frozen=True, kw_only=True)

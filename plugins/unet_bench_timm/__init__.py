@@ -14,7 +14,7 @@ def unet_bench_register(registry: Draft) -> None:
     registry.encoder(
         "timm:*",
         "unet_bench_timm.encoder:family",
-        summary="a timm backbone, untrained; where it has no full-resolution map the last up-sampling has no skip",
+        summary="a timm backbone; where it has no full-resolution map the last up-sampling has no skip",
         cite=TIMM,
         ignores=(
             *("encoder_block", "down", "norm", "dropout"),

@@ -8,7 +8,7 @@ from typing import Any
 import timm
 from torch import Tensor, nn
 
-from unet_bench.errors import InvalidChoice, unknown
+from unet_bench.errors import InvalidChoice, InvalidData, unknown
 from unet_bench.interfaces import Place
 
 
@@ -26,6 +26,7 @@ class TimmEncoder(nn.Module):
 
     def __init__(self, backbone: str, place: Place) -> None:
         super().__init__()
+        self.backbone, self.in_channels = backbone, place.in_channels
         try:
             self.body = timm.create_model(backbone, features_only=True, pretrained=False, in_chans=place.in_channels)
         except (RuntimeError, AttributeError, NotImplementedError, TypeError) as error:
@@ -37,6 +38,20 @@ class TimmEncoder(nn.Module):
         self.taken = sorted({reduction: i for i, reduction in enumerate(reductions)}.values())
         self.channels = [channels[i] for i in self.taken]
         self.reductions = [reductions[i] for i in self.taken]
+
+    def load_pretrained(self, weights: str) -> None:
+        """Take timm's published weights (`imagenet`: the backbone's default ones), fitted to the channels.
+
+        Raises InvalidData when they are not on disk and cannot be fetched.
+        """
+        try:
+            published = timm.create_model(self.backbone, features_only=True, pretrained=True, in_chans=self.in_channels)
+        except Exception as error:  # every hub and network library has its own
+            raise InvalidData(
+                f"the {weights} weights of timm:{self.backbone} could not be fetched ({error}); run once where there "
+                "is a network, or set HF_HOME to a folder that holds them"
+            ) from error
+        self.body.load_state_dict(published.state_dict())
 
     def forward(self, x: Tensor) -> list[Tensor]:
         maps = self.body(x)

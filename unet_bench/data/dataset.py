@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,11 +36,15 @@ class Sample:
     name: str
     image: Array
     mask: Array
+    group: str = ""
+    """What may not be divided between splits: the volume that this is a slice of. Empty: the sample stands alone."""
 
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
     """Samples in three splits, all of one type and channel count. Class 0 is the background.
+
+    `val` may be empty, for recipes that test the last weights instead of the best.
 
     Raises InvalidData, naming all offenders, where samples and statements disagree.
     """
@@ -88,7 +92,7 @@ class Dataset:
             "channels": self.channels,
             "dims": self.dims,
             "split_by": self.split_by,
-            "samples": {split: [sample.name for sample in samples] for split, samples in self.splits.items()},
+            "samples": {split: [[s.name, s.group] for s in samples] for split, samples in self.splits.items()},
         }
         arrays: dict[str, Any] = {"meta": np.array(json.dumps(meta))}
         for split, samples in self.splits.items():
@@ -117,10 +121,10 @@ class Dataset:
         return cls(**{**meta, **splits, "classes": tuple(meta["classes"])})
 
 
-def _stored(arrays: Mapping[str, Array], split: str, names: list[str]) -> tuple[Sample, ...]:
+def _stored(arrays: Mapping[str, Array], split: str, names: list[list[str]]) -> tuple[Sample, ...]:
     return tuple(
-        Sample(name, arrays[f"{split}/{index}/image"], arrays[f"{split}/{index}/mask"])
-        for index, name in enumerate(names)
+        Sample(name, arrays[f"{split}/{index}/image"], arrays[f"{split}/{index}/mask"], group)
+        for index, (name, group) in enumerate(names)
     )
 
 
@@ -129,9 +133,19 @@ def _contradictions(dataset: Dataset) -> list[str]:
     problems = []
     if not 2 <= len(classes) <= IGNORE or len(set(classes)) < len(classes):
         problems.append(f"classes {list(classes)}: give 2 to {IGNORE} different names, the background first")
-    problems += [f"the {split} split is empty: give it a sample" for split, held in dataset.splits.items() if not held]
+    empty = [split for split in ("train", "test") if not dataset.splits[split]]
+    problems += [f"the {split} split is empty: give it a sample" for split in empty]
     counts = Counter(sample.name for sample in samples)
     problems += [f"{name}: {count} samples of this name; keep one" for name, count in counts.items() if count > 1]
+    holders: dict[str, set[str]] = {}
+    for split, held in dataset.splits.items():
+        for sample in held:
+            holders.setdefault(sample.group, set()).add(split)
+    problems += [
+        f"{group}: in the splits {', '.join(sorted(splits))}; keep what belongs together in one"
+        for group, splits in holders.items()
+        if group and len(splits) > 1
+    ]
     dtypes = sorted({sample.image.dtype.name for sample in samples})
     if len(dtypes) > 1:
         problems.append(f"images of types {', '.join(dtypes)}: convert all to one")
@@ -183,14 +197,16 @@ def fit(dataset: Dataset, size: tuple[int, int], how: Literal["resize", "crop"])
 def _resize(sample: Sample, size: tuple[int, int]) -> Sample:
     if sample.mask.shape == size:
         return sample
-    # One channel at a time: Pillow knows float images of one channel only, and no image of, say, five.
-    bands = [_scale(sample.image[..., band], size, Image.Resampling.BILINEAR) for band in range(sample.image.shape[-1])]
-    return Sample(sample.name, np.stack(bands, axis=-1), _scale(sample.mask, size, Image.Resampling.NEAREST))
+    mask = resized(sample.mask[..., None], size, Image.Resampling.NEAREST)[..., 0]
+    return replace(sample, image=resized(sample.image, size, Image.Resampling.BILINEAR), mask=mask)
 
 
-def _scale(band: Array, size: tuple[int, int], method: Image.Resampling) -> Array:
+def resized(image: Array, size: tuple[int, int], method: Image.Resampling) -> Array:
+    """The image `(H W C)` at another size (H W)."""
     height, width = size
-    return np.array(Image.fromarray(np.ascontiguousarray(band)).resize((width, height), method))
+    # One channel at a time: Pillow knows float images of one channel only, and no image of, say, five.
+    bands = (np.ascontiguousarray(image[..., band]) for band in range(image.shape[-1]))
+    return np.stack([np.array(Image.fromarray(band).resize((width, height), method)) for band in bands], axis=-1)
 
 
 def _grow(sample: Sample, size: tuple[int, int]) -> Sample:
@@ -198,41 +214,5 @@ def _grow(sample: Sample, size: tuple[int, int]) -> Sample:
     if not any(missing):
         return sample
     margin = [(lack // 2, lack - lack // 2) for lack in missing]
-    return Sample(
-        sample.name,
-        np.pad(sample.image, [*margin, (0, 0)], mode="reflect"),
-        np.pad(sample.mask, margin, constant_values=IGNORE),
-    )
-
-
-class Tile(NamedTuple):
-    """One step of `whole[tile.owned] = predict(image[tile.window])[tile.inner]`."""
-
-    window: tuple[slice, slice]
-    """Rows and columns of the image which the tile shows."""
-    owned: tuple[slice, slice]
-    """Rows and columns of the image which this tile, and no other, answers for."""
-    inner: tuple[slice, slice]
-    """The same pixels as `owned`, counted from the window's corner."""
-
-
-def tiles(height: int, width: int, size: tuple[int, int]) -> list[Tile]:
-    """Tiles of `size` (H W) over an image of `height` x `width`, such that each pixel is owned by exactly one.
-
-    The last row and column of tiles are shifted inward and own only the remainder. Raises InvalidSize when the image
-    is smaller than a tile.
-    """
-    if min(size) < 1 or height < size[0] or width < size[1]:
-        raise InvalidSize(f"no tile of {_by(size)} in an image of {height}x{width}: pad it first (`fit` by crop)")
-    return [
-        Tile(*zip(row, column, strict=True)) for row in _spans(height, size[0]) for column in _spans(width, size[1])
-    ]
-
-
-def _spans(length: int, size: int) -> list[tuple[slice, slice, slice]]:
-    """Window, owned and inner part of each tile along one side."""
-    spans = []
-    for first in range(0, length, size):
-        start, end = min(first, length - size), min(first + size, length)
-        spans.append((slice(start, start + size), slice(first, end), slice(first - start, end - start)))
-    return spans
+    image = np.pad(sample.image, [*margin, (0, 0)], mode="reflect")
+    return replace(sample, image=image, mask=np.pad(sample.mask, margin, constant_values=IGNORE))

@@ -41,8 +41,9 @@ def measure(job: dict[str, Any]) -> dict[str, Any]:
     cell = Cell.from_json(job["cell"])
     prepare_process(cell)
     registry = load(job["block"]).checked()
-    data, samples = (Path(job[name]) if job[name] else None for name in ("data", "samples"))
-    bench = Bench(cell, registry, data, samples)
+    names = ("data", "samples", "checkpoint", "weights")
+    data, samples, checkpoint, weights = (Path(job[name]) if job.get(name) else None for name in names)
+    bench = Bench(cell, registry, data, samples, checkpoint, weights, key=job.get("key", ""))
     measured, cell = shrinking(registry.find("probe", cell.probe).load(), bench)
     unknown = set(measured) - set(PROBE_COLUMNS.get(cell.probe, measured)) - {"quality", "evidence", "per_class"}
     if unknown:
@@ -69,6 +70,8 @@ def status_of(error: BaseException) -> str:
         return "unsupported"
     if isinstance(error, NonFinite):
         return "nonfinite"
+    if "does not have a deterministic implementation" in str(error):
+        return "unsupported"
     return "oom" if is_out_of_memory(error) else "error"
 
 

@@ -1,55 +1,82 @@
-"""Dice and IoU on test images, of the state that was best on validation images."""
+"""Trains, chooses weights on validation images, and scores them once on the test images."""
 
 from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from typing import Any
 
+import torch
+from torch import nn
+
 from unet_bench.measure.bench import Bench
-from unet_bench.train.loop import RECIPES, evaluate, tensors, train
-from unet_bench.train.metrics import Scores, bootstrap_dice, scores
+from unet_bench.measure.floors import Floor
+from unet_bench.train.loop import Trained, Training, evaluate, tensors
+from unet_bench.train.metrics import bootstrap_dice
+from unet_bench.train.windows import Images
+from unet_bench.trained import save_network
 
 
 def probe(bench: Bench) -> dict[str, Any]:
-    """Train, choose on validation, score once on test."""
-    splits = tensors(bench)
+    """The scores on test images, and how the training went. Raises NonFinite."""
+    dataset = bench.dataset()
+    splits = tensors(bench, dataset)
     model = bench.network(training=True)
-    trained = train(bench, model, RECIPES[bench.cell.protocol.recipe], splits)
-    per_image = evaluate(bench, model, splits["test"])
-    found = scores(per_image.sum(0))
-    low, high = bootstrap_dice(per_image, bench.rng())
-    if bench.samples is not None:
-        bench.samples.write_text(json.dumps({"unit": "loss per step", "losses": trained.losses}), encoding="utf-8")
+    if isinstance(model, Floor):
+        model.fit(splits["train"].images, splits["train"].masks)
+        return scored_on_test(replaced_protocol(bench, whole=True, flips=False), model, splits["test"])
+    bench = mixed(bench)
+    trained = Trained()
+    training = Training(bench, model, splits, trained)
+    try:
+        if bench.cell.protocol.whole:  # what cannot take the images is found before it is trained
+            evaluate(bench, model, Images(splits["test"].images[:1], splits["test"].masks[:1]))
+        training.run()
+    finally:
+        if bench.samples is not None:
+            bench.samples.write_text(json.dumps(trained.curve()), encoding="utf-8")
+    found = scored_on_test(bench, model, splits["test"]) | how_it_went(bench, trained)
+    if bench.weights is not None:
+        save_network(bench.weights, bench, model, dataset, found)
+    return found
+
+
+def scored_on_test(bench: Bench, model: nn.Module, test: Images) -> dict[str, Any]:
+    """The figures of the test images, pooled, per image and per class."""
+    tally, _ = evaluate(bench, model, test, final=True)
+    low, high = bootstrap_dice(tally.counts, bench.rng())
+    return {**tally.figures(), "dice_ci_low": low, "dice_ci_high": high, "per_class": tally.per_class()}
+
+
+def how_it_went(bench: Bench, trained: Trained) -> dict[str, Any]:
+    """Time, steps, losses, and the weights that were chosen."""
+    chosen = trained.chosen
     return {
-        "dice": found.mean_dice,
-        "dice_ci_low": low,
-        "dice_ci_high": high,
-        "iou": found.mean_iou,
         "train_s": trained.seconds,
         "train_steps": trained.steps,
-        "best_step": trained.best_step,
-        "val_dice": trained.val_dice,
+        "train_images": trained.steps * bench.cell.setting.batch,
+        "train_precision": bench.cell.setting.precision,
+        "best_step": chosen.step if chosen else None,
+        "val_dice": chosen.val_dice if chosen else math.nan,
+        "val_iou_all_classes": chosen.val_iou_all_classes if chosen else math.nan,
         "first_loss": trained.losses[0],
         "final_loss": trained.losses[-1],
         "data_s": trained.data_seconds,
-        "per_class": per_class(found, bench.cell.task.classes),
+        "data_share": trained.data_seconds / trained.seconds,
+        "resumed_step": trained.resumed_step,
     }
 
 
-def per_class(found: Scores, names: tuple[str, ...]) -> list[dict[str, Any]]:
-    """One record a class; a figure that does not exist is `None`."""
+def mixed(bench: Bench) -> Bench:
+    """The same in mixed precision, where the recipe wants that, the device has it, and the setting leaves it open."""
+    setting = bench.cell.setting
+    if not bench.cell.protocol.recipe.amp or bench.device.type != "cuda" or setting.precision != "fp32":
+        return bench
+    precision = "bf16" if torch.cuda.is_bf16_supported() else "fp16"
+    return replace(bench, cell=replace(bench.cell, setting=replace(setting, precision=precision)))
 
-    def figure(value: float) -> float | None:
-        return None if math.isnan(value) else float(value)
 
-    return [
-        {
-            "class_index": i,
-            "class_name": name,
-            "dice": figure(found.dice[i]),
-            "iou": figure(found.iou[i]),
-            "pixels": int(found.pixels[i]),
-        }
-        for i, name in enumerate(names)
-    ]
+def replaced_protocol(bench: Bench, **changes: Any) -> Bench:
+    """The same under a protocol with some fields changed."""
+    return replace(bench, cell=replace(bench.cell, protocol=replace(bench.cell.protocol, **changes)))

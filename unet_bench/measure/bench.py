@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import os
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -13,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from unet_bench.build import build
+from unet_bench.build import build, published_weights
 from unet_bench.cells import Cell
 from unet_bench.data.dataset import Dataset
 from unet_bench.errors import Unsupported
@@ -31,6 +32,9 @@ class Bench:
     registry: Registry
     data: Path | None = None  # the fitted data set, as the parent saved it
     samples: Path | None = None  # where a probe leaves raw values
+    checkpoint: Path | None = None  # where a training leaves its state, to go on from when it was killed
+    weights: Path | None = None  # where a training leaves the network
+    key: str = ""  # of the cell and the software: what a checkpoint must be of
     stand_in: str = ""  # a device in the setting's place: `meta`, where nothing is computed
 
     @property
@@ -54,6 +58,10 @@ class Bench:
         model = build(self.registry, cell.variant, cell.task.in_channels, len(cell.task.classes), cell.frame.input)
         if not is_fake(model):  # torch cannot move fake weights; the images' memory format decides what follows
             model.to(self.device, memory_format=self.memory_format)  # type: ignore[call-overload]
+        if cell.setting.pretrained != "none" and cell.probe == "accuracy":
+            if (load := published_weights(model)) is None:
+                raise Unsupported(f"{cell.variant.name} has no published weights to begin from")
+            load(cell.setting.pretrained)
         return model.train(training)
 
     def blueprint(self) -> nn.Module:
@@ -133,6 +141,11 @@ def prepare_process(cell: Cell) -> None:
     tf32 = cell.setting.precision == "tf32"
     torch.backends.cuda.matmul.allow_tf32 = tf32
     torch.backends.cudnn.allow_tf32 = tf32
-    torch.backends.cudnn.benchmark = True
+    deterministic = cell.setting.algorithms == "deterministic"
+    torch.backends.cudnn.benchmark = not deterministic
+    if deterministic:
+        os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"  # cuBLAS reads it when it is first used
+        torch.use_deterministic_algorithms(True)
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     if cell.setting.device.startswith("cuda"):
         torch.cuda.set_device(torch.device(cell.setting.device))

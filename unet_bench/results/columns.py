@@ -66,11 +66,15 @@ CONDITIONS: Final = (
     "scored_width",
     "fit",
     "recipe",
+    "budget",
+    "evaluation",
+    "pretrained",
     "device",
     "precision",
     "memory_format",
     "mode",
     "batch_norm",
+    "algorithms",
     "threads",
     "batch_requested",
 )
@@ -84,6 +88,7 @@ INTERVALS: Final[Mapping[str, tuple[str, str]]] = {
     "train_step_ms": ("train_step_ci_low_ms", "train_step_ci_high_ms"),
     "train_step_ratio": ("train_step_ratio_ci_low", "train_step_ratio_ci_high"),
     "dice": ("dice_ci_low", "dice_ci_high"),
+    "dice_difference": ("dice_difference_ci_low", "dice_difference_ci_high"),
 }
 
 _TIMED = ("speed", "training")
@@ -138,6 +143,7 @@ COLUMNS: Final = (
     Column("status", "string", "", "whether there are figures; see statuses", _CELLS),
     Column("seed", "Int64", "", "seed of the weights, the order and the augmentation", ("cells", "classes")),
     Column("replicate", "Int64", "", "which of several fresh processes", _CELLS),
+    Column("fold", "string", "", "which fold of the data was the test set, of how many: 0/5", ("cells", "classes")),
     Column("attempt", "Int64", "", "how often the cell has been tried, from 1", _CELLS),
     Column("key", "string", "", "hash that changes whenever the figures may: cell, protocol, software, device", _CELLS),
     Column("started", "string", "", "when the attempt began: ISO 8601, UTC", _CELLS),
@@ -156,6 +162,7 @@ COLUMNS: Final = (
     Column("memory_format", "string", "", "order of the dimensions in memory", _MOST),
     Column("mode", "string", "", "how inference and timed steps are run: eager, compile, cudagraphs", _MOST),
     Column("batch_norm", "string", "", "for inference: kept, or folded into the convolutions", _MOST),
+    Column("algorithms", "string", "", "torch's: the fastest, or deterministic ones only", _MOST),
     Column("threads", "Int64", "", "CPU threads of one operator", _MOST),
     Column("batch_requested", "Int64", "images", "batch size asked for", _MOST),
     Column(
@@ -179,7 +186,9 @@ COLUMNS: Final = (
     Column("classes", "Int64", "", "classes the network tells apart, background included", _MOST),
     Column("fit", "string", "", "how images came to the scored size: crop or resize", _MOST),
     Column("pretrained", "string", "", "published weights that training began from, or none", _MOST),
-    Column("recipe", "string", "", "how it was trained", _MOST),
+    Column("recipe", "string", "", "how it was trained; a recipe from a file is followed by a hash of it", _MOST),
+    Column("budget", "string", "", "how long it was trained: steps, epochs, images or seconds", _MOST),
+    Column("evaluation", "string", "", "how test images were predicted: tiled or whole, overlap, flips", _MOST),
     Column("slowdown", "Float64", "", "what the self-test made the variant's step slower by, as a part of it", _CELLS),
     Column("preset", "string", "", "the suite or preset the run was asked for by", _RESULTS),
     Column("seeds", "Int64", "", "seeds the accuracy figures come from", _RESULTS),
@@ -311,11 +320,24 @@ COLUMNS: Final = (
         "dice_ci_low",
         "Float64",
         "",
-        "lower end of its 95 % interval: over seeds (Student's t); of a single seed, over test images (bootstrap)",
+        "lower end of its 95 % interval: over seeds and folds; of a single one, over test images (bootstrap)",
         _MOST,
         ("accuracy",),
     ),
     Column("dice_ci_high", "Float64", "", "upper end of its 95 % interval, likewise", _MOST, ("accuracy",)),
+    Column("dice_sd", "Float64", "", "standard deviation of dice over seeds and folds", _RESULTS),
+    Column("dice_pairs", "Int64", "", "pairs (seed, fold) that this variant and the baseline have in common", _RESULTS),
+    Column("dice_difference", "Float64", "", "mean over the pairs: dice less the baseline's", _RESULTS, (), "high"),
+    Column("dice_difference_ci_low", "Float64", "", "lower end of its 95 % interval, from two pairs on", _RESULTS),
+    Column("dice_difference_ci_high", "Float64", "", "upper end of its 95 % interval, from two pairs on", _RESULTS),
+    Column("dice_verdict", "string", "", "better, worse, or not separable from the baseline", _RESULTS),
+    Column(
+        "dice_pairs_needed",
+        "Int64",
+        "",
+        "pairs that would separate them, if difference and spread stayed as they are",
+        _RESULTS,
+    ),
     Column(
         "iou",
         "Float64",
@@ -323,6 +345,47 @@ COLUMNS: Final = (
         "intersection over union, 0 to 1: of the class, or the mean over foreground classes, pooled over the test set",
         _ALL,
         ("accuracy",),
+        "high",
+    ),
+    _figure("dice_all_classes", "Float64", "", "dice, class 0 included in the mean", "accuracy", "high"),
+    _figure("iou_all_classes", "Float64", "", "iou, class 0 included in the mean (mIoU)", "accuracy", "high"),
+    _figure(
+        "dice_per_image",
+        "Float64",
+        "",
+        "Dice of each test image, foreground classes that occur in truth or prediction; then the mean over images",
+        "accuracy",
+        "high",
+        _ALL,
+    ),
+    _figure(
+        "iou_per_image", "Float64", "", "intersection over union, likewise image by image", "accuracy", "high", _ALL
+    ),
+    _figure(
+        "hd95_px",
+        "Float64",
+        "px",
+        "95th percentile of the distances between true and predicted outlines, the worse direction; mean over test "
+        "images and foreground classes",
+        "accuracy",
+        "low",
+        _ALL,
+    ),
+    _figure(
+        "boundary_f1",
+        "Float64",
+        "",
+        "F1 of outline pixels within 0.75 % of the image's diagonal; mean over test images and foreground classes",
+        "accuracy",
+        "high",
+        _ALL,
+    ),
+    _figure(
+        "rand_f1",
+        "Float64",
+        "",
+        "where a class is called membrane: foreground-restricted Rand F-score of the parts it divides the image into",
+        "accuracy",
         "high",
     ),
     Column(
@@ -335,11 +398,23 @@ COLUMNS: Final = (
         "low",
     ),
     Column("train_steps", "Int64", "", "optimiser steps taken", _MOST, ("accuracy",)),
+    Column("train_images", "Int64", "images", "images those steps saw, repetitions counted", _CELLS, ("accuracy",)),
+    Column(
+        "train_precision",
+        "string",
+        "",
+        "number format of training",
+        _CELLS,
+        ("accuracy",),
+    ),
     Column("best_step", "Int64", "", "step of the weights that were tested", _CELLS, ("accuracy",)),
     Column("val_dice", "Float64", "", "validation Dice of those weights", _CELLS, ("accuracy",), "high"),
+    _figure("val_iou_all_classes", "Float64", "", "validation mIoU of those weights", "accuracy", "high"),
     Column("first_loss", "Float64", "", "training loss of the first step", _CELLS, ("accuracy",)),
     Column("final_loss", "Float64", "", "training loss of the last step", _CELLS, ("accuracy",), "low"),
     Column("data_s", "Float64", "s", "part of the training spent waiting for data", _CELLS, ("accuracy",), "low"),
+    Column("data_share", "Float64", "", "data_s over train_s", _CELLS, ("accuracy",), "low"),
+    Column("resumed_step", "Int64", "", "step from which a killed training went on, if one did", _CELLS, ("accuracy",)),
     Column("baseline", "string", "", "the variant that ratios compare with", _MOST),
     Column("pareto", "boolean", "", "no variant beats it in Dice, latency and peak memory at once", _RESULTS),
     Column("class_index", "Int64", "", "the class's value in the masks", _CLASSES),
@@ -381,7 +456,9 @@ _INTRO = """\
 | `cells.jsonl` | the truth: one line per attempt at a cell, only ever appended to |
 | `cells.csv`, `results.csv`, `classes.csv` | tables made from it; open `results.csv` first |
 | `selftest.json`, `selftest.txt` | how far its timings can be trusted, once `unet-bench selftest` was run |
-| `samples/` | raw block times and training curves |
+| `samples/` | raw block times; of trainings every loss, and what validation images said on the way |
+| `weights/` | trained networks, with `--keep-weights`: safetensors, and JSON that says what they are |
+| `checkpoints/` | of trainings that were killed, from which `--resume` goes on |
 | `logs/` | the workers' stderr |
 | `.lock` | the id of the process that last wrote to the run |
 
@@ -394,9 +471,12 @@ frame = read_results("results/<run_id>")  # pandas, each column with the type gi
 A cell that failed is a row with a status and empty figures; an empty field always means "no value", never zero.
 Rows with the same conditions may be compared: {conditions}.
 
-Several replicates are joined into the mean of the processes, several seeds into the mean of the seeds, both with a
-95 % t interval; ratios are joined on the logarithm; of several peaks the highest counts. Cells that failed are left
-out, and named by the status. A probe from a plugin adds columns of its own at the end.
+Several replicates are joined into the mean of the processes, with a 95 % t interval; ratios are joined on the
+logarithm; of several peaks the highest counts. Several seeds are joined into their mean; where there are several folds,
+into the mean of the folds' means. Their interval is Student's t below ten of them, and from ten on an expanded
+percentile bootstrap. Cells that failed are left out, and named by the status.
+
+A probe from a plugin adds columns of its own at the end.
 """
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from math import exp, expm1, hypot, inf, isnan, log, log1p, nan
 from pathlib import Path
@@ -180,14 +180,17 @@ def joined(a: pd.DataFrame, b: pd.DataFrame) -> Pairs:
 
     Raises StoreError for a row that is there twice.
     """
-    before, after = _by_key(a, "A"), _by_key(b, "B")
+    # A condition that one side never states, as runs of an earlier version do, cannot tell their rows apart.
+    silent = [{name for name in KEY if len(frame) and frame[name].isna().all()} for frame in (a, b)]
+    shared = set(KEY) - (silent[0] ^ silent[1])
+    before, after = _by_key(a, "A", shared), _by_key(b, "B", shared)
     return {key: (before.get(key), after.get(key)) for key in (*before, *(key for key in after if key not in before))}
 
 
-def _by_key(frame: pd.DataFrame, side: str) -> dict[tuple[Any, ...], Row]:
+def _by_key(frame: pd.DataFrame, side: str, shared: Collection[str]) -> dict[tuple[Any, ...], Row]:
     rows: dict[tuple[Any, ...], Row] = {}
     for row in _records(frame):
-        key = tuple(row.get(name) for name in KEY)
+        key = tuple(row.get(name) if name in shared else None for name in KEY)
         if key in rows:
             raise StoreError(
                 f"{side} holds variant {row['variant']!r} twice under the same conditions: it cannot be told which is "

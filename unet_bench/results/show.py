@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -20,20 +20,33 @@ from rich.text import Text
 from unet_bench.errors import unknown
 from unet_bench.results.columns import BY_NAME, CONDITIONS, INTERVALS
 from unet_bench.results.tables import csv_text
+from unet_bench.variants import is_floor
 
 FORMATS: Final = ("table", "csv", "md", "json")
 
-_EMPTY: Final = "–"
+EMPTY: Final = "–"
+_MARKS: Final[Mapping[str, str]] = {"not separable": "≈"}
+_USUAL: Final[Mapping[str, str]] = {
+    "evaluation": "tiled",
+    "pretrained": "none",
+    "algorithms": "fastest",
+    "batch_norm": "kept",
+}
+_WORDED: Final[Mapping[str, str]] = {"pretrained": "pretrained ", "batch_norm": "batch norm "}
 
 
 @dataclass(frozen=True)
 class Heading:
-    """A column as it is shown: its label, and the factor and decimals of its figures (0: three digits)."""
+    """A column as it is shown: its label, and the factor and decimals of its figures (0: three digits, counts whole).
+
+    A difference names the column of its `verdict`, which is added to it, and has a sign.
+    """
 
     column: str
     label: str
     factor: float = 1.0
     decimals: int = 0
+    verdict: str = ""
 
 
 HEADINGS: Final = (
@@ -50,19 +63,21 @@ HEADINGS: Final = (
     Heading("best_batch", "best batch"),
     Heading("largest_batch", "largest"),
     Heading("dice", "Dice", decimals=3),
+    Heading("dice_difference", "Δ Dice", decimals=3, verdict="dice_verdict"),
     Heading("iou", "IoU", decimals=3),
 )
 
 
 @dataclass(frozen=True)
 class Line:
-    """One variant of a section. `best` holds, for each figure, whether no other is better."""
+    """One variant of a section. `best` holds, for each figure, whether no other network's is better."""
 
     variant: str
     is_baseline: bool
     figures: tuple[str, ...]
     best: tuple[bool, ...]
     problem: str  # what is not ok or not clean, and why: "speed oom: CUDA out of memory"
+    is_floor: bool = False
 
 
 @dataclass(frozen=True)
@@ -79,7 +94,7 @@ def render(
 ) -> RenderableType:
     """Show a frame of `read_results`: a rich renderable for `table`, text for the other formats.
 
-    Sorted by Dice and then latency, or by the column `sort`, the best first; rows that are not ok come last.
+    Sorted by Dice and then latency, or by the column `sort`, the best first; then rows that are not ok, then floors.
     `columns` names what is shown instead of the usual: in csv and JSON that is everything. Raises UnknownName.
     """
     if format not in FORMATS:
@@ -90,10 +105,13 @@ def render(
     ordered = _ordered(frame, sort)
     if format in ("csv", "json"):
         chosen = ordered[list(columns)] if columns else ordered
-        return csv_text(chosen) if format == "csv" else _json(chosen)
+        return csv_text(chosen) if format == "csv" else as_json(chosen)
     headings = tuple(Heading(name, name) for name in columns if name != "variant") if columns else HEADINGS
     sections = list(_sections(ordered, headings))
-    return _markdown(sections, _caption(frame)) if format == "md" else _rich(sections, _caption(frame))
+    caption = _caption(frame)
+    if format == "md":
+        return as_markdown(sections, f"{_escaped(caption)}. Bold: best.")
+    return as_table(sections, f"{caption}\n* baseline · bold: best · ±: half of the 95 % interval")
 
 
 # ---- from the frame to sections
@@ -102,12 +120,17 @@ def render(
 def _ordered(frame: pd.DataFrame, sort: str | None) -> pd.DataFrame:
     keys = [sort] if sort else ["dice", "latency_ms"]
     ascending = [True, *(not _high_is_good(name) for name in keys)]
-    marked = frame.assign(_not_ok=_not_ok(frame))
-    return marked.sort_values(["_not_ok", *keys], ascending=ascending, kind="stable").drop(columns="_not_ok")
+    marked = frame.assign(_floor=_floors(frame), _not_ok=_not_ok(frame))
+    by = ["_floor", "_not_ok", *keys]
+    return marked.sort_values(by, ascending=[True, *ascending], kind="stable").drop(columns=["_floor", "_not_ok"])
 
 
 def _not_ok(frame: pd.DataFrame) -> Any:
     return (frame[_statuses(frame)] != "ok").fillna(False).any(axis=1)
+
+
+def _floors(frame: pd.DataFrame) -> Any:
+    return frame["variant"].map(is_floor, na_action="ignore").astype("boolean").fillna(False)
 
 
 def _statuses(names: Iterable[Any]) -> list[str]:
@@ -121,44 +144,57 @@ def _high_is_good(name: str) -> bool:
 
 def _sections(frame: pd.DataFrame, headings: Sequence[Heading]) -> Iterator[Section]:
     for _, rows in frame.groupby(["run_id", *CONDITIONS], dropna=False, sort=False):
-        measured = [heading for heading in headings if rows[heading.column].notna().any()]
+        measured = [heading for heading in headings if rows[_needed(heading)].notna().any()]
         labels = tuple(heading.label for heading in measured)
         yield Section(_title(rows), labels, tuple(_lines(rows, measured)))
 
 
+def _needed(heading: Heading) -> str:
+    """The column without which there is nothing to show: of a difference its interval, from two pairs on."""
+    return INTERVALS[heading.column][0] if heading.verdict else heading.column
+
+
 def _title(rows: pd.DataFrame) -> str:
     """The conditions that the section's rows share."""
-    row = rows.iloc[0].dropna()
-    words = [row.get("task", ""), *(row[name] for name in ("fit", "recipe") if name in row)]
+    row = rows.iloc[0].dropna().to_dict()
+    words = [row.get("task", ""), *conditions(row, ("fit", "recipe", "budget", "pretrained", "evaluation"))]
     if "scored_height" in row and "scored_width" in row:
         words.append(f"scored {row['scored_height']}×{row['scored_width']}")
-    words += [row[name] for name in ("device", "precision", "memory_format", "mode") if name in row]
-    words += ["batch norm folded"] * (row.get("batch_norm") == "folded")
+    words += conditions(row, ("device", "precision", "memory_format", "mode", "batch_norm", "algorithms"))
     words += [f"{name.split('_')[0]} {row[name]}" for name in ("threads", "batch_requested") if name in row]
     return " · ".join(map(str, words))
 
 
+def conditions(row: Mapping[Any, Any], names: Iterable[str]) -> list[str]:
+    """The row's values of these conditions, those left out that are empty or as they usually are."""
+    found = ((name, row.get(name)) for name in names)
+    return [f"{_WORDED.get(name, '')}{x}" for name, x in found if x is not None and x != _USUAL.get(name)]
+
+
 def _lines(rows: pd.DataFrame, headings: Sequence[Heading]) -> Iterator[Line]:
-    best = {heading.column: _best(rows, heading.column) for heading in headings}
-    for row in _records(rows):
+    # A verdict says more than being the best of differences, which even a bad one may be.
+    best = {heading.column: None if heading.verdict else _best(rows, heading.column) for heading in headings}
+    for row in records(rows):
+        floor = is_floor(row["variant"])
         yield Line(
             variant=_one_line(row["variant"]),
             is_baseline=row["variant"] == row["baseline"],
-            figures=tuple(_figure(row, heading) for heading in headings),
-            best=tuple(row[h.column] is not None and bool(row[h.column] == best[h.column]) for h in headings),
+            figures=tuple(figure(row, heading) for heading in headings),
+            best=tuple(not floor and row[h.column] is not None and row[h.column] == best[h.column] for h in headings),
             problem=": ".join(filter(None, (_problem(row), _one_line(row["error"] or row["evidence"] or "")))),
+            is_floor=floor,
         )
 
 
-def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
     """The rows as plain Python values, None where there is none."""
     plain = frame.astype(object).where(frame.notna(), None)
     return [dict(zip(map(str, frame), row, strict=True)) for row in plain.itertuples(index=False, name=None)]
 
 
 def _best(rows: pd.DataFrame, name: str) -> object:
-    """The best figure of a column, where figures differ and one end of them is good."""
-    figures = rows.loc[~_not_ok(rows), name].dropna()
+    """The best figure of a column among networks, where figures differ and one end of them is good."""
+    figures = rows.loc[~_not_ok(rows) & ~_floors(rows), name].dropna()
     if name not in BY_NAME or not BY_NAME[name].better or figures.nunique() < 2:
         return None
     return figures.max() if _high_is_good(name) else figures.min()
@@ -175,18 +211,27 @@ def _one_line(text: str) -> str:
     return next(iter(text.strip().splitlines()), "")
 
 
-def _figure(row: dict[str, Any], heading: Heading) -> str:
+def figure(row: Mapping[str, Any], heading: Heading) -> str:
+    """The row's figure as text, with half of its interval and its verdict where it has them."""
     value = row[heading.column]
     if value is None:
-        return _EMPTY
+        return EMPTY
     if isinstance(value, bool | str):
         return _one_line(str(value))
     ends = [row[end] for end in INTERVALS.get(heading.column, ()) if row.get(end) is not None]
     half = max((abs(end - value) for end in ends), default=None)
-    return _number(value, heading) + (f" ±{_number(half, heading, digits=2)}" if half is not None else "")
+    verdict = row.get(heading.verdict) or ""
+    words = (
+        "+" * (value > 0 and bool(heading.verdict)) + _number(value, heading),
+        "" if half is None else f"±{_number(half, heading, digits=2)}",
+        _MARKS.get(verdict, verdict),
+    )
+    return " ".join(filter(None, words))
 
 
 def _number(value: float, heading: Heading, digits: int = 3) -> str:
+    if isinstance(value, int) and heading.factor == 1:
+        return str(value)
     scaled = value * heading.factor
     if heading.decimals:
         return f"{scaled:.{heading.decimals}f}"
@@ -205,12 +250,12 @@ def _caption(frame: pd.DataFrame) -> str:
 # ---- from sections to text
 
 
-def _rich(sections: Sequence[Section], caption: str) -> Group:
-    legend = Text(f"{caption}\n* baseline · bold: best · ±: half of the 95 % interval", style="dim")
+def as_table(sections: Sequence[Section], caption: str) -> Group:
+    """The sections for the terminal, the caption below them."""
     parts: list[RenderableType] = []
     for section in sections:
         parts += [Text(section.title, style="bold"), _rich_table(section), *_rich_problems(section), Text()]
-    return Group(*parts, legend)
+    return Group(*parts, Text(caption, style="dim"))
 
 
 def _rich_table(section: Section) -> Table:
@@ -222,7 +267,8 @@ def _rich_table(section: Section) -> Table:
     for line in section.lines:
         style = "cyan" if line.is_baseline else "red" if line.problem else ""
         figures = (Text(text, style="bold" if best else "") for text, best in zip(line.figures, line.best, strict=True))
-        table.add_row(Text(line.variant + " *" * line.is_baseline, style=style), *figures)
+        name = Text(line.variant + " *" * line.is_baseline, style=style)
+        table.add_row(name, *figures, style="dim italic" if line.is_floor else None)
     return table
 
 
@@ -234,8 +280,9 @@ def _rich_problems(section: Section) -> list[Text]:
     ]
 
 
-def _markdown(sections: Sequence[Section], caption: str) -> str:
-    return "\n".join((*map(_markdown_section, sections), f"{_escaped(caption)}. Bold: best.\n"))
+def as_markdown(sections: Sequence[Section], caption: str) -> str:
+    """The sections as GitHub markdown, the caption (markdown itself) below them."""
+    return "\n".join((*map(_markdown_section, sections), f"{caption}\n"))
 
 
 def _markdown_section(section: Section) -> str:
@@ -254,5 +301,6 @@ def _escaped(text: str) -> str:
     return re.sub(r"([\\|*`<])", r"\\\1", text)
 
 
-def _json(frame: pd.DataFrame) -> str:
-    return json.dumps(_records(frame), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+def as_json(frame: pd.DataFrame) -> str:
+    """The rows as JSON objects, null where there is no value."""
+    return json.dumps(records(frame), indent=2, ensure_ascii=False, allow_nan=False) + "\n"

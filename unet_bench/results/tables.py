@@ -6,10 +6,10 @@ rows ─▶ last attempt of each cell ─▶ grouped by variant and conditions �
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from math import exp, isfinite, isnan, log
 from pathlib import Path
-from statistics import fmean, geometric_mean, median_low
+from statistics import fmean, geometric_mean, median_low, stdev
 from typing import Any, Final, cast
 
 import pandas as pd
@@ -27,12 +27,16 @@ from unet_bench.results.columns import (
     gravest,
 )
 from unet_bench.results.intervals import mean_interval
+from unet_bench.results.paired import clustered_mean, paired_difference
 from unet_bench.results.store import MANIFEST, Row, Store, latest, read_manifest, read_rows, write_atomic
+from unet_bench.variants import is_floor
 
 _PER_CLASS: Final = "per_class"  # the rows of classes.csv, as the accuracy probe leaves them in its own
 _MEASURED: Final = tuple(column.name for column in COLUMNS if column.probes)
 _KNOWN: Final = frozenset((*BY_NAME, _PER_CLASS))
 _COMPARED: Final = ("accuracy", "speed", "memory")  # the probes whose figures decide the Pareto front
+
+Scores = Mapping[tuple[int | None, str | None], float]  # Dice by seed and fold
 
 
 def cells_frame(rows: Iterable[Row]) -> pd.DataFrame:
@@ -50,7 +54,12 @@ def results_frame(rows: Iterable[Row], manifest: Mapping[str, Any]) -> pd.DataFr
     groups: dict[tuple[object, ...], list[Row]] = defaultdict(list)
     for row in latest(rows).values():
         groups[tuple(row.get(name) for name in ("variant", *CONDITIONS))].append(row)
-    wide = [_wide_row(cells, manifest) for cells in groups.values()]
+    scores = {key: _scores(cells) for key, cells in groups.items()}
+    wide = []
+    for key, cells in groups.items():
+        row = _wide_row(cells, manifest)
+        of_baseline = {} if row["variant"] == row["baseline"] else scores.get((row["baseline"], *key[1:]), {})
+        wide.append(row | _dice(row["variant"], scores[key], of_baseline))
     _mark_pareto(wide)
     return _frame(wide, "results")
 
@@ -89,6 +98,40 @@ def read_results(path: str | Path, table: str = "results") -> pd.DataFrame:
     raise StoreError(f"no results at {path}: give the folder of a run, which holds {MANIFEST}, or a csv file")
 
 
+def mean_columns(values: Sequence[tuple[Hashable, float]]) -> Row:
+    """Mean, interval and spread of Dice by (cluster, Dice), at least one."""
+    spread = stdev(dice for _, dice in values) if len(values) > 1 else None
+    return dict(zip(("dice", *INTERVALS["dice"]), clustered_mean(values), strict=True)) | {"dice_sd": spread}
+
+
+def difference_columns(variant: str, pairs: Sequence[tuple[Hashable, float]]) -> Row:
+    """How far a variant is from the baseline by (cluster, difference in Dice); nothing without pairs.
+
+    A floor has one seed: with one pair it has no verdict, where a network is not separable yet.
+    """
+    if not pairs:
+        return {}
+    found = paired_difference(pairs)
+    ends = dict(zip(INTERVALS["dice_difference"], (found.low, found.high), strict=True))
+    return {
+        "dice_pairs": found.pairs,
+        "dice_difference": found.mean,
+        **ends,
+        "dice_verdict": None if is_floor(variant) and found.pairs == 1 else found.verdict,
+        "dice_pairs_needed": found.pairs_needed,
+    }
+
+
+def typed_frame(rows: Sequence[Row], dtypes: Mapping[str, str]) -> pd.DataFrame:
+    """The rows with these columns of these types; what is missing or not finite is empty."""
+
+    def plain(value: Any) -> Any:
+        return None if isinstance(value, float) and not isfinite(value) else value
+
+    typed = {name: pd.array([plain(row.get(name)) for row in rows], dtype=cast(Any, t)) for name, t in dtypes.items()}
+    return pd.DataFrame(typed)
+
+
 def csv_text(frame: pd.DataFrame) -> str:
     """The frame as csv: floats in full, an empty field where there is no value."""
     return frame.to_csv(index=False, lineterminator="\n")
@@ -108,7 +151,8 @@ def _wide_row(cells: list[Row], manifest: Mapping[str, Any]) -> Row:
     row: Row = {column.name: _stated(column.name, cells, manifest) for column in columns("results")}
     row |= {name: _pooled(name, ok) for name in (*_MEASURED, *_strange(ok))}
     for figure in INTERVALS:
-        row |= _interval(figure, _values(ok, figure))
+        if not figure.startswith("dice"):  # whose seeds and folds are told apart
+            row |= _interval(figure, _values(ok, figure))
     for probe in dict.fromkeys((*PROBES, *(cell["probe"] for cell in cells))):
         row[f"{probe}_status"] = gravest(cell["status"] for cell in cells if cell["probe"] == probe)
     row["batch_effective"] = min(_values(cells, "batch_effective"), default=None)
@@ -117,6 +161,21 @@ def _wide_row(cells: list[Row], manifest: Mapping[str, Any]) -> Row:
     row["seeds"] = len({cell["seed"] for cell in ok if cell["probe"] == "accuracy"}) or None
     row["replicates"] = sum(cell.get("latency_ratio") is not None for cell in ok) or None
     return row
+
+
+def _scores(cells: Iterable[Row]) -> Scores:
+    found = ((cell.get("seed"), cell.get("fold"), cell.get("dice")) for cell in cells if cell["status"] == "ok")
+    return {(seed, fold): dice for seed, fold, dice in found if dice is not None and isfinite(dice)}
+
+
+def _dice(variant: str, own: Scores, baseline: Scores) -> Row:
+    """Over seeds and folds; a single one keeps the interval its probe gave it."""
+    pairs = [(fold, dice - baseline[seed, fold]) for (seed, fold), dice in own.items() if (seed, fold) in baseline]
+    alone = len(own) < 2
+    return {
+        **({} if alone else mean_columns([(fold, dice) for (_, fold), dice in own.items()])),
+        **difference_columns(variant, pairs),
+    }
 
 
 def _evidence(cells: Iterable[Row], quality: str | None) -> str | None:
@@ -169,10 +228,10 @@ def _interval(figure: str, values: list[float]) -> Row:
 
 
 def _mark_pareto(rows: list[Row]) -> None:
-    """Mark, among rows that may be compared and have all three figures, those that no other beats in all three."""
+    """Mark, among networks that may be compared and have all three figures, those that no other beats in all three."""
     peers: dict[tuple[object, ...], list[Row]] = defaultdict(list)
     for row in rows:
-        complete = None not in (row["dice"], row["latency_ms"], row["peak_memory_mib"])
+        complete = None not in (row["dice"], row["latency_ms"], row["peak_memory_mib"]) and not is_floor(row["variant"])
         if complete and all(row[f"{probe}_status"] in ("ok", None) for probe in _COMPARED):
             peers[tuple(row[name] for name in (*CONDITIONS, "batch_effective"))].append(row)
     for group in peers.values():

@@ -1,80 +1,242 @@
-"""One training: a fixed number of steps, the best state by validation Dice, one look at the test images."""
+"""One training: a budget of steps or seconds, looks at the validation images on the way, weights chosen by them."""
 
 from __future__ import annotations
 
-import copy
-import itertools
+import functools
 import math
+import sys
 import time
-from dataclasses import dataclass, field
-from typing import Final
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Final
 
-import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from unet_bench.cells import Frame
+from unet_bench.data.dataset import IGNORE, Dataset
 from unet_bench.errors import NonFinite
+from unet_bench.frames import frame_for
 from unet_bench.interfaces import main_output
 from unet_bench.measure.bench import Bench
-from unet_bench.train.metrics import confusion, scores
-from unet_bench.train.step import Recipe, TrainingStep
-from unet_bench.train.windows import Images, normalisation, scored, scoring_batches, training_batches
+from unet_bench.recipe import Recipe
+from unet_bench.train.border import border_weights
+from unet_bench.train.checkpoint import Checkpoint, restore, state_of, within
+from unet_bench.train.losses import median_frequency
+from unet_bench.train.metrics import Tally, scores
+from unet_bench.train.outlines import separator
+from unet_bench.train.predict import predict
+from unet_bench.train.step import TrainingStep
+from unet_bench.train.windows import Images, batches, fits, normalisation, scored, training_batch
 
-LOOKS: Final = 3  # times the validation images are looked at
 SETTLING: Final = 8  # training batches from which batch norm takes its statistics before each look
+READING: Final = 20  # steps between readings of the loss: each one waits for the device
+MOST_WORKERS: Final = 8  # processes that make batches, where the images do not fit on the device
 
 
-RECIPES: Final = {
-    "default": Recipe(),
-    "short": Recipe(lr=1e-2),  # for some tens of steps, in which a normed network would hardly move otherwise
-}
+@dataclass(frozen=True)
+class Look:
+    """What validation images said at a step."""
+
+    step: int
+    seconds: float  # of training until then
+    val_dice: float = math.nan
+    val_loss: float = math.nan
+    val_iou_all_classes: float = math.nan
 
 
 @dataclass
 class Trained:
-    """The outcome: the chosen state is loaded into the model."""
+    """How a training went. The weights to be tested are in the model."""
 
-    steps: int
-    best_step: int
-    val_dice: float
-    seconds: float
-    data_seconds: float
     losses: list[float] = field(default_factory=list)
+    looks: list[Look] = field(default_factory=list)
+    chosen: Look | None = None
+    seconds: float = 0.0  # looks and checkpoints left out
+    data_seconds: float = 0.0
+    resumed_step: int | None = None
+    diverged: int | None = None  # the step whose loss was no number
+
+    @property
+    def steps(self) -> int:
+        """Steps taken."""
+        return len(self.losses)
+
+    def curve(self) -> dict[str, Any]:
+        """Losses and looks as plain data."""
+        looks = [
+            {name: value if math.isfinite(value) else None for name, value in asdict(k).items()} for k in self.looks
+        ]
+        losses = [loss if math.isfinite(loss) else None for loss in self.losses]
+        found = {"unit": "loss per step", "losses": losses, "looks": looks, "seconds": self.seconds}
+        return found | ({"diverged": self.diverged} if self.diverged else {})
 
 
-def train(bench: Bench, model: nn.Module, recipe: Recipe, splits: dict[str, Images]) -> Trained:
-    """Train `model` in place for the protocol's steps. Raises NonFinite when the loss is no number."""
-    cell, steps = bench.cell, bench.cell.protocol.steps
-    take = TrainingStep(bench, model, recipe)
-    schedule = torch.optim.lr_scheduler.LambdaLR(take.optimiser, lambda step: cosine(step, steps, recipe.warm_up))
-    batches = training_batches(splits["train"], cell.task.scored, cell.frame, cell.setting.batch, bench.rng())
-    looks = {round(steps * (i + 1) / LOOKS) for i in range(LOOKS)} | {steps}
-    best, best_state = Trained(steps, 0, -math.inf, 0.0, 0.0), copy.deepcopy(model.state_dict())
-    started, looking = time.perf_counter(), 0.0
-    for step in range(1, steps + 1):
-        fetched = time.perf_counter()
-        images, target = next(batches)
-        images = images.to(bench.device, memory_format=bench.memory_format)
-        target = target.to(bench.device)
-        best.data_seconds += time.perf_counter() - fetched
-        loss = take.forward(images, target)
-        if not math.isfinite(value := loss.item()):
-            raise NonFinite(f"the loss became {value} at step {step} of {steps}")
-        best.losses.append(value)
-        take.backward(loss)
-        take.update()
-        schedule.step()
-        if step in looks:
-            looked = time.perf_counter()
-            settle_batch_norm(bench, model, splits["train"])
-            dice = scores(evaluate(bench, model, splits["val"]).sum(0)).mean_dice
-            if not dice < best.val_dice:  # of equals the later one, and where there is no figure the last
-                best.val_dice, best.best_step, best_state = dice, step, copy.deepcopy(model.state_dict())
-            model.train()
-            looking += time.perf_counter() - looked
-    best.seconds = time.perf_counter() - started - looking
-    model.load_state_dict(best_state)
-    return best
+class Training:
+    """The training of a cell's network, in place; `run` takes it to its end, from a checkpoint if there is one."""
+
+    def __init__(self, bench: Bench, model: nn.Module, splits: dict[str, Images], trained: Trained) -> None:
+        self.bench, self.model, self.trained = bench, model, trained
+        self.recipe, protocol = bench.cell.protocol.recipe, bench.cell.protocol
+        self.steps, self.train_s = protocol.steps, protocol.train_s
+        self.train, self.val = splits["train"], splits["val"]
+        weights = None
+        if self.recipe.class_weights == "median-frequency":
+            weights = median_frequency(self.train.masks, len(bench.cell.task.classes)).to(bench.device)
+        apply_recipe(bench, model)
+        self.step = TrainingStep(bench, model, class_weights=weights)
+        self.checkpoint = Checkpoint(bench.checkpoint, bench.key, protocol.checkpoint_s)
+        self.best: dict[str, Tensor] = {}
+        self.pending: list[Tensor] = []
+
+    def run(self) -> None:
+        """Train until the budget is spent. Raises NonFinite when a loss or a score is no number."""
+        self.resume()
+        self.model.train()
+        try:
+            self.take_steps(self.trained.steps, self.trained.seconds)
+        except NonFinite:
+            self.checkpoint.remove()  # from there it would only diverge again
+            raise
+        if self.recipe.select == "best":
+            self.model.load_state_dict(self.best)
+        self.checkpoint.remove()
+
+    def take_steps(self, begin: int, seconds: float) -> None:
+        """Every step from `begin` on, `seconds` having been spent on those before."""
+        started, beside, looked = time.perf_counter(), 0.0, self.looks_due(begin)
+        for number, batch in enumerate(self.batches(begin), begin):
+            self.step.set_rate(rate(self.recipe, self.progress(number), self.progress(number + 1)))
+            self.pending.append(self.step(*batch).detach())
+            due = self.looks_due(number + 1)
+            if due > looked or self.checkpoint.due() or len(self.pending) >= READING or self.bench.device.type == "cpu":
+                self.read()  # waits for the device, so that the seconds are true
+            self.trained.seconds = seconds + time.perf_counter() - started - beside
+            done, paused = self.progress(number + 1), time.perf_counter()
+            due = max(due, self.looks_due(number + 1))
+            if due > looked:
+                self.read()
+                self.look(number + 1)
+                looked = due
+            if self.checkpoint.due() and done < 1:
+                self.save()
+            beside += time.perf_counter() - paused
+            if done >= 1:
+                break
+
+    def progress(self, steps: int) -> float:
+        """The part of the budget that is spent after so many steps."""
+        return steps / self.steps if self.steps else min(1.0, self.trained.seconds / self.train_s)
+
+    def batches(self, begin: int) -> Any:
+        """Batches on the device from step `begin` on, the time waited for them added up."""
+        bench, cell = self.bench, self.bench.cell
+        resident = fits(self.train, bench.device)
+        data = self.train.to(bench.device) if resident else self.train
+        workers = 0 if resident else min(MOST_WORKERS, torch.multiprocessing.cpu_count())
+        last = self.steps or sys.maxsize
+        source = batches(
+            data,
+            self.recipe,
+            cell.task.scored,
+            cell.frame,
+            cell.setting.batch,
+            cell.seed,
+            begin,
+            last,
+            workers=workers,
+            pin=not resident,
+        )
+        while True:
+            waiting = time.perf_counter()
+            batch = next(source, None)
+            if batch is None:
+                return
+            images = batch.images.to(bench.device, memory_format=bench.memory_format, non_blocking=True)
+            target = batch.target.to(bench.device, non_blocking=True)
+            weight = None if batch.weight is None else batch.weight.to(bench.device, non_blocking=True)
+            self.trained.data_seconds += time.perf_counter() - waiting
+            yield images, target, weight
+
+    def read(self) -> None:
+        """Fetch the losses from the device. Raises NonFinite."""
+        values = torch.stack(self.pending).tolist() if self.pending else []
+        self.pending.clear()
+        for value in values:
+            self.trained.losses.append(value)
+            if not math.isfinite(value):
+                self.trained.diverged = self.trained.steps
+                raise NonFinite(f"the loss became {value} at step {self.trained.steps}")
+
+    def look(self, step: int) -> None:
+        """Score the validation images, and keep the weights if they are the best so far."""
+        settle_batch_norm(self.bench, self.model, self.train)
+        found = Look(step, self.trained.seconds)
+        if self.val.images:
+            tally, loss = evaluate(self.bench, self.model, self.val)
+            pooled = scores(tally.counts.sum(0))
+            iou = tally.figures()["iou_all_classes"]
+            found = replace(found, val_dice=pooled.mean_dice, val_loss=loss, val_iou_all_classes=iou)
+        self.model.train()
+        self.trained.looks.append(found)
+        best = self.trained.chosen
+        # Of equals the later one, and where there is no figure the last.
+        if self.recipe.select == "last" or best is None or not found.val_dice < best.val_dice:
+            self.trained.chosen = found
+            if self.recipe.select == "best":
+                self.best = {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
+
+    def looks_due(self, step: int) -> int:
+        """How many looks should have been taken by a step: in a short training several may fall on one."""
+        return math.floor(self.progress(step) * self.recipe.looks + 1e-9)
+
+    def save(self) -> None:
+        """Write a checkpoint."""
+        tensors, plain = state_of(self.model, self.step.optimiser, self.bench.device)
+        tensors |= {f"best/{name}": tensor for name, tensor in self.best.items()}
+        state = {"trained": asdict(self.trained), "optimiser": plain, "scaler": self.step.scaler.state_dict()}
+        self.checkpoint.save(tensors, state)
+
+    def resume(self) -> None:
+        """Go on from the checkpoint, if there is one."""
+        found = self.checkpoint.load()
+        if found is None:
+            return
+        tensors, state = found
+        restore(tensors, state["optimiser"], self.model, self.step.optimiser, self.bench.device)
+        self.step.scaler.load_state_dict(state["scaler"])
+        self.best = {name: tensor.to(self.bench.device) for name, tensor in within(tensors, "best/").items()}
+        before = state["trained"]
+        before["looks"] = [Look(**look) for look in before["looks"]]
+        before["chosen"] = Look(**before["chosen"]) if before["chosen"] else None
+        for name, value in before.items():
+            setattr(self.trained, name, value)
+        self.trained.resumed_step = self.trained.steps
+
+
+def rate(recipe: Recipe, before: float, after: float) -> float:
+    """The learning rate's factor in the step that takes the budget from `before` to `after`, parts from 0 to 1."""
+    if recipe.warm_up and before < recipe.warm_up:
+        return min(1.0, max(after, 1e-3) / recipe.warm_up)
+    left = 1 - (before - recipe.warm_up) / (1 - recipe.warm_up) if recipe.warm_up < 1 else 1.0
+    if recipe.schedule == "cosine":
+        return 0.5 * (1 - math.cos(math.pi * left))
+    return float(left**recipe.power) if recipe.schedule == "poly" else 1.0
+
+
+def apply_recipe(bench: Bench, model: nn.Module) -> None:
+    """What a recipe changes in a network: its weights to begin with, and dropout behind its coarsest map."""
+    recipe = bench.cell.protocol.recipe
+    if recipe.init == "he" and bench.cell.setting.pretrained == "none":
+        torch.manual_seed(bench.cell.seed)
+        for module in model.modules():
+            if isinstance(module, nn.modules.conv._ConvNd):
+                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+    bottleneck = getattr(model, "bottleneck", None)
+    if recipe.dropout and isinstance(bottleneck, nn.Module):
+        drop = functools.partial(nn.functional.dropout, p=recipe.dropout)
+        bottleneck.register_forward_hook(lambda module, _, output: drop(output, training=module.training))
 
 
 @torch.no_grad()
@@ -82,7 +244,7 @@ def settle_batch_norm(bench: Bench, model: nn.Module, data: Images) -> None:
     """Take batch norm's statistics anew from a few training batches (precise BN, Wu and Johnson 2021, 2105.07576).
 
     The running averages of a short training remember weights that are long gone, and networks with batch norm would
-    be judged by that. The batches are drawn by themselves: training must not see other pixels for it.
+    be judged by that. Random numbers are left as they were: the training must not see others for it.
     """
     norms = [module for module in model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
     if not norms:
@@ -92,43 +254,75 @@ def settle_batch_norm(bench: Bench, model: nn.Module, data: Images) -> None:
         norm.reset_running_stats()
         norm.momentum = None  # torch's way to say: the plain average
     cell = bench.cell
-    batches = training_batches(data, cell.task.scored, cell.frame, cell.setting.batch, np.random.default_rng(cell.seed))
     model.train()
-    for images, _ in itertools.islice(batches, SETTLING):
-        with bench.precision():
-            model(images.to(bench.device, memory_format=bench.memory_format))
+    with torch.random.fork_rng([bench.device] if bench.device.type == "cuda" else []):
+        for step in range(SETTLING):
+            recipe, frame, batch = cell.protocol.recipe, cell.frame, cell.setting.batch
+            images = training_batch(data, recipe, cell.task.scored, frame, batch, cell.seed, step).images
+            with bench.precision():
+                model(images.to(bench.device, memory_format=bench.memory_format))
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
 
 
-def cosine(step: int, steps: int, warm_up: float) -> float:
-    """The learning rate's factor: a linear rise, then half a cosine to zero."""
-    rise = max(1, round(warm_up * steps))
-    if step < rise:
-        return (step + 1) / rise
-    return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - rise) / max(1, steps - rise))))
-
-
 @torch.no_grad()
-def evaluate(bench: Bench, model: nn.Module, data: Images) -> np.ndarray:
-    """Counts `(image, truth, prediction)` over every pixel of a split, each scored once."""
-    cell, classes = bench.cell, len(bench.cell.task.classes)
+def evaluate(bench: Bench, model: nn.Module, data: Images, *, final: bool = False) -> tuple[Tally, float]:
+    """Every pixel of a split, scored once, and the mean cross-entropy over them.
+
+    `final`: as the protocol has it, with overlap, flips and outlines; otherwise the quick way, in abutting tiles.
+    Raises NonFinite, and for images predicted whole whatever `frame_for` raises.
+    """
+    cell, protocol = bench.cell, bench.cell.protocol
     model.eval()
-    counts = np.zeros((len(data.images), classes, classes), dtype=np.int64)
-    for images, target, numbers in scoring_batches(data, cell.task.scored, cell.frame, cell.setting.batch):
-        images = images.to(bench.device, memory_format=bench.memory_format)
-        with bench.precision():
-            logits = scored(main_output(model(images)), cell.frame, cell.task.scored)
-        if not bool(torch.isfinite(logits).all()):
+    tally = Tally(cell.task.classes, outlines=final)
+    entropy, pixels = 0.0, 0
+    for image, mask in zip(data.images, data.masks, strict=True):
+        size, frame = cell.task.scored, cell.frame
+        if protocol.whole:
+            height, width = mask.shape
+            size, frame = (height, width), whole_frame(bench, (height, width))
+        probability = predict(
+            functools.partial(probabilities, bench, model, frame=frame, size=size),
+            image.to(bench.device),
+            frame,
+            size,
+            overlap=protocol.overlap if final else 0.0,
+            flips=protocol.flips and final,
+            batch=cell.setting.batch,
+        )
+        if not bool(torch.isfinite(probability).all()):
             raise NonFinite("the network's scores on validation or test images are not finite")
-        predicted = logits.argmax(1).cpu()
-        for number, one, truth in zip(numbers, predicted, target, strict=True):
-            counts[number] += confusion(one, truth, classes)
-    return counts
+        tally.add(probability.argmax(0).cpu().numpy(), mask.cpu().numpy())
+        valid = (mask != IGNORE).to(bench.device)
+        truth = probability.gather(0, mask.to(bench.device).long().clamp_max(len(cell.task.classes) - 1)[None])[0]
+        entropy -= float(truth.clamp_min(1e-8).log()[valid].sum())
+        pixels += int(valid.sum())
+    return tally, entropy / pixels if pixels else math.nan
 
 
-def tensors(bench: Bench) -> dict[str, Images]:
-    """The three splits, normalised by the training images."""
-    dataset = bench.dataset()
+@functools.lru_cache(maxsize=256)
+def whole_frame(bench: Bench, size: tuple[int, int]) -> Frame:
+    """The frame in which the cell's network sees images of `size` (H W) whole. Raises as `frame_for`."""
+    return frame_for(bench.blueprint(), bench.cell.task, size)
+
+
+def probabilities(bench: Bench, model: nn.Module, images: Tensor, *, frame: Frame, size: tuple[int, int]) -> Tensor:
+    """Class probabilities `(N classes h w)` of the scored pixels of inputs `(N C H W)`."""
+    images = images.to(memory_format=bench.memory_format)
+    with bench.precision():
+        return scored(main_output(model(images)), frame, size).float().softmax(1)
+
+
+def tensors(bench: Bench, dataset: Dataset) -> dict[str, Images]:
+    """The three splits, normalised by the training images; with weights, if the recipe has them."""
     mean, std = normalisation(dataset)
-    return {name: Images.of(getattr(dataset, name), mean, std) for name in ("train", "val", "test")}
+    recipe = bench.cell.protocol.recipe
+    weigh = None
+    if recipe.border_weight:
+        weigh = functools.partial(
+            border_weights, w0=recipe.border_weight, sigma=recipe.border_sigma, separator=separator(dataset.classes)
+        )
+    return {
+        name: Images.of(samples, mean, std, weigh if name == "train" else None)
+        for name, samples in dataset.splits.items()
+    }

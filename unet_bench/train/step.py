@@ -3,59 +3,50 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from unet_bench.interfaces import Outputs, main_output
 from unet_bench.measure.bench import Bench
-from unet_bench.train.losses import dice_ce
+from unet_bench.recipe import Recipe
+from unet_bench.train.losses import segmentation_loss
 from unet_bench.train.windows import scored
 
 
-@dataclass(frozen=True, kw_only=True)
-class Recipe:
-    """How every variant is trained: AdamW, half a cosine after a linear rise, Dice and cross-entropy."""
-
-    lr: float = 2e-3
-    weight_decay: float = 1e-4
-    warm_up: float = 0.1  # of the steps
-    clip: float = 1.0  # gradient norm
-
-
 class TrainingStep:
-    """Forward pass and loss, backward pass, update: `step(images, target)` is all three."""
+    """Forward pass and loss, backward pass, update, as the cell's recipe has them: `step(images, target)` is all three.
+
+    `class_weights` `(classes,)` weigh the cross-entropy; None: all alike.
+    """
 
     def __init__(
         self,
         bench: Bench,
         model: nn.Module,
-        recipe: Recipe | None = None,
         call: Callable[[Tensor], Tensor | Outputs] | None = None,
+        class_weights: Tensor | None = None,
     ) -> None:
-        on_gpu = bench.cell.setting.device.startswith("cuda")
-        recipe = recipe or Recipe()
-        self.bench, self.model, self.recipe = bench, model, recipe
+        self.bench, self.model, self.recipe = bench, model, bench.cell.protocol.recipe
         self.call = model if call is None else call
+        self.class_weights = class_weights
         parameters = [*model.parameters()] or [nn.Parameter(torch.zeros(1, device=bench.device))]
         # Torch would choose the same by itself on a GPU; said aloud, tensors without data follow the same path.
-        self.optimiser = torch.optim.AdamW(
-            parameters, lr=recipe.lr, weight_decay=recipe.weight_decay, foreach=on_gpu or None
-        )
+        foreach = bench.cell.setting.device.startswith("cuda") or None
+        self.optimiser = optimiser(self.recipe, parameters, foreach)
         scaled = bench.cell.setting.precision == "fp16" and not bench.stand_in
         self.scaler = torch.amp.GradScaler(bench.device.type, enabled=scaled)
 
-    def __call__(self, images: Tensor, target: Tensor) -> Tensor:
-        loss = self.forward(images, target)
+    def __call__(self, images: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
+        loss = self.forward(images, target, weight)
         self.backward(loss)
         self.update()
         return loss
 
-    def forward(self, images: Tensor, target: Tensor) -> Tensor:
-        """The loss of `(N C H W)` images and their `(N h w)` classes."""
+    def forward(self, images: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
+        """The loss of `(N C H W)` images and their `(N h w)` classes; `weight` `(N h w)` of each pixel."""
         with self.bench.precision():
-            return loss_of(self.call(images), target, self.bench)
+            return loss_of(self.call(images), target, self.bench, self.class_weights, weight)
 
     def backward(self, loss: Tensor) -> None:
         """Gradients of the loss."""
@@ -66,18 +57,51 @@ class TrainingStep:
         """Clip, take the step, forget the gradients."""
         if any(p.grad is not None for p in self.model.parameters()):
             self.scaler.unscale_(self.optimiser)
-            nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip)
+            if self.recipe.clip:
+                nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip)
             self.scaler.step(self.optimiser)
             self.scaler.update()
         self.optimiser.zero_grad(set_to_none=True)
 
+    def set_rate(self, factor: float) -> None:
+        """Learn at `factor` times the recipe's rate from now on."""
+        for group in self.optimiser.param_groups:
+            group["lr"] = factor * self.recipe.lr
 
-def loss_of(output: Tensor | Outputs, target: Tensor, bench: Bench) -> Tensor:
-    """The main head's loss, plus each auxiliary head's, weighted, at full size."""
-    size, frame = bench.cell.task.scored, bench.cell.frame
-    loss = dice_ce(scored(main_output(output), frame, size), target)
-    if isinstance(output, Outputs):
-        for weight, logits in output.aux:
-            whole = nn.functional.interpolate(logits, size=frame.output, mode="bilinear")
-            loss = loss + weight * dice_ce(scored(whole, frame, size), target)
+
+def optimiser(recipe: Recipe, parameters: list[nn.Parameter], foreach: bool | None) -> torch.optim.Optimizer:
+    """The recipe's optimiser."""
+    lr, decay = recipe.lr, recipe.weight_decay
+    if recipe.optimizer == "adamw":
+        return torch.optim.AdamW(parameters, lr=lr, weight_decay=decay, foreach=foreach)
+    if recipe.optimizer == "adam":
+        return torch.optim.Adam(parameters, lr=lr, weight_decay=decay, foreach=foreach)
+    momentum, nesterov = recipe.momentum, recipe.nesterov
+    return torch.optim.SGD(parameters, lr=lr, weight_decay=decay, momentum=momentum, nesterov=nesterov, foreach=foreach)
+
+
+def loss_of(
+    output: Tensor | Outputs,
+    target: Tensor,
+    bench: Bench,
+    class_weights: Tensor | None = None,
+    weight: Tensor | None = None,
+) -> Tensor:
+    """The main head's loss, plus, if the recipe has deep supervision, each auxiliary head's, weighted, at full size."""
+    recipe, size, frame = bench.cell.protocol.recipe, bench.cell.task.scored, bench.cell.frame
+
+    def of(logits: Tensor) -> Tensor:
+        return segmentation_loss(
+            scored(logits, frame, size),
+            target,
+            cross_entropy=recipe.cross_entropy,
+            dice=recipe.dice,
+            class_weights=class_weights,
+            weight=weight,
+        )
+
+    loss = of(main_output(output))
+    if isinstance(output, Outputs) and recipe.deep_supervision:
+        for share, logits in output.aux:
+            loss = loss + share * of(nn.functional.interpolate(logits, size=frame.output, mode="bilinear"))
     return loss

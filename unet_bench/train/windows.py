@@ -1,53 +1,124 @@
-"""Cutting a network's input out of an image so that chosen pixels are scored, with mirrored context beyond borders."""
+"""What a training sees: windows of augmented images, each batch a function of seed and step alone.
+
+A network's input is cut so that chosen pixels are scored, with mirrored context beyond the image's borders.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import functools
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Final, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader
+from torch.utils.data import Dataset as TorchDataset
 
 from unet_bench.cells import Frame
-from unet_bench.data.dataset import IGNORE, Dataset, Sample, tiles
+from unet_bench.data.dataset import IGNORE, Dataset, Sample
+from unet_bench.recipe import Recipe
+from unet_bench.train.augment import Draw, draw, interpolated, nearest, reflected, sources
+
+ORDER, ITEM = 0, 1  # streams of random numbers: the order of an epoch, and what is done to an item
+KEPT: Final = 10_000  # foreground pixels remembered per image
 
 
 @dataclass(frozen=True)
 class Images:
-    """A split as tensors: images `(C H W)` float, normalised; masks `(H W)` int64."""
+    """A split as tensors on one device."""
 
-    images: list[Tensor]
-    masks: list[Tensor]
+    images: list[Tensor]  # (C H W) float32, normalised
+    masks: list[Tensor]  # (H W) uint8 class ids, 255 = ignore
+    weights: list[Tensor] | None = None  # (H W) float32, of the cross-entropy
 
     @classmethod
-    def of(cls, samples: Sequence[Sample], mean: np.ndarray, std: np.ndarray) -> Images:
-        """Normalise by the training set's mean and standard deviation per channel."""
-        images = [torch.from_numpy(((s.image - mean) / std).astype(np.float32).transpose(2, 0, 1)) for s in samples]
-        return cls(images, [torch.from_numpy(s.mask.astype(np.int64)) for s in samples])
+    def of(
+        cls,
+        samples: Sequence[Sample],
+        mean: np.ndarray,
+        std: np.ndarray,
+        weigh: Callable[[np.ndarray], np.ndarray] | None = None,
+    ) -> Images:
+        """Normalise by the training set's mean and standard deviation per channel; `weigh` makes weights of a mask."""
+        normalised = (((sample.image - mean) / std).astype(np.float32).transpose(2, 0, 1) for sample in samples)
+        images = [torch.from_numpy(np.ascontiguousarray(image)) for image in normalised]
+        weights = [torch.from_numpy(weigh(s.mask).astype(np.float32)) for s in samples] if weigh else None
+        return cls(images, [torch.from_numpy(s.mask.copy()) for s in samples], weights)
+
+    @property
+    def nbytes(self) -> int:
+        """Of all tensors."""
+        return sum(tensor.nbytes for tensor in (*self.images, *self.masks, *(self.weights or ())))
+
+    def to(self, device: torch.device) -> Images:
+        """The same on another device."""
+        images, masks, weights = (
+            [tensor.to(device) for tensor in tensors] for tensors in (self.images, self.masks, self.weights or [])
+        )
+        return Images(images, masks, None if self.weights is None else weights)
+
+    @functools.cached_property
+    def foreground(self) -> list[np.ndarray]:
+        """Per image the flat indices of its foreground pixels, or of `KEPT` random ones where there are more."""
+        found = []
+        for mask in self.masks:
+            pixels = ((mask != 0) & (mask != IGNORE)).flatten().nonzero()[:, 0].cpu().numpy()
+            kept = np.random.default_rng(0).choice(pixels, KEPT, replace=False) if len(pixels) > KEPT else pixels
+            found.append(kept)
+        return found
+
+
+class Batch(NamedTuple):
+    """Inputs, and what is scored of them."""
+
+    images: Tensor  # (N C H W) float32
+    target: Tensor  # (N h w) int64 class ids, 255 = ignore
+    weight: Tensor | None  # (N h w) float32
 
 
 def normalisation(dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation `(C,)` over the training images alone."""
-    pixels = np.concatenate([s.image.reshape(-1, s.image.shape[-1]).astype(np.float64) for s in dataset.train])
-    return pixels.mean(0), np.maximum(pixels.std(0), 1e-6)
+    images = [sample.image for sample in dataset.train]
+    count = sum(image.shape[0] * image.shape[1] for image in images)
+    mean = sum(image.sum((0, 1), dtype=np.float64) for image in images) / count
+    variance = sum(((image - mean) ** 2).sum((0, 1)) for image in images) / count
+    return mean, np.maximum(np.sqrt(variance), 1e-6)
+
+
+def fits(data: Images, device: torch.device) -> bool:
+    """Whether a split should lie on the device: on CUDA when it takes at most a quarter of the free memory."""
+    return device.type != "cuda" or data.nbytes <= torch.cuda.mem_get_info(device)[0] / 4
 
 
 def mirrored(start: int, length: int, size: int) -> Tensor:
     """Indices `start … start + length` into an axis of `size`, reflected at its ends without repeating the border."""
-    index = torch.arange(start, start + length)
-    if size == 1:
-        return torch.zeros_like(index)
-    period = 2 * (size - 1)
-    index = index.remainder(period)
-    return torch.where(index < size, index, period - index)
+    return reflected(torch.arange(start, start + length), size)
 
 
-def cut(image: Tensor, row: int, column: int, frame: Frame) -> Tensor:
-    """The input `(C H W)` that scores the pixels beginning at (row, column)."""
-    rows = mirrored(row - frame.context[0], frame.input[0], image.shape[1])
-    columns = mirrored(column - frame.context[1], frame.input[1], image.shape[2])
-    return image[:, rows][:, :, columns]
+def window(
+    planes: Tensor, corner: tuple[int, int], size: tuple[int, int], flips: tuple[bool, bool] = (False, False)
+) -> Tensor:
+    """`size` pixels at `corner` of the flipped planes `(… H W)`, which are mirrored beyond their borders."""
+    for axis, start, length, turned in zip((-2, -1), corner, size, flips, strict=True):
+        whole = planes.shape[axis]
+        first = whole - start - length if turned else start
+        if first >= 0 and first + length <= whole:
+            planes = planes.narrow(axis, first, length)
+        else:
+            index = mirrored(first, length, whole).to(planes.device, non_blocking=True)
+            planes = planes.index_select(axis, index)
+    axes = [axis for axis, turned in zip((-2, -1), flips, strict=True) if turned]
+    return planes.flip(axes) if axes else planes
+
+
+def cut(image: Tensor, row: int, column: int, frame: Frame, flips: tuple[bool, bool] = (False, False)) -> Tensor:
+    """The input `(C H W)` that scores the pixels beginning at (row, column) of the flipped image.
+
+    The image is flipped, not the input: the context around the scored pixels need not be symmetric.
+    """
+    return window(image, (row - frame.context[0], column - frame.context[1]), frame.input, flips)
 
 
 def scored(logits: Tensor, frame: Frame, size: tuple[int, int]) -> Tensor:
@@ -56,47 +127,119 @@ def scored(logits: Tensor, frame: Frame, size: tuple[int, int]) -> Tensor:
     return logits[..., top : top + height, left : left + width]
 
 
-def training_batches(
-    data: Images, size: tuple[int, int], frame: Frame, batch: int, rng: np.random.Generator
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Endless `(N C H W)`, `(N h w)`: random windows of shuffled images, flipped.
+def training_batch(
+    data: Images, recipe: Recipe, size: tuple[int, int], frame: Frame, batch: int, seed: int, step: int
+) -> Batch:
+    """The batch of a step (from 0), on the data's device: random windows of `size` (H W), augmented as `recipe` says.
 
-    The random numbers do not depend on the frame, so every variant of a seed sees the same pixels scored.
+    A function of its arguments: any step can be made without those before it. An epoch takes every image once, in
+    random order. Scored pixels do not depend on the frame, so every variant of a seed is trained on the same; masks
+    and weights are mirrored beyond borders as images are. Images must be at least as large as `size`.
     """
-    order: list[int] = []
-    while True:
-        images, masks = [], []
-        for _ in range(batch):
-            order = order or rng.permutation(len(data.images)).tolist()
-            index = order.pop()
-            image, mask = data.images[index], data.masks[index]
-            row = int(rng.integers(mask.shape[0] - size[0] + 1))
-            column = int(rng.integers(mask.shape[1] - size[1] + 1))
-            turned = [axis for axis, turn in zip((-2, -1), rng.random(2) < 0.5, strict=True) if turn]
-            # The whole image is flipped, not the window: the context around it need not be symmetric.
-            images.append(cut(image.flip(turned), row, column, frame))
-            masks.append(mask.flip(turned)[row : row + size[0], column : column + size[1]])
-        yield torch.stack(images), torch.stack(masks)
+    items = [_item(data, recipe, size, frame, seed, step * batch + place) for place in range(batch)]
+    images, targets, weights = zip(*items, strict=True)
+    weight = None if data.weights is None else torch.stack(weights)
+    return Batch(torch.stack(images), torch.stack(targets).long(), weight)
 
 
-def scoring_batches(
-    data: Images, size: tuple[int, int], frame: Frame, batch: int
-) -> Iterator[tuple[Tensor, Tensor, list[int]]]:
-    """Inputs `(N C H W)`, targets `(N h w)` and image numbers, so that every pixel is scored exactly once."""
-    pending: list[tuple[Tensor, Tensor, int]] = []
-    for number, (image, mask) in enumerate(zip(data.images, data.masks, strict=True)):
-        for tile in tiles(mask.shape[0], mask.shape[1], size):
-            target = torch.full(size, IGNORE)
-            target[tile.inner] = mask[tile.owned]
-            rows, columns = tile.window
-            pending.append((cut(image, rows.start, columns.start, frame), target, number))
-            if len(pending) == batch:
-                yield _stacked(pending)
-                pending = []
-    if pending:
-        yield _stacked(pending)
+def _item(
+    data: Images, recipe: Recipe, size: tuple[int, int], frame: Frame, seed: int, number: int
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    epoch, place = divmod(number, len(data.images))
+    index = int(_order(seed, epoch, len(data.images))[place])
+    image, mask = data.images[index], data.masks[index]
+    weight = None if data.weights is None else data.weights[index]
+    plane = (mask.shape[0], mask.shape[1])
+    rng = np.random.default_rng([seed, ITEM, number])
+    drawn = draw(recipe, rng)
+    around = data.foreground[index] if rng.random() < recipe.foreground else np.empty(0, int)
+    corner = _corner(plane, size, drawn, around, rng)
+    if recipe.warps:
+        at = sources(drawn, plane, corner, size, frame, image.device)
+        (top, left), (height, width) = frame.context, size
+        truth = at[:, top : top + height, left : left + width]
+        image, mask = interpolated(image, at), nearest(mask, truth)
+        weight = None if weight is None else nearest(weight, truth)
+    else:
+        image, mask = cut(image, *corner, frame, drawn.flips), window(mask, corner, size, drawn.flips)
+        weight = None if weight is None else window(weight, corner, size, drawn.flips)
+    if recipe.contrast or recipe.brightness:  # about 0, the training images' mean: no frame changes that
+        image = image * drawn.contrast + drawn.brightness
+    return image, mask, weight
 
 
-def _stacked(items: list[tuple[Tensor, Tensor, int]]) -> tuple[Tensor, Tensor, list[int]]:
-    images, targets, numbers = zip(*items, strict=True)
-    return torch.stack(images), torch.stack(targets), list(numbers)
+def _corner(
+    plane: tuple[int, int], size: tuple[int, int], drawn: Draw, around: np.ndarray, rng: np.random.Generator
+) -> tuple[int, int]:
+    """Where the window begins: anywhere, or so that one of the pixels `around` (flat indices) lies anywhere in it.
+
+    What an enlarged image shows of itself may lie anywhere, too: then the window may begin outside of it. Where images
+    are warped, displacements are left out of account, and the image's borders go first.
+    """
+    shown = np.sqrt(abs(np.linalg.det(drawn.matrix)))  # of each side of the window, in the image
+    slack = np.floor(np.multiply(size, max(0.0, 1 - shown)) / 2).astype(int)
+    free = np.subtract(plane, size)
+    within = rng.integers(size)
+    if not len(around):
+        row, column = rng.integers(-slack, free + slack + 1).tolist()
+        return row, column
+    pixel = np.array(divmod(around[rng.integers(len(around))], plane[1]))
+    pixel = np.where(drawn.flips, np.subtract(plane, 1) - pixel, pixel)
+    middle = np.subtract(size, 1) / 2
+    corner = np.rint(pixel - middle - drawn.matrix @ (within - middle)).clip(-slack, free + slack)
+    row, column = corner.astype(int).tolist()
+    return row, column
+
+
+@functools.lru_cache(maxsize=4)
+def _order(seed: int, epoch: int, count: int) -> np.ndarray:
+    return np.random.default_rng([seed, ORDER, epoch]).permutation(count)
+
+
+@dataclass(frozen=True)
+class _Steps(TorchDataset[Batch]):
+    """`training_batch` by step, for workers."""
+
+    data: Images
+    recipe: Recipe
+    size: tuple[int, int]
+    frame: Frame
+    batch: int
+    seed: int
+
+    def __getitem__(self, step: int) -> Batch:
+        return training_batch(self.data, self.recipe, self.size, self.frame, self.batch, self.seed, step)
+
+
+def batches(
+    data: Images,
+    recipe: Recipe,
+    size: tuple[int, int],
+    frame: Frame,
+    batch: int,
+    seed: int,
+    first: int,
+    last: int,
+    *,
+    workers: int = 0,
+    pin: bool = False,
+) -> Iterator[Batch]:
+    """The batches of the steps `first … last - 1`, in order: the same whether made here or by worker processes.
+
+    With `workers`, the data must lie in the host's memory; `pin` puts their batches where a GPU can fetch them.
+    """
+    steps = _Steps(data, recipe, size, frame, batch, seed)
+    if not workers:
+        return map(steps.__getitem__, range(first, last))
+    if recipe.foreground:
+        _ = data.foreground  # found once, before there are workers who would each look for it
+    # A generator of its own: the loader would else take a number from torch's, and dropout would differ.
+    loader = DataLoader(
+        steps,
+        batch_size=None,
+        sampler=range(first, last),
+        num_workers=workers,
+        pin_memory=pin,
+        generator=torch.Generator(),
+    )
+    return iter(loader)

@@ -1,0 +1,76 @@
+"""Cross-validation: one data set as several, each of which tests on another part."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from unet_bench.data.dataset import Dataset, Sample
+from unet_bench.errors import InvalidData, InvalidSuite, offenders
+
+
+def seeded_folds(dataset: Dataset, count: int, seed: int = 0) -> list[Dataset]:
+    """`count` data sets over all samples, whatever splits they were in: fold i tests part i and validates on the next.
+
+    What belongs together (the slices of a volume) stays together. Raises InvalidSuite for too many folds or too few.
+    """
+    groups: dict[str, list[Sample]] = {}
+    for sample in sorted(dataset.samples, key=lambda sample: sample.name):
+        groups.setdefault(sample.group or sample.name, []).append(sample)
+    if not 3 <= count <= len(groups):
+        of = "volumes" if any(sample.group for sample in dataset.samples) else "images"
+        raise InvalidSuite(
+            f"folds={count}: {dataset.name} has {len(groups)} {of}; from 3 folds (train, validation, test) to that many"
+        )
+    order = np.random.Generator(np.random.PCG64(seed)).permutation(len(groups))
+    names = [list(groups)[index] for index in order]
+    parts = [tuple(sample for name in names[part::count] for sample in groups[name]) for part in range(count)]
+    folds = []
+    for test in range(count):
+        val = (test + 1) % count
+        train = tuple(sample for part in range(count) if part not in (test, val) for sample in parts[part])
+        by = f"fold {test} of {count}, seed {seed}"
+        folds.append(replace(dataset, train=train, val=parts[val], test=parts[test], split_by=by))
+    return folds
+
+
+def given_folds(dataset: Dataset, folder: Path, prefix: str) -> list[Dataset]:
+    """The folds that files `splits/PREFIX_fold0_train.txt`, `…_val.txt`, `…_test.txt` name, one stem a line.
+
+    Without a test file the validation images are the test, and there is no validation. Raises InvalidData.
+    """
+    pattern = re.compile(rf"{re.escape(prefix)}_?fold(\d+)_(train|val|test)\.txt")
+    files = {(int(found[1]), found[2]): f for f in folder.glob("splits/*") if (found := pattern.fullmatch(f.name))}
+    numbers = sorted({number for number, _ in files})
+    if not numbers:
+        raise InvalidData(
+            f"{folder}/splits has no {prefix}_fold0_train.txt; give such files, or --folds 5 to make folds"
+        )
+    samples = {sample.name: sample for sample in dataset.samples}
+    problems: list[str] = []
+
+    def named(number: int, split: str) -> tuple[Sample, ...]:
+        file = files.get((number, split))
+        stems = file.read_text("utf-8-sig").split() if file else []
+        problems.extend(
+            f"{file.name}: no image has the stem {stem!r}" for stem in stems if file and stem not in samples
+        )
+        return tuple(samples[stem] for stem in stems if stem in samples)
+
+    folds = []
+    for number in numbers:
+        train, val, test = (named(number, split) for split in ("train", "val", "test"))
+        _refuse(problems)
+        val, test = (val, test) if test else ((), val)
+        by = f"{prefix} fold {number} of {len(numbers)}"
+        folds.append(replace(dataset, train=train, val=val, test=test, split_by=by))
+    return folds
+
+
+def _refuse(problems: Iterable[str]) -> None:
+    if listed := list(problems):
+        raise InvalidData(f"the folds cannot be used:\n{offenders(listed)}")

@@ -1,0 +1,72 @@
+"""Volumes from NIfTI files by way of nibabel, oriented as they are stored."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from unet_bench.data.dataset import Array
+from unet_bench.errors import InvalidData
+
+ENDINGS: Final = (".nii.gz", ".nii")
+
+
+def is_nifti(file: Path) -> bool:
+    """Whether a file's name says NIfTI."""
+    return file.name.lower().endswith(ENDINGS)
+
+
+def read_volume(path: Path) -> Array:
+    """`(X Y Z C)` float32, scaled as the header says; one plane becomes Z = 1, one channel C = 1.
+
+    Raises InvalidData, naming the file: when it cannot be read, is of another shape, or holds NaN or infinite voxels.
+    """
+    values = _read(path)
+    if values.ndim == 2:
+        values = values[..., None]
+    if values.ndim == 3:
+        values = values[..., None]
+    if values.ndim != 4:
+        raise _refused(path, f"has shape {values.shape}; save X, Y, Z and, of several channels, those last")
+    with np.errstate(over="ignore"):
+        values = values.astype(np.float32, copy=False)
+    if not np.isfinite(values).all():
+        raise _refused(path, "holds voxels that are NaN or infinite; replace them")
+    return values
+
+
+def read_labels(path: Path) -> Array:
+    """`(X Y Z)` whole numbers, which may be stored as fractions. Raises InvalidData, naming the file."""
+    values = _read(path)
+    while values.ndim > 3 and values.shape[-1] == 1:
+        values = values[..., 0]
+    if values.ndim == 2:
+        values = values[..., None]
+    if values.ndim != 3:
+        raise _refused(path, f"has shape {values.shape}; save one label a voxel: X, Y, Z")
+    if values.dtype.kind == "f":
+        if not (np.isfinite(values) & (values == np.round(values)) & (np.abs(values) < 2**31)).all():
+            raise _refused(path, "holds fractions, or NaN; save whole class ids 0, 1, 2, …")
+        values = values.astype(np.int64)
+    return values
+
+
+def _read(path: Path) -> Array:
+    try:
+        import nibabel
+    except ImportError as error:
+        raise InvalidData(f"{path.parent.name}/{path.name}: needs nibabel: pip install nibabel") from error
+    try:
+        image: Any = nibabel.load(path)
+        values = np.asarray(image.dataobj)
+    except Exception as error:  # a damaged file can make nibabel raise anything
+        raise _refused(path, f"cannot be read ({error}); save it anew or remove it") from error
+    if values.dtype.kind not in "biuf" or values.size == 0:
+        raise _refused(path, f"holds {values.size} voxels of type {values.dtype}; save numbers")
+    return values
+
+
+def _refused(path: Path, why: str) -> InvalidData:
+    return InvalidData(f"{path.parent.name}/{path.name}: {why}")

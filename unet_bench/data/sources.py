@@ -1,0 +1,90 @@
+"""What `--data` means: the name of a registered data set, `KIND:PATH`, or a path whose format is recognised.
+
+--data cells                        registered by a plugin
+--data nnunet:~/raw/Dataset501_WBC  read by the reader `nnunet`
+--data ~/scans                      read by the one reader that recognises it
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from unet_bench.errors import InvalidData, InvalidSuite
+from unet_bench.registry import NAME, Registry
+
+if TYPE_CHECKING:
+    from unet_bench.data.dataset import Dataset
+
+DRAWN: Final = (256, 256)
+MARKS: Final = re.compile(r"[/\\~.]")
+"""What makes a name that nobody registered look like a path."""
+
+
+def open_dataset(
+    registry: Registry,
+    name: str,
+    *,
+    size: tuple[int, int] | None = None,
+    classes: int | Sequence[str] | None = None,
+    seed: int = 0,
+) -> Dataset:
+    """The data set that `name` means, checked; `size` (H W) is for those that are drawn, 256x256 unless given.
+
+    `classes` (names, or how many) belong to data on disk. Raises UnknownName for a name or kind that
+    nobody registered, InvalidSuite for `classes` of a registered data set, and InvalidData for a path that is missing,
+    that no reader or more than one recognises, or whose data cannot be used.
+    """
+    kind, path = _parsed(registry, name)
+    if path is None:
+        entry = registry.find("dataset", name)
+        if classes:
+            raise InvalidSuite(f"--classes belongs to data on disk; data set {name!r} knows its own")
+        made: Dataset = entry.load()(size=size or DRAWN, seed=seed)
+        return made
+    reader = registry.find("reader", kind or _recognised(registry, path))
+    if not path.exists():
+        raise InvalidData(f"{path}: no such file or folder; mend the path behind {kind}:")
+    read: Dataset = reader.load()(path, classes=classes or None, seed=seed)
+    return read
+
+
+def absolute(registry: Registry, name: str) -> str:
+    """`name` with its path made absolute, so that a run can be resumed from anywhere; a registered name as it is."""
+    kind, path = _parsed(registry, name)
+    if path is None:
+        return name
+    return f"{kind}:{path.resolve()}" if kind else str(path.resolve())
+
+
+def _parsed(registry: Registry, name: str) -> tuple[str, Path | None]:
+    """Kind (or nothing) and path (or None, where `name` is a registered data set's, or could have been)."""
+    datasets = {entry.name for entry in registry.entries("dataset")}
+    kind, colon, rest = name.partition(":")
+    if name in datasets or (colon and f"{kind}:*" in datasets):
+        return "", None
+    # One letter before a colon is a drive of Windows; and a path may hold colons of its own.
+    if colon and rest and len(kind) > 1 and NAME.fullmatch(kind) and not Path(name).exists():
+        return kind, Path(rest).expanduser()
+    path = Path(name).expanduser()
+    return "", path if path.exists() or MARKS.search(name) else None
+
+
+def _recognised(registry: Registry, path: Path) -> str:
+    """The kind of the one reader that knows the data at `path`. Raises InvalidData for none or several."""
+    kinds = [entry.name for entry in registry.entries("reader")]
+    if not path.exists():
+        raise InvalidData(f"{path}: no such file or folder; mend the path, or see `unet-bench list datasets` for names")
+    fitting = [entry.name for entry in registry.entries("reader") if entry.fits(path)]
+    if len(fitting) == 1:
+        return fitting[0]
+    if fitting:
+        raise InvalidData(
+            f"{path}: looks like {' and like '.join(fitting)}; say which: {' or '.join(f'{k}:{path}' for k in fitting)}"
+        )
+    raise InvalidData(
+        f"{path}: no format is recognised (tried {', '.join(kinds)}); put images in images/ and masks in masks/, or "
+        f"name the format: KIND:{path}. What each needs: `unet-bench list readers`"
+    )

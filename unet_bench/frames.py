@@ -1,0 +1,40 @@
+"""The input that a network needs so that chosen pixels come out of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from torch import nn
+
+from unet_bench import geometry
+from unet_bench.cells import Frame, Task
+from unet_bench.errors import InvalidPart, Unsupported
+
+
+def find_frame(model: nn.Module, task: Task) -> tuple[Frame, geometry.Geometry]:
+    """The frame of a network on the meta device for a task's scored pixels, and the geometry behind it.
+
+    Raises InvalidSize, Unsupported, InvalidPart.
+    """
+    where = geometry.fit_input(model, task.in_channels, task.scored)
+    if where.channels != len(task.classes):
+        raise InvalidPart(f"the network returns {where.channels} channels for {len(task.classes)} classes")
+    if any(abs(spacing - 1) > 1e-6 for spacing in where.spacing):
+        ratio = geometry.text(where.spacing)
+        raise Unsupported(f"the network returns one pixel for {ratio} of its input: let it up-sample its output")
+    start = tuple((output - scored) // 2 for output, scored in zip(where.output, task.scored, strict=True))
+    context = tuple(round(offset) + begin for offset, begin in zip(where.offset, start, strict=True))
+    return Frame(
+        input=_pair(where.input), output=_pair(where.output), start=_pair(start), context=_pair(context)
+    ), where
+
+
+def frame_for(model: nn.Module, task: Task, size: tuple[int, int]) -> Frame:
+    """The frame of a network on the meta device for `size` (H W) scored at once. Raises as `find_frame`."""
+    return find_frame(model, replace(task, scored=size))[0]
+
+
+def _pair(size: Sequence[int]) -> tuple[int, int]:
+    height, width = size
+    return height, width

@@ -1,0 +1,71 @@
+"""Masks for a user's own images, by a network that a run trained."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from unet_bench.data.dataset import Array
+from unet_bench.data.decode import decode, read_image
+from unet_bench.errors import InvalidData, InvalidSuite, StoreError, offenders, unknown
+from unet_bench.plan import choose_device
+from unet_bench.suite import EVALUATIONS, MOST_OVERLAP
+from unet_bench.trained import Network, load_network
+
+
+def predict_files(
+    run: Path,
+    variant: str,
+    images: Sequence[Path],
+    out: Path,
+    *,
+    seed: int | None = None,
+    device: str = "auto",
+    evaluation: str = "tiled",
+    overlap: float = 0.5,
+    flips: bool = False,
+) -> Iterator[Path]:
+    """Write `out/STEM.png`, class ids, of each image; yields the paths. All images are read and checked first.
+
+    Raises InvalidData naming every image that cannot be used, InvalidSuite, StoreError, UnknownName.
+    """
+    if evaluation not in EVALUATIONS:
+        raise unknown("evaluation", evaluation, EVALUATIONS, "unet-bench predict --help")
+    if not 0 <= overlap <= MOST_OVERLAP:
+        raise InvalidSuite(f"overlap={overlap} must be from 0 to {MOST_OVERLAP}: a part of a tile's side")
+    stems = [image.stem for image in images]
+    if twice := sorted({stem for stem in stems if stems.count(stem) > 1}):
+        raise InvalidData(f"several images are called {', '.join(twice)}, and each mask is called as its image")
+    network = load_network(run, variant, seed=seed, device=choose_device(device))
+    problems: list[str] = [f"{image}: no such file" for image in images if not image.is_file()]
+    read = decode(read_image, {str(image): image for image in images if image.is_file()}, problems)
+    prepared = {Path(name): as_trained(network, image, name, problems) for name, image in read.items()}
+    if problems:
+        raise InvalidData(f"no masks were made:\n{offenders(problems)}")
+    whole = evaluation == "whole"
+    for file, image in prepared.items():
+        written = out / f"{file.stem}.png"
+        mask = network.predict_fitted(image, whole=whole, overlap=0.0 if whole else overlap, flips=flips)
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(mask).save(written)
+        except OSError as error:
+            raise StoreError(f"cannot write {written}: {error}; give another folder by --out") from error
+        yield written
+
+
+def as_trained(network: Network, image: Array, name: str, problems: list[str]) -> Array:
+    """The image in the channels and the number format of the training images; what cannot be goes to `problems`."""
+    channels = network.task.in_channels
+    if image.shape[-1] == 1 < channels:
+        image = np.repeat(image, channels, axis=-1)
+    if image.shape[-1] != channels:
+        problems.append(f"{name}: {image.shape[-1]} channels, and the network was trained on {channels}; convert it")
+    if image.dtype.name == network.image_type:
+        return image
+    if network.image_type == "uint8":
+        return (255 * image).round().astype(np.uint8)
+    return image.astype(np.float32) / np.float32(255)

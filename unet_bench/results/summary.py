@@ -1,0 +1,178 @@
+"""A run's Dice over all its data sets: one row per variant and way of training, with its difference to the baseline.
+
+cells ─▶ accuracy cells by variant and setting ─▶ pairs of equal (data set, fold, seed) ─▶ DataFrame ─▶ text
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Hashable, Iterator, Mapping
+from typing import Any, Final
+
+import pandas as pd
+from rich.console import RenderableType
+
+from unet_bench.errors import unknown
+from unet_bench.results.columns import BY_NAME, CONDITIONS, INTERVALS, gravest
+from unet_bench.results.paired import coarsest
+from unet_bench.results.show import (
+    FORMATS,
+    Heading,
+    Line,
+    Section,
+    as_json,
+    as_markdown,
+    as_table,
+    conditions,
+    figure,
+    records,
+)
+from unet_bench.results.tables import csv_text, difference_columns, mean_columns, typed_frame
+from unet_bench.variants import is_floor
+
+_OF_DATA: Final = ("task", "dataset_hash", "scored_height", "scored_width")
+SETTING: Final = tuple(name for name in CONDITIONS if name not in _OF_DATA)  # what a row's cells have in common
+_UNIT: Final = ("task", "fold", "seed")  # from coarse to fine: what varies independently
+_PAIR: Final = (*_OF_DATA, "fold", "seed")  # what a cell and the baseline's must share to be a pair
+_FIGURES: Final[Mapping[str, str]] = {
+    "tasks": "Int64",  # data sets with a figure
+    "cells": "Int64",  # figures that the mean comes from
+    "failed": "Int64",  # accuracy cells without a figure
+    "status": "string",  # the gravest of all accuracy cells
+    **{
+        name: BY_NAME[name].dtype
+        for name in (
+            "dice",
+            *INTERVALS["dice"],
+            "dice_sd",
+            "dice_pairs",
+            "dice_difference",
+            *INTERVALS["dice_difference"],
+            "dice_verdict",
+            "dice_pairs_needed",
+        )
+    },
+}
+COLUMNS: Final[Mapping[str, str]] = {
+    **{name: BY_NAME[name].dtype for name in ("run_id", "variant", "baseline", *SETTING)},
+    **_FIGURES,
+}
+
+HEADINGS: Final = (
+    Heading("tasks", "data sets"),
+    Heading("cells", "cells"),
+    Heading("dice", "Dice", decimals=3),
+    Heading("dice_sd", "sd", decimals=3),
+    Heading("dice_difference", "Δ Dice", decimals=3, verdict="dice_verdict"),
+    Heading("dice_pairs", "pairs"),
+    Heading("dice_pairs_needed", "needed"),
+)
+_CAPTION: Final = (
+    "±: half of the 95 % interval over data sets; of one data set over its folds, of one fold over its seeds. "
+    "Student's t below ten of them, from ten on a cluster bootstrap (expanded percentiles). "
+    "sd: of Dice over cells. Δ Dice: mean difference to the baseline over equal (data set, fold, seed); "
+    "≈: not separable, since the gap is smaller than the interval's half, or there is one unit and no interval. "
+    "needed: pairs that would separate it, if difference and spread stayed as they are."
+)
+
+Row = dict[str, Any]
+Scores = Mapping[tuple[Hashable, ...], tuple[tuple[Hashable, ...], float]]  # by pair: labels of its unit, and Dice
+
+
+def summary(cells: pd.DataFrame) -> pd.DataFrame:
+    """One row per variant × setting over all data sets of `read_results(run, "cells")`; `COLUMNS` in this order.
+
+    Within a setting sorted by the difference to the baseline, the best first; the baseline stands at 0, variants that
+    share no pair with it come last. A cell that failed is counted in `failed`, and its pair is left out.
+    """
+    groups: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
+    for row in records(cells):
+        if row["probe"] == "accuracy":
+            groups[tuple(row.get(name) for name in ("run_id", *SETTING, "variant"))].append(row)
+    scores = {key: _scores(rows) for key, rows in groups.items()}
+    found = []
+    for key, rows in groups.items():
+        baseline = next((row["baseline"] for row in rows if row["baseline"]), None)
+        of_baseline = {} if baseline == key[-1] else scores.get((*key[:-1], baseline), {})
+        named = dict(zip(("run_id", *SETTING, "variant"), key, strict=True))
+        found.append({**named, "baseline": baseline, **_figures(rows, scores[key], of_baseline)})
+    settings = {key[:-1]: rank for rank, key in reversed(list(enumerate(groups)))}  # in the order of appearance
+    found.sort(key=lambda row: (settings[row["run_id"], *(row[name] for name in SETTING)], *_rank(row)))
+    return typed_frame(found, COLUMNS)
+
+
+def render_summary(frame: pd.DataFrame, *, format: str = "table") -> RenderableType:
+    """The frame of `summary`: a rich renderable for `table`, text for `csv`, `md` and `json`. Raises UnknownName."""
+    if format not in FORMATS:
+        raise unknown("format", format, FORMATS, "unet-bench summary --help")
+    if format in ("csv", "json"):
+        return csv_text(frame) if format == "csv" else as_json(frame)
+    sections = list(_sections(frame))
+    runs = "".join(f"run {name} · " for name in frame["run_id"].dropna().unique())
+    if format == "md":
+        return as_markdown(sections, f"{runs}{_CAPTION}")
+    return as_table(sections, f"{runs}* baseline\n{_CAPTION}")
+
+
+# ---- from cells to figures
+
+
+def _scores(rows: list[Row]) -> Scores:
+    return {
+        tuple(row.get(name) for name in _PAIR): (tuple(row.get(name) for name in _UNIT), row["dice"])
+        for row in rows
+        if row["dice"] is not None
+    }
+
+
+def _figures(rows: list[Row], own: Scores, baseline: Scores) -> Row:
+    figures: Row = {
+        "tasks": len({labels[0] for labels, _ in own.values()}),
+        "cells": len(own),
+        "failed": sum(row["dice"] is None for row in rows),
+        "status": gravest(row["status"] for row in rows),
+    }
+    if own:
+        figures |= mean_columns(_clustered(own))
+    shared = {pair: (labels, dice - baseline[pair][1]) for pair, (labels, dice) in own.items() if pair in baseline}
+    if shared:
+        figures |= difference_columns(rows[0]["variant"], _clustered(shared))
+    return figures
+
+
+def _clustered(scores: Scores) -> list[tuple[Hashable, float]]:
+    labels, values = zip(*scores.values(), strict=True)
+    return list(zip(coarsest(labels), values, strict=True))
+
+
+def _rank(row: Row) -> tuple[bool, float]:
+    difference = 0.0 if row["variant"] == row["baseline"] else row.get("dice_difference")
+    return difference is None, -(difference or 0.0)
+
+
+# ---- from figures to text
+
+
+def _sections(frame: pd.DataFrame) -> Iterator[Section]:
+    for _, rows in frame.groupby(["run_id", *SETTING], dropna=False, sort=False):
+        headings = [heading for heading in HEADINGS if rows[heading.column].notna().any()]
+        lines = [_line(row, headings) for row in records(rows)]
+        yield Section(_title(records(rows)[0]), tuple(heading.label for heading in headings), tuple(lines))
+
+
+def _title(row: Row) -> str:
+    numbers = {"threads": "threads", "batch_requested": "batch"}
+    words = conditions(row, [name for name in SETTING if name not in numbers])
+    return " · ".join(words + [f"{label} {row[name]}" for name, label in numbers.items() if row[name] is not None])
+
+
+def _line(row: Row, headings: list[Heading]) -> Line:
+    failed = f"{row['failed']} of {row['failed'] + row['cells']} cells without a figure: {row['status']}"
+    return Line(
+        variant=row["variant"],
+        is_baseline=row["variant"] == row["baseline"],
+        figures=tuple(figure(row, heading) for heading in headings),
+        best=(False,) * len(headings),
+        problem=failed if row["failed"] else "",
+        is_floor=is_floor(row["variant"]),
+    )

@@ -1,0 +1,108 @@
+"""A training's whole state in one file, so that a killed one goes on where it was and ends as if unbroken."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+
+@dataclass
+class Checkpoint:
+    """The file, of what it must be, and how often it is written. Without a path or a period: never."""
+
+    path: Path | None
+    key: str
+    every_s: float
+    last: float = field(default_factory=time.monotonic)
+
+    def due(self) -> bool:
+        """Whether it is time to write."""
+        return self.path is not None and self.every_s > 0 and time.monotonic() - self.last >= self.every_s
+
+    def save(self, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
+        """Write tensors and plain data, whole or not at all. A disk that says no costs the checkpoint, not the run."""
+        self.last = time.monotonic()
+        if self.path is None:
+            return
+        # Tied weights would share their memory, which the format does not allow.
+        own = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+        draft = self.path.with_suffix(".tmp")
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            save_file(own, draft, metadata={"key": self.key, "state": json.dumps(state)})
+            os.replace(draft, self.path)
+        except (OSError, SafetensorError) as error:
+            print(f"no checkpoint could be written to {self.path}: {error}", file=sys.stderr)
+            draft.unlink(missing_ok=True)
+
+    def load(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+        """What `save` wrote; None if there is nothing, or it is of another cell, protocol or software, or damaged."""
+        if self.path is None or not self.path.exists():
+            return None
+        try:
+            with safe_open(self.path, framework="pt") as file:
+                about = file.metadata() or {}
+                if about.get("key") != self.key:
+                    return None
+                return {name: file.get_tensor(name) for name in file.keys()}, json.loads(about["state"])  # noqa: SIM118
+        except (OSError, SafetensorError, ValueError, KeyError) as error:
+            print(f"the checkpoint {self.path} cannot be used, the training begins anew: {error}", file=sys.stderr)
+            return None
+
+    def remove(self) -> None:
+        """The training is over."""
+        if self.path is not None:
+            self.path.unlink(missing_ok=True)
+
+
+def state_of(
+    model: nn.Module, optimiser: torch.optim.Optimizer, device: torch.device
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Weights, buffers, the optimiser's state and the random numbers' as named tensors, the rest as plain data."""
+    tensors = {f"model/{name}": tensor for name, tensor in model.state_dict().items()}
+    tensors["random/cpu"] = torch.get_rng_state()
+    if device.type == "cuda":
+        tensors["random/cuda"] = torch.cuda.get_rng_state(device)
+    plain: dict[str, Any] = {}
+    for index, values in optimiser.state_dict()["state"].items():
+        for name, value in values.items():
+            if isinstance(value, Tensor):
+                tensors[f"optimiser/{index}/{name}"] = value
+            else:
+                plain.setdefault(str(index), {})[name] = value
+    return tensors, plain
+
+
+def restore(
+    tensors: Mapping[str, Tensor],
+    plain: Mapping[str, Any],
+    model: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    device: torch.device,
+) -> None:
+    """Put back what `state_of` took."""
+    model.load_state_dict(within(tensors, "model/"))
+    state: dict[int, dict[str, Any]] = {int(index): dict(values) for index, values in plain.items()}
+    for path, tensor in within(tensors, "optimiser/").items():
+        index, _, name = path.partition("/")
+        state.setdefault(int(index), {})[name] = tensor
+    optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
+    torch.set_rng_state(tensors["random/cpu"])
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(tensors["random/cuda"], device)
+
+
+def within(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The tensors below a prefix, without it."""
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

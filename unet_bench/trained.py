@@ -1,0 +1,156 @@
+"""Trained networks on disk: weights as safetensors, and beside them, as JSON, all that using them takes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import torch
+from PIL import Image
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from unet_bench.build import build
+from unet_bench.cells import Frame, Task, tuples
+from unet_bench.data.dataset import Dataset, resized
+from unet_bench.errors import InvalidSuite, StoreError, unknown
+from unet_bench.frames import frame_for
+from unet_bench.interfaces import main_output
+from unet_bench.plugins import load
+from unet_bench.train.predict import predict
+from unet_bench.train.windows import normalisation, scored
+from unet_bench.variants import Variant
+
+if TYPE_CHECKING:
+    from unet_bench.measure.bench import Bench
+
+FOLDER: Final = "weights"
+
+
+def save_network(path: Path, bench: Bench, model: nn.Module, dataset: Dataset, figures: Mapping[str, Any]) -> None:
+    """Write `path` (.safetensors), and beside it the JSON that `load_network` reads. A full disk is an OSError."""
+    mean, std = normalisation(dataset)
+    cell = bench.cell
+    about = {
+        "variant": cell.variant.to_json(),
+        "task": asdict(cell.task),
+        "frame": asdict(cell.frame),
+        "mean": mean.tolist(),
+        "std": std.tolist(),
+        "image_type": dataset.train[0].image.dtype.name,
+        "seed": cell.seed,
+        "recipe": cell.protocol.recipe.to_dict(),
+        "setting": asdict(cell.setting),
+        **{name: figures.get(name) for name in ("val_dice", "dice", "best_step")},
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Tied weights would share their memory, which the format does not allow.
+    save_file({name: t.detach().cpu().contiguous().clone() for name, t in model.state_dict().items()}, path)
+    path.with_suffix(".json").write_text(json.dumps(about, indent=1), encoding="utf-8")
+
+
+@dataclass(frozen=True)
+class Network:
+    """A trained network with what it was trained on: `predict` takes images as they come from a file."""
+
+    model: nn.Module
+    blueprint: nn.Module  # the same on the meta device
+    task: Task
+    frame: Frame
+    mean: np.ndarray
+    std: np.ndarray
+    image_type: str
+    seed: int
+    variant: str
+
+    def predict(
+        self, image: np.ndarray, *, whole: bool = False, overlap: float = 0.0, flips: bool = False
+    ) -> np.ndarray:
+        """Class ids `(H W)`, uint8, of an image `(H W C)` of the training images' type and channels; tiled."""
+        channels = self.task.in_channels
+        if image.ndim != 3 or image.shape[-1] != channels or image.dtype.name != self.image_type:
+            raise InvalidSuite(
+                f"image of shape {image.shape} and type {image.dtype}: this network takes (H, W, {channels}), "
+                f"{self.image_type}"
+            )
+        device = next((tensor.device for tensor in self.model.state_dict().values()), torch.device("cpu"))
+        pixels = torch.from_numpy(((image - self.mean) / self.std).astype(np.float32).transpose(2, 0, 1))
+        size = (image.shape[0], image.shape[1]) if whole else self.task.scored
+        frame = frame_for(self.blueprint, self.task, size) if whole else self.frame
+
+        def call(batch: torch.Tensor) -> torch.Tensor:
+            return scored(main_output(self.model(batch)), frame, size).float().softmax(1)
+
+        with torch.inference_mode():
+            found = predict(call, pixels.to(device), frame, size, overlap=overlap, flips=flips)
+        return found.argmax(0).byte().cpu().numpy()
+
+    def predict_fitted(self, image: np.ndarray, *, whole: bool, overlap: float, flips: bool) -> np.ndarray:
+        """`predict`, the image brought to the size that training images were brought to, and the mask back."""
+        if self.task.fit != "resize":
+            return self.predict(image, whole=whole, overlap=overlap, flips=flips)
+        fitted = resized(image, self.task.scored, Image.Resampling.BILINEAR)
+        mask = self.predict(fitted, whole=whole, overlap=overlap, flips=flips)
+        return resized(mask[..., None], image.shape[:2], Image.Resampling.NEAREST)[..., 0]
+
+
+def load_network(run: Path | str, variant: str, *, seed: int | None = None, device: str = "cpu") -> Network:
+    """The network of a variant that a run trained and kept; of several seeds or folds the best by validation Dice.
+
+    Raises StoreError when there is none, UnknownName for a variant or seed that was not kept.
+    """
+    folder = Path(run) / FOLDER
+    kept = [(file, _about(file)) for file in sorted(folder.glob("*.json"))]
+    if not kept:
+        raise StoreError(f"{run} holds no trained network: run with --keep-weights")
+    wanted = names_of(Path(run)).get(variant, variant)
+    named = [(file, about) for file, about in kept if about["variant"]["name"] == wanted]
+    if not named:
+        raise unknown("trained variant", variant, {about["variant"]["name"] for _, about in kept}, f"ls {folder}")
+    matching = [(file, about) for file, about in named if seed is None or about["seed"] == seed]
+    if not matching:
+        raise unknown(f"seed of {variant}", str(seed), {str(about["seed"]) for _, about in named}, f"ls {folder}")
+    file, about = max(matching, key=lambda pair: pair[1]["val_dice"] or 0.0)
+    task, frame = Task(**tuples(about["task"])), Frame(**tuples(about["frame"]))
+    made = Variant.from_json(about["variant"])
+    arguments = (load().checked(), made, task.in_channels, len(task.classes), frame.input)
+    with torch.device("meta"):
+        blueprint = build(*arguments)
+    model = build(*arguments)
+    try:
+        model.load_state_dict(load_file(file.with_suffix(".safetensors")))
+    except (OSError, SafetensorError, RuntimeError) as error:
+        raise StoreError(f"{file.with_suffix('.safetensors')} cannot be used: {error}; train it anew") from error
+    mean, std = np.asarray(about["mean"]), np.asarray(about["std"])
+    model.eval().to(device)
+    return Network(model, blueprint, task, frame, mean, std, about["image_type"], about["seed"], variant)
+
+
+def load_model(run: Path | str, variant: str, *, seed: int | None = None) -> nn.Module:
+    """The trained module itself, in eval mode on the CPU: normalised `(N C H W)` to logits.
+
+    Raises as `load_network`.
+    """
+    return load_network(run, variant, seed=seed).model
+
+
+def names_of(run: Path) -> dict[str, str]:
+    """Of variants that are the same network as another, that one, in whose name it was trained."""
+    from unet_bench.results.store import read_rows
+
+    return {row["variant"]: row["same_as"] for row in read_rows(run) if row.get("same_as")}
+
+
+def _about(file: Path) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        if missing := {"variant", "task", "frame", "mean", "std", "image_type", "seed"} - set(found):
+            raise ValueError(f"it lacks {', '.join(sorted(missing))}")
+    except (OSError, ValueError, TypeError) as error:
+        raise StoreError(f"{file} is not what a run leaves beside weights ({error}); delete it") from error
+    return found
