@@ -107,20 +107,21 @@ class Training:
         for number, batch in enumerate(self.batches(begin), begin):
             self.step.set_rate(rate(self.recipe, self.progress(number), self.progress(number + 1)))
             self.pending.append(self.step(*batch).detach())
-            due = self.looks_due(number + 1)
-            if due > looked or self.checkpoint.due() or len(self.pending) >= READING or self.bench.device.type == "cpu":
-                self.read()  # waits for the device, so that the seconds are true
-            self.trained.seconds = seconds + time.perf_counter() - started - beside
-            done, paused = self.progress(number + 1), time.perf_counter()
-            due = max(due, self.looks_due(number + 1))
-            if due > looked:
+            if len(self.pending) >= READING or self.bench.device.type == "cpu":
                 self.read()
-                self.look(number + 1)
-                looked = due
-            if self.checkpoint.due() and done < 1:
-                self.save()
-            beside += time.perf_counter() - paused
-            if done >= 1:
+            self.trained.seconds = seconds + time.perf_counter() - started - beside
+            saving = self.checkpoint.due()
+            if saving or self.looks_due(number + 1) > looked:
+                self.read()  # waits for the device: only then are the seconds true
+                self.trained.seconds = seconds + time.perf_counter() - started - beside
+                due, paused = self.looks_due(number + 1), time.perf_counter()
+                if due > looked:
+                    self.look(number + 1)
+                    looked = due
+                if saving:
+                    self.save()
+                beside += time.perf_counter() - paused
+            if self.progress(number + 1) >= 1:
                 break
 
     def progress(self, steps: int) -> float:
