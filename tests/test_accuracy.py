@@ -20,7 +20,7 @@ from unet_bench.errors import InvalidSize, NonFinite
 from unet_bench.measure import accuracy
 from unet_bench.measure.bench import Bench
 from unet_bench.recipe import Recipe, shipped
-from unet_bench.train import loop
+from unet_bench.train import evaluation, loop
 from unet_bench.train.loop import rate
 
 Put = Callable[..., Bench]
@@ -203,7 +203,7 @@ def test_what_cannot_take_the_images_is_found_before_training(put: Put, monkeypa
     def refuse(*_: Any) -> None:
         raise InvalidSize("no")
 
-    monkeypatch.setattr(loop, "frame_for", refuse)
+    monkeypatch.setattr(evaluation, "frame_for", refuse)
     monkeypatch.setattr(loop.TrainingStep, "__call__", lambda *_: pytest.fail("it was trained"))
     with pytest.raises(InvalidSize):
         accuracy.probe(put(whole=True))

@@ -12,7 +12,7 @@ from unet_bench import pipeline
 from unet_bench.data.dataset import IGNORE
 from unet_bench.measure.bench import Bench
 from unet_bench.suite import from_dict
-from unet_bench.train.loop import Trained, Training, tensors
+from unet_bench.train.loop import Training, tensors
 from unet_bench.train.metrics import bootstrap_dice, confusion, scores
 
 
@@ -58,6 +58,6 @@ def test_every_variant_is_trained_on_the_same_pixels() -> None:
                     inputs.append(given[0].clone())
 
             model.register_forward_pre_hook(note)
-            Training(bench, model, tensors(bench, bench.dataset()), Trained()).run()
+            Training(bench, model, tensors(bench, bench.dataset())).run()
     assert len(seen["unet"]) == 6
     assert all(torch.equal(a, b) for a, b in zip(seen["unet"], seen["unet-same"], strict=True))

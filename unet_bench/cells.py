@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from unet_bench.recipe import Recipe
 from unet_bench.variants import Variant
+
+MOST_OVERLAP: Final = 0.9  # of neighbouring tiles; beyond it their number explodes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,13 +58,18 @@ class Protocol:
     shrink_batch: bool = False  # where the batch does not fit, halve it until it does
     recipe: Recipe = field(default_factory=Recipe)
     budget: str = "60 steps"  # of training, as it was asked for
-    steps: int = 60  # what that comes to; 0: until `train_s` is over
+    steps: int = 60  # what that comes to; 0: as many as `images` need, or until `train_s` is over
+    images: int = 0
     train_s: float = 0.0
     whole: bool = False  # test images are predicted at once, not in tiles
     overlap: float = 0.0  # part of a tile's side that neighbouring tiles share
     flips: bool = False  # predictions are means over the flipped images, too
     checkpoint_s: float = 0.0  # seconds between checkpoints of a training; 0: none
     keep_weights: bool = False
+
+    def steps_of(self, batch: int) -> int:
+        """How many steps the budget comes to with a batch; 0: until `train_s` is over."""
+        return self.steps or math.ceil(self.images / batch)
 
     @property
     def evaluation(self) -> str:

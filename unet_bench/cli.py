@@ -442,7 +442,11 @@ def predict(
     variant: Annotated[str, typer.Argument(help="The variant, as the run's table calls it.")],
     images: Annotated[list[Path], typer.Argument(help="Image files.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Where the masks go, as PNG.")] = Path("predictions"),
+    data: Annotated[
+        str | None, typer.Option("--data", "-d", help="Of several data sets, the one of this name.")
+    ] = None,
     seed: Annotated[int | None, typer.Option("--seed", help="Of several trainings, this seed's.")] = None,
+    fold: Annotated[str | None, typer.Option("--fold", help="Of several folds, this one: 0/5.")] = None,
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
     evaluation: Annotated[str, typer.Option("--evaluation", help="tiled or whole.")] = "tiled",
     overlap: Annotated[float, typer.Option("--overlap", help="Part of a tile's side that neighbours share.")] = 0.5,
@@ -451,18 +455,28 @@ def predict(
     """Write masks for your own images with a network that a run trained: class ids, as PNG."""
     from unet_bench.predict import predict_files
 
+    chosen = {"data": data, "fold": fold}
     written = predict_files(
-        path, variant, images, out, seed=seed, device=device, evaluation=evaluation, overlap=overlap, flips=flips
+        path,
+        variant,
+        images,
+        out,
+        **chosen,
+        seed=seed,
+        device=device,
+        evaluation=evaluation,
+        overlap=overlap,
+        flips=flips,
     )
     for mask in written:
         typer.echo(mask)
 
 
-data = typer.Typer(help="Look at data before training on them.", no_args_is_help=True)
-app.add_typer(data, name="data")
+data_commands = typer.Typer(help="Look at data before training on them.", no_args_is_help=True)
+app.add_typer(data_commands, name="data")
 
 
-@data.command("check")
+@data_commands.command("check")
 def data_check(
     name: Annotated[str, typer.Argument(metavar="DATA", help="As --data takes it: a name, a path or KIND:PATH.")],
     classes: Annotated[str | None, typer.Option("--classes", help="Classes: a number, or names by commas.")] = None,
@@ -474,9 +488,8 @@ def data_check(
     from unet_bench.data.sources import open_dataset
     from unet_bench.pipeline import class_names
     from unet_bench.plugins import load
-    from unet_bench.suite import Suite
 
-    wanted = class_names(Suite(classes=tuple(split(classes or ""))))
+    wanted = class_names(tuple(split(classes or "")))
     report = check(open_dataset(load(split(",".join(block or []))).checked(), name, size=None, classes=wanted))
     typer.echo(json.dumps(report.to_dict(), indent=2) if as_json else report.text())
     raise typer.Exit(1 if report.leaks else 0)

@@ -139,7 +139,7 @@ def read_tasks(suite: Suite, registry: Registry, folder: Path) -> list[LoadedTas
     for name in suite.data:
         for size in suite.sizes():
             try:
-                whole = open_dataset(registry, name, size=size, classes=class_names(suite))
+                whole = open_dataset(registry, name, size=size, classes=class_names(suite.classes))
                 whole = fit(whole, size, suite.fit)  # type: ignore[arg-type]
             except MemoryError as error:
                 raise InvalidSize(
@@ -149,7 +149,7 @@ def read_tasks(suite: Suite, registry: Registry, folder: Path) -> list[LoadedTas
             for number, dataset in enumerate(folds):
                 task = Task(
                     name=dataset.name,
-                    dataset_hash=dataset.hash if len(folds) == 1 else digest([whole.hash, suite.folds]),
+                    dataset_hash=dataset.hash if len(folds) == 1 else digest([fold.hash for fold in folds]),
                     classes=dataset.classes,
                     in_channels=dataset.channels,
                     scored=size,
@@ -175,13 +175,13 @@ def folds_of(suite: Suite, dataset: Dataset, name: str) -> list[Dataset]:
         return [dataset]
     if suite.folds.isdecimal():
         return seeded_folds(dataset, int(suite.folds))
-    return given_folds(dataset, Path(name.removeprefix("folder:")), suite.folds)
+    return given_folds(dataset, Path(name.rpartition(":")[2] if not Path(name).exists() else name), suite.folds)
 
 
-def class_names(suite: Suite) -> int | tuple[str, ...] | None:
+def class_names(given: tuple[str, ...]) -> int | tuple[str, ...] | None:
     """What `--classes` says: how many, their names, or nothing."""
-    counted = len(suite.classes) == 1 and suite.classes[0].isdecimal()
-    return int(suite.classes[0]) if counted else suite.classes or None
+    counted = len(given) == 1 and given[0].isdecimal()
+    return int(given[0]) if counted else given or None
 
 
 def execute(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import itertools
-import math
 import random
 import time
 from collections.abc import Iterable, Sequence
@@ -147,6 +146,7 @@ def make_plan(
         baseline = subjects[0]
         if baseline.frame is None:
             raise InvalidSuite(f"the baseline {suite.baseline} cannot run on {loaded.task.name}: {baseline.reason}")
+        protocol = protocol_of(suite, recipe, loaded)
         groups = group(subjects)
         beside = group(examine(registry, variant, loaded.task) for variant in floors)
         for probe in suite.probes:
@@ -154,7 +154,6 @@ def make_plan(
                 continue
             for setting in settings_of(probe, wanted):
                 scored = groups + beside * (probe == "accuracy" and setting.pretrained == wanted[0].pretrained)
-                protocol = protocol_of(suite, recipe, loaded, setting)
                 cells = _cells_of_probe(suite, probe, scored, baseline, loaded.task, setting, protocol)
                 planned += [decide(suite, registry, *cell, baseline, rate) for cell in cells]
     return planned
@@ -165,18 +164,13 @@ def is_first_fold(task: Task) -> bool:
     return task.fold in ("", f"0/{task.fold.partition('/')[2]}")
 
 
-def protocol_of(suite: Suite, recipe: Recipe, loaded: LoadedTask, setting: Setting) -> Protocol:
-    """How a task is measured: the suite's budget as steps over its images. Raises InvalidSuite."""
+def protocol_of(suite: Suite, recipe: Recipe, loaded: LoadedTask) -> Protocol:
+    """How a task is measured, epochs counted as its images. Raises InvalidSuite."""
     if recipe.select == "best" and not loaded.validation and "accuracy" in suite.probes:
         raise InvalidSuite(
             f"{loaded.task.name} has no validation images, on which recipe {recipe.name} chooses the weights: "
             'name some in splits/val.txt, or take a recipe with select = "last"'
         )
-    steps = suite.steps or 0
-    if suite.epochs:
-        steps = suite.epochs * math.ceil(loaded.training / setting.batch)
-    elif suite.images:
-        steps = math.ceil(suite.images / setting.batch)
     return Protocol(
         speed_s=suite.speed_s or 0.0,
         interval=suite.interval or 0.0,
@@ -184,7 +178,8 @@ def protocol_of(suite: Suite, recipe: Recipe, loaded: LoadedTask, setting: Setti
         shrink_batch=suite.shrink_batch,
         recipe=recipe,
         budget=suite.budget,
-        steps=steps,
+        steps=suite.steps or 0,
+        images=suite.epochs * loaded.training if suite.epochs else suite.images or 0,
         train_s=suite.train_s or 0.0,
         whole=suite.evaluation == "whole",
         overlap=suite.overlap,
@@ -336,7 +331,7 @@ def _predicted_mib(registry: Registry, cell: Cell, training: bool) -> float | No
 def foreseen(cell: Cell, macs: int, base_macs: int) -> tuple[float, float]:
     """A cell's tera-MACs, and the seconds it takes besides. A backward pass costs as much as two forward passes."""
     steps = {
-        "accuracy": 3 * cell.protocol.steps * LOOKS_SHARE * macs,
+        "accuracy": 3 * cell.protocol.steps_of(cell.setting.batch) * LOOKS_SHARE * macs,
         "speed": 10 * (macs + base_macs),
         "training": 30 * (macs + base_macs),
         "memory": 8 * macs,

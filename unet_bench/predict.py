@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from unet_bench.cells import MOST_OVERLAP
 from unet_bench.data.dataset import Array
 from unet_bench.data.decode import decode, read_image
 from unet_bench.errors import InvalidData, InvalidSuite, StoreError, offenders, unknown
 from unet_bench.plan import choose_device
-from unet_bench.suite import EVALUATIONS, MOST_OVERLAP
+from unet_bench.suite import EVALUATIONS
 from unet_bench.trained import Network, load_network
 
 
@@ -22,7 +23,9 @@ def predict_files(
     images: Sequence[Path],
     out: Path,
     *,
+    data: str | None = None,
     seed: int | None = None,
+    fold: str | None = None,
     device: str = "auto",
     evaluation: str = "tiled",
     overlap: float = 0.5,
@@ -39,7 +42,7 @@ def predict_files(
     stems = [image.stem for image in images]
     if twice := sorted({stem for stem in stems if stems.count(stem) > 1}):
         raise InvalidData(f"several images are called {', '.join(twice)}, and each mask is called as its image")
-    network = load_network(run, variant, seed=seed, device=choose_device(device))
+    network = load_network(run, variant, data=data, seed=seed, fold=fold, device=choose_device(device))
     problems: list[str] = [f"{image}: no such file" for image in images if not image.is_file()]
     read = decode(read_image, {str(image): image for image in images if image.is_file()}, problems)
     prepared = {Path(name): as_trained(network, image, name, problems) for name, image in read.items()}

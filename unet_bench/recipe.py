@@ -143,9 +143,18 @@ def find(registry: Registry, name: str) -> Recipe:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise InvalidSuite(f"recipe {name}: {error}") from error
-    base = find(registry, str(data.pop("base", "default")))
+    base = find(registry, registered(str(data.pop("base", "default")), path))
     made = from_dict({**data, "name": path.stem}, base)
     return dataclasses.replace(made, name=f"{path.stem}@{content_hash(made)}")
+
+
+def registered(base: str, path: Path) -> str:
+    """A name that is no file's: a recipe in a file changes one that has a name. Raises InvalidSuite."""
+    if base.endswith(".toml"):
+        raise InvalidSuite(
+            f"recipe {path}: base={base!r} is a file; name a registered recipe (unet-bench list recipes)"
+        )
+    return base
 
 
 def content_hash(recipe: Recipe) -> str:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from unet_bench.cells import MOST_OVERLAP
 from unet_bench.errors import InvalidSuite, unknown
 from unet_bench.variants import BASELINE
 
@@ -32,7 +33,6 @@ MOST_THREADS: Final = 1024
 MOST_IMAGES: Final = 2**20
 FITS: Final = ("crop", "resize")
 EVALUATIONS: Final = ("tiled", "whole")
-MOST_OVERLAP: Final = 0.9
 
 
 @dataclass(frozen=True, kw_only=True)

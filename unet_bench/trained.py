@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,7 +24,8 @@ from unet_bench.errors import InvalidSuite, StoreError, unknown
 from unet_bench.frames import frame_for
 from unet_bench.interfaces import main_output
 from unet_bench.plugins import load
-from unet_bench.train.predict import predict
+from unet_bench.train.checkpoint import storable
+from unet_bench.train.tiles import predict
 from unet_bench.train.windows import normalisation, scored
 from unet_bench.variants import Variant
 
@@ -30,10 +33,14 @@ if TYPE_CHECKING:
     from unet_bench.measure.bench import Bench
 
 FOLDER: Final = "weights"
+KEYS: Final = {"variant", "task", "setting", "frame", "mean", "std", "image_type", "seed", "val_dice"}
 
 
 def save_network(path: Path, bench: Bench, model: nn.Module, dataset: Dataset, figures: Mapping[str, Any]) -> None:
-    """Write `path` (.safetensors), and beside it the JSON that `load_network` reads. A full disk is an OSError."""
+    """Write `path` (.safetensors), and beside it the JSON that `load_network` reads.
+
+    A disk that says no costs the weights, not what was measured with them.
+    """
     mean, std = normalisation(dataset)
     cell = bench.cell
     about = {
@@ -46,12 +53,15 @@ def save_network(path: Path, bench: Bench, model: nn.Module, dataset: Dataset, f
         "seed": cell.seed,
         "recipe": cell.protocol.recipe.to_dict(),
         "setting": asdict(cell.setting),
-        **{name: figures.get(name) for name in ("val_dice", "dice", "best_step")},
+        "val_dice": None if math.isnan(figures["val_dice"]) else figures["val_dice"],
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # Tied weights would share their memory, which the format does not allow.
-    save_file({name: t.detach().cpu().contiguous().clone() for name, t in model.state_dict().items()}, path)
-    path.with_suffix(".json").write_text(json.dumps(about, indent=1), encoding="utf-8")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file(storable(model.state_dict()), path)
+        path.with_suffix(".json").write_text(json.dumps(about, indent=1, allow_nan=False), encoding="utf-8")
+    except (OSError, SafetensorError) as error:
+        print(f"the trained network could not be kept in {path}: {error}", file=sys.stderr)
+        path.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)
@@ -87,7 +97,7 @@ class Network:
             return scored(main_output(self.model(batch)), frame, size).float().softmax(1)
 
         with torch.inference_mode():
-            found = predict(call, pixels.to(device), frame, size, overlap=overlap, flips=flips)
+            found = predict(call, pixels.to(device)[None], frame, size, overlap=overlap, flips=flips)[0]
         return found.argmax(0).byte().cpu().numpy()
 
     def predict_fitted(self, image: np.ndarray, *, whole: bool, overlap: float, flips: bool) -> np.ndarray:
@@ -99,23 +109,41 @@ class Network:
         return resized(mask[..., None], image.shape[:2], Image.Resampling.NEAREST)[..., 0]
 
 
-def load_network(run: Path | str, variant: str, *, seed: int | None = None, device: str = "cpu") -> Network:
+def load_network(
+    run: Path | str,
+    variant: str,
+    *,
+    data: str | None = None,
+    seed: int | None = None,
+    fold: str | None = None,
+    device: str = "cpu",
+) -> Network:
     """The network of a variant that a run trained and kept; of several seeds or folds the best by validation Dice.
 
-    Raises StoreError when there is none, UnknownName for a variant or seed that was not kept.
+    `data` is a task's name, `fold` such as 0/5. Raises StoreError when there is none, UnknownName for what was not
+    kept, InvalidSuite where it cannot be told which of several is meant.
     """
     folder = Path(run) / FOLDER
     kept = [(file, _about(file)) for file in sorted(folder.glob("*.json"))]
     if not kept:
         raise StoreError(f"{run} holds no trained network: run with --keep-weights")
-    wanted = names_of(Path(run)).get(variant, variant)
-    named = [(file, about) for file, about in kept if about["variant"]["name"] == wanted]
-    if not named:
-        raise unknown("trained variant", variant, {about["variant"]["name"] for _, about in kept}, f"ls {folder}")
-    matching = [(file, about) for file, about in named if seed is None or about["seed"] == seed]
-    if not matching:
-        raise unknown(f"seed of {variant}", str(seed), {str(about["seed"]) for _, about in named}, f"ls {folder}")
-    file, about = max(matching, key=lambda pair: pair[1]["val_dice"] or 0.0)
+    wanted = {"variant": names_of(Path(run)).get(variant, variant), "data": data, "seed": seed, "fold": fold}
+    for name, value in wanted.items():
+        matching = [(file, about) for file, about in kept if value is None or facts(about)[name] == value]
+        if not matching:
+            raise unknown(f"trained {name}", str(value), {str(facts(about)[name]) for _, about in kept}, f"ls {folder}")
+        kept = matching
+    settled = [name for name in facts(kept[0][1]) if name not in ("seed", "fold")]
+    if differing := [name for name in settled if len({facts(about)[name] for _, about in kept}) > 1]:
+        raise InvalidSuite(
+            f"{run} trained {variant} with several values of {', '.join(differing)}: say which by --data, or take a "
+            "run with one of each"
+        )
+    if len(kept) > 1 and any(about["val_dice"] is None for _, about in kept):
+        raise InvalidSuite(
+            f"{run} trained {variant} {len(kept)} times without validation images: give --seed or --fold"
+        )
+    file, about = max(kept, key=lambda pair: pair[1]["val_dice"] or 0.0)
     task, frame = Task(**tuples(about["task"])), Frame(**tuples(about["frame"]))
     made = Variant.from_json(about["variant"])
     arguments = (load().checked(), made, task.in_channels, len(task.classes), frame.input)
@@ -129,6 +157,19 @@ def load_network(run: Path | str, variant: str, *, seed: int | None = None, devi
     mean, std = np.asarray(about["mean"]), np.asarray(about["std"])
     model.eval().to(device)
     return Network(model, blueprint, task, frame, mean, std, about["image_type"], about["seed"], variant)
+
+
+def facts(about: Mapping[str, Any]) -> dict[str, Any]:
+    """What tells one kept network of a run from another."""
+    task, setting = about["task"], about["setting"]
+    return {
+        "variant": about["variant"]["name"],
+        "data": task["name"],
+        "seed": about["seed"],
+        "fold": task["fold"],
+        "size": "x".join(map(str, task["scored"])),
+        "pretrained": setting["pretrained"],
+    }
 
 
 def load_model(run: Path | str, variant: str, *, seed: int | None = None) -> nn.Module:
@@ -149,7 +190,9 @@ def names_of(run: Path) -> dict[str, str]:
 def _about(file: Path) -> dict[str, Any]:
     try:
         found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        if missing := {"variant", "task", "frame", "mean", "std", "image_type", "seed"} - set(found):
+        if missing := {"variant", "task", "setting", "frame", "mean", "std", "image_type", "seed", "val_dice"} - set(
+            found
+        ):
             raise ValueError(f"it lacks {', '.join(sorted(missing))}")
     except (OSError, ValueError, TypeError) as error:
         raise StoreError(f"{file} is not what a run leaves beside weights ({error}); delete it") from error

@@ -80,7 +80,9 @@ class Report:
         ]
         if len(self.leaks) > SHOWN:
             lines.append(f"… and {len(self.leaks) - SHOWN} leaks more (--json lists all)")
-        lines.append(f"{len(self.leaks)} image(s) in two splits" if self.leaks else "no image is in two splits")
+        lines.append(
+            f"{len(self.leaks)} pair(s) of images in different splits" if self.leaks else "no image is in two splits"
+        )
         return "\n".join(lines)
 
 

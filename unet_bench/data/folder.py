@@ -22,7 +22,7 @@ from unet_bench.data.decode import ENDINGS, FORMATS, decode, files, read_image, 
 from unet_bench.data.labels import Classes, class_names, labelled
 from unet_bench.data.nifti import ENDINGS as NIFTI
 from unet_bench.data.nifti import is_nifti, read_labels, read_volume
-from unet_bench.data.splits import SPLITS, Splits, seeded
+from unet_bench.data.splits import SPLITS, Splits, listed, seeded
 from unet_bench.data.stated import modalities, read_json
 
 MASK_SUFFIXES: Final = ("", "_mask", "_masks", "_seg", "_segmentation", "_label", "_labels", "_gt", "-mask")
@@ -100,26 +100,13 @@ def _splits(root: Path, stems: list[str], seed: int, problems: list[str]) -> tup
         return {split: [] for split in SPLITS}, ""
     if not any(file.exists() for file in listings):
         return seeded(stems, seed, problems, where="images/"), f"seeded 70/10/20, seed {seed}"
-    splits = {file.stem: _listed(file, problems) for file in listings}
-    counts = Counter(stem for listed in splits.values() for stem in listed)
+    splits = {file.stem: listed(file, problems) for file in listings}
+    counts = Counter(stem for names in splits.values() for stem in names)
     problems += [f"splits/: {stem} is named {n} times; keep it in one split" for stem, n in counts.items() if n > 1]
     known = set(stems)
-    for split, listed in splits.items():
-        problems += [f"splits/{split}.txt: no image has the stem {stem!r}" for stem in listed if stem not in known]
-    return {split: [stem for stem in listed if stem in known] for split, listed in splits.items()}, "files"
-
-
-def _listed(file: Path, problems: list[str]) -> list[str]:
-    where = f"splits/{file.name}"
-    try:
-        lines = file.read_text("utf-8-sig").splitlines() if file.exists() else []
-    except (OSError, ValueError) as error:
-        problems.append(f"{where}: cannot be read ({error}); save it as UTF-8 text")
-        return []
-    stems = [line.strip() for line in lines if line.strip()]
-    if not stems:
-        problems.append(f"{where}: names no image; list one stem a line, or remove all split files to split by seed")
-    return stems
+    for split, names in splits.items():
+        problems += [f"splits/{split}.txt: no image has the stem {stem!r}" for stem in names if stem not in known]
+    return {split: [stem for stem in names if stem in known] for split, names in splits.items()}, "files"
 
 
 def _chosen(images: dict[str, list[Path]], stems: Iterable[str], problems: list[str]) -> dict[str, Path]:

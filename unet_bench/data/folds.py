@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from unet_bench.data.dataset import Dataset, Sample
+from unet_bench.data.splits import listed
 from unet_bench.errors import InvalidData, InvalidSuite, offenders
 
 
@@ -55,7 +56,7 @@ def given_folds(dataset: Dataset, folder: Path, prefix: str) -> list[Dataset]:
 
     def named(number: int, split: str) -> tuple[Sample, ...]:
         file = files.get((number, split))
-        stems = file.read_text("utf-8-sig").split() if file else []
+        stems = listed(file, problems) if file else []
         problems.extend(
             f"{file.name}: no image has the stem {stem!r}" for stem in stems if file and stem not in samples
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -52,3 +53,17 @@ def _shares(total: int) -> tuple[int, int]:
 
 def _shuffled(names: Sequence[str], seed: int) -> list[str]:
     return [names[index] for index in np.random.Generator(np.random.PCG64(seed)).permutation(len(names))]
+
+
+def listed(file: Path, problems: list[str]) -> list[str]:
+    """The stems that a split file names, one a line; none where there is no such file."""
+    where = f"splits/{file.name}"
+    try:
+        lines = file.read_text("utf-8-sig").splitlines() if file.exists() else []
+    except (OSError, ValueError) as error:
+        problems.append(f"{where}: cannot be read ({error}); save it as UTF-8 text")
+        return []
+    stems = [line.strip() for line in lines if line.strip()]
+    if not stems:
+        problems.append(f"{where}: names no image; list one stem a line, or remove all split files to split by seed")
+    return stems

@@ -12,7 +12,8 @@ from torch import nn
 
 from unet_bench.measure.bench import Bench
 from unet_bench.measure.floors import Floor
-from unet_bench.train.loop import Trained, Training, evaluate, tensors
+from unet_bench.train.evaluation import evaluate
+from unet_bench.train.loop import Trained, Training, tensors
 from unet_bench.train.metrics import bootstrap_dice
 from unet_bench.train.windows import Images
 from unet_bench.trained import save_network
@@ -27,18 +28,18 @@ def probe(bench: Bench) -> dict[str, Any]:
         model.fit(splits["train"].images, splits["train"].masks)
         return scored_on_test(replaced_protocol(bench, whole=True, flips=False), model, splits["test"])
     bench = mixed(bench)
-    trained = Trained()
-    training = Training(bench, model, splits, trained)
+    training = Training(bench, model, splits)
     try:
         if bench.cell.protocol.whole:  # what cannot take the images is found before it is trained
             evaluate(bench, model, Images(splits["test"].images[:1], splits["test"].masks[:1]))
         training.run()
     finally:
         if bench.samples is not None:
-            bench.samples.write_text(json.dumps(trained.curve()), encoding="utf-8")
-    found = scored_on_test(bench, model, splits["test"]) | how_it_went(bench, trained)
+            bench.samples.write_text(json.dumps(training.trained.curve()), encoding="utf-8")
+    found = scored_on_test(bench, model, splits["test"]) | how_it_went(bench, training.trained)
     if bench.weights is not None:
         save_network(bench.weights, bench, model, dataset, found)
+    training.checkpoint.remove()
     return found
 
 

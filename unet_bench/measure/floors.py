@@ -18,8 +18,7 @@ MAPS: Final = 50_000  # from bins to classes that are tried at most
 class Floor(nn.Module):
     """Scores `(N classes H W)` from images `(N C H W)`: 1 for the class that the rule chooses, 0 for the others.
 
-    `choice` is what `fit` finds. It is a buffer, so a floor is kept and loaded as weights are; before `fit` all is
-    class 0.
+    `choice` is what `fit` finds; before that all is class 0.
     """
 
     choice: Tensor

@@ -35,12 +35,10 @@ class Checkpoint:
         self.last = time.monotonic()
         if self.path is None:
             return
-        # Tied weights would share their memory, which the format does not allow.
-        own = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
         draft = self.path.with_suffix(".tmp")
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            save_file(own, draft, metadata={"key": self.key, "state": json.dumps(state)})
+            save_file(storable(tensors), draft, metadata={"key": self.key, "state": json.dumps(state)})
             os.replace(draft, self.path)
         except (OSError, SafetensorError) as error:
             print(f"no checkpoint could be written to {self.path}: {error}", file=sys.stderr)
@@ -64,6 +62,11 @@ class Checkpoint:
         """The training is over."""
         if self.path is not None:
             self.path.unlink(missing_ok=True)
+
+
+def storable(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors as safetensors takes them: in the host's memory, and none in another's, as tied weights are."""
+    return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
 
 
 def state_of(

@@ -4,29 +4,28 @@ from __future__ import annotations
 
 import functools
 import math
+import os
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
 
-from unet_bench.cells import Frame
-from unet_bench.data.dataset import IGNORE, Dataset
+from unet_bench.data.dataset import Dataset
 from unet_bench.errors import NonFinite
-from unet_bench.frames import frame_for
-from unet_bench.interfaces import main_output
 from unet_bench.measure.bench import Bench
 from unet_bench.recipe import Recipe
 from unet_bench.train.border import border_weights
 from unet_bench.train.checkpoint import Checkpoint, restore, state_of, within
+from unet_bench.train.evaluation import evaluate
 from unet_bench.train.losses import median_frequency
-from unet_bench.train.metrics import Tally, scores
+from unet_bench.train.metrics import scores
 from unet_bench.train.outlines import separator
-from unet_bench.train.predict import predict
 from unet_bench.train.step import TrainingStep
-from unet_bench.train.windows import Images, batches, fits, normalisation, scored, training_batch
+from unet_bench.train.windows import Batch, Images, batches, fits, normalisation, training_batch
 
 SETTLING: Final = 8  # training batches from which batch norm takes its statistics before each look
 READING: Final = 20  # steps between readings of the loss: each one waits for the device
@@ -72,19 +71,24 @@ class Trained:
 
 
 class Training:
-    """The training of a cell's network, in place; `run` takes it to its end, from a checkpoint if there is one."""
+    """The training of a cell's network, in place; `run` takes it to its end, from a checkpoint if there is one.
 
-    def __init__(self, bench: Bench, model: nn.Module, splits: dict[str, Images], trained: Trained) -> None:
-        self.bench, self.model, self.trained = bench, model, trained
-        self.recipe, protocol = bench.cell.protocol.recipe, bench.cell.protocol
-        self.steps, self.train_s = protocol.steps, protocol.train_s
-        self.train, self.val = splits["train"], splits["val"]
+    How it went is in `trained`, also when it ends by an exception.
+    """
+
+    def __init__(self, bench: Bench, model: nn.Module, splits: dict[str, Images]) -> None:
+        self.bench, self.model, self.trained = bench, model, Trained()
+        self.recipe, protocol, batch = bench.cell.protocol.recipe, bench.cell.protocol, bench.cell.setting.batch
+        self.steps, self.train_s = protocol.steps_of(batch), protocol.train_s
+        self.resident = fits(splits["train"], bench.device)
+        self.train = splits["train"].to(bench.device) if self.resident else splits["train"]
+        self.val = splits["val"]
         weights = None
         if self.recipe.class_weights == "median-frequency":
             weights = median_frequency(self.train.masks, len(bench.cell.task.classes)).to(bench.device)
         apply_recipe(bench, model)
         self.step = TrainingStep(bench, model, class_weights=weights)
-        self.checkpoint = Checkpoint(bench.checkpoint, bench.key, protocol.checkpoint_s)
+        self.checkpoint = Checkpoint(bench.checkpoint, f"{bench.key}-{batch}", protocol.checkpoint_s)
         self.best: dict[str, Tensor] = {}
         self.pending: list[Tensor] = []
 
@@ -99,7 +103,6 @@ class Training:
             raise
         if self.recipe.select == "best":
             self.model.load_state_dict(self.best)
-        self.checkpoint.remove()
 
     def take_steps(self, begin: int, seconds: float) -> None:
         """Every step from `begin` on, `seconds` having been spent on those before."""
@@ -128,24 +131,20 @@ class Training:
         """The part of the budget that is spent after so many steps."""
         return steps / self.steps if self.steps else min(1.0, self.trained.seconds / self.train_s)
 
-    def batches(self, begin: int) -> Any:
-        """Batches on the device from step `begin` on, the time waited for them added up."""
+    def batches(self, begin: int) -> Iterator[Batch]:
+        """Batches on the device from step `begin` on, the host's time for them added up."""
         bench, cell = self.bench, self.bench.cell
-        resident = fits(self.train, bench.device)
-        data = self.train.to(bench.device) if resident else self.train
-        workers = 0 if resident else min(MOST_WORKERS, torch.multiprocessing.cpu_count())
-        last = self.steps or sys.maxsize
         source = batches(
-            data,
+            self.train,
             self.recipe,
             cell.task.scored,
             cell.frame,
             cell.setting.batch,
             cell.seed,
             begin,
-            last,
-            workers=workers,
-            pin=not resident,
+            self.steps or sys.maxsize,
+            workers=0 if self.resident else min(MOST_WORKERS, os.cpu_count() or 1),
+            pin=not self.resident,
         )
         while True:
             waiting = time.perf_counter()
@@ -156,7 +155,7 @@ class Training:
             target = batch.target.to(bench.device, non_blocking=True)
             weight = None if batch.weight is None else batch.weight.to(bench.device, non_blocking=True)
             self.trained.data_seconds += time.perf_counter() - waiting
-            yield images, target, weight
+            yield Batch(images, target, weight)
 
     def read(self) -> None:
         """Fetch the losses from the device. Raises NonFinite."""
@@ -264,54 +263,6 @@ def settle_batch_norm(bench: Bench, model: nn.Module, data: Images) -> None:
                 model(images.to(bench.device, memory_format=bench.memory_format))
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
-
-
-@torch.no_grad()
-def evaluate(bench: Bench, model: nn.Module, data: Images, *, final: bool = False) -> tuple[Tally, float]:
-    """Every pixel of a split, scored once, and the mean cross-entropy over them.
-
-    `final`: as the protocol has it, with overlap, flips and outlines; otherwise the quick way, in abutting tiles.
-    Raises NonFinite, and for images predicted whole whatever `frame_for` raises.
-    """
-    cell, protocol = bench.cell, bench.cell.protocol
-    model.eval()
-    tally = Tally(cell.task.classes, outlines=final)
-    entropy, pixels = 0.0, 0
-    for image, mask in zip(data.images, data.masks, strict=True):
-        size, frame = cell.task.scored, cell.frame
-        if protocol.whole:
-            height, width = mask.shape
-            size, frame = (height, width), whole_frame(bench, (height, width))
-        probability = predict(
-            functools.partial(probabilities, bench, model, frame=frame, size=size),
-            image.to(bench.device),
-            frame,
-            size,
-            overlap=protocol.overlap if final else 0.0,
-            flips=protocol.flips and final,
-            batch=cell.setting.batch,
-        )
-        if not bool(torch.isfinite(probability).all()):
-            raise NonFinite("the network's scores on validation or test images are not finite")
-        tally.add(probability.argmax(0).cpu().numpy(), mask.cpu().numpy())
-        valid = (mask != IGNORE).to(bench.device)
-        truth = probability.gather(0, mask.to(bench.device).long().clamp_max(len(cell.task.classes) - 1)[None])[0]
-        entropy -= float(truth.clamp_min(1e-8).log()[valid].sum())
-        pixels += int(valid.sum())
-    return tally, entropy / pixels if pixels else math.nan
-
-
-@functools.lru_cache(maxsize=256)
-def whole_frame(bench: Bench, size: tuple[int, int]) -> Frame:
-    """The frame in which the cell's network sees images of `size` (H W) whole. Raises as `frame_for`."""
-    return frame_for(bench.blueprint(), bench.cell.task, size)
-
-
-def probabilities(bench: Bench, model: nn.Module, images: Tensor, *, frame: Frame, size: tuple[int, int]) -> Tensor:
-    """Class probabilities `(N classes h w)` of the scored pixels of inputs `(N C H W)`."""
-    images = images.to(memory_format=bench.memory_format)
-    with bench.precision():
-        return scored(main_output(model(images)), frame, size).float().softmax(1)
 
 
 def tensors(bench: Bench, dataset: Dataset) -> dict[str, Images]:

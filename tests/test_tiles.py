@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from unet_bench.cells import Frame
 from unet_bench.errors import InvalidChoice
-from unet_bench.train.predict import predict
+from unet_bench.train import tiles
 from unet_bench.train.windows import window
 
 
@@ -35,6 +35,11 @@ def frame_of(low: int, high: int, size: tuple[int, int]) -> Frame:
 
 def noise(height: int, width: int, channels: int = 2) -> torch.Tensor:
     return torch.from_numpy(np.random.default_rng(0).normal(size=(channels, height, width)).astype(np.float32))
+
+
+def predict(call, image: torch.Tensor, *args, **options) -> torch.Tensor:
+    """Of one image `(C H W)`."""
+    return tiles.predict(call, image[None], *args, **options)[0]
 
 
 overlaps = st.sampled_from([0.0, 0.1, 0.25, 0.5, 0.9])
@@ -127,3 +132,13 @@ def test_scores_are_float32_of_as_many_classes_as_the_network_has() -> None:
 def test_an_overlap_that_makes_no_sense_is_refused(overlap: float) -> None:
     with pytest.raises(InvalidChoice, match=r"from 0 to 0\.9"):
         predict(Crop(0, 0), noise(9, 9), frame_of(0, 0, (4, 4)), (4, 4), overlap=overlap)
+
+
+@pytest.mark.parametrize("batch", [1, 4, 7])
+def test_images_together_are_predicted_as_each_alone(batch: int) -> None:
+    stack, net = torch.stack([noise(20, 17), noise(20, 17) ** 2, -noise(20, 17)]), Crop(3, 5)
+    frame = frame_of(3, 5, (8, 9))
+    found = tiles.predict(net, stack, frame, (8, 9), overlap=0.3, flips=True, batch=batch)
+    assert max(len(x) for x in net.seen) <= max(3, batch)
+    for one, image in zip(found, stack, strict=True):
+        assert torch.allclose(one, predict(Crop(3, 5), image, frame, (8, 9), overlap=0.3, flips=True), atol=1e-6)

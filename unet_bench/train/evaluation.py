@@ -1,0 +1,77 @@
+"""Scoring a split: every pixel once, whatever sizes a network takes and returns."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import math
+
+import torch
+from torch import Tensor, nn
+
+from unet_bench.cells import Frame
+from unet_bench.data.dataset import IGNORE
+from unet_bench.errors import NonFinite
+from unet_bench.frames import frame_for
+from unet_bench.interfaces import main_output
+from unet_bench.measure.bench import Bench
+from unet_bench.train.metrics import Tally
+from unet_bench.train.tiles import predict
+from unet_bench.train.windows import Images, scored
+
+
+@torch.no_grad()
+def evaluate(bench: Bench, model: nn.Module, data: Images, *, final: bool = False) -> tuple[Tally, float]:
+    """Every pixel of a split, and the mean cross-entropy over them.
+
+    `final`: as the protocol has it, with overlap, flips and outlines; otherwise the quick way, in abutting tiles.
+    Raises NonFinite, and for images predicted whole whatever `frame_for` raises.
+    """
+    cell, protocol = bench.cell, bench.cell.protocol
+    model.eval()
+    tally = Tally(cell.task.classes, outlines=final)
+    entropy, pixels = 0.0, 0
+    for numbers in alike(data, cell.setting.batch):
+        masks = torch.stack([data.masks[number] for number in numbers]).to(bench.device)
+        size, frame = cell.task.scored, cell.frame
+        if protocol.whole:
+            size = (masks.shape[-2], masks.shape[-1])
+            frame = whole_frame(bench, size)
+        probability = predict(
+            functools.partial(probabilities, bench, model, frame=frame, size=size),
+            torch.stack([data.images[number] for number in numbers]).to(bench.device),
+            frame,
+            size,
+            overlap=protocol.overlap if final else 0.0,
+            flips=protocol.flips and final,
+            batch=cell.setting.batch,
+        )
+        valid = masks != IGNORE
+        truth = probability.gather(1, masks.long().where(valid, 0)[:, None])[:, 0]
+        summed = -(truth.clamp_min(1e-8).log() * valid).sum()
+        if not math.isfinite(found := float(summed + 0 * probability.sum())):
+            raise NonFinite("the network's scores on validation or test images are not finite")
+        entropy, pixels = entropy + found, pixels + int(valid.sum())
+        for predicted, mask in zip(probability.argmax(1).cpu().numpy(), masks.cpu().numpy(), strict=True):
+            tally.add(predicted, mask)
+    return tally, entropy / pixels if pixels else math.nan
+
+
+def alike(data: Images, most: int) -> list[list[int]]:
+    """The numbers of the images in order, at most so many neighbours of one size together."""
+    runs = itertools.groupby(range(len(data.masks)), key=lambda number: data.masks[number].shape)
+    together = [list(run) for _, run in runs]
+    return [run[begin : begin + most] for run in together for begin in range(0, len(run), most)]
+
+
+@functools.lru_cache(maxsize=256)
+def whole_frame(bench: Bench, size: tuple[int, int]) -> Frame:
+    """The frame in which the cell's network sees images of `size` (H W) whole. Raises as `frame_for`."""
+    return frame_for(bench.blueprint(), bench.cell.task, size)
+
+
+def probabilities(bench: Bench, model: nn.Module, images: Tensor, *, frame: Frame, size: tuple[int, int]) -> Tensor:
+    """Class probabilities `(N classes h w)` of the scored pixels of inputs `(N C H W)`."""
+    images = images.to(memory_format=bench.memory_format)
+    with bench.precision():
+        return scored(main_output(model(images)), frame, size).float().softmax(1)

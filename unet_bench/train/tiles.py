@@ -1,0 +1,92 @@
+"""Whole images from a network that sees a window: tiles, how they are blended, and flips at test time."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from unet_bench.cells import MOST_OVERLAP, Frame
+from unet_bench.errors import InvalidChoice
+from unet_bench.train.windows import cut
+
+
+@torch.no_grad()
+def predict(
+    call: Callable[[Tensor], Tensor],
+    images: Tensor,
+    frame: Frame,
+    size: tuple[int, int],
+    *,
+    overlap: float = 0.0,
+    flips: bool = False,
+    batch: int = 1,
+) -> Tensor:
+    """Scores `(N K H W)` of every pixel of `images` `(N C H W)`, float32 on their device.
+
+    `call` maps inputs `(M C *frame.input)` to the scores `(M K *size)` of their scored pixels; M is at most `batch`,
+    or N if that is more. At each pixel the result is the weighted mean of the tiles that cover it. Without `overlap`
+    they abut, but for the last, which ends at the border, and all count alike. With it (the least part of a tile's
+    side that neighbours share, to a pixel) they are laid evenly, and count less the nearer the pixel is to their rim.
+    `flips` takes the mean with the predictions of the images flipped along either axis and along both, turned back.
+    Beyond its borders an image is mirrored, also where it is smaller than a tile. Raises InvalidChoice for an overlap
+    outside of 0 to 0.9.
+    """
+    if not 0 <= overlap <= MOST_OVERLAP:
+        raise InvalidChoice(f"tiles cannot overlap by {overlap}: give a part of their side, from 0 to {MOST_OVERLAP}")
+    count, (height, width) = len(images), images.shape[-2:]
+    weight = _ramp(size[0], overlap)[:, None] * _ramp(size[1], overlap)
+    weight = weight.to(images.device)
+    turns = [
+        (up_down, left_right) for up_down in (False, True)[: 1 + flips] for left_right in (False, True)[: 1 + flips]
+    ]
+    corners = itertools.product(_starts(height, size[0], overlap), _starts(width, size[1], overlap))
+    jobs = list(itertools.product(corners, turns))
+    at_once = max(1, batch // count)
+    total, weights = None, torch.zeros(height, width, device=images.device)
+    for begin in range(0, len(jobs), at_once):
+        some = jobs[begin : begin + at_once]
+        outputs = call(torch.cat([_input(images, corner, frame, size, turned) for corner, turned in some]))
+        outputs = outputs.to(images.device).float().unflatten(0, (len(some), count))
+        if total is None:
+            total = torch.zeros(*outputs.shape[1:3], height, width, device=images.device)
+        for ((row, column), turned), output in zip(some, outputs, strict=True):
+            back = output.flip([axis - 2 for axis in range(2) if turned[axis]])
+            own = np.s_[..., row : row + size[0], column : column + size[1]]
+            inside = np.s_[..., : height - row, : width - column]  # all, but where an image is smaller than a tile
+            total[own] += (back * weight)[inside]
+            weights[own] += weight[inside]
+    assert total is not None
+    return total / weights
+
+
+def _input(
+    images: Tensor, corner: tuple[int, int], frame: Frame, size: tuple[int, int], flips: tuple[bool, bool]
+) -> Tensor:
+    """The inputs for the tile at `corner` of the images: where these are flipped, it is counted from the far end."""
+    row, column = (
+        whole - start - side if turned else start
+        for whole, start, side, turned in zip(images.shape[-2:], corner, size, flips, strict=True)
+    )
+    return cut(images, row, column, frame, flips)
+
+
+def _starts(length: int, size: int, overlap: float) -> list[int]:
+    """Where the tiles along one side begin: the first at 0, and the last so that it ends at the border."""
+    last, step = max(0, length - size), max(1, round(size * (1 - overlap)))
+    count = math.ceil(last / step) + 1
+    if overlap:
+        return [round(last * i / max(1, count - 1)) for i in range(count)]
+    return [min(last, step * i) for i in range(count)]
+
+
+def _ramp(size: int, overlap: float) -> Tensor:
+    """How much a tile's pixels count along one side: alike, or linearly less toward either rim, but never nothing."""
+    if not overlap:
+        return torch.ones(size)
+    index = torch.arange(1.0, size + 1)
+    return torch.minimum(index, size + 1 - index)
