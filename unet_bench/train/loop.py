@@ -230,13 +230,19 @@ def apply_recipe(bench: Bench, model: nn.Module) -> None:
         torch.manual_seed(bench.cell.seed)
         for module in model.modules():
             if isinstance(module, nn.modules.conv._ConvNd):
-                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+                nn.init.normal_(module.weight, std=math.sqrt(2 / incoming(module)))
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
     bottleneck = getattr(model, "bottleneck", None)
     if recipe.dropout and isinstance(bottleneck, nn.Module):
         drop = functools.partial(nn.functional.dropout, p=recipe.dropout)
         bottleneck.register_forward_hook(lambda module, _, output: drop(output, training=module.training))
+
+
+def incoming(module: nn.modules.conv._ConvNd) -> float:
+    """How many inputs an output of a convolution sums (He et al. 2015, eq. 10); of a transposed one, on average."""
+    taps = math.prod(module.kernel_size) * module.in_channels / module.groups
+    return taps / math.prod(module.stride) if module.transposed else taps
 
 
 @torch.no_grad()
