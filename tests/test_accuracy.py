@@ -13,8 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 
+from unet_bench.builtin import RECIPES
 from unet_bench.data.dataset import IGNORE, Dataset, Sample
 from unet_bench.errors import InvalidSize, NonFinite
 from unet_bench.measure import accuracy
@@ -153,6 +155,20 @@ def test_a_disk_that_is_full_costs_the_checkpoint_and_not_the_training(
     assert "No space left" in capfd.readouterr().err
 
 
+def test_a_disk_that_is_full_costs_the_weights_and_not_the_figures(
+    put: Put, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture
+) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise SafetensorError("No space left on device")
+
+    monkeypatch.setattr("unet_bench.trained.save_file", full)
+    bench = put(steps=3)
+    assert accuracy.probe(bench)["dice"] >= 0
+    assert "could not be kept" in capfd.readouterr().err
+    assert bench.weights is not None
+    assert not bench.weights.exists()
+
+
 def test_a_budget_of_seconds_ends_in_time(put: Put) -> None:
     found = accuracy.probe(put(steps=0, train_s=1.0))
     assert found["train_steps"] >= 2
@@ -209,10 +225,10 @@ def test_what_cannot_take_the_images_is_found_before_training(put: Put, monkeypa
         accuracy.probe(put(whole=True))
 
 
-@pytest.mark.parametrize("name", ["default", "short", "paper", "nnunet", "ubench", "nvidia-unet", "medsegbench"])
+@pytest.mark.parametrize("name", ["default", *RECIPES])
 def test_every_recipe_trains(put: Put, name: str) -> None:
     recipe = Recipe() if name == "default" else shipped(name)
-    found = accuracy.probe(put("unet-nested", recipe=recipe, steps=2))
+    found = accuracy.probe(put(recipe=replace(recipe, looks=1), steps=2))
     assert math.isfinite(found["final_loss"])
 
 

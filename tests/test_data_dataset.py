@@ -59,7 +59,11 @@ def test_all_offenders_are_named_at_once() -> None:
 
 
 def test_ignore_is_no_stray_value() -> None:
-    assert dataset(val=(masked(IGNORE),)).val[0].mask.max() == IGNORE
+    partly = masked(0)
+    partly.mask[0] = IGNORE
+    assert dataset(val=(partly,)).val[0].mask.max() == IGNORE
+    with pytest.raises(InvalidData, match="the val split has no labelled pixel"):
+        dataset(val=(masked(IGNORE),))
 
 
 def test_a_volume_is_a_sample_of_three_sizes() -> None:

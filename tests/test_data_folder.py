@@ -398,7 +398,10 @@ BAD: dict[str, tuple[Callable[[Path], None], str]] = {
     "stem twice": (break_file("splits/val.txt", b"b\na\n"), "splits/: a is named 2 times; keep it in one split"),
     "empty train": (break_file("splits/train.txt", b"\n"), "splits/train.txt: names no image; list one stem a line"),
     "empty test": (break_file("splits/test.txt", b""), "splits/test.txt: names no image"),
-    "no val file": (remove("splits/val.txt"), "splits/val.txt: names no image; list one stem a line, or remove all"),
+    "no test file": (
+        remove("splits/test.txt"),
+        "splits/test.txt: no such file beside the others; add it",
+    ),
     "binary split": (break_file("splits/val.txt", b"\xff\xfe\x00"), "splits/val.txt: cannot be read"),
     "not JSON": (break_file("dataset.json", b"{name}"), "dataset.json: not JSON"),
     "JSON list": (break_file("dataset.json", b"[]"), "dataset.json: must be an object"),
@@ -439,9 +442,14 @@ def test_16_bit_ids_beyond_255_are_named(root: Path) -> None:
     assert "b: mask values 1000 outside 0..1" in refused(root, classes=2)
 
 
+def test_validation_images_may_be_left_out(root: Path) -> None:
+    (root / "splits" / "val.txt").unlink()
+    assert not read_folder(root).val
+
+
 def test_masks_of_background_alone_need_classes(root: Path) -> None:
     all_masks(root, 0)
-    assert "masks/: values 0 are not class ids" in refused(root)
+    assert "masks/: hold only 0, the background; declare" in refused(root)
     assert read_folder(root, classes=2).channels == 1
 
 

@@ -467,13 +467,10 @@ def test_each_volume_of_mr_has_its_own_range(registry: Registry, tmp_path: Path)
     assert data.train[0].image.dtype == np.float32
 
 
-def test_all_of_ct_has_one_map_from_the_training_cases(registry: Registry, tmp_path: Path) -> None:
+def test_all_of_ct_has_one_map_whatever_the_splits(registry: Registry, tmp_path: Path) -> None:
     data = opened(registry, decathlon(tmp_path, modality={"0": "CT"}))
-    training = sorted({sample.group for sample in data.train})
-    pool = np.stack([ramp(10.0 ** int(case[-1])) for case in training])
-    low, high = np.percentile(pool, (0.5, 99.5))
     for number in range(4):
-        expected = np.clip((ramp(10.0**number)[..., None] - low) / (high - low), 0, 1)
+        expected = np.clip((ramp(10.0**number)[..., None] + 1024) / 4095, 0, 1)
         assert whole(data, f"t_{number}") == pytest.approx(expected, abs=1e-5)
 
 
@@ -603,7 +600,7 @@ def test_channel_files_are_stacked_each_by_its_modality(registry: Registry, tmp_
     assert data.channels == 2
     mr, ct = (np.stack([whole(data, f"t_{n}")[..., channel] for n in range(4)]) for channel in range(2))
     assert mr[0] == pytest.approx(mr[3], abs=1e-5)
-    assert (ct[3] - ct[0]).max() > 0.01
+    assert (ct[3] - ct[0]).max() > 5e-4
 
 
 def test_the_ignore_label_becomes_255(registry: Registry, tmp_path: Path) -> None:
@@ -692,7 +689,7 @@ def test_medsegbench_may_be_grey_black_and_white_or_empty(registry: Registry, tm
     assert data.train[0].mask[0, :2].tolist() == [0, 1]
     empty = medsegbench(tmp_path, **labels(ids(0), 3, 1, 2))
     assert not opened(registry, empty, classes=2).train[0].mask.any()
-    assert "values 0 are not class ids" in refused(registry, empty)
+    assert "hold only 0, the background" in refused(registry, empty)
 
 
 def labels(mask: Array, *counts: int) -> dict[str, Array]:

@@ -9,10 +9,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from test_cli import folder
 
 from unet_bench.data.dataset import Dataset, Sample
 from unet_bench.data.folds import given_folds, seeded_folds
 from unet_bench.errors import InvalidData, InvalidSuite
+from unet_bench.pipeline import plan
+from unet_bench.suite import from_dict
 
 
 def made(groups: list[int]) -> Dataset:
@@ -55,7 +58,33 @@ def test_given_folds_are_taken_from_files(tmp_path: Path) -> None:
     assert [[s.name for s in fold.test] for fold in folds] == [["c", "d"], ["a", "b"]]
     assert not folds[0].val
     (tmp_path / "splits" / "nv_fold1_train.txt").write_text("c\nx\n")
-    with pytest.raises(InvalidData, match=r"nv_fold1_train.txt: no image has the stem 'x'"):
+    with pytest.raises(InvalidData, match="nv fold 1, train: the data set has no image 'x'"):
         given_folds(dataset, tmp_path, "nv")
     with pytest.raises(InvalidData, match="has no other_fold0_train"):
         given_folds(dataset, tmp_path, "other")
+
+
+def test_a_run_knows_its_folds_by_the_files_content_and_refuses_a_choice_without_validation(tmp_path: Path) -> None:
+    data = folder(tmp_path / "mine")
+    (data / "splits").mkdir()
+
+    def parted(first: str, second: str) -> None:
+        for fold, (train, val) in enumerate(((first, second), (second, first))):
+            (data / "splits" / f"mine_fold{fold}_train.txt").write_text("\n".join(train))
+            (data / "splits" / f"mine_fold{fold}_val.txt").write_text("\n".join(val))
+
+    def hashes(recipe: str) -> set[str]:
+        suite = {"variants": ["unet"], "data": [str(data)], "folds": "mine", "probes": ["accuracy"], "size": "32x32"}
+        with plan(from_dict({**suite, "recipe": recipe, "floors": False})) as made:
+            assert [p.cell.task.fold for p in made.planned] == ["0/2", "1/2"]
+            return {p.cell.task.dataset_hash for p in made.planned}
+
+    (tmp_path / "last.toml").write_text('select = "last"\n')
+    last = str(tmp_path / "last.toml")
+    parted("0123", "4567")
+    first = hashes(last)
+    assert (len(first), hashes(last)) == (1, first)
+    parted("0124", "3567")
+    assert hashes(last) != first
+    with pytest.raises(InvalidSuite, match="mine has no validation images"):
+        hashes("default")

@@ -16,7 +16,7 @@ from scipy.spatial.distance import cdist
 from unet_bench.data.dataset import IGNORE
 from unet_bench.results.columns import BY_NAME
 from unet_bench.train.metrics import Tally
-from unet_bench.train.outlines import separator
+from unet_bench.train.outlines import outline_scores, separator
 
 CLASSES = ("background", "cell", "membrane")
 SHAPES = st.tuples(st.integers(1, 12), st.integers(1, 12))
@@ -107,7 +107,8 @@ def brute_force(predicted: np.ndarray, truth: np.ndarray, index: int) -> tuple[f
     masks = [(labels == index) & (truth != IGNORE) for labels in (predicted, truth)]
     if not any(mask.any() for mask in masks):
         return math.nan, math.nan
-    diagonal = math.hypot(*truth.shape)
+    rows, columns = np.nonzero(truth != IGNORE)
+    diagonal = math.hypot(np.ptp(rows) + 1, np.ptp(columns) + 1) if len(rows) else 0.0
     if not all(mask.any() for mask in masks):
         return diagonal, 0.0
     distances = cdist(*(np.argwhere(mask & ~binary_erosion(mask)) for mask in masks))
@@ -273,3 +274,10 @@ def test_figures_are_columns_of_the_accuracy_probe() -> None:
     tally = tallied((blobs(0), blobs(1)))
     assert all("accuracy" in BY_NAME[name].probes for name in tally.figures())
     assert all("classes" in BY_NAME[name].tables for name in tally.per_class()[0])
+
+
+def test_padding_that_is_ignored_changes_no_figure() -> None:
+    truth, predicted = np.zeros((2, 60, 80), dtype=np.uint8)
+    truth[10:30, 10:30], predicted[13:33, 11:31] = 1, 1
+    padded = np.pad(truth, 100, constant_values=IGNORE), np.pad(predicted, 100)
+    assert np.array_equal(outline_scores(predicted, truth, 3), outline_scores(padded[1], padded[0], 3), equal_nan=True)

@@ -10,13 +10,19 @@ import pytest
 import torch
 
 from unet_bench import pipeline, run
+from unet_bench.cells import Protocol, Task
+from unet_bench.data.dataset import Dataset
+from unet_bench.errors import InvalidSuite
 from unet_bench.interfaces import main_output
-from unet_bench.plan import Planned
+from unet_bench.plan import LoadedTask, Planned, protocol_of
+from unet_bench.recipe import Recipe
+from unet_bench.registry import Registry
 from unet_bench.suite import from_dict
 from unet_bench.train.windows import scored
 
 TINY = {"data": ["cells"], "size": "32x32", "width_scale": 0.0625, "batch": 1, "threads": 1}
 THREE = ["unet", "unet-add", "segnet"]
+TASK = Task(name="t", dataset_hash="0", classes=("a", "b"), in_channels=1, scored=(32, 32), fit="crop")
 
 
 def planned(**options: Any) -> list[Planned]:
@@ -34,7 +40,7 @@ def test_every_combination_of_axes_is_a_cell_and_cost_is_counted_once() -> None:
         seeds=[3, 4],
     )
     counted = Counter(p.cell.probe for p in cells)
-    assert counted == {"cost": 1, "speed": 8, "memory": 8, "accuracy": 4}
+    assert counted == {"cost": 1, "speed": 8, "memory": 8, "accuracy": 6}
     assert len({p.cell.id for p in cells}) == len(cells)
     first = {(p.cell.setting.precision, p.cell.setting.batch) for p in cells if p.cell.probe in ("cost", "accuracy")}
     assert first == {("fp32", 2)}
@@ -68,7 +74,7 @@ def test_replicates_are_shuffled_and_lie_apart() -> None:
 def test_replicates_are_of_timings_and_seeds_of_accuracies() -> None:
     probes = ["cost", "speed", "memory", "training", "accuracy"]
     counted = Counter(p.cell.probe for p in planned(variants=["unet"], probes=probes, replicates=3, seeds=[0, 1]))
-    assert counted == {"cost": 1, "speed": 3, "memory": 1, "training": 3, "accuracy": 4}
+    assert counted == {"cost": 1, "speed": 3, "memory": 1, "training": 3, "accuracy": 6}
 
 
 @pytest.mark.parametrize(
@@ -106,3 +112,65 @@ def test_odd_sizes_that_a_network_cannot_take_are_refused_with_a_reason() -> Non
     *_, segnet = planned(variants=["unet", "segnet"], probes=["cost"], size="33x47")
     assert segnet.status == "unsupported"
     assert "0.969697" in segnet.reason
+
+
+# ---- accuracy
+
+
+def budget(**options: Any) -> Protocol:
+    """What a budget comes to on 7 training images."""
+    suite = from_dict({"probes": ["accuracy"], **options}).resolved(on_gpu=False)
+    return protocol_of(suite, Recipe(), LoadedTask(TASK, None, training=7))
+
+
+def test_epochs_and_images_are_counted_in_images_and_steps_in_steps() -> None:
+    epochs, images, steps = budget(epochs=3), budget(images=10), budget(steps=10)
+    assert (epochs.steps, epochs.images, images.steps, images.images) == (0, 21, 0, 10)
+    assert [epochs.steps_of(batch) for batch in (1, 2, 4)] == [21, 11, 6]
+    assert [images.steps_of(batch) for batch in (1, 4, 20)] == [10, 3, 1]
+    assert [steps.steps_of(batch) for batch in (1, 4)] == [10, 10]
+
+
+def test_epochs_are_of_the_training_images_of_each_fold() -> None:
+    with pipeline.plan(from_dict({**TINY, "variants": ["unet"], "probes": ["accuracy"], "epochs": 2})) as made:
+        [data] = made.data.values()
+        assert data
+        assert {p.cell.protocol.images for p in made.planned} == {2 * len(Dataset.load(data).train)}
+
+
+def test_rules_are_scored_once_whatever_networks_begin_from() -> None:
+    options = {"variants": ["resnet34-unet"], "probes": ["cost", "accuracy"], "pretrained": ["none", "imagenet"]}
+    counted = Counter(p.names[0] for p in planned(**options, seeds=[0]) if p.cell.probe == "accuracy")
+    assert counted == {"unet": 2, "resnet34-unet": 2, "floor-majority": 1, "floor-otsu": 1}
+
+
+def test_folds_are_for_accuracy_alone() -> None:
+    cells = planned(variants=["unet"], probes=["cost", "speed", "memory", "accuracy"], folds="3", floors=False)
+    counted = Counter((p.cell.probe, p.cell.task.fold) for p in cells)
+    first = dict.fromkeys([("cost", "0/3"), ("speed", "0/3"), ("memory", "0/3")], 1)
+    assert counted == first | {("accuracy", f"{fold}/3"): 1 for fold in range(3)}
+    assert len({p.cell.task.dataset_hash for p in cells}) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "batch"),
+    [
+        ({"recipe": "paper"}, (1,)),
+        ({"recipe": "paper", "batch": 3}, (3,)),
+        ({"recipe": "default", "preset": "quick"}, (4,)),
+    ],
+)
+def test_the_batch_is_the_suites_or_else_the_recipes_or_else_the_presets(
+    registry: Registry, options: dict, batch: tuple[int, ...]
+) -> None:
+    _, suite = pipeline.with_recipe(from_dict({"variants": ["unet"], **options}), registry, on_gpu=False)
+    assert suite.batch == batch
+
+
+def test_without_validation_images_a_recipe_must_take_the_last_weights() -> None:
+    task = LoadedTask(TASK, None, validation=0)
+    trained, counted = (from_dict({"probes": [probe]}).resolved(on_gpu=False) for probe in ("accuracy", "cost"))
+    with pytest.raises(InvalidSuite, match="t has no validation images, on which recipe default chooses"):
+        protocol_of(trained, Recipe(), task)
+    assert protocol_of(trained, Recipe(select="last"), task)
+    assert protocol_of(counted, Recipe(), task)

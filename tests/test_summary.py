@@ -59,6 +59,28 @@ def test_columns_and_types_are_as_stated() -> None:
         assert {str(name): str(dtype) for name, dtype in frame.dtypes.items()} == dict(COLUMNS)
 
 
+def test_data_sets_of_one_name_are_two_units() -> None:
+    own = [
+        {**cell("new", 0.6 + gain, "data", seed), "dataset_hash": of}
+        for of, gain in (("x", 0), ("y", 0.2))
+        for seed in (0, 1)
+    ]
+    base = [{**cell("unet", 0.5, "data", seed), "dataset_hash": of} for of in "xy" for seed in (0, 1)]
+    for number, row in enumerate(own + base):
+        row["cell_id"] = str(number)
+    row = line(summed(own, base), "new")
+    assert (row["tasks"], row["dice_pairs"]) == (2, 4)
+    assert row["dice_difference_ci_high"] - row["dice_difference"] == pytest.approx(12.706204736 * 0.1, rel=1e-4)
+
+
+def test_two_sizes_are_two_rows_and_no_two_units() -> None:
+    rows = [cell("unet", 0.5, scored_height=n, scored_width=n) for n in (64, 48)]
+    rows += [cell("new", 0.5 + 0.001 * n, scored_height=n, scored_width=n) for n in (64, 48)]
+    found = summed(rows)
+    assert list(found[found["variant"] == "new"]["dice_verdict"]) == ["not separable"] * 2
+    assert "scored 64×64" in shown(found)
+
+
 def test_data_sets_are_the_units() -> None:
     pairs = [("a", 0, 0.10), ("a", 1, 0.20), ("b", 0, 0.30), ("b", 1, 0.40)]
     own = [cell("new", 0.5 + gain, task, seed) for task, seed, gain in pairs]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from PIL import Image
 from unet_bench import load_model, pipeline, read_results
 from unet_bench.data import brain
 from unet_bench.data.dataset import Sample
-from unet_bench.errors import StoreError, UnknownName
+from unet_bench.errors import InvalidSuite, StoreError, UnknownName
 from unet_bench.train.metrics import Tally
 from unet_bench.trained import load_network
 
@@ -59,9 +60,9 @@ def test_load_model_is_the_module(run: Path) -> None:
 
 
 def test_what_was_not_kept_is_named(run: Path, tmp_path: Path) -> None:
-    with pytest.raises(UnknownName, match="did you mean unet"):
+    with pytest.raises(UnknownName, match="there are: unet, unet-paper"):
         load_model(run, "unett")
-    with pytest.raises(UnknownName, match="seed of unet '7'"):
+    with pytest.raises(UnknownName, match="no network of seed 7; there are: 0, 1"):
         load_model(run, "unet", seed=7)
     with pytest.raises(StoreError, match="--keep-weights"):
         load_model(tmp_path, "unet")
@@ -101,6 +102,28 @@ def test_images_that_cannot_be_used_are_all_named_and_nothing_is_written(run: Pa
         assert name in done.stderr
     assert not (tmp_path / "predictions").exists()
     assert "overlap=2.0 must be" in unet_bench("predict", str(run), "unet", colour, "--overlap", "2").stderr
+
+
+def test_masks_never_replace_images(run: Path, unet_bench, tmp_path: Path) -> None:
+    file = Path(image("mine.png", tmp_path, brain.load().test[0].image[..., 0]))
+    before = file.read_bytes()
+    done = unet_bench("predict", str(run), "unet", str(file), "--out", ".")
+    assert (done.returncode, file.read_bytes()) == (2, before)
+    assert "would replace" in done.stderr
+
+
+def test_networks_of_two_data_sets_are_told_apart(run: Path, tmp_path: Path) -> None:
+    shutil.copytree(run, tmp_path / "two")
+    for file in (tmp_path / "two" / "weights").glob("*.json"):
+        about = json.loads(file.read_text())
+        if about["seed"] == 1:
+            about["task"]["name"] = "other"
+            file.write_text(json.dumps(about))
+    with pytest.raises(InvalidSuite, match="several values of data"):
+        load_network(tmp_path / "two", "unet")
+    assert load_network(tmp_path / "two", "unet", data="other").seed == 1
+    with pytest.raises(UnknownName, match="there are: brain, other"):
+        load_network(tmp_path / "two", "unet", data="cells")
 
 
 def test_a_killed_run_goes_on_inside_its_training(tmp_path: Path) -> None:

@@ -239,7 +239,7 @@ def run(
     if again and not folder:
         raise InvalidSuite("--rerun goes with --resume: a new run measures everything anyhow")
     wanted = pipeline.resumed(folder) if folder else suite_of(given)
-    with pipeline.plan(wanted) as made, watcher() as progress:
+    with pipeline.plan(wanted, pipeline.recipe_of(folder) if folder else None) as made, watcher() as progress:
         try:
             path, statuses = pipeline.execute(made, out, progress, folder, again)
         except KeyboardInterrupt:

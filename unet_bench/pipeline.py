@@ -21,6 +21,7 @@ from unet_bench.data.sources import absolute, open_dataset
 from unet_bench.errors import InvalidSize, StoreError, UnetBenchError
 from unet_bench.locks import timing_lock
 from unet_bench.recipe import Recipe, find
+from unet_bench.recipe import from_dict as from_recipe
 from unet_bench.results.columns import PROBES
 from unet_bench.rows import describe, manifest, now, row_id
 from unet_bench.suite import Suite, from_dict, from_options
@@ -93,32 +94,35 @@ def run(
 
 
 @contextmanager
-def plan(suite: Suite) -> Iterator[Plan]:
-    """Everything up to the first measurement. The data lie in a temporary folder while the context is open."""
+def plan(suite: Suite, recipe: Recipe | None = None) -> Iterator[Plan]:
+    """Everything up to the first measurement. The data lie in a temporary folder while the context is open.
+
+    `recipe` is for a run that goes on with the one it began with, whatever its file says now.
+    """
     loaded = plugins.load(suite.block)
     registry = loaded.checked()
 
     from unet_bench.environment import environment  # these import torch: what can be refused has been refused
     from unet_bench.plan import Plan, choose_device, choose_variants, make_plan
 
-    recipe, suite = with_recipe(suite, registry, on_gpu=choose_device(suite.device) != "cpu")
+    found, suite = with_recipe(suite, registry, on_gpu=choose_device(suite.device) != "cpu", recipe=recipe)
     suite = replace(suite, data=tuple(absolute(registry, name) for name in suite.data))
     check_probes(suite, registry)
     variants = choose_variants(suite, registry)
     with tempfile.TemporaryDirectory(prefix="unet-bench-") as folder:
         tasks = read_tasks(suite, registry, Path(folder))
-        planned = make_plan(suite, recipe, registry, variants, tasks)
+        planned = make_plan(suite, found, registry, variants, tasks)
         data = {digest(task.task.__dict__): task.data for task in tasks}
-        yield Plan(suite, recipe, loaded, planned, data, environment())
+        yield Plan(suite, found, loaded, planned, data, environment())
 
 
-def with_recipe(suite: Suite, registry: Registry, on_gpu: bool) -> tuple[Recipe, Suite]:
+def with_recipe(suite: Suite, registry: Registry, on_gpu: bool, recipe: Recipe | None = None) -> tuple[Recipe, Suite]:
     """The recipe that a suite or its preset names, and the suite resolved; raises UnknownName, InvalidSuite.
 
     A recipe's batch is the suite's, unless that has its own; a recipe's file is found again from anywhere.
     """
     resolved = suite.resolved(on_gpu)
-    recipe = find(registry, resolved.recipe)
+    recipe = recipe or find(registry, resolved.recipe)
     batch = suite.batch or ((recipe.batch,) if recipe.batch else resolved.batch)
     name = resolved.recipe
     return recipe, replace(resolved, batch=batch, recipe=str(Path(name).resolve()) if name.endswith(".toml") else name)
@@ -288,3 +292,11 @@ def resumed(path: Path) -> Suite:
     if not isinstance(stored, dict):
         raise UnetBenchError(f"{path}: its run.json holds no suite; start a new run")
     return from_dict(stored)
+
+
+def recipe_of(path: Path) -> Recipe | None:
+    """The recipe that a run began with; None if it is of a version that did not note it. Raises StoreError."""
+    from unet_bench.results.store import read_manifest
+
+    stored = read_manifest(path).get("recipe")
+    return from_recipe(stored, Recipe()) if isinstance(stored, dict) else None

@@ -169,7 +169,7 @@ def protocol_of(suite: Suite, recipe: Recipe, loaded: LoadedTask) -> Protocol:
     if recipe.select == "best" and not loaded.validation and "accuracy" in suite.probes:
         raise InvalidSuite(
             f"{loaded.task.name} has no validation images, on which recipe {recipe.name} chooses the weights: "
-            'name some in splits/val.txt, or take a recipe with select = "last"'
+            'name some in splits/val.txt (or beside …_test.txt, of folds), or take a recipe with select = "last"'
         )
     return Protocol(
         speed_s=suite.speed_s or 0.0,
@@ -244,7 +244,7 @@ def _cells_of_probe(
         if replicates > 1:  # so that what changes while a run goes on does not meet the same variants each time
             random.Random(replicate).shuffle(order)
         for subject, names in order:
-            for seed in seeds[:1] if is_floor(subject.variant.name) else seeds:
+            for seed in seeds:
                 cell = Cell(
                     variant=subject.variant,
                     frame=subject.frame or baseline.frame,

@@ -42,6 +42,9 @@ def predict_files(
     stems = [image.stem for image in images]
     if twice := sorted({stem for stem in stems if stems.count(stem) > 1}):
         raise InvalidData(f"several images are called {', '.join(twice)}, and each mask is called as its image")
+    given = {image.resolve() for image in images}
+    if replaced := [replacing for stem in stems if (replacing := out / f"{stem}.png").resolve() in given]:
+        raise InvalidData(f"masks would replace images, such as {replaced[0]}: give another folder by --out")
     network = load_network(run, variant, data=data, seed=seed, fold=fold, device=choose_device(device))
     problems: list[str] = [f"{image}: no such file" for image in images if not image.is_file()]
     read = decode(read_image, {str(image): image for image in images if image.is_file()}, problems)

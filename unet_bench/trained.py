@@ -20,7 +20,7 @@ from torch import nn
 from unet_bench.build import build
 from unet_bench.cells import Frame, Task, tuples
 from unet_bench.data.dataset import Dataset, resized
-from unet_bench.errors import InvalidSuite, StoreError, unknown
+from unet_bench.errors import InvalidSuite, StoreError, UnknownName
 from unet_bench.frames import frame_for
 from unet_bench.interfaces import main_output
 from unet_bench.plugins import load
@@ -57,11 +57,13 @@ def save_network(path: Path, bench: Bench, model: nn.Module, dataset: Dataset, f
     }
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        path.with_suffix(".json").unlink(missing_ok=True)  # it comes last: with it, the weights are whole
         save_file(storable(model.state_dict()), path)
         path.with_suffix(".json").write_text(json.dumps(about, indent=1, allow_nan=False), encoding="utf-8")
     except (OSError, SafetensorError) as error:
         print(f"the trained network could not be kept in {path}: {error}", file=sys.stderr)
-        path.unlink(missing_ok=True)
+        for file in (path, path.with_suffix(".json")):
+            file.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)
@@ -131,7 +133,8 @@ def load_network(
     for name, value in wanted.items():
         matching = [(file, about) for file, about in kept if value is None or facts(about)[name] == value]
         if not matching:
-            raise unknown(f"trained {name}", str(value), {str(facts(about)[name]) for _, about in kept}, f"ls {folder}")
+            there = sorted({str(facts(about)[name]) for _, about in kept})
+            raise UnknownName(f"{run} kept no network of {name} {value!r}; there are: {', '.join(there)}")
         kept = matching
     settled = [name for name in facts(kept[0][1]) if name not in ("seed", "fold")]
     if differing := [name for name in settled if len({facts(about)[name] for _, about in kept}) > 1]:

@@ -18,8 +18,8 @@ from unet_bench.errors import InvalidData, offenders
 
 PERCENTILES: Final = (0.5, 99.5)
 """What a volume's 0 and 1 become: a few voxels far beyond the others would otherwise press all into one grey."""
-DRAWN: Final = 100_000
-"""Voxels of each training case that the range of CT is taken from, evenly spread."""
+HOUNSFIELD: Final = (-1024.0, 3071.0)
+"""What CT's 0 and 1 are: the 12 bits that scanners store."""
 
 
 def refuse(root: Path, problems: list[str]) -> None:
@@ -98,28 +98,23 @@ def volumes(
     cases = [Sample(case, images[case], masks[case]) for case in images if case in masks]
     faults = (fault(case, channels, len(classes), dims=3) for case in cases)
     refuse(root, problems + [problem for problem in faults if problem])
-    scaled = normalised(images, splits["train"], modalities)
+    scaled = normalised(images, modalities)
     train, val, test = (
         tuple(piece for case in splits[split] for piece in _slices(case, scaled[case], masks[case])) for split in SPLITS
     )
     return Dataset(name, classes, channels, train, val, test, split_by=split_by)
 
 
-def normalised(
-    images: Mapping[str, Array], training: Sequence[str], modalities: Sequence[str] = ()
-) -> dict[str, Array]:
+def normalised(images: Mapping[str, Array], modalities: Sequence[str] = ()) -> dict[str, Array]:
     """Volumes `(X Y Z C)` by case, channel by channel in 0..1 and clipped there, float32.
 
-    The grey values of CT mean the same in every scan, so one linear map serves all: from the 0.5 and 99.5 percentiles
-    of the training cases. Those of MR, or of a channel whose modality is not known, do not: each volume has its own.
+    The grey values of CT mean the same in every scan, so one linear map serves all, from -1024 to 3071 Hounsfield
+    units: a fixed one, which no split has a part in. Those of MR, or of a channel whose modality is not known, do not:
+    each volume has its own, from its 0.5 and 99.5 percentiles.
     """
     channels = next(iter(images.values())).shape[-1]
     known = [*modalities, *[""] * channels][:channels]
-    shared = {
-        channel: _range(np.concatenate([_drawn(images[case][..., channel]) for case in training]))
-        for channel, modality in enumerate(known)
-        if "CT" in modality.upper().split()
-    }
+    shared = {channel: HOUNSFIELD for channel, modality in enumerate(known) if "CT" in modality.upper().split()}
     return {
         case: np.stack(
             [_to_unit(image[..., band], shared.get(band) or _range(image[..., band])) for band in range(channels)], -1
@@ -131,10 +126,6 @@ def normalised(
 def _range(values: Array) -> tuple[float, float]:
     low, high = np.percentile(values, PERCENTILES)
     return float(low), float(high)
-
-
-def _drawn(volume: Array) -> Array:
-    return volume.reshape(-1)[:: max(1, volume.size // DRAWN)]
 
 
 def _to_unit(band: Array, bounds: tuple[float, float]) -> Array:

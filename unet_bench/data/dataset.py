@@ -146,6 +146,10 @@ def _contradictions(dataset: Dataset) -> list[str]:
         for group, splits in holders.items()
         if group and len(splits) > 1
     ]
+    unlabelled = [
+        split for split, held in dataset.splits.items() if held and all((s.mask == IGNORE).all() for s in held)
+    ]
+    problems += [f"the {split} split has no labelled pixel: every mask is {IGNORE} = ignore" for split in unlabelled]
     dtypes = sorted({sample.image.dtype.name for sample in samples})
     if len(dtypes) > 1:
         problems.append(f"images of types {', '.join(dtypes)}: convert all to one")

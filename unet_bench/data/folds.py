@@ -57,8 +57,11 @@ def given_folds(dataset: Dataset, folder: Path, prefix: str) -> list[Dataset]:
     def named(number: int, split: str) -> tuple[Sample, ...]:
         file = files.get((number, split))
         stems = listed(file, problems) if file else []
+        left_out = "those that splits/train.txt, val.txt and test.txt leave out are not read"
         problems.extend(
-            f"{file.name}: no image has the stem {stem!r}" for stem in stems if file and stem not in samples
+            f"{prefix} fold {number}, {split}: the data set has no image {stem!r}; {left_out}"
+            for stem in stems
+            if stem not in samples
         )
         return tuple(samples[stem] for stem in stems if stem in samples)
 

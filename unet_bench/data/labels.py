@@ -49,6 +49,9 @@ def _scanned(values: set[int], problems: list[str], where: str) -> tuple[str, ..
     count = max(values, default=1) + 1
     # One-based ids, grey levels and stray values would make classes which nobody has; a class or two may be absent.
     if values and (count < 2 or 0 not in values or 2 * len(values) < count):
+        if values == {0}:
+            problems.append(f"{where}: hold only 0, the background; declare how many classes there are (--classes 2)")
+            return ()
         shown = ", ".join(map(str, sorted(values)[:10]))
         problems.append(f"{where}: values {shown} are not class ids 0, 1, 2, …; renumber them or declare the classes")
     return class_names(max(2, min(count, IGNORE)), problems) or ()

@@ -30,9 +30,9 @@ from unet_bench.results.show import (
 from unet_bench.results.tables import csv_text, difference_columns, mean_columns, typed_frame
 from unet_bench.variants import is_floor
 
-_OF_DATA: Final = ("task", "dataset_hash", "scored_height", "scored_width")
+_OF_DATA: Final = ("task", "dataset_hash")
+_SIZE: Final = ("scored_height", "scored_width")
 SETTING: Final = tuple(name for name in CONDITIONS if name not in _OF_DATA)  # what a row's cells have in common
-_UNIT: Final = ("task", "fold", "seed")  # from coarse to fine: what varies independently
 _PAIR: Final = (*_OF_DATA, "fold", "seed")  # what a cell and the baseline's must share to be a pair
 _FIGURES: Final[Mapping[str, str]] = {
     "tasks": "Int64",  # data sets with a figure
@@ -119,10 +119,13 @@ def render_summary(frame: pd.DataFrame, *, format: str = "table") -> RenderableT
 
 def _scores(rows: list[Row]) -> Scores:
     return {
-        tuple(row.get(name) for name in _PAIR): (tuple(row.get(name) for name in _UNIT), row["dice"])
-        for row in rows
-        if row["dice"] is not None
+        tuple(row.get(name) for name in _PAIR): (_unit(row), row["dice"]) for row in rows if row["dice"] is not None
     }
+
+
+def _unit(row: Row) -> tuple[Hashable, ...]:
+    """From coarse to fine, what varies independently: the data, the fold, the seed."""
+    return tuple(row.get(name) for name in _OF_DATA), row.get("fold"), row.get("seed")
 
 
 def _figures(rows: list[Row], own: Scores, baseline: Scores) -> Row:
@@ -162,7 +165,8 @@ def _sections(frame: pd.DataFrame) -> Iterator[Section]:
 
 def _title(row: Row) -> str:
     numbers = {"threads": "threads", "batch_requested": "batch"}
-    words = conditions(row, [name for name in SETTING if name not in numbers])
+    words = conditions(row, [name for name in SETTING if name not in (*numbers, *_SIZE)])
+    words += [f"scored {row['scored_height']}×{row['scored_width']}"] * (row["scored_height"] is not None)
     return " · ".join(words + [f"{label} {row[name]}" for name, label in numbers.items() if row[name] is not None])
 
 

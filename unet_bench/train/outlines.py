@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 import numpy as np
@@ -23,10 +24,12 @@ def outline_scores(predicted: Array, truth: Array, classes: int) -> Array:
     HD95: of the distances from each outline pixel to the nearest of the other outline the 95th percentile, in the
     worse direction. Boundary F1 (Csurka et al. 2013): precision and recall of outline pixels that lie within 0.75 % of
     the diagonal, at least one pixel, of the other outline. A class in neither has NaN, one in only one of them the
-    image's diagonal and 0. Pixels ignored in the truth belong to no class in either; see `outlines` for their rim.
+    image's diagonal and 0. Pixels ignored in the truth belong to no class in either (see `outlines` for their rim), nor
+    do they count for the diagonal: an image that was padded has the one that it had.
     """
     pairs = zip(outlines(masked(predicted, truth), classes), outlines(truth, classes), strict=True)
-    diagonal = float(np.linalg.norm(truth.shape))
+    sides = [np.flatnonzero((truth != IGNORE).any(axis)) for axis in (1, 0)]
+    diagonal = math.hypot(*(line[-1] - line[0] + 1 if len(line) else 0 for line in sides))
     return np.array([(np.nan, np.nan), *(_agreement(*pair, diagonal) for pair in list(pairs)[1:])]).T
 
 
