@@ -21,6 +21,7 @@ BLUE, GREY, RED = "#0072B2", "#8a8a8a", "#D55E00"  # told apart by colour-blind 
 
 def accuracy_against_speed(frame: pd.DataFrame, out: Path) -> None:
     """Dice against the latency ratio to the baseline, each with its 95 % interval; the front is named."""
+    floor = frame.loc[frame["variant"] == "floor-otsu", "dice"].dropna()
     frame = frame.dropna(subset=["latency_ratio", "dice"]).sort_values("latency_ratio")
     front = frame["dice"] > frame["dice"].cummax().shift(fill_value=-1)
     figure, axes = plt.subplots(figsize=(8, 4.6))
@@ -34,6 +35,10 @@ def accuracy_against_speed(frame: pd.DataFrame, out: Path) -> None:
         )  # fmt: skip
         if baseline or best:
             axes.annotate(row["variant"], (x, y), (5, 6), textcoords="offset points", fontsize=8, color=colour)
+    for dice in floor:
+        axes.axhline(dice, color=GREY, lw=0.8, ls="--")
+        axes.annotate("floor-otsu: no training", (1, dice), (-2, 3), xycoords=("axes fraction", "data"),
+                      textcoords="offset points", fontsize=8, color=GREY, ha="right")  # fmt: skip
     axes.set_xscale("log")
     ticks = [
         tick for tick in (0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 5, 7) if axes.get_xlim()[0] < tick < axes.get_xlim()[1]

@@ -44,9 +44,9 @@ def test_a_ratio_survives_drift_that_the_median_does_not() -> None:
 
 
 def test_intervals_of_equal_workloads_cover_one() -> None:
-    intervals = [measure(seed, 0.01, 0.01).ratio_interval() for seed in range(80)]
+    intervals = [measure(seed, 0.01, 0.01).ratio_interval() for seed in range(32)]
     covered = sum(low <= 1 <= high for _, low, high in intervals)
-    assert covered >= 70  # stopping once the interval is narrow costs a little of the nominal 95 %
+    assert covered >= 28  # stopping once the interval is narrow costs a little of the nominal 95 %
 
 
 def test_stops_at_the_interval_or_at_the_cap() -> None:

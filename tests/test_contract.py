@@ -7,7 +7,9 @@ import pytest
 from unet_bench.plugins import load
 from unet_bench.testing import Check, plugin_checks
 
-MEMBERS = ("timm:resnet18", "timm:mobilenetv3_small_050")  # of open families: small ones
+MEMBERS = ("timm:test_resnet", "timm:mobilenetv3_small_050")  # of open families: small ones
+# Large only because they must be: each is like a quicker variant but for one part, which has its own checks.
+LARGE = ("unet-valid-pad", "unet-valid-resize", "resnet34-unet")
 LOADED = load()
 CHECKS = [
     check
@@ -16,6 +18,9 @@ CHECKS = [
 ]
 
 
-@pytest.mark.parametrize("check", CHECKS, ids=str)
+@pytest.mark.parametrize(
+    "check",
+    [pytest.param(check, id=str(check), marks=[pytest.mark.slow] * (check.subject in LARGE)) for check in CHECKS],
+)
 def test_contract(check: Check) -> None:
     check()

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from scipy.ndimage import binary_erosion
+from scipy.ndimage import binary_erosion, gaussian_filter
 from scipy.spatial.distance import cdist
 
 from unet_bench.data.dataset import IGNORE
@@ -281,3 +281,14 @@ def test_padding_that_is_ignored_changes_no_figure() -> None:
     truth[10:30, 10:30], predicted[13:33, 11:31] = 1, 1
     padded = np.pad(truth, 100, constant_values=IGNORE), np.pad(predicted, 100)
     assert np.array_equal(outline_scores(predicted, truth, 3), outline_scores(padded[1], padded[0], 3), equal_nan=True)
+
+
+def test_hd95_is_monais() -> None:
+    """Where both have the class; MONAI is among the `peers` and not installed for a plain session."""
+    monai = pytest.importorskip("monai.metrics", reason="MONAI is not installed; nox -s bench has it")
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        truth, predicted = (gaussian_filter(rng.normal(size=(2, 40, 50)), (0, 4, 4)) > 0).astype(np.uint8)
+        pair = [torch.from_numpy(np.stack([1 - mask, mask]))[None] for mask in (predicted, truth)]
+        theirs = float(monai.compute_hausdorff_distance(*pair, percentile=95))
+        assert outline_scores(predicted, truth, 2)[0, 1] == pytest.approx(theirs, abs=1e-3)

@@ -94,7 +94,7 @@ def test_equal_choices_are_measured_once(finished: Path) -> None:
 def test_rows_name_who_provided_the_parts(finished: Path) -> None:
     frame = read_results(finished).set_index("variant")
     assert frame.loc["unet-paper", "plugins"] == "classic"
-    assert frame.loc["unet", "plugins"] == PLUGINS_OF_UNET
+    assert frame.loc["unet", "plugins"] == "classic,skips"
 
 
 def test_tables_and_provenance(finished: Path) -> None:
@@ -132,21 +132,8 @@ def test_resuming_a_finished_run_measures_nothing(unet_bench, finished: Path) ->
 
 @pytest.mark.skipif(os.name != "posix", reason="signals are POSIX's")
 def test_ctrl_c_leaves_a_resumable_run(tmp_path: Path, unet_bench) -> None:
-    command = [
-        sys.executable,
-        "-P",
-        "-m",
-        "unet_bench",
-        "run",
-        *TINY,
-        "-v",
-        "unet",
-        "--steps",
-        "100000",
-        "--limit",
-        "0",
-    ]
-    command += ["--probes", "cost,accuracy"]
+    command = [sys.executable, "-P", "-m", "unet_bench", "run", *TINY, "-v", "unet", "--steps", "100000"]
+    command += ["--limit", "0", "--probes", "cost,accuracy", "--no-floors"]
     process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     wait_for(
         lambda: (
@@ -179,7 +166,7 @@ def wait_for(condition, seconds: float = 90) -> None:
 
 def test_a_folder_of_images_by_path(unet_bench, tmp_path: Path) -> None:
     data = folder(tmp_path / "mine")
-    done = unet_bench("run", *TINY, "-v", "unet", "--data", str(data))
+    done = unet_bench("run", *TINY, "-v", "unet", "--probes", "cost,accuracy", "--no-floors", "--data", str(data))
     assert done.returncode == 0, done.stderr
     frame = read_results(only_run(tmp_path))
     assert frame.loc[0, "task"] == "mine"
@@ -198,7 +185,8 @@ def test_anybodys_module_without_a_plugin(unet_bench, tmp_path: Path) -> None:
         "    def forward(self, x): return self.body(x)[..., ::2, ::2]\n"
         "def needy(in_channels, classes, mystery): ...\n"
     )
-    done = unet_bench("run", *TINY, "--model", "mynet:Net", "--model", "mynet:Half")
+    models = ["--model", "mynet:Net", "--model", "mynet:Half"]
+    done = unet_bench("run", *TINY, *models, "--probes", "cost,accuracy", "--no-floors")
     assert done.returncode == 0, done.stderr
     frame = read_results(only_run(tmp_path)).set_index("variant")
     assert frame.loc["mynet:Net", "accuracy_status"] == "ok"

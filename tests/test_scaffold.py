@@ -70,7 +70,13 @@ def test_the_walk_through_tells_of_every_slot() -> None:
     assert named == {*SLOTS, "block"}
 
 
-@pytest.mark.parametrize("tool", [["ruff", "check", "--line-length", "120"], ["mypy", "--strict"]])
+@pytest.mark.parametrize(
+    "tool",
+    [
+        ["ruff", "check", "--line-length", "120"],
+        pytest.param(["mypy", "--strict"], marks=pytest.mark.slow),  # without a cache it reads all of torch
+    ],
+)
 def test_what_is_written_is_clean(tmp_path: Path, tool: list[str]) -> None:
     pytest.importorskip(tool[0])
     folder = write_plugin("sharp", tmp_path)
