@@ -69,7 +69,8 @@ def test_one_wide_row_a_variant_with_every_probe(finished: Path) -> None:
 def test_absolute_times_are_there_unless_the_machine_was_disturbed(finished: Path) -> None:
     speed = read_results(finished, "cells").query("probe == 'speed'")
     calm = ~speed["quality"].isin(["contaminated", "throttled"])
-    absolute = ["latency_ms", "latency_ci_low_ms", "throughput_img_s", "throughput_mpx_s", "roofline_fraction"]
+    absolute = ["latency_ms", "latency_ci_low_ms", "throughput_img_s", "throughput_mpx_s"]
+    absolute += ["ceiling_tflop_s", "roofline_fraction"]
     for name in absolute:
         assert (speed[name].notna() == calm).all(), name
     assert speed.loc[calm, "latency_ratio"].notna().all()
@@ -78,7 +79,7 @@ def test_absolute_times_are_there_unless_the_machine_was_disturbed(finished: Pat
     width = (kept["latency_ratio_ci_high"] - kept["latency_ratio_ci_low"]) / kept["latency_ratio"]
     assert (width <= 0.1).all()
     assert set(speed["stop_reason"]) <= {"ci", "plateau", "cap"}
-    counted = ["foreign_cpu_share", "steal_share", "build_s", "blocks", "measured_s", "ceiling_tflop_s"]
+    counted = ["foreign_cpu_share", "steal_share", "build_s", "blocks", "measured_s"]
     assert speed[counted].notna().all().all()
 
 
@@ -141,7 +142,7 @@ def test_ctrl_c_leaves_a_resumable_run(tmp_path: Path, unet_bench) -> None:
             and '"cost"' in next(tmp_path.glob("runs/*/cells.jsonl")).read_text()
         )
     )
-    time.sleep(2)
+    time.sleep(1)
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130, said
@@ -198,7 +199,7 @@ def test_anybodys_module_without_a_plugin(unet_bench, tmp_path: Path) -> None:
     assert again.returncode == 0, again.stderr
     fewer = read_results(only_run(tmp_path)).set_index("variant").loc["mynet:Net", "params"]
     assert fewer < frame.loc["mynet:Net", "params"]
-    refused = unet_bench("run", *TINY, "--model", "mynet:needy")
+    refused = unet_bench("run", *TINY, "--model", "mynet:needy", "--probes", "cost")
     assert "mystery" in refused.stderr + refused.stdout
 
 
