@@ -15,6 +15,7 @@ REFERENCE = "quick-cpu"
 MEMORY = "memory-cpu"
 SELFTEST = "selftest-cpu"
 BENCH = "bench-cpu"
+SUITES = {"isbi2012-5fold": "dice", "camvid": "iou_all_classes", "dsb2018": "dice"}
 NOTE = "<!-- Generated: python docs/generate.py -->\n"
 
 
@@ -108,6 +109,22 @@ def measuring() -> str:
     return between(text, "selftest", f"\n```\n{report}\n```\n\n")
 
 
+def accuracy() -> str:
+    """The page on accuracy, with the table of the suites' quick runs between its marks."""
+    from unet_bench.results.tables import read_results
+
+    table = "| suite, quick | variant | column | it | `floor-otsu` | majority | minutes |\n|---|---|---|" + "---:|" * 4 + "\n"
+    for suite, column in SUITES.items():
+        run = ROOT / "results" / "reference" / f"{suite}-quick"
+        frame = read_results(run).set_index("variant")
+        minutes = float(read_results(run, "cells")["wall_s"].sum()) / 60
+        floors = [f"{frame.loc[name, column]:.3f}" for name in ("floor-otsu", "floor-majority")]
+        for name, row in frame.drop(["floor-otsu", "floor-majority"]).iterrows():
+            table += f"| `{suite}` | {name} | `{column}` | {row[column]:.3f} | {' | '.join(floors)} | {minutes:.1f} |\n"
+    table += f"\nTwo cores of {row['device_name']}, torch {row['torch']}; the runs lie under `results/reference/`.\n"
+    return between((ROOT / "docs" / "accuracy.md").read_text(encoding="utf-8"), "suites", f"\n{table}\n")
+
+
 def peers() -> str:
     """The table of our networks beside other packages', of equal MACs, from a file of `nox -s bench`."""
     found = json.loads((ROOT / "results" / "reference" / BENCH / "benchmark.json").read_text(encoding="utf-8"))
@@ -136,6 +153,7 @@ GENERATED: dict[str, Callable[[], str]] = {
     "docs/commands.md": commands,
     "docs/parts.md": parts,
     "docs/measuring.md": measuring,
+    "docs/accuracy.md": accuracy,
     "results/README.md": columns,
     "README.md": readme,
 }
