@@ -113,7 +113,8 @@ def accuracy() -> str:
     """The page on accuracy, with the table of the suites' quick runs between its marks."""
     from unet_bench.results.tables import read_results
 
-    table = "| suite, quick | variant | column | it | `floor-otsu` | majority | minutes |\n|---|---|---|" + "---:|" * 4 + "\n"
+    table = "| suite, quick | variant | column | it | `floor-otsu` | majority | minutes |\n"
+    table += "|---|---|---|" + "---:|" * 4 + "\n"
     for suite, column in SUITES.items():
         run = ROOT / "results" / "reference" / f"{suite}-quick"
         frame = read_results(run).set_index("variant")

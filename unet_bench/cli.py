@@ -455,14 +455,14 @@ def predict(
     """Write masks for your own images with a network that a run trained: class ids, as PNG."""
     from unet_bench.predict import predict_files
 
-    chosen = {"data": data, "fold": fold}
     written = predict_files(
         path,
         variant,
         images,
         out,
-        **chosen,
+        data=data,
         seed=seed,
+        fold=fold,
         device=device,
         evaluation=evaluation,
         overlap=overlap,
