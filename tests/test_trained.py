@@ -126,6 +126,7 @@ def test_networks_of_two_data_sets_are_told_apart(run: Path, tmp_path: Path) -> 
         load_network(tmp_path / "two", "unet", data="cells")
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_inside_its_training(tmp_path: Path) -> None:
     """SIGKILL for parent and worker alike, in the middle of a training; the end is that of an unbroken run."""
     arguments = "run -v unet -p accuracy --steps 40 --size 64x64 --width-scale 0.125 -b 2 --threads 1 --no-floors"

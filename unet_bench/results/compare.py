@@ -181,7 +181,7 @@ def joined(a: pd.DataFrame, b: pd.DataFrame) -> Pairs:
     Raises StoreError for a row that is there twice.
     """
     # A condition that one side never states, as runs of an earlier version do, cannot tell their rows apart.
-    silent = [{name for name in KEY if len(frame) and frame[name].isna().all()} for frame in (a, b)]
+    silent = [{n for n in KEY if len(frame) and (n not in frame or frame[n].isna().all())} for frame in (a, b)]
     shared = set(KEY) - (silent[0] ^ silent[1])
     before, after = _by_key(a, "A", shared), _by_key(b, "B", shared)
     return {key: (before.get(key), after.get(key)) for key in (*before, *(key for key in after if key not in before))}
