@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from unet_bench import plugins
 from unet_bench.cells import Task, digest
-from unet_bench.data.sources import absolute, open_dataset
+from unet_bench.data.sources import absolute, open_dataset, path_of
 from unet_bench.errors import InvalidSize, StoreError, UnetBenchError
 from unet_bench.locks import timing_lock
 from unet_bench.recipe import Recipe, find
@@ -149,7 +149,7 @@ def read_tasks(suite: Suite, registry: Registry, folder: Path) -> list[LoadedTas
                 raise InvalidSize(
                     f"data set {name} at {size[0]}x{size[1]} does not fit into memory; use a smaller size"
                 ) from error
-            folds = folds_of(suite, whole, name)
+            folds = folds_of(suite, registry, whole, name)
             for number, dataset in enumerate(folds):
                 task = Task(
                     name=dataset.name,
@@ -171,7 +171,7 @@ def read_tasks(suite: Suite, registry: Registry, folder: Path) -> list[LoadedTas
     return tasks
 
 
-def folds_of(suite: Suite, dataset: Dataset, name: str) -> list[Dataset]:
+def folds_of(suite: Suite, registry: Registry, dataset: Dataset, name: str) -> list[Dataset]:
     """The data set itself, or the folds that the suite asks for. Raises InvalidData, InvalidSuite."""
     from unet_bench.data.folds import given_folds, seeded_folds
 
@@ -179,7 +179,7 @@ def folds_of(suite: Suite, dataset: Dataset, name: str) -> list[Dataset]:
         return [dataset]
     if suite.folds.isdecimal():
         return seeded_folds(dataset, int(suite.folds))
-    return given_folds(dataset, Path(name.rpartition(":")[2] if not Path(name).exists() else name), suite.folds)
+    return given_folds(dataset, path_of(registry, name), suite.folds)
 
 
 def class_names(given: tuple[str, ...]) -> int | tuple[str, ...] | None:

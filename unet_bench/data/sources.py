@@ -59,6 +59,14 @@ def absolute(registry: Registry, name: str) -> str:
     return f"{kind}:{path.resolve()}" if kind else str(path.resolve())
 
 
+def path_of(registry: Registry, name: str) -> Path:
+    """Where the data lie that `name` means. Raises InvalidSuite for a registered data set."""
+    _, path = _parsed(registry, name)
+    if path is None:
+        raise InvalidSuite(f"data set {name!r} is no folder, in which split files could lie; --folds 5 makes folds")
+    return path
+
+
 def _parsed(registry: Registry, name: str) -> tuple[str, Path | None]:
     """Kind (or nothing) and path (or None, where `name` is a registered data set's, or could have been)."""
     datasets = {entry.name for entry in registry.entries("dataset")}

@@ -12,7 +12,7 @@ from torch import nn
 
 from unet_bench.measure.bench import Bench
 from unet_bench.measure.floors import Floor
-from unet_bench.train.evaluation import evaluate
+from unet_bench.train.evaluation import evaluate, whole_frame
 from unet_bench.train.loop import Trained, Training, tensors
 from unet_bench.train.metrics import bootstrap_dice
 from unet_bench.train.windows import Images
@@ -30,8 +30,9 @@ def probe(bench: Bench) -> dict[str, Any]:
     bench = mixed(bench)
     training = Training(bench, model, splits)
     try:
-        if bench.cell.protocol.whole:  # what cannot take the images is found before it is trained
-            evaluate(bench, model, Images(splits["test"].images[:1], splits["test"].masks[:1]))
+        if bench.cell.protocol.whole:  # a size that the network cannot take is found before it is trained
+            for mask in (*splits["val"].masks, *splits["test"].masks):
+                whole_frame(bench, (mask.shape[0], mask.shape[1]))
         training.run()
     finally:
         if bench.samples is not None:
