@@ -53,7 +53,7 @@ def put(bench_of: Callable[..., Bench], tmp_path: Path) -> Put:
     def on_bench(name: str = "unet", data: Dataset | None = None, seed: int = 0, **protocol: Any) -> Bench:
         bench = bench_of(name, protocol={"recipe": Recipe(lr=1e-2, looks=3), "steps": 12, **protocol})
         (data or dataset()).save(tmp_path / "data.npz")
-        files = {n: tmp_path / f"{n}.safetensors" for n in ("checkpoint", "weights")}
+        files = {"checkpoint": tmp_path / "checkpoint", "weights": tmp_path / "weights.safetensors"}
         cell = replace(bench.cell, probe="accuracy", seed=seed)
         return replace(
             bench, cell=cell, data=tmp_path / "data.npz", samples=tmp_path / "samples.json", key="k", **files
@@ -120,7 +120,8 @@ def test_a_killed_training_goes_on_and_ends_the_same(put: Put, recipe: Recipe, m
         with pytest.raises(Killed):
             accuracy.probe(bench)
     assert bench.checkpoint is not None
-    assert bench.checkpoint.exists()
+    assert (bench.checkpoint / "state.safetensors").exists()
+    (bench.checkpoint / ".tmpKilled").touch()  # as a killed writer leaves it
     found = accuracy.probe(bench)
     assert found["resumed_step"] == 7
     assert same(weights(bench), unbroken)
@@ -138,7 +139,8 @@ def test_a_checkpoint_of_another_cell_or_a_damaged_one_is_left_alone(put: Put, c
     other = loop.Checkpoint(bench.checkpoint, "other", 1.0)
     other.save({"x": torch.zeros(1)}, {})
     assert accuracy.probe(bench)["resumed_step"] is None
-    bench.checkpoint.write_bytes(b"torn")
+    bench.checkpoint.mkdir(exist_ok=True)
+    (bench.checkpoint / "state.safetensors").write_bytes(b"torn")
     assert accuracy.probe(bench)["resumed_step"] is None
     assert "cannot be used" in capfd.readouterr().err
     assert same(weights(bench), clean)

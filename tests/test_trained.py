@@ -139,7 +139,7 @@ def test_a_killed_run_goes_on_inside_its_training(tmp_path: Path) -> None:
         start_new_session=True,
     )
     end = time.monotonic() + 120
-    while not (found := [*tmp_path.glob("broken/*/checkpoints/*.safetensors")]) and time.monotonic() < end:
+    while not (found := [*tmp_path.glob("broken/*/checkpoints/*/state.safetensors")]) and time.monotonic() < end:
         time.sleep(0.02)
     os.killpg(broken.pid, signal.SIGKILL)
     broken.wait()

@@ -263,7 +263,7 @@ def outcome(made: Plan, store: Store, runner: Any, planned: Planned, key: str, p
         "block": list(made.suite.block),
         "data": str(made.data[digest(cell.task.__dict__)]),
         "samples": str(store.path / "samples" / f"{stem}.json"),
-        "checkpoint": str(store.path / "checkpoints" / network),
+        "checkpoint": str(store.path / "checkpoints" / stem),
         "weights": str(store.path / "weights" / network) if kept else None,
         "key": key,
         "log": str(log),

@@ -4,64 +4,70 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+FILE: Final = "state.safetensors"
+
 
 @dataclass
 class Checkpoint:
-    """The file, of what it must be, and how often it is written. Without a path or a period: never."""
+    """Where it lies, of what it must be, and how often it is written. Without a folder or a period: never.
 
-    path: Path | None
+    It has a folder to itself, so that what a killed writer left there goes with it.
+    """
+
+    folder: Path | None
     key: str
     every_s: float
     last: float = field(default_factory=time.monotonic)
 
     def due(self) -> bool:
         """Whether it is time to write."""
-        return self.path is not None and self.every_s > 0 and time.monotonic() - self.last >= self.every_s
+        return self.folder is not None and self.every_s > 0 and time.monotonic() - self.last >= self.every_s
 
     def save(self, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
         """Write tensors and plain data, whole or not at all. A disk that says no costs the checkpoint, not the run."""
         self.last = time.monotonic()
-        if self.path is None:
+        if self.folder is None:
             return
-        draft = self.path.with_suffix(".tmp")
+        draft = self.folder / "draft.safetensors"
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.folder.mkdir(parents=True, exist_ok=True)
             save_file(storable(tensors), draft, metadata={"key": self.key, "state": json.dumps(state)})
-            os.replace(draft, self.path)
+            os.replace(draft, self.folder / FILE)
         except (OSError, SafetensorError) as error:
-            print(f"no checkpoint could be written to {self.path}: {error}", file=sys.stderr)
+            print(f"no checkpoint could be written to {self.folder}: {error}", file=sys.stderr)
             draft.unlink(missing_ok=True)
 
     def load(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
         """What `save` wrote; None if there is nothing, or it is of another cell, protocol or software, or damaged."""
-        if self.path is None or not self.path.exists():
+        if self.folder is None or not (self.folder / FILE).exists():
             return None
         try:
-            with safe_open(self.path, framework="pt") as file:
+            with safe_open(self.folder / FILE, framework="pt") as file:
                 about = file.metadata() or {}
                 if about.get("key") != self.key:
                     return None
                 return {name: file.get_tensor(name) for name in file.keys()}, json.loads(about["state"])  # noqa: SIM118
         except (OSError, SafetensorError, ValueError, KeyError) as error:
-            print(f"the checkpoint {self.path} cannot be used, the training begins anew: {error}", file=sys.stderr)
+            print(f"the checkpoint in {self.folder} cannot be used, the training begins anew: {error}", file=sys.stderr)
             return None
 
     def remove(self) -> None:
         """The training is over."""
-        if self.path is not None:
-            self.path.unlink(missing_ok=True)
+        if self.folder is not None:
+            shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def storable(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
