@@ -1,4 +1,4 @@
-"""Blocks, and strided ways down that belong to them."""
+"""Blocks."""
 
 from __future__ import annotations
 
@@ -7,20 +7,14 @@ from unet_bench.registry import Draft
 
 RESIDUAL = "He et al. 2015, arXiv 1512.03385"
 SEPARABLE = "Chollet 2016, arXiv 1610.02357"
-STRIDED = "Springenberg et al. 2014, arXiv 1412.6806"
-NNUNET = "Isensee et al. 2021, doi 10.1038/s41592-020-01008-z"
 
 
 @hookimpl
 def unet_bench_register(registry: Draft) -> None:
-    """Register blocks, strided down-sampling, a 3×3 head, and variants."""
+    """Register blocks, a 3×3 head, and variants."""
     here = "unet_bench_blocks.parts"
     registry.block("residual", f"{here}:Residual", summary="3×3 convolutions beside a 1×1 shortcut", cite=RESIDUAL)
     registry.block("separable", f"{here}:separable", summary="depthwise 3×3 and pointwise 1×1", cite=SEPARABLE)
-    registry.down(
-        "strided-conv", f"{here}:strided_conv", summary="3×3 convolution of stride 2, norm, act", cite=STRIDED
-    )
-    registry.down("in-block", f"{here}:in_block", summary="the next block's first convolution strides", cite=NNUNET)
     registry.head("conv-3x3", f"{here}:conv_3x3", summary="padded 3×3 convolution to class scores")
 
     one = ("one-axis",)
@@ -28,7 +22,6 @@ def unet_bench_register(registry: Draft) -> None:
     registry.variant(
         "unet-separable", encoder_block="separable", summary="depthwise-separable blocks", cite=SEPARABLE, tags=one
     )
-    registry.variant("unet-strided", down="strided-conv", summary="strided convolutions down", cite=STRIDED, tags=one)
     registry.variant(
         "unet-light",
         encoder_block="separable",

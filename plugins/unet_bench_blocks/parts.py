@@ -1,4 +1,4 @@
-"""Blocks `(N in *S)` to `(N out *S')`, strided ways down, and a wider head."""
+"""Blocks `(N in *S)` to `(N out *S')`, and a wider head."""
 
 from __future__ import annotations
 
@@ -47,20 +47,6 @@ def separable(place: Place) -> nn.Sequential:
         layers += conv_norm_act(place, width, wanted, 1)
         width = wanted
     return nn.Sequential(*layers, dropout(place))
-
-
-def strided_conv(place: Place) -> nn.Module:
-    """3×3 convolution of stride 2, padded so that an even size is halved exactly."""
-    padded = place if place.padding != "valid" else place.at(padding="zeros")
-    return conv_norm_act(padded, place.in_channels, place.out_channels, stride=2)
-
-
-def in_block(place: Place) -> nn.Module:
-    """Nothing here: tells the encoder that the next block is to stride."""
-    passing = nn.Identity()
-    passing.out_channels = place.in_channels  # type: ignore[assignment]
-    passing.block_stride = 2  # type: ignore[assignment]
-    return passing
 
 
 def conv_3x3(place: Place) -> nn.Module:
