@@ -45,12 +45,12 @@ def build(
     """The network of a variant, built on torch's current default device."""
     if in_channels < 1 or classes < 1:
         raise InvalidChoice(f"in_channels={in_channels} and classes={classes} must both be at least 1")
-    if variant.architecture:
-        return _architecture(registry, variant, in_channels, classes, image_size)
-    choices = checked(registry, variant).choices
-    parts = {slot: _factory(registry, slot, choices) for slot in SLOTS}
-    make = functools.partial(assemble, choices, parts, in_channels, classes)
     try:
+        if variant.architecture:
+            return _architecture(registry, variant, in_channels, classes, image_size)
+        choices = checked(registry, variant).choices
+        parts = {slot: _factory(registry, slot, choices) for slot in SLOTS}
+        make = functools.partial(assemble, choices, parts, in_channels, classes)
         if choices.padding != "valid":
             return make()
         with torch.device("meta"):
@@ -73,13 +73,16 @@ def _factory(registry: Registry, slot: str, choices: Choices) -> NamedFactory:
 def _architecture(
     registry: Registry, variant: Variant, in_channels: int, classes: int, image_size: Sequence[int]
 ) -> nn.Module:
-    if ":" in variant.architecture:
+    if ":" in variant.architecture and not registry.has_family("architecture", variant.architecture):
         return foreign(variant.architecture, in_channels, classes)
     entry = registry.find("architecture", variant.architecture)
+    if absent := entry.absent:
+        raise Unsupported(f"{variant.name} {absent}")
     args = dict(variant.args)
     if "base_width" in entry.args:
         args["width_scale"] = variant.choices.width_scale
-    model = entry.load()(in_channels=in_channels, classes=classes, dims=2, image_size=tuple(image_size), **args)
+    dims = variant.choices.dims
+    model = entry.load()(in_channels=in_channels, classes=classes, dims=dims, image_size=tuple(image_size), **args)
     if not isinstance(model, nn.Module):
         raise InvalidPart(
             f"architecture {entry.name} of plugin {entry.provider} returned {type(model).__name__}, no nn.Module"

@@ -19,8 +19,12 @@ def _slot(default: str, help: str) -> Any:
     return field(default=default, metadata={"kind": "slot", "help": help, "values": ()})
 
 
-def _axis(default: Value, help: str, *values: str) -> Any:
-    return field(default=default, metadata={"kind": "axis", "help": help, "values": values})
+def _axis(default: Value, help: str, *values: str, empty: str = "") -> Any:
+    """`values`: those it takes, if not any of its type; `empty`: the word for an empty list."""
+    return field(default=default, metadata={"kind": "axis", "help": help, "values": values, "empty": empty})
+
+
+NORMS: Final = ("none", "batch", "instance", "group", "layer")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,36 +42,58 @@ class Choices:
     merge: str = _slot("concat", "joins the skip and the up-sampled map")
     topology: str = _slot("unet", "which maps reach which decoder level")
     head: str = _slot("conv-1x1", "turns the finest decoder map into class scores")
-    padding: str = _axis("zeros", "what a convolution sees beyond the border", "valid", "zeros", "reflect")
-    norm: str = _axis("batch", "normalisation after each convolution", "none", "batch", "instance", "group")
-    decoder_norm: str = _axis(
-        "same", "normalisation in the decoder; `same` is the encoder's", "same", "none", "batch", "instance", "group"
+    padding: str = _axis(
+        "zeros",
+        "what a convolution sees beyond the border; `valid`: it stops there",
+        *("valid", "zeros", "reflect", "replicate", "circular"),
     )
-    act: str = _axis("relu", "activation after each convolution", "relu", "leaky_relu", "silu")
+    norm: str = _axis("batch", "normalisation beside each convolution; `layer`: of each pixel's channels", *NORMS)
+    decoder_norm: str = _axis("same", "normalisation in the decoder; `same` is the encoder's", "same", *NORMS)
+    norm_groups: int = _axis(8, "groups of group norm; fewer where they do not divide the channels")
+    act: str = _axis("relu", "activation beside each convolution", "relu", "leaky_relu", "prelu", "silu", "gelu")
+    leak: float = _axis(0.01, "slope of leaky ReLU below zero")
+    order: str = _axis(
+        "conv-norm-act",
+        "the order of convolution, normalisation and activation",
+        *("conv-norm-act", "conv-act-norm", "norm-conv-act", "norm-act-conv"),
+    )
     bias: bool = _axis(True, "whether convolutions have a bias")
     dropout: float = _axis(0.0, "dropout probability at the end of the contracting path")
     base_width: int = _axis(64, "channels of the finest level; each coarser level doubles them")
     max_width: int = _axis(4096, "the widest a level may become")
     depth: int = _axis(4, "how often the map is halved")
-    decoder_widths: tuple[int, ...] = _axis((), "channels per decoder level, finest first; `mirror` is the encoder's")
+    encoder_widths: tuple[int, ...] = _axis(
+        (), "channels per level of the plain encoder, finest first; `doubling` from base_width on", empty="doubling"
+    )
+    decoder_widths: tuple[int, ...] = _axis(
+        (), "channels per decoder level, finest first; `mirror` is the encoder's", empty="mirror"
+    )
     width_scale: float = _axis(1.0, "factor on every width")
-    up_policy: str = _axis("halve", "channels after an up-sampling: half of those before, or as many", "halve", "keep")
+    up_policy: str = _axis(
+        "halve", "channels after an up-sampling: half of those before, as many, or the skip's", "halve", "keep", "match"
+    )
     decoder_mid: str = _axis(
         "out", "channels between a decoder block's convolutions: its output's, or half its input's", "out", "half-in"
     )
     convs_per_level: int = _axis(2, "convolutions per block")
+    decoder_convs: int = _axis(0, "convolutions per block of the decoder; 0: as many as in the encoder's")
+    blocks_per_level: tuple[int, ...] = _axis((1,), "blocks in a row per level of the plain encoder, finest first")
+    skip_levels: tuple[int, ...] = _axis((), "levels that have a skip, 0 the finest; `all` of them", empty="all")
+    aux_heads: int = _axis(0, "coarser decoder maps with a head of their own, for deep supervision")
+    average_heads: bool = _axis(False, "whether evaluation returns the mean of all heads")
     dims: int = _axis(2, "spatial dimensions", "2", "3")
 
     def __post_init__(self) -> None:
-        for name, least in (("base_width", 1), ("max_width", 1), ("depth", 1), ("convs_per_level", 1)):
-            if getattr(self, name) < least:
-                raise InvalidChoice(f"{name}={getattr(self, name)} is too small: it must be at least {least}")
+        for name, least in LEAST.items():
+            value = getattr(self, name)
+            if min(value if isinstance(value, tuple) else (value,), default=least) < least:
+                raise InvalidChoice(f"{name}={self.text()[name]} is too small: it must be at least {least}")
         if self.width_scale <= 0:
             raise InvalidChoice(f"width_scale={self.width_scale} must be above 0, such as 0.25")
         if not 0 <= self.dropout < 1:
             raise InvalidChoice(f"dropout={self.dropout} must be at least 0 and below 1")
-        if self.decoder_widths and min(self.decoder_widths) < 1:
-            raise InvalidChoice(f"decoder_widths={format_value(self.decoder_widths)}: every width must be at least 1")
+        if not self.blocks_per_level:
+            raise InvalidChoice("blocks_per_level is empty: name a number per level, such as 1/3/4/6")
 
     def replace(self, **changes: Value | str) -> Choices:
         """A copy with some choices changed; text values are parsed. Raises UnknownName, InvalidChoice."""
@@ -80,9 +106,15 @@ class Choices:
 
     def text(self) -> dict[str, str]:
         """Every choice as text, as it stands in `--vary`, TOML and canonical names."""
-        return {name: format_value(value) for name, value in self.items()}
+        return {name: format_value(name, value) for name, value in self.items()}
 
 
+LEAST: Final = {
+    **dict.fromkeys(("base_width", "max_width", "depth", "convs_per_level", "norm_groups"), 1),
+    **dict.fromkeys(("encoder_widths", "decoder_widths", "blocks_per_level"), 1),
+    **dict.fromkeys(("decoder_convs", "aux_heads", "skip_levels"), 0),
+}
+"""The least that a number, or each in a list, may be."""
 FIELDS: Final = {f.name: f for f in fields(Choices)}
 NAMES: Final = tuple(FIELDS)
 SLOTS: Final = tuple(name for name, f in FIELDS.items() if f.metadata["kind"] == "slot")
@@ -92,12 +124,17 @@ DTYPES: Final[Mapping[str, str]] = {
 }
 
 
-def format_value(value: Value) -> str:
-    """A choice's value as text: lists with slashes, booleans as true and false."""
+def at_level(values: tuple[int, ...], level: int) -> int:
+    """The value of a level; the last one counts for all coarser levels."""
+    return values[min(level, len(values) - 1)]
+
+
+def format_value(name: str, value: Value) -> str:
+    """The value of the choice `name` as text: lists with slashes, booleans as true and false."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, tuple):
-        return "/".join(map(str, value)) or "mirror"
+        return "/".join(map(str, value)) or str(FIELDS[name].metadata["empty"])
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
@@ -111,11 +148,11 @@ def parse_value(name: str, value: object) -> Value:
     allowed: tuple[str, ...] = FIELDS[name].metadata["values"]
     default: Value = getattr(Choices(), name)
     try:
-        parsed = _convert(value, default)
+        parsed = () if value and value == FIELDS[name].metadata.get("empty") else _convert(value, default)
     except (KeyError, ValueError, TypeError) as error:
         wanted = "a list such as 64/64/128/256" if isinstance(default, tuple) else type(default).__name__
         raise InvalidChoice(f"{name}={value} is not valid: it takes {wanted}") from error
-    if allowed and format_value(parsed) not in allowed:
+    if allowed and format_value(name, parsed) not in allowed:
         raise InvalidChoice(f"{name}={value} is not valid: it takes one of {', '.join(allowed)}")
     return parsed
 
@@ -124,9 +161,7 @@ def _convert(value: object, default: Value) -> Value:
     if isinstance(default, bool):
         return {"true": True, "false": False}[str(value).lower()]
     if isinstance(default, tuple):
-        if isinstance(value, (list, tuple)):
-            return tuple(int(v) for v in value)
-        return () if value == "mirror" else tuple(int(v) for v in str(value).split("/"))
+        return tuple(int(v) for v in (value if isinstance(value, (list, tuple)) else str(value).split("/")))
     if isinstance(default, int):
         if isinstance(value, float) and not value.is_integer():
             raise ValueError(value)

@@ -223,6 +223,8 @@ class Tracker(TorchDispatchMode):
     def _rescaled(self, source: Tensor, position: Position, op: Any, args: Sequence[Any], output: Tensor) -> Position:
         if output.shape[2:] == source.shape[2:]:
             return position
+        if op is aten.new_empty:  # what circular padding is copied into, as much on either side
+            return position.moved([(i - o) // 2 for i, o in zip(source.shape[2:], output.shape[2:], strict=True)])
         factors = [i / o for i, o in zip(source.shape[2:], output.shape[2:], strict=True)]
         if op in CORNER_ALIGNED and len(args) > 2 and args[2] is True:
             factors = [(i - 1) / max(o - 1, 1) for i, o in zip(source.shape[2:], output.shape[2:], strict=True)]

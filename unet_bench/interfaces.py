@@ -11,13 +11,15 @@ Shapes: `N` batch, `C` channels, `*S` the spatial sizes (`H W`, or `D H W` in 3-
 | down | `(N in *S) -> (N out *S/2)` | `block_stride = 2` if the next block is to stride instead |
 | up | `(N in *S) -> (N out 2*S)` | |
 | align | `(skip, up) -> (skip, up)` of one size; either may be the larger | |
-| skip | `(skip, gate) -> skip`, or `None` for nothing | |
+| skip | `(skip, gate) -> skip`, or `None` for nothing | `gates_on = "up"` for the up-sampled map as gate |
 | merge | `([skip, …], up) -> (N out *S)`; the list may be empty | |
-| topology | `[map or None per level, finest first] -> (N C_l *S_l) per level, finest first` | `channels` |
+| topology | `[map or None per level, finest first] -> (N C_l *S_l) per level, finest first` | `channels`; `aux_channels` |
 | head | `(N in *S) -> (N classes *S)` | |
 
-A module that returns other than `place.out_channels` channels states so in an attribute `out_channels`. A topology may
-take maps out of the list it is given: one that nobody holds is freed.
+A module that returns other than `place.out_channels` channels states so in an attribute `out_channels`. A skip's gate
+is the decoder's map before up-sampling unless it states otherwise. A topology may take maps out of the list it is
+given: one that nobody holds is freed. Auxiliary heads look at its coarser maps; one that states `aux_channels` for
+others returns those after its levels' maps, where `design.supervised(self)` says that they are wanted.
 """
 
 from __future__ import annotations
@@ -50,12 +52,16 @@ class Place:
     dims: int = 2
     padding: str = "zeros"
     norm: str = "batch"
+    norm_groups: int = 8
     act: str = "relu"
+    leak: float = 0.01
+    order: str = "conv-norm-act"
     bias: bool = True
     dropout: float = 0.0
     convs: int = 2
     skip_channels: tuple[int, ...] = ()  # merge: of each skip. topology: of each encoder level, 0 where there is no map
     gate_channels: int = 0  # skip: of the decoder's map before up-sampling
+    up_channels: int = 0  # skip: of the decoder's map after up-sampling
     margin: int = 0  # align: pixels the up-sampled map has lost on its low side, so that positions can be kept
     design: Design | None = field(default=None, compare=False, repr=False)  # for encoder and topology only
 
@@ -83,6 +89,14 @@ class Design:
     def make(self, slot: str, place: Place) -> nn.Module:
         """Build the part that fills `slot`."""
         return self.parts[slot].make(place)
+
+    def has_skip(self, level: int) -> bool:
+        """Whether a level is to have a skip."""
+        return not self.choices.skip_levels or level in self.choices.skip_levels
+
+    def supervised(self, module: nn.Module) -> bool:
+        """Whether auxiliary heads look at a module's output in the mode it is in."""
+        return self.choices.aux_heads > 0 and (module.training or self.choices.average_heads)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
+from unet_bench.choices import FIELDS, NORMS
 from unet_bench.errors import InvalidChoice
 from unet_bench.interfaces import Place
 
@@ -60,8 +61,20 @@ def he_init(conv: nn.Module, incoming: int) -> nn.Module:
     return conv
 
 
+class ChannelNorm(nn.Module):
+    """Layer norm (Ba 2016, arXiv 1607.06450) of each pixel's channels, as ConvNeXt and transformers have it."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.norm(x.movedim(1, -1)).movedim(-1, 1)
+        return out
+
+
 def normalisation(place: Place, channels: int) -> nn.Module:
-    """The place's `norm` over `channels`; group norm takes the most groups, up to eight, that divide them."""
+    """The place's `norm` over `channels`; groups of group norm: what divides both."""
     match place.norm:
         case "none":
             return nn.Identity()
@@ -70,20 +83,26 @@ def normalisation(place: Place, channels: int) -> nn.Module:
         case "instance":
             return INSTANCE_NORM[place.dims](channels, affine=True)
         case "group":
-            return nn.GroupNorm(math.gcd(8, channels), channels)
-    raise InvalidChoice(f"norm={place.norm} is not valid: it takes one of none, batch, instance, group")
+            return nn.GroupNorm(math.gcd(place.norm_groups, channels), channels)
+        case "layer":
+            return ChannelNorm(channels)
+    raise InvalidChoice(f"norm={place.norm} is not valid: it takes one of {', '.join(NORMS)}")
 
 
-def activation(place: Place) -> nn.Module:
-    """The place's `act`."""
+def activation(place: Place, *, inplace: bool = True) -> nn.Module:
+    """The place's `act`; in place, where it can be, for a map that nobody else holds."""
     match place.act:
         case "relu":
-            return nn.ReLU(inplace=True)
+            return nn.ReLU(inplace=inplace)
         case "leaky_relu":
-            return nn.LeakyReLU(0.01, inplace=True)
+            return nn.LeakyReLU(place.leak, inplace=inplace)
+        case "prelu":
+            return nn.PReLU()
         case "silu":
-            return nn.SiLU(inplace=True)
-    raise InvalidChoice(f"act={place.act} is not valid: it takes one of relu, leaky_relu, silu")
+            return nn.SiLU(inplace=inplace)
+        case "gelu":
+            return nn.GELU()
+    raise InvalidChoice(f"act={place.act} is not valid: it takes one of {', '.join(FIELDS['act'].metadata['values'])}")
 
 
 def dropout(place: Place) -> nn.Module:
@@ -94,12 +113,16 @@ def dropout(place: Place) -> nn.Module:
 def conv_norm_act(
     place: Place, in_channels: int, out_channels: int, kernel: int = 3, *, stride: int = 1, groups: int = 1
 ) -> nn.Sequential:
-    """Convolution, then the place's norm and activation."""
-    return nn.Sequential(
-        convolution(place, in_channels, out_channels, kernel, stride=stride, groups=groups),
-        normalisation(place, out_channels),
-        activation(place),
-    )
+    """Convolution with the place's norm and activation, in the place's order."""
+    first, second, third = place.order.split("-")
+    normed = in_channels if first == "norm" else out_channels
+    made = {
+        "conv": convolution(place, in_channels, out_channels, kernel, stride=stride, groups=groups),
+        "norm": normalisation(place, normed),
+        # without a convolution or a norm before it, it would change the map it is given
+        "act": activation(place, inplace="conv" in (first, second) or place.norm != "none"),
+    }
+    return nn.Sequential(made[first], made[second], made[third])
 
 
 def crop(x: Tensor, size: torch.Size, low: tuple[int, ...] | None = None) -> Tensor:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from unet_bench import plugins
-from unet_bench.choices import AXES, FIELDS, SLOTS, Choices, format_value
+from unet_bench.choices import AXES, FIELDS, SLOTS, Choices
 from unet_bench.errors import UnetBenchError
 from unet_bench.suite import PRESETS, parse_size
 
@@ -24,10 +24,11 @@ def listing(what: str, block: Sequence[str]) -> list[dict[str, Any]]:
         return [{"name": name.removesuffix(".toml"), "summary": suite_summary(name)} for name in names]
     registry = plugins.load(block).registry
     if what == "variants":
-        return [variant_row(variant) for variant in registry.variants().values()]
+        return [variant_row(variant, registry.absent(variant)) for variant in registry.variants().values()]
     kinds = SLOTS if what == "parts" else (what.removesuffix("s"),)
     rows = [
-        {"kind": e.kind, "name": e.name, "summary": e.summary, "plugin": e.provider.plugin, "cite": e.cite}
+        {"kind": e.kind, "name": e.name, "summary": said(e.summary, e.absent)}
+        | {"plugin": e.provider.plugin, "cite": e.cite}
         for kind in kinds
         for e in registry.entries(kind)
     ]
@@ -36,6 +37,11 @@ def listing(what: str, block: Sequence[str]) -> list[dict[str, Any]]:
             {"kind": "axis", "name": axis, "summary": axis_summary(axis), "plugin": "", "cite": ""} for axis in AXES
         ]
     return rows
+
+
+def said(summary: str, absent: str) -> str:
+    """A summary, with what is missing for it."""
+    return f"{summary} ({absent})" if absent else summary
 
 
 def suite_summary(name: str) -> str:
@@ -48,10 +54,10 @@ def axis_summary(name: str) -> str:
     """What an axis means, the values it takes and its default."""
     facts = FIELDS[name]
     values = f"; one of {', '.join(facts.metadata['values'])}" if facts.metadata["values"] else ""
-    return f"{facts.metadata['help']}{values}; default {format_value(getattr(Choices(), name))}"
+    return f"{facts.metadata['help']}{values}; default {Choices().text()[name]}"
 
 
-def variant_row(variant: Any) -> dict[str, Any]:
+def variant_row(variant: Any, absent: str) -> dict[str, Any]:
     """A variant with what makes it differ from the baseline."""
     default = Choices()
     changed = {name: text for name, text in variant.choices.text().items() if text != default.text()[name]}
@@ -59,7 +65,7 @@ def variant_row(variant: Any) -> dict[str, Any]:
         changed = {"architecture": variant.architecture}
     return {
         "name": variant.name,
-        "summary": variant.summary,
+        "summary": said(variant.summary, absent),
         "choices": " ".join(f"{name}={text}" for name, text in changed.items()),
         "tags": ",".join(variant.tags),
         "plugin": variant.provider,

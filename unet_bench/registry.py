@@ -6,9 +6,10 @@ A plugin writes to a `Draft`; the `Registry` takes a whole draft or nothing of i
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,7 +26,7 @@ LISTED_BY: Final = {
     "recipe": "recipes",
     "probe": "probes",
 }
-NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}(:\*)?")
+NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,63}(:\*)?")
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,15 @@ class Entry:
     dims: tuple[int, ...] = (2, 3)
     args: Mapping[str, Any] = field(default_factory=dict)
     member: str = ""  # of an open family: `resnet34` of `timm:*`
+    needs: tuple[str, str] | None = None  # a module of another package, and what brings it
     recognises: str | Callable[[Path], bool] = ""  # of a reader
+
+    @property
+    def absent(self) -> str:
+        """What to do about the package that this needs, if it is not here; nothing is imported to see that."""
+        if self.needs is None or importlib.util.find_spec(self.needs[0]) is not None:
+            return ""
+        return f"needs {self.needs[0]}, which is not installed: {self.needs[1]}"
 
     def load(self) -> Callable[..., Any]:
         """The factory itself. Raises PluginFailure when its module or name is missing."""
@@ -87,6 +96,11 @@ class Entry:
                 f"({type(error).__name__}: {error}); block it with --block {self.provider.plugin}, or mend it"
             ) from error
         return found
+
+
+def whole(variant: Variant) -> tuple[str, str]:
+    """Under which kind and name a variant's architecture is registered."""
+    return "architecture", variant.architecture
 
 
 class Draft:
@@ -147,15 +161,25 @@ class Draft:
         self._part("head", name, factory, summary=summary, **facts)
 
     def architecture(
-        self, name: str, factory: str | Callable[..., Any], *, summary: str, cite: str = "", **args: Any
+        self,
+        name: str,
+        factory: str | Callable[..., Any],
+        *,
+        summary: str,
+        cite: str = "",
+        needs: tuple[str, str] | None = None,
+        **args: Any,
     ) -> None:
         """A whole network: `factory(in_channels=, classes=, dims=, image_size=, **args)`.
 
         `args` are its defaults; one called `base_width` is what `width_scale` scales. Registers a variant of the
-        same name, too.
+        same name, too. `family:*` is an open family: `factory(member)` returns such a factory, and any
+        `family:member` can be named as a variant. `needs` is a module of another package, and the command that
+        installs it: where it is absent the network is listed as such, and left out of `all`.
         """
-        self._add("architecture", name, factory, summary=summary, cite=cite, args=args)
-        self.variant(name, summary=summary, cite=cite, tags=("architecture",), architecture=name, args=args)
+        self._add("architecture", name, factory, summary=summary, cite=cite, args=args, needs=needs)
+        if not name.endswith(":*"):
+            self.variant(name, summary=summary, cite=cite, tags=("architecture",), architecture=name, args=args)
 
     def floor(self, name: str, factory: str | Callable[..., Any], *, summary: str, cite: str = "") -> None:
         """A rule that needs no training: an architecture that returns an `unet_bench.measure.floors.Floor`.
@@ -255,7 +279,7 @@ class Draft:
         if not NAME.fullmatch(name):
             raise InvalidChoice(
                 f"plugin {self.provider}: the name {name!r} is not valid: "
-                "letters, digits, '_', '.' and '-', at most 64, starting with a letter or digit"
+                "letters, digits, '_', '.', '+' and '-', at most 64, starting with a letter or digit"
             )
         if not summary.strip():
             raise InvalidChoice(f"plugin {self.provider}: {name!r} needs a one-line summary")
@@ -299,6 +323,16 @@ class Registry:
         """What needs no training, and is scored beside the variants."""
         return [variant for name, variant in self._variants.items() if is_floor(name)]
 
+    def absent(self, variant: Variant) -> str:
+        """What to do about the package that a variant's architecture needs, if it is not here."""
+        known = variant.architecture and (":" not in variant.architecture or self.has_family(*whole(variant)))
+        return self.find(*whole(variant)).absent if known else ""
+
+    def has_family(self, kind: str, name: str) -> bool:
+        """Whether `name` is a member of an open family: `timm:resnet34` of `timm:*`."""
+        family, colon, member = name.partition(":")
+        return bool(colon and member) and (kind, f"{family}:*") in self._entries
+
     def provider(self, plugin: str) -> Provider:
         """Who a plugin is."""
         return self._providers[plugin]
@@ -307,8 +341,8 @@ class Registry:
         """The entry of that name; `timm:resnet34` finds the open family `timm:*`. Raises UnknownName."""
         if entry := self._entries.get((kind, name)):
             return entry
-        family, colon, member = name.partition(":")
-        if colon and member and (entry := self._entries.get((kind, f"{family}:*"))):
-            return Entry(**{**entry.__dict__, "name": name, "member": member})
+        if self.has_family(kind, name):
+            family, _, member = name.partition(":")
+            return replace(self._entries[kind, f"{family}:*"], name=name, member=member)
         command = f"unet-bench list {LISTED_BY.get(kind, 'parts')}"
         raise unknown(kind, name, (entry.name for entry in self.entries(kind)), command)

@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import fnmatch
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from typing import Final
 
 from unet_bench.choices import NAMES, SLOTS, Choices
-from unet_bench.errors import InvalidChoice, InvalidSuite, UnknownName, unknown
+from unet_bench.errors import InvalidChoice, InvalidSuite, UnknownName, Unsupported, unknown
 from unet_bench.registry import Registry
-from unet_bench.variants import Variant
+from unet_bench.variants import OF_ANY, Variant
+
+MATTERS: Final[Mapping[str, Callable[[Choices], bool]]] = {
+    "norm_groups": lambda choices: "group" in (choices.norm, choices.decoder_norm),
+    "leak": lambda choices: choices.act == "leaky_relu",
+    "average_heads": lambda choices: choices.aux_heads > 0,
+    "base_width": lambda choices: not choices.encoder_widths,
+    "max_width": lambda choices: not choices.encoder_widths,
+}
+"""When a choice matters at all."""
 
 
 def select(registry: Registry, patterns: Iterable[str]) -> list[Variant]:
@@ -28,24 +38,56 @@ def select(registry: Registry, patterns: Iterable[str]) -> list[Variant]:
 
 def _match(registry: Registry, known: Mapping[str, Variant], pattern: str) -> list[Variant]:
     command = "unet-bench list variants"
-    if pattern == "all":
-        return list(known.values())
     if pattern.startswith("tag:"):
         tags = {tag for variant in known.values() for tag in variant.tags}
         if pattern[4:] not in tags:
             raise unknown("tag", pattern[4:], tags, command)
-        return [variant for variant in known.values() if pattern[4:] in variant.tags]
-    if any(character in pattern for character in "*?["):
-        found = [variant for name, variant in known.items() if fnmatch.fnmatchcase(name, pattern)]
+        return _present(registry, pattern, [variant for variant in known.values() if pattern[4:] in variant.tags])
+    if pattern == "all" or any(character in pattern for character in "*?["):
+        found = [v for name, v in known.items() if pattern == "all" or fnmatch.fnmatchcase(name, pattern)]
         if not found:
             raise UnknownName(f"no variant matches {pattern!r}. All of them: `{command}`")
-        return found
-    name, *changes = pattern.split("+")
-    if name not in known:
+        return _present(registry, pattern, found)
+    name, changes = _split(known, pattern)
+    variant = known.get(name) or _of_family(registry, name)
+    if variant is None:
         raise unknown("variant", name, known, command)
+    (variant,) = _present(registry, name, [variant])
     if not changes:
-        return [known[name]]
-    return [checked(registry, known[name].with_choices(**dict(map(_change, changes))))]
+        return [variant]
+    return [checked(registry, variant.with_choices(**dict(map(_change, changes))))]
+
+
+def _split(known: Mapping[str, Variant], pattern: str) -> tuple[str, list[str]]:
+    """The variant's name, which may have plus signs of its own, and the changes asked for."""
+    words = pattern.split("+")
+    if pattern in known or words[0] not in known:
+        end = next((i for i, word in enumerate(words) if "=" in word), len(words))
+    else:
+        end = max(i for i in range(1, len(words) + 1) if "+".join(words[:i]) in known)
+    return "+".join(words[:end]), words[end:]
+
+
+def _of_family(registry: Registry, name: str) -> Variant | None:
+    """A variant for a member of an open family of architectures. Raises what its plugin raises for an unknown one."""
+    if not registry.has_family("architecture", name):
+        return None
+    entry = registry.find("architecture", name)
+    if not entry.absent:
+        entry.load()
+    args = tuple(sorted(entry.args.items()))
+    facts = {"summary": entry.summary, "cite": entry.cite, "provider": entry.provider.plugin}
+    return Variant(name=name, architecture=name, args=args, tags=("architecture",), **facts)
+
+
+def _present(registry: Registry, pattern: str, variants: list[Variant]) -> list[Variant]:
+    """Those of the variants whose packages are installed. Raises Unsupported when none is."""
+    missing = {variant.name: registry.absent(variant) for variant in variants}
+    found = [variant for variant in variants if not missing[variant.name]]
+    if not found:
+        name, reason = next(iter(missing.items()))
+        raise Unsupported(f"{name} {reason}" if name == pattern else f"{pattern}: {name} {reason}")
+    return found
 
 
 def _change(text: str) -> tuple[str, str]:
@@ -88,13 +130,13 @@ def canonicalised(registry: Registry, variant: Variant) -> Variant:
     What a part declares in `ignores` cannot matter; `same` becomes what it stands for.
     """
     if variant.architecture:
-        return replace(variant, inactive=tuple(name for name in NAMES if name != "width_scale"))
+        return replace(variant, inactive=tuple(name for name in NAMES if name not in OF_ANY))
     choices = variant.choices
     if choices.decoder_block == "same":
         choices = choices.replace(decoder_block=choices.encoder_block)
     if choices.decoder_norm == "same":
         choices = choices.replace(decoder_norm=choices.norm)
-    ignored: set[str] = set()
+    ignored = {name for name, matters in MATTERS.items() if not matters(choices)}
     for slot in SLOTS:
         ignored |= registry.find(slot, getattr(choices, slot)).ignores
     return with_inactive(replace(variant, choices=choices), ignored)

@@ -7,11 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from unet_bench.choices import Choices, Value, format_value
+from unet_bench.choices import Choices, Value
 from unet_bench.errors import InvalidChoice
 
 BASELINE: Final = "unet"
 FLOOR: Final = "floor-"
+OF_ANY: Final = ("width_scale", "dims")
+"""The choices that a whole architecture has, too."""
 
 
 def is_floor(name: str) -> bool:
@@ -40,26 +42,26 @@ class Variant:
     def to_json(self) -> dict[str, Any]:
         """What a worker process needs to build the network."""
         if self.architecture:
-            scale = self.choices.width_scale
-            return {"name": self.name, "architecture": self.architecture, "args": dict(self.args), "width_scale": scale}
+            whole = {"name": self.name, "architecture": self.architecture, "args": dict(self.args)}
+            return whole | {name: getattr(self.choices, name) for name in OF_ANY}
         return {"name": self.name, "choices": self.choices.text()}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Variant:
         """The inverse of `to_json`."""
         if data.get("architecture"):
-            choices = Choices(width_scale=data["width_scale"])
+            choices = Choices(**{name: data[name] for name in OF_ANY if name in data})
             args = tuple(sorted(data["args"].items()))
             return cls(name=data["name"], architecture=data["architecture"], args=args, choices=choices)
         return cls(name=data["name"], choices=Choices().replace(**data["choices"]))
 
     def with_choices(self, **changes: Value | str) -> Variant:
         """The variant with some choices changed, unnamed changes in its name: `unet+up=bilinear`."""
-        if self.architecture and (wrong := [name for name in changes if name != "width_scale"]):
+        if self.architecture and (wrong := [name for name in changes if name not in OF_ANY]):
             raise InvalidChoice(
                 f"{self.name} is a whole architecture: {wrong[0]} cannot be changed in it; vary one made of slots"
             )
         choices = self.choices.replace(**changes)
         changed = [name for name in changes if getattr(choices, name) != getattr(self.choices, name)]
-        suffix = "".join(f"+{name}={format_value(getattr(choices, name))}" for name in changed)
+        suffix = "".join(f"+{name}={choices.text()[name]}" for name in changed)
         return replace(self, name=self.name + suffix, choices=choices, tags=())

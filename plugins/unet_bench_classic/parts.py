@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from unet_bench.choices import at_level
 from unet_bench.interfaces import Place, stated_channels
 from unet_bench.layers import CONV, MAX_POOL, conv_norm_act, crop, dropout, transposed_convolution
 from unet_bench.unet import last_use
@@ -27,11 +28,13 @@ class PlainEncoder(nn.Module):
                 down = at.make("down", in_channels=width, out_channels=width)
                 width = stated_channels(down, at.at(out_channels=width))
             stride = int(getattr(down, "block_stride", 1))
-            block_at = at.at(in_channels=width, out_channels=wanted, stride=stride)
-            block = block_at.make("encoder_block")
-            width = stated_channels(block, block_at)
+            blocks: list[nn.Module] = []
+            for i in range(at_level(place.design.choices.blocks_per_level, level)):
+                block_at = at.at(in_channels=width, out_channels=wanted, stride=stride if i == 0 else 1)
+                blocks.append(block_at.make("encoder_block"))
+                width = stated_channels(blocks[-1], block_at)
             self.downs.append(down)
-            self.blocks.append(block)
+            self.blocks.append(blocks[0] if len(blocks) == 1 else nn.Sequential(*blocks))
             self.channels.append(width)
         self.reductions = [2**level for level in range(len(self.channels))]
 
@@ -76,16 +79,18 @@ class UNetStep(nn.Module):
         super().__init__()
         assert place.design is not None
         design, level, width, encoder = place.design, place.level, place.in_channels, place.skip_channels[place.level]
+        up_at = place.at(out_channels=up_channels(up_policy, width, encoder), skip_channels=())
+        self.up = up_at.make("up")
+        gate, width = width, stated_channels(self.up, up_at)
         self.skip: nn.Module | None = None
         skips: tuple[int, ...] = ()
-        if encoder:
-            at = place.at(in_channels=encoder, out_channels=encoder, gate_channels=width, skip_channels=())
+        if encoder and design.has_skip(level):
+            at = place.at(in_channels=encoder, out_channels=encoder, skip_channels=())
+            at = at.at(gate_channels=gate, up_channels=width)
             self.skip = at.make("skip")
             passed = stated_channels(self.skip, at)
             skips = (passed,) if passed else ()
-        up_at = place.at(out_channels=max(1, width // 2) if up_policy == "halve" else width, skip_channels=skips)
-        self.up = up_at.make("up")
-        width = stated_channels(self.up, up_at)
+        self.gates_on_up = getattr(self.skip, "gates_on", "") == "up"
         margin = design.margins[level] if level < len(design.margins) else 0
         at = place.at(in_channels=width, skip_channels=skips, margin=margin)
         self.align = at.make("align", out_channels=width) if skips else None
@@ -103,9 +108,7 @@ class UNetStep(nn.Module):
         """What the level is to return: the width chosen for it, else the encoder's there, else half what came in."""
         assert place.design is not None
         chosen = place.design.decoder_widths
-        if chosen:
-            return chosen[min(place.level, len(chosen) - 1)]
-        return encoder or max(1, merged // 2)
+        return at_level(chosen, place.level) if chosen else encoder or max(1, merged // 2)
 
     def forward(self, x: Tensor, maps: list[Tensor | None]) -> Tensor:
         return last_use(self.block, [self._merged(x, maps.pop())])
@@ -115,11 +118,20 @@ class UNetStep(nn.Module):
         gate = x
         x = self.up(x)
         if self.skip is not None and skip is not None:
-            skip = self.skip(skip, gate)
-        if self.align is not None and skip is not None:
-            skip, x = self.align(skip, x)
-        merged: Tensor = self.merge([] if skip is None else [skip], x)
+            skip = self.skip(skip, x if self.gates_on_up else gate)
+        if self.align is None or skip is None:
+            merged: Tensor = self.merge([], x)
+            return merged
+        skip, x = self.align(skip, x)
+        merged = self.merge([skip], x)
         return merged
+
+
+def up_channels(policy: str, width: int, skip: int) -> int:
+    """How many channels an up-sampling of `width` is to return; `match` without a skip halves."""
+    if policy == "keep":
+        return width
+    return skip if policy == "match" and skip else max(1, width // 2)
 
 
 def double_conv(place: Place) -> nn.Sequential:
