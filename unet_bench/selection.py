@@ -75,9 +75,15 @@ def _of_family(registry: Registry, name: str) -> Variant | None:
     entry = registry.find("architecture", name)
     if not entry.absent:
         entry.load()
-    args = tuple(sorted(entry.args.items()))
-    facts = {"summary": entry.summary, "cite": entry.cite, "provider": entry.provider.plugin}
-    return Variant(name=name, architecture=name, args=args, tags=("architecture",), **facts)
+    return Variant(
+        name=name,
+        architecture=name,
+        args=tuple(sorted(entry.args.items())),
+        summary=entry.summary,
+        cite=entry.cite,
+        tags=("architecture",),
+        provider=entry.provider.plugin,
+    )
 
 
 def _present(registry: Registry, pattern: str, variants: list[Variant]) -> list[Variant]:
