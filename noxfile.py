@@ -101,6 +101,13 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session
+def parity(session: nox.Session) -> None:
+    """Our twins of other packages' networks take their weights and compute the same; and those packages' networks."""
+    session.install("-e", ".[test,peers]")
+    session.run("pytest", "tests/parity", "tests/test_peers_plugin.py", *session.posargs)
+
+
+@nox.session
 def gpu(session: nox.Session) -> None:
     """What needs a CUDA device: marked tests, then the standard preset, resumable. See CONTRIBUTING.md."""
     session.install("-e", ".[test]")

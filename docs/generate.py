@@ -126,6 +126,50 @@ def accuracy() -> str:
     return between((ROOT / "docs" / "accuracy.md").read_text(encoding="utf-8"), "suites", f"\n{table}\n")
 
 
+def networks() -> dict[str, str]:
+    """A page and a picture for each network that is more than one change of the baseline, and the list of them."""
+    from unet_bench.detail import as_markdown, as_svg, detail
+    from unet_bench.plugins import load
+
+    registry = load().checked()
+    index = "# Networks\n\n" + NOTE + "\nAs `unet-bench list architectures --detail NAME` shows them, 3 channels in "
+    index += "and 2 classes out. [How they compare with their references](parity.md), to the digit.\n\n"
+    index += "| network | parameters | MACs | at | what it is | source |\n|---|---:|---:|---|---|---|\n"
+    pages = {}
+    for name, variant in registry.variants().items():
+        if "one-axis" in variant.tags or "peer" in variant.tags:
+            continue
+        page = detail(registry, name)
+        pages[f"docs/networks/{name}.md"] = NOTE + "\n" + as_markdown(page, f"{name}.svg")
+        pages[f"docs/networks/{name}.svg"] = as_svg(page)
+        size = "×".join(map(str, page.geometry.input))
+        index += f"| [{name}](networks/{name}.md) | {page.params:,} | {page.macs:,} | {size} | {page.summary} "
+        index += f"| {page.cite} |\n"
+    return {"docs/networks.md": index, **pages}
+
+
+def parity() -> str:
+    """Our parameters and MACs beside those of reference implementations."""
+    sys.path.insert(0, str(ROOT / "tests"))
+    from golden import ours, read_golden
+
+    from unet_bench.plugins import load
+
+    registry = load().checked()
+    table = "| network | in → out | input | parameters, reference | ours − it | MACs, reference | ours − it | reference |\n"
+    table += "|---|---|---|---:|---:|---:|---:|---|\n"
+    for golden in read_golden():
+        found = ours(registry, golden)
+        if golden.variant.partition(":")[1]:  # another package's network, as it is
+            continue
+        assert found is not None, golden
+        macs, apart = ("", "") if golden.macs is None else (f"{golden.macs:,}", f"{found['macs'] - golden.macs:,}")
+        size = "×".join(map(str, golden.size))
+        table += f"| `{golden.variant}` | {golden.in_channels} → {golden.classes} | {size} | {golden.params:,} "
+        table += f"| {found['params'] - golden.params:,} | {macs} | {apart} | {golden.source} |\n"
+    return between((ROOT / "docs" / "parity.md").read_text(encoding="utf-8"), "parity", f"\n{table}\n")
+
+
 def peers() -> str:
     """The table of our networks beside other packages', of equal MACs, from a file of `nox -s bench`."""
     found = json.loads((ROOT / "results" / "reference" / BENCH / "benchmark.json").read_text(encoding="utf-8"))
@@ -155,6 +199,7 @@ GENERATED: dict[str, Callable[[], str]] = {
     "docs/parts.md": parts,
     "docs/measuring.md": measuring,
     "docs/accuracy.md": accuracy,
+    "docs/parity.md": parity,
     "results/README.md": columns,
     "README.md": readme,
 }
@@ -163,8 +208,15 @@ GENERATED: dict[str, Callable[[], str]] = {
 def main() -> None:
     """Write all, or check all."""
     stale = []
-    for name, make in GENERATED.items():
-        path, text = ROOT / name, make()
+    texts = {name: make() for name, make in GENERATED.items()} | networks()
+    (ROOT / "docs" / "networks").mkdir(exist_ok=True)
+    for old in sorted((ROOT / "docs" / "networks").iterdir()):
+        if old.relative_to(ROOT).as_posix() not in texts:
+            stale.append(old.name)
+            if "--check" not in sys.argv:
+                old.unlink()
+    for name, text in texts.items():
+        path = ROOT / name
         if path.exists() and path.read_text(encoding="utf-8").strip() == text.strip():
             continue
         stale.append(name)

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import io
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from unet_bench import plugins
+from unet_bench.cli import main
+from unet_bench.execute import runner
 from unet_bench.registry import Registry
 
 if TYPE_CHECKING:
@@ -65,15 +70,94 @@ def bench_of(registry: Registry) -> Callable[..., Bench]:
     return put
 
 
-@pytest.fixture
-def unet_bench(tmp_path: Path):
-    """Run `unet-bench ARGS` in an empty folder; returns the finished process, output as text."""
+class Lent:
+    """A `Runner` whose fork server lives on for the next run of this session: importing torch takes seconds.
 
-    def run(*args: str, timeout: float = 240, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    `test_execute.py` and every run by a fresh interpreter have servers of their own.
+    """
+
+    kept: dict[object, runner.Runner] = {}
+
+    def __init__(self, preload: Sequence[str] = ("torch",)) -> None:
+        told = {name: value for name, value in os.environ.items() if name not in ("PYTEST_CURRENT_TEST", "COLUMNS")}
+        key = ("timm" in preload, tuple(sorted(told.items())))  # workers have their server's environment
+        if key not in self.kept:
+            self.give_back()
+            probes = {f"unet_bench.measure.{name}" for name in ("cost", "speed", "memory", "training", "accuracy")}
+            self.kept[key] = RUNNER([*preload, *sorted(probes - {*preload})])
+        self.own = self.kept[key]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def run(self, job: dict[str, Any], timeout_s: float) -> dict[str, Any]:
+        paths = {name: str(Path(job[name]).absolute()) for name in PATHS if job.get(name)}  # it is in another folder
+        return self.own.run(job | paths, timeout_s)
+
+    @classmethod
+    def give_back(cls) -> None:
+        while cls.kept:
+            cls.kept.popitem()[1].__exit__()
+
+
+RUNNER = runner.Runner
+PATHS = ("data", "samples", "checkpoint", "weights", "log", "result")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_fork_server() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(runner, "Runner", Lent)
+        yield
+    Lent.give_back()
+
+
+@pytest.fixture
+def unet_bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Run `unet-bench ARGS` in an empty folder; returns the finished process, output as text.
+
+    It is this very process unless a `fresh` one is asked for, or has an environment of its own: what a start costs is
+    for the few tests whose subject it is.
+    """
+
+    def run(
+        *args: str, timeout: float = 240, env: dict[str, str] | None = None, fresh: bool = False
+    ) -> subprocess.CompletedProcess[str]:
+        if not (fresh or env):
+            return here(args)
         command = [sys.executable, "-P", "-m", "unet_bench", *args]
         environment = {**os.environ, "COLUMNS": "160", **(env or {})}
         return subprocess.run(
             command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=timeout, check=False
         )
 
+    def here(args: Sequence[str]) -> subprocess.CompletedProcess[str]:
+        out, err, code = io.StringIO(), io.StringIO(), 0
+        with monkeypatch.context() as patched, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            patched.chdir(tmp_path)
+            patched.setenv("COLUMNS", "160")
+            patched.setattr(sys, "argv", ["unet-bench", *args])
+            patched.setattr(sys, "excepthook", sys.excepthook)
+            patched.setattr(sys, "path", [*sys.path])
+            try:
+                main()
+            except SystemExit as end:
+                code = end.code if isinstance(end.code, int) else int(end.code is not None)
+            except Exception:
+                traceback.print_exc()
+                code = 1
+            finally:
+                forget(tmp_path)
+        return subprocess.CompletedProcess(["unet-bench", *args], code, out.getvalue(), err.getvalue())
+
     return run
+
+
+def forget(folder: Path) -> None:
+    """Have modules of a folder imported anew when they are wanted again."""
+    for name, module in [*sys.modules.items()]:
+        if (getattr(module, "__file__", None) or "").startswith(str(folder)):
+            del sys.modules[name]

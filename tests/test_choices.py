@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unet_bench.choices import FIELDS, NAMES, Choices, parse_value
-from unet_bench.errors import InvalidChoice, UnknownName
-from unet_bench.registry import Registry
-from unet_bench.selection import canonicalised, grid, select
+from unet_bench.choices import FIELDS, SLOTS, Choices, parse_value
+from unet_bench.errors import InvalidChoice, UnknownName, Unsupported
+from unet_bench.registry import Draft, Provider, Registry
+from unet_bench.selection import canonicalised, grid, select, split_changes
 from unet_bench.variants import Variant
 
 
@@ -64,23 +64,36 @@ def test_variants_travel_as_json(registry: Registry) -> None:
         assert again.canonical() == variant.canonical()
 
 
-def test_between_24_and_32_variants_each_isolated_choice_once(registry: Registry) -> None:
-    variants = registry.variants()
-    assert 24 <= len(variants) <= 32
-    base = Choices().text()
-    for variant in variants.values():
-        if "one-axis" in variant.tags:
-            changed = [name for name in NAMES if variant.choices.text()[name] != base[name]]
-            assert len(changed) == 1, variant.name
+def test_every_part_has_a_variant_that_differs_by_it_alone(registry: Registry) -> None:
+    alone = {(v.tags[-1], v.choices.text()[v.tags[-1]]) for v in registry.variants().values() if "one-axis" in v.tags}
+    default = Choices().text()
+    also_the_encoders = {("decoder_block", entry.name) for entry in registry.entries("encoder_block")}
+    for slot in [slot for slot in SLOTS if slot != "align"]:  # which matters beside unpadded convolutions only
+        for entry in registry.entries(slot):
+            kind = "encoder_block" if (slot, entry.name) in also_the_encoders else slot
+            if entry.name != default[kind] and not entry.name.endswith(":*"):
+                assert (kind, entry.name) in alone, f"{slot}={entry.name} has no one-axis variant"
+
+
+def test_a_one_axis_variant_changes_one_choice() -> None:
+    draft = Draft(Provider("p"))
+    draft.variant("x", up="bilinear", summary="x", tags=("one-axis",))
+    assert draft.variants["x"].tags == ("one-axis", "up")
+    for more in ({}, {"up": "bilinear", "depth": 3}):
+        with pytest.raises(InvalidChoice, match="must change one"):
+            draft.variant("y", summary="y", tags=("one-axis",), **more)
 
 
 def test_select_by_name_glob_tag_and_change(registry: Registry) -> None:
     assert [v.name for v in select(registry, ["unet"])] == ["unet"]
-    assert {v.name for v in select(registry, ["unet-bi*"])} == {"unet-bilinear", "unet-bilinear-conv"}
+    assert {v.name for v in select(registry, ["unet-valid-*"])} == {"unet-valid-pad", "unet-valid-resize"}
+    assert {v.choices.align for v in select(registry, ["tag:align"])} == {"pad", "resize"}
+    assert {"unet", "unet-milesial"} & {v.name for v in select(registry, ["tag:published"])} == {"unet-milesial"}
     assert "unet-milesial" in {v.name for v in select(registry, ["tag:published"])}
     (changed,) = select(registry, ["unet-paper+up=bilinear+depth=3"])
     assert (changed.choices.up, changed.choices.depth, changed.choices.padding) == ("bilinear", 3, "valid")
-    assert len(select(registry, ["all"])) == len(registry.variants())
+    present = [name for name, variant in registry.variants().items() if not registry.absent(variant)]
+    assert [v.name for v in select(registry, ["all"])] == present
     assert [v.name for v in select(registry, ["unet-add", "unet", "unet-add"])] == ["unet-add", "unet"]
 
 
@@ -123,6 +136,95 @@ def test_choices_that_cannot_matter_are_inactive(registry: Registry) -> None:
         canonicalised(registry, none).canonical()
         == canonicalised(registry, registry.variants()["unet-no-skip"]).canonical()
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("encoder_widths", "doubling", ()),
+        ("encoder_widths", "16/32", (16, 32)),
+        ("decoder_widths", "mirror", ()),
+        ("skip_levels", "all", ()),
+        ("skip_levels", "0/2", (0, 2)),
+        ("blocks_per_level", "1/3/4", (1, 3, 4)),
+    ],
+)
+def test_lists_have_a_word_for_none(name: str, text: str, value: tuple[int, ...]) -> None:
+    choices = Choices().replace(**{name: text})
+    assert getattr(choices, name) == value
+    assert choices.text()[name] == text
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"encoder_widths": "16/0"},
+        {"skip_levels": "0/-1"},
+        {"blocks_per_level": "0"},
+        {"blocks_per_level": ()},
+        {"aux_heads": -1},
+        {"norm_groups": 0},
+        {"skip_levels": "mirror"},
+    ],
+)
+def test_numbers_below_the_least_are_refused(wrong: dict) -> None:
+    with pytest.raises(InvalidChoice, match=next(iter(wrong))):
+        Choices().replace(**wrong)
+
+
+@pytest.mark.parametrize(
+    ("alike", "apart"),
+    [
+        ("unet+norm_groups=4", "unet-group+norm_groups=4"),
+        ("unet+leak=0.2", "unet-leaky+leak=0.2"),
+        ("unet+average_heads=true", "unet+aux_heads=1+average_heads=true"),
+    ],
+)
+def test_an_axis_matters_where_what_it_speaks_of_is_there(registry: Registry, alike: str, apart: str) -> None:
+    base = {name: canonicalised(registry, registry.variants()[name]) for name in ("unet", "unet-group", "unet-leaky")}
+    (same,), (other,) = select(registry, [alike]), select(registry, [apart])
+    assert canonicalised(registry, same).canonical() == base["unet"].canonical()
+    assert canonicalised(registry, other).canonical() not in {b.canonical() for b in base.values()}
+
+
+@pytest.mark.parametrize(
+    ("pattern", "words"),
+    [
+        ("unet++", ("unet++", [])),
+        ("unet+++up=bilinear", ("unet++", ["up=bilinear"])),
+        ("unet3++up=a+depth=3", ("unet3+", ["up=a", "depth=3"])),
+        ("unet+upp", ("unet", ["upp"])),
+        ("nothing+up=a", ("nothing", ["up=a"])),
+        ("smp:unet/tu-x", ("smp:unet/tu-x", [])),
+    ],
+)
+def test_names_may_have_plus_signs(pattern: str, words: tuple[str, list[str]]) -> None:
+    known = {name: Variant(name=name) for name in ("unet", "unet++", "unet3+")}
+    assert split_changes(known, pattern) == words
+
+
+def family(needs: tuple[str, str] | None) -> Registry:
+    """A registry with `unet`, and an open family of architectures."""
+    draft, found = Draft(Provider("p")), Registry()
+    draft.architecture("net:*", lambda member: member, summary="nets", needs=needs)
+    draft.architecture("net-a", lambda: None, summary="a net", needs=needs)
+    draft.variant("unet", summary="u")
+    found.commit(draft)
+    return found
+
+
+def test_a_member_of_a_family_can_be_named() -> None:
+    (variant,) = select(family(None), ["net:b"])
+    assert (variant.architecture, variant.provider) == ("net:b", "p")
+    assert [v.name for v in select(family(None), ["all"])] == ["net-a", "unet"]
+
+
+def test_what_needs_an_absent_package_is_left_out_and_refused_by_name() -> None:
+    registry = family(("no_such_package", "pip install such"))
+    assert [v.name for v in select(registry, ["all"])] == ["unet"]
+    for name in ("net:b", "net-a", "net-*"):
+        with pytest.raises(Unsupported, match="pip install such"):
+            select(registry, [name])
 
 
 def test_same_stands_for_what_it_is(registry: Registry) -> None:

@@ -13,7 +13,7 @@ import pytest
 from unet_bench import plugins
 
 ROOT = Path(__file__).parents[1]
-PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), ROOT / "results" / "README.md"]
+PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "results" / "README.md"]
 
 
 def test_generated_parts_are_fresh() -> None:

@@ -38,6 +38,45 @@ def test_the_smallest_legal_size() -> None:
         geometry.geometry(PAPER, 1, (172, 172))
 
 
+def test_it_is_the_same_in_inference_mode() -> None:
+    with torch.inference_mode():
+        found = geometry.geometry(blueprint("unet-paper"), 1, (696, 696))
+    assert found == geometry.geometry(PAPER, 1, (696, 696))
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "sizes"),
+    [
+        ("unet", {"depth": 1}, (2, 2)),
+        ("unet", {"padding": "reflect"}, (32, 16)),  # mirrored, a map needs more pixels than are added
+        ("unet", {"norm": "instance"}, (32, 16)),
+        ("unet", {"norm": "layer"}, (16, 16)),
+        ("unet-valid", {"depth": 5}, (380, 32)),
+        ("unet-valid", {"depth": 3, "convs_per_level": 3}, (138, 8)),
+        ("unet-valid", {"align": "resize"}, (140, 16)),
+        ("unet-valid", {"depth": 2, "dims": 3}, (44, 4)),
+        ("segnet", {}, (32, 32)),
+        ("resnet34-unet", {}, (32, 32)),
+    ],
+    ids=str,
+)
+def test_legal_sizes_are_found_with_few_forwards(
+    monkeypatch: pytest.MonkeyPatch, name: str, changes: dict[str, object], sizes: tuple[int, int]
+) -> None:
+    """The smallest fits and a step less does not, all within a step of nothing lost; each is a forward pass."""
+    model, tried = blueprint(name, **changes), []
+    follow = geometry.followed
+    monkeypatch.setattr(geometry, "followed", lambda *args: tried.append(args) or follow(*args))
+    dims = int(changes.get("dims", 2))
+    assert geometry.legal_sizes(model, 1, dims) == sizes
+    assert len(tried) <= 8
+    least, step = sizes
+    for side, legal in ((least, True), (least + step, True), (least + step // 2, False)):
+        assert geometry.geometry(model, 1, (side,) * dims).legal is legal
+    with pytest.raises(InvalidSize):
+        geometry.geometry(model, 1, (least - step,) * dims)
+
+
 def test_696_pools_odd_sizes() -> None:
     centred, aligned = geometry.geometry(PAPER, 1, (696, 696)), geometry.geometry(VALID, 1, (696, 696))
     assert centred.output == aligned.output == (500, 500)

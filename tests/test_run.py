@@ -187,7 +187,7 @@ def test_anybodys_module_without_a_plugin(unet_bench, tmp_path: Path) -> None:
         "def needy(in_channels, classes, mystery): ...\n"
     )
     models = ["--model", "mynet:Net", "--model", "mynet:Half"]
-    done = unet_bench("run", *TINY, *models, "--probes", "cost,accuracy", "--no-floors")
+    done = unet_bench("run", *TINY, *models, "--probes", "cost,accuracy", "--no-floors", fresh=True)
     assert done.returncode == 0, done.stderr
     frame = read_results(only_run(tmp_path)).set_index("variant")
     assert frame.loc["mynet:Net", "accuracy_status"] == "ok"
@@ -195,7 +195,7 @@ def test_anybodys_module_without_a_plugin(unet_bench, tmp_path: Path) -> None:
     assert "up-sample" in frame.loc["mynet:Half", "error"]
     assert unet_bench("run", "--resume", "last", "--out", "runs", "--steps", "5").returncode == 2
     (tmp_path / "mynet.py").write_text((tmp_path / "mynet.py").read_text().replace("3, padding=1", "1"))
-    again = unet_bench("run", "--resume", "last", "--out", "runs")
+    again = unet_bench("run", "--resume", "last", "--out", "runs", fresh=True)
     assert again.returncode == 0, again.stderr
     fewer = read_results(only_run(tmp_path)).set_index("variant").loc["mynet:Net", "params"]
     assert fewer < frame.loc["mynet:Net", "params"]
@@ -245,17 +245,20 @@ def unet_bench_register(registry):
 """
 
 
-def test_a_broken_part_is_a_row_that_names_its_distribution(unet_bench, tmp_path: Path) -> None:
+def test_a_broken_part_is_a_row_that_names_its_distribution(
+    unet_bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "lib" / "bad-2.0.dist-info").mkdir(parents=True)
     (tmp_path / "lib" / "badparts.py").write_text(PARTS)
     (tmp_path / "lib" / "badplugin.py").write_text(PLUGIN)
     (tmp_path / "lib" / "bad-2.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: bad\nVersion: 2.0\n")
     (tmp_path / "lib" / "bad-2.0.dist-info" / "entry_points.txt").write_text("[unet_bench]\nbad = badplugin\n")
-    env = {"PYTHONPATH": str(tmp_path / "lib")}
-    refused = unet_bench("run", *TINY, "-v", "unet-absent", "--probes", "cost", env=env)
+    monkeypatch.syspath_prepend(tmp_path / "lib")
+    refused = unet_bench("run", *TINY, "-v", "unet-absent", "--probes", "cost")
     assert (refused.returncode, "badparts:absent" in refused.stderr) == (2, True)
     named = "unet-Wrong,unet-Broken,unet-factory,unet-number,unet-add"
-    done = unet_bench("run", *TINY, "-v", named, "--probes", "cost", env=env)
+    lib = os.pathsep.join([str(tmp_path / "lib"), os.environ.get("PYTHONPATH", "")])
+    done = unet_bench("run", *TINY, "-v", named, "--probes", "cost", env={"PYTHONPATH": lib})
     assert done.returncode == 1, done.stderr
     frame = read_results(only_run(tmp_path)).set_index("variant")
     assert frame.loc["unet-add", "cost_status"] == "ok"

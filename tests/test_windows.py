@@ -268,7 +268,7 @@ def test_scored_pixels_line_up_with_the_image(name: str) -> None:
     dot = torch.zeros(1, 80, 80)
     dot[0, 8 + 31, 8 + 33] = 100.0
     with torch.no_grad():
-        pair = torch.stack([cut(torch.zeros_like(dot), 8, 8, frame), cut(dot, 8, 8, frame)])
+        pair = torch.stack([cut(torch.zeros_like(dot), (8, 8), frame), cut(dot, (8, 8), frame)])
         out = scored(main_output(model(pair)), frame, (64, 64))
     change = (out[1] - out[0]).abs().sum(0)
     rows, columns = change.sum(1), change.sum(0)

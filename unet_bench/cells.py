@@ -26,9 +26,14 @@ class Task:
     dataset_hash: str
     classes: tuple[str, ...]
     in_channels: int
-    scored: tuple[int, int]  # (H, W) pixels
+    scored: tuple[int, ...]  # (H, W) pixels, or (D, H, W) voxels: then images are volumes
     fit: str  # how images came to that size: resize or crop
     fold: str = ""  # which fold is the test set, of how many: 0/5
+
+    @property
+    def dims(self) -> int:
+        """Of the images: 2, or 3 of volumes."""
+        return len(self.scored)
 
 
 @dataclass(frozen=True)
@@ -81,12 +86,12 @@ class Protocol:
 
 @dataclass(frozen=True, kw_only=True)
 class Frame:
-    """The input that a network needs so that the scored pixels come out of it. All in pixels `(H, W)`."""
+    """The input that a network needs so that the scored pixels come out of it. All are `(H, W)` or `(D, H, W)`."""
 
-    input: tuple[int, int]
-    output: tuple[int, int]
-    start: tuple[int, int]  # where the scored pixels begin in the output
-    context: tuple[int, int]  # how far the input begins before the scored pixels
+    input: tuple[int, ...]
+    output: tuple[int, ...]
+    start: tuple[int, ...]  # where the scored pixels begin in the output
+    context: tuple[int, ...]  # how far the input begins before the scored pixels
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -313,12 +313,27 @@ def plan(given: dict[str, Any], as_json: AsJson = False, debug: Debug = False) -
 @app.command("list")
 def list_(
     what: Annotated[Listed, typer.Argument(help="What to list.")],
+    detail: Annotated[
+        str | None, typer.Option("--detail", metavar="NAME", help="One network's page: its shape, cost, differences.")
+    ] = None,
+    size: Annotated[str, typer.Option("--size", help="The input that the page shows, such as 256x256.")] = "",
+    svg: Annotated[Path | None, typer.Option("--svg", help="Draw the page's network into this file.")] = None,
     block: Block = None,
     as_json: AsJson = False,
 ) -> None:
-    """List what there is, with who provides it. Imports neither torch nor timm."""
-    from unet_bench.listing import listing, print_listing
+    """List what there is, with who provides it. Imports neither torch nor timm, but for a network's page."""
+    from unet_bench.listing import listing, network_page, print_listing
 
+    if detail is not None:
+        if what not in (Listed.architectures, Listed.variants):
+            raise typer.BadParameter("it is for architectures and variants", param_hint="--detail")
+        page = network_page(detail, size, split(",".join(block or [])))
+        if svg is not None:
+            svg.write_text(page["svg"], encoding="utf-8")
+        typer.echo(json.dumps(page, indent=2) if as_json else page["text"])
+        return
+    if size or svg:
+        raise typer.BadParameter("name a network by --detail", param_hint="--size, --svg")
     rows = listing(what.value, split(",".join(block or [])))
     typer.echo(json.dumps(rows, indent=2)) if as_json else print_listing(rows)
 

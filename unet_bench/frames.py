@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 from torch import nn
@@ -25,16 +24,9 @@ def find_frame(model: nn.Module, task: Task) -> tuple[Frame, geometry.Geometry]:
         raise Unsupported(f"the network returns one pixel for {ratio} of its input: let it up-sample its output")
     start = tuple((output - scored) // 2 for output, scored in zip(where.output, task.scored, strict=True))
     context = tuple(round(offset) + begin for offset, begin in zip(where.offset, start, strict=True))
-    return Frame(
-        input=_pair(where.input), output=_pair(where.output), start=_pair(start), context=_pair(context)
-    ), where
+    return Frame(input=where.input, output=where.output, start=start, context=context), where
 
 
-def frame_for(model: nn.Module, task: Task, size: tuple[int, int]) -> Frame:
-    """The frame of a network on the meta device for `size` (H W) scored at once. Raises as `find_frame`."""
+def frame_for(model: nn.Module, task: Task, size: tuple[int, ...]) -> Frame:
+    """The frame of a network on the meta device for `size` (`*S`) scored at once. Raises as `find_frame`."""
     return find_frame(model, replace(task, scored=size))[0]
-
-
-def _pair(size: Sequence[int]) -> tuple[int, int]:
-    height, width = size
-    return height, width

@@ -7,7 +7,8 @@ and the spacing of its pixels there; so a part of anybody's is understood as lon
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -82,14 +83,19 @@ def geometry(model: nn.Module, in_channels: int, size: Sequence[int]) -> Geometr
 
     Raises InvalidSize when it cannot take the size, InvalidPart when a part breaks its contract.
     """
-    size = tuple(size)
+    return followed(model, in_channels, tuple(size))[0]
+
+
+def followed(model: nn.Module, in_channels: int, size: tuple[int, ...]) -> tuple[Geometry, Tracker]:
+    """The geometry at an input size, and the tracker that followed it there. Raises as `geometry`."""
     tracker = Tracker(len(size))
-    image = torch.empty((1, in_channels, *size), device="meta")
     training = [module for module in model.modules() if module.training]
     model.eval()
     watched = watch_parts(model, tracker)
     try:
-        with torch.no_grad(), watched, tracker:
+        # in inference mode operations would come whole, as conv2d and narrow, and not be understood
+        with torch.inference_mode(False), torch.no_grad(), watched, tracker:
+            image = torch.empty((1, in_channels, *size), device="meta")
             tracker.place(image, Position((0.0,) * len(size), (1.0,) * len(size)))
             output = main_output(model(image))
             where = tracker.of(output)
@@ -109,7 +115,7 @@ def geometry(model: nn.Module, in_channels: int, size: Sequence[int]) -> Geometr
     if output.ndim != len(size) + 2 or 0 in output.shape:
         raise InvalidSize(f"an input of {text(size)} gives an output of shape {tuple(output.shape)}: nothing to score")
     where = where or centred(size, output.shape[2:])
-    return Geometry(
+    found = Geometry(
         input=size,
         output=tuple(output.shape[2:]),
         channels=int(output.shape[1]),
@@ -119,6 +125,7 @@ def geometry(model: nn.Module, in_channels: int, size: Sequence[int]) -> Geometr
         stride=round(tracker.coarsest),
         spacing=where.spacing,
     )
+    return found, tracker
 
 
 def centred(size: Sequence[int], output: Sequence[int]) -> Position:
@@ -149,20 +156,36 @@ class Tracker(TorchDispatchMode):
         self.lost: list[str] = []
         self.skips: list[Skip] = []
         self.coarsest = 1.0
+        self.narrowest = math.inf  # input pixels between a map's first and last pixel, of the map where they are fewest
+        self.losses: list[tuple[float, int]] = []  # (spacing of a map, input pixels wanting for its side to be divided)
 
     def place(self, tensor: Tensor, position: Position) -> None:
         """Note where a tensor lies."""
         self.alive.append(tensor)
         self.positions[id(tensor)] = position
+        for side, spacing in zip(tensor.shape[2:], position.spacing, strict=True):
+            if side > 1:  # a single pixel is a mean over all of the image
+                self.narrowest = min(self.narrowest, (side - 1) * spacing)
+
+    @property
+    def spare(self) -> int:
+        """By how many pixels the input might be smaller and each map keep one."""
+        return 0 if math.isinf(self.narrowest) else math.floor(self.narrowest)
+
+    @property
+    def wanting(self) -> int:
+        """By how many pixels the input must be larger for the finest map that lost something to lose nothing."""
+        return max(1, min(self.losses)[1]) if self.losses else 0
 
     def of(self, tensor: object) -> Position | None:
         """Where a tensor lies, if that is known."""
         return self.positions.get(id(tensor))
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        result = func(*args, **(kwargs or {}))
+        op = func.overloadpacket
+        result = BLANKS.get(op, func)(*args, **(kwargs or {}))
         for output in flat_tensors(result):
-            if output.ndim == self.dims + 2 and (position := self._position(func.overloadpacket, args, output)):
+            if output.ndim == self.dims + 2 and (position := self._position(op, args, output)):
                 self.place(output, position)
         return result
 
@@ -235,8 +258,9 @@ class Tracker(TorchDispatchMode):
         strided = [spacing * stride for spacing, stride in zip(position.spacing, strides, strict=True) if stride > 1]
         self.coarsest = max(self.coarsest, *strided) if strided else self.coarsest
         level = round(max(position.spacing)).bit_length() - 1
-        for length, stride in zip(source.shape[2:], strides, strict=True):
+        for length, stride, spacing in zip(source.shape[2:], strides, position.spacing, strict=True):
             if stride > 1 and length % stride:
+                self.losses.append((spacing, math.ceil((stride - length % stride) * spacing)))
                 loss = f"level {level} halves a side of {length}, which is no multiple of {stride}"
                 if loss not in self.lost:
                     self.lost.append(loss)
@@ -257,6 +281,36 @@ PADS: Final = (
     aten.replication_pad2d,
     aten.replication_pad3d,
 )
+
+
+def interpolated(source: Tensor, size: Sequence[int], *_: Any) -> Tensor:
+    """A map of the size that an interpolation gives."""
+    return source.new_empty((*source.shape[:2], *size))
+
+
+def sampled(source: Tensor, grid: Tensor, *_: Any) -> Tensor:
+    """A map of the size that sampling at a grid's positions gives."""
+    return source.new_empty((*source.shape[:2], *grid.shape[1:-1]))
+
+
+def unchanged(source: Tensor, *_: Any) -> Tensor:
+    """What an activation in place gives."""
+    return source
+
+
+def normed(source: Tensor, *_: Any) -> tuple[Tensor, Tensor, Tensor]:
+    """What batch norm gives in evaluation: its map, and no statistics."""
+    return torch.empty_like(source), source.new_empty(0), source.new_empty(0)
+
+
+# Torch's own way to these shapes runs through every step of the formula, which takes most of a forward pass.
+BLANKS: Final[dict[Any, Callable[..., Any]]] = {
+    **dict.fromkeys((aten.upsample_nearest2d, aten.upsample_nearest3d), interpolated),
+    **dict.fromkeys((aten.upsample_bilinear2d, aten.upsample_trilinear3d, aten.upsample_bicubic2d), interpolated),
+    aten.grid_sampler_2d: sampled,
+    aten.native_batch_norm: normed,
+    aten.leaky_relu_: unchanged,
+}
 CORNER_ALIGNED: Final = (aten.upsample_bilinear2d, aten.upsample_trilinear3d, aten.upsample_bicubic2d)
 
 
@@ -332,20 +386,33 @@ def legal_covering(model: nn.Module, in_channels: int, scored: Sequence[int]) ->
 
 
 def legal_sizes(model: nn.Module, in_channels: int, dims: int = 2) -> tuple[int, int]:
-    """(smallest, step): the legal square inputs are smallest + k·step. Raises InvalidSize when none was found."""
+    """(smallest, step): the legal square inputs are smallest + k·step. Raises InvalidSize when none was found.
+
+    A forward pass tells how much larger its input must be for nothing to be lost, and how much smaller it may be for
+    every map to keep a pixel: so few of them find what bisection would find with many.
+    """
     step = _total_stride(model, in_channels, dims)
-    large = next(
-        (size for size in range(64 * step, 65 * step) if (g := _try(model, in_channels, size, dims)) and g.legal), None
-    )
-    if large is None:
+    size, spare = 64 * step, -1
+    while spare < 0 and size < 65 * step:
+        try:
+            found, tracker = followed(model, in_channels, (size,) * dims)
+        except InvalidSize:
+            size += 1
+            continue
+        size += 0 if found.legal else tracker.wanting
+        spare = tracker.spare if found.legal else -1
+    if spare < 0:
         raise InvalidSize(f"no legal input size was found between {64 * step} and {65 * step} pixels a side")
-    low, high = -1, 64  # in steps below `large`: the smallest legal size, by bisection
-    residue, high = large % step, large // step
+    low, high = -1, size // step  # in steps: too small a size, and a large enough one
+    likely = high - spare // step
+    guesses = [likely, likely - 1, likely + 1]
     while high - low > 1:
-        middle = (low + high) // 2
-        fits = _try(model, in_channels, residue + middle * step, dims) if residue + middle * step else None
-        low, high = (low, middle) if fits else (middle, high)
-    return residue + high * step, step
+        middle = guesses.pop(0) if guesses else (low + high) // 2
+        if low < middle < high:
+            smaller = size % step + middle * step
+            fits = _try(model, in_channels, smaller, dims) if smaller else None
+            low, high = (low, middle) if fits else (middle, high)
+    return size % step + high * step, step
 
 
 def _total_stride(model: nn.Module, in_channels: int, dims: int) -> int:

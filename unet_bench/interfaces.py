@@ -13,7 +13,7 @@ Shapes: `N` batch, `C` channels, `*S` the spatial sizes (`H W`, or `D H W` in 3-
 | align | `(skip, up) -> (skip, up)` of one size; either may be the larger | |
 | skip | `(skip, gate) -> skip`, or `None` for nothing | `gates_on = "up"` for the up-sampled map as gate |
 | merge | `([skip, …], up) -> (N out *S)`; the list may be empty | |
-| topology | `[map or None per level, finest first] -> (N C_l *S_l) per level, finest first` | `channels`; `aux_channels` |
+| topology | `[map or None per level, finest first] -> (N C_l *S_l) per level` | `channels`; `aux_channels` |
 | head | `(N in *S) -> (N classes *S)` | |
 
 A module that returns other than `place.out_channels` channels states so in an attribute `out_channels`. A skip's gate

@@ -15,6 +15,7 @@ from unet_bench.interfaces import Place
 CONV: Final = {2: nn.Conv2d, 3: nn.Conv3d}
 CONV_TRANSPOSE: Final = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
 MAX_POOL: Final = {2: nn.MaxPool2d, 3: nn.MaxPool3d}
+AVG_POOL: Final = {2: nn.AvgPool2d, 3: nn.AvgPool3d}
 BATCH_NORM: Final = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 INSTANCE_NORM: Final = {2: nn.InstanceNorm2d, 3: nn.InstanceNorm3d}
 LINEAR_MODE: Final = {2: "bilinear", 3: "trilinear"}

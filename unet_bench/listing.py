@@ -1,4 +1,4 @@
-"""What `list`, `plugins`, `geometry` and `doctor` say. Only the last two import torch."""
+"""What `list`, `plugins`, `geometry` and `doctor` say. Only a network's page and the last two import torch."""
 
 from __future__ import annotations
 
@@ -102,6 +102,14 @@ def print_listing(rows: Sequence[dict[str, Any]]) -> None:
     for row in rows:
         table.add_row(*(escape(str(row[name])) for name in shown))
     console().print(table)
+
+
+def network_page(name: str, size: str, block: Sequence[str]) -> dict[str, Any]:
+    """One network's page: its facts, and the same as text and SVG."""
+    from unet_bench.detail import as_svg, as_text, detail
+
+    page = detail(plugins.load(block).checked(), name, parse_size(size) if size else ())
+    return {**asdict(page), "text": as_text(page), "svg": as_svg(page)}
 
 
 def geometry_report(name: str, size: str, block: Sequence[str]) -> dict[str, Any]:

@@ -147,7 +147,7 @@ def read_tasks(suite: Suite, registry: Registry, folder: Path) -> list[LoadedTas
                 whole = fit(whole, size, suite.fit)  # type: ignore[arg-type]
             except MemoryError as error:
                 raise InvalidSize(
-                    f"data set {name} at {size[0]}x{size[1]} does not fit into memory; use a smaller size"
+                    f"data set {name} at {'x'.join(map(str, size))} does not fit into memory; use a smaller size"
                 ) from error
             folds = folds_of(suite, registry, whole, name)
             for number, dataset in enumerate(folds):

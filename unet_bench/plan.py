@@ -349,10 +349,10 @@ def foreseen(cell: Cell, macs: int, base_macs: int) -> tuple[float, float]:
 
 def examine(registry: Registry, variant: Variant, task: Task) -> Subject:
     """Build a variant on the meta device: what it is on this task, and whether it can run there at all."""
-    variant = canonicalised(registry, variant)
     try:
+        variant = canonicalised(registry, in_dims(variant, task))
         with torch.device("meta"):
-            model = build(registry, variant, task.in_channels, len(task.classes))
+            model = build(registry, variant, task.in_channels, len(task.classes), task.scored)
         frame, where = find_frame(model, task)
         counted = cost(model, task.in_channels, frame.input)
     except (Unsupported, InvalidSize) as error:
@@ -367,6 +367,19 @@ def examine(registry: Registry, variant: Variant, task: Task) -> Subject:
     if where.skips and not variant.architecture and all(skip.agrees for skip in where.skips):
         variant = with_inactive(variant, ["align"])
     return Subject(variant, frame, counted["params"], counted["macs"], pretrained=bool(published_weights(model)))
+
+
+def in_dims(variant: Variant, task: Task) -> Variant:
+    """The variant for the task's images or volumes. Raises Unsupported for one of volumes by its own choice, on images.
+
+    Whether its parts serve as many dimensions is found when it is built.
+    """
+    if variant.choices.dims > task.dims:
+        raise Unsupported(
+            f"{variant.name} states dims={variant.choices.dims}, and {task.name} is scored as images: "
+            "give a size of volumes, such as --size 32x32x32"
+        )
+    return replace(variant, choices=variant.choices.replace(dims=task.dims))
 
 
 def mac_rate(device: str) -> float:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from unet_bench.cells import MOST_OVERLAP
+from unet_bench.data.assemble import depth_first, normalised
 from unet_bench.data.dataset import Array
 from unet_bench.data.decode import decode, read_image
+from unet_bench.data.nifti import is_nifti, read_volume, stem_of, write_labels
 from unet_bench.errors import InvalidData, InvalidSuite, StoreError, offenders, unknown
 from unet_bench.plan import choose_device
 from unet_bench.suite import EVALUATIONS
@@ -31,36 +34,57 @@ def predict_files(
     overlap: float = 0.5,
     flips: bool = False,
 ) -> Iterator[Path]:
-    """Write `out/STEM.png`, class ids, of each image; yields the paths. All images are read and checked first.
+    """Write the class ids of each image, and yield the paths. All images are read and checked first.
 
+    Pictures become `out/STEM.png`; NIfTI volumes `out/STEM.nii.gz`, which lie where their images do in the scanner.
     Raises InvalidData naming every image that cannot be used, InvalidSuite, StoreError, UnknownName.
     """
     if evaluation not in EVALUATIONS:
         raise unknown("evaluation", evaluation, EVALUATIONS, "unet-bench predict --help")
     if not 0 <= overlap <= MOST_OVERLAP:
         raise InvalidSuite(f"overlap={overlap} must be from 0 to {MOST_OVERLAP}: a part of a tile's side")
-    stems = [image.stem for image in images]
-    if twice := sorted({stem for stem in stems if stems.count(stem) > 1}):
+    stems = [stem_of(image) for image in images]
+    if twice := sorted({name for name in stems if stems.count(name) > 1}):
         raise InvalidData(f"several images are called {', '.join(twice)}, and each mask is called as its image")
     given = {image.resolve() for image in images}
-    if replaced := [replacing for stem in stems if (replacing := out / f"{stem}.png").resolve() in given]:
+    if replaced := [replacing for image in images if (replacing := mask_file(out, image)).resolve() in given]:
         raise InvalidData(f"masks would replace images, such as {replaced[0]}: give another folder by --out")
     network = load_network(run, variant, data=data, seed=seed, fold=fold, device=choose_device(device))
     problems: list[str] = [f"{image}: no such file" for image in images if not image.is_file()]
-    read = decode(read_image, {str(image): image for image in images if image.is_file()}, problems)
+    files = {str(image): image for image in images if image.is_file()}
+    read = decode(partial(read_for, network), files, problems)
     prepared = {Path(name): as_trained(network, image, name, problems) for name, image in read.items()}
     if problems:
         raise InvalidData(f"no masks were made:\n{offenders(problems)}")
     whole = evaluation == "whole"
     for file, image in prepared.items():
-        written = out / f"{file.stem}.png"
+        written = mask_file(out, file)
         mask = network.predict_fitted(image, whole=whole, overlap=0.0 if whole else overlap, flips=flips)
         try:
             out.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(mask).save(written)
+            if is_nifti(file):
+                write_labels(written, np.moveaxis(mask, 0, 2), like=file)
+            else:
+                Image.fromarray(mask).save(written)
         except OSError as error:
             raise StoreError(f"cannot write {written}: {error}; give another folder by --out") from error
         yield written
+
+
+def mask_file(out: Path, image: Path) -> Path:
+    """Where the mask of an image or volume goes."""
+    return out / f"{stem_of(image)}{'.nii.gz' if is_nifti(image) else '.png'}"
+
+
+def read_for(network: Network, file: Path) -> Array:
+    """An image `(H W C)`, or a volume `(D H W C)` in 0..1 as training volumes were. Raises InvalidData."""
+    volumes = network.task.dims == 3
+    if is_nifti(file) != volumes:
+        wanted = "volumes; give NIfTI" if volumes else "images; give pictures"
+        raise InvalidData(f"{file}: the network was trained on {wanted}")
+    if not volumes:
+        return read_image(file)
+    return depth_first(normalised({"": read_volume(file)}, network.modalities)[""])
 
 
 def as_trained(network: Network, image: Array, name: str, problems: list[str]) -> Array:

@@ -150,12 +150,11 @@ def plan_text(made: Plan) -> None:
         first = cells[0]
         infer = max((p.predicted_mib for p in cells if p.predicted_mib), default=None)
         train = max((p.predicted_train_mib for p in cells if p.predicted_train_mib), default=None)
-        height, width = first.cell.frame.input
         notes = sorted({f"{p.status} ({p.cell.probe}): {p.reason}" for p in cells if p.status})
         table.add_row(
             escape(" = ".join(names)),
             escape(task.name),
-            f"{height}×{width}",
+            "×".join(map(str, first.cell.frame.input)),
             "×".join(map(str, first.cell.frame.output)),
             f"{first.params / 1e6:.2f}" if first.params else "",
             f"{first.macs / 1e9:.2f}" if first.macs else "",

@@ -202,18 +202,32 @@ class Draft:
         args: Mapping[str, Any] | None = None,
         **choices: Any,
     ) -> None:
-        """A named set of choices (those not given are the baseline's), or an architecture with its arguments."""
+        """A named set of choices (those not given are the baseline's), or an architecture with its arguments.
+
+        The tag `one-axis` is for those that differ from the baseline in one choice, which becomes a tag of theirs, so
+        that `tag:up` selects all ways up. Raises InvalidChoice for more.
+        """
         self._check(name, summary)
         if name in self.variants:
             raise NameClash(f"plugin {self.provider} registers variant {name!r} twice")
+        chosen = Choices().replace(**choices)
+        tags = tuple(tags)
+        if "one-axis" in tags:
+            changed = [choice for choice, value in chosen.items() if value != getattr(Choices(), choice)]
+            if len(changed) != 1:
+                raise InvalidChoice(
+                    f"plugin {self.provider}: variant {name!r} is tagged one-axis and changes {len(changed)} choices "
+                    f"({', '.join(changed)}): it must change one"
+                )
+            tags += tuple(changed)
         self.variants[name] = Variant(
             name=name,
-            choices=Choices().replace(**choices),
+            choices=chosen,
             architecture=architecture,
             args=tuple(sorted((args or {}).items())),
             summary=summary,
             cite=cite,
-            tags=tuple(tags),
+            tags=tags,
             provider=self.provider.plugin,
         )
 

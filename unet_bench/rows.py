@@ -12,6 +12,7 @@ from unet_bench import plugins
 from unet_bench.cells import digest
 from unet_bench.choices import SLOTS, parse_value
 from unet_bench.environment import device_name
+from unet_bench.variants import OF_ANY
 
 if TYPE_CHECKING:
     from unet_bench.plan import Plan, Planned
@@ -29,7 +30,7 @@ def describe(made: Plan, planned: Planned, name: str) -> dict[str, Any]:
     choices: dict[str, str | None] = dict(variant.choices.text())
     if variant.architecture:
         choices = dict.fromkeys(choices)
-        choices["width_scale"] = variant.choices.text()["width_scale"]
+        choices |= {name: variant.choices.text()[name] for name in OF_ANY}
     providers = (
         {variant.provider}
         if variant.architecture
@@ -58,12 +59,9 @@ def describe(made: Plan, planned: Planned, name: str) -> dict[str, Any]:
         "algorithms": setting.algorithms,
         "threads": setting.threads,
         "batch_requested": setting.batch,
-        "height": cell.frame.input[0],
-        "width": cell.frame.input[1],
-        "output_height": cell.frame.output[0],
-        "output_width": cell.frame.output[1],
-        "scored_height": task.scored[0],
-        "scored_width": task.scored[1],
+        **sides("input", cell.frame.input),
+        **sides("output", cell.frame.output),
+        **sides("scored", task.scored),
         "in_channels": task.in_channels,
         "classes": len(task.classes),
         "fit": task.fit,
@@ -80,6 +78,13 @@ def describe(made: Plan, planned: Planned, name: str) -> dict[str, Any]:
         "predicted_memory_mib": planned.predicted_mib,
         "predicted_train_memory_mib": planned.predicted_train_mib,
     }
+
+
+def sides(of: str, size: tuple[int, ...]) -> dict[str, int | None]:
+    """A size `(H W)` or `(D H W)` as columns; the input's height and width go without a prefix."""
+    plane = "" if of == "input" else f"{of}_"
+    depth = size[0] if len(size) == 3 else None
+    return {f"{of}_depth": depth, f"{plane}height": size[-2], f"{plane}width": size[-1]}
 
 
 def typed(text: Mapping[str, str | None]) -> dict[str, Any]:

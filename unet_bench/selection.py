@@ -48,7 +48,7 @@ def _match(registry: Registry, known: Mapping[str, Variant], pattern: str) -> li
         if not found:
             raise UnknownName(f"no variant matches {pattern!r}. All of them: `{command}`")
         return _present(registry, pattern, found)
-    name, changes = _split(known, pattern)
+    name, changes = split_changes(known, pattern)
     variant = known.get(name) or _of_family(registry, name)
     if variant is None:
         raise unknown("variant", name, known, command)
@@ -58,7 +58,7 @@ def _match(registry: Registry, known: Mapping[str, Variant], pattern: str) -> li
     return [checked(registry, variant.with_choices(**dict(map(_change, changes))))]
 
 
-def _split(known: Mapping[str, Variant], pattern: str) -> tuple[str, list[str]]:
+def split_changes(known: Mapping[str, Variant], pattern: str) -> tuple[str, list[str]]:
     """The variant's name, which may have plus signs of its own, and the changes asked for."""
     words = pattern.split("+")
     if pattern in known or words[0] not in known:

@@ -146,10 +146,10 @@ def slowed(planned: Planned, slowdown: float, replicate: int) -> Planned:
 
 def workload(cell: Cell) -> str:
     """What was timed and how, as words."""
-    setting, (height, width) = cell.setting, cell.frame.input
+    setting, size = cell.setting, "×".join(map(str, cell.frame.input))
     scale = f"width × {cell.variant.choices.width_scale:g}"
     how = (setting.device, setting.precision, setting.memory_format, setting.mode, f"threads {setting.threads}")
-    return " · ".join((cell.variant.name, scale, f"batch {setting.batch} of {height}×{width}", *how))
+    return " · ".join((cell.variant.name, scale, f"batch {setting.batch} of {size}", *how))
 
 
 def leave(report: Report, folder: Path, path: Path) -> None:

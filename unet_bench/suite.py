@@ -41,7 +41,7 @@ class Preset:
 
     name: str
     summary: str
-    sizes: tuple[tuple[int, int], ...]
+    sizes: tuple[tuple[int, ...], ...]
     width_scale: float
     batch: int
     steps: int
@@ -221,7 +221,7 @@ class Suite:
         open_fields["recipe"] = self.recipe or preset.recipe
         open_fields |= {name: getattr(preset, name) for name in ("probes", "seeds") if not getattr(self, name)}
         open_fields["batch"] = self.batch or (preset.batch,)
-        size = self.size or ",".join(f"{height}x{width}" for height, width in preset.sizes)
+        size = self.size or ",".join("x".join(map(str, size)) for size in preset.sizes)
         variants = self.variants or (() if self.base or self.models else ("all",))
         return dataclasses.replace(self, preset=preset.name, variants=variants, size=size, **open_fields)
 
@@ -231,19 +231,21 @@ class Suite:
         given = ((getattr(self, name), unit) for name, unit in BUDGETS.items())
         return next((f"{value:g} {unit}" if unit == "s" else f"{value} {unit}" for value, unit in given if value), "")
 
-    def sizes(self) -> list[tuple[int, int]]:
-        """The scored sizes `(H, W)`."""
+    def sizes(self) -> list[tuple[int, ...]]:
+        """The scored sizes, `(H, W)` of images and `(D, H, W)` of volumes."""
         return list(dict.fromkeys(parse_size(text) for text in self.size.split(",")))
 
     def scaled_down(self) -> str:
         """What a resolved suite made smaller than the real thing, and how to get that; empty when it did not."""
         if self.width_scale == 1:
             return ""
+        flat = any(len(size) == 2 for size in self.sizes())  # volumes have no size of their own in a preset
+        real, size = ("--preset standard, or ", "--size 256x256 ") if flat else ("", "")
         return (
             f"scaled down by preset {self.preset}: widths × {self.width_scale:g}, {self.size} scored, "
             f"{self.budget} of training, {len(self.seeds)} seed(s); "
             "timm encoders and --model stay as wide as they are; "
-            "the real thing: --preset standard, or --width-scale 1 --size 256x256 --steps 2000 --seeds 0,1,2"
+            f"the real thing: {real}--width-scale 1 {size}--steps 2000 --seeds 0,1,2"
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -251,16 +253,20 @@ class Suite:
         return dataclasses.asdict(self)
 
 
-def parse_size(text: str) -> tuple[int, int]:
-    """`128`, `128x96` (height × width), or a comma list of which the first is returned. Raises InvalidSuite."""
+def parse_size(text: str) -> tuple[int, ...]:
+    """`128`, `128x96` (height × width), `32x64x64` (depth first: of volumes), or a comma list of which the first is
+    returned. Raises InvalidSuite.
+    """
     first, *rest = text.split(",")
     for more in rest:
         parse_size(more)
     sides = first.lower().replace("×", "x").split("x")
-    if len(sides) > 2 or not all(side.strip().isdecimal() and int(side) > 0 for side in sides):
-        raise InvalidSuite(f"size {first!r} is not valid: write HEIGHTxWIDTH in pixels, such as 128x128")
-    height, width = (int(sides[0]), int(sides[-1]))
-    return height, width
+    if len(sides) > 3 or not all(side.strip().isdecimal() and int(side) > 0 for side in sides):
+        raise InvalidSuite(
+            f"size {first!r} is not valid: write HEIGHTxWIDTH in pixels, such as 128x128, or of volumes "
+            "DEPTHxHEIGHTxWIDTH, such as 32x32x32"
+        )
+    return tuple(map(int, sides if len(sides) > 1 else 2 * sides))
 
 
 def parse_memory(text: str) -> float:

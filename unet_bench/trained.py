@@ -50,6 +50,7 @@ def save_network(path: Path, bench: Bench, model: nn.Module, dataset: Dataset, f
         "mean": mean.tolist(),
         "std": std.tolist(),
         "image_type": dataset.train[0].image.dtype.name,
+        "modalities": dataset.modalities,
         "seed": cell.seed,
         "recipe": cell.protocol.recipe.to_dict(),
         "setting": asdict(cell.setting),
@@ -79,20 +80,21 @@ class Network:
     image_type: str
     seed: int
     variant: str
+    modalities: tuple[str, ...] = ()
 
     def predict(
         self, image: np.ndarray, *, whole: bool = False, overlap: float = 0.0, flips: bool = False
     ) -> np.ndarray:
-        """Class ids `(H W)`, uint8, of an image `(H W C)` of the training images' type and channels; tiled."""
-        channels = self.task.in_channels
-        if image.ndim != 3 or image.shape[-1] != channels or image.dtype.name != self.image_type:
+        """Class ids `(*S)`, uint8, of an image `(*S C)` of the training images' type and channels; tiled."""
+        channels, dims = self.task.in_channels, self.task.dims
+        if image.ndim != dims + 1 or image.shape[-1] != channels or image.dtype.name != self.image_type:
             raise InvalidSuite(
-                f"image of shape {image.shape} and type {image.dtype}: this network takes (H, W, {channels}), "
-                f"{self.image_type}"
+                f"image of shape {image.shape} and type {image.dtype}: this network takes "
+                f"({'D, ' * (dims == 3)}H, W, {channels}), {self.image_type}"
             )
         device = next((tensor.device for tensor in self.model.state_dict().values()), torch.device("cpu"))
-        pixels = torch.from_numpy(((image - self.mean) / self.std).astype(np.float32).transpose(2, 0, 1))
-        size = (image.shape[0], image.shape[1]) if whole else self.task.scored
+        pixels = torch.from_numpy(np.moveaxis(((image - self.mean) / self.std).astype(np.float32), -1, 0))
+        size = image.shape[:-1] if whole else self.task.scored
         frame = frame_for(self.blueprint, self.task, size) if whole else self.frame
 
         def call(batch: torch.Tensor) -> torch.Tensor:
@@ -108,7 +110,7 @@ class Network:
             return self.predict(image, whole=whole, overlap=overlap, flips=flips)
         fitted = resized(image, self.task.scored, Image.Resampling.BILINEAR)
         mask = self.predict(fitted, whole=whole, overlap=overlap, flips=flips)
-        return resized(mask[..., None], image.shape[:2], Image.Resampling.NEAREST)[..., 0]
+        return resized(mask[..., None], image.shape[:-1], Image.Resampling.NEAREST)[..., 0]
 
 
 def load_network(
@@ -159,7 +161,8 @@ def load_network(
         raise StoreError(f"{file.with_suffix('.safetensors')} cannot be used: {error}; train it anew") from error
     mean, std = np.asarray(about["mean"]), np.asarray(about["std"])
     model.eval().to(device)
-    return Network(model, blueprint, task, frame, mean, std, about["image_type"], about["seed"], variant)
+    modalities = tuple(about.get("modalities", ()))
+    return Network(model, blueprint, task, frame, mean, std, about["image_type"], about["seed"], variant, modalities)
 
 
 def facts(about: Mapping[str, Any]) -> dict[str, Any]:

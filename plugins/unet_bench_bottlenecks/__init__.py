@@ -5,7 +5,33 @@ from __future__ import annotations
 from unet_bench import hookimpl
 from unet_bench.registry import Draft
 
+ASPP = "Chen et al. 2017, arXiv 1706.05587"
+DLINK = "Zhou et al. 2018, doi 10.1109/CVPRW.2018.00034"
+ATTENTION = "Vaswani et al. 2017, arXiv 1706.03762; positions: Chu et al. 2021, arXiv 2102.10882"
+NON_LOCAL = "Wang et al. 2018, arXiv 1711.07971"
+
 
 @hookimpl
 def unet_bench_register(registry: Draft) -> None:
     """Register bottleneck parts and a variant for each."""
+    here = "unet_bench_bottlenecks.parts"
+    registry.bottleneck(
+        "aspp", f"{here}:Aspp", summary="1×1, three dilated 3×3 convs and the map's mean side by side", cite=ASPP
+    )
+    registry.bottleneck(
+        "dilated", f"{here}:Dilated", summary="3×3 convs dilated 1, 2, 4, 8 in a row, all summed", cite=DLINK
+    )
+    registry.bottleneck("attention", f"{here}:Attention", summary="a transformer layer over all pixels", cite=ATTENTION)
+    registry.bottleneck(
+        "non-local", f"{here}:NonLocal", summary="a weighted mean over all pixels, added", cite=NON_LOCAL
+    )
+
+    one = ("one-axis",)
+    registry.variant("unet-aspp", bottleneck="aspp", summary="a pyramid of dilations below", cite=ASPP, tags=one)
+    registry.variant("unet-dilated", bottleneck="dilated", summary="a row of dilations below", cite=DLINK, tags=one)
+    registry.variant(
+        "unet-attention", bottleneck="attention", summary="a transformer layer below", cite=ATTENTION, tags=one
+    )
+    registry.variant(
+        "unet-non-local", bottleneck="non-local", summary="a non-local block below", cite=NON_LOCAL, tags=one
+    )

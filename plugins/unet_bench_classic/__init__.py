@@ -40,10 +40,27 @@ def unet_bench_register(registry: Draft) -> None:
     registry.variant("unet-same", norm="none", summary="padded, without norm", tags=one)
     registry.variant("unet-valid", padding="valid", summary="unpadded convolutions", tags=one)
     registry.variant("unet-reflect", padding="reflect", summary="mirrored padding", tags=one)
+    registry.variant("unet-replicate", padding="replicate", summary="padding by the border's pixels", tags=one)
+    registry.variant("unet-circular", padding="circular", summary="padding from the opposite border", tags=one)
     registry.variant("unet-instance", norm="instance", summary="instance norm", tags=one)
     registry.variant("unet-group", norm="group", summary="group norm, eight groups", tags=one)
+    registry.variant("unet-layer", norm="layer", summary="layer norm of each pixel's channels", tags=one)
+    registry.variant(
+        "unet-decoder-no-norm", decoder_norm="none", summary="batch norm in the encoder, none in the decoder", tags=one
+    )
     registry.variant("unet-leaky", act="leaky_relu", summary="leaky ReLU, slope 0.01", tags=one)
+    registry.variant("unet-prelu", act="prelu", summary="ReLU with a learned slope below zero", tags=one)
     registry.variant("unet-silu", act="silu", summary="SiLU", tags=one)
+    registry.variant("unet-gelu", act="gelu", summary="GELU", tags=one)
+    registry.variant(
+        "unet-preact", order="norm-act-conv", summary="norm and activation before each convolution", tags=one
+    )
+    registry.variant("unet-norm-last", order="conv-act-norm", summary="norm after the activation", tags=one)
     registry.variant("unet-keep", up_policy="keep", summary="up-sampling keeps its channels", tags=one)
     registry.variant("unet-narrow", base_width=32, summary="half the width", tags=one)
     registry.variant("unet-shallow", depth=3, summary="one level fewer", tags=one)
+    registry.variant("unet-deep", depth=5, summary="one level more", tags=one)
+    registry.variant("unet-one-conv", convs_per_level=1, summary="one convolution per block", tags=one)
+    registry.variant("unet-three-convs", convs_per_level=3, summary="three convolutions per block", tags=one)
+    registry.variant("unet-light-decoder", decoder_convs=1, summary="one convolution per decoder block", tags=one)
+    registry.variant("unet-bottom-dropout", dropout=0.5, summary="dropout at the coarsest level", cite=PAPER, tags=one)

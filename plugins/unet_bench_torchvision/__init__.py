@@ -1,4 +1,4 @@
-"""Oxford-IIIT Pet, Pascal VOC and Cityscapes, found and fetched by torchvision's own classes."""
+"""torchvision's classifiers as encoders; Pet, Pascal VOC and Cityscapes, found and fetched by torchvision's classes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,18 @@ from unet_bench.registry import Draft
 
 @hookimpl
 def unet_bench_register(registry: Draft) -> None:
-    """Register three readers, and the two data sets that may be downloaded by anybody."""
+    """Register the open family of encoders, three readers, and two data sets that may be downloaded by anybody."""
+    registry.encoder(
+        "torchvision:*",
+        "unet_bench_torchvision.encoder:family",
+        summary="a torchvision backbone, the last map of every size; finer levels are up-sampled without a skip",
+        cite="TorchVision 2016, github.com/pytorch/vision",
+        ignores=(
+            *("encoder_block", "down", "norm", "dropout"),
+            *("base_width", "max_width", "encoder_widths", "blocks_per_level", "depth", "width_scale"),
+        ),
+        dims=(2,),
+    )
     pet, voc = "Parkhi et al. 2012, Cats and dogs", "Everingham et al. 2015, IJCV 111"
     registry.reader(
         "oxford-pet",

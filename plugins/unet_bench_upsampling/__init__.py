@@ -1,4 +1,4 @@
-"""Ways to double a map: by interpolation, with or without a convolution, and by larger transposed kernels."""
+"""Ways to double a map: by interpolation, by larger transposed kernels, by shuffling channels, by looking at it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,12 @@ from unet_bench import hookimpl
 from unet_bench.registry import Draft
 
 ODENA = "Odena et al. 2016, Deconvolution and Checkerboard Artifacts, doi 10.23915/distill.00003"
+SEGRESNET = "Myronenko 2018, arXiv 1810.11654"
+SUBPIXEL = "Shi et al. 2016, arXiv 1609.05158; Aitken et al. 2017, arXiv 1707.02937"
+BINOMIAL = "Zhang 2019, arXiv 1904.11486"
+SMOOTHED = "Kinoshita and Kiya 2020, arXiv 2002.02117"
+CARAFE = "Wang et al. 2019, arXiv 1905.02188"
+DYSAMPLE = "Liu et al. 2023, arXiv 2308.15085"
 
 
 @hookimpl
@@ -14,6 +20,17 @@ def unet_bench_register(registry: Draft) -> None:
     here = "unet_bench_upsampling.parts"
     registry.up("nearest-conv", f"{here}:nearest_conv", summary="nearest ×2, 3×3 conv, norm, act", cite=ODENA)
     registry.up("bilinear-conv", f"{here}:bilinear_conv", summary="bilinear ×2, 3×3 conv, norm, act", cite=ODENA)
+    registry.up(
+        "bicubic-conv", f"{here}:bicubic_conv", summary="bicubic ×2, 3×3 conv, norm, act", cite=ODENA, dims=(2,)
+    )
+    registry.up("nearest-1x1", f"{here}:nearest_1x1", summary="nearest ×2, then a 1×1 conv")
+    registry.up("bilinear-1x1", f"{here}:bilinear_1x1", summary="bilinear ×2, then a 1×1 conv")
+    registry.up(
+        "1x1-bilinear",
+        f"{here}:conv_1x1_bilinear",
+        summary="a 1×1 conv, then bilinear ×2: the same function as bilinear-1x1, a quarter of its MACs",
+        cite=SEGRESNET,
+    )
     kept = ("up_policy",)  # an interpolation returns as many channels as it got
     registry.up("nearest", f"{here}:nearest", summary="nearest ×2 alone, channels kept", ignores=kept)
     registry.up("bilinear", f"{here}:bilinear", summary="bilinear ×2 alone, channels kept", ignores=kept)
@@ -23,8 +40,66 @@ def unet_bench_register(registry: Draft) -> None:
         summary="bilinear ×2 alone, corner pixels aligned, channels kept",
         ignores=kept,
     )
+    registry.up(
+        "nearest-blur",
+        f"{here}:nearest_blur",
+        summary="nearest ×2, then a 5×5 binomial blur, channels kept",
+        cite=BINOMIAL,
+        ignores=kept,
+    )
+    registry.up("transpose-3x3", f"{here}:transpose_3x3", summary="3×3 transposed convolution, stride 2")
     registry.up("transpose-4x4", f"{here}:transpose_4x4", summary="4×4 transposed convolution, stride 2")
+    registry.up(
+        "transpose-blur",
+        f"{here}:transpose_blur",
+        summary="2×2 transposed convolution, stride 2, then a 3×3 binomial blur",
+        cite=SMOOTHED,
+    )
+    registry.up(
+        "pixel-shuffle",
+        "unet_bench_upsampling.shuffle:PixelShuffle",
+        summary="3×3 conv to 2×2 times the channels, shuffled into pixels; begins as nearest (ICNR)",
+        cite=SUBPIXEL,
+    )
+    registry.up(
+        "carafe",
+        "unet_bench_upsampling.dynamic:carafe",
+        summary="1×1 conv, then each pixel a mean of its 5×5 neighbours by weights foretold from the map",
+        cite=CARAFE,
+        dims=(2,),
+    )
+    registry.up(
+        "dysample",
+        "unet_bench_upsampling.dynamic:dysample",
+        summary="1×1 conv, then bilinear sampling at points foretold from the map",
+        cite=DYSAMPLE,
+        dims=(2,),
+    )
 
     one = ("one-axis",)
+    registry.variant("unet-nearest-conv", up="nearest-conv", summary="nearest and a convolution", tags=one)
     registry.variant("unet-bilinear-conv", up="bilinear-conv", summary="bilinear and a convolution", tags=one)
+    registry.variant("unet-bicubic-conv", up="bicubic-conv", summary="bicubic and a convolution", tags=one)
+    registry.variant("unet-nearest-1x1", up="nearest-1x1", summary="nearest, then a 1×1 convolution", tags=one)
+    registry.variant("unet-bilinear-1x1", up="bilinear-1x1", summary="bilinear, then a 1×1 convolution", tags=one)
+    registry.variant("unet-1x1-bilinear", up="1x1-bilinear", summary="a 1×1 convolution, then bilinear", tags=one)
+    registry.variant("unet-nearest", up="nearest", summary="nearest without a convolution", tags=one)
     registry.variant("unet-bilinear", up="bilinear", summary="bilinear without a convolution", tags=one)
+    registry.variant(
+        "unet-bilinear-corners", up="bilinear-corners", summary="bilinear with corner pixels aligned", tags=one
+    )
+    registry.variant("unet-nearest-blur", up="nearest-blur", summary="nearest, blurred", cite=BINOMIAL, tags=one)
+    registry.variant("unet-transpose-3x3", up="transpose-3x3", summary="3×3 transposed convolutions", tags=one)
+    registry.variant("unet-transpose-4x4", up="transpose-4x4", summary="4×4 transposed convolutions", tags=one)
+    registry.variant(
+        "unet-transpose-blur",
+        up="transpose-blur",
+        summary="transposed convolutions, blurred",
+        cite=SMOOTHED,
+        tags=one,
+    )
+    registry.variant(
+        "unet-pixel-shuffle", up="pixel-shuffle", summary="sub-pixel convolutions", cite=SUBPIXEL, tags=one
+    )
+    registry.variant("unet-carafe", up="carafe", summary="content-aware reassembly", cite=CARAFE, tags=one)
+    registry.variant("unet-dysample", up="dysample", summary="learned sampling points", cite=DYSAMPLE, tags=one)

@@ -1,4 +1,4 @@
-"""Up-sampling parts: `(N in *S)` to `(N out 2*S)`."""
+"""Up-sampling by interpolation and by transposed convolution: `(N in *S)` to `(N out 2*S)`."""
 
 from __future__ import annotations
 
@@ -7,28 +7,91 @@ import functools
 from torch import nn
 
 from unet_bench.interfaces import Place
-from unet_bench.layers import LINEAR_MODE, conv_norm_act, transposed_convolution
+from unet_bench.layers import (
+    AVG_POOL,
+    CONV_TRANSPOSE,
+    LINEAR_MODE,
+    conv_norm_act,
+    convolution,
+    he_init,
+    transposed_convolution,
+)
 
 
-def interpolation(place: Place, linear: bool = True, align_corners: bool | None = None) -> nn.Module:
+def padded(place: Place) -> Place:
+    """The place for convolutions that keep a map's size: with `padding=valid` they are zero-padded."""
+    return place if place.padding != "valid" else place.at(padding="zeros")
+
+
+def interpolation(place: Place, mode: str = "linear", align_corners: bool | None = None) -> nn.Module:
     """Interpolation alone: returns as many channels as it gets."""
-    mode = LINEAR_MODE[place.dims] if linear else "nearest"
-    up = nn.Upsample(scale_factor=2, mode=mode, align_corners=align_corners)
+    named = LINEAR_MODE[place.dims] if mode == "linear" else mode
+    up = nn.Upsample(scale_factor=2, mode=named, align_corners=align_corners)
     up.out_channels = place.in_channels  # type: ignore[assignment]
     return up
 
 
-def interpolation_conv(place: Place, linear: bool = True) -> nn.Module:
+def interpolation_conv(place: Place, mode: str = "linear") -> nn.Module:
     """Interpolation, then a padded 3×3 convolution with norm and activation: the map's size is doubled exactly."""
-    padded = place if place.padding != "valid" else place.at(padding="zeros")
-    return nn.Sequential(interpolation(place, linear), *conv_norm_act(padded, place.in_channels, place.out_channels))
+    return nn.Sequential(
+        interpolation(place, mode), *conv_norm_act(padded(place), place.in_channels, place.out_channels)
+    )
 
 
-nearest = functools.partial(interpolation, linear=False)
+def interpolation_1x1(place: Place, mode: str = "linear") -> nn.Module:
+    """Interpolation, then a 1×1 convolution alone: as linear as the transposed convolution it stands for."""
+    return nn.Sequential(interpolation(place, mode), convolution(place, place.in_channels, place.out_channels, 1))
+
+
+def conv_1x1_bilinear(place: Place) -> nn.Module:
+    """A 1×1 convolution, then interpolation, in SegResNet's order (Myronenko 2018).
+
+    Weights that sum to one commute with a 1×1 convolution: this is `bilinear-1x1`, computed on fewer pixels.
+    """
+    return nn.Sequential(convolution(place, place.in_channels, place.out_channels, 1), interpolation(place))
+
+
+def nearest_blur(place: Place) -> nn.Module:
+    """Nearest ×2, then the binomial blur 1 4 6 4 1 along every axis, as Zhang 2019 blurs; channels are kept.
+
+    With its three taps 1 2 1 it would be `bilinear`, to the digit. At the border the nearest pixels stand for those
+    beyond it.
+    """
+    up = nn.Sequential(interpolation(place, "nearest"), *blur_3(place.dims), *blur_3(place.dims))
+    up.out_channels = place.in_channels  # type: ignore[assignment]
+    return up
+
+
+def transpose_blur(place: Place) -> nn.Module:
+    """2×2 transposed convolution, then the binomial blur 1 2 1 along every axis: a fixed smoothing takes away the
+    checkerboard that learned weights leave, as Kinoshita and Kiya 2020 propose.
+    """
+    return nn.Sequential(transposed_convolution(place, place.in_channels, place.out_channels), *blur_3(place.dims))
+
+
+def blur_3(dims: int) -> tuple[nn.Module, nn.Module]:
+    """The binomial blur 1 2 1 along every axis, as two means of two neighbours: out by half a pixel, and back."""
+    average = AVG_POOL[dims]
+    return average(2, stride=1, padding=1, count_include_pad=False), average(2, stride=1)
+
+
+nearest = functools.partial(interpolation, mode="nearest")
 bilinear = functools.partial(interpolation)
 bilinear_corners = functools.partial(interpolation, align_corners=True)
-nearest_conv = functools.partial(interpolation_conv, linear=False)
+nearest_conv = functools.partial(interpolation_conv, mode="nearest")
 bilinear_conv = functools.partial(interpolation_conv)
+bicubic_conv = functools.partial(interpolation_conv, mode="bicubic")
+nearest_1x1 = functools.partial(interpolation_1x1, mode="nearest")
+bilinear_1x1 = functools.partial(interpolation_1x1)
+
+
+def transpose_3x3(place: Place) -> nn.Module:
+    """3×3 transposed convolution of stride 2, padded by 1 and, for an even size, by another pixel at the high side.
+
+    Every second pixel sees one input pixel, the others two or four; so the map lies half a pixel off.
+    """
+    conv = CONV_TRANSPOSE[place.dims](place.in_channels, place.out_channels, 3, stride=2, padding=1, output_padding=1)
+    return he_init(conv, place.in_channels * 3**place.dims // 2**place.dims)
 
 
 def transpose_4x4(place: Place) -> nn.Module:

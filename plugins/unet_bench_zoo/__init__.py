@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from unet_bench import hookimpl
 from unet_bench.registry import Draft
+from unet_bench_zoo import encoders, networks
+from unet_bench_zoo.convolutional import convolutional
+from unet_bench_zoo.nested import nested
+from unet_bench_zoo.nnunet import nnunet
 
 
 @hookimpl
@@ -53,10 +57,8 @@ def unet_bench_register(registry: Draft) -> None:
         cite="github.com/ZJUGiveLab/UNet-Version",
         tags=("published",),
     )
-    registry.architecture(
-        "segnet",
-        "unet_bench_zoo.segnet:SegNet",
-        summary="encoder-decoder that un-pools by the encoder's max-pool indices instead of skips",
-        cite="Badrinarayanan et al. 2015, arXiv 1511.00561",
-        base_width=64,
-    )
+    nnunet(registry)
+    networks.architectures(registry)
+    encoders.encoders(registry)
+    nested(registry)
+    convolutional(registry)

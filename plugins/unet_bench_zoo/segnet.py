@@ -8,16 +8,16 @@ from typing import Final
 
 from torch import Tensor, nn
 
-from unet_bench.errors import InvalidChoice
 from unet_bench.interfaces import Place
 from unet_bench.layers import conv_norm_act
 from unet_bench.unet import scaled
+from unet_bench_zoo.limits import require_two_dimensional
 
 STAGES: Final = ((1, 2), (2, 2), (4, 3), (8, 3), (8, 3))  # (width in base widths, convolutions), as in VGG-16
 
 
 class SegNet(nn.Module):
-    """`(N C H W)` to logits `(N classes H W)`; sides should be multiples of 32."""
+    """`(N C H W)` to logits `(N classes H W)`; sides should be multiples of 32. Raises InvalidChoice for volumes."""
 
     def __init__(
         self,
@@ -30,8 +30,7 @@ class SegNet(nn.Module):
         width_scale: float = 1.0,
     ) -> None:
         super().__init__()
-        if dims != 2:
-            raise InvalidChoice(f"segnet is a 2-D network: dims={dims} is not available")
+        require_two_dimensional("segnet", dims)
         base = scaled(base_width, width_scale)
         widths = [base * factor for factor, _ in STAGES]
         self.down, self.up = nn.ModuleList(), nn.ModuleList()

@@ -1,4 +1,4 @@
-"""From arrays by name to a checked data set: of pictures, or of the slices of volumes.
+"""From arrays by name to a checked data set: of pictures, or of volumes.
 
 A reader of a format finds the files and says what they mean; here is what all of them do afterwards.
 """
@@ -90,7 +90,7 @@ def volumes(
     problems: list[str],
     modalities: Sequence[str] = (),
 ) -> Dataset:
-    """A data set of the slices of volumes `(X Y Z C)` with labels `(X Y Z)`, along the last axis, by case.
+    """A data set of volumes from `(X Y Z C)` with labels `(X Y Z)`, by case; the last axis becomes the depth.
 
     Images become float32 in 0..1, see `normalised`. Raises InvalidData over `problems` and new ones.
     """
@@ -100,9 +100,15 @@ def volumes(
     refuse(root, problems + [problem for problem in faults if problem])
     scaled = normalised(images, modalities)
     train, val, test = (
-        tuple(piece for case in splits[split] for piece in _slices(case, scaled[case], masks[case])) for split in SPLITS
+        tuple(Sample(case, depth_first(scaled[case]), depth_first(masks[case])) for case in splits[split])
+        for split in SPLITS
     )
-    return Dataset(name, classes, channels, train, val, test, split_by=split_by)
+    return Dataset(name, classes, channels, train, val, test, 3, split_by, tuple(modalities))
+
+
+def depth_first(volume: Array) -> Array:
+    """`(X Y Z …)` as files have it to `(Z X Y …)`: its slices lie along the first axis."""
+    return np.ascontiguousarray(np.moveaxis(volume, 2, 0))
 
 
 def normalised(images: Mapping[str, Array], modalities: Sequence[str] = ()) -> dict[str, Array]:
@@ -133,10 +139,3 @@ def _to_unit(band: Array, bounds: tuple[float, float]) -> Array:
     # A volume of one value only has no range; it becomes 0. In double, since a range may exceed float32.
     unit = (band.astype(np.float64) - low) / (high - low if high > low else 1)
     return np.clip(unit, 0, 1).astype(np.float32)
-
-
-def _slices(case: str, image: Array, mask: Array) -> list[Sample]:
-    return [
-        Sample(f"{case}/z{z:03}", np.ascontiguousarray(image[:, :, z]), np.ascontiguousarray(mask[:, :, z]), group=case)
-        for z in range(mask.shape[-1])
-    ]

@@ -9,6 +9,8 @@ pixels. (`exp`, normal deviates and matrix products differ in the last digit fro
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from itertools import product
 from typing import Final, NamedTuple
 
@@ -18,8 +20,11 @@ from unet_bench.data.dataset import Array, Dataset, Sample
 from unet_bench.errors import InvalidSize
 
 CLASSES: Final = ("background", "cell", "membrane")
-COUNTS: Final = {"train": 48, "val": 8, "test": 16}
+COUNTS: Final = {2: {"train": 48, "val": 8, "test": 16}, 3: {"train": 24, "val": 4, "test": 8}}
+"""Images, or volumes, of each split."""
 
+SCALE: Final = {2: 1.0, 3: 0.6}
+"""Volumes are small, and a cell is to fit into one: all lengths below are multiplied by this, by dimensions."""
 CELL: Final = 26.0
 """Mean distance between cells in pixels, whatever the image size: a larger image shows more cells."""
 MEMBRANE: Final = 3.2
@@ -28,38 +33,42 @@ INHABITED: Final = 0.72
 """The share of places where a cell lives; the others are background."""
 
 
-def load(*, size: tuple[int, int], seed: int = 0) -> Dataset:
-    """48 training, 8 validation and 16 test images `(H W 1)`, uint8, at `size` (H W); equal for equal arguments."""
+def load(*, size: tuple[int, ...], seed: int = 0) -> Dataset:
+    """48 training, 8 validation and 16 test images `(H W 1)` at `size` (H W), or half as many volumes `(D H W 1)`.
+
+    uint8; equal for equal arguments. Raises InvalidSize.
+    """
     if min(size) < 1:
-        raise InvalidSize(f"no image of {size[0]}x{size[1]} pixels: give a positive height and width")
-    samples = tuple(_sample(size, seed, number) for number in range(sum(COUNTS.values())))
-    first, last = COUNTS["train"], -COUNTS["test"]
+        raise InvalidSize(f"no image of {'x'.join(map(str, size))} pixels: give positive sides")
+    dims = len(size)
+    counts = COUNTS[dims]
+    samples = tuple(_sample(size, seed, number) for number in range(sum(counts.values())))
+    first, last = counts["train"], -counts["test"]
     by = f"generated, seed {seed}"
-    return Dataset("cells", CLASSES, 1, samples[:first], samples[first:last], samples[last:], split_by=by)
+    return Dataset("cells", CLASSES, 1, samples[:first], samples[first:last], samples[last:], dims, by)
 
 
-def _sample(size: tuple[int, int], seed: int, number: int) -> Sample:
+def _sample(size: tuple[int, ...], seed: int, number: int) -> Sample:
     rng = np.random.Generator(np.random.PCG64([seed, number]))
-    rows, columns = np.meshgrid(np.arange(size[0]), np.arange(size[1]), indexing="ij")
-    # Straight borders would betray the construction: bend the plane before it is divided.
-    bent = [axis + 5 * _smooth(rng, size, 17) + 1.5 * _smooth(rng, size, 6) for axis in (rows, columns)]
-    place = _nearest(rng, bent[0], bent[1], CELL, reach=2)
+    px = SCALE[len(size)]
+    # Straight borders would betray the construction: bend space before it is divided.
+    bent = [axis + px * (5 * _smooth(rng, size, 17 * px) + 1.5 * _smooth(rng, size, 6 * px)) for axis in _axes(size)]
+    place = _nearest(rng, bent, CELL * px, reach=4 - len(size))
     lives = rng.random(place.total) < INHABITED
-    membrane = (lives[place.first] | lives[place.second]) & (place.gap < MEMBRANE)
+    membrane = (lives[place.first] | lives[place.second]) & (place.gap < MEMBRANE * px)
     mask = np.where(membrane, 2, lives[place.first]).astype(np.uint8)
     return Sample(f"cells-{number:02}", _photograph(rng, _stain(rng, mask, place))[..., None], mask)
 
 
 def _stain(rng: np.random.Generator, mask: Array, place: _Places) -> Array:
     """The tissue's brightness, about 0..1."""
-    size = mask.shape
+    size, px = mask.shape, SCALE[mask.ndim]
     shade = 0.5 + 0.3 * (rng.random(place.total)[place.first] - 0.5)
-    cytoplasm = shade + 0.2 * _smooth(rng, size, 3.5)
-    ground = 0.52 + 0.10 * _smooth(rng, size, 24) + 0.05 * _smooth(rng, size, 2)
-    tissue = np.choose(mask, [ground, cytoplasm, 0.24 + 0.14 * _smooth(rng, size, 5)])
-    rows, columns = np.meshgrid(np.arange(size[0]), np.arange(size[1]), indexing="ij")
-    speck = _nearest(rng, rows, columns, 9.0, reach=1)
-    radius = (4.6 * rng.random(speck.total) - 1.4)[speck.first] * np.where(mask == 0, 0.7, 1)
+    cytoplasm = shade + 0.2 * _smooth(rng, size, 3.5 * px)
+    ground = 0.52 + 0.10 * _smooth(rng, size, 24 * px) + 0.05 * _smooth(rng, size, 2 * px)
+    tissue = np.choose(mask, [ground, cytoplasm, 0.24 + 0.14 * _smooth(rng, size, 5 * px)])
+    speck = _nearest(rng, _axes(size), 9.0 * px, reach=1)
+    radius = px * (4.6 * rng.random(speck.total) - 1.4)[speck.first] * np.where(mask == 0, 0.7, 1)
     return np.where((speck.nearest < radius) & (mask < 2), 0.24, tissue)
 
 
@@ -72,20 +81,28 @@ def _photograph(rng: np.random.Generator, tissue: Array) -> Array:
 
 
 def _blur(image: Array) -> Array:
-    """A binomial blur of 3x3, twice; the border repeats."""
+    """A binomial blur over 3 pixels along each axis, twice; the border repeats."""
     for _ in range(2):
-        padded = np.pad(image, 1, mode="edge")
-        across = (padded[:, :-2] + 2 * padded[:, 1:-1] + padded[:, 2:]) / 4
-        image = (across[:-2] + 2 * across[1:-1] + across[2:]) / 4
+        image = np.pad(image, 1, mode="edge")
+        for axis in reversed(range(image.ndim)):
+            line = np.moveaxis(image, axis, 0)
+            image = np.moveaxis((line[:-2] + 2 * line[1:-1] + line[2:]) / 4, 0, axis)
     return image
+
+
+def _axes(size: tuple[int, ...]) -> Sequence[Array]:
+    """Each pixel's coordinates, one array an axis."""
+    return np.meshgrid(*map(np.arange, size), indexing="ij")
 
 
 def _smooth(rng: np.random.Generator, size: tuple[int, ...], scale: float) -> Array:
     """Noise in -1..1 whose bumps are about `scale` pixels wide: random values on a grid, blended in between."""
-    (top, down), (left, right) = (_blend(length, scale) for length in size)
-    grid = 2 * rng.random((int(top[-1]) + 2, int(left[-1]) + 2)) - 1
-    bands = grid[top] * (1 - down[:, None]) + grid[top + 1] * down[:, None]
-    return np.asarray(bands[:, left] * (1 - right) + bands[:, left + 1] * right)
+    blends = [_blend(length, scale) for length in size]
+    grid: Array = 2 * rng.random([int(line[-1]) + 2 for line, _ in blends]) - 1
+    for axis, (line, past) in enumerate(blends):
+        past = past.reshape(-1, *[1] * (len(size) - 1 - axis))
+        grid = grid.take(line, axis) * (1 - past) + grid.take(line + 1, axis) * past
+    return grid
 
 
 def _blend(length: int, scale: float) -> tuple[Array, Array]:
@@ -97,7 +114,7 @@ def _blend(length: int, scale: float) -> tuple[Array, Array]:
 
 
 class _Places(NamedTuple):
-    """Whose place each pixel is, when the plane is divided among scattered centres (a Voronoi diagram)."""
+    """Whose place each pixel is, when plane or space is divided among scattered centres (a Voronoi diagram)."""
 
     first: Array
     second: Array
@@ -106,26 +123,26 @@ class _Places(NamedTuple):
     total: int
 
 
-def _nearest(rng: np.random.Generator, rows: Array, columns: Array, pitch: float, reach: int) -> _Places:
+def _nearest(rng: np.random.Generator, axes: Sequence[Array], pitch: float, reach: int) -> _Places:
     """The nearest and second nearest of centres `pitch` pixels apart; `nearest` and `gap` in pixels.
 
-    Each square of a grid holds one centre, so that only those within `reach` squares need a look, not all.
+    Each square (or cube) of a grid holds one centre, so that only those within `reach` squares need a look, not all.
     """
     margin = 4
-    row, column = (np.floor(axis / pitch).astype(int) + margin for axis in (rows, columns))
-    tall, wide = int(row.max()) + margin, int(column.max()) + margin
-    jitter = 0.1 + 0.8 * rng.random((2, tall, wide))
-    centre_row = ((np.arange(tall)[:, None] - margin + jitter[0]) * pitch).ravel()
-    centre_column = ((np.arange(wide) - margin + jitter[1]) * pitch).ravel()
-    first = second = np.zeros(rows.shape, int)
-    nearest = next_nearest = np.full(rows.shape, np.inf)
-    around = range(-reach, reach + 1)
-    for down, right in product(around, around):
-        here = (row + down) * wide + column + right
-        distance = (rows - centre_row[here]) ** 2 + (columns - centre_column[here]) ** 2
+    square = [np.floor(axis / pitch).astype(int) + margin for axis in axes]
+    grid = [int(index.max()) + margin for index in square]
+    jitter = 0.1 + 0.8 * rng.random((len(grid), *grid))
+    corners = np.meshgrid(*map(np.arange, grid), indexing="ij", sparse=True)
+    centres = [((corner - margin + moved) * pitch).ravel() for corner, moved in zip(corners, jitter, strict=True)]
+    first = second = np.zeros(axes[0].shape, int)
+    nearest = next_nearest = np.full(axes[0].shape, np.inf)
+    at = sum(index * math.prod(grid[axis + 1 :]) for axis, index in enumerate(square))
+    for step in product(range(-reach, reach + 1), repeat=len(grid)):
+        here = at + sum(moved * math.prod(grid[axis + 1 :]) for axis, moved in enumerate(step))
+        distance = sum((axis - centre[here]) ** 2 for axis, centre in zip(axes, centres, strict=True))
         wins, follows = distance < nearest, distance < next_nearest
         second = np.where(wins, first, np.where(follows, here, second))
         next_nearest = np.where(wins, nearest, np.where(follows, distance, next_nearest))
         first, nearest = np.where(wins, here, first), np.where(wins, distance, nearest)
     distances = np.sqrt(nearest)
-    return _Places(first, second, distances, np.sqrt(next_nearest) - distances, tall * wide)
+    return _Places(first, second, distances, np.sqrt(next_nearest) - distances, math.prod(grid))

@@ -31,7 +31,10 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """One image `(H W C)`, uint8 or finite float32 (about 0..1), and its mask `(H W)`, uint8 class ids or `IGNORE`."""
+    """One image `(*S C)`, uint8 or finite float32 (about 0..1), and its mask `(*S)`, uint8 class ids or `IGNORE`.
+
+    `*S` is `H W`; of a volume `D H W`, whose slices are what lies along the first axis.
+    """
 
     name: str
     image: Array
@@ -42,9 +45,10 @@ class Sample:
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Samples in three splits, all of one type and channel count. Class 0 is the background.
+    """Samples in three splits, all of one type, channel count and number of dimensions. Class 0 is the background.
 
-    `val` may be empty, for recipes that test the last weights instead of the best.
+    `modalities` say of volumes what their channels are, as far as that is known: see `assemble.normalised`. `val` may
+    be empty, for recipes that test the last weights instead of the best.
 
     Raises InvalidData, naming all offenders, where samples and statements disagree.
     """
@@ -57,6 +61,7 @@ class Dataset:
     test: tuple[Sample, ...]
     dims: int = 2
     split_by: str = "files"
+    modalities: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         problems = _contradictions(self)
@@ -92,6 +97,7 @@ class Dataset:
             "channels": self.channels,
             "dims": self.dims,
             "split_by": self.split_by,
+            "modalities": self.modalities,
             "samples": {split: [[s.name, s.group] for s in samples] for split, samples in self.splits.items()},
         }
         arrays: dict[str, Any] = {"meta": np.array(json.dumps(meta))}
@@ -114,11 +120,12 @@ class Dataset:
             with np.load(path, allow_pickle=False) as arrays:
                 meta = json.loads(str(arrays["meta"]))
                 splits = {split: _stored(arrays, split, names) for split, names in meta.pop("samples").items()}
+                meta |= {name: tuple(meta[name]) for name in ("classes", "modalities")}
         except (OSError, EOFError, LookupError, TypeError, ValueError, AttributeError, zipfile.BadZipFile) as error:
             raise InvalidData(
                 f"{path}: not a data set written by `Dataset.save` ({error}); delete it and read the data anew"
             ) from error
-        return cls(**{**meta, **splits, "classes": tuple(meta["classes"])})
+        return cls(**{**meta, **splits})
 
 
 def _stored(arrays: Mapping[str, Array], split: str, names: list[list[str]]) -> tuple[Sample, ...]:
@@ -181,39 +188,56 @@ def _by(shape: tuple[int, ...]) -> str:
     return "x".join(map(str, shape))
 
 
-def fit(dataset: Dataset, size: tuple[int, int], how: Literal["resize", "crop"]) -> Dataset:
-    """The data set at `size` (H W).
+def sliced(dataset: Dataset) -> Dataset:
+    """A data set of volumes as one of their slices, `CASE/z000` and so on, which stay in one split."""
+    train, val, test = (
+        tuple(piece for volume in held for piece in _slices(volume)) for held in dataset.splits.values()
+    )
+    return replace(dataset, train=train, val=val, test=test, dims=2)
 
-    `resize` makes every image exactly that size (antialiased bilinear; masks nearest). `crop` keeps the scale: larger
+
+def _slices(volume: Sample) -> list[Sample]:
+    pairs = enumerate(zip(volume.image, volume.mask, strict=True))
+    return [Sample(f"{volume.name}/z{z:03}", image, mask, group=volume.name) for z, (image, mask) in pairs]
+
+
+def fit(dataset: Dataset, size: tuple[int, ...], how: Literal["resize", "crop"]) -> Dataset:
+    """The data set at `size` (`*S`).
+
+    `resize` makes every image exactly that size (antialiased linear; masks nearest). `crop` keeps the scale: larger
     images stay as they are (training crops them, evaluation tiles them), smaller ones grow to at least `size`, their
     image mirrored and their mask `IGNORE` there. Raises InvalidSize or InvalidChoice for another `size` or `how`.
     """
     methods = {"resize": _resize, "crop": _grow}
     if how not in methods:
         raise InvalidChoice(f"cannot fit images by {how!r}: use one of {', '.join(methods)}")
-    if min(size) < 1 or dataset.dims != 2:
-        raise InvalidSize(f"cannot fit {dataset.dims}-D data to {_by(size)}: give a positive size, and 2-D data")
+    if min(size) < 1 or dataset.dims != len(size):
+        raise InvalidSize(f"cannot fit {dataset.dims}-D data to {_by(size)}: give {dataset.dims} positive sizes")
     method = methods[how]
     train, val, test = (tuple(method(sample, size) for sample in held) for held in dataset.splits.values())
     return replace(dataset, train=train, val=val, test=test)
 
 
-def _resize(sample: Sample, size: tuple[int, int]) -> Sample:
+def _resize(sample: Sample, size: tuple[int, ...]) -> Sample:
     if sample.mask.shape == size:
         return sample
     mask = resized(sample.mask[..., None], size, Image.Resampling.NEAREST)[..., 0]
     return replace(sample, image=resized(sample.image, size, Image.Resampling.BILINEAR), mask=mask)
 
 
-def resized(image: Array, size: tuple[int, int], method: Image.Resampling) -> Array:
-    """The image `(H W C)` at another size (H W)."""
+def resized(image: Array, size: tuple[int, ...], method: Image.Resampling) -> Array:
+    """The image `(*S C)` at another size."""
+    if len(size) == 3:  # slice by slice, and then along the depth, with a slice as one row
+        slices = np.stack([resized(one, size[1:], method) for one in image])
+        rows = slices.reshape(len(slices), -1, image.shape[-1])
+        return resized(rows, (size[0], rows.shape[1]), method).reshape(*size, -1)
     height, width = size
     # One channel at a time: Pillow knows float images of one channel only, and no image of, say, five.
     bands = (np.ascontiguousarray(image[..., band]) for band in range(image.shape[-1]))
     return np.stack([np.array(Image.fromarray(band).resize((width, height), method)) for band in bands], axis=-1)
 
 
-def _grow(sample: Sample, size: tuple[int, int]) -> Sample:
+def _grow(sample: Sample, size: tuple[int, ...]) -> Sample:
     missing = [max(0, wanted - given) for wanted, given in zip(size, sample.mask.shape, strict=True)]
     if not any(missing):
         return sample

@@ -1,4 +1,4 @@
-"""Reads a task of the Medical Segmentation Decathlon, slice by slice.
+"""Reads a task of the Medical Segmentation Decathlon: volumes.
 
     TASK/dataset.json   `training` (image and label files), `labels`, `modality`
     TASK/imagesTr       CASE.nii.gz; several modalities as a fourth dimension
@@ -37,7 +37,7 @@ def _fits(path: Path) -> bool:
 
 
 def read(path: Path, *, classes: Classes = None, seed: int = 0) -> Dataset:
-    """The labelled cases as slices, split 70/10/20 by case and `seed`: the official test cases have no labels.
+    """The labelled cases, split 70/10/20 by case and `seed`: the official test cases have no labels.
 
     Images become float32 in 0..1, see `assemble.volumes`. Raises InvalidData, naming all offenders.
     """

@@ -39,8 +39,8 @@ def read_folder(path: Path | str, *, classes: Classes = None, seed: int = 0) -> 
     Classes come from `classes` (names, or how many), else from dataset.json, else from the masks. Masks which hold
     nothing but 0 and 255 are 0 and 1, if there are two classes. Without split files the images are split 70/10/20 by
     `seed`; with them, images in no split are left alone. Grey and RGB in one set become RGB, 16 bits become 0..1.
-    Volumes become their slices along the last axis, see `assemble.volumes`; dataset.json may give their `modality` as
-    the Decathlon writes it.
+    Volumes become float32 in 0..1, see `assemble.volumes`; dataset.json may give their `modality` as the Decathlon
+    writes it.
     Raises InvalidData, naming all offenders and the remedies.
     """
     root = Path(path)

@@ -18,6 +18,12 @@ def is_nifti(file: Path) -> bool:
     return file.name.lower().endswith(ENDINGS)
 
 
+def stem_of(file: Path) -> str:
+    """A file's name without its ending; `.nii.gz` is one."""
+    ending = next((ending for ending in ENDINGS if file.name.lower().endswith(ending)), file.suffix)
+    return file.name[: len(file.name) - len(ending)]
+
+
 def read_volume(path: Path) -> Array:
     """`(X Y Z C)` float32, scaled as the header says; one plane becomes Z = 1, one channel C = 1.
 
@@ -51,6 +57,16 @@ def read_labels(path: Path) -> Array:
             raise _refused(path, "holds fractions, or NaN; save whole class ids 0, 1, 2, …")
         values = values.astype(np.int64)
     return values
+
+
+def write_labels(path: Path, labels: Array, like: Path) -> None:
+    """Write labels `(X Y Z)`, uint8, that lie where the volume `like` does: its affine and header. Raises OSError."""
+    import nibabel
+
+    space: Any = nibabel.load(like)
+    header = space.header.copy()
+    header.set_data_dtype(np.uint8)
+    nibabel.save(nibabel.Nifti1Image(labels, space.affine, header), path)  # type: ignore[no-untyped-call]
 
 
 def _read(path: Path) -> Array:

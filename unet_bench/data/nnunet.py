@@ -1,4 +1,4 @@
-"""Reads nnU-Net's raw data sets (version 2): volumes slice by slice, pictures as they are.
+"""Reads nnU-Net's raw data sets (version 2): volumes, or pictures.
 
     DATASET/dataset.json   `channel_names`, `labels`, `file_ending`
     DATASET/imagesTr       CASE_0000.EXT, CASE_0001.EXT, …: a file a channel; a colour picture is one file
@@ -54,7 +54,7 @@ def _with_channel(name: str, channel: str) -> str:
 def read(path: Path, *, classes: Classes = None, seed: int = 0) -> Dataset:
     """The labelled cases, split 70/10/20 by case and `seed`: imagesTs has no labels. Channels are stacked.
 
-    Volumes become slices, float32 in 0..1, see `assemble.volumes`. The label called `ignore` becomes 255.
+    Volumes become float32 in 0..1, see `assemble.volumes`. The label called `ignore` becomes 255.
     Raises InvalidData, naming all offenders.
     """
     root = only(path, _fits, NEEDS)

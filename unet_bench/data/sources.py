@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from unet_bench.errors import InvalidData, InvalidSuite
+from unet_bench.errors import InvalidData, InvalidSize, InvalidSuite
 from unet_bench.registry import NAME, Registry
 
 if TYPE_CHECKING:
@@ -27,22 +27,41 @@ def open_dataset(
     registry: Registry,
     name: str,
     *,
-    size: tuple[int, int] | None = None,
+    size: tuple[int, ...] | None = None,
     classes: int | Sequence[str] | None = None,
     seed: int = 0,
 ) -> Dataset:
-    """The data set that `name` means, checked; `size` (H W) is for those that are drawn, 256x256 unless given.
+    """The data set that `name` means, checked, for networks that see `size` (`*S`), 256x256 unless given.
 
-    `classes` (names, or how many) belong to data on disk. Raises UnknownName for a name or kind that
-    nobody registered, InvalidSuite for `classes` of a registered data set, and InvalidData for a path that is missing,
-    that no reader or more than one recognises, or whose data cannot be used.
+    Data that are drawn are drawn at that size. Volumes stay whole for a `size` of three numbers, and are taken slice by
+    slice for one of two. `classes` (names, or how many) belong to data on disk. Raises UnknownName for a name or kind
+    that nobody registered, InvalidSuite for `classes` of a registered data set, InvalidSize for a `size` of three
+    numbers where there are no volumes, and InvalidData for a path that is missing, that no reader or more than one
+    recognises, or whose data cannot be used.
     """
+    size = size or DRAWN
+    found = _read(registry, name, size, classes, seed)
+    if len(size) == found.dims:
+        return found
+    if found.dims == 3:
+        from unet_bench.data.dataset import sliced
+
+        return sliced(found)
+    raise InvalidSize(
+        f"data set {name} holds images, and a size of three numbers is of volumes: give HEIGHTxWIDTH, or data that "
+        "hold volumes, such as --data cells, which are drawn"
+    )
+
+
+def _read(
+    registry: Registry, name: str, size: tuple[int, ...], classes: int | Sequence[str] | None, seed: int
+) -> Dataset:
     kind, path = _parsed(registry, name)
     if path is None:
         entry = registry.find("dataset", name)
         if classes:
             raise InvalidSuite(f"--classes belongs to data on disk; data set {name!r} knows its own")
-        made: Dataset = entry.load()(size=size or DRAWN, seed=seed)
+        made: Dataset = entry.load()(size=size, seed=seed)
         return made
     reader = registry.find("reader", kind or _recognised(registry, path))
     if not path.exists():

@@ -32,7 +32,7 @@ def probe(bench: Bench) -> dict[str, Any]:
     try:
         if bench.cell.protocol.whole:  # a size that the network cannot take is found before it is trained
             for mask in (*splits["val"].masks, *splits["test"].masks):
-                whole_frame(bench, (mask.shape[0], mask.shape[1]))
+                whole_frame(bench, tuple(mask.shape))
         training.run()
     finally:
         if bench.samples is not None:

@@ -56,8 +56,7 @@ class Bench:
         cell = self.cell
         torch.manual_seed(cell.seed)
         model = build(self.registry, cell.variant, cell.task.in_channels, len(cell.task.classes), cell.frame.input)
-        if not is_fake(model):  # torch cannot move fake weights; the images' memory format decides what follows
-            model.to(self.device, memory_format=self.memory_format)  # type: ignore[call-overload]
+        model.to(self.device, memory_format=self.memory_format)  # type: ignore[call-overload]
         if cell.setting.pretrained != "none" and cell.probe == "accuracy":
             if (load := published_weights(model)) is None:
                 raise Unsupported(f"{cell.variant.name} has no published weights to begin from")
@@ -71,7 +70,7 @@ class Bench:
             return build(self.registry, cell.variant, cell.task.in_channels, len(cell.task.classes), cell.frame.input)
 
     def images(self) -> Tensor:
-        """Random input `(N C H W)` of the size that the variant needs for the scored pixels."""
+        """Random input `(N C *S)` of the size that the variant needs for the scored pixels."""
         cell = self.cell
         shape = (cell.setting.batch, cell.task.in_channels, *cell.frame.input)
         if self.device.type == "meta":
@@ -80,7 +79,7 @@ class Bench:
         return images.to(self.device, memory_format=self.memory_format)
 
     def target(self) -> Tensor:
-        """Random classes `(N h w)` of the scored pixels."""
+        """Random classes `(N *s)` of the scored pixels."""
         cell = self.cell
         shape = (cell.setting.batch, *cell.task.scored)
         if self.device.type == "meta":
@@ -91,8 +90,9 @@ class Bench:
     @property
     def memory_format(self) -> torch.memory_format:
         """Torch's name for the setting's memory format."""
-        wanted = self.cell.setting.memory_format
-        return torch.channels_last if wanted == "channels_last" else torch.contiguous_format
+        if self.cell.setting.memory_format != "channels_last":
+            return torch.contiguous_format
+        return torch.channels_last if self.cell.task.dims == 2 else torch.channels_last_3d
 
     def dataset(self) -> Dataset:
         """The task's images and masks."""
@@ -113,13 +113,6 @@ class Bench:
     def rng(self) -> np.random.Generator:
         """The same random numbers for every variant of a (task, seed)."""
         return np.random.default_rng(self.cell.seed)
-
-
-def is_fake(model: nn.Module) -> bool:
-    """Whether a network was built under torch's FakeTensorMode: on a device in name only."""
-    from torch._subclasses.fake_tensor import FakeTensor
-
-    return any(isinstance(parameter, FakeTensor) for parameter in model.parameters())
 
 
 def keep_freed_memory() -> None:

@@ -16,7 +16,7 @@ MAPS: Final = 50_000  # from bins to classes that are tried at most
 
 
 class Floor(nn.Module):
-    """Scores `(N classes H W)` from images `(N C H W)`: 1 for the class that the rule chooses, 0 for the others.
+    """Scores `(N classes *S)` from images `(N C *S)`: 1 for the class that the rule chooses, 0 for the others.
 
     `choice` is what `fit` finds; before that all is class 0.
     """
@@ -30,11 +30,11 @@ class Floor(nn.Module):
 
     @abstractmethod
     def fit(self, images: list[Tensor], masks: list[Tensor]) -> None:
-        """Find `choice` from training images `(C H W)`, float, and their masks `(H W)`: class ids, 255 = ignore."""
+        """Find `choice` from training images `(C *S)`, float, and their masks `(*S)`: class ids, 255 = ignore."""
 
     @abstractmethod
     def parts(self, image: Tensor) -> Tensor:
-        """Which entry of `choice` each pixel `(N H W)` takes."""
+        """Which entry of `choice` each pixel `(N *S)` takes."""
 
     def forward(self, image: Tensor) -> Tensor:
         chosen = self.choice[self.parts(image)].unsqueeze(1)
@@ -91,7 +91,7 @@ class Otsu(Floor):
 # As an operator of torch's, so that its shape is known on the meta device too, and to tensors without data.
 @torch.library.custom_op("unet_bench::grey_bins", mutates_args=())
 def grey_bins(image: Tensor, bins: int) -> Tensor:
-    """Otsu's bin of each pixel's mean over channels, `(N 2 H W)`: numbered from the darkest, and from the largest.
+    """Otsu's bin of each pixel's mean over channels, `(N 2 *S)`: numbered from the darkest, and from the largest.
 
     All 0 in an image of fewer grey levels than bins.
     """
@@ -106,7 +106,7 @@ def _(image: Tensor, bins: int) -> Tensor:
 
 
 def by_extent(found: np.ndarray, bins: int) -> np.ndarray:
-    """The bins `(H W)` of one image, numbered from the one of the most pixels; of equals the darker first."""
+    """The bins `(*S)` of one image, numbered from the one of the most pixels; of equals the darker first."""
     rank = np.empty(bins, dtype=np.int64)
     rank[np.argsort(-np.bincount(found.ravel(), minlength=bins), kind="stable")] = np.arange(bins)
     ranked: np.ndarray = rank[found]

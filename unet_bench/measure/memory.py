@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -49,14 +49,16 @@ def predicted_bytes(bench: Bench, training: bool) -> int:
     if bench.cell.setting.precision in AUTOCAST:  # torch casts automatically on real devices alone: act as if on one
         from torch._subclasses.fake_tensor import FakeTensorMode
 
+        blueprint = bench.blueprint()  # some constructors look at their weights, which fake ones do not allow
         with FakeTensorMode(allow_non_fake_inputs=True):
-            return _foreseen_peak(replace(bench, stand_in="cpu"), training, grain)
+            model = blueprint.to_empty(device="cpu")
+            return _foreseen_peak(replace(bench, stand_in="cpu"), model, training, grain)
     with torch.device("meta"):
-        return _foreseen_peak(replace(bench, stand_in="meta"), training, grain)
+        return _foreseen_peak(replace(bench, stand_in="meta"), bench.blueprint(), training, grain)
 
 
-def _foreseen_peak(bench: Bench, training: bool, grain: int) -> int:
-    model = bench.network(training=training)
+def _foreseen_peak(bench: Bench, model: nn.Module, training: bool, grain: int) -> int:
+    model.train(training)
     return live_peak(*workload(bench, Runnable(model, model, bench.images()), training), grain)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import time
 from typing import Any
 
@@ -46,8 +47,7 @@ def probe(bench: Bench) -> dict[str, Any]:
 def columns(bench: Bench, latency: Paired, throughput: Paired) -> dict[str, Any]:
     """The measured columns."""
     cell = bench.cell
-    pixels = cell.frame.output[0] * cell.frame.output[1]
-    base_pixels = cell.baseline_frame.output[0] * cell.baseline_frame.output[1]
+    pixels, base_pixels = math.prod(cell.frame.output), math.prod(cell.baseline_frame.output)
     ratio, per_step = latency.ratio(), throughput.seconds()[0]
     slower, slow_low, slow_high = throughput.ratio()
     timings = [latency.timing] if latency is throughput else [latency.timing, throughput.timing]

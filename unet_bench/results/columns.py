@@ -58,12 +58,13 @@ QUALITIES: Final[Mapping[str, str]] = {
     "at most 10 % wide",
 }
 
+SIZE: Final = ("scored_depth", "scored_height", "scored_width")  # without a depth: images
+
 # What decides whether two rows may be compared: the task at one scored size, and how it was run.
 CONDITIONS: Final = (
     "task",
     "dataset_hash",
-    "scored_height",
-    "scored_width",
+    *SIZE,
     "fit",
     "recipe",
     "budget",
@@ -172,10 +173,13 @@ COLUMNS: Final = (
         "batch size run, the smallest of the cells; smaller than requested where --shrink-batch halved it",
         _MOST,
     ),
+    Column("input_depth", "Int64", "px", "of the input fed to the network, where it is a volume", _MOST),
     Column("height", "Int64", "px", "of the input fed to the network", _MOST),
     Column("width", "Int64", "px", "of the input fed to the network", _MOST),
+    Column("output_depth", "Int64", "px", "of the map the network returns, where it is a volume", _MOST),
     Column("output_height", "Int64", "px", "of the map the network returns", _MOST),
     Column("output_width", "Int64", "px", "of the map the network returns", _MOST),
+    Column("scored_depth", "Int64", "px", "of what the task scores, where it is volumes; empty: images", _MOST),
     Column(
         "scored_height", "Int64", "px", "of what the task scores; unpadded nets get mirrored context around it", _MOST
     ),
@@ -205,7 +209,7 @@ COLUMNS: Final = (
         "macs",
         "Int64",
         "",
-        "multiply-accumulates of one image at height × width, main path (FlopCounterMode ÷ 2)",
+        "multiply-accumulates of one image or volume at the input's size, main path (FlopCounterMode ÷ 2)",
         _MOST,
         ("cost",),
         "low",
@@ -263,7 +267,14 @@ COLUMNS: Final = (
     _figure("latency_p95_ms", "Float64", "ms", "19 of 20 passes are quicker; from 200 steps on", "speed", "low"),
     _figure("latency_p99_ms", "Float64", "ms", "99 of 100 passes are quicker; from 1000 steps on", "speed", "low"),
     _figure("throughput_img_s", "Float64", "img/s", "images per second, passes queued", "speed", "high"),
-    _figure("throughput_mpx_s", "Float64", "Mpx/s", "output megapixels per second", "speed", "high"),
+    _figure(
+        "throughput_mpx_s",
+        "Float64",
+        "Mpx/s",
+        "output megapixels per second; of volumes 10⁶ voxels are one",
+        "speed",
+        "high",
+    ),
     *_with_interval(
         "latency_ratio", "", "×", "latency over the baseline's, in alternating blocks of one process", "speed", "low"
     ),

@@ -25,7 +25,8 @@ from rich.table import Table
 from rich.text import Text
 
 from unet_bench.errors import InvalidSuite, StoreError, offenders, unknown
-from unet_bench.results.columns import CONDITIONS
+from unet_bench.results.columns import CONDITIONS, SIZE
+from unet_bench.results.show import scored_size
 from unet_bench.results.store import MANIFEST, read_manifest
 from unet_bench.results.tables import csv_text, read_results
 
@@ -239,13 +240,11 @@ def _words(conditions: Row, varying: Sequence[str]) -> Iterator[str]:
         match name:
             case "dataset_hash":
                 continue
+            case _ if name in SIZE:
+                if name == next(side for side in SIZE if side in varying):
+                    yield from scored_size(conditions, "")
             case _ if value is None:
                 continue
-            case "scored_height":
-                yield f"{value}×{conditions['scored_width']}"
-            case "scored_width":
-                if "scored_height" not in varying:
-                    yield f"{conditions['scored_height']}×{value}"
             case "batch_requested":
                 yield f"batch {value}"
             case "threads" | "width_scale":

@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from unet_bench.errors import unknown
-from unet_bench.results.columns import BY_NAME, CONDITIONS, INTERVALS
+from unet_bench.results.columns import BY_NAME, CONDITIONS, INTERVALS, SIZE
 from unet_bench.results.tables import csv_text
 from unet_bench.variants import is_floor
 
@@ -158,11 +158,16 @@ def _title(rows: pd.DataFrame) -> str:
     """The conditions that the section's rows share."""
     row = rows.iloc[0].dropna().to_dict()
     words = [row.get("task", ""), *conditions(row, ("fit", "recipe", "budget", "pretrained", "evaluation"))]
-    if "scored_height" in row and "scored_width" in row:
-        words.append(f"scored {row['scored_height']}×{row['scored_width']}")
+    words += scored_size(row)
     words += conditions(row, ("device", "precision", "memory_format", "mode", "batch_norm", "algorithms"))
     words += [f"{name.split('_')[0]} {row[name]}" for name in ("threads", "batch_requested") if name in row]
     return " · ".join(map(str, words))
+
+
+def scored_size(row: Mapping[Any, Any], word: str = "scored ") -> list[str]:
+    """The row's scored pixels behind a word, as 128×128 or 32×32×32; nothing where it states none."""
+    sides = [str(row[name]) for name in SIZE if row.get(name) is not None]
+    return [word + "×".join(sides)] * bool(sides)
 
 
 def conditions(row: Mapping[Any, Any], names: Iterable[str]) -> list[str]:

@@ -13,7 +13,7 @@ import pandas as pd
 from rich.console import RenderableType
 
 from unet_bench.errors import unknown
-from unet_bench.results.columns import BY_NAME, CONDITIONS, INTERVALS, gravest
+from unet_bench.results.columns import BY_NAME, CONDITIONS, INTERVALS, SIZE, gravest
 from unet_bench.results.paired import coarsest
 from unet_bench.results.show import (
     FORMATS,
@@ -26,12 +26,12 @@ from unet_bench.results.show import (
     conditions,
     figure,
     records,
+    scored_size,
 )
 from unet_bench.results.tables import csv_text, difference_columns, mean_columns, typed_frame
 from unet_bench.variants import is_floor
 
 _OF_DATA: Final = ("task", "dataset_hash")
-_SIZE: Final = ("scored_height", "scored_width")
 SETTING: Final = tuple(name for name in CONDITIONS if name not in _OF_DATA)  # what a row's cells have in common
 _PAIR: Final = (*_OF_DATA, "fold", "seed")  # what a cell and the baseline's must share to be a pair
 _FIGURES: Final[Mapping[str, str]] = {
@@ -165,8 +165,8 @@ def _sections(frame: pd.DataFrame) -> Iterator[Section]:
 
 def _title(row: Row) -> str:
     numbers = {"threads": "threads", "batch_requested": "batch"}
-    words = conditions(row, [name for name in SETTING if name not in (*numbers, *_SIZE)])
-    words += [f"scored {row['scored_height']}×{row['scored_width']}"] * (row["scored_height"] is not None)
+    words = conditions(row, [name for name in SETTING if name not in (*numbers, *SIZE)])
+    words += scored_size(row)
     return " · ".join(words + [f"{label} {row[name]}" for name, label in numbers.items() if row[name] is not None])
 
 

@@ -14,8 +14,9 @@ def test_contract(check):
 ```
 
 A part is made at many places (2-D and 3-D, each padding, several channel numbers, norms and strides) and fed even,
-odd and tiny maps. A place that it cannot serve it may refuse with InvalidChoice or Unsupported, and an odd or tiny
-size with an error that says why. What it must not do is return something wrong.
+odd and tiny maps; rules about shapes look at all places, those about numbers at a few. A place that it cannot serve it
+may refuse with InvalidChoice or Unsupported, and an odd or tiny size with an error that says why. What it must not do
+is return something wrong.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from unet_bench.registry import Entry, Registry
 from unet_bench.selection import select
 from unet_bench.testing.case import Case, Check, Size
 from unet_bench.testing.networks import positions, variant_cases
-from unet_bench.testing.rules import OF_A_WHOLE, RULES
+from unet_bench.testing.rules import EVERYWHERE, OF_A_WHOLE, RULES
 from unet_bench.testing.slots import part_cases
 
 __all__ = ["Check", "part_checks", "plugin_checks", "variant_checks"]
@@ -49,7 +50,8 @@ def plugin_checks(plugin: str, *, members: Iterable[str] = (), registry: Registr
     except KeyError:
         raise unknown("plugin", plugin, (entry.name for entry in find()), "unet-bench plugins") from None
     parts = [entry for slot in SLOTS for entry in registry.entries(slot) if entry.provider.plugin == plugin]
-    variants = [variant for variant in registry.variants().values() if variant.provider == plugin]
+    own = [variant for variant in registry.variants().values() if variant.provider == plugin]
+    variants = [variant for variant in own if not registry.absent(variant)]
     checks = [part_checks(e.kind, name, registry=registry) for e in parts for name in checked_names(e, list(members))]
     checks += [variant_checks(variant.name, registry=registry) for variant in variants]
     return [check for group in checks for check in group]
@@ -65,7 +67,7 @@ def part_checks(slot: str, name: str, *, registry: Registry | None = None) -> li
 
 
 def variant_checks(
-    name: str, *, width_scale: float = 0.125, sizes: Sequence[Size] = (), registry: Registry | None = None
+    name: str, *, width_scale: float = 0.0625, sizes: Sequence[Size] = (), registry: Registry | None = None
 ) -> list[Check]:
     """The checks of one variant's whole network, made narrow so that they are quick; of an architecture, all checks.
 
@@ -81,9 +83,21 @@ def variant_checks(
 def checks_of(
     subject: str, rules: Iterable[Callable[[Case], None]], cases: Callable[[], Sequence[Case]]
 ) -> list[Check]:
-    """A check for each rule; the cases are made once, when the first of them is run."""
-    made = functools.cache(cases)
-    return [Check(subject, rule, made) for rule in rules]
+    """A check for each rule; they share the cases, made when the first of them is run."""
+    everywhere = functools.partial(latest, cases)
+    telling = functools.partial(telling_ones, everywhere)
+    return [Check(subject, rule, everywhere if rule in EVERYWHERE else telling) for rule in rules]
+
+
+@functools.lru_cache(maxsize=1)
+def latest(cases: Callable[[], Sequence[Case]]) -> Sequence[Case]:
+    """The cases, kept until those of another subject are wanted: networks are large, and there are many."""
+    return cases()
+
+
+def telling_ones(cases: Callable[[], Sequence[Case]]) -> Sequence[Case]:
+    """The cases at which a part may have other parameters or operations than at those before."""
+    return [case for case in cases() if case.telling]
 
 
 def checked_names(entry: Entry, members: Sequence[str]) -> list[str]:

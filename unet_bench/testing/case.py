@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from unet_bench.errors import InvalidPart
-from unet_bench.geometry import flat_tensors, text
+from unet_bench.geometry import Geometry, flat_tensors, text
 
 Size = tuple[int, ...]
 Inputs = tuple[Any, ...]  # tensors, and lists of them, as a slot's forward takes them
@@ -31,11 +31,18 @@ class Case:
     sizes: tuple[Size, ...]  # that must work
     others: tuple[Size, ...] = ()  # that must work, or be refused with an error that says why
     needed: Callable[[Inputs], Iterable[Tensor]] = flat_tensors  # the inputs that a gradient must reach
+    stated: Callable[[Size], Geometry] | None = None  # of a network: what geometry says of it at an input size
+    telling: bool = True  # whether it may have other parameters or operations than the cases before it
 
     def built(self, seed: int = 0) -> nn.Module:
         """The module with this seed's weights, in evaluation mode."""
         with seeded(seed):
             return self.make().eval()
+
+    @functools.cached_property
+    def part(self) -> nn.Module:
+        """The module, built once, in evaluation mode: for rules that leave it as it is."""
+        return self.built()
 
     @functools.cached_property
     def shadow(self) -> nn.Module:
@@ -51,7 +58,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Check:
-    """One rule, applied to one part at all its places, or to one variant. Call it."""
+    """One rule, applied to one part at its places, or to one variant. Call it."""
 
     subject: str
     rule: Callable[[Case], None]
@@ -117,9 +124,12 @@ def random_map(channels: int, size: Size) -> Tensor:
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
     """Torch's random numbers from this seed on, and afterwards as they would have been."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    before = torch.default_generator.get_state()
+    torch.default_generator.manual_seed(seed)  # `torch.manual_seed` takes notes for every device
+    try:
         yield
+    finally:
+        torch.default_generator.set_state(before)
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import torch
@@ -31,14 +31,16 @@ def variant_cases(registry: Registry, variant: Variant, sizes: Sequence[Size] = 
     make = functools.partial(build, registry, variant, IN_CHANNELS, CLASSES, image_size)
     with blamed(what), torch.device("meta"):
         shadow = make()
+        stated = functools.cache(functools.partial(geometry.geometry, shadow, IN_CHANNELS))
         legal, odd = (sizes, ()) if sizes else usual_sizes(shadow, variant.choices.dims)
     case = Case(
         what=what,
         make=make,
         inputs=lambda size: (random_map(IN_CHANNELS, size),),
-        verify=functools.partial(verify, shadow),
+        verify=functools.partial(verify, stated),
         sizes=tuple(legal),
         others=tuple(odd),
+        stated=stated,
     )
     return [case]
 
@@ -48,23 +50,24 @@ def usual_sizes(model: nn.Module, dims: int) -> tuple[list[Size], list[Size]]:
     base, step = geometry.legal_sizes(model, IN_CHANNELS, dims)
     between = geometry.geometry(model, IN_CHANNELS, (base + step // 2,) * dims)
     require(step == 1 or not between.legal, f"legal sides are said to be {step} apart, but {between.input[0]} is legal")
-    legal = [tuple(base + step * (steps + axis % 2) for axis in range(dims)) for steps in (2, 4)]
+    legal = [tuple(base + step * (steps + axis % 2) for axis in range(dims)) for steps in (2, 7)]
     return legal, [tuple(side + more for side in size) for size, more in zip(legal, (1, 3), strict=True)]
 
 
-def verify(shadow: nn.Module, model: nn.Module, inputs: Inputs, output: Any) -> None:
+def verify(stated: Callable[[Size], Geometry], model: nn.Module, inputs: Inputs, output: Any) -> None:
     """Raises InvalidPart unless evaluation gives logits, just as large as geometry says."""
     require(isinstance(output, Tensor), f"returned {type(output).__name__} in evaluation, expected a tensor of logits")
-    stated = geometry.geometry(shadow, IN_CHANNELS, inputs[0].shape[2:]).output
-    require_shapes(output, [Shape(CLASSES, stated, stated)])
+    size = stated(tuple(inputs[0].shape[2:])).output
+    require_shapes(output, [Shape(CLASSES, size, size)])
 
 
 def positions(case: Case) -> None:
     """Offset and misalignments, traced by gradients, are what geometry states: at a legal size and at an odd one."""
+    assert case.stated is not None
     tracer = Tracer(case.built())
     for size in (*case.sizes[-1:], *case.others[-1:]):  # the larger ones: fewer of their pixels are at a border
         with contextlib.suppress(InvalidSize):
-            require_positions(tracer, geometry.geometry(case.shadow, IN_CHANNELS, size))
+            require_positions(tracer, case.stated(size))
 
 
 def require_positions(tracer: Tracer, stated: Geometry) -> None:

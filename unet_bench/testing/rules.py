@@ -22,22 +22,20 @@ CHANNELS_LAST: Final = {4: torch.channels_last, 5: torch.channels_last_3d}
 
 def shapes(case: Case) -> None:
     """Every size gives the promised channels and sizes, in finite float32; one that need not work may be refused."""
-    part = case.built()
     for size in (*case.sizes, *case.others):
         inputs = case.fed(size)
-        output, refusal = attempt(case, part, size)
+        output, refusal = attempt(case, case.part, size)
         if refusal is None:
-            case.verify(part, inputs, output)
+            case.verify(case.part, inputs, output)
             require_finite(output, torch.float32)
 
 
 def meta(case: Case) -> None:
     """Built on the meta device it gives the same shapes: that is how sizes are found out without computing."""
-    part = case.built()
     for size in (*case.sizes, *case.others):
         with torch.device("meta"):
             foreseen, _ = attempt(case, case.shadow, size)
-        real, refusal = attempt(case, part, size)
+        real, refusal = attempt(case, case.part, size)
         told = f"refused it ({refusal})" if refusal else f"returned {shapes_of(real)}"
         require(
             shapes_of(foreseen) == shapes_of(real),
@@ -83,7 +81,7 @@ def deepcopy(case: Case) -> None:
 
 def deterministic(case: Case) -> None:
     """One seed gives one set of weights, and one input one output; another seed goes on to other numbers."""
-    part, twin = case.built(), case.built()
+    part, twin = case.part, case.built()
     for name, tensor in part.state_dict().items():
         require(torch.equal(tensor, twin.state_dict()[name]), f"{name} differs between two built under one seed")
     require_close(evaluated(part, case), evaluated(part, case), "for the same input again", 0)
@@ -145,6 +143,7 @@ RULES: Final = (
     *(shapes, meta, gradients, state_dict, deepcopy),
     *(deterministic, keeps_input, keeps_world, channels_last, autocast),
 )
+EVERYWHERE: Final = (shapes, meta)  # what padding and dimensions change; the other rules look at the telling cases
 OF_A_WHOLE: Final = (shapes, gradients, state_dict)  # the rest holds if it holds for every part
 
 

@@ -18,9 +18,9 @@ from unet_bench.registry import Entry, Registry
 from unet_bench.testing.case import Case, Inputs, Shape, Size, blamed, random_map, require, require_shapes
 from unet_bench.unet import encoder_widths, levels_of
 
-PADDINGS: Final = sorted(
-    FIELDS["padding"].metadata["values"], key=lambda name: name != Choices().padding
-)  # usual first
+PADDINGS: Final = sorted(  # the usual one first, then none, then those that differ only at the border
+    FIELDS["padding"].metadata["values"], key=lambda name: (name != Choices().padding, name != "valid")
+)
 ROOMY: Final = {2: (8, 12), 3: (4, 6, 8)}
 ROOMY_UNPADDED: Final = {2: (24, 28), 3: (14, 16, 18)}  # unpadded convolutions eat a map from all sides
 MEETINGS: Final = (  # skip and up-sampled map
@@ -43,24 +43,15 @@ class Slot:
         self.registry = registry
 
     def places(self, dims: int) -> Iterator[Place]:
-        """Every place at which a part is tried."""
-        for padding in PADDINGS:
-            for in_channels, out_channels in self.channels:
-                yield Place(
-                    in_channels=in_channels,
-                    out_channels=out_channels,
-                    role=self.role,
-                    level=1,
-                    depth=3,
-                    dims=dims,
-                    padding=padding,
-                )
+        """Every place at which a part is tried, the most usual one first."""
+        place = Place(in_channels=0, out_channels=0, role=self.role, level=1, depth=3, dims=dims)
+        yield from padded([place.at(in_channels=given, out_channels=wanted) for given, wanted in self.channels])
 
     def sizes(self, part: nn.Module, place: Place) -> tuple[Sequence[Size], Sequence[Size]]:
         """(sizes that must work, sizes that may be refused)."""
         return [(ROOMY_UNPADDED if place.padding == "valid" else ROOMY)[place.dims]], SMALL[place.dims]
 
-    def inputs(self, place: Place, size: Size) -> Inputs:
+    def inputs(self, part: nn.Module, place: Place, size: Size) -> Inputs:
         """What forward is given."""
         return (random_map(place.in_channels, size),)
 
@@ -87,6 +78,7 @@ class Block(Slot):
         yield place.at(norm="none", convs=1)
         yield place.at(norm="instance", act="leaky_relu", bias=False)
         yield place.at(norm="group", act="silu", convs=3, in_channels=8)
+        yield place.at(norm="layer", act="prelu", order="norm-act-conv")
         yield place.at(mid_channels=4, dropout=0.5)
 
     def sides(self, place: Place, part: nn.Module, size: Size) -> tuple[Size, Size]:
@@ -141,15 +133,13 @@ class Align(Slot):
 
     def places(self, dims: int) -> Iterator[Place]:
         place = Place(in_channels=8, out_channels=8, role="decoder", dims=dims, skip_channels=(4,))
-        for padding in PADDINGS:
-            for margin in (0, 2):
-                yield place.at(padding=padding, margin=margin)
+        yield from padded([place.at(margin=margin) for margin in (0, 2)])
 
     def sizes(self, part: nn.Module, place: Place) -> tuple[Sequence[Size], Sequence[Size]]:
         third = place.dims - 2  # in 3-D the depth is as the height
         return [skip[:third] + skip + up[:third] + up for skip, up in MEETINGS], ()
 
-    def inputs(self, place: Place, size: Size) -> Inputs:
+    def inputs(self, part: nn.Module, place: Place, size: Size) -> Inputs:
         return random_map(place.skip_channels[0], size[: place.dims]), random_map(place.in_channels, size[place.dims :])
 
     def verify(self, place: Place, part: nn.Module, inputs: Inputs, output: Any) -> None:
@@ -164,15 +154,17 @@ class Skip(Slot):
     """A map of the encoder and the decoder's coarser one make a skip, or nothing."""
 
     def places(self, dims: int) -> Iterator[Place]:
-        for padding in PADDINGS:
-            for level, channels, gate in ((0, 4, 8), (2, 8, 8)):
-                place = Place(in_channels=channels, out_channels=channels, role="decoder", level=level, dims=dims)
-                yield place.at(padding=padding, gate_channels=gate)
+        place = Place(in_channels=4, out_channels=4, role="decoder", dims=dims, gate_channels=8, up_channels=8)
+        coarser = place.at(in_channels=8, out_channels=8, level=2, gate_channels=16)
+        yield from padded([place, coarser])
 
-    def inputs(self, place: Place, size: Size) -> Inputs:
+    def inputs(self, part: nn.Module, place: Place, size: Size) -> Inputs:
         lost = 3 if place.padding == "valid" else 0
-        gate = tuple(max(1, side // 2 - lost) for side in size)
-        return random_map(place.in_channels, size), random_map(place.gate_channels, gate)
+        coarse = tuple(max(1, side // 2 - lost) for side in size)
+        up = tuple(2 * side for side in coarse)
+        on_up = getattr(part, "gates_on", "coarse") == "up"
+        gate = random_map(place.up_channels, up) if on_up else random_map(place.gate_channels, coarse)
+        return random_map(place.in_channels, size), gate
 
     def needed(self, inputs: Inputs) -> Iterable[Tensor]:
         return inputs[:1]  # a skip need not look at its gate
@@ -186,12 +178,10 @@ class Merge(Slot):
     """None, one or several skips and the up-sampled map become one map."""
 
     def places(self, dims: int) -> Iterator[Place]:
-        for padding in PADDINGS:
-            for skips in ((), (8,), (4,), (8, 8)):
-                place = Place(in_channels=8, out_channels=8, role="decoder", dims=dims, padding=padding)
-                yield place.at(skip_channels=skips)
+        place = Place(in_channels=8, out_channels=8, role="decoder", dims=dims)
+        yield from padded([place.at(skip_channels=skips) for skips in ((8,), (), (4,), (8, 8))])
 
-    def inputs(self, place: Place, size: Size) -> Inputs:
+    def inputs(self, part: nn.Module, place: Place, size: Size) -> Inputs:
         return [random_map(channels, size) for channels in place.skip_channels], random_map(place.in_channels, size)
 
     def verify(self, place: Place, part: nn.Module, inputs: Inputs, output: Any) -> None:
@@ -222,9 +212,15 @@ class Encoder(Slot):
 class Topology(Slot):
     """The encoder's maps become the decoder's, finest first; an encoder may have none at the finest level."""
 
+    designs: ClassVar[Sequence[tuple[tuple[int, ...], dict[str, Value]]]] = (
+        ((4, 8, 16), {}),
+        ((0, 8, 16), {"decoder_widths": (8, 4)}),
+        ((4, 8, 16), {"aux_heads": 1, "average_heads": True}),
+    )
+
     def places(self, dims: int) -> Iterator[Place]:
         for padding in PADDINGS:
-            for skips, changes in (((4, 8, 16), {}), ((0, 8, 16), {"decoder_widths": (8, 4)})):
+            for skips, changes in self.designs[: None if padding in PADDINGS[:2] else 1]:
                 place = assembling(design(self.registry, dims, padding, **changes), skips[-1])
                 yield place.at(role="decoder", skip_channels=skips)
 
@@ -232,7 +228,7 @@ class Topology(Slot):
         roomy = (48, 56, 52) if place.padding == "valid" else (8, 16, 12)
         return [roomy[: place.dims]], [tuple(side + 3 for side in roomy[: place.dims]), (4,) * place.dims]
 
-    def inputs(self, place: Place, size: Size) -> Inputs:
+    def inputs(self, part: nn.Module, place: Place, size: Size) -> Inputs:
         maps: list[Tensor | None] = []
         for channels in place.skip_channels:
             maps.append(random_map(channels, size) if channels else None)
@@ -247,6 +243,9 @@ class Topology(Slot):
             lifted = tuple(side << (len(maps) - 1 - level) for side in maps[-1].shape[2:])
             most = lifted if encoded is None else tuple(encoded.shape[2:])
             wanted.append(Shape(decoded, at_least(place, lifted), most))
+        assert place.design is not None
+        others: Sequence[int] = getattr(part, "aux_channels", ()) if place.design.supervised(part) else ()
+        wanted += [Shape(width, (1,) * place.dims, wanted[0].most) for width in others]
         require_shapes(output, wanted)
 
 
@@ -277,27 +276,30 @@ def part_cases(registry: Registry, entry: Entry) -> list[Case]:
     cases: list[Case] = []
     for dims in entry.dims:
         before, refusal = len(cases), ""
-        for place in itertools.islice(slot.places(dims), 0, None, dims - 1):  # 3-D is slow: every second place
+        for place in itertools.islice(slot.places(dims), 0, None, 1 if dims == 2 else 3):  # 3-D is slow
+            telling = len(cases) == before or (dims == 2 and place.padding == PADDINGS[0])
             with blamed(f"{described(entry)}, at {brief(place)}"):
                 try:
-                    cases.append(part_case(slot, entry, place))
+                    cases.append(part_case(slot, entry, place, telling))
                 except (InvalidChoice, Unsupported) as error:
                     refusal = str(error)
         require(len(cases) > before, f"{described(entry)}: states dims={dims} but serves no place there: {refusal}")
     return cases
 
 
-def part_case(slot: Slot, entry: Entry, place: Place) -> Case:
+def part_case(slot: Slot, entry: Entry, place: Place, telling: bool) -> Case:
     """The part at one place. Raises what its factory raises."""
-    sizes, others = slot.sizes(made(entry, place), place)
+    part = made(entry, place)
+    sizes, others = slot.sizes(part, place)
     return Case(
         what=f"{described(entry)}, at {brief(place)}",
         make=functools.partial(made, entry, place),
-        inputs=functools.partial(slot.inputs, place),
+        inputs=functools.partial(slot.inputs, part, place),
         verify=functools.partial(slot.verify, place),
         sizes=tuple(sizes),
         others=tuple(others),
         needed=slot.needed,
+        telling=telling,
     )
 
 
@@ -313,6 +315,13 @@ def made(entry: Entry, place: Place) -> nn.Module:
 def described(entry: Entry) -> str:
     """A part as messages name it."""
     return f"part {entry.kind}={entry.name} of plugin {entry.provider}"
+
+
+def padded(places: Sequence[Place]) -> Iterator[Place]:
+    """The first place with every padding, the others with the usual one and with none."""
+    for i, place in enumerate(places):
+        for padding in PADDINGS if i == 0 else PADDINGS[:2]:
+            yield place.at(padding=padding)
 
 
 def brief(place: Place) -> str:

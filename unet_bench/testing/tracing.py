@@ -93,11 +93,15 @@ def middle(kernel: Sequence[int]) -> Tensor:
 
 
 def looked_at(found: Tensor, image: Tensor, period: int) -> Position:
-    """Where a map's pixels look in the image: the line through what its two ends, of whole periods, depend on."""
+    """Where a map's pixels look in the image: the line through what two parts of it, of whole periods, depend on.
+
+    They lie on either side of its middle, half-way to the border, so that a wide kernel does not reach beyond it.
+    """
     ends = [filled(found, axis) for axis in range(2, found.ndim)]
     lengths = [n // period * period or max(n, 1) for n in ((high - low) // 2 for low, high in ends)]
-    first = tuple(slice(low, low + n) for (low, _), n in zip(ends, lengths, strict=True))
-    last = tuple(slice(high - n, high) for (_, high), n in zip(ends, lengths, strict=True))
+    spares = [n // 2 // period * period for n in lengths]
+    first = tuple(slice(low + s, low + n) for (low, _), n, s in zip(ends, lengths, spares, strict=True))
+    last = tuple(slice(high - n, high - s) for (_, high), n, s in zip(ends, lengths, spares, strict=True))
     here, seen = depends_on(found, image, first, far=-1)
     there, beyond = depends_on(found, image, last, far=0)
     spacing = [(b - a) / (q - p) for a, b, p, q in zip(seen, beyond, here, there, strict=True)]
@@ -115,10 +119,13 @@ def depends_on(found: Tensor, image: Tensor, block: tuple[slice, ...], far: int)
     """(middle of the block in the map, middle of what it depends on in the image), in pixels per dimension.
 
     What a far corner depends on as well comes through attention or global pooling, from anywhere: it does not count.
+    The corner's negative gradients are left out, or a kernel with negative lobes would seem to look at the corner.
     """
     whole = slice(None)
     part, corner = found[(whole, whole, *block)], found.flatten(2)[..., far]
-    (grad,) = torch.autograd.grad(part.sum() - part[0, 0].numel() * corner.sum(), image, retain_graph=True)
+    (grad,) = torch.autograd.grad(part.sum(), image, retain_graph=True)
+    (anywhere,) = torch.autograd.grad(corner.sum(), image, retain_graph=True)
+    grad = grad - part[0, 0].numel() * anywhere.clamp(min=0)
     middle = middle_of(part.detach())  # a pixel's value is its weight
     return [s.start + m for s, m in zip(block, middle, strict=True)], middle_of(grad.clamp(min=0))
 

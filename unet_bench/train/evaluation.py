@@ -35,7 +35,7 @@ def evaluate(bench: Bench, model: nn.Module, data: Images, *, final: bool = Fals
         masks = torch.stack([data.masks[number] for number in numbers]).to(bench.device)
         size, frame = cell.task.scored, cell.frame
         if protocol.whole:
-            size = (masks.shape[-2], masks.shape[-1])
+            size = tuple(masks.shape[1:])
             frame = whole_frame(bench, size)
         probability = predict(
             functools.partial(probabilities, bench, model, frame=frame, size=size),
@@ -65,13 +65,13 @@ def alike(data: Images, most: int) -> list[list[int]]:
 
 
 @functools.lru_cache(maxsize=256)
-def whole_frame(bench: Bench, size: tuple[int, int]) -> Frame:
-    """The frame in which the cell's network sees images of `size` (H W) whole. Raises as `frame_for`."""
+def whole_frame(bench: Bench, size: tuple[int, ...]) -> Frame:
+    """The frame in which the cell's network sees images of `size` (`*S`) whole. Raises as `frame_for`."""
     return frame_for(bench.blueprint(), bench.cell.task, size)
 
 
-def probabilities(bench: Bench, model: nn.Module, images: Tensor, *, frame: Frame, size: tuple[int, int]) -> Tensor:
-    """Class probabilities `(N classes h w)` of the scored pixels of inputs `(N C H W)`."""
+def probabilities(bench: Bench, model: nn.Module, images: Tensor, *, frame: Frame, size: tuple[int, ...]) -> Tensor:
+    """Class probabilities `(N classes *size)` of the scored pixels of inputs `(N C *frame.input)`."""
     images = images.to(memory_format=bench.memory_format)
     with bench.precision():
         return scored(main_output(model(images)), frame, size).float().softmax(1)

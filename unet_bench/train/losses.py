@@ -20,9 +20,9 @@ def segmentation_loss(
 ) -> Tensor:
     """`cross_entropy` times the mean cross-entropy, plus `dice` times one minus soft Dice.
 
-    `logits` `(N classes H W)`, `target` `(N H W)` class ids; pixels of id 255 are ignored. Soft Dice is pooled over
+    `logits` `(N classes *S)`, `target` `(N *S)` class ids; pixels of id 255 are ignored. Soft Dice is pooled over
     the batch and averaged over the classes in it. `class_weights` `(classes,)` weight the mean of the cross-entropy,
-    as they do in torch: it is divided by the sum of its pixels' class weights. `weight` `(N H W)` multiplies the
+    as they do in torch: it is divided by the sum of its pixels' class weights. `weight` `(N *S)` multiplies the
     cross-entropy per pixel, without a change of the divisor, so that it scales gradients as in the sum of Ronneberger
     et al. 2015, eq. 1. Where no pixel is left, the loss is 0.
 
@@ -47,7 +47,7 @@ def segmentation_loss(
 
 def _dice_loss(logits: Tensor, target: Tensor, valid: Tensor) -> Tensor:
     classes = torch.arange(logits.shape[1], device=target.device).view(1, -1, *[1] * (target.ndim - 1))
-    truth = target.unsqueeze(1) == classes  # (N classes H W); an ignored pixel belongs to none
+    truth = target.unsqueeze(1) == classes  # (N classes *S); an ignored pixel belongs to none
     probability = logits.softmax(1) * valid.unsqueeze(1)
     axes = (0, *range(2, logits.ndim))
     pixels = truth.sum(axes)

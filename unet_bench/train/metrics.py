@@ -87,7 +87,7 @@ class Tally:
         self._rand_f1: list[float] = []
 
     def add(self, predicted: np.ndarray, truth: np.ndarray) -> None:
-        """Score one image from class ids `(H W)`; what lies where the truth is `IGNORE` changes nothing."""
+        """Score one image from class ids `(*S)`; what lies where the truth is `IGNORE` changes nothing."""
         found, target = (torch.from_numpy(labels.astype(np.int64)) for labels in (predicted, truth))
         self._counts.append(confusion(found, target, len(self.classes)))
         if self._with_outlines:

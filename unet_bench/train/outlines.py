@@ -19,7 +19,7 @@ def separator(classes: tuple[str, ...]) -> int | None:
 
 
 def outline_scores(predicted: Array, truth: Array, classes: int) -> Array:
-    """HD95 in pixels and boundary F1 of each class, `(2, classes)`, from class ids `(H W)`; of class 0 NaN.
+    """HD95 in pixels and boundary F1 of each class, `(2, classes)`, from class ids `(*S)`; of class 0 NaN.
 
     HD95: of the distances from each outline pixel to the nearest of the other outline the 95th percentile, in the
     worse direction. Boundary F1 (Csurka et al. 2013): precision and recall of outline pixels that lie within 0.75 % of
@@ -28,21 +28,23 @@ def outline_scores(predicted: Array, truth: Array, classes: int) -> Array:
     do they count for the diagonal: an image that was padded has the one that it had.
     """
     pairs = zip(outlines(masked(predicted, truth), classes), outlines(truth, classes), strict=True)
-    sides = [np.flatnonzero((truth != IGNORE).any(axis)) for axis in (1, 0)]
-    diagonal = math.hypot(*(line[-1] - line[0] + 1 if len(line) else 0 for line in sides))
+    labelled = np.argwhere(truth != IGNORE)
+    diagonal = math.hypot(*(np.ptp(labelled, axis=0) + 1)) if len(labelled) else 0.0
     return np.array([(np.nan, np.nan), *(_agreement(*pair, diagonal) for pair in list(pairs)[1:])]).T
 
 
 def outlines(labels: Array, classes: int) -> list[Array]:
-    """The outline of each class as pixel positions `(P 2)`: its pixels that have a neighbour of none or another class.
+    """The outline of each class as positions `(P dims)`: its pixels that have a neighbour of none or another class.
 
-    Neighbours are the four beside a pixel. Beyond the image's border and under `IGNORE` there is no class, so that an
-    object which is cut off there has an outline along the cut: the same as MONAI, which erodes the mask.
+    Neighbours are the four beside a pixel, the six of a voxel. Beyond the image's border and under `IGNORE` there is no
+    class, so that an object which is cut off there has an outline along the cut: the same as MONAI, which erodes the
+    mask.
     """
-    height, width = labels.shape
-    padded = np.pad(labels, 1, constant_values=IGNORE)
-    beside = (padded[row : row + height, col : col + width] for row, col in ((0, 1), (2, 1), (1, 0), (1, 2)))
-    edge = np.logical_or.reduce([labels != neighbour for neighbour in beside])
+    edge = np.zeros(labels.shape, dtype=bool)
+    for axis in range(labels.ndim):
+        line = np.moveaxis(labels, axis, 0)
+        apart = np.diff(np.pad(line, [(1, 1), *[(0, 0)] * (labels.ndim - 1)], constant_values=IGNORE), axis=0) != 0
+        edge |= np.moveaxis(apart[:-1] | apart[1:], 0, axis)
     return [np.argwhere(edge & (labels == index)) for index in range(classes)]
 
 
@@ -62,11 +64,11 @@ def _agreement(predicted: Array, truth: Array, diagonal: float) -> tuple[float, 
 
 
 def rand_f1(predicted: Array, truth: Array, separating: int) -> float:
-    """Foreground-restricted Rand F-score of the parts into which class `separating` divides an image `(H W)`.
+    """Foreground-restricted Rand F-score of the parts into which class `separating` divides an image `(*S)`.
 
-    Parts are 4-connected regions of all other classes. Pixels of `separating` or `IGNORE` in the truth do not count;
-    predicted pixels of `separating` are one part among others. NaN where the truth has no two pixels in one part.
-    Arganda-Carreras et al. 2015, by scikit-image's `adapted_rand_error`.
+    Parts are regions of all other classes, connected by their pixels' sides. Pixels of `separating` or `IGNORE` in the
+    truth do not count; predicted pixels of `separating` are one part among others. NaN where the truth has no two
+    pixels in one part. Arganda-Carreras et al. 2015, by scikit-image's `adapted_rand_error`.
     """
     from scipy.ndimage import label
     from skimage.metrics import adapted_rand_error

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from unet_bench.interfaces import Outputs, main_output
+from unet_bench.layers import LINEAR_MODE
 from unet_bench.measure.bench import Bench
 from unet_bench.recipe import Recipe
 from unet_bench.train.losses import segmentation_loss
@@ -44,7 +45,7 @@ class TrainingStep:
         return loss
 
     def forward(self, images: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
-        """The loss of `(N C H W)` images and their `(N h w)` classes; `weight` `(N h w)` of each pixel."""
+        """The loss of images `(N C *S)` and the classes `(N *s)` of their scored pixels; `weight` `(N *s)` of each."""
         with self.bench.precision():
             return loss_of(self.call(images), target, self.bench, self.class_weights, weight)
 
@@ -103,5 +104,6 @@ def loss_of(
     loss = of(main_output(output))
     if isinstance(output, Outputs) and recipe.deep_supervision:
         for share, logits in output.aux:
-            loss = loss + share * of(nn.functional.interpolate(logits, size=frame.output, mode="bilinear"))
+            mode = LINEAR_MODE[len(frame.output)]
+            loss = loss + share * of(nn.functional.interpolate(logits, size=frame.output, mode=mode))
     return loss

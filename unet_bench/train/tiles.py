@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Callable
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from unet_bench.cells import MOST_OVERLAP, Frame
 from unet_bench.errors import InvalidChoice
-from unet_bench.train.windows import cut
+from unet_bench.train.windows import block, cut
 
 
 @torch.no_grad()
@@ -20,44 +20,43 @@ def predict(
     call: Callable[[Tensor], Tensor],
     images: Tensor,
     frame: Frame,
-    size: tuple[int, int],
+    size: tuple[int, ...],
     *,
     overlap: float = 0.0,
     flips: bool = False,
     batch: int = 1,
 ) -> Tensor:
-    """Scores `(N K H W)` of every pixel of `images` `(N C H W)`, float32 on their device.
+    """Scores `(N K *S)` of every pixel of `images` `(N C *S)`, float32 on their device.
 
     `call` maps inputs `(M C *frame.input)` to the scores `(M K *size)` of their scored pixels; M is at most `batch`,
     or N if that is more. At each pixel the result is the weighted mean of the tiles that cover it. Without `overlap`
     they abut, but for the last, which ends at the border, and all count alike. With it (the least part of a tile's
     side that neighbours share, to a pixel) they are laid evenly, and count less the nearer the pixel is to their rim.
-    `flips` takes the mean with the predictions of the images flipped along either axis and along both, turned back.
+    `flips` takes the mean with the predictions of the images flipped along any of their axes, turned back.
     Beyond its borders an image is mirrored, also where it is smaller than a tile. Raises InvalidChoice for an overlap
     outside of 0 to 0.9.
     """
     if not 0 <= overlap <= MOST_OVERLAP:
         raise InvalidChoice(f"tiles cannot overlap by {overlap}: give a part of their side, from 0 to {MOST_OVERLAP}")
-    count, (height, width) = len(images), images.shape[-2:]
-    weight = _ramp(size[0], overlap)[:, None] * _ramp(size[1], overlap)
+    count, whole = len(images), images.shape[2:]
+    weight = functools.reduce(lambda rim, side: rim[..., None] * _ramp(side, overlap), size, torch.ones(()))
     weight = weight.to(images.device)
-    turns = [
-        (up_down, left_right) for up_down in (False, True)[: 1 + flips] for left_right in (False, True)[: 1 + flips]
-    ]
-    corners = itertools.product(_starts(height, size[0], overlap), _starts(width, size[1], overlap))
+    turns = itertools.product((False, True)[: 1 + flips], repeat=len(size))
+    corners = itertools.product(*(_starts(*sides, overlap) for sides in zip(whole, size, strict=True)))
     jobs = list(itertools.product(corners, turns))
     at_once = max(1, batch // count)
-    total, weights = None, torch.zeros(height, width, device=images.device)
+    total, weights = None, torch.zeros(whole, device=images.device)
     for begin in range(0, len(jobs), at_once):
         some = jobs[begin : begin + at_once]
         outputs = call(torch.cat([_input(images, corner, frame, size, turned) for corner, turned in some]))
         outputs = outputs.to(images.device).float().unflatten(0, (len(some), count))
         if total is None:
-            total = torch.zeros(*outputs.shape[1:3], height, width, device=images.device)
-        for ((row, column), turned), output in zip(some, outputs, strict=True):
-            back = output.flip([axis - 2 for axis in range(2) if turned[axis]])
-            own = np.s_[..., row : row + size[0], column : column + size[1]]
-            inside = np.s_[..., : height - row, : width - column]  # all, but where an image is smaller than a tile
+            total = torch.zeros(*outputs.shape[1:3], *whole, device=images.device)
+        for (corner, turned), output in zip(some, outputs, strict=True):
+            back = output.flip([axis - len(size) for axis, turn in enumerate(turned) if turn])
+            own = block(corner, size)
+            # All of it, but where an image is smaller than a tile.
+            inside = block((0,) * len(size), tuple(side - start for side, start in zip(whole, corner, strict=True)))
             total[own] += (back * weight)[inside]
             weights[own] += weight[inside]
     assert total is not None
@@ -65,14 +64,14 @@ def predict(
 
 
 def _input(
-    images: Tensor, corner: tuple[int, int], frame: Frame, size: tuple[int, int], flips: tuple[bool, bool]
+    images: Tensor, corner: tuple[int, ...], frame: Frame, size: tuple[int, ...], flips: tuple[bool, ...]
 ) -> Tensor:
     """The inputs for the tile at `corner` of the images: where these are flipped, it is counted from the far end."""
-    row, column = (
+    begin = tuple(
         whole - start - side if turned else start
-        for whole, start, side, turned in zip(images.shape[-2:], corner, size, flips, strict=True)
+        for whole, start, side, turned in zip(images.shape[2:], corner, size, flips, strict=True)
     )
-    return cut(images, row, column, frame, flips)
+    return cut(images, begin, frame, flips)
 
 
 def _starts(length: int, size: int, overlap: float) -> list[int]:

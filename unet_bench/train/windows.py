@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import torch
@@ -29,9 +29,9 @@ KEPT: Final = 10_000  # foreground pixels remembered per image
 class Images:
     """A split as tensors on one device."""
 
-    images: list[Tensor]  # (C H W) float32, normalised
-    masks: list[Tensor]  # (H W) uint8 class ids, 255 = ignore
-    weights: list[Tensor] | None = None  # (H W) float32, of the cross-entropy
+    images: list[Tensor]  # (C *S) float32, normalised
+    masks: list[Tensor]  # (*S) uint8 class ids, 255 = ignore
+    weights: list[Tensor] | None = None  # (*S) float32, of the cross-entropy
 
     @classmethod
     def of(
@@ -42,7 +42,7 @@ class Images:
         weigh: Callable[[np.ndarray], np.ndarray] | None = None,
     ) -> Images:
         """Normalise by the training set's mean and standard deviation per channel; `weigh` makes weights of a mask."""
-        normalised = (((sample.image - mean) / std).astype(np.float32).transpose(2, 0, 1) for sample in samples)
+        normalised = (np.moveaxis(((sample.image - mean) / std).astype(np.float32), -1, 0) for sample in samples)
         images = [torch.from_numpy(np.ascontiguousarray(image)) for image in normalised]
         weights = [torch.from_numpy(weigh(s.mask).astype(np.float32)) for s in samples] if weigh else None
         return cls(images, [torch.from_numpy(s.mask.copy()) for s in samples], weights)
@@ -73,17 +73,18 @@ class Images:
 class Batch(NamedTuple):
     """Inputs, and what is scored of them."""
 
-    images: Tensor  # (N C H W) float32
-    target: Tensor  # (N h w) int64 class ids, 255 = ignore
-    weight: Tensor | None  # (N h w) float32
+    images: Tensor  # (N C *frame.input) float32
+    target: Tensor  # (N *size) int64 class ids, 255 = ignore
+    weight: Tensor | None  # (N *size) float32
 
 
 def normalisation(dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation `(C,)` over the training images alone."""
     images = [sample.image for sample in dataset.train]
-    count = sum(image.shape[0] * image.shape[1] for image in images)
-    mean = sum(image.sum((0, 1), dtype=np.float64) for image in images) / count
-    variance = sum(((image - mean) ** 2).sum((0, 1)) for image in images) / count
+    count = sum(sample.mask.size for sample in dataset.train)
+    axes = tuple(range(dataset.dims))
+    mean = sum(image.sum(axes, dtype=np.float64) for image in images) / count
+    variance = sum(((image - mean) ** 2).sum(axes) for image in images) / count
     return mean, np.maximum(np.sqrt(variance), 1e-6)
 
 
@@ -97,11 +98,10 @@ def mirrored(start: int, length: int, size: int) -> Tensor:
     return reflected(torch.arange(start, start + length), size)
 
 
-def window(
-    planes: Tensor, corner: tuple[int, int], size: tuple[int, int], flips: tuple[bool, bool] = (False, False)
-) -> Tensor:
-    """`size` pixels at `corner` of the flipped planes `(… H W)`, which are mirrored beyond their borders."""
-    for axis, start, length, turned in zip((-2, -1), corner, size, flips, strict=True):
+def window(planes: Tensor, corner: tuple[int, ...], size: tuple[int, ...], flips: tuple[bool, ...] = ()) -> Tensor:
+    """`size` pixels at `corner` of the flipped planes `(… *S)`, which are mirrored beyond their borders."""
+    flips = flips or (False,) * len(size)
+    for axis, start, length, turned in zip(range(-len(size), 0), corner, size, flips, strict=True):
         whole = planes.shape[axis]
         first = whole - start - length if turned else start
         if first >= 0 and first + length <= whole:
@@ -109,28 +109,33 @@ def window(
         else:
             index = mirrored(first, length, whole).to(planes.device, non_blocking=True)
             planes = planes.index_select(axis, index)
-    axes = [axis for axis, turned in zip((-2, -1), flips, strict=True) if turned]
+    axes = [axis - len(size) for axis, turned in enumerate(flips) if turned]
     return planes.flip(axes) if axes else planes
 
 
-def cut(image: Tensor, row: int, column: int, frame: Frame, flips: tuple[bool, bool] = (False, False)) -> Tensor:
-    """The input `(C H W)` that scores the pixels beginning at (row, column) of the flipped image.
+def cut(image: Tensor, corner: tuple[int, ...], frame: Frame, flips: tuple[bool, ...] = ()) -> Tensor:
+    """The input `(… *frame.input)` that scores the pixels beginning at `corner` of the flipped image.
 
     The image is flipped, not the input: the context around the scored pixels need not be symmetric.
     """
-    return window(image, (row - frame.context[0], column - frame.context[1]), frame.input, flips)
+    begin = tuple(start - context for start, context in zip(corner, frame.context, strict=True))
+    return window(image, begin, frame.input, flips)
 
 
-def scored(logits: Tensor, frame: Frame, size: tuple[int, int]) -> Tensor:
-    """The scored pixels `(N classes h w)` of an output."""
-    (top, left), (height, width) = frame.start, size
-    return logits[..., top : top + height, left : left + width]
+def scored(logits: Tensor, frame: Frame, size: tuple[int, ...]) -> Tensor:
+    """The scored pixels `(N classes *size)` of an output."""
+    return logits[block(frame.start, size)]
+
+
+def block(corner: tuple[int, ...], size: tuple[int, ...]) -> tuple[Any, ...]:
+    """The index of `size` pixels at `corner` of `(… *S)`."""
+    return ..., *(slice(start, start + side) for start, side in zip(corner, size, strict=True))
 
 
 def training_batch(
-    data: Images, recipe: Recipe, size: tuple[int, int], frame: Frame, batch: int, seed: int, step: int
+    data: Images, recipe: Recipe, size: tuple[int, ...], frame: Frame, batch: int, seed: int, step: int
 ) -> Batch:
-    """The batch of a step (from 0), on the data's device: random windows of `size` (H W), augmented as `recipe` says.
+    """The batch of a step (from 0), on the data's device: random windows of `size` (`*S`), augmented as `recipe` says.
 
     A function of its arguments: any step can be made without those before it. An epoch takes every image once, in
     random order. Scored pixels do not depend on the frame, so every variant of a seed is trained on the same; masks
@@ -143,25 +148,24 @@ def training_batch(
 
 
 def _item(
-    data: Images, recipe: Recipe, size: tuple[int, int], frame: Frame, seed: int, number: int
+    data: Images, recipe: Recipe, size: tuple[int, ...], frame: Frame, seed: int, number: int
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     epoch, place = divmod(number, len(data.images))
     index = int(_order(seed, epoch, len(data.images))[place])
     image, mask = data.images[index], data.masks[index]
     weight = None if data.weights is None else data.weights[index]
-    plane = (mask.shape[0], mask.shape[1])
+    plane = tuple(mask.shape)
     rng = np.random.default_rng([seed, ITEM, number])
-    drawn = draw(recipe, rng)
+    drawn = draw(recipe, rng, len(plane))
     around = data.foreground[index] if rng.random() < recipe.foreground else np.empty(0, int)
     corner = _corner(plane, size, drawn, around, rng)
     if recipe.warps:
         at = sources(drawn, plane, corner, size, frame, image.device)
-        (top, left), (height, width) = frame.context, size
-        truth = at[:, top : top + height, left : left + width]
+        truth = at[block(frame.context, size)]
         image, mask = interpolated(image, at), nearest(mask, truth)
         weight = None if weight is None else nearest(weight, truth)
     else:
-        image, mask = cut(image, *corner, frame, drawn.flips), window(mask, corner, size, drawn.flips)
+        image, mask = cut(image, corner, frame, drawn.flips), window(mask, corner, size, drawn.flips)
         weight = None if weight is None else window(weight, corner, size, drawn.flips)
     if recipe.contrast or recipe.brightness:  # about 0, the training images' mean: no frame changes that
         image = image * drawn.contrast + drawn.brightness
@@ -169,26 +173,24 @@ def _item(
 
 
 def _corner(
-    plane: tuple[int, int], size: tuple[int, int], drawn: Draw, around: np.ndarray, rng: np.random.Generator
-) -> tuple[int, int]:
+    plane: tuple[int, ...], size: tuple[int, ...], drawn: Draw, around: np.ndarray, rng: np.random.Generator
+) -> tuple[int, ...]:
     """Where the window begins: anywhere, or so that one of the pixels `around` (flat indices) lies anywhere in it.
 
     What an enlarged image shows of itself may lie anywhere, too: then the window may begin outside of it. Where images
     are warped, displacements are left out of account, and the image's borders go first.
     """
-    shown = np.sqrt(abs(np.linalg.det(drawn.matrix)))  # of each side of the window, in the image
+    shown = abs(np.linalg.det(drawn.matrix)) ** (1 / len(size))  # of each side of the window, in the image
     slack = np.floor(np.multiply(size, max(0.0, 1 - shown)) / 2).astype(int)
     free = np.subtract(plane, size)
     within = rng.integers(size)
     if not len(around):
-        row, column = rng.integers(-slack, free + slack + 1).tolist()
-        return row, column
-    pixel = np.array(divmod(around[rng.integers(len(around))], plane[1]))
+        return tuple(rng.integers(-slack, free + slack + 1).tolist())
+    pixel = np.array(np.unravel_index(around[rng.integers(len(around))], plane))
     pixel = np.where(drawn.flips, np.subtract(plane, 1) - pixel, pixel)
     middle = np.subtract(size, 1) / 2
     corner = np.rint(pixel - middle - drawn.matrix @ (within - middle)).clip(-slack, free + slack)
-    row, column = corner.astype(int).tolist()
-    return row, column
+    return tuple(corner.astype(int).tolist())
 
 
 @functools.lru_cache(maxsize=4)
@@ -202,7 +204,7 @@ class _Steps(TorchDataset[Batch]):
 
     data: Images
     recipe: Recipe
-    size: tuple[int, int]
+    size: tuple[int, ...]
     frame: Frame
     batch: int
     seed: int
@@ -214,7 +216,7 @@ class _Steps(TorchDataset[Batch]):
 def batches(
     data: Images,
     recipe: Recipe,
-    size: tuple[int, int],
+    size: tuple[int, ...],
     frame: Frame,
     batch: int,
     seed: int,

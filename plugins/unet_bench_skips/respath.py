@@ -1,0 +1,48 @@
+"""The skip of MultiResUNet."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from torch import Tensor, nn
+
+from unet_bench.interfaces import Place
+from unet_bench.layers import activation, conv_norm_act, convolution, normalisation
+from unet_bench.unet import last_use
+
+
+class ResPath(nn.Module):
+    """Residual convolutions on a skip: one at the coarsest level that has a skip, one more at each finer level.
+
+    Ibtehaz and Rahman 2020, arXiv 1902.04049, section 4.2: the encoder's maps are less processed than those they are
+    merged with. `(N C *S)` to `(N C' *S)`, as many channels as the up-sampled map has, but no more than came in.
+    """
+
+    def __init__(self, place: Place) -> None:
+        super().__init__()
+        wanted = min(place.in_channels, place.up_channels or place.in_channels)
+        length = max(1, place.depth - place.level)
+        widths = [place.in_channels, *[wanted] * length]
+        self.units = nn.ModuleList(Unit(place, a, b) for a, b in pairwise(widths))
+        self.out_channels = wanted
+
+    def forward(self, skip: Tensor, gate: Tensor) -> Tensor:
+        for unit in self.units:
+            skip = unit(skip)
+        return skip
+
+
+class Unit(nn.Module):
+    """`norm(act(conv(x) + shortcut(x)))`, as in the authors' Keras code; the shortcut is a 1×1 convolution."""
+
+    def __init__(self, place: Place, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        padded = place if place.padding != "valid" else place.at(padding="zeros")  # a skip keeps its size
+        self.conv = conv_norm_act(padded, in_channels, out_channels)
+        self.shortcut = nn.Sequential(
+            convolution(place, in_channels, out_channels, 1), normalisation(place, out_channels)
+        )
+        self.end = nn.Sequential(activation(place), normalisation(place, out_channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return last_use(self.end, [self.conv(x) + self.shortcut(x)])

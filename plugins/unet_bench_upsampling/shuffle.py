@@ -1,0 +1,42 @@
+"""Up-sampling by channels that become pixels."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from unet_bench.interfaces import Place
+from unet_bench.layers import convolution
+from unet_bench_upsampling.parts import padded
+
+
+class PixelShuffle(nn.Module):
+    """A 3×3 convolution to `2^dims · out` channels, then each group of them side by side: `(N out 2*S)`.
+
+    The sub-pixel convolution of Shi et al. 2016, with ICNR weights (Aitken et al. 2017): the channels of a
+    group begin alike, so the network begins without a checkerboard, as nearest ×2 after a convolution. With a 1×1
+    convolution in its place this would be the 2×2 transposed convolution.
+    """
+
+    def __init__(self, place: Place) -> None:
+        super().__init__()
+        group = 2**place.dims
+        self.conv = convolution(padded(place), place.in_channels, place.out_channels * group)
+        with torch.no_grad():
+            self.conv.weight.copy_(self.conv.weight[::group].repeat_interleave(group, dim=0))  # type: ignore[operator, index]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return shuffled(self.conv(x))
+
+
+def shuffled(x: Tensor) -> Tensor:
+    """`(N C·2^dims *S)` to `(N C 2*S)`; the first half of a group's channels becomes the even rows, and so on."""
+    size = x.shape[2:]
+    if len(size) == 2:
+        return F.pixel_shuffle(x, 2)
+    dims = len(size)
+    phases = x.unflatten(1, (-1, *[2] * dims))  # N C 2 2 2 D H W
+    pairs = [axis for i in range(dims) for axis in (2 + dims + i, 2 + i)]
+    pixels: Tensor = phases.permute(0, 1, *pairs).reshape(len(x), -1, *[2 * side for side in size])
+    return pixels

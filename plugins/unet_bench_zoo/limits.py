@@ -1,0 +1,25 @@
+"""What these networks do not take, refused with the rule and the remedy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from unet_bench.errors import InvalidChoice, InvalidSize
+from unet_bench.geometry import text
+
+
+def require_two_dimensional(name: str, dims: int) -> None:
+    """Raises InvalidChoice for volumes."""
+    if dims != 2:
+        raise InvalidChoice(
+            f"dims={dims} is not valid for {name}, which is a 2-D network: give it images, or take a network of slots"
+        )
+
+
+def require_multiples(name: str, step: int, size: Sequence[int]) -> None:
+    """Raises InvalidSize unless every side is a multiple of `step`."""
+    if any(side % step for side in size):
+        near = sorted({max(1, side // step + more) * step for side in size if side % step for more in (0, 1)})
+        raise InvalidSize(
+            f"{name} takes sides that are multiples of {step}, got {text(size)}; nearest: {', '.join(map(str, near))}"
+        )
