@@ -19,7 +19,9 @@ def find_frame(model: nn.Module, task: Task) -> tuple[Frame, geometry.Geometry]:
     where = geometry.fit_input(model, task.in_channels, task.scored)
     if where.channels != len(task.classes):
         raise InvalidPart(f"the network returns {where.channels} channels for {len(task.classes)} classes")
-    if any(abs(spacing - 1) > 1e-6 for spacing in where.spacing):
+    # A last up-sampling with aligned corners leaves the far end a pixel off: such a network is scored as it is.
+    slack = 1 + 1e-6 if where.legal else 1e-6
+    if any(abs(spacing - 1) * (side - 1) > slack for spacing, side in zip(where.spacing, where.output, strict=True)):
         ratio = geometry.text(where.spacing)
         raise Unsupported(f"the network returns one pixel for {ratio} of its input: let it up-sample its output")
     start = tuple((output - scored) // 2 for output, scored in zip(where.output, task.scored, strict=True))

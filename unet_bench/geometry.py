@@ -152,6 +152,7 @@ class Tracker(TorchDispatchMode):
         super().__init__()  # type: ignore[no-untyped-call]
         self.dims = dims
         self.positions: dict[int, Position] = {}
+        self.carried: dict[int, tuple[Position, torch.Size]] = {}  # of tokens and the like: of the map they came from
         self.alive: list[Tensor] = []  # ids are only unique while their tensors live
         self.lost: list[str] = []
         self.skips: list[Skip] = []
@@ -187,13 +188,34 @@ class Tracker(TorchDispatchMode):
         for output in flat_tensors(result):
             if output.ndim == self.dims + 2 and (position := self._position(op, args, output)):
                 self.place(output, position)
+            else:
+                self._carry(args, output)
         return result
+
+    def _carry(self, args: Sequence[Any], output: Tensor) -> None:
+        """Tokens keep the position of their map, until they are a map of its size again."""
+        sources = [source for tensor in flat_tensors(args) if (source := self._source(tensor)) is not None]
+        if not sources:
+            return
+        position, size = min(sources, key=lambda source: source[0].coarsest)
+        if output.ndim == self.dims + 2 and output.shape[2:] == size:
+            self.place(output, position)
+        else:
+            self.alive.append(output)
+            self.carried[id(output)] = position, size
+
+    def _source(self, tensor: Tensor) -> tuple[Position, torch.Size] | None:
+        if (position := self.of(tensor)) is not None:
+            return position, tensor.shape[2:]
+        return self.carried.get(id(tensor))
 
     def _position(self, op: Any, args: Sequence[Any], output: Tensor) -> Position | None:
         sources = [(t, p) for t in flat_tensors(args) if (p := self.of(t)) is not None]
         if not sources:
             return None
         source, position = min(sources, key=lambda pair: pair[1].coarsest)
+        if op in REORDERED and output.shape[2:] != source.shape[2:]:
+            return None  # channels last, or tokens
         if op is aten.convolution:
             return self._convolved(source, position, args)
         if op in POOLS:
@@ -242,6 +264,17 @@ class Tracker(TorchDispatchMode):
             self._note_loss(source, [step if i == axis else 1 for i in range(self.dims)], position)
             moved = moved.scaled([float(step) if i == axis else 1.0 for i in range(self.dims)])
         return moved
+
+    def note_loss(self, image: Sequence[int], finer: int, reduction: int) -> None:
+        """Note what is lost between two maps of an encoder that were not followed."""
+        factor = reduction // finer
+        for side in image:
+            length = -(-side // finer)
+            if length % factor:
+                self.losses.append((float(finer), reduction - side % reduction))
+                loss = f"level {finer.bit_length() - 1} halves a side of {length}, which is no multiple of {factor}"
+                if loss not in self.lost:
+                    self.lost.append(loss)
 
     def _rescaled(self, source: Tensor, position: Position, op: Any, args: Sequence[Any], output: Tensor) -> Position:
         if output.shape[2:] == source.shape[2:]:
@@ -311,6 +344,7 @@ BLANKS: Final[dict[Any, Callable[..., Any]]] = {
     aten.native_batch_norm: normed,
     aten.leaky_relu_: unchanged,
 }
+REORDERED: Final = (aten.permute, aten.transpose)
 CORNER_ALIGNED: Final = (aten.upsample_bilinear2d, aten.upsample_trilinear3d, aten.upsample_bicubic2d)
 
 
@@ -349,11 +383,26 @@ class watch_parts:  # noqa: N801 - used as a `with` statement
         self.running.pop()
         if label.slot == "align":
             self._after_align(label, inputs, output)
+        elif label.slot == "encoder":
+            self._after_encoder(module, inputs[0], output)
         elif label.slot not in ("encoder", "topology", "skip"):
             expected = stated_channels(module, label.place)
             if not isinstance(output, Tensor) or output.shape[1] != expected:
                 got = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
                 raise InvalidPart(f"{label}: returned {got} where {expected} channels were promised")
+
+    def _after_encoder(self, encoder: nn.Module, image: Tensor, maps: Any) -> None:
+        """A map that was not followed all the way (windows, merged patches) lies where the stated reduction says."""
+        tracker = self.tracker
+        reductions: list[int] = list(encoder.reductions)  # type: ignore[arg-type]
+        for finer, reduction, x in zip([1, *reductions], reductions, flat_tensors(maps), strict=False):
+            spacing = (float(reduction),) * tracker.dims
+            position = tracker.of(x)
+            if position is not None and position.spacing == spacing:
+                continue
+            tracker.place(x, Position(tuple((s - 1) / 2 for s in spacing), spacing, float(reduction)))
+            tracker.coarsest = max(tracker.coarsest, reduction)
+            tracker.note_loss(image.shape[2:], finer, reduction)
 
     def _after_align(self, label: Label, inputs: tuple[Any, ...], output: Any) -> None:
         if not isinstance(output, tuple) or len(output) != 2 or output[0].shape[2:] != output[1].shape[2:]:

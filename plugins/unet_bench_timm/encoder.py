@@ -41,6 +41,8 @@ class TimmEncoder(nn.Module):
         self.backbone, self.in_channels = backbone, place.in_channels
         self.option, self.sides = sizes(backbone)
         self.body = features(backbone, in_chans=place.in_channels, **self.option)
+        for module in self.body.modules():
+            module.looks_around = type(module).__name__ == "WindowAttention"  # not evenly around a pixel
         self.channels_last = getattr(self.body, "output_fmt", None) == "NHWC"
         channels, reductions = self.body.feature_info.channels(), self.body.feature_info.reduction()
         if any(reduction & (reduction - 1) for reduction in reductions):

@@ -48,8 +48,10 @@ def variant_cases(registry: Registry, variant: Variant, sizes: Sequence[Size] = 
 def usual_sizes(model: nn.Module, dims: int) -> tuple[list[Size], list[Size]]:
     """A small and a larger legal size, of unlike sides, and an odd one beside each."""
     base, step = geometry.legal_sizes(model, IN_CHANNELS, dims)
-    between = geometry.geometry(model, IN_CHANNELS, (base + step // 2,) * dims)
-    require(step == 1 or not between.legal, f"legal sides are said to be {step} apart, but {between.input[0]} is legal")
+    with contextlib.suppress(InvalidSize):  # a network may refuse what is not legal
+        between = geometry.geometry(model, IN_CHANNELS, (base + step // 2,) * dims)
+        told = f"legal sides are said to be {step} apart, but {between.input[0]} is legal"
+        require(step == 1 or not between.legal, told)
     legal = [tuple(base + step * (steps + axis % 2) for axis in range(dims)) for steps in (2, 7)]
     return legal, [tuple(side + more for side in size) for size, more in zip(legal, (1, 3), strict=True)]
 

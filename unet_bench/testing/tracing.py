@@ -42,11 +42,14 @@ class Tracer:
                 module.register_forward_hook(functools.partial(self._met, label.place.level))
             elif label is not None and label.slot == "skip":
                 module.register_forward_pre_hook(lambda part, inputs: (inputs[0], inputs[1].detach()))
+            elif getattr(module, "looks_around", False):
+                module.register_forward_hook(lambda part, inputs, output: output.detach())
 
     def run(self, image: Tensor) -> tuple[Tensor, list[Meeting]]:
         """The output, and each meeting of a skip and an up-sampled map, finest first.
 
-        No gradient passes a met up-sampled map or a gate: each map is followed to the image on its shortest way.
+        No gradient passes a met up-sampled map, a gate, or a module that states `looks_around`, as attention within
+        windows does: each map is followed to the image on its shortest way.
         """
         self.meetings.clear()
         output: Tensor = self.model(image)
