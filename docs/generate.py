@@ -156,7 +156,9 @@ def parity() -> str:
     from unet_bench.plugins import load
 
     registry = load().checked()
-    table = "| network | in → out | input | parameters, reference | ours − it | MACs, reference | ours − it | reference |\n"
+    table = (
+        "| network | in → out | input | parameters, reference | ours − it | MACs, reference | ours − it | reference |\n"
+    )
     table += "|---|---|---|---:|---:|---:|---:|---|\n"
     for golden in read_golden():
         found = ours(registry, golden)

@@ -194,6 +194,7 @@ def test_an_axis_matters_where_what_it_speaks_of_is_there(registry: Registry, al
         ("unet+++up=bilinear", ("unet++", ["up=bilinear"])),
         ("unet3++up=a+depth=3", ("unet3+", ["up=a", "depth=3"])),
         ("unet+upp", ("unet", ["upp"])),
+        ("unet+topology=unet++", ("unet", ["topology=unet++"])),
         ("nothing+up=a", ("nothing", ["up=a"])),
         ("smp:unet/tu-x", ("smp:unet/tu-x", [])),
     ],

@@ -19,9 +19,7 @@ QUICK = ("unet", "unet-paper", "unet-residual")
 NAMES = [name for name, variant in LOADED.variants().items() if not LOADED.absent(variant)]
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name not in QUICK)) for name in NAMES]
-)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name not in QUICK)) for name in NAMES])
 def test_the_loss_falls(name: str, registry: Registry) -> None:
     variant = with_width_scale(registry.variants()[name], 0.125)
     dims = variant.choices.dims

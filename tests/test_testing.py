@@ -304,7 +304,7 @@ def test_positions_are_checked_by_real_numbers() -> None:
     found = messages(checks)
     assert list(found) == ["positions"]
     assert "variant unet-lowered of plugin mine (my-plugin 1.0): positions" in found["positions"]
-    assert "misalignment at level 0 [-0.71, -0.0] by its gradients, stated [0.0, 0.0]" in found["positions"]
+    assert "misalignment at level 0 [-1.0, 0.0] by its gradients, stated [0.0, 0.0]" in found["positions"]
 
 
 def test_a_network_may_be_3d() -> None:

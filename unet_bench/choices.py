@@ -70,7 +70,11 @@ class Choices:
     )
     width_scale: float = _axis(1.0, "factor on every width")
     up_policy: str = _axis(
-        "halve", "channels after an up-sampling: half of those before, as many, or the skip's", "halve", "keep", "match"
+        "halve",
+        "channels after an up-sampling: half of those before, as many, or the level's width",
+        "halve",
+        "keep",
+        "match",
     )
     decoder_mid: str = _axis(
         "out", "channels between a decoder block's convolutions: its output's, or half its input's", "out", "half-in"

@@ -7,6 +7,7 @@ and the spacing of its pixels there; so a part of anybody's is understood as lon
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -481,14 +482,15 @@ def _try(model: nn.Module, in_channels: int, size: int, dims: int) -> Geometry |
         return None
 
 
-def margins(model: nn.Module, in_channels: int, dims: int = 2) -> tuple[int, ...]:
-    """Per decoder level, finest first: the pixels that an up-sampled map has lost on its low side.
+def margins(model: nn.Module, in_channels: int, dims: int = 2) -> dict[int, tuple[int, ...]]:
+    """By level, of its `align` parts as they run: the pixels that an up-sampled map has lost on its low side.
 
     Unpadded convolutions take as much from either side, so at a legal size this is half the difference to the skip.
     """
     base, step = legal_sizes(model, in_channels, dims)
     large = geometry(model, in_channels, (base + 16 * step,) * dims)
-    return tuple((skip.size[0] - skip.up_size[0]) // 2 for skip in large.skips)
+    levels = itertools.groupby(large.skips, key=lambda skip: skip.level)
+    return {level: tuple((skip.size[0] - skip.up_size[0]) // 2 for skip in skips) for level, skips in levels}
 
 
 def fit_input(model: nn.Module, in_channels: int, scored: Sequence[int]) -> Geometry:

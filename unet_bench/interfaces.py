@@ -84,7 +84,7 @@ class Design:
     parts: Mapping[str, NamedFactory]
     widths: tuple[int, ...]  # of the plain encoder, finest first
     decoder_widths: tuple[int, ...]  # finest first; empty: the encoder's channels
-    margins: tuple[int, ...] = ()  # per decoder level, finest first
+    margins: Mapping[int, tuple[int, ...]] = field(default_factory=dict)  # of each level's `align` parts, as they run
 
     def make(self, slot: str, place: Place) -> nn.Module:
         """Build the part that fills `slot`."""

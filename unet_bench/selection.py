@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import itertools
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
@@ -60,12 +61,11 @@ def _match(registry: Registry, known: Mapping[str, Variant], pattern: str) -> li
 
 def split_changes(known: Mapping[str, Variant], pattern: str) -> tuple[str, list[str]]:
     """The variant's name, which may have plus signs of its own, and the changes asked for."""
-    words = pattern.split("+")
-    if pattern in known or words[0] not in known:
-        end = next((i for i, word in enumerate(words) if "=" in word), len(words))
-    else:
-        end = max(i for i in range(1, len(words) + 1) if "+".join(words[:i]) in known)
-    return "+".join(words[:end]), words[end:]
+    name, *changes = re.split(r"\+(?=\w+=)", pattern)
+    start, _, incomplete = name.partition("+")
+    if name not in known and start in known:
+        return start, [incomplete, *changes]
+    return name, changes
 
 
 def _of_family(registry: Registry, name: str) -> Variant | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -71,11 +72,11 @@ def assemble(
     parts: Mapping[str, NamedFactory],
     in_channels: int,
     classes: int,
-    margins: tuple[int, ...] = (),
+    margins: Mapping[int, tuple[int, ...]] = MappingProxyType({}),
 ) -> UNet:
     """Build the network that `choices` describe; `parts` names a factory for each slot.
 
-    `margins` (pixels per decoder level, finest first) tell `align` what unpadded convolutions took from the
+    `margins` (pixels, by level, of its `align` parts as they run) tell what unpadded convolutions took from the
     up-sampled map; `geometry.margins` finds them.
     """
     design = Design(
@@ -149,6 +150,13 @@ def encoder_widths(choices: Choices) -> tuple[int, ...]:
     if choices.encoder_widths:
         widths = [at_level(choices.encoder_widths, level) for level in range(choices.depth + 1)]
     return tuple(scaled(width, choices.width_scale) for width in widths)
+
+
+def up_channels(policy: str, width: int, own: int) -> int:
+    """How many channels an up-sampling of `width` is to return; `own`: its level's width, 0 if that is open."""
+    if policy == "keep":
+        return width
+    return own if policy == "match" and own else max(1, width // 2)
 
 
 def scaled(width: int, scale: float) -> int:

@@ -85,9 +85,11 @@ def unet_bench_register(registry: Draft) -> None:
     )
     heads = "unet_bench_blocks.parts"
     registry.head("conv-3x3", f"{heads}:conv_3x3", summary="padded 3×3 convolution to class scores")
+    registry.head("conv-1x1-norm", f"{heads}:conv_1x1_norm", summary="1×1 convolution, norm")
     registry.head("norm-act-conv-1x1", f"{heads}:norm_act_conv_1x1", summary="norm, activation, 1×1 convolution")
 
     one = ("one-axis",)
+    registry.variant("unet-norm-head", head="conv-1x1-norm", summary="class scores are normed", tags=one)
     for name, block, summary, cite in VARIANTS:
         registry.variant(name, encoder_block=block, summary=summary, cite=cite, tags=one)
     registry.variant(

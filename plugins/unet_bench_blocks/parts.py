@@ -24,6 +24,13 @@ def conv_3x3(place: Place) -> nn.Module:
     return CONV[place.dims](place.in_channels, place.out_channels, 3, padding=1)
 
 
+def conv_1x1_norm(place: Place) -> nn.Sequential:
+    """A 1×1 convolution with bias and a norm of the class scores (Ibtehaz and Rahman 2020, arXiv 1902.04049)."""
+    return nn.Sequential(
+        CONV[place.dims](place.in_channels, place.out_channels, 1), normalisation(place, place.out_channels)
+    )
+
+
 def norm_act_conv_1x1(place: Place) -> nn.Module:
     """Norm, activation, and a 1×1 convolution with bias: the end of a pre-activated network."""
     return nn.Sequential(

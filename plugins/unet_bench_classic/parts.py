@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from unet_bench.choices import at_level
 from unet_bench.interfaces import Place, stated_channels
 from unet_bench.layers import CONV, MAX_POOL, conv_norm_act, crop, dropout, transposed_convolution
-from unet_bench.unet import last_use
+from unet_bench.unet import last_use, up_channels
 
 
 class PlainEncoder(nn.Module):
@@ -79,7 +79,9 @@ class UNetStep(nn.Module):
         super().__init__()
         assert place.design is not None
         design, level, width, encoder = place.design, place.level, place.in_channels, place.skip_channels[place.level]
-        up_at = place.at(out_channels=up_channels(up_policy, width, encoder), skip_channels=())
+        chosen = design.decoder_widths
+        own = at_level(chosen, level) if chosen else encoder
+        up_at = place.at(out_channels=up_channels(up_policy, width, own), skip_channels=())
         self.up = up_at.make("up")
         gate, width = width, stated_channels(self.up, up_at)
         self.skip: nn.Module | None = None
@@ -91,24 +93,17 @@ class UNetStep(nn.Module):
             passed = stated_channels(self.skip, at)
             skips = (passed,) if passed else ()
         self.gates_on_up = getattr(self.skip, "gates_on", "") == "up"
-        margin = design.margins[level] if level < len(design.margins) else 0
+        (margin,) = design.margins.get(level, (0,))
         at = place.at(in_channels=width, skip_channels=skips, margin=margin)
         self.align = at.make("align", out_channels=width) if skips else None
         merge_at = at.at(out_channels=width)
         self.merge = merge_at.make("merge")
         width = stated_channels(self.merge, merge_at)
-        wanted = self._wanted(place, encoder, width)
+        wanted = own or max(1, width // 2)
         mid = max(1, width // 2) if decoder_mid == "half-in" else 0
         block_at = place.at(in_channels=width, out_channels=wanted, mid_channels=mid, skip_channels=())
         self.block = block_at.make("decoder_block")
         self.out_channels = stated_channels(self.block, block_at)
-
-    @staticmethod
-    def _wanted(place: Place, encoder: int, merged: int) -> int:
-        """What the level is to return: the width chosen for it, else the encoder's there, else half what came in."""
-        assert place.design is not None
-        chosen = place.design.decoder_widths
-        return at_level(chosen, place.level) if chosen else encoder or max(1, merged // 2)
 
     def forward(self, x: Tensor, maps: list[Tensor | None]) -> Tensor:
         return last_use(self.block, [self._merged(x, maps.pop())])
@@ -125,13 +120,6 @@ class UNetStep(nn.Module):
         skip, x = self.align(skip, x)
         merged = self.merge([skip], x)
         return merged
-
-
-def up_channels(policy: str, width: int, skip: int) -> int:
-    """How many channels an up-sampling of `width` is to return; `match` without a skip halves."""
-    if policy == "keep":
-        return width
-    return skip if policy == "match" and skip else max(1, width // 2)
 
 
 def double_conv(place: Place) -> nn.Sequential:

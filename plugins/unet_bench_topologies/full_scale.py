@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from torch import Tensor, nn
 
@@ -32,9 +32,6 @@ class FullScale(nn.Module):
         for level in reversed(range(coarsest)):
             steps.insert(0, Step(place.at(level=level), self.channels))
             self.channels.insert(0, steps[0].out_channels)
-        margins = iter(place.design.margins)
-        for step in steps:
-            step.expect(margins)
         self.steps = nn.ModuleList(steps)
 
     def forward(self, maps: list[Tensor | None]) -> list[Tensor]:
@@ -64,19 +61,16 @@ class Step(nn.Module):
             nn.Upsample(scale_factor=2**steps, mode=LINEAR_MODE[place.dims]) for steps in range(1, len(decoded) + 1)
         )
         self.lifted = nn.ModuleList(conv_norm_act(at, channels, width) for channels in decoded)
-        self.merge_at = place.at(in_channels=width, out_channels=width)
-        self.merge_at = self.merge_at.at(skip_channels=(width,) * (len(self.pooled) + len(decoded) - 1))
-        self.merge = self.merge_at.make("merge")
-        merged = stated_channels(self.merge, self.merge_at)
+        skips = (width,) * (len(self.pooled) + len(decoded) - 1)
+        merge_at = place.at(in_channels=width, out_channels=width, skip_channels=skips)
+        self.meeting = Meeting(merge_at, iter(design.margins.get(level, ())))
+        self.merge = merge_at.make("merge")
+        merged = stated_channels(self.merge, merge_at)
         mid = max(1, merged // 2) if design.choices.decoder_mid == "half-in" else 0
         wanted = at_level(design.decoder_widths, level) if design.decoder_widths else merged
         block_at = place.at(in_channels=merged, out_channels=wanted, mid_channels=mid, skip_channels=())
         self.block = block_at.make("decoder_block")
         self.out_channels = stated_channels(self.block, block_at)
-
-    def expect(self, margins: Iterator[int]) -> None:
-        """Make the `align` parts, now that their turn has come."""
-        self.meeting = Meeting(self.merge_at, margins)
 
     def forward(self, maps: list[Tensor | None], decoded: Sequence[Tensor]) -> Tensor:
         return last_use(self.block, [self._merged(maps, decoded)])

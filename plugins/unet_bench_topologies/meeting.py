@@ -12,8 +12,8 @@ from unet_bench.interfaces import Place
 class Meeting(nn.Module):
     """Brings the maps that a merge is to join to one size, by an `align` part for each skip.
 
-    `place` is the merge's. `margins` are what the up-sampled maps have lost, in the order in which the network's
-    `align` parts run, from the finest level on. `([(N C_k *S_k), …], (N C *S))` to the same of one size.
+    `place` is the merge's. `margins` are what the up-sampled maps have lost, in the order in which the level's
+    `align` parts run. `([(N C_k *S_k), …], (N C *S))` to the same of one size.
     """
 
     def __init__(self, place: Place, margins: Iterator[int]) -> None:

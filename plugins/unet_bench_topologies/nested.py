@@ -8,8 +8,7 @@ from torch import Tensor, nn
 
 from unet_bench.choices import at_level
 from unet_bench.interfaces import Place, stated_channels
-from unet_bench.unet import last_use
-from unet_bench_classic.parts import up_channels
+from unet_bench.unet import last_use, up_channels
 from unet_bench_topologies.meeting import Meeting
 
 
@@ -35,20 +34,18 @@ class Nested(nn.Module):
         self.shown = 0  # the level that auxiliary heads look at
         for level in reversed(range(len(encoder) - 1)):
             here, row = [encoder[level]] * self.nested[level], []
+            margins = iter(self.design.margins.get(level, ()))
             sources = below if self.nested[level] else below[-1:]
             for j, width in enumerate(sources, start=1):
                 last = j == len(sources)
                 at = place.at(level=level, in_channels=width, out_channels=self._width(level, encoder[level], last))
-                row.append(Node(at, here[1:]))
+                row.append(Node(at, here[1:], margins))
                 here.append(row[-1].out_channels)
             if len(row) > 1:
                 self.aux_channels, self.shown = here[-2:0:-1], level
             rows.insert(0, row)
             self.channels.insert(0, here[-1])
             below = here
-        margins = iter(self.design.margins)
-        for node in (node for row in rows for node in row):
-            node.expect(margins)
         self.rows = nn.ModuleList(nn.ModuleList(row) for row in rows)
 
     def _width(self, level: int, encoder: int, last: bool) -> int:
@@ -80,11 +77,11 @@ class Node(nn.Module):
     `earlier`: channels of the level's nodes so far.
     """
 
-    def __init__(self, place: Place, earlier: Sequence[int]) -> None:
+    def __init__(self, place: Place, earlier: Sequence[int], margins: Iterator[int]) -> None:
         super().__init__()
         assert place.design is not None
         choices, gate, encoder = place.design.choices, place.in_channels, place.skip_channels[place.level]
-        up_at = place.at(out_channels=up_channels(choices.up_policy, gate, encoder), skip_channels=())
+        up_at = place.at(out_channels=up_channels(choices.up_policy, gate, place.out_channels), skip_channels=())
         self.up = up_at.make("up")
         width = stated_channels(self.up, up_at)
         self.skip: nn.Module | None = None
@@ -97,6 +94,7 @@ class Node(nn.Module):
                 skips.insert(0, passed)
         self.gates_on_up = getattr(self.skip, "gates_on", "") == "up"
         merge_at = place.at(in_channels=width, out_channels=width, skip_channels=tuple(skips))
+        self.meeting = Meeting(merge_at, margins)
         self.merge = merge_at.make("merge")
         width = stated_channels(self.merge, merge_at)
         mid = max(1, width // 2) if choices.decoder_mid == "half-in" else 0
@@ -104,11 +102,6 @@ class Node(nn.Module):
         block_at = place.at(in_channels=width, out_channels=wanted, mid_channels=mid, skip_channels=())
         self.block = block_at.make("decoder_block")
         self.out_channels = stated_channels(self.block, block_at)
-        self.merge_at = merge_at
-
-    def expect(self, margins: Iterator[int]) -> None:
-        """Make the `align` parts, now that their turn has come."""
-        self.meeting = Meeting(self.merge_at, margins)
 
     def forward(self, below: list[Tensor], here: list[Tensor]) -> Tensor:
         return last_use(self.block, [self._merged(below, here)])

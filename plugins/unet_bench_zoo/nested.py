@@ -32,6 +32,18 @@ def nested(registry: Draft) -> None:
         tags=published,
     )
     registry.variant(
+        "multiresunet",
+        encoder_block="multi-res",
+        base_width=32,
+        decoder_widths=(32, 64, 128, 256),
+        up_policy="match",
+        skip="respath",
+        head="conv-1x1-norm",
+        summary="MultiRes blocks, residual paths as skips; transposed convolutions, 32 to 512 filters",
+        cite="Ibtehaz and Rahman 2020, arXiv 1902.04049; github.com/nibtehaz/MultiResUNet",
+        tags=published,
+    )
+    registry.variant(
         "unet++",
         topology="unet++",
         norm="none",

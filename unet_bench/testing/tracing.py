@@ -40,6 +40,8 @@ class Tracer:
             label: Label | None = getattr(module, "_unet_bench_label", None)
             if label is not None and label.slot == "align":
                 module.register_forward_hook(functools.partial(self._met, label.place.level))
+            elif label is not None and label.slot == "merge":
+                module.register_forward_pre_hook(merged_on_the_skips_way)
             elif label is not None and label.slot == "skip":
                 module.register_forward_pre_hook(lambda part, inputs: (inputs[0], inputs[1].detach()))
             elif getattr(module, "looks_around", False):
@@ -48,20 +50,23 @@ class Tracer:
     def run(self, image: Tensor) -> tuple[Tensor, list[Meeting]]:
         """The output, and each meeting of a skip and an up-sampled map, finest first.
 
-        No gradient passes a met up-sampled map, a gate, or a module that states `looks_around`, as attention within
+        No gradient passes an up-sampled map that is merged with a skip, a gate, or a module that states `looks_around`, as attention within
         windows does: each map is followed to the image on its shortest way.
         """
         self.meetings.clear()
         output: Tensor = self.model(image)
         return output, sorted(self.meetings, key=lambda meeting: meeting.level)
 
-    def _met(
-        self, level: int, part: nn.Module, inputs: tuple[Tensor, ...], output: tuple[Tensor, Tensor]
-    ) -> tuple[Tensor, Tensor]:
+    def _met(self, level: int, part: nn.Module, inputs: tuple[Tensor, ...], output: tuple[Tensor, Tensor]) -> None:
         skip, up = output
         if inputs[0] is not inputs[1]:
             self.meetings.append(Meeting(level, tuple(tuple(t.shape[2:]) for t in inputs), skip, up))
-        return skip, up.detach()
+
+
+def merged_on_the_skips_way(part: nn.Module, inputs: tuple[list[Tensor], Tensor]) -> tuple[list[Tensor], Tensor]:
+    """What a merge is given, the up-sampled map without its gradient where there is a skip."""
+    skips, up = inputs
+    return skips, up.detach() if skips else up
 
 
 def transparent(model: nn.Module) -> nn.Module:
