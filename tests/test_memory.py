@@ -14,11 +14,16 @@ from unet_bench.measure import memory
 from unet_bench.measure.bench import Bench
 from unet_bench.measure.memory import LiveBytes, live_peak, peak_rss, predicted_bytes, reset_peak_rss, workload
 from unet_bench.measure.runtime import prepare
+from unet_bench.selection import select
+from unet_bench.suite import read as read_suite
 
+TOUR = [variant.name for variant in select(plugins.load().checked(), read_suite("tour")["variants"])]
 LONG_TO_EXAMINE = ("unet-valid-resize", "unet-valid-pad")
-VARIANTS = [
-    pytest.param(name, marks=pytest.mark.slow) if name in LONG_TO_EXAMINE else name
-    for name in plugins.load().checked().variants()
+VARIANTS = [  # whole networks for images, the tour's by default; a single part is like one of theirs
+    pytest.param(variant.name, marks=[pytest.mark.slow] * (variant.name not in TOUR or variant.name in LONG_TO_EXAMINE))
+    for variant in select(plugins.load().checked(), ["all"])
+    if variant.name in TOUR or "one-axis" not in variant.tags or variant.name in ("unet-norm-last", "unet-recurrent")
+    if variant.choices.dims == 2 and variant.name not in ("nnunet-plain", "nnunet-resenc")  # too deep for 32²
 ]
 TINY = {"data": ["cells"], "size": "32x32", "width_scale": 0.0625, "batch": 1, "threads": 1}
 

@@ -130,7 +130,7 @@ def test_a_wrong_name_is_one_line(tmp_path: Path) -> None:
 def test_every_slot_s_baseline_part_can_be_fed(slot: str) -> None:
     place, setting = place_of(slot, 8, None, {}), setting_of("cpu", 3)
     part = built(slot, baseline_part(slot), place, setting)
-    output = part(*inputs_of(slot, place, (16, 16), setting))
+    output = part(*inputs_of(slot, part, place, (16, 16), setting))
     first = next(iter(output)) if isinstance(output, list | tuple) else output
     assert first.shape[0] == 3
 

@@ -40,7 +40,11 @@ def count(model: nn.Module, kind: type[nn.Module]) -> int:
 # ---- folding
 
 
-@pytest.mark.parametrize("name", VARIANTS)
+NEVER_FED_BY_A_CONVOLUTION = ("unet-norm-last", "unet-recurrent")  # alone: an activation between, or used again
+REFUSED = ("resunet++",)
+
+
+@pytest.mark.parametrize("name", [p for p in VARIANTS if p.values[0] not in REFUSED])
 def test_folding_changes_the_network_and_not_its_output(bench_of, name: str) -> None:
     bench = bench_of(name, batch=1)
     model, images = trained(bench.network()), bench.images()
@@ -49,7 +53,7 @@ def test_folding_changes_the_network_and_not_its_output(bench_of, name: str) -> 
         before = main_output(model(images))
         folded = fold_batch_norm(model, images)
         after = main_output(model(images))
-    assert bool(folded) == bool(norms)
+    assert bool(folded) == bool(norms and name not in NEVER_FED_BY_A_CONVOLUTION)
     assert count(model, NORMED) == norms - folded
     torch.testing.assert_close(after, before, rtol=0, atol=1e-4 * float(before.abs().max()))
 

@@ -34,14 +34,14 @@ def unet_bench_register(registry: Draft) -> None:
         "decathlon",
         "unet_bench.data.decathlon:read",
         recognises="unet_bench.data.decathlon:recognises",
-        summary="Medical Segmentation Decathlon: dataset.json, imagesTr, labelsTr; NIfTI, by slices",
+        summary="Medical Segmentation Decathlon: dataset.json, imagesTr, labelsTr; NIfTI",
         cite="Antonelli et al. 2022, Nature Communications 13",
     )
     registry.reader(
         "nnunet",
         "unet_bench.data.nnunet:read",
         recognises="unet_bench.data.nnunet:recognises",
-        summary="nnU-Net raw: dataset.json, imagesTr/CASE_0000.EXT, labelsTr; NIfTI by slices, or pictures",
+        summary="nnU-Net raw: dataset.json, imagesTr/CASE_0000.EXT, labelsTr; NIfTI or pictures",
         cite="Isensee et al. 2021, Nature Methods 18",
     )
     registry.reader(

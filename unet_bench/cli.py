@@ -75,7 +75,10 @@ SUITE_OPTIONS: dict[str, Any] = {
         str | None,
         typer.Option("--pretrained", help="Weights that training begins from: none, imagenet; several by commas."),
     ],
-    "size": Annotated[str | None, typer.Option("--size", help="Scored pixels, HEIGHTxWIDTH; several by commas.")],
+    "size": Annotated[
+        str | None,
+        typer.Option("--size", help="Scored pixels, HEIGHTxWIDTH, or DEPTHxHEIGHTxWIDTH; several by commas."),
+    ],
     "batch": Annotated[str | None, typer.Option("--batch", "-b", help="Images a step; several by commas.")],
     "shrink_batch": Annotated[
         bool | None, typer.Option("--shrink-batch", help="Where a batch does not fit, halve it until it does.")
@@ -455,8 +458,10 @@ def curves(
 def predict(
     path: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run with --keep-weights.")],
     variant: Annotated[str, typer.Argument(help="The variant, as the run's table calls it.")],
-    images: Annotated[list[Path], typer.Argument(help="Image files.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Where the masks go, as PNG.")] = Path("predictions"),
+    images: Annotated[list[Path], typer.Argument(help="Image files; NIfTI for a network of volumes.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Where the masks go, as PNG or NIfTI.")] = Path(
+        "predictions"
+    ),
     data: Annotated[
         str | None, typer.Option("--data", "-d", help="Of several data sets, the one of this name.")
     ] = None,
@@ -467,7 +472,7 @@ def predict(
     overlap: Annotated[float, typer.Option("--overlap", help="Part of a tile's side that neighbours share.")] = 0.5,
     flips: Annotated[bool, typer.Option("--flips", help="Predict flipped images, too, and average.")] = False,
 ) -> None:
-    """Write masks for your own images with a network that a run trained: class ids, as PNG."""
+    """Write masks for your own images with a network that a run trained: class ids, as PNG or NIfTI."""
     from unet_bench.predict import predict_files
 
     written = predict_files(

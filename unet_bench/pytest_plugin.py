@@ -105,8 +105,8 @@ def measure_part(
     base = against or baseline_part(slot)
     where = place_of(slot, in_channels, out_channels, place)
     setting = setting_of(device, batch)
-    inputs = inputs_of(slot, where, tuple(size), setting)
-    steps = [functools.partial(called, built(slot, part, where, setting), inputs) for part in (name, base)]
+    parts = [built(slot, part, where, setting) for part in (name, base)]
+    steps = [functools.partial(called, part, inputs_of(slot, part, where, tuple(size), setting)) for part in parts]
     about = {
         "slot": slot,
         "against": base,
@@ -255,7 +255,7 @@ def place_of(slot: str, in_channels: int, out_channels: int | None, changes: Map
     return usual.at(**changes)
 
 
-def inputs_of(slot: str, place: Place, size: tuple[int, ...], setting: Setting) -> Any:
+def inputs_of(slot: str, part: nn.Module, place: Place, size: tuple[int, ...], setting: Setting) -> Any:
     """Random maps, from seed 0, of the shapes that the slot's contract gives its parts."""
     import torch
     from torch.utils._pytree import tree_map_only
@@ -265,7 +265,7 @@ def inputs_of(slot: str, place: Place, size: tuple[int, ...], setting: Setting) 
     if slot == "align" and len(size) == place.dims:  # of the up-sampled map, which has lost the margin on both sides
         size = (*(side + 2 * place.margin for side in size), *size)
     with torch.device("meta"):
-        shapes = CONTRACTS[slot](registry()).inputs(place, size)
+        shapes = CONTRACTS[slot](registry()).inputs(part, place, size)
     generator = torch.Generator().manual_seed(0)
 
     def drawn(shape: torch.Tensor) -> torch.Tensor:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import MappingProxyType
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -72,7 +71,7 @@ def assemble(
     parts: Mapping[str, NamedFactory],
     in_channels: int,
     classes: int,
-    margins: Mapping[int, tuple[int, ...]] = MappingProxyType({}),
+    margins: Mapping[int, tuple[int, ...]] | None = None,
 ) -> UNet:
     """Build the network that `choices` describe; `parts` names a factory for each slot.
 
@@ -84,7 +83,7 @@ def assemble(
         parts=parts,
         widths=encoder_widths(choices),
         decoder_widths=tuple(scaled(w, choices.width_scale) for w in choices.decoder_widths),
-        margins=margins,
+        margins=margins or {},
     )
     place = Place(
         in_channels=in_channels,

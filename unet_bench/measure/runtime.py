@@ -200,12 +200,18 @@ def _fed_by_convolutions(model: nn.Module, example: Tensor) -> list[tuple[Any, A
 
     def norm_begins(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         used[module] = used.get(module, 0) + 1
-        if id(inputs[0]) in made:
-            pairs.append((module, made[id(inputs[0])][0]))
+        source = made.get(id(inputs[0]), (None,))[0]
+        if type(source) in FOLDABLE:
+            pairs.append((module, source))
+
+    def changed_in_place(module: nn.Module, _: Any, output: Tensor) -> None:
+        made[id(output)] = module, output
 
     handles = []
     for module in model.modules():
-        if type(module) in FOLDABLE:  # a subclass may do more than convolve
+        if getattr(module, "inplace", False):
+            handles.append(module.register_forward_hook(changed_in_place))
+        elif type(module) in FOLDABLE:  # a subclass may do more than convolve
             handles.append(module.register_forward_hook(conv_done))
         elif isinstance(module, nn.modules.batchnorm._BatchNorm) and module.track_running_stats:
             handles.append(module.register_forward_pre_hook(norm_begins))

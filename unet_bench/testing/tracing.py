@@ -50,8 +50,8 @@ class Tracer:
     def run(self, image: Tensor) -> tuple[Tensor, list[Meeting]]:
         """The output, and each meeting of a skip and an up-sampled map, finest first.
 
-        No gradient passes an up-sampled map that is merged with a skip, a gate, or a module that states `looks_around`, as attention within
-        windows does: each map is followed to the image on its shortest way.
+        No gradient passes an up-sampled map that is merged with a skip, a gate, or a module that states
+        `looks_around`, as attention within windows does: each map is followed to the image on its shortest way.
         """
         self.meetings.clear()
         output: Tensor = self.model(image)
