@@ -161,9 +161,9 @@ def parity() -> str:
     )
     table += "|---|---|---|---:|---:|---:|---:|---|\n"
     for golden in read_golden():
-        found = ours(registry, golden)
-        if golden.variant.partition(":")[1]:  # another package's network, as it is
+        if ":" in golden.variant.partition("+")[0]:  # another package's network, as it is
             continue
+        found = ours(registry, golden)
         assert found is not None, golden
         macs, apart = ("", "") if golden.macs is None else (f"{golden.macs:,}", f"{found['macs'] - golden.macs:,}")
         size = "×".join(map(str, golden.size))
@@ -211,18 +211,19 @@ def main() -> None:
     """Write all, or check all."""
     stale = []
     texts = {name: make() for name, make in GENERATED.items()} | networks()
-    (ROOT / "docs" / "networks").mkdir(exist_ok=True)
-    for old in sorted((ROOT / "docs" / "networks").iterdir()):
+    for old in sorted((ROOT / "docs" / "networks").glob("*")):
         if old.relative_to(ROOT).as_posix() not in texts:
             stale.append(old.name)
             if "--check" not in sys.argv:
                 old.unlink()
+                print(f"removed: {old.name}")
     for name, text in texts.items():
         path = ROOT / name
         if path.exists() and path.read_text(encoding="utf-8").strip() == text.strip():
             continue
         stale.append(name)
         if "--check" not in sys.argv:
+            path.parent.mkdir(exist_ok=True)
             path.write_text(text.rstrip("\n") + "\n", encoding="utf-8")
             print(f"written: {name}")
     if "--check" in sys.argv and stale:

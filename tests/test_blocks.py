@@ -13,14 +13,15 @@ from unet_bench import build_model
 from unet_bench.choices import FIELDS
 from unet_bench.errors import InvalidChoice
 from unet_bench.interfaces import Place
-from unet_bench.layers import CONV, crop
+from unet_bench.layers import CONV, conv_norm_act, crop
 from unet_bench.registry import Registry
 from unet_bench_blocks.attentive import Cbam, SqueezeExcite
 from unet_bench_blocks.dense import Dense, MultiRes
 from unet_bench_blocks.large_kernel import ConvNeXt, grouped_fusion
 from unet_bench_blocks.mobile import GhostModule, InvertedResidual
 from unet_bench_blocks.residual import Recurrent, Residual, preact_residual, residual_d
-from unet_bench_zoo.resized import ResizedTranspose
+from unet_bench_classic.heads import conv_1x1_norm
+from unet_bench_upsampling.transposed import ResizedTranspose
 from unet_bench_zoo.resunet_plus_plus import AtrousPyramid, DecoderGate
 
 BLOCKS = (
@@ -29,6 +30,10 @@ BLOCKS = (
     *("separable", "inverted-residual", "ghost", "convnext", "large-kernel:7"),
 )
 WHOLE_MAP = ("recurrent:2", "se-double-conv", "cbam-double-conv")  # is never unpadded, or weighs by all pixels
+UNNORMED = {  # convolutions that no norm follows, and linear maps: they keep their biases
+    **{"residual-after-1x1": 1, "residual-after-3x3": 1, "recurrent:2": 1},
+    **{"se-double-conv": 2, "cbam-double-conv": 2, "convnext": 3},
+}
 ORDERS = FIELDS["order"].metadata["values"]
 
 
@@ -89,7 +94,7 @@ def test_follows_norm_act_bias_and_dropout(block: str, act: str, registry: Regis
     assert any(isinstance(part, {"relu": nn.ReLU, "gelu": nn.GELU}[act]) for part in parts)
     assert any(isinstance(part, nn.Dropout) and part.p == 0.5 for part in parts)
     biased = [part for part in parts if isinstance(part, nn.Conv2d | nn.Linear) and part.bias is not None]
-    assert len(biased) == (block == "residual-after-1x1")  # its first convolution, which no norm follows
+    assert len(biased) == UNNORMED.get(block, 0)
 
 
 @pytest.mark.parametrize("block", [name for name in BLOCKS if name not in WHOLE_MAP])
@@ -136,11 +141,65 @@ def test_residual_activates_the_sum_unless_activations_come_first(order: str) ->
     assert kinds == wanted
 
 
+@pytest.mark.parametrize("block", ["double-conv", *BLOCKS])
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("act", ["relu", "gelu"])
+def test_every_pixel_of_a_grey_image_is_seen(block: str, order: str, act: str, registry: Registry) -> None:
+    torch.manual_seed(0)
+    module = made(registry, block, Place(in_channels=1, out_channels=16, image=True, order=order, act=act))
+    image = torch.randn(1, 1, 12, 12, requires_grad=True)
+    module(image).square().sum().backward()
+    assert bool((image.grad != 0).all())
+
+
+@pytest.mark.parametrize("block", ["separable", "inverted-residual", "ghost", "large-kernel:7"])
+def test_blocks_of_depthwise_convolutions_meet_an_image_with_a_plain_one(block: str, registry: Registry) -> None:
+    place = Place(in_channels=1, out_channels=8, stride=2)
+    first, *others = (p for p in made(registry, block, place.at(image=True)).modules() if isinstance(p, nn.Conv2d))
+    assert (first.kernel_size, first.groups, first.stride, first.out_channels) == ((3, 3), 1, (2, 2), 8)
+    assert any(conv.groups > 1 for conv in others)
+    assert all(conv.stride == (1, 1) and conv.in_channels > 1 for conv in others)
+    inner = [p for p in made(registry, block, place).modules() if isinstance(p, nn.Conv2d)]
+    assert inner[0].in_channels == 1
+    assert (inner[0].kernel_size, inner[0].out_channels) != ((3, 3), 8)
+
+
+def test_only_the_first_convolution_of_a_network_meets_the_image() -> None:
+    def places(model: nn.Module) -> list[Place]:
+        labels = (getattr(part, "_unet_bench_label", None) for part in model.modules())
+        return [label.place for label in labels if label is not None and label.slot == "encoder_block"]
+
+    for encoder, seen in (("plain", 1), ("stem", 0)):
+        with torch.device("meta"):
+            model = build_model(encoder=encoder, encoder_block="preact-residual", blocks_per_level=(2,), base_width=4)
+        assert [place.image for place in places(model)] == [True] * seen + [False] * (10 - seen)
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_a_separable_pair_is_not_split(order: str, registry: Registry) -> None:
+    block = made(registry, "separable", Place(in_channels=4, out_channels=8, order=order, level=1))
+    kinds = {"conv": [nn.Conv2d, nn.Conv2d], "norm": [nn.BatchNorm2d], "act": [nn.ReLU]}
+    for unit in block[:2]:
+        assert [type(part) for part in unit] == [kind for step in order.split("-") for kind in kinds[step]]
+        depthwise, pointwise = (part for part in unit if isinstance(part, nn.Conv2d))
+        assert (depthwise.groups, pointwise.kernel_size) == (depthwise.in_channels, (1, 1))
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_a_layer_norm_leaves_a_single_channel_as_it_is(order: str) -> None:
+    torch.manual_seed(0)
+    unit = conv_norm_act(Place(in_channels=1, out_channels=1, norm="layer", order=order), 1, 1)
+    x = torch.randn(1, 1, 8, 8)
+    before = x.clone()
+    assert unit(x).unique().numel() > 1
+    assert torch.equal(x, before)
+
+
 def test_preact_residual_meets_an_image_with_a_convolution() -> None:
-    place = Place(in_channels=3, out_channels=8)
+    place = Place(in_channels=3, out_channels=8, image=True)
     kinds = [type(part) for unit in preact_residual(place).convs for part in unit]
     assert kinds == [nn.Conv2d, nn.BatchNorm2d, nn.ReLU, nn.Conv2d]
-    inner = preact_residual(place.at(in_channels=8))  # a second block of that level
+    inner = preact_residual(place.at(in_channels=8, image=False))  # a second block of that level
     assert [type(part) for part in inner.convs[0]] == [nn.BatchNorm2d, nn.ReLU, nn.Conv2d]
 
 
@@ -218,6 +277,13 @@ def test_inverted_residual_expands_six_times_and_ends_without_activation() -> No
     assert not InvertedResidual(Place(in_channels=4, out_channels=8, level=1)).passes
 
 
+def test_inverted_residuals_past_the_first_are_residual(registry: Registry) -> None:
+    block = made(registry, "inverted-residual", Place(in_channels=4, out_channels=8, level=1, stride=2, convs=3))
+    units = [part for part in block if isinstance(part, InvertedResidual)]
+    assert [unit.passes for unit in units] == [False, True, True]
+    assert [unit.convs[1][0].stride for unit in units] == [(2, 2), (1, 1), (1, 1)]
+
+
 def test_ghosts_are_made_of_the_other_half() -> None:
     module = GhostModule(Place(in_channels=4, out_channels=8), 4, 8).eval()
     x = torch.rand(1, 4, 8, 8)
@@ -231,7 +297,7 @@ def test_convnext_begins_as_the_identity() -> None:
     x = torch.rand(1, 8, 9, 9)
     torch.testing.assert_close(block(x), x, atol=1e-3, rtol=0)
     assert not torch.equal(block(x), x)
-    kinds = [type(part) for part in ConvNeXt(Place(in_channels=3, out_channels=8)).before]
+    kinds = [type(part) for part in ConvNeXt(Place(in_channels=3, out_channels=8, image=True)).before]
     assert kinds == [nn.Conv2d, nn.BatchNorm2d]  # an image is not normed
     kinds = [type(part) for part in ConvNeXt(Place(in_channels=8, out_channels=16, level=1, stride=2)).before]
     assert kinds == [nn.BatchNorm2d, nn.Conv2d]
@@ -246,6 +312,7 @@ def test_convnext_begins_as_the_identity() -> None:
         (lambda r: made(r, "large-kernel:4", Place(in_channels=3, out_channels=4)), "odd"),
         (lambda r: made(r, "large-kernel:1", Place(in_channels=3, out_channels=4)), "from 3 on"),
         (lambda r: made(r, "ghost", Place(in_channels=3, out_channels=5)), "such as 6"),
+        (lambda r: conv_1x1_norm(Place(in_channels=8, out_channels=2, norm="layer")), "head=conv-1x1"),
         (lambda r: grouped_fusion(Place(in_channels=3, out_channels=4)), "up_policy=match"),
         (lambda r: r.find("encoder", "large-kernel:3-4").load(), "odd"),
     ],

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unet_bench.choices import FIELDS, SLOTS, Choices, parse_value
+from unet_bench.choices import FIELDS, OF_PLAIN_ENCODER, SLOTS, Choices, parse_value
 from unet_bench.errors import InvalidChoice, UnknownName, Unsupported
+from unet_bench.interfaces import NamedFactory
+from unet_bench.measure.cost import cost
 from unet_bench.registry import Draft, Provider, Registry
 from unet_bench.selection import canonicalised, grid, select, split_changes
+from unet_bench.unet import assemble
 from unet_bench.variants import Variant
 
 
@@ -226,6 +232,48 @@ def test_what_needs_an_absent_package_is_left_out_and_refused_by_name() -> None:
     for name in ("net:b", "net-a", "net-*"):
         with pytest.raises(Unsupported, match="pip install such"):
             select(registry, [name])
+
+
+OTHER = {
+    "encoder_block": "residual",
+    "down": "strided-conv",
+    "up_policy": "keep",
+    "merge": "add",
+    "align": "pad",
+    "depth": 3,
+    "base_width": 32,
+    "max_width": 128,
+    "encoder_widths": (8, 16),
+    "blocks_per_level": (2,),
+}
+
+
+@pytest.mark.parametrize("around", [{}, {"bottleneck": "aspp"}, {"topology": "unet++"}, {"topology": "unet3+"}])
+@pytest.mark.parametrize(
+    ("base", "names"),
+    [
+        ("encoder=timm:resnet18", set(OF_PLAIN_ENCODER) - {"width_scale"}),
+        ("up=bilinear", {"up_policy"}),
+        ("skip=none", {"merge", "align"}),
+        ("skip=none+merge=add", {"align"}),
+    ],
+)
+def test_what_is_inactive_changes_nothing_in_what_is_built(registry, base: str, names: set[str], around: dict) -> None:
+    """Built from the choices as they are, not as `build` simplifies them."""
+    (variant,) = select(registry, [f"unet+{base}"])
+    choices = variant.choices.replace(decoder_block="double-conv", base_width=16, **around)
+    inactive = set(canonicalised(registry, replace(variant, choices=choices)).inactive)
+
+    def built(**changes: object) -> tuple[object, ...]:
+        changed = choices.replace(**changes)  # type: ignore[arg-type]
+        parts = {slot: NamedFactory(slot, "", "", registry.find(slot, getattr(changed, slot)).load()) for slot in SLOTS}
+        with torch.device("meta"):
+            model = assemble(changed, parts, 3, 2)
+        return [(name, p.shape) for name, p in model.named_parameters()], cost(model, 3, (96, 64))
+
+    for name in names & inactive:
+        assert built() == built(**{name: OTHER[name]}), name
+    assert names <= inactive or around.get("topology")
 
 
 def test_same_stands_for_what_it_is(registry: Registry) -> None:

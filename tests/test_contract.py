@@ -1,4 +1,10 @@
-"""Every registered part and variant keeps the contract, by the very checks that plugin authors use."""
+"""Every registered part and variant keeps the contract, by the very checks that plugin authors use.
+
+By default every part is checked by every rule, and every network that can be made small comes out with its shapes. The
+rest of what is checked of whole networks is `slow`: made of parts that keep the contract they mostly keep it too, and
+the short list has a network of each kind. What may go wrong between sound parts is where maps lie: that is checked of
+whatever moves them.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +12,16 @@ import pytest
 
 from unet_bench.plugins import load
 from unet_bench.testing import Check, plugin_checks
+from unet_bench.variants import Variant
 
-MEMBERS = ("timm:test_resnet", "timm:mobilenetv3_small_050")  # of open families: small ones
-# Large only because they must be: each is like a quicker variant but for one part, which has its own checks.
-LARGE = ("unet-valid-pad", "unet-valid-resize", "resnet34-unet")
+MEMBERS = (  # of open families: small ones
+    *("timm:test_resnet", "timm:mobilenetv3_small_050", "torchvision:resnet18", "mit:b0", "recurrent:2"),
+    *("encoder=large-kernel:3-3-7", "encoder_block=large-kernel:7", "decoder_block=large-kernel:7"),
+)
+SHORT = ("unet", "unet-paper", "unet-modern", "unet-no-skip", "unet-deep-supervision", "unet++", "segnet")
+MOVING = {"up", "down", "padding", "align", "topology"}  # the choices that say where a map lies
 LOADED = load()
+VARIANTS = LOADED.checked().variants()
 CHECKS = [
     check
     for plugin in LOADED.plugins
@@ -18,9 +29,29 @@ CHECKS = [
 ]
 
 
+def is_slow(check: Check) -> bool:
+    variant, rule = VARIANTS.get(check.subject), check.rule.__name__
+    if variant is None or variant.name in SHORT:  # a part, or of the short list
+        return False
+    moves = rule == "positions" and "one-axis" in variant.tags and MOVING & {*variant.tags}
+    return is_large(variant) or not (rule == "shapes" or moves)
+
+
+def is_large(variant: Variant) -> bool:
+    """Whether it stays large when it is made narrow: for what a backbone, a depth, a dimension, lost borders need."""
+    choices = variant.choices
+    return ":" in choices.encoder or choices.depth > 5 or choices.dims == 3 or choices.padding == "valid"
+
+
 @pytest.mark.parametrize(
-    "check",
-    [pytest.param(check, id=str(check), marks=[pytest.mark.slow] * (check.subject in LARGE)) for check in CHECKS],
+    "check", [pytest.param(check, id=str(check), marks=[pytest.mark.slow] * is_slow(check)) for check in CHECKS]
 )
 def test_contract(check: Check) -> None:
     check()
+
+
+def test_the_default_session_has_every_part_and_nearly_every_network() -> None:
+    quick = {check.subject for check in CHECKS if not is_slow(check)}
+    assert {check.subject for check in CHECKS if "=" in check.subject} <= quick
+    assert all(is_large(VARIANTS[name]) for name in {check.subject for check in CHECKS} - quick)
+    assert quick >= {*SHORT}

@@ -84,7 +84,7 @@ def test_the_peak_is_foreseen_to_the_byte(bench_of, name: str) -> None:
         assert predicted_bytes(bench, training) == real_bytes(bench, training)
 
 
-@pytest.mark.parametrize("name", ["unet", "unet-group", "unet-nested", "segnet"])
+@pytest.mark.parametrize("name", ["unet", "unet-group", "unet-4uiiurz1", "segnet"])
 def test_the_order_in_memory_does_not_spoil_what_is_foreseen(bench_of, name: str) -> None:
     bench = bench_of(name, memory_format="channels_last")
     for training in (False, True):

@@ -123,6 +123,20 @@ def test_dysample_refuses_channels_that_its_groups_do_not_divide() -> None:
         made("up", "dysample", 2, 1)
 
 
+@pytest.mark.parametrize("name", ["nearest-1x1", "bilinear-1x1", "1x1-bilinear", "pixel-shuffle", "carafe", "dysample"])
+def test_convolutions_that_no_norm_follows_keep_their_biases(name: str) -> None:
+    convs = [part for part in made("up", name, 8, 4, bias=False).modules() if isinstance(part, nn.Conv2d)]
+    assert convs
+    assert all(conv.bias is not None for conv in convs)
+
+
+def test_segresnets_up_sampling_has_no_bias() -> None:
+    with_bias, without = made("up", "1x1-bilinear", 8, 4), made("up", "1x1-bilinear-no-bias", 8, 4)
+    assert parameters(with_bias) - parameters(without) == 4
+    without.load_state_dict({"0.weight": with_bias[0].weight})  # biases begin as zero
+    torch.testing.assert_close(with_bias(a_map()), without(a_map()))
+
+
 @pytest.mark.parametrize("dims", [2, 3])
 def test_a_1x1_convolution_before_the_interpolation_is_the_same_at_a_fraction_of_the_work(dims: int) -> None:
     before, after = (made("up", name, 8, 4, dims=dims) for name in ("1x1-bilinear", "bilinear-1x1"))
@@ -253,11 +267,11 @@ def test_dilated_sums_a_cascade() -> None:
 @pytest.mark.parametrize(("channels", "heads"), [(8, 1), (64, 1), (200, 2), (320, 5), (1024, 16)])
 def test_attention_has_heads_that_divide_the_channels(channels: int, heads: int) -> None:
     with torch.device("meta"):
-        assert made("bottleneck", "attention", channels, channels).heads == heads
+        assert made("bottleneck", "transformer", channels, channels).heads == heads
 
 
 def test_attention_is_torchs_transformer_layer_after_its_positions() -> None:
-    part, x = made("bottleneck", "attention", 128, 128), a_map(128)
+    part, x = made("bottleneck", "transformer", 128, 128), a_map(128)
     layer = nn.TransformerEncoderLayer(128, 2, 512, activation="gelu", batch_first=True, norm_first=True).eval()
     own = part.state_dict()
     theirs = {
@@ -311,6 +325,6 @@ def test_cost_on_meta_is_the_cost_of_the_real_network(name: str) -> None:
 def test_macs_count_the_products_of_attention_and_reassembly() -> None:
     pixels, channels = 48, 8
     layer = 12 * channels**2 * pixels + 9 * channels * pixels + 2 * channels * pixels**2
-    assert cost(made("bottleneck", "attention"), channels, SIZES[2])["macs"] == layer
+    assert cost(made("bottleneck", "transformer"), channels, SIZES[2])["macs"] == layer
     carafe = (64 * channels + 9 * 64 * 100 + 25 * 4 * channels) * pixels
     assert cost(made("up", "carafe"), channels, SIZES[2])["macs"] == carafe

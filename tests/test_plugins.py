@@ -239,6 +239,41 @@ def test_looking_imports_nothing_heavy(command: list[str], tmp_path: Path) -> No
     assert done.returncode == 0, done.stderr
 
 
+MANY = """
+    from unet_bench import hookimpl
+
+    @hookimpl
+    def unet_bench_register(registry):
+        for i in range(200):
+            registry.up(f"steep-{i}", "steep_parts:make", summary="steep")
+            registry.variant(f"unet-steep-{i}", up=f"steep-{i}", summary="steep", tags=("one-axis",))
+"""
+
+
+def test_two_hundred_variants_are_registered_and_listed_without_torch(install: Install, tmp_path: Path) -> None:
+    """Nor is the module imported that would make their parts: it does not even exist."""
+    install("steep", MANY)
+    code = f"""
+        import sys
+        sys.path.insert(0, {str(tmp_path)!r})
+        from unet_bench import plugins
+        registry = plugins.load().checked()
+        assert sum(name.startswith("unet-steep-") for name in registry.variants()) == 200
+        from unet_bench.cli import app
+        try:
+            app(["list", "variants"])
+        except SystemExit as end:
+            assert not end.code, end.code
+        heavy = {{"torch", "timm", "pandas", "numpy", "torchvision"}} & set(sys.modules)
+        assert not heavy, heavy
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "unet-steep-199" in done.stdout
+
+
 def test_the_source_hash_follows_the_source(install: Install, tmp_path: Path) -> None:
     install("steep")
     before = plugins.source_hash("steep_module")

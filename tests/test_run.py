@@ -95,7 +95,7 @@ def test_equal_choices_are_measured_once(finished: Path) -> None:
 def test_rows_name_who_provided_the_parts(finished: Path) -> None:
     frame = read_results(finished).set_index("variant")
     assert frame.loc["unet-paper", "plugins"] == "classic"
-    assert frame.loc["unet", "plugins"] == "classic,skips"
+    assert frame.loc["unet", "plugins"] == "classic"
 
 
 def test_tables_and_provenance(finished: Path) -> None:

@@ -55,6 +55,15 @@ def test_a_gate_weighs_all_channels_of_a_pixel_alike_and_listens_to_the_decoder(
     assert not torch.allclose(first, second)
 
 
+def test_gates_keep_the_biases_that_no_norm_takes_away(registry: Registry) -> None:
+    gate = skip_of(registry, "attention", bias=False)
+    assert [conv.bias is not None for conv in (gate.of_skip, gate.of_gate, gate.psi[1])] == [False, True, True]
+    weights = [p for p in skip_of(registry, "scse", bias=False).modules() if isinstance(p, nn.Conv2d)]
+    assert all(conv.bias is not None for conv in weights)
+    normed = [p for p in skip_of(registry, "attention-up", bias=False).modules() if isinstance(p, nn.Conv2d)]
+    assert all(conv.bias is None for conv in normed)
+
+
 def test_a_layer_norm_does_not_deafen_the_gate(registry: Registry) -> None:
     torch.manual_seed(0)
     part = skip_of(registry, "attention-up", norm="layer")

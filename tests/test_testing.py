@@ -17,6 +17,7 @@ from unet_bench.layers import conv_norm_act, transposed_convolution
 from unet_bench.plugins import load
 from unet_bench.registry import Draft, Provider, Registry
 from unet_bench.testing import Check, part_checks, plugin_checks, variant_checks
+from unet_bench_classic.parts import UNetTopology
 
 
 def registry_with(register: Callable[[Draft], None]) -> Registry:
@@ -219,6 +220,92 @@ def test_a_part_may_refuse_a_tiny_map_but_not_a_roomy_one() -> None:
     assert failures("up", Refusing) == {}
     Refusing.least = 100
     assert "raised ValueError: too small" in failures("up", Refusing, only="shapes")["shapes"]
+
+
+class Tight(Up):
+    """Wrong at one padding alone, and in three dimensions alone."""
+
+    def __init__(self, place: Place) -> None:
+        super().__init__(place)
+        self.lost = place.padding == "circular" or (place.dims == 3 and place.padding == "valid")
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.up(x)[:, :, 1:] if self.lost else self.up(x)
+
+
+@pytest.mark.parametrize(("dims", "where"), [((2,), "padding='circular'"), ((3,), "dims=3, padding='valid'")])
+def test_shapes_are_checked_at_every_place(dims: tuple[int, ...], where: str) -> None:
+    found = failures("up", Tight, dims=dims)
+    assert set(found) == {"shapes"}
+    assert where in found["shapes"]
+
+
+class IdleShortcut(nn.Module):
+    """A block that has a shortcut where channels stay, and does not use it there."""
+
+    def __init__(self, place: Place) -> None:
+        super().__init__()
+        self.block = conv_norm_act(place, place.in_channels, place.out_channels, stride=place.stride)
+        self.shortcut = nn.Linear(2, 2) if place.norm == "group" else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.block(x)
+
+
+def test_gradients_are_checked_wherever_a_part_may_have_other_parameters() -> None:
+    found = failures("encoder_block", IdleShortcut, dims=(2,))
+    assert set(found) == {"gradients"}
+    assert "norm='group'" in found["gradients"]
+    assert "no gradient reaches shortcut.weight" in found["gradients"]
+
+
+class Gated(nn.Module):
+    """A skip that looks at the up-sampled map, and wants its channels."""
+
+    gates_on = "up"
+
+    def __init__(self, place: Place) -> None:
+        super().__init__()
+        self.gate = nn.Conv2d(place.up_channels, 1, 1)
+
+    def forward(self, skip: Tensor, gate: Tensor) -> Tensor:
+        return skip * self.gate(gate).sigmoid().mean((2, 3), keepdim=True)
+
+
+class Misgated(Gated):
+    gates_on = "coarse"
+
+
+def test_a_skip_is_given_the_gate_that_it_looks_at() -> None:
+    assert failures("skip", Gated, dims=(2,)) == {}
+    assert "RuntimeError" in failures("skip", Misgated, only="shapes", dims=(2,))["shapes"]
+
+
+class Supervised(nn.Module):
+    """A topology with a further map for an auxiliary head."""
+
+    extra: int | None = None
+
+    def __init__(self, place: Place) -> None:
+        super().__init__()
+        assert place.design is not None
+        self.design, self.body = place.design, UNetTopology(place)
+        self.channels = list(self.body.channels)
+        self.aux_channels = (self.channels[0],)
+
+    def forward(self, maps: list[Tensor | None]) -> list[Tensor]:
+        decoded = self.body(maps)
+        return [*decoded, decoded[0][:, : self.extra]] if self.design.supervised(self) else decoded
+
+
+class Undersupervised(Supervised):
+    extra = 1
+
+
+def test_a_topology_returns_the_further_maps_that_it_states() -> None:
+    assert failures("topology", Supervised, only="shapes", dims=(2,)) == {}
+    found = failures("topology", Undersupervised, only="shapes", dims=(2,))
+    assert "expected 2 of 4 channels" in found["shapes"]
 
 
 class Unequal(nn.Module):

@@ -154,6 +154,7 @@ def test_a_killed_run_goes_on_inside_its_training(tmp_path: Path) -> None:
     assert not [*tmp_path.glob("broken/*/checkpoints/*")]
 
 
+@pytest.mark.slow  # four trainings, one of a backbone
 def test_pretrained_weights_are_an_axis_that_the_row_shows(tmp_path: Path) -> None:
     """Where they cannot be had, or there are none, that is a row too, and never silently another network."""
     offline = {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "hub")}

@@ -19,7 +19,7 @@ from unet_bench.errors import InvalidChoice, InvalidPart, InvalidSuite, UnetBenc
 from unet_bench.interfaces import NamedFactory
 from unet_bench.plugins import load
 from unet_bench.registry import Registry
-from unet_bench.selection import checked, select
+from unet_bench.selection import canonicalised, checked, select
 from unet_bench.unet import assemble
 from unet_bench.variants import Variant
 
@@ -48,7 +48,7 @@ def build(
     try:
         if variant.architecture:
             return _architecture(registry, variant, in_channels, classes, image_size)
-        choices = checked(registry, variant).choices
+        choices = canonicalised(registry, checked(registry, variant)).choices
         parts = {slot: _factory(registry, slot, choices) for slot in SLOTS}
         make = functools.partial(assemble, choices, parts, in_channels, classes)
         if choices.padding != "valid":
@@ -62,8 +62,6 @@ def build(
 
 def _factory(registry: Registry, slot: str, choices: Choices) -> NamedFactory:
     name = getattr(choices, slot)
-    if (slot, name) == ("decoder_block", "same"):
-        name = choices.encoder_block
     entry = registry.find(slot, name)
     if choices.dims not in entry.dims:
         raise Unsupported(f"{slot}={name} does not serve dims={choices.dims}: it serves {entry.dims}")

@@ -119,6 +119,10 @@ LEAST: Final = {
     **dict.fromkeys(("decoder_convs", "aux_heads", "skip_levels"), 0),
 }
 """The least that a number, or each in a list, may be."""
+OF_PLAIN_ENCODER: Final = (
+    *("encoder_block", "down", "depth", "base_width", "max_width", "encoder_widths", "blocks_per_level", "width_scale"),
+)
+"""What an encoder that comes as a whole `ignores`. With its width given, the decoder's is not scaled either."""
 FIELDS: Final = {f.name: f for f in fields(Choices)}
 NAMES: Final = tuple(FIELDS)
 SLOTS: Final = tuple(name for name, f in FIELDS.items() if f.metadata["kind"] == "slot")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Final
 
@@ -21,12 +22,26 @@ INSTANCE_NORM: Final = {2: nn.InstanceNorm2d, 3: nn.InstanceNorm3d}
 LINEAR_MODE: Final = {2: "bilinear", 3: "trilinear"}
 
 
+def padded(place: Place) -> Place:
+    """The place for convolutions that keep a map's size: with `padding=valid` they are zero-padded."""
+    return place if place.padding != "valid" else place.at(padding="zeros")
+
+
 def convolution(
-    place: Place, in_channels: int, out_channels: int, kernel: int = 3, *, stride: int = 1, groups: int = 1
+    place: Place,
+    in_channels: int,
+    out_channels: int,
+    kernel: int = 3,
+    *,
+    stride: int = 1,
+    dilation: int = 1,
+    groups: int = 1,
 ) -> nn.Module:
     """A convolution with the place's padding and bias, He-initialised (U-Net 2015, section 3: std √(2/N)).
 
-    With `padding=valid` the map shrinks by `kernel - 1`; otherwise it keeps its size (stride 1, odd kernel).
+    With `padding=valid` the map shrinks by `dilation * (kernel - 1)`; otherwise it keeps its size (stride 1, odd
+    kernel). Where no norm follows that would take a bias away, give it `place.at(bias=True)`: `bias=false` is about
+    those that are of no use.
     """
     valid = place.padding == "valid"
     conv = CONV[place.dims](
@@ -34,9 +49,10 @@ def convolution(
         out_channels,
         kernel,
         stride=stride,
+        dilation=dilation,
         groups=groups,
         bias=place.bias,
-        padding=0 if valid else kernel // 2,
+        padding=0 if valid else dilation * (kernel // 2),
         padding_mode="zeros" if valid else place.padding,  # type: ignore[arg-type]
     )
     return he_init(conv, in_channels // groups * kernel**place.dims)
@@ -62,20 +78,24 @@ def he_init(conv: nn.Module, incoming: int) -> nn.Module:
     return conv
 
 
-class ChannelNorm(nn.Module):
-    """Layer norm (Ba 2016, arXiv 1607.06450) of each pixel's channels, as ConvNeXt and transformers have it."""
+class ChannelNorm(nn.LayerNorm):
+    """Layer norm (Ba 2016, arXiv 1607.06450) of each pixel's channels, as ConvNeXt and transformers have it.
 
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.norm = nn.LayerNorm(channels)
+    `(N C *S)` to the same.
+    """
+
+    def __init__(self, channels: int, *, eps: float = 1e-5) -> None:
+        super().__init__(channels, eps=eps)
 
     def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.norm(x.movedim(1, -1)).movedim(-1, 1)
-        return out
+        return super().forward(x.movedim(1, -1)).movedim(-1, 1)
 
 
 def normalisation(place: Place, channels: int) -> nn.Module:
-    """The place's `norm` over `channels`; groups of group norm: what divides both."""
+    """The place's `norm` over `channels`; groups of group norm: what divides both.
+
+    Of a single channel there is no layer norm: less its own mean, every pixel would be zero.
+    """
     match place.norm:
         case "none":
             return nn.Identity()
@@ -86,7 +106,7 @@ def normalisation(place: Place, channels: int) -> nn.Module:
         case "group":
             return nn.GroupNorm(math.gcd(place.norm_groups, channels), channels)
         case "layer":
-            return ChannelNorm(channels)
+            return ChannelNorm(channels) if channels > 1 else nn.Identity()
     raise InvalidChoice(f"norm={place.norm} is not valid: it takes one of {', '.join(NORMS)}")
 
 
@@ -112,18 +132,51 @@ def dropout(place: Place) -> nn.Module:
 
 
 def conv_norm_act(
-    place: Place, in_channels: int, out_channels: int, kernel: int = 3, *, stride: int = 1, groups: int = 1
+    place: Place,
+    in_channels: int,
+    out_channels: int,
+    kernel: int = 3,
+    *,
+    stride: int = 1,
+    dilation: int = 1,
+    groups: int = 1,
 ) -> nn.Sequential:
-    """Convolution with the place's norm and activation, in the place's order."""
+    """Convolution with the place's norm and activation, in the place's order.
+
+    At a `place.image`, `norm-act-conv` is the convolution alone: a rectified image has lost its darker half. Later
+    convolutions of a block are at `place.at(image=False)`.
+    """
+    conv = convolution(place, in_channels, out_channels, kernel, stride=stride, dilation=dilation, groups=groups)
+    if place.image and place.order == "norm-act-conv":
+        return nn.Sequential(conv)
     first, second, third = place.order.split("-")
-    normed = in_channels if first == "norm" else out_channels
-    made = {
-        "conv": convolution(place, in_channels, out_channels, kernel, stride=stride, groups=groups),
-        "norm": normalisation(place, normed),
-        # without a convolution or a norm before it, it would change the map it is given
-        "act": activation(place, inplace="conv" in (first, second) or place.norm != "none"),
-    }
+    norm = normalisation(place, in_channels if first == "norm" else out_channels)
+    # without a convolution or a norm before it, it would change the map it is given
+    act = activation(place, inplace="conv" in (first, second) or not isinstance(norm, nn.Identity))
+    made = {"conv": conv, "norm": norm, "act": act}
     return nn.Sequential(made[first], made[second], made[third])
+
+
+def steps(place: Place) -> list[Place]:
+    """The places of a block's `place.convs` convolutions: the first one alone strides, and meets the image."""
+    between = [place.mid_channels or place.out_channels] * (place.convs - 1)
+    widths = [place.in_channels, *between, place.out_channels]
+    first, later = place.at(mid_channels=0), place.at(mid_channels=0, stride=1, image=False)
+    return [
+        (later if i else first).at(in_channels=before, out_channels=after)
+        for i, (before, after) in enumerate(itertools.pairwise(widths))
+    ]
+
+
+def convolutions(place: Place) -> list[nn.Sequential]:
+    """`place.convs` times a 3×3 convolution with norm and activation; the first one strides."""
+    return [conv_norm_act(at, at.in_channels, at.out_channels, stride=at.stride) for at in steps(place)]
+
+
+def keeping(module: nn.Module, channels: int) -> nn.Module:
+    """The module, stating that it returns `channels` channels whatever its place asked for."""
+    module.out_channels = channels  # type: ignore[assignment]
+    return module
 
 
 def crop(x: Tensor, size: torch.Size, low: tuple[int, ...] | None = None) -> Tensor:

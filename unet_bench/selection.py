@@ -20,6 +20,8 @@ MATTERS: Final[Mapping[str, Callable[[Choices], bool]]] = {
     "average_heads": lambda choices: choices.aux_heads > 0,
     "base_width": lambda choices: not choices.encoder_widths,
     "max_width": lambda choices: not choices.encoder_widths,
+    "merge": lambda choices: choices.skip != "none" or choices.topology != "unet",
+    "align": lambda choices: choices.skip != "none" or choices.topology != "unet",
 }
 """When a choice matters at all."""
 

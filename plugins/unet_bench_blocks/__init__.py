@@ -31,78 +31,45 @@ INVERTED: Final = "Sandler et al. 2018, arXiv 1801.04381"
 GHOST: Final = "Han et al. 2019, arXiv 1911.11907"
 CONVNEXT: Final = "Liu et al. 2022, arXiv 2201.03545"
 CMUNEXT: Final = "Tang et al. 2023, arXiv 2308.01239"
+MONAI: Final = "Cardoso et al. 2022, arXiv 2211.02701"
 
-BLOCKS: Final = (  # name, factory, summary, source
+BLOCKS: Final = (  # name, or a family's member for its variant to have; factory, summary, source
     ("residual", "residual:Residual", "3×3 convolutions beside a 1×1 shortcut", RESIDUAL),
     ("preact-residual", "residual:preact_residual", "norm and activation first, nothing on the sum", PREACT),
     ("preact-residual-3x3", "residual:preact_residual_3x3", "pre-activated, with a normed 3×3 shortcut", RESUNET),
     ("residual-d", "residual:residual_d", "residual, a strided block's shortcut pools", RESNET_D),
     ("residual-after-1x1", "residual:residual_after_1x1", "1×1 convolution, then a residual block of it", RESIDUAL_3D),
     ("residual-after-3x3", "residual:residual_after_3x3", "3×3 convolution, then a residual block of it", SEGRESNET),
-    ("recurrent:*", "residual:recurrent", "recurrent convolutions of so many steps, beside a 1×1 one", R2UNET),
+    ("recurrent:2", "residual:recurrent", "recurrent convolutions of so many steps, beside a 1×1 one", R2UNET),
     ("early-doubling", "parts:early_doubling", "3×3 convolutions, the first to half the channels", UNET_3D),
     ("dense", "dense:Dense", "each convolution sees all maps before it; then 1×1", DENSE),
     ("multi-res", "dense:MultiRes", "three chained 3×3 convolutions side by side, plus a 1×1 shortcut", MULTI_RES),
     ("se-double-conv", "attentive:se_double_conv", "3×3 convolutions, squeeze-and-excitation", SQUEEZE_EXCITE),
     ("cbam-double-conv", "attentive:cbam_double_conv", "3×3 convolutions, channel and spatial attention", CBAM),
     ("separable", "mobile:separable", "depthwise 3×3 and pointwise 1×1", SEPARABLE),
-    ("inverted-residual", "mobile:InvertedResidual", "1×1 to six times the channels, depthwise 3×3, 1×1", INVERTED),
+    ("inverted-residual", "mobile:inverted_residual", "1×1 to six times the channels, depthwise 3×3, 1×1", INVERTED),
     ("ghost", "mobile:ghost", "half of the channels by 1×1, half by depthwise 3×3 of those", GHOST),
     ("convnext", "large_kernel:ConvNeXt", "depthwise 7×7, 1×1 to four times the channels, 1×1", CONVNEXT),
-    ("large-kernel:*", "large_kernel:large_kernel", "CMUNeXt's: depthwise k×k, two 1×1, then 3×3", CMUNEXT),
+    ("large-kernel:7", "large_kernel:large_kernel", "CMUNeXt's: depthwise k×k, two 1×1, then 3×3", CMUNEXT),
 )
-VARIANTS: Final = (  # name, block, summary, source
-    ("unet-residual", "residual", "residual blocks", RESIDUAL),
-    ("unet-preact-residual", "preact-residual", "pre-activated residual blocks", PREACT),
-    ("unet-preact-residual-3x3", "preact-residual-3x3", "pre-activated residual blocks, 3×3 shortcuts", RESUNET),
-    ("unet-residual-d", "residual-d", "residual blocks with pooling shortcuts", RESNET_D),
-    ("unet-residual-after-1x1", "residual-after-1x1", "a 1×1 convolution before each residual block", RESIDUAL_3D),
-    ("unet-residual-after-3x3", "residual-after-3x3", "a 3×3 convolution before each residual block", SEGRESNET),
-    ("unet-recurrent", "recurrent:2", "recurrent blocks of two steps", R2UNET),
-    ("unet-early-doubling", "early-doubling", "channels doubled before each pooling", UNET_3D),
-    ("unet-dense", "dense", "dense blocks", DENSE),
-    ("unet-multi-res", "multi-res", "MultiRes blocks", MULTI_RES),
-    ("unet-se", "se-double-conv", "squeeze-and-excitation in every block", SQUEEZE_EXCITE),
-    ("unet-cbam", "cbam-double-conv", "channel and spatial attention in every block", CBAM),
-    ("unet-separable", "separable", "depthwise-separable blocks", SEPARABLE),
-    ("unet-inverted-residual", "inverted-residual", "MobileNetV2's blocks", INVERTED),
-    ("unet-ghost", "ghost", "ghost modules", GHOST),
-    ("unet-convnext", "convnext", "ConvNeXt blocks", CONVNEXT),
-    ("unet-large-kernel", "large-kernel:7", "CMUNeXt blocks, 7×7", CMUNEXT),
+DECODER_BLOCKS: Final = (  # name, factory, summary, source
+    ("grouped-fusion", "large_kernel:grouped_fusion", "CMUNeXt's: 3×3 in two groups, two 1×1", CMUNEXT),
+    ("instance-prelu", "parts:instance_prelu", "3×3 convolutions with unscaled instance norm and PReLU always", MONAI),
 )
 
 
 @hookimpl
 def unet_bench_register(registry: Draft) -> None:
-    """Register blocks, two heads, and variants."""
-    for name, factory, summary, cite in BLOCKS:
-        registry.block(name, f"unet_bench_blocks.{factory}", summary=summary, cite=cite)
-    registry.decoder_block(
-        "grouped-fusion",
-        "unet_bench_blocks.large_kernel:grouped_fusion",
-        summary="CMUNeXt's: 3×3 in two groups, two 1×1",
-        cite=CMUNEXT,
-    )
-    heads = "unet_bench_blocks.parts"
-    registry.head("conv-3x3", f"{heads}:conv_3x3", summary="padded 3×3 convolution to class scores")
-    registry.head("conv-1x1-norm", f"{heads}:conv_1x1_norm", summary="1×1 convolution, norm")
-    registry.head("norm-act-conv-1x1", f"{heads}:norm_act_conv_1x1", summary="norm, activation, 1×1 convolution")
-
+    """Register blocks, a variant for each, and two combinations."""
     one = ("one-axis",)
-    registry.variant("unet-norm-head", head="conv-1x1-norm", summary="class scores are normed", tags=one)
-    for name, block, summary, cite in VARIANTS:
-        registry.variant(name, encoder_block=block, summary=summary, cite=cite, tags=one)
-    registry.variant(
-        "unet-grouped-fusion",
-        decoder_block="grouped-fusion",
-        summary="CMUNeXt's decoder blocks",
-        cite=CMUNEXT,
-        tags=one,
-    )
-    registry.variant("unet-conv-3x3-head", head="conv-3x3", summary="a 3×3 convolution as head", tags=one)
-    registry.variant(
-        "unet-norm-act-head", head="norm-act-conv-1x1", summary="a norm and an activation before the head", tags=one
-    )
+    for name, factory, summary, cite in BLOCKS:
+        family, colon, _ = name.partition(":")
+        registry.block(f"{family}:*" if colon else name, f"unet_bench_blocks.{factory}", summary=summary, cite=cite)
+        variant = f"unet-{family.removesuffix('-double-conv')}"
+        registry.variant(variant, encoder_block=name, summary=summary, cite=cite, tags=one)
+    for name, factory, summary, cite in DECODER_BLOCKS:
+        registry.decoder_block(name, f"unet_bench_blocks.{factory}", summary=summary, cite=cite)
+        registry.variant(f"unet-{name}", decoder_block=name, summary=f"in the decoder, {summary}", cite=cite, tags=one)
     registry.variant(
         "unet-light",
         encoder_block="separable",

@@ -8,8 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from unet_bench.interfaces import Place
-from unet_bench.layers import CONV, activation, dropout, he_init
-from unet_bench_blocks.units import convolutions
+from unet_bench.layers import CONV, activation, convolutions, dropout, he_init
 
 RATIO: Final = 16  # channels to one hidden unit, in both papers
 
@@ -63,10 +62,12 @@ class Cbam(nn.Module):
 
 
 def se_double_conv(place: Place) -> nn.Module:
-    """3×3 convolutions in a row, their channels then weighed."""
-    return nn.Sequential(*convolutions(place), SqueezeExcite(place, place.out_channels), dropout(place))
+    """3×3 convolutions in a row, their channels then weighed; what weighs has no norms, so it keeps its biases."""
+    weigh = SqueezeExcite(place.at(bias=True), place.out_channels)
+    return nn.Sequential(*convolutions(place), weigh, dropout(place))
 
 
 def cbam_double_conv(place: Place) -> nn.Module:
-    """3×3 convolutions in a row, their channels and then their pixels weighed."""
-    return nn.Sequential(*convolutions(place), Cbam(place, place.out_channels), dropout(place))
+    """3×3 convolutions in a row, their channels and then their pixels weighed, the channels by maps with biases."""
+    weigh = Cbam(place.at(bias=True), place.out_channels)
+    return nn.Sequential(*convolutions(place), weigh, dropout(place))

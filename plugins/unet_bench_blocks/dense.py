@@ -30,8 +30,9 @@ class Dense(nn.Module):
         growth = place.mid_channels or max(1, place.out_channels // 2)
         seen = [place.in_channels + i * growth for i in range(place.convs + 1)]
         self.down = AVG_POOL[place.dims](place.stride, ceil_mode=True) if place.stride != 1 else nn.Identity()
-        self.convs = nn.ModuleList(conv_norm_act(place, width, growth) for width in seen[:-1])
-        self.transition = nn.Sequential(conv_norm_act(place, seen[-1], place.out_channels, 1), dropout(place))
+        later = place.at(image=False)
+        self.convs = nn.ModuleList(conv_norm_act(later if i else place, seen[i], growth) for i in range(place.convs))
+        self.transition = nn.Sequential(conv_norm_act(later, seen[-1], place.out_channels, 1), dropout(place))
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.down(x)
@@ -47,17 +48,16 @@ class MultiRes(nn.Module):
 
     Of `place.out_channels` filters it makes 1.67 times as many channels, a sixth, a third and a half of them by each
     convolution, rounded down as the authors' code does; `out_channels` states the sum. It has three convolutions
-    whatever the place says. Ibtehaz and Rahman 2020, MultiResUNet, arXiv 1902.04049, section 3.2.
+    whatever the place says. Ibtehaz and Rahman 2020, MultiResUNet, arXiv 1902.04049, section 3.1.
     """
 
     def __init__(self, place: Place) -> None:
         super().__init__()
         widths = [max(1, int(place.out_channels * ALPHA * share)) for share in SHARES]
         self.out_channels = sum(widths)
-        self.convs = nn.ModuleList(
-            conv_norm_act(place, before, after, stride=place.stride if i == 0 else 1)
-            for i, (before, after) in enumerate(itertools.pairwise([place.in_channels, *widths]))
-        )
+        first, later = conv_norm_act(place, place.in_channels, widths[0], stride=place.stride), place.at(image=False)
+        chained = (conv_norm_act(later, before, after) for before, after in itertools.pairwise(widths))
+        self.convs = nn.ModuleList([first, *chained])
         shortcut = conv_norm_act(place, place.in_channels, self.out_channels, 1, stride=place.stride)
         self.shortcut = unactivated(place, shortcut)
         self.norm = normalisation(place, self.out_channels)

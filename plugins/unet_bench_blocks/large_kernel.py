@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from unet_bench.errors import InvalidChoice
 from unet_bench.interfaces import Place
 from unet_bench.layers import activation, conv_norm_act, convolution, crop, dropout, normalisation
-from unet_bench_blocks.units import changes_shape, on_image
+from unet_bench_blocks.units import changes_shape, of_image
 
 CONVNEXT_KERNEL: Final = {2: 7, 3: 3}
 SCALE: Final = 1e-6  # of a ConvNeXt unit's deep path, to begin with
@@ -30,12 +30,13 @@ class ConvNeXt(nn.Module):
         super().__init__()
         width, wide = place.out_channels, 4 * place.out_channels
         self.before = reshaping(place) if changes_shape(place) else nn.Identity()
+        unnormed = place.at(bias=True)
         self.convs = nn.Sequential(
             convolution(place, width, width, CONVNEXT_KERNEL[place.dims], groups=width),
             normalisation(place, width),
-            convolution(place, width, wide, 1),
+            convolution(unnormed, width, wide, 1),
             activation(place),
-            convolution(place, wide, width, 1),
+            convolution(unnormed, wide, width, 1),
         )
         self.scale = nn.Parameter(torch.full((width,), SCALE))
         self.dropout = dropout(place)
@@ -50,9 +51,9 @@ class ConvNeXt(nn.Module):
 
 def reshaping(place: Place) -> nn.Sequential:
     """A norm and a convolution whose kernel is its stride; for the image the other way round."""
-    unpadded = place.at(padding="valid")
+    unpadded = place.at(padding="valid", bias=place.bias or not place.image)
     conv = convolution(unpadded, place.in_channels, place.out_channels, place.stride, stride=place.stride)
-    if on_image(place):
+    if place.image:
         return nn.Sequential(conv, normalisation(place, place.out_channels))
     return nn.Sequential(normalisation(place, place.in_channels), conv)
 
@@ -77,11 +78,15 @@ class Mixing(nn.Module):
         return out
 
 
-def cmunext_block(place: Place, kernel: int, depth: int = 1) -> nn.Module:
+def cmunext_block(place: Place, kernel: int, depth: int = 1) -> nn.Sequential:
     """`depth` mixings of the channels that come in, then a 3×3 convolution to `out`, which strides.
 
-    Tang et al. 2023, CMUNeXt, arXiv 2308.01239, section 2.1.
+    On the image a plain convolution to `out` channels comes first, as the paper's stem does: mixings of a grey image
+    would be of one channel. Tang et al. 2023, CMUNeXt, arXiv 2308.01239, section 2.1.
     """
+    if place.image:
+        rest = place.at(in_channels=place.out_channels, stride=1, image=False)
+        return nn.Sequential(of_image(place), *cmunext_block(rest, kernel, depth))
     mixings = [Mixing(place, place.in_channels, kernel) for _ in range(depth)]
     last = conv_norm_act(place, place.in_channels, place.out_channels, stride=place.stride)
     return nn.Sequential(*mixings, last, dropout(place))

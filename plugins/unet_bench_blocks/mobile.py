@@ -1,8 +1,10 @@
-"""Blocks that save multiplications by grouped convolutions: `(N in *S)` to `(N out *S')`."""
+"""Blocks that save multiplications by grouped convolutions: `(N in *S)` to `(N out *S')`.
+
+On the image each of them begins with a plain 3×3 convolution in place of its first unit.
+"""
 
 from __future__ import annotations
 
-import itertools
 from typing import Final
 
 import torch
@@ -10,28 +12,40 @@ from torch import Tensor, nn
 
 from unet_bench.errors import InvalidChoice
 from unet_bench.interfaces import Place
-from unet_bench.layers import conv_norm_act, convolution, crop, dropout
-from unet_bench_blocks.units import changes_shape, unactivated, widths
+from unet_bench.layers import conv_norm_act, convolution, crop, dropout, steps
+from unet_bench_blocks.units import changes_shape, of_image, unactivated
 
 EXPANSION: Final = 6  # MobileNetV2, section 3.3
 
 
 def separable(place: Place) -> nn.Sequential:
-    """`place.convs` times depthwise 3×3 then pointwise 1×1, each pair with one norm and activation."""
-    layers: list[nn.Module] = []
-    for i, (before, after) in enumerate(itertools.pairwise(widths(place))):
-        stride = place.stride if i == 0 else 1
-        layers.append(convolution(place.at(bias=False), before, before, stride=stride, groups=before))
-        layers += conv_norm_act(place, before, after, 1)
-    return nn.Sequential(*layers, dropout(place))
+    """`place.convs` times depthwise 3×3 then pointwise 1×1, each pair with one norm and activation.
+
+    Chollet 2016, Xception, arXiv 1610.02357. Nothing stands between the two of a pair, whatever `order`.
+    """
+    return nn.Sequential(*(of_image(at) if at.image else separable_unit(at) for at in steps(place)), dropout(place))
+
+
+def separable_unit(place: Place) -> nn.Sequential:
+    """The 1×1 convolution with its norm and activation, and the depthwise one, without bias, right before it."""
+    width = place.in_channels
+    unit = conv_norm_act(place, width, place.out_channels, 1)
+    depthwise = convolution(place.at(bias=False), width, width, stride=place.stride, groups=width)
+    return unit.insert(place.order.split("-").index("conv"), depthwise)
+
+
+def inverted_residual(place: Place) -> nn.Sequential:
+    """`place.convs` inverted residual units: the first changes channels or stride, past the others goes the map itself.
+
+    Sandler et al. 2018, MobileNetV2, arXiv 1801.04381, section 3. Inside a unit is six times what comes in: for a
+    decoder's concatenated map of twice `out` channels that is twelve times `out`, wide beside MobileNetV2's own units.
+    """
+    units = (of_image(at) if at.image else InvertedResidual(at) for at in steps(place))
+    return nn.Sequential(*units, dropout(place))
 
 
 class InvertedResidual(nn.Module):
-    """1×1 to six times the channels, depthwise 3×3, 1×1 back without activation; past it the map itself, if it fits.
-
-    One such unit whatever `place.convs`; `blocks_per_level` gives more. Sandler et al. 2018, MobileNetV2,
-    arXiv 1801.04381, section 3.
-    """
+    """1×1 to six times the channels, depthwise 3×3, 1×1 without activation; past it the map itself, if it fits."""
 
     def __init__(self, place: Place) -> None:
         super().__init__()
@@ -42,12 +56,10 @@ class InvertedResidual(nn.Module):
             unactivated(place, conv_norm_act(place, wide, place.out_channels, 1)),
         )
         self.passes = not changes_shape(place)
-        self.dropout = dropout(place)
 
     def forward(self, x: Tensor) -> Tensor:
-        deep = self.convs(x)
-        out: Tensor = self.dropout(deep + crop(x, deep.shape[2:]) if self.passes else deep)
-        return out
+        deep: Tensor = self.convs(x)
+        return deep + crop(x, deep.shape[2:]) if self.passes else deep
 
 
 class GhostModule(nn.Module):
@@ -75,9 +87,13 @@ class GhostModule(nn.Module):
 
 def ghost(place: Place) -> nn.Sequential:
     """A ghost module in place of each convolution; a strided block begins with a depthwise 3×3 one that strides."""
-    width = place.in_channels
     layers: list[nn.Module] = []
-    if place.stride != 1:
-        layers.append(unactivated(place, conv_norm_act(place, width, width, stride=place.stride, groups=width)))
-    layers += [GhostModule(place, before, after) for before, after in itertools.pairwise(widths(place))]
+    for at in steps(place):
+        if at.image:
+            layers.append(of_image(at))
+            continue
+        width = at.in_channels
+        if at.stride != 1:
+            layers.append(unactivated(at, conv_norm_act(at, width, width, stride=at.stride, groups=width)))
+        layers.append(GhostModule(at, width, at.out_channels))
     return nn.Sequential(*layers, dropout(place))

@@ -1,12 +1,11 @@
-"""A plain block `(N in *S)` to `(N out *S')` that widens in two steps, and two heads."""
+"""Plain blocks, `(N in *S)` to `(N out *S')`: one widens in two steps, one has a norm and activation of its own."""
 
 from __future__ import annotations
 
 from torch import nn
 
 from unet_bench.interfaces import Place
-from unet_bench.layers import CONV, activation, dropout, normalisation
-from unet_bench_blocks.units import convolutions
+from unet_bench.layers import INSTANCE_NORM, convolution, convolutions, dropout, steps
 
 
 def early_doubling(place: Place) -> nn.Module:
@@ -19,22 +18,13 @@ def early_doubling(place: Place) -> nn.Module:
     return nn.Sequential(*convolutions(place.at(mid_channels=place.mid_channels or between)), dropout(place))
 
 
-def conv_3x3(place: Place) -> nn.Module:
-    """A zero-padded 3×3 convolution with bias."""
-    return CONV[place.dims](place.in_channels, place.out_channels, 3, padding=1)
+def instance_prelu(place: Place) -> nn.Module:
+    """`place.convs` times 3×3 convolution, instance norm without scales, PReLU: `(N in *S)` to `(N out *S')`.
 
-
-def conv_1x1_norm(place: Place) -> nn.Sequential:
-    """A 1×1 convolution with bias and a norm of the class scores (Ibtehaz and Rahman 2020, arXiv 1902.04049)."""
-    return nn.Sequential(
-        CONV[place.dims](place.in_channels, place.out_channels, 1), normalisation(place, place.out_channels)
-    )
-
-
-def norm_act_conv_1x1(place: Place) -> nn.Module:
-    """Norm, activation, and a 1×1 convolution with bias: the end of a pre-activated network."""
-    return nn.Sequential(
-        normalisation(place, place.in_channels),
-        activation(place, inplace=place.norm != "none"),
-        CONV[place.dims](place.in_channels, place.out_channels, 1),
-    )
+    MONAI's Convolution is this by default, and so is what its AttentionUnet merges with.
+    """
+    layers: list[nn.Module] = []
+    for at in steps(place):
+        norm = INSTANCE_NORM[place.dims](at.out_channels)
+        layers += [convolution(at, at.in_channels, at.out_channels, stride=at.stride), norm, nn.PReLU()]
+    return nn.Sequential(*layers, dropout(place))

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from unet_bench.errors import InvalidChoice
 from unet_bench.interfaces import Place
 from unet_bench.layers import AVG_POOL, conv_norm_act, convolution, crop, dropout, normalisation
-from unet_bench_blocks.units import after_sum, changes_shape, deep_path, on_image, preactivated
+from unet_bench_blocks.units import after_sum, changes_shape, deep_path, preactivated
 
 
 class Residual(nn.Module):
@@ -43,7 +43,7 @@ def shortcut_1x1(place: Place) -> nn.Module:
 def shortcut_3x3(place: Place) -> nn.Module:
     """A 3×3 convolution that strides, and a norm; of the image, the convolution alone."""
     conv = convolution(place, place.in_channels, place.out_channels, stride=place.stride)
-    return conv if on_image(place) else nn.Sequential(conv, normalisation(place, place.out_channels))
+    return conv if place.image else nn.Sequential(conv, normalisation(place, place.out_channels))
 
 
 def pooled_shortcut(place: Place) -> nn.Module:
@@ -60,7 +60,7 @@ def pooled_shortcut(place: Place) -> nn.Module:
 def preact_residual(place: Place) -> nn.Module:
     """Norm and activation before each convolution, nothing on the sum (He et al. 2016, arXiv 1603.05027, figure 4e).
 
-    The network's first block begins with its convolution: there is no use in rectifying an image.
+    The network's first block begins with its convolution: an image is not rectified.
     """
     return Residual(place.at(order="norm-act-conv"))
 
@@ -90,25 +90,26 @@ def residual_after_1x1(place: Place) -> nn.Module:
 def residual_after_3x3(place: Place) -> nn.Module:
     """A 3×3 convolution where channels or stride change, and a residual block of what it returns, past an identity.
 
-    Myronenko 2018, arXiv 1810.11654, section 2.1: SegResNet's, with `order=norm-act-conv`.
+    Myronenko 2018, arXiv 1810.11654, section 2.1: SegResNet's, with `order=norm-act-conv`. In an order where no norm
+    follows it, the first convolution has a bias whatever the place says.
     """
-    return after_convolution(place, place, 3)
+    return after_convolution(place, place.at(bias=place.bias or not place.order.startswith("norm")), 3)
 
 
 def after_convolution(place: Place, first: Place, kernel: int) -> nn.Module:
     """A convolution at the place `first`, if the block changes a map's shape, then a residual block that does not."""
-    residual = Residual(place.at(in_channels=place.out_channels, stride=1))
     if not changes_shape(place):
-        return residual
+        return Residual(place)
     conv = convolution(first, place.in_channels, place.out_channels, kernel, stride=place.stride)
-    return nn.Sequential(conv, residual)
+    return nn.Sequential(conv, Residual(place.at(in_channels=place.out_channels, stride=1, image=False)))
 
 
 class Recurrent(nn.Module):
     """R2U-Net's block: a 1×1 convolution to `out` channels, and beside its identity `place.convs` recurrent ones.
 
     A recurrent convolution is run on its input, then `steps` times on the sum of its input and what it last returned,
-    with the same weights: parameters do not depend on `steps`. Alom et al. 2018, arXiv 1802.06955, section III.
+    with the same weights: parameters do not depend on `steps`. The 1×1 convolution, which no norm follows, has a bias
+    whatever the place says. Alom et al. 2018, arXiv 1802.06955, section III.
     Raises InvalidChoice for unpadded convolutions.
     """
 
@@ -120,9 +121,10 @@ class Recurrent(nn.Module):
                 "so it must keep the map's size; use padding=zeros or reflect"
             )
         self.steps = steps
-        self.first = convolution(place, place.in_channels, place.out_channels, 1, stride=place.stride)
         width = place.out_channels
-        self.convs = nn.ModuleList(conv_norm_act(place, width, width) for _ in range(place.convs))
+        self.first = convolution(place.at(bias=True), place.in_channels, width, 1, stride=place.stride)
+        later = place.at(image=False)
+        self.convs = nn.ModuleList(conv_norm_act(later, width, width) for _ in range(place.convs))
         self.dropout = dropout(place)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -1,27 +1,18 @@
-"""What several blocks are made of: convolutions in a row, and the sum of a deep path and a shortcut."""
+"""What several blocks are made of: the sum of a deep path and a shortcut, and a plain convolution of the image."""
 
 from __future__ import annotations
-
-import itertools
 
 from torch import nn
 
 from unet_bench.interfaces import Place
-from unet_bench.layers import activation, conv_norm_act, dropout
+from unet_bench.layers import activation, conv_norm_act, convolutions, dropout
 
 
-def widths(place: Place) -> list[int]:
-    """Channels before, between and after a block's `place.convs` convolutions."""
-    between = [place.mid_channels or place.out_channels] * (place.convs - 1)
-    return [place.in_channels, *between, place.out_channels]
-
-
-def convolutions(place: Place) -> list[nn.Sequential]:
-    """`place.convs` times a 3×3 convolution with norm and activation; the first one strides."""
-    return [
-        conv_norm_act(place, before, after, stride=place.stride if i == 0 else 1)
-        for i, (before, after) in enumerate(itertools.pairwise(widths(place)))
-    ]
+def of_image(place: Place) -> nn.Sequential:
+    """A plain 3×3 convolution with norm and activation, which strides: blocks of depthwise convolutions begin with it
+    on the image, as their papers' stems do, since a grey image is a single channel.
+    """
+    return conv_norm_act(place, place.in_channels, place.out_channels, stride=place.stride)
 
 
 def unactivated(place: Place, unit: nn.Sequential) -> nn.Sequential:
@@ -32,12 +23,9 @@ def unactivated(place: Place, unit: nn.Sequential) -> nn.Sequential:
 
 
 def deep_path(place: Place) -> nn.Sequential:
-    """As `convolutions`, the last one without activation; an image meets a convolution first, whatever the order."""
+    """As `convolutions`, the last one without activation."""
     *path, last = convolutions(place)
-    path.append(unactivated(place, last))
-    if preactivated(place) and on_image(place):
-        path[0] = path[0][-1:]
-    return nn.Sequential(*path)
+    return nn.Sequential(*path, unactivated(place, last))
 
 
 def after_sum(place: Place) -> nn.Sequential:
@@ -48,11 +36,6 @@ def after_sum(place: Place) -> nn.Sequential:
 def preactivated(place: Place) -> bool:
     """Whether activations precede their convolutions, so that a sum of paths is left as it is."""
     return place.order == "norm-act-conv"
-
-
-def on_image(place: Place) -> bool:
-    """Whether a block is the network's first: what it is given is the image."""
-    return place.role == "encoder" and place.level == 0 and place.in_channels != place.out_channels
 
 
 def changes_shape(place: Place) -> bool:

@@ -7,8 +7,9 @@ from unet_bench.registry import Draft
 
 ASPP = "Chen et al. 2017, arXiv 1706.05587"
 DLINK = "Zhou et al. 2018, doi 10.1109/CVPRW.2018.00034"
-ATTENTION = "Vaswani et al. 2017, arXiv 1706.03762; positions: Chu et al. 2021, arXiv 2102.10882"
+TRANSFORMER = "Vaswani et al. 2017, arXiv 1706.03762; positions: Chu et al. 2021, arXiv 2102.10882"
 NON_LOCAL = "Wang et al. 2018, arXiv 1711.07971"
+CENTER = "github.com/qubvel-org/segmentation_models.pytorch"
 
 
 @hookimpl
@@ -21,17 +22,25 @@ def unet_bench_register(registry: Draft) -> None:
     registry.bottleneck(
         "dilated", f"{here}:Dilated", summary="3×3 convs dilated 1, 2, 4, 8 in a row, all summed", cite=DLINK
     )
-    registry.bottleneck("attention", f"{here}:Attention", summary="a transformer layer over all pixels", cite=ATTENTION)
+    registry.bottleneck(
+        "transformer", f"{here}:Transformer", summary="a transformer layer over all pixels", cite=TRANSFORMER
+    )
     registry.bottleneck(
         "non-local", f"{here}:NonLocal", summary="a weighted mean over all pixels, added", cite=NON_LOCAL
+    )
+    registry.bottleneck(
+        "double-conv", "unet_bench_classic.parts:double_conv", summary="one more block of 3×3 convolutions", cite=CENTER
     )
 
     one = ("one-axis",)
     registry.variant("unet-aspp", bottleneck="aspp", summary="a pyramid of dilations below", cite=ASPP, tags=one)
     registry.variant("unet-dilated", bottleneck="dilated", summary="a row of dilations below", cite=DLINK, tags=one)
     registry.variant(
-        "unet-attention", bottleneck="attention", summary="a transformer layer below", cite=ATTENTION, tags=one
+        "unet-transformer", bottleneck="transformer", summary="a transformer layer below", cite=TRANSFORMER, tags=one
     )
     registry.variant(
         "unet-non-local", bottleneck="non-local", summary="a non-local block below", cite=NON_LOCAL, tags=one
+    )
+    registry.variant(
+        "unet-center", bottleneck="double-conv", summary="two more convolutions below", cite=CENTER, tags=one
     )

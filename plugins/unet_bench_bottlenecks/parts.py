@@ -5,7 +5,6 @@ What reaches far is zero-padded always: beyond a map of a few pixels there is no
 
 from __future__ import annotations
 
-import itertools
 from typing import Final
 
 import torch
@@ -33,7 +32,8 @@ class Aspp(nn.Module):
         width = max(1, place.out_channels // 4)
         rates = [max(1, rate * 16 >> place.level) for rate in RATES]
         self.near = conv_norm_act(place, place.in_channels, width, 1)
-        self.far = nn.ModuleList(dilated(place, place.in_channels, width, rate) for rate in rates)
+        zeros = place.at(padding="zeros")
+        self.far = nn.ModuleList(conv_norm_act(zeros, place.in_channels, width, dilation=rate) for rate in rates)
         self.mean = nn.Sequential(convolution(place.at(bias=True), place.in_channels, width, 1), activation(place))
         self.join = conv_norm_act(place, width * (len(rates) + 2), place.out_channels, 1)
 
@@ -51,11 +51,8 @@ class Dilated(nn.Module):
 
     def __init__(self, place: Place) -> None:
         super().__init__()
-        widths = [place.in_channels, *[place.out_channels] * len(DILATIONS)]
-        self.convs = nn.ModuleList(
-            dilated(place, before, after, rate)
-            for rate, (before, after) in zip(DILATIONS, itertools.pairwise(widths), strict=True)
-        )
+        zeros, width = place.at(padding="zeros"), place.in_channels
+        self.convs = nn.ModuleList(conv_norm_act(zeros, width, width, dilation=rate) for rate in DILATIONS)
 
     def forward(self, x: Tensor) -> Tensor:
         total = x
@@ -65,15 +62,7 @@ class Dilated(nn.Module):
         return total
 
 
-def dilated(place: Place, in_channels: int, out_channels: int, rate: int) -> nn.Sequential:
-    """A zero-padded 3×3 convolution with dilation, norm and activation in the place's order."""
-    layers = conv_norm_act(place.at(padding="zeros"), in_channels, out_channels)
-    (conv,) = (layer for layer in layers if isinstance(layer, nn.modules.conv._ConvNd))
-    conv.dilation = conv.padding = (rate,) * place.dims
-    return layers
-
-
-class Attention(nn.Module):
+class Transformer(nn.Module):
     """A pre-norm transformer layer over all pixels: self-attention, then an MLP four times as wide, each added.
 
     Positions come from a depthwise 3×3 convolution, added first (Chu et al. 2021), so that any size will
@@ -118,7 +107,7 @@ class NonLocal(nn.Module):
     def __init__(self, place: Place) -> None:
         super().__init__()
         inner = max(1, place.in_channels // 2)
-        self.embed = convolution(place, place.in_channels, 3 * inner, 1)  # θ, φ and g
+        self.embed = convolution(place.at(bias=True), place.in_channels, 3 * inner, 1)  # θ, φ and g: no norm follows
         self.conv = convolution(place, inner, place.in_channels, 1)
         self.norm = normalisation(place, place.in_channels)
         for parameter in (self.conv if place.norm == "none" else self.norm).parameters():

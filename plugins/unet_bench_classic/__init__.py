@@ -1,4 +1,4 @@
-"""The 2015 paper's parts: plain encoder, double convolution, max-pool, transposed convolution, centre crop, concat.
+"""The 2015 paper's parts, and what the baseline and other plain U-Nets need besides: with these alone, `unet` is built.
 
 Ronneberger, Fischer, Brox: U-Net, MICCAI 2015, arXiv 1505.04597.
 """
@@ -9,22 +9,32 @@ from unet_bench import hookimpl
 from unet_bench.registry import Draft
 
 PAPER = "Ronneberger et al. 2015, arXiv 1505.04597"
+RESENC = "Isensee et al. 2024, arXiv 2404.09556"
+MULTI_RES = "Ibtehaz and Rahman 2020, arXiv 1902.04049"
 
 
 @hookimpl
 def unet_bench_register(registry: Draft) -> None:
-    """Register the classic parts, the paper's network and its twins."""
+    """Register the classic parts, the baseline, the paper's network, and a variant for each axis, stem and head."""
     here = "unet_bench_classic.parts"
     registry.encoder("plain", f"{here}:PlainEncoder", summary="blocks with a down-sampling between them", cite=PAPER)
+    registry.encoder(
+        "stem", f"{here}:Stem", summary="the plain encoder behind a 3×3 convolution, norm and act", cite=RESENC
+    )
     registry.block("double-conv", f"{here}:double_conv", summary="3×3 convolutions in a row", cite=PAPER)
     registry.bottleneck("plain", f"{here}:identity", summary="nothing beyond the encoder's last block", cite=PAPER)
     registry.down("max-pool", f"{here}:max_pool", summary="2×2 max-pool", cite=PAPER)
     registry.up("transpose", f"{here}:transpose", summary="2×2 transposed convolution", cite=PAPER)
+    registry.align("crop", f"{here}:Crop", summary="the larger map is cut so that positions keep aligned")
     registry.align("crop-center", f"{here}:CropCenter", summary="the larger map is cut to its middle", cite=PAPER)
     registry.skip("identity", f"{here}:identity_skip", summary="the encoder's map as it is", cite=PAPER)
     registry.merge("concat", f"{here}:Concat", summary="channels side by side", cite=PAPER)
     registry.topology("unet", f"{here}:UNetTopology", summary="one skip per level", cite=PAPER)
-    registry.head("conv-1x1", f"{here}:conv_1x1", summary="1×1 convolution to class scores", cite=PAPER)
+    heads = "unet_bench_classic.heads"
+    registry.head("conv-1x1", f"{heads}:conv_1x1", summary="1×1 convolution to class scores", cite=PAPER)
+    registry.head("conv-3x3", f"{heads}:conv_3x3", summary="padded 3×3 convolution to class scores")
+    registry.head("conv-1x1-norm", f"{heads}:conv_1x1_norm", summary="1×1 convolution, norm", cite=MULTI_RES)
+    registry.head("norm-act-conv-1x1", f"{heads}:norm_act_conv_1x1", summary="norm, activation, 1×1 convolution")
 
     registry.variant("unet", summary="padded, batch-normed U-Net: the baseline", cite=PAPER, tags=("baseline",))
     registry.variant(
@@ -32,7 +42,7 @@ def unet_bench_register(registry: Draft) -> None:
         padding="valid",
         norm="none",
         align="crop-center",
-        summary="the 2015 network to the digit: unpadded, no norm, 572² in, 388² out",
+        summary="the 2015 network to the digit: unpadded, no norm, 572² in, 388² out; its dropout is recipe `paper`'s",
         cite=PAPER,
         tags=("published",),
     )
@@ -64,3 +74,11 @@ def unet_bench_register(registry: Draft) -> None:
     registry.variant("unet-three-convs", convs_per_level=3, summary="three convolutions per block", tags=one)
     registry.variant("unet-light-decoder", decoder_convs=1, summary="one convolution per decoder block", tags=one)
     registry.variant("unet-bottom-dropout", dropout=0.5, summary="dropout at the coarsest level", cite=PAPER, tags=one)
+    registry.variant("unet-stem", encoder="stem", summary="a convolution ahead", cite=RESENC, tags=one)
+    registry.variant("unet-conv-3x3-head", head="conv-3x3", summary="a 3×3 convolution as head", tags=one)
+    registry.variant(
+        "unet-norm-head", head="conv-1x1-norm", summary="class scores are normed", cite=MULTI_RES, tags=one
+    )
+    registry.variant(
+        "unet-norm-act-head", head="norm-act-conv-1x1", summary="a norm and an activation before the head", tags=one
+    )

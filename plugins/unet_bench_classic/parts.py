@@ -1,4 +1,4 @@
-"""The parts of the 2015 network, and the two that assemble others: plain encoder and U topology."""
+"""The parts of the 2015 network and of the baseline; those that assemble others: plain encoder, stem, U topology."""
 
 from __future__ import annotations
 
@@ -7,14 +7,17 @@ from torch import Tensor, nn
 
 from unet_bench.choices import at_level
 from unet_bench.interfaces import Place, stated_channels
-from unet_bench.layers import CONV, MAX_POOL, conv_norm_act, crop, dropout, transposed_convolution
+from unet_bench.layers import MAX_POOL, conv_norm_act, convolutions, crop, dropout, transposed_convolution
 from unet_bench.unet import last_use, up_channels
 
 
 class PlainEncoder(nn.Module):
-    """A block per level with a down-sampling between: `(N C H W)` to `depth + 1` maps, finest first."""
+    """A block per level with a down-sampling between: `(N C H W)` to `depth + 1` maps, finest first.
 
-    def __init__(self, place: Place) -> None:
+    `image` says that what comes in is the image, and not what a stem made of it.
+    """
+
+    def __init__(self, place: Place, *, image: bool = True) -> None:
         super().__init__()
         assert place.design is not None
         self.downs, self.blocks = nn.ModuleList(), nn.ModuleList()
@@ -31,6 +34,7 @@ class PlainEncoder(nn.Module):
             blocks: list[nn.Module] = []
             for i in range(at_level(place.design.choices.blocks_per_level, level)):
                 block_at = at.at(in_channels=width, out_channels=wanted, stride=stride if i == 0 else 1)
+                block_at = block_at.at(image=image and level == i == 0)
                 blocks.append(block_at.make("encoder_block"))
                 width = stated_channels(blocks[-1], block_at)
             self.downs.append(down)
@@ -44,6 +48,22 @@ class PlainEncoder(nn.Module):
             x = block(down(x))  # (N C_l H/2^l W/2^l)
             maps.append(x)
         return maps
+
+
+class Stem(PlainEncoder):
+    """A convolution, norm and activation at full resolution, then the plain encoder: `(N C *S)` to `depth + 1` maps.
+
+    nnU-Net's residual encoder (Isensee et al. 2024, arXiv 2404.09556) begins so: as wide as its finest level.
+    """
+
+    def __init__(self, place: Place) -> None:
+        assert place.design is not None
+        width = place.design.widths[0]
+        super().__init__(place.at(in_channels=width), image=False)
+        self.stem = conv_norm_act(place.at(image=True), place.in_channels, width)
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        return super().forward(self.stem(x))
 
 
 class UNetTopology(nn.Module):
@@ -124,11 +144,7 @@ class UNetStep(nn.Module):
 
 def double_conv(place: Place) -> nn.Sequential:
     """`place.convs` times 3×3 convolution, norm, activation; the first one strides."""
-    widths = [place.in_channels, *[place.mid_channels or place.out_channels] * (place.convs - 1), place.out_channels]
-    convs = [
-        conv_norm_act(place, widths[i], widths[i + 1], stride=place.stride if i == 0 else 1) for i in range(place.convs)
-    ]
-    return nn.Sequential(*convs, dropout(place))
+    return nn.Sequential(*convolutions(place), dropout(place))
 
 
 def max_pool(place: Place) -> nn.Module:
@@ -141,6 +157,21 @@ def max_pool(place: Place) -> nn.Module:
 def transpose(place: Place) -> nn.Module:
     """2×2 transposed convolution of stride 2."""
     return transposed_convolution(place, place.in_channels, place.out_channels)
+
+
+class Crop(nn.Module):
+    """Cuts the larger map where the other one lies: `place.margin` pixels at the low side, the rest at the high.
+
+    Pooling an odd size drops its last row, so the middle of a map is not where the other map's middle is.
+    """
+
+    def __init__(self, place: Place) -> None:
+        super().__init__()
+        self.margin = place.margin
+
+    def forward(self, skip: Tensor, up: Tensor) -> tuple[Tensor, Tensor]:
+        dims = skip.ndim - 2
+        return crop(skip, up.shape[2:], (self.margin,) * dims), crop(up, skip.shape[2:], (0,) * dims)
 
 
 class CropCenter(nn.Module):
@@ -181,8 +212,3 @@ class Concat(nn.Module):
 
     def forward(self, skips: list[Tensor], up: Tensor) -> Tensor:
         return torch.cat([*skips, up], dim=1) if skips else up
-
-
-def conv_1x1(place: Place) -> nn.Module:
-    """A 1×1 convolution with bias, in torch's own initialisation: scores start small."""
-    return CONV[place.dims](place.in_channels, place.out_channels, 1)

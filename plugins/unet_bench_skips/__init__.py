@@ -1,4 +1,4 @@
-"""What happens between encoder and decoder: sizes brought together, skips left out, maps added."""
+"""What happens between encoder and decoder: sizes brought together, skips left out or weighed, maps added."""
 
 from __future__ import annotations
 
@@ -15,10 +15,9 @@ TOP_SKIP = "Wilm et al. 2024, arXiv 2402.08276"
 def unet_bench_register(registry: Draft) -> None:
     """Register align, skip and merge parts and a variant for each."""
     here = "unet_bench_skips.parts"
-    registry.align("crop", f"{here}:Crop", summary="the larger map is cut so that positions keep aligned")
     registry.align("pad", f"{here}:Pad", summary="the smaller map is zero-padded on all sides")
     registry.align("resize", f"{here}:Resize", summary="the up-sampled map is interpolated to the skip's size")
-    registry.skip("none", f"{here}:Nothing", summary="no skip at all", ignores=("align", "merge"))
+    registry.skip("none", f"{here}:Nothing", summary="no skip at all")
     registry.skip(
         "attention",
         "unet_bench_skips.gates:Attention",
@@ -33,7 +32,7 @@ def unet_bench_register(registry: Draft) -> None:
     )
     registry.skip(
         "scse",
-        "unet_bench_skips.gates:SqueezeExcite",
+        "unet_bench_skips.gates:ScSE",
         summary="weights by pixel and by channel, from the map itself",
         cite=EXCITATION,
     )
@@ -54,9 +53,9 @@ def unet_bench_register(registry: Draft) -> None:
         cite=TOP_SKIP,
         tags=one,
     )
-    registry.variant("unet-gated", skip="attention", summary="attention gates", cite=ATTENTION, tags=one)
+    registry.variant("unet-attention-gate", skip="attention", summary="attention gates", cite=ATTENTION, tags=one)
     registry.variant(
-        "unet-gated-up",
+        "unet-attention-gate-up",
         skip="attention-up",
         summary="attention gates on the up-sampled map",
         cite=ATTENTION,

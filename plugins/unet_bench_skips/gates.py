@@ -16,8 +16,8 @@ class Attention(nn.Module):
 
     `g` is the decoder's map before its up-sampling. The skip is brought to about its size by a 2×2 convolution of
     stride 2, as in the authors' code; the coefficients, one a pixel, are interpolated back. Half as many channels as
-    the skip has lie between. `(N C *S)` and gate `(N G *S/2)` to `(N C *S)`; where sizes differ, as unpadded
-    convolutions leave them, the gate is interpolated.
+    the skip has lie between. W_g and ψ have biases whatever the place says, W_x has none. `(N C *S)` and gate
+    `(N G *S/2)` to `(N C *S)`; where sizes differ, as unpadded convolutions leave them, the gate is interpolated.
     """
 
     def __init__(self, place: Place) -> None:
@@ -25,8 +25,9 @@ class Attention(nn.Module):
         between = max(1, place.in_channels // 2)
         of_skip = CONV[place.dims](place.in_channels, between, 2, stride=2, bias=False)
         self.of_skip = he_init(of_skip, place.in_channels * 2**place.dims)
-        self.of_gate = convolution(place, place.gate_channels, between, 1)
-        self.psi = nn.Sequential(activation(place), convolution(place, between, 1, 1), nn.Sigmoid())
+        unnormed = place.at(bias=True)
+        self.of_gate = convolution(unnormed, place.gate_channels, between, 1)
+        self.psi = nn.Sequential(activation(place), convolution(unnormed, between, 1, 1), nn.Sigmoid())
         self.mode = LINEAR_MODE[place.dims]
 
     def forward(self, skip: Tensor, gate: Tensor) -> Tensor:
@@ -48,9 +49,7 @@ class AttentionUp(nn.Module):
         between = max(1, place.in_channels // 2)
         self.of_skip = self._normed(place, place.in_channels, between)
         self.of_gate = self._normed(place, place.up_channels or place.gate_channels, between)
-        # A layer norm of a single channel would make it zero everywhere.
-        single = place if place.norm != "layer" else place.at(norm="none")
-        self.psi = nn.Sequential(activation(place), self._normed(single, between, 1), nn.Sigmoid())
+        self.psi = nn.Sequential(activation(place), self._normed(place, between, 1), nn.Sigmoid())
         self.mode = LINEAR_MODE[place.dims]
 
     @staticmethod
@@ -62,16 +61,17 @@ class AttentionUp(nn.Module):
         return skip * weights
 
 
-class SqueezeExcite(nn.Module):
+class ScSE(nn.Module):
     """Concurrent spatial and channel squeeze & excitation (Roy et al. 2018, arXiv 1803.02579, section 2).
 
     `(N C *S)` to `(N C *S)`: the sum of the map weighted by pixel and the map weighted by channel. Weights of channels
-    come from their means through half as many, weights of pixels from a 1×1 convolution.
+    come from their means through half as many, weights of pixels from a 1×1 convolution; no norm follows, so all have
+    biases whatever the place says.
     """
 
     def __init__(self, place: Place) -> None:
         super().__init__()
-        channels, squeezed = place.in_channels, max(1, place.in_channels // 2)
+        channels, squeezed, place = place.in_channels, max(1, place.in_channels // 2), place.at(bias=True)
         self.of_channels = nn.Sequential(
             convolution(place, channels, squeezed, 1),
             activation(place),

@@ -7,22 +7,7 @@ from torch.nn import functional as F
 
 from unet_bench.errors import InvalidChoice
 from unet_bench.interfaces import Place
-from unet_bench.layers import LINEAR_MODE, crop
-
-
-class Crop(nn.Module):
-    """Cuts the larger map where the other one lies: `place.margin` pixels at the low side, the rest at the high.
-
-    Pooling an odd size drops its last row, so the middle of a map is not where the other map's middle is.
-    """
-
-    def __init__(self, place: Place) -> None:
-        super().__init__()
-        self.margin = place.margin
-
-    def forward(self, skip: Tensor, up: Tensor) -> tuple[Tensor, Tensor]:
-        dims = skip.ndim - 2
-        return crop(skip, up.shape[2:], (self.margin,) * dims), crop(up, skip.shape[2:], (0,) * dims)
+from unet_bench.layers import LINEAR_MODE
 
 
 class Pad(nn.Module):

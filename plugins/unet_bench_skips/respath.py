@@ -7,14 +7,14 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 from unet_bench.interfaces import Place
-from unet_bench.layers import activation, conv_norm_act, convolution, normalisation
+from unet_bench.layers import activation, conv_norm_act, convolution, normalisation, padded
 from unet_bench.unet import last_use
 
 
 class ResPath(nn.Module):
     """Residual convolutions on a skip: one at the coarsest level that has a skip, one more at each finer level.
 
-    Ibtehaz and Rahman 2020, arXiv 1902.04049, section 4.2: the encoder's maps are less processed than those they are
+    Ibtehaz and Rahman 2020, arXiv 1902.04049, section 3.2: the encoder's maps are less processed than those they are
     merged with. `(N C *S)` to `(N C' *S)`, as many channels as the up-sampled map has, but no more than came in.
     """
 
@@ -37,8 +37,7 @@ class Unit(nn.Module):
 
     def __init__(self, place: Place, in_channels: int, out_channels: int) -> None:
         super().__init__()
-        padded = place if place.padding != "valid" else place.at(padding="zeros")  # a skip keeps its size
-        self.conv = conv_norm_act(padded, in_channels, out_channels)
+        self.conv = conv_norm_act(padded(place), in_channels, out_channels)  # a skip keeps its size
         self.shortcut = nn.Sequential(
             convolution(place, in_channels, out_channels, 1), normalisation(place, out_channels)
         )

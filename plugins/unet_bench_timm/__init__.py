@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from unet_bench import hookimpl
+from unet_bench.choices import OF_PLAIN_ENCODER
 from unet_bench.registry import Draft
 
 TIMM = "Wightman, PyTorch Image Models, doi 10.5281/zenodo.4414861"
@@ -23,7 +24,7 @@ FROM_QUARTER = (  # maps at 1/4 to 1/32
     ("swin-tiny-unet", "swin_tiny_patch4_window7_224", "Liu et al. 2021, arXiv 2103.14030"),
     ("pvt-v2-b0-unet", "pvt_v2_b0", "Wang et al. 2021, arXiv 2106.13797"),
 )
-DECODER: Final[dict[str, Any]] = {  # of segmentation-models-pytorch's Unet
+SMP_DECODER: Final[dict[str, Any]] = {  # of segmentation-models-pytorch's Unet and UnetPlusPlus
     "up": "nearest",
     "bias": False,
     "decoder_widths": (16, 32, 64, 128, 256),
@@ -39,31 +40,15 @@ def unet_bench_register(registry: Draft) -> None:
         "unet_bench_timm.encoder:family",
         summary="a timm backbone; levels finer than its first map are up-sampled without a skip",
         cite=TIMM,
-        ignores=(
-            *("encoder_block", "down", "norm", "dropout"),
-            *("base_width", "max_width", "encoder_widths", "blocks_per_level", "depth", "width_scale"),
-        ),
+        ignores=OF_PLAIN_ENCODER,
         dims=(2,),
-    )
-    registry.bottleneck(
-        "double-conv",
-        "unet_bench_classic.parts:double_conv",
-        summary="one more block of 3×3 convolutions",
-        cite=SMP,
-    )
-    registry.variant(
-        "unet-center",
-        bottleneck="double-conv",
-        summary="two more convolutions below",
-        cite=SMP,
-        tags=("one-axis",),
     )
     for maps, backbones in (("1/2 to 1/32", FROM_HALF), ("1/4 to 1/32, so two levels without a skip", FROM_QUARTER)):
         for name, backbone, paper in backbones:
             registry.variant(
                 name,
                 encoder=f"timm:{backbone}",
-                **DECODER,
+                **SMP_DECODER,
                 summary=f"timm's {backbone} (maps at {maps}) and a light nearest-neighbour decoder",
                 cite=f"{paper}; {SMP}",
                 tags=("timm", "encoder"),
@@ -73,7 +58,7 @@ def unet_bench_register(registry: Draft) -> None:
         encoder="timm:vgg16_bn",
         bottleneck="double-conv",
         skip_levels=(1, 2, 3, 4),
-        **DECODER,
+        **SMP_DECODER,
         summary="timm's vgg16_bn (maps at 1/1 to 1/32, the first unused), a center block, the same light decoder",
         cite=f"Simonyan & Zisserman 2014, arXiv 1409.1556; {SMP}",
         tags=("timm", "encoder"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from unet_bench import hookimpl
+from unet_bench.choices import OF_PLAIN_ENCODER
 from unet_bench.registry import Draft
 
 
@@ -14,10 +15,7 @@ def unet_bench_register(registry: Draft) -> None:
         "unet_bench_torchvision.encoder:family",
         summary="a torchvision backbone, the last map of every size; finer levels are up-sampled without a skip",
         cite="TorchVision 2016, github.com/pytorch/vision",
-        ignores=(
-            *("encoder_block", "down", "norm", "dropout"),
-            *("base_width", "max_width", "encoder_widths", "blocks_per_level", "depth", "width_scale"),
-        ),
+        ignores=OF_PLAIN_ENCODER,
         dims=(2,),
     )
     pet, voc = "Parkhi et al. 2012, Cats and dogs", "Everingham et al. 2015, IJCV 111"

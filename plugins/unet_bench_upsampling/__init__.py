@@ -12,6 +12,8 @@ BINOMIAL = "Zhang 2019, arXiv 1904.11486"
 SMOOTHED = "Kinoshita and Kiya 2020, arXiv 2002.02117"
 CARAFE = "Wang et al. 2019, arXiv 1905.02188"
 DYSAMPLE = "Liu et al. 2023, arXiv 2308.15085"
+MONAI = "Cardoso et al. 2022, arXiv 2211.02701"
+WOLNY = "github.com/wolny/pytorch-3dunet"
 
 
 @hookimpl
@@ -31,6 +33,12 @@ def unet_bench_register(registry: Draft) -> None:
         summary="a 1×1 conv, then bilinear ×2: the same function as bilinear-1x1, a quarter of its MACs",
         cite=SEGRESNET,
     )
+    registry.up(
+        "1x1-bilinear-no-bias",
+        f"{here}:conv_1x1_bilinear_no_bias",
+        summary="a 1×1 conv without bias, then bilinear ×2",
+        cite=SEGRESNET,
+    )
     kept = ("up_policy",)  # an interpolation returns as many channels as it got
     registry.up("nearest", f"{here}:nearest", summary="nearest ×2 alone, channels kept", ignores=kept)
     registry.up("bilinear", f"{here}:bilinear", summary="bilinear ×2 alone, channels kept", ignores=kept)
@@ -47,11 +55,30 @@ def unet_bench_register(registry: Draft) -> None:
         cite=BINOMIAL,
         ignores=kept,
     )
-    registry.up("transpose-3x3", f"{here}:transpose_3x3", summary="3×3 transposed convolution, stride 2")
-    registry.up("transpose-4x4", f"{here}:transpose_4x4", summary="4×4 transposed convolution, stride 2")
+    transposed = "unet_bench_upsampling.transposed"
+    registry.up(
+        "transpose-no-bias",
+        f"{transposed}:transpose_no_bias",
+        summary="2×2 transposed convolution, stride 2, without bias",
+        cite=MONAI,
+    )
+    registry.up("transpose-3x3", f"{transposed}:transpose_3x3", summary="3×3 transposed convolution, stride 2")
+    registry.up(
+        "transpose-3x3-norm",
+        f"{transposed}:transpose_3x3_norm",
+        summary="3×3 transposed convolution, stride 2, norm, act",
+        cite=MONAI,
+    )
+    registry.up(
+        "transpose-3x3-resized",
+        f"{transposed}:ResizedTranspose",
+        summary="3×3 transposed convolution, a pixel short, whose first pixel comes twice",
+        cite=WOLNY,
+    )
+    registry.up("transpose-4x4", f"{transposed}:transpose_4x4", summary="4×4 transposed convolution, stride 2")
     registry.up(
         "transpose-blur",
-        f"{here}:transpose_blur",
+        f"{transposed}:transpose_blur",
         summary="2×2 transposed convolution, stride 2, then a 3×3 binomial blur",
         cite=SMOOTHED,
     )
@@ -83,13 +110,41 @@ def unet_bench_register(registry: Draft) -> None:
     registry.variant("unet-nearest-1x1", up="nearest-1x1", summary="nearest, then a 1×1 convolution", tags=one)
     registry.variant("unet-bilinear-1x1", up="bilinear-1x1", summary="bilinear, then a 1×1 convolution", tags=one)
     registry.variant("unet-1x1-bilinear", up="1x1-bilinear", summary="a 1×1 convolution, then bilinear", tags=one)
+    registry.variant(
+        "unet-1x1-bilinear-no-bias",
+        up="1x1-bilinear-no-bias",
+        summary="a 1×1 convolution without bias, then bilinear",
+        cite=SEGRESNET,
+        tags=one,
+    )
     registry.variant("unet-nearest", up="nearest", summary="nearest without a convolution", tags=one)
     registry.variant("unet-bilinear", up="bilinear", summary="bilinear without a convolution", tags=one)
     registry.variant(
         "unet-bilinear-corners", up="bilinear-corners", summary="bilinear with corner pixels aligned", tags=one
     )
     registry.variant("unet-nearest-blur", up="nearest-blur", summary="nearest, blurred", cite=BINOMIAL, tags=one)
+    registry.variant(
+        "unet-transpose-no-bias",
+        up="transpose-no-bias",
+        summary="transposed convolutions without bias",
+        cite=MONAI,
+        tags=one,
+    )
     registry.variant("unet-transpose-3x3", up="transpose-3x3", summary="3×3 transposed convolutions", tags=one)
+    registry.variant(
+        "unet-transpose-3x3-norm",
+        up="transpose-3x3-norm",
+        summary="3×3 transposed convolutions with norm and activation",
+        cite=MONAI,
+        tags=one,
+    )
+    registry.variant(
+        "unet-transpose-3x3-resized",
+        up="transpose-3x3-resized",
+        summary="3×3 transposed convolutions, resized by a pixel",
+        cite=WOLNY,
+        tags=one,
+    )
     registry.variant("unet-transpose-4x4", up="transpose-4x4", summary="4×4 transposed convolutions", tags=one)
     registry.variant(
         "unet-transpose-blur",

@@ -10,8 +10,8 @@ from torch.nn import functional as F
 
 from unet_bench.errors import InvalidChoice
 from unet_bench.interfaces import Place
-from unet_bench.layers import convolution
-from unet_bench_upsampling.parts import padded
+from unet_bench.layers import convolution, padded
+from unet_bench_upsampling.parts import biased_1x1
 
 COMPRESSED: Final = 64  # channels from which CARAFE foretells its kernels
 REACH: Final = 5  # side of those kernels
@@ -23,7 +23,7 @@ def carafe(place: Place) -> nn.Module:
     """`Carafe` on as many channels as are wanted. As every channel gets the same weights, these commute with the
     1×1 convolution: it is no other function than the convolution afterwards, beyond the border's bias.
     """
-    return nn.Sequential(change_of_channels(place), Carafe(padded(place), place.out_channels))
+    return nn.Sequential(change_of_channels(place), Carafe(place, place.out_channels))
 
 
 def dysample(place: Place) -> nn.Module:
@@ -41,7 +41,7 @@ def change_of_channels(place: Place) -> nn.Module:
     """A 1×1 convolution, or nothing where the channels stay."""
     if place.in_channels == place.out_channels:
         return nn.Identity()
-    return convolution(place, place.in_channels, place.out_channels, 1)
+    return biased_1x1(place)
 
 
 class Carafe(nn.Module):
@@ -54,6 +54,7 @@ class Carafe(nn.Module):
 
     def __init__(self, place: Place, channels: int) -> None:
         super().__init__()
+        place = padded(place).at(bias=True)  # no norms follow
         self.compress = convolution(place, channels, COMPRESSED, 1)
         self.foretell = convolution(place, COMPRESSED, 4 * REACH**2)
         nn.init.normal_(self.foretell.weight, std=0.001)  # type: ignore[arg-type]

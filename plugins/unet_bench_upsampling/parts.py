@@ -1,4 +1,4 @@
-"""Up-sampling by interpolation and by transposed convolution: `(N in *S)` to `(N out 2*S)`."""
+"""Up-sampling by interpolation: `(N in *S)` to `(N out 2*S)`."""
 
 from __future__ import annotations
 
@@ -7,28 +7,13 @@ import functools
 from torch import nn
 
 from unet_bench.interfaces import Place
-from unet_bench.layers import (
-    AVG_POOL,
-    CONV_TRANSPOSE,
-    LINEAR_MODE,
-    conv_norm_act,
-    convolution,
-    he_init,
-    transposed_convolution,
-)
-
-
-def padded(place: Place) -> Place:
-    """The place for convolutions that keep a map's size: with `padding=valid` they are zero-padded."""
-    return place if place.padding != "valid" else place.at(padding="zeros")
+from unet_bench.layers import AVG_POOL, LINEAR_MODE, conv_norm_act, convolution, keeping, padded
 
 
 def interpolation(place: Place, mode: str = "linear", align_corners: bool | None = None) -> nn.Module:
     """Interpolation alone: returns as many channels as it gets."""
     named = LINEAR_MODE[place.dims] if mode == "linear" else mode
-    up = nn.Upsample(scale_factor=2, mode=named, align_corners=align_corners)
-    up.out_channels = place.in_channels  # type: ignore[assignment]
-    return up
+    return keeping(nn.Upsample(scale_factor=2, mode=named, align_corners=align_corners), place.in_channels)
 
 
 def interpolation_conv(place: Place, mode: str = "linear") -> nn.Module:
@@ -40,7 +25,7 @@ def interpolation_conv(place: Place, mode: str = "linear") -> nn.Module:
 
 def interpolation_1x1(place: Place, mode: str = "linear") -> nn.Module:
     """Interpolation, then a 1×1 convolution alone: as linear as the transposed convolution it stands for."""
-    return nn.Sequential(interpolation(place, mode), convolution(place, place.in_channels, place.out_channels, 1))
+    return nn.Sequential(interpolation(place, mode), biased_1x1(place))
 
 
 def conv_1x1_bilinear(place: Place) -> nn.Module:
@@ -48,7 +33,19 @@ def conv_1x1_bilinear(place: Place) -> nn.Module:
 
     Weights that sum to one commute with a 1×1 convolution: this is `bilinear-1x1`, computed on fewer pixels.
     """
-    return nn.Sequential(convolution(place, place.in_channels, place.out_channels, 1), interpolation(place))
+    return nn.Sequential(biased_1x1(place), interpolation(place))
+
+
+def biased_1x1(place: Place) -> nn.Module:
+    """A 1×1 convolution with a bias whatever the place says: no norm follows that would take it away."""
+    return convolution(place.at(bias=True), place.in_channels, place.out_channels, 1)
+
+
+def conv_1x1_bilinear_no_bias(place: Place) -> nn.Module:
+    """A 1×1 convolution without bias, then interpolation: `(N in *S)` to `(N out *2S)`, as in MONAI's SegResNet."""
+    return nn.Sequential(
+        convolution(place.at(bias=False), place.in_channels, place.out_channels, 1), interpolation(place)
+    )
 
 
 def nearest_blur(place: Place) -> nn.Module:
@@ -58,15 +55,7 @@ def nearest_blur(place: Place) -> nn.Module:
     beyond it.
     """
     up = nn.Sequential(interpolation(place, "nearest"), *blur_3(place.dims), *blur_3(place.dims))
-    up.out_channels = place.in_channels  # type: ignore[assignment]
-    return up
-
-
-def transpose_blur(place: Place) -> nn.Module:
-    """2×2 transposed convolution, then the binomial blur 1 2 1 along every axis: a fixed smoothing takes away the
-    checkerboard that learned weights leave, as Kinoshita and Kiya 2020 propose.
-    """
-    return nn.Sequential(transposed_convolution(place, place.in_channels, place.out_channels), *blur_3(place.dims))
+    return keeping(up, place.in_channels)
 
 
 def blur_3(dims: int) -> tuple[nn.Module, nn.Module]:
@@ -83,17 +72,3 @@ bilinear_conv = functools.partial(interpolation_conv)
 bicubic_conv = functools.partial(interpolation_conv, mode="bicubic")
 nearest_1x1 = functools.partial(interpolation_1x1, mode="nearest")
 bilinear_1x1 = functools.partial(interpolation_1x1)
-
-
-def transpose_3x3(place: Place) -> nn.Module:
-    """3×3 transposed convolution of stride 2, padded by 1 and, for an even size, by another pixel at the high side.
-
-    Every second pixel sees one input pixel, the others two or four; so the map lies half a pixel off.
-    """
-    conv = CONV_TRANSPOSE[place.dims](place.in_channels, place.out_channels, 3, stride=2, padding=1, output_padding=1)
-    return he_init(conv, place.in_channels * 3**place.dims // 2**place.dims)
-
-
-def transpose_4x4(place: Place) -> nn.Module:
-    """4×4 transposed convolution of stride 2 and padding 1: every output pixel sees 2×2 input pixels."""
-    return transposed_convolution(place, place.in_channels, place.out_channels, 4, padding=1)

@@ -7,8 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from unet_bench.interfaces import Place
-from unet_bench.layers import convolution
-from unet_bench_upsampling.parts import padded
+from unet_bench.layers import convolution, padded
 
 
 class PixelShuffle(nn.Module):
@@ -22,7 +21,8 @@ class PixelShuffle(nn.Module):
     def __init__(self, place: Place) -> None:
         super().__init__()
         group = 2**place.dims
-        self.conv = convolution(padded(place), place.in_channels, place.out_channels * group)
+        unnormed = padded(place).at(bias=True)
+        self.conv = convolution(unnormed, place.in_channels, place.out_channels * group)
         with torch.no_grad():
             self.conv.weight.copy_(self.conv.weight[::group].repeat_interleave(group, dim=0))  # type: ignore[operator, index]
 

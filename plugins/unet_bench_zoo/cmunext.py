@@ -25,7 +25,7 @@ class LargeKernelEncoder(nn.Module):
         self.downs, self.blocks = nn.ModuleList(), nn.ModuleList()
         self.channels: list[int] = []
         width = place.design.widths[0]
-        self.stem = conv_norm_act(place, place.in_channels, width)
+        self.stem = conv_norm_act(place.at(image=True), place.in_channels, width)
         for level, wanted in enumerate(place.design.widths):
             last = level == place.depth
             at = place.at(level=level, role="bottleneck" if last else "encoder", dropout=place.dropout if last else 0.0)

@@ -17,6 +17,7 @@ from torchvision.ops import StochasticDepth
 
 from unet_bench.errors import unknown
 from unet_bench.interfaces import Place
+from unet_bench.layers import ChannelNorm
 
 HEADS: Final = (1, 2, 5, 8)
 SHRINKS: Final = (8, 4, 2, 1)  # by how much keys and values are coarser than queries, per stage
@@ -67,7 +68,7 @@ class MixTransformer(nn.Module):
             embedding = OverlapPatchEmbedding(before, width, kernel=3 if i else 7, stride=2 if i else 4)
             drops = itertools.islice(rates, blocks)
             row = [Block(width, heads=HEADS[i], shrink=SHRINKS[i], drop_path=drop) for drop in drops]
-            self.stages.append(nn.Sequential(embedding, *row, PixelNorm(width, eps=1e-6)))
+            self.stages.append(nn.Sequential(embedding, *row, ChannelNorm(width, eps=1e-6)))
         self.apply(initialise)
 
     def forward(self, x: Tensor) -> list[Tensor]:
@@ -78,18 +79,11 @@ class MixTransformer(nn.Module):
         return maps
 
 
-class PixelNorm(nn.LayerNorm):
-    """Layer norm of each pixel's channels: `(N C H W)` to the same."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return as_map(super().forward(as_tokens(x)), x.shape[2:])
-
-
 class OverlapPatchEmbedding(nn.Sequential):
     """Overlapping patches: a padded strided convolution, `(N C H W)` to `(N C' H/stride W/stride)`, then a norm."""
 
     def __init__(self, in_channels: int, width: int, *, kernel: int, stride: int) -> None:
-        super().__init__(nn.Conv2d(in_channels, width, kernel, stride, kernel // 2), PixelNorm(width))
+        super().__init__(nn.Conv2d(in_channels, width, kernel, stride, kernel // 2), ChannelNorm(width))
 
 
 class Block(nn.Module):
@@ -97,8 +91,8 @@ class Block(nn.Module):
 
     def __init__(self, width: int, *, heads: int, shrink: int, drop_path: float) -> None:
         super().__init__()
-        self.attention = nn.Sequential(PixelNorm(width, eps=1e-6), EfficientAttention(width, heads, shrink))
-        self.feed_forward = nn.Sequential(PixelNorm(width, eps=1e-6), MixFeedForward(width))
+        self.attention = nn.Sequential(ChannelNorm(width, eps=1e-6), EfficientAttention(width, heads, shrink))
+        self.feed_forward = nn.Sequential(ChannelNorm(width, eps=1e-6), MixFeedForward(width))
         self.drop_path = StochasticDepth(drop_path, "row")
 
     def forward(self, x: Tensor) -> Tensor:
@@ -116,7 +110,7 @@ class EfficientAttention(nn.Module):
         self.query = nn.Linear(width, width)
         self.key_value = nn.Linear(width, 2 * width)
         self.coarsen = (
-            nn.Sequential(nn.Conv2d(width, width, shrink, shrink), PixelNorm(width)) if shrink > 1 else nn.Identity()
+            nn.Sequential(nn.Conv2d(width, width, shrink, shrink), ChannelNorm(width)) if shrink > 1 else nn.Identity()
         )
         self.out = nn.Linear(width, width)
 

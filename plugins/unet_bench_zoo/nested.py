@@ -1,60 +1,34 @@
-"""Published networks that differ from U-Net in what lies between encoder and decoder."""
+"""U-Nets within U-Nets: UNet++ (MONAI's is with its others, in `monai`), UNet 3+ and U²-Net."""
 
 from __future__ import annotations
 
+from typing import Any, Final
+
 from unet_bench.registry import Draft
+from unet_bench_timm import SMP, SMP_DECODER
 
-ATTENTION = "Oktay et al. 2018, arXiv 1804.03999"
-NESTED = "Zhou et al. 2018, arXiv 1807.10165"
-FULL_SCALE = "Huang et al. 2020, arXiv 2004.08790"
-LEE = "github.com/LeeJunHyun/Image_Segmentation"
-ZJU = "github.com/ZJUGiveLab/UNet-Version"
+NESTED: Final = "Zhou et al. 2018, arXiv 1807.10165"
+ZJU: Final = "github.com/ZJUGiveLab/UNet-Version"
+FULL_SCALE: Final[dict[str, Any]] = {"topology": "unet3+", "decoder_convs": 1, "head": "conv-3x3"}
+FULL_SCALE_CITE: Final = f"Huang et al. 2020, arXiv 2004.08790; {ZJU}"
+U2NET: Final = "Qin et al. 2020, arXiv 2005.09007"
 
 
-def nested(registry: Draft) -> None:
-    """Register Attention U-Net, UNet++ and UNet 3+ with their kin."""
+def register_nested(registry: Draft) -> None:
+    """Register UNet++ as it is published and as three others have it, UNet 3+, and U²-Net in two sizes."""
     published = ("published",)
-    registry.variant(
-        "attention-unet",
-        up="nearest-conv",
-        skip="attention-up",
-        summary="Attention U-Net as most comparisons run it: additive gates on the up-sampled map",
-        cite=f"{ATTENTION}; {LEE}",
-        tags=published,
-    )
-    registry.variant(
-        "r2attention-unet",
-        encoder_block="recurrent:2",
-        up="nearest-conv",
-        skip="attention-up",
-        summary="attention gates and recurrent residual blocks of two steps",
-        cite=f"{ATTENTION}; Alom et al. 2018, arXiv 1802.06955; {LEE}",
-        tags=published,
-    )
-    registry.variant(
-        "multiresunet",
-        encoder_block="multi-res",
-        base_width=32,
-        decoder_widths=(32, 64, 128, 256),
-        up_policy="match",
-        skip="respath",
-        head="conv-1x1-norm",
-        summary="MultiRes blocks, residual paths as skips; transposed convolutions, 32 to 512 filters",
-        cite="Ibtehaz and Rahman 2020, arXiv 1902.04049; github.com/nibtehaz/MultiResUNet",
-        tags=published,
-    )
     registry.variant(
         "unet++",
         topology="unet++",
         norm="none",
         base_width=32,
         aux_heads=3,
-        summary="the 2018 network: nested skips, transposed convolutions, no norm, four heads",
+        summary="the 2018 network: nested skips, no norm, four heads (here weighted 1 to 1/8; evaluated by the first)",
         cite=NESTED,
         tags=published,
     )
     registry.variant(
-        "unet++-nested",
+        "unet++-4uiiurz1",
         topology="unet++",
         up="bilinear-corners",
         base_width=32,
@@ -74,46 +48,40 @@ def nested(registry: Draft) -> None:
         tags=published,
     )
     registry.variant(
-        "unet++-monai",
-        topology="unet++",
-        encoder_widths=(32, 32, 64, 128, 256),
-        up_policy="match",
-        norm="instance",
-        act="leaky_relu",
-        leak=0.1,
-        aux_heads=3,
-        summary="MONAI's BasicUNetPlusPlus: 32 to 256 wide, instance norm, leaky ReLU",
-        cite=f"{NESTED}; MONAI, arXiv 2211.02701",
-        tags=published,
-    )
-    registry.variant(
         "resnet34-unet++",
         encoder="timm:resnet34",
         topology="unet++",
-        up="nearest",
-        bias=False,
-        decoder_widths=(16, 32, 64, 128, 256),
-        head="conv-3x3",
+        **SMP_DECODER,
         summary="UNet++ on a ResNet-34, as segmentation-models-pytorch has it",
-        cite=f"{NESTED}; github.com/qubvel-org/segmentation_models.pytorch",
+        cite=f"{NESTED}; {SMP}",
         tags=published,
     )
     registry.variant(
         "unet3+",
-        topology="unet3+",
-        decoder_convs=1,
-        head="conv-3x3",
-        summary="the 2020 network: maps of all scales at every level, 320 channels wide",
-        cite=f"{FULL_SCALE}; {ZJU}",
+        **FULL_SCALE,
+        summary="the 2020 network: maps of all scales at every level, five times base_width wide (320)",
+        cite=FULL_SCALE_CITE,
         tags=published,
     )
     registry.variant(
         "unet3+-deep",
-        topology="unet3+",
-        decoder_convs=1,
-        head="conv-3x3",
+        **FULL_SCALE,
         aux_heads=4,
         summary="UNet 3+ with a head on every decoder level while training",
-        cite=f"{FULL_SCALE}; {ZJU}",
+        cite=FULL_SCALE_CITE,
         tags=published,
+    )
+    registry.architecture(
+        "u2net",
+        "unet_bench_zoo.u2net:U2Net",
+        summary="a U of U's: every level is a small U-Net; six side outputs, fused",
+        cite=U2NET,
+        base_width=64,
+    )
+    registry.architecture(
+        "u2net-small",
+        "unet_bench_zoo.u2net:U2NetSmall",
+        summary="U²-Net with 64 channels at every level and 16 inside its U's",
+        cite=f"{U2NET} (U²-Net†)",
+        base_width=64,
     )

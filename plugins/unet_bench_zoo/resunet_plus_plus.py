@@ -35,7 +35,7 @@ class ResUNetPlusPlus(nn.Module):
         base = scaled(base_width, width_scale)
         widths = [base << level for level in range(LEVELS + 1)]
         place = Place(in_channels=in_channels, out_channels=base, dims=dims)
-        self.encoder = nn.ModuleList([preact_residual_3x3(place)])
+        self.encoder = nn.ModuleList([preact_residual_3x3(place.at(image=True))])
         for level in range(1, LEVELS):
             at = place.at(level=level, in_channels=widths[level - 1], out_channels=widths[level], stride=2)
             weighed = SqueezeExcite(place.at(bias=False), widths[level - 1])

@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from unet_bench.layers import ChannelNorm
 from unet_bench.unet import scaled
 from unet_bench_zoo.limits import require_multiples, require_two_dimensional
-from unet_bench_zoo.tokens import ChannelNorm
 
 HEADS: Final = (3, 6, 12, 24)  # of each level, finest first
 BLOCKS: Final = 2  # at each level of the encoder, the coarsest included, and of the decoder

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from unet_bench.interfaces import Place
 from unet_bench.layers import BATCH_NORM, INSTANCE_NORM, convolution, crop
 from unet_bench.unet import scaled
-from unet_bench_upsampling.parts import transpose_3x3
+from unet_bench_upsampling.transposed import transpose_3x3
 
 LEVELS: Final = 4  # each halves the map; the bottom, twice as wide as the last, does not
 NORMS: Final[Mapping[str, Mapping[int, type[nn.Module]]]] = {"instance": INSTANCE_NORM, "batch": BATCH_NORM}

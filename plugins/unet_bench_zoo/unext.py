@@ -10,10 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from unet_bench.layers import he_init
+from unet_bench.layers import ChannelNorm, he_init
 from unet_bench.unet import scaled
 from unet_bench_zoo.limits import require_multiples, require_two_dimensional
-from unet_bench_zoo.tokens import ChannelNorm
 
 CONV_LEVELS: Final = (1, 2, 8)  # widths in base widths
 TOKEN_LEVELS: Final = (10, 16)

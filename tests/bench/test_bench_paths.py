@@ -36,6 +36,28 @@ def test_loading_plugins(benchmark) -> None:
     assert len(loaded.registry.variants()) >= 24
 
 
+def test_listing_two_hundred_variants_takes_little_longer_than_twenty(benchmark, tmp_path: Path) -> None:
+    """Of plugins of their own beside those installed; what a variant costs is a line, not an import."""
+    code = "import sys; sys.path.insert(0, sys.argv[1])\nfrom unet_bench.cli import app\napp(['list', 'variants', '--json'])"
+    for count in (20, 200):
+        folder = tmp_path / str(count)
+        (folder / "many-1.0.dist-info").mkdir(parents=True)
+        (folder / "many-1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: many\nVersion: 1.0\n")
+        (folder / "many-1.0.dist-info" / "entry_points.txt").write_text("[unet_bench]\nmany = many\n")
+        (folder / "many.py").write_text(
+            "from unet_bench import hookimpl\n@hookimpl\ndef unet_bench_register(registry):\n"
+            f"    for i in range({count}): registry.variant(f'unet-many-{{i}}', depth=3, summary='many')\n"
+        )
+    few, many = (("-c", code, str(tmp_path / str(count))) for count in (20, 200))
+    seconds(*few), seconds(*many)
+    pairs = [(seconds(*many), seconds(*few)) for _ in range(7)]
+    ratio = statistics.median(a / b for a, b in pairs)
+    benchmark.extra_info["200 variants / 20"] = round(ratio, 2)
+    benchmark.pedantic(seconds, args=many, rounds=3)
+    print(f"\nlisting 200 more variants / 20 more = {ratio:.2f}")
+    assert ratio <= 1.5
+
+
 @pytest.mark.parametrize("before", [0, 5000])
 @pytest.mark.benchmark(group="appending a row to a store of so many")
 def test_append(benchmark, tmp_path: Path, before: int) -> None:

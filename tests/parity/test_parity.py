@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 from transplant import assert_same, transplant
 
 from unet_bench import build_model
@@ -69,17 +69,48 @@ def monai_unet(**arguments: Any) -> Callable[[Any, int, int, int], nn.Module]:
     return make
 
 
+def smp(variant: str, network: str, encoder: str) -> Twin:
+    """A network of segmentation-models-pytorch."""
+
+    def make(package: Any, dims: int, channels: int, classes: int) -> nn.Module:
+        made: nn.Module = getattr(package, network)(
+            encoder, encoder_weights=None, in_channels=channels, classes=classes
+        )
+        return made
+
+    return Twin(variant, "segmentation_models_pytorch", make, dims=(2,), size=(96, 128))
+
+
+class Ordered(nn.Module):
+    """A network that returns its heads' maps from the coarsest on: the main one first in training, alone otherwise."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, image: Tensor) -> Tensor | list[Tensor]:
+        maps: list[Tensor] = self.network(image)
+        return maps[::-1] if self.training else maps[-1]
+
+
 ARCHITECTURES = "dynamic_network_architectures.architectures.unet"
 FOUR_LEVELS = {"encoder_widths": WIDTHS, "depth": 3, "aux_heads": 2}
 TWINS = [
+    smp("resnet34-unet", "Unet", "resnet34"),
+    smp("vgg16-unet", "Unet", "vgg16_bn"),
+    smp("resnet34-unet++", "UnetPlusPlus", "resnet34"),
     Twin(
-        "resnet34-unet",
-        "segmentation_models_pytorch",
-        lambda smp, _, channels, classes: smp.Unet(
-            "resnet34", encoder_weights=None, in_channels=channels, classes=classes
+        "segresnet",
+        "monai.networks.nets",
+        lambda nets, dims, channels, classes: nets.SegResNet(dims, 8, channels, classes),
+    ),
+    Twin(
+        "unet++-monai",
+        "monai.networks.nets",
+        lambda nets, dims, channels, classes: Ordered(
+            nets.BasicUNetPlusPlus(dims, channels, classes, (4, 4, 8, 16, 32, 4), deep_supervision=True)
         ),
-        dims=(2,),
-        size=(96, 128),
+        {"encoder_widths": (4, *WIDTHS)},
     ),
     Twin(
         "basicunet",

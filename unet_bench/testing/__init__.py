@@ -41,7 +41,8 @@ __all__ = ["Check", "part_checks", "plugin_checks", "variant_checks"]
 def plugin_checks(plugin: str, *, members: Iterable[str] = (), registry: Registry | None = None) -> list[Check]:
     """All checks of all parts and variants that a plugin registers.
 
-    `members` of its open families are checked for them: `["timm:resnet18"]`.
+    `members` of its open families are checked for them: `["timm:resnet18"]`, or `["encoder=timm:resnet18"]` where two
+    slots have a family of that name.
     Raises UnknownName for a plugin that is not installed, InvalidChoice for a family without a member.
     """
     registry = registry or load().checked()
@@ -101,10 +102,14 @@ def telling_ones(cases: Callable[[], Sequence[Case]]) -> Sequence[Case]:
 
 
 def checked_names(entry: Entry, members: Sequence[str]) -> list[str]:
-    """An entry's name, or the members to check in place of an open family. Raises InvalidChoice."""
+    """An entry's name, or the members to check in place of an open family. Raises InvalidChoice.
+
+    A member may say which slot it is for, where two have a family of that name: `encoder=large-kernel:3-3-7`.
+    """
     if not entry.name.endswith(":*"):
         return [entry.name]
-    found = [member for member in members if member.startswith(entry.name[:-1])]
+    told = [member.rpartition("=") for member in members]
+    found = [name for slot, _, name in told if slot in ("", entry.kind) and name.startswith(entry.name[:-1])]
     if not found:
         raise InvalidChoice(
             f"{entry.kind}={entry.name} is an open family: name members to check, as in "

@@ -197,7 +197,8 @@ class Encoder(Slot):
 
     def sizes(self, part: nn.Module, place: Place) -> tuple[Sequence[Size], Sequence[Size]]:
         step = 1 << levels_of(part)[-1]
-        room = -(-48 // step) * step if place.padding == "valid" else step
+        mirrored = 0 if place.padding == "zeros" else 3 * step  # of a map, wide kernels want as many pixels again
+        room = -(-64 // step) * step if place.padding == "valid" else max(step, mirrored)
         roomy = tuple(room + step * (1 + axis % 2) for axis in range(place.dims))
         return [roomy], [tuple(side + 1 for side in roomy), (step,) * place.dims]
 

@@ -132,8 +132,11 @@ def depends_on(found: Tensor, image: Tensor, block: tuple[slice, ...], far: int)
     whole = slice(None)
     part, corner = found[(whole, whole, *block)], found.flatten(2)[..., far]
     (grad,) = torch.autograd.grad(part.sum(), image, retain_graph=True)
-    (anywhere,) = torch.autograd.grad(corner.sum(), image, retain_graph=True)
-    grad = grad - part[0, 0].numel() * anywhere.clamp(min=0)
+    quarters = (side // 4 for side in image.shape[2:])
+    beyond = tuple(slice(0, n) if far == 0 else slice(-n, None) for n in quarters)
+    if bool(grad[(whole, whole, *beyond)].any()):  # else it looks at its surroundings alone, as convolutions do
+        (anywhere,) = torch.autograd.grad(corner.sum(), image, retain_graph=True)
+        grad = grad - part[0, 0].numel() * anywhere.clamp(min=0)
     middle = middle_of(part.detach())  # a pixel's value is its weight
     return [s.start + m for s, m in zip(block, middle, strict=True)], middle_of(grad.clamp(min=0))
 
