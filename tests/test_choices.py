@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unet_bench.choices import FIELDS, OF_PLAIN_ENCODER, SLOTS, Choices, parse_value
-from unet_bench.errors import InvalidChoice, UnknownName, Unsupported
+from unet_bench.errors import InvalidChoice, InvalidSuite, UnknownName, Unsupported
 from unet_bench.interfaces import NamedFactory
 from unet_bench.measure.cost import cost
 from unet_bench.registry import Draft, Provider, Registry
-from unet_bench.selection import canonicalised, grid, select, split_changes
+from unet_bench.selection import canonicalised, grid, select, select_one, split_changes
 from unet_bench.unet import assemble
 from unet_bench.variants import Variant
 
@@ -274,6 +274,12 @@ def test_what_is_inactive_changes_nothing_in_what_is_built(registry, base: str, 
     for name in names & inactive:
         assert built() == built(**{name: OTHER[name]}), name
     assert names <= inactive or around.get("topology")
+
+
+def test_one_variant_where_one_is_wanted(registry: Registry) -> None:
+    assert select_one(registry, "unet").name == "unet"
+    with pytest.raises(InvalidSuite, match="name just one"):
+        select_one(registry, "tag:up")
 
 
 def test_same_stands_for_what_it_is(registry: Registry) -> None:

@@ -52,8 +52,9 @@ def test_a_whole_architecture_has_its_modules_and_its_own_words(registry: Regist
 
 def test_a_size_that_does_not_fit_is_moved_to_one_that_does_unless_it_was_asked_for(registry: Registry) -> None:
     assert detail(registry, "unet-paper").geometry.input == (268, 268)
-    with pytest.raises(InvalidSize, match="64"):
-        detail(registry, "unet-paper", (64, 64))
+    for size, words in (((64, 64), "nearest: 188"), ((64, 64, 64), "2 sides")):
+        with pytest.raises(InvalidSize, match=words):
+            detail(registry, "unet-paper", size)
     with pytest.raises(UnknownName, match="unet-paper"):
         detail(registry, "unet-papr")
 
@@ -73,5 +74,6 @@ def test_on_the_command_line(tmp_path: Path) -> None:
     assert "3 × 64×64" in done.stdout
     assert ET.parse(tmp_path / "s.svg")
     assert json.loads(CliRunner().invoke(app, [*page, "--json"]).stdout)["macs"] > 0
-    for wrong in (["list", "parts", "--detail", "segnet"], ["list", "variants", "--size", "64x64"]):
+    nowhere = [*page, "--svg", str(tmp_path / "no" / "s.svg")]
+    for wrong in (["list", "parts", "--detail", "segnet"], ["list", "variants", "--size", "64x64"], nowhere):
         assert CliRunner().invoke(app, wrong).exit_code == 2

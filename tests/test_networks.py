@@ -70,6 +70,11 @@ def test_overrides_by_keyword_change_the_network() -> None:
         ({"base_width": "wide"}, InvalidChoice, "int"),
         ({"encoder": "timm:resnet43"}, UnknownName, "resnet34"),
         ({"merge": "add", "up": "bilinear"}, Unsupported, "up_policy=halve"),
+        ({"skip_levels": "1/7"}, Unsupported, "0 to 3"),
+        ({"aux_heads": 9}, Unsupported, "4 further maps"),
+        ({"aux_heads": 1, "padding": "valid"}, Unsupported, "another part of the image"),
+        ({"width_scale": "nan"}, InvalidChoice, "above 0"),
+        ({"leak": "inf"}, InvalidChoice, "0.01"),
     ],
 )
 def test_refuses_what_it_cannot_build_and_says_what_works(overrides, error, words) -> None:

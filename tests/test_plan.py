@@ -114,6 +114,17 @@ def test_odd_sizes_that_a_network_cannot_take_are_refused_with_a_reason() -> Non
     assert "0.969697" in segnet.reason
 
 
+def test_a_network_of_volumes_is_a_row_on_images(tmp_path: Path) -> None:
+    frame = run("unet3d-paper", out=tmp_path, **TINY, probes=["cost"]).set_index("variant")
+    assert frame.loc["unet3d-paper", "cost_status"] == "unsupported"
+    assert frame.loc["unet", "cost_status"] == "ok"
+
+
+def test_a_variant_s_own_width_is_a_part_of_the_run_s() -> None:
+    _, half = planned(variants=["unet", "unet+width_scale=0.5"], probes=["cost"])
+    assert half.cell.variant.choices.width_scale == 0.5 * TINY["width_scale"]
+
+
 # ---- accuracy
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from unet_bench import plugins
+from unet_bench.choices import SLOTS
 from unet_bench.errors import PluginFailure, UnknownName
 from unet_bench.registry import Entry
 
@@ -91,6 +92,15 @@ def test_blocked_before_it_is_imported(install: Install, monkeypatch: pytest.Mon
     assert {p.provider.plugin for p in loaded.plugins if p.status == "blocked"} == {"steep", "timm"}
     with pytest.raises(UnknownName):
         loaded.checked().find("encoder", "timm:resnet18")
+
+
+def test_without_all_others_the_classic_plugin_builds_the_baseline() -> None:
+    others = {plugin.provider.plugin for plugin in plugins.load().plugins} - {"core", "classic"}
+    registry = plugins.load(others).checked()
+    assert len(registry.variants()) > 20
+    for variant in registry.variants().values():
+        for slot in set(SLOTS) - {"decoder_block"}:  # which is `same` everywhere
+            assert registry.find(slot, getattr(variant.choices, slot)).provider.plugin == "classic"
 
 
 @pytest.mark.parametrize("by_variable", [False, True])

@@ -19,7 +19,7 @@ from unet_bench.errors import InvalidChoice, InvalidPart, InvalidSuite, UnetBenc
 from unet_bench.interfaces import NamedFactory
 from unet_bench.plugins import load
 from unet_bench.registry import Registry
-from unet_bench.selection import canonicalised, checked, select
+from unet_bench.selection import canonicalised, checked, select_one
 from unet_bench.unet import assemble
 from unet_bench.variants import Variant
 
@@ -33,7 +33,7 @@ def build_model(
     Raises UnknownName, InvalidChoice, Unsupported.
     """
     registry = load().checked()
-    (variant,) = select(registry, [name])
+    variant = select_one(registry, name)
     if overrides:
         variant = variant.with_choices(**overrides)
     return build(registry, variant, in_channels, classes, image_size)

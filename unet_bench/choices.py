@@ -6,6 +6,7 @@ This is the one table from which variants, result columns, `--vary` and the docs
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Final
@@ -92,8 +93,10 @@ class Choices:
             value = getattr(self, name)
             if min(value if isinstance(value, tuple) else (value,), default=least) < least:
                 raise InvalidChoice(f"{name}={self.text()[name]} is too small: it must be at least {least}")
-        if self.width_scale <= 0:
+        if not 0 < self.width_scale < math.inf:
             raise InvalidChoice(f"width_scale={self.width_scale} must be above 0, such as 0.25")
+        if not math.isfinite(self.leak):
+            raise InvalidChoice(f"leak={self.leak} must be a number, such as 0.01")
         if not 0 <= self.dropout < 1:
             raise InvalidChoice(f"dropout={self.dropout} must be at least 0 and below 1")
         if not self.blocks_per_level:

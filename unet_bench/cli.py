@@ -332,7 +332,10 @@ def list_(
             raise typer.BadParameter("it is for architectures and variants", param_hint="--detail")
         page = network_page(detail, size, split(",".join(block or [])))
         if svg is not None:
-            svg.write_text(page["svg"], encoding="utf-8")
+            try:
+                svg.write_text(page["svg"], encoding="utf-8")
+            except OSError as error:
+                raise typer.BadParameter(f"{svg} cannot be written ({error})", param_hint="--svg") from error
         typer.echo(json.dumps(page, indent=2) if as_json else page["text"])
         return
     if size or svg:

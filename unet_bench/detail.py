@@ -17,12 +17,12 @@ from torch import Tensor, nn
 from unet_bench import geometry
 from unet_bench.build import build
 from unet_bench.choices import AXES, Choices
-from unet_bench.errors import UnetBenchError
+from unet_bench.errors import InvalidSize, UnetBenchError
 from unet_bench.geometry import Geometry, text
 from unet_bench.interfaces import main_output
 from unet_bench.measure.cost import cost
 from unet_bench.registry import Registry
-from unet_bench.selection import canonicalised, select
+from unet_bench.selection import canonicalised, select_one
 from unet_bench.unet import UNet, levels_of
 from unet_bench.variants import Variant
 
@@ -64,12 +64,19 @@ def detail(registry: Registry, name: str, size: Sequence[int] = (), in_channels:
 
     Raises UnknownName, InvalidSize, Unsupported.
     """
-    (variant,) = select(registry, [name])
+    variant = select_one(registry, name)
     dims = variant.choices.dims
+    if size and len(size) != dims:
+        raise InvalidSize(
+            f"{text(size)}: {name} is shown with {dims} sides; give as many, such as {text((64,) * dims)}"
+        )
     wanted = tuple(size) or (SIDE if dims == 2 else SIDE_3D,) * dims
     with torch.device("meta"):
         model = build(registry, variant, in_channels, classes, wanted)
-    found = geometry.geometry(model, in_channels, wanted if size else nearest(model, in_channels, wanted))
+    try:
+        found = geometry.geometry(model, in_channels, wanted if size else nearest(model, in_channels, wanted))
+    except InvalidSize as error:
+        raise InvalidSize(f"{error}; {geometry.advice(model, in_channels, wanted)}") from error
     counted = cost(model, in_channels, found.input)
     return Detail(
         name=variant.name,
@@ -105,9 +112,11 @@ def about(registry: Registry, variant: Variant) -> str:
         except UnetBenchError:
             return variant.summary
         return " ".join((inspect.getdoc(getattr(factory, "func", factory)) or variant.summary).split("\n\n")[0].split())
-    choices = canonicalised(registry, variant).choices
-    words = []
+    simple = canonicalised(registry, variant)
+    choices, words = simple.choices, []
     for label, slots in PARAGRAPH:
+        if not {*slots} - {*simple.inactive}:
+            continue
         found = {registry.find(slot, getattr(choices, slot)).summary for slot in slots}
         words.append(f"{label}: {' / '.join(sorted(found))}")
     return ". ".join(words) + "."
@@ -145,12 +154,11 @@ def stages(model: nn.Module, in_channels: int, at: Geometry) -> list[Stage]:
     def note(name: str, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
         seen.append((name, output))
 
-    handles = [m.register_forward_hook(functools.partial(note, name)) for name, m in watched(model)]
+    for name, module in watched(model):
+        module.register_forward_hook(functools.partial(note, name))
     model.eval()
     with torch.no_grad():
         output = main_output(model(torch.empty((1, in_channels, *at.input), device="meta")))
-    for handle in handles:
-        handle.remove()
     made = of_slots(model, dict(seen), at) if isinstance(model, UNet) else of_modules(seen, at.input)
     return [Stage("image", 0, in_channels, at.input), *made, Stage("scores", 0, *shape(output))]
 
@@ -183,7 +191,7 @@ def of_modules(seen: list[tuple[str, Any]], image: tuple[int, ...]) -> list[Stag
     """A stage wherever the shape changes."""
     made: list[Stage] = []
     for name, output in seen:
-        for x in [x for x in geometry.flat_tensors(output) if x.ndim in (len(image) + 2, TOKENS)][:1]:
+        for x in [x for x in geometry.flat_tensors(output) if x.ndim in (len(image) + 2, TOKENS)][-1:]:
             channels, size = shape(x) if x.ndim == len(image) + 2 else (x.shape[2], (x.shape[1],))
             if not made or (made[-1].channels, made[-1].size) != (channels, size):
                 made.append(Stage(name, halvings(image, size), channels, size))

@@ -19,8 +19,10 @@ def find_frame(model: nn.Module, task: Task) -> tuple[Frame, geometry.Geometry]:
     where = geometry.fit_input(model, task.in_channels, task.scored)
     if where.channels != len(task.classes):
         raise InvalidPart(f"the network returns {where.channels} channels for {len(task.classes)} classes")
-    # A last up-sampling with aligned corners leaves the far end a pixel off: such a network is scored as it is.
-    slack = 1 + 1e-6 if where.legal else 1e-6
+    # A last up-sampling with aligned corners leaves the far end off by less than a pixel of the map it enlarged: such
+    # a network is scored as it is.
+    whole = where.legal and where.output == where.input
+    slack = where.stride - 1 + 1e-6 if whole else 1e-6
     if any(abs(spacing - 1) * (side - 1) > slack for spacing, side in zip(where.spacing, where.output, strict=True)):
         ratio = geometry.text(where.spacing)
         raise Unsupported(f"the network returns one pixel for {ratio} of its input: let it up-sample its output")

@@ -49,7 +49,7 @@ class Place:
     level: int = 0  # 0 is full resolution; each level halves it
     depth: int = 4  # the coarsest level
     stride: int = 1
-    image: bool = False  # what comes in is the image: no activation, and no norm, before its first convolution
+    image: bool = False  # what comes in is the image: no activation, nor a norm for it, before its first convolution
     dims: int = 2
     padding: str = "zeros"
     norm: str = "batch"

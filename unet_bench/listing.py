@@ -118,10 +118,10 @@ def geometry_report(name: str, size: str, block: Sequence[str]) -> dict[str, Any
 
     from unet_bench import geometry
     from unet_bench.build import build
-    from unet_bench.selection import select
+    from unet_bench.selection import select_one
 
     registry = plugins.load(block).checked()
-    (variant,) = select(registry, [name])
+    variant = select_one(registry, name)
     wanted = parse_size(size)
     with torch.device("meta"):
         model = build(registry, variant, 1, 2)

@@ -106,7 +106,8 @@ def choose_variants(suite: Suite, registry: Registry) -> list[Variant]:
     if suite.base:
         chosen += grid(registry, suite.base, suite.vary)
     chosen += [foreign_variant(reference) for reference in suite.models]
-    scaled = [v if is_foreign(v) else with_width_scale(v, suite.width_scale or 1.0) for v in chosen]
+    scale = suite.width_scale or 1.0
+    scaled = [v if is_foreign(v) else with_width_scale(v, scale * v.choices.width_scale) for v in chosen]
     return list({variant.name: variant for variant in scaled}.values())
 
 
@@ -350,7 +351,8 @@ def foreseen(cell: Cell, macs: int, base_macs: int) -> tuple[float, float]:
 def examine(registry: Registry, variant: Variant, task: Task) -> Subject:
     """Build a variant on the meta device: what it is on this task, and whether it can run there at all."""
     try:
-        variant = canonicalised(registry, in_dims(variant, task))
+        variant = canonicalised(registry, variant)
+        variant = in_dims(variant, task)
         with torch.device("meta"):
             model = build(registry, variant, task.in_channels, len(task.classes), task.scored)
         frame, where = find_frame(model, task)

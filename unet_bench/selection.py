@@ -39,6 +39,14 @@ def select(registry: Registry, patterns: Iterable[str]) -> list[Variant]:
     return list(chosen.values())
 
 
+def select_one(registry: Registry, name: str) -> Variant:
+    """The one variant of a name. Raises as `select`, and InvalidSuite for a pattern of several."""
+    found = select(registry, [name])
+    if len(found) != 1:
+        raise InvalidSuite(f"{name} chooses {len(found)} variants: name just one, such as {found[0].name}")
+    return found[0]
+
+
 def _match(registry: Registry, known: Mapping[str, Variant], pattern: str) -> list[Variant]:
     command = "unet-bench list variants"
     if pattern.startswith("tag:"):

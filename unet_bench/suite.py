@@ -244,7 +244,7 @@ class Suite:
         return (
             f"scaled down by preset {self.preset}: widths × {self.width_scale:g}, {self.size} scored, "
             f"{self.budget} of training, {len(self.seeds)} seed(s); "
-            "timm encoders and --model stay as wide as they are; "
+            "backbones, other packages' networks and --model stay as wide as they are; "
             f"the real thing: {real}--width-scale 1 {size}--steps 2000 --seeds 0,1,2"
         )
 

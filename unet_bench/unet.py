@@ -114,6 +114,13 @@ def assemble(
     decoder = decoder.at(convs=choices.decoder_convs or choices.convs_per_level)
     decoder = decoder.at(skip_channels=tuple(pyramid.get(level, 0) for level in range(levels[-1] + 1)))
     topology = design.make("topology", decoder)
+    if beyond := [level for level in choices.skip_levels if level >= levels[-1]]:
+        raise InvalidChoice(f"skip_levels: there is no skip at level {beyond[0]}; they are 0 to {levels[-1] - 1}")
+    if choices.aux_heads and choices.padding == "valid":
+        raise InvalidChoice(
+            f"aux_heads={choices.aux_heads} with padding=valid: unpadded, each head's map shows another part of the "
+            "image; use a padding, or aux_heads=0"
+        )
     at = decoder.at(out_channels=classes, skip_channels=(), design=None)
     main, *others = supervised(topology, choices.aux_heads)
     head, *aux = (design.make("head", at.at(in_channels=width, level=level)) for _, level, width in (main, *others))

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from unet_bench.choices import at_level
 from unet_bench.interfaces import Place, stated_channels
-from unet_bench.layers import MAX_POOL, conv_norm_act, convolutions, crop, dropout, transposed_convolution
+from unet_bench.layers import MAX_POOL, conv_norm_act, convolutions, crop, dropout, keeping, transposed_convolution
 from unet_bench.unet import last_use, up_channels
 
 
@@ -149,9 +149,7 @@ def double_conv(place: Place) -> nn.Sequential:
 
 def max_pool(place: Place) -> nn.Module:
     """2×2 max-pool: channels stay; an odd last row or column is dropped."""
-    pool = MAX_POOL[place.dims](2)
-    pool.out_channels = place.in_channels  # type: ignore[assignment]
-    return pool
+    return keeping(MAX_POOL[place.dims](2), place.in_channels)
 
 
 def transpose(place: Place) -> nn.Module:
@@ -198,9 +196,7 @@ def identity_skip(place: Place) -> nn.Module:
 
 def identity(place: Place) -> nn.Module:
     """No bottleneck beyond the encoder's deepest block."""
-    passing = nn.Identity()
-    passing.out_channels = place.in_channels  # type: ignore[assignment]
-    return passing
+    return keeping(nn.Identity(), place.in_channels)
 
 
 class Concat(nn.Module):

@@ -12,30 +12,26 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from unet_bench.interfaces import Place
-from unet_bench.layers import AVG_POOL, MAX_POOL, conv_norm_act
+from unet_bench.layers import AVG_POOL, MAX_POOL, conv_norm_act, keeping, padded
 
 CONVOLVE: Final = {2: F.conv2d, 3: F.conv3d}
 
 
 def strided_conv(place: Place) -> nn.Module:
     """3×3 convolution of stride 2, padded so that an even size is halved exactly."""
-    padded = place if place.padding != "valid" else place.at(padding="zeros")
-    return conv_norm_act(padded, place.in_channels, place.out_channels, stride=2)
+    return conv_norm_act(padded(place), place.in_channels, place.out_channels, stride=2)
 
 
 def in_block(place: Place) -> nn.Module:
     """Nothing here: tells the encoder that the next block is to stride."""
-    passing = nn.Identity()
-    passing.out_channels = place.in_channels  # type: ignore[assignment]
+    passing = keeping(nn.Identity(), place.in_channels)
     passing.block_stride = 2  # type: ignore[assignment]
     return passing
 
 
 def avg_pool(place: Place) -> nn.Module:
     """2×2 average-pool: channels stay; an odd last row or column is dropped."""
-    pool = AVG_POOL[place.dims](2)
-    pool.out_channels = place.in_channels  # type: ignore[assignment]
-    return pool
+    return keeping(AVG_POOL[place.dims](2), place.in_channels)
 
 
 def blur_pool(place: Place) -> nn.Module:
@@ -46,9 +42,8 @@ def blur_pool(place: Place) -> nn.Module:
     mirrors the pooled map: that does for 2 pixels, too.
     """
     average = AVG_POOL[place.dims]
-    pool = nn.Sequential(MAX_POOL[place.dims](2, stride=1, padding=1), average(2, stride=1), average(2))
-    pool.out_channels = place.in_channels  # type: ignore[assignment]
-    return pool
+    means = (MAX_POOL[place.dims](2, stride=1, padding=1), average(2, stride=1), average(2))
+    return keeping(nn.Sequential(*means), place.in_channels)
 
 
 def space_to_depth(place: Place) -> nn.Module:

@@ -56,11 +56,11 @@ class Add(nn.Module):
 
     def __init__(self, place: Place) -> None:
         super().__init__()
-        if any(channels != place.in_channels for channels in place.skip_channels):
+        if other := [channels for channels in place.skip_channels if channels != place.in_channels]:
             raise InvalidChoice(
-                f"merge=add at level {place.level}: a skip of {place.skip_channels[0]} channels cannot be added to "
-                f"{place.in_channels} up-sampled ones; they must agree: use up_policy=halve with an up-sampling that "
-                "changes channels, or merge=concat"
+                f"merge=add at level {place.level}: a skip of {other[0]} channels cannot be added to "
+                f"{place.in_channels} up-sampled ones; they must agree: use up_policy=halve or match with an "
+                "up-sampling that changes channels, or merge=concat"
             )
         self.out_channels = place.in_channels
 

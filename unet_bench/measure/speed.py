@@ -70,7 +70,8 @@ def columns(bench: Bench, latency: Paired, throughput: Paired) -> dict[str, Any]
 def roofline(bench: Bench, throughput: Paired) -> dict[str, Any]:
     """The device's ceilings, measured now, and the part of what they allow that the network reaches."""
     cell, roof = bench.cell, ceiling(bench.device, bench.cell.setting.precision)
-    counted = cost(bench.blueprint(), cell.task.in_channels, cell.frame.input)
+    with torch.inference_mode(False):  # torch's counter hangs hooks on what needs a gradient
+        counted = cost(bench.blueprint(), cell.task.in_channels, cell.frame.input)
     flop_s = 2 * counted["macs"] * cell.setting.batch / throughput.seconds()[0]
     narrower = 2 if cell.setting.precision in AUTOCAST else 1  # numbers of 16 bits instead of 32
     allowed = roof.attainable(counted["flop_per_byte"] * narrower)
