@@ -1,9 +1,7 @@
 """Every registered part and variant keeps the contract, by the very checks that plugin authors use.
 
-By default every part is checked by every rule, and every network that can be made small comes out with its shapes. The
-rest of what is checked of whole networks is `slow`: made of parts that keep the contract they mostly keep it too, and
-the short list has a network of each kind. What may go wrong between sound parts is where maps lie: that is checked of
-whatever moves them.
+Every part is checked by every rule, and every network comes out with its shapes. What else is checked of networks made
+of such parts is what may go wrong between them; `slow` is what takes long or is unlikely to break alone.
 """
 
 from __future__ import annotations
@@ -20,48 +18,48 @@ MEMBERS = (  # of open families: small ones
 )
 SHORT = ("unet", "unet-paper", "unet-modern", "unet-no-skip", "unet-deep-supervision", "unet++", "segnet")
 MOVING = {"up", "down", "padding", "align", "topology"}  # the choices that say where a map lies
-BACKBONES = (
-    "resnet34-unet",
-    "mobilenetv3-unet",
-    "convnext-tiny-unet",
-    "swin-tiny-unet",
-    "pvt-v2-b0-unet",
-    "mit-b0-unet",
-)
+BACKBONES = ("resnet34-unet", "mobilenetv3-unet", "swin-tiny-unet", "pvt-v2-b0-unet", "mit-b0-unet")  # one of a kind
 LOADED = load()
 VARIANTS = LOADED.checked().variants()
 
 
-def is_left_out(check: Check) -> bool:
-    """Positions take minutes where maps are many and large: in depth and in 3-D they are as in small networks, and of
-    backbones one of each kind is followed.
+def is_wanted(check: Check) -> bool:
+    """Whether a check is run at all.
+
+    A one-axis variant is `unet` but for one part, which is checked by itself: what is left is where maps lie. A
+    backbone is its family's part; positions in it take minutes, so one of each kind is followed. Depth and a third
+    dimension make maps many and large, and move none.
     """
-    if check.subject not in VARIANTS or check.rule.__name__ != "positions":
-        return False
-    choices = VARIANTS[check.subject].choices
-    return choices.dims == 3 or choices.depth > 5 or (":" in choices.encoder and check.subject not in BACKBONES)
-
-
-CHECKS = [
-    check
-    for plugin in LOADED.plugins
-    for check in plugin_checks(plugin.provider.plugin, members=MEMBERS, registry=LOADED.checked())
-    if not is_left_out(check)
-]
+    variant, rule = VARIANTS.get(check.subject), check.rule.__name__
+    if variant is None or variant.name in SHORT or rule == "shapes":
+        return True
+    choices, backbone = variant.choices, ":" in variant.choices.encoder
+    if rule == "positions":
+        moves = "one-axis" not in variant.tags or bool(MOVING & {*variant.tags})
+        return moves and choices.dims == 2 and choices.depth <= 5 and (not backbone or variant.name in BACKBONES)
+    return "one-axis" not in variant.tags and not backbone
 
 
 def is_slow(check: Check) -> bool:
-    variant, rule = VARIANTS.get(check.subject), check.rule.__name__
-    if variant is None or variant.name in SHORT:  # a part, or of the short list
+    """Whether a check is left to the slow session: of a large network, or all but shapes of one that is no part's."""
+    variant = VARIANTS.get(check.subject)
+    if variant is None or variant.name in SHORT:
         return False
-    moves = rule == "positions" and "one-axis" in variant.tags and MOVING & {*variant.tags}
-    return is_large(variant) or not (rule == "shapes" or moves)
+    return is_large(variant) or not (check.rule.__name__ == "shapes" or "one-axis" in variant.tags)
 
 
 def is_large(variant: Variant) -> bool:
     """Whether it stays large when it is made narrow: for what a backbone, a depth, a dimension, lost borders need."""
     choices = variant.choices
     return ":" in choices.encoder or choices.depth > 5 or choices.dims == 3 or choices.padding == "valid"
+
+
+CHECKS = [
+    check
+    for plugin in LOADED.plugins
+    for check in plugin_checks(plugin.provider.plugin, members=MEMBERS, registry=LOADED.checked())
+    if is_wanted(check)
+]
 
 
 @pytest.mark.parametrize(
@@ -72,7 +70,8 @@ def test_contract(check: Check) -> None:
 
 
 def test_the_default_session_has_every_part_and_nearly_every_network() -> None:
-    quick = {check.subject for check in CHECKS if not is_slow(check)}
-    assert {check.subject for check in CHECKS if "=" in check.subject} <= quick
-    assert all(is_large(VARIANTS[name]) for name in {check.subject for check in CHECKS} - quick)
+    every, quick = {check.subject for check in CHECKS}, {check.subject for check in CHECKS if not is_slow(check)}
+    assert {subject for subject in every if subject not in VARIANTS} <= quick
+    assert all(is_large(VARIANTS[name]) for name in every - quick)
+    assert every & {*VARIANTS} == {name for name, variant in VARIANTS.items() if not LOADED.checked().absent(variant)}
     assert quick >= {*SHORT}

@@ -15,7 +15,7 @@ from unet_bench.registry import Registry
 
 STEPS = 8
 LOADED = load().checked()
-QUICK = ("unet", "unet-paper", "unet-residual")
+QUICK = ("unet",)
 NAMES = [name for name, variant in LOADED.variants().items() if not LOADED.absent(variant)]
 
 

@@ -18,12 +18,11 @@ from unet_bench.selection import select
 from unet_bench.suite import read as read_suite
 
 TOUR = [variant.name for variant in select(plugins.load().checked(), read_suite("tour")["variants"])]
-LONG_TO_EXAMINE = ("unet-valid-resize", "unet-valid-pad")
-VARIANTS = [  # whole networks for images, the tour's by default; a single part is like one of theirs
-    pytest.param(variant.name, marks=[pytest.mark.slow] * (variant.name not in TOUR or variant.name in LONG_TO_EXAMINE))
+QUICK = ("unet", "unet-paper", "unet-residual", "unet-group", "unet-bilinear", "unet-milesial", "segnet")
+VARIANTS = [  # the tour's and whole architectures, a few of them by default; a part is like one of theirs
+    pytest.param(variant.name, marks=[pytest.mark.slow] * (variant.name not in QUICK))
     for variant in select(plugins.load().checked(), ["all"])
-    if variant.name in TOUR or "one-axis" not in variant.tags or variant.name in ("unet-norm-last", "unet-recurrent")
-    if variant.choices.dims == 2 and variant.name not in ("nnunet-plain", "nnunet-resenc")  # too deep for 32²
+    if variant.name in TOUR or variant.architecture or variant.name in ("unet-norm-last", "unet-recurrent")
 ]
 TINY = {"data": ["cells"], "size": "32x32", "width_scale": 0.0625, "batch": 1, "threads": 1}
 
