@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from unet_bench import geometry
 from unet_bench.build import build
 from unet_bench.choices import AXES, Choices
-from unet_bench.errors import InvalidSize, UnetBenchError
+from unet_bench.errors import InvalidSize
 from unet_bench.geometry import Geometry, text
 from unet_bench.interfaces import main_output
 from unet_bench.measure.cost import cost
@@ -98,7 +98,7 @@ def nearest(model: nn.Module, in_channels: int, wanted: tuple[int, ...]) -> tupl
     try:
         if geometry.geometry(model, in_channels, wanted).legal:
             return wanted
-    except UnetBenchError:
+    except InvalidSize:
         pass
     base, step = geometry.legal_sizes(model, in_channels, len(wanted))
     return tuple(base + step * max(0, -(-(side - base) // step)) for side in wanted)
@@ -107,10 +107,7 @@ def nearest(model: nn.Module, in_channels: int, wanted: tuple[int, ...]) -> tupl
 def about(registry: Registry, variant: Variant) -> str:
     """A paragraph: an architecture's own words, or what its parts are."""
     if variant.architecture:
-        try:
-            factory = registry.find("architecture", variant.architecture).load()
-        except UnetBenchError:
-            return variant.summary
+        factory = registry.find("architecture", variant.architecture).load()
         return " ".join((inspect.getdoc(getattr(factory, "func", factory)) or variant.summary).split("\n\n")[0].split())
     simple = canonicalised(registry, variant)
     choices, words = simple.choices, []
