@@ -53,19 +53,6 @@ class UNet(nn.Module):
         return logits / (1 + len(others))
 
 
-def last_use(module: nn.Module, held: list[Tensor]) -> Tensor:
-    """`module(held.pop())` for a map that nobody needs any more.
-
-    A call keeps its argument until it returns; a plain sequence is run part by part here, and so frees the map after
-    the first. With hooks on it, it is called as usual.
-    """
-    hooked = module._forward_hooks or module._forward_pre_hooks
-    parts = module if type(module) is nn.Sequential and not hooked else [module]
-    for part in parts:
-        held.append(part(held.pop()))
-    return held.pop()
-
-
 def assemble(
     choices: Choices,
     parts: Mapping[str, NamedFactory],
@@ -156,13 +143,6 @@ def encoder_widths(choices: Choices) -> tuple[int, ...]:
     if choices.encoder_widths:
         widths = [at_level(choices.encoder_widths, level) for level in range(choices.depth + 1)]
     return tuple(scaled(width, choices.width_scale) for width in widths)
-
-
-def up_channels(policy: str, width: int, own: int) -> int:
-    """How many channels an up-sampling of `width` is to return; `own`: its level's width, 0 if that is open."""
-    if policy == "keep":
-        return width
-    return own if policy == "match" and own else max(1, width // 2)
 
 
 def scaled(width: int, scale: float) -> int:

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from unet_bench.choices import at_level
+from unet_bench.decoder import DecoderNode
 from unet_bench.interfaces import Place, stated_channels
 from unet_bench.layers import MAX_POOL, conv_norm_act, convolutions, crop, dropout, keeping, transposed_convolution
-from unet_bench.unet import last_use, up_channels
 
 
 class PlainEncoder(nn.Module):
@@ -72,74 +72,24 @@ class UNetTopology(nn.Module):
     def __init__(self, place: Place) -> None:
         super().__init__()
         assert place.design is not None
-        choices, encoder = place.design.choices, place.skip_channels
+        design, encoder = place.design, place.skip_channels
         self.steps = nn.ModuleList()
         self.channels = [encoder[-1]]
-        width = encoder[-1]
         for level in reversed(range(len(encoder) - 1)):
-            step = UNetStep(place.at(level=level, in_channels=width), choices.up_policy, choices.decoder_mid)
-            width = step.out_channels
+            own = at_level(design.decoder_widths, level) if design.decoder_widths else encoder[level]
+            at = place.at(level=level, in_channels=self.channels[0], out_channels=own)
+            step = DecoderNode(at, (), iter(design.margins.get(level, ())))
             self.steps.append(step)
-            self.channels.insert(0, width)
+            self.channels.insert(0, step.out_channels)
 
     def forward(self, maps: list[Tensor | None]) -> list[Tensor]:
         x = maps.pop()
         assert x is not None
         decoded = [x]
         for step in self.steps:
-            x = step(x, maps)
+            x = step([x], [skip for skip in [maps.pop()] if skip is not None and step.skip is not None])
             decoded.insert(0, x)
         return decoded
-
-
-class UNetStep(nn.Module):
-    """One level of the decoder: `(N C H W)` and the encoder's map, the last of `maps`, to `(N C' 2H 2W)`."""
-
-    def __init__(self, place: Place, up_policy: str, decoder_mid: str) -> None:
-        super().__init__()
-        assert place.design is not None
-        design, level, width, encoder = place.design, place.level, place.in_channels, place.skip_channels[place.level]
-        chosen = design.decoder_widths
-        own = at_level(chosen, level) if chosen else encoder
-        up_at = place.at(out_channels=up_channels(up_policy, width, own), skip_channels=())
-        self.up = up_at.make("up")
-        gate, width = width, stated_channels(self.up, up_at)
-        self.skip: nn.Module | None = None
-        skips: tuple[int, ...] = ()
-        if encoder and design.has_skip(level):
-            at = place.at(in_channels=encoder, out_channels=encoder, skip_channels=())
-            at = at.at(gate_channels=gate, up_channels=width)
-            self.skip = at.make("skip")
-            passed = stated_channels(self.skip, at)
-            skips = (passed,) if passed else ()
-        self.gates_on_up = getattr(self.skip, "gates_on", "") == "up"
-        (margin,) = design.margins.get(level, (0,))
-        at = place.at(in_channels=width, skip_channels=skips, margin=margin)
-        self.align = at.make("align", out_channels=width) if skips else None
-        merge_at = at.at(out_channels=width)
-        self.merge = merge_at.make("merge")
-        width = stated_channels(self.merge, merge_at)
-        wanted = own or max(1, width // 2)
-        mid = max(1, width // 2) if decoder_mid == "half-in" else 0
-        block_at = place.at(in_channels=width, out_channels=wanted, mid_channels=mid, skip_channels=())
-        self.block = block_at.make("decoder_block")
-        self.out_channels = stated_channels(self.block, block_at)
-
-    def forward(self, x: Tensor, maps: list[Tensor | None]) -> Tensor:
-        return last_use(self.block, [self._merged(x, maps.pop())])
-
-    def _merged(self, x: Tensor, skip: Tensor | None) -> Tensor:
-        """What the block is given; all that it was made of is let go of on return."""
-        gate = x
-        x = self.up(x)
-        if self.skip is not None and skip is not None:
-            skip = self.skip(skip, x if self.gates_on_up else gate)
-        if self.align is None or skip is None:
-            merged: Tensor = self.merge([], x)
-            return merged
-        skip, x = self.align(skip, x)
-        merged = self.merge([skip], x)
-        return merged
 
 
 def double_conv(place: Place) -> nn.Sequential:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-
 from torch import Tensor, nn
 
 from unet_bench.choices import at_level
-from unet_bench.interfaces import Place, stated_channels
-from unet_bench.unet import last_use, up_channels
-from unet_bench_topologies.meeting import Meeting
+from unet_bench.decoder import DecoderNode
+from unet_bench.interfaces import Place
 
 
 class Nested(nn.Module):
@@ -28,7 +25,7 @@ class Nested(nn.Module):
         assert place.design is not None
         self.design, encoder = place.design, place.skip_channels
         self.nested = [bool(width) and self.design.has_skip(level) for level, width in enumerate(encoder)]
-        rows: list[list[Node]] = []  # finest level first
+        rows: list[list[DecoderNode]] = []  # finest level first
         below, self.channels = [encoder[-1]], [encoder[-1]]
         self.aux_channels: list[int] = []
         self.shown = 0  # the level that auxiliary heads look at
@@ -39,7 +36,7 @@ class Nested(nn.Module):
             for j, width in enumerate(sources, start=1):
                 last = j == len(sources)
                 at = place.at(level=level, in_channels=width, out_channels=self._width(level, encoder[level], last))
-                row.append(Node(at, here[1:], margins))
+                row.append(DecoderNode(at, here[1:], margins))
                 here.append(row[-1].out_channels)
             if len(row) > 1:
                 self.aux_channels, self.shown = here[-2:0:-1], level
@@ -62,57 +59,10 @@ class Nested(nn.Module):
             below = below if self.nested[level] else below[-1:]
             nodes: list[nn.Module] = list(row.children())
             for node in nodes[:-1]:
-                here.append(node(below, here))
+                here.append(node(below, list(here)))
             if level == self.shown and self.design.supervised(self):
                 aux = here[:0:-1]
-            here.append(nodes[-1](below, here))
+            here.append(nodes[-1](below, list(here)))
             decoded.insert(0, here[-1])
             below = here
         return [*decoded, *aux]
-
-
-class Node(nn.Module):
-    """X^{i,j}, from the first map that is left of those `below` (which it takes) and all maps so far `here`.
-
-    `earlier`: channels of the level's nodes so far.
-    """
-
-    def __init__(self, place: Place, earlier: Sequence[int], margins: Iterator[int]) -> None:
-        super().__init__()
-        assert place.design is not None
-        choices, gate, encoder = place.design.choices, place.in_channels, place.skip_channels[place.level]
-        up_at = place.at(out_channels=up_channels(choices.up_policy, gate, place.out_channels), skip_channels=())
-        self.up = up_at.make("up")
-        width = stated_channels(self.up, up_at)
-        self.skip: nn.Module | None = None
-        skips = list(earlier)
-        if encoder and place.design.has_skip(place.level):
-            at = place.at(in_channels=encoder, out_channels=encoder, skip_channels=())
-            at = at.at(gate_channels=gate, up_channels=width)
-            self.skip = at.make("skip")
-            if passed := stated_channels(self.skip, at):
-                skips.insert(0, passed)
-        self.gates_on_up = getattr(self.skip, "gates_on", "") == "up"
-        merge_at = place.at(in_channels=width, out_channels=width, skip_channels=tuple(skips))
-        self.meeting = Meeting(merge_at, margins)
-        self.merge = merge_at.make("merge")
-        width = stated_channels(self.merge, merge_at)
-        mid = max(1, width // 2) if choices.decoder_mid == "half-in" else 0
-        wanted = place.out_channels or max(1, width // 2)
-        block_at = place.at(in_channels=width, out_channels=wanted, mid_channels=mid, skip_channels=())
-        self.block = block_at.make("decoder_block")
-        self.out_channels = stated_channels(self.block, block_at)
-
-    def forward(self, below: list[Tensor], here: list[Tensor]) -> Tensor:
-        return last_use(self.block, [self._merged(below, here)])
-
-    def _merged(self, below: list[Tensor], here: list[Tensor]) -> Tensor:
-        """What the block is given; all that it was made of is let go of on return."""
-        gate, skips = below.pop(0), list(here)
-        x = self.up(gate)
-        if self.skip is not None:
-            passed = self.skip(skips[0], x if self.gates_on_up else gate)
-            skips[:1] = [] if passed is None else [passed]
-        skips, x = self.meeting(skips, x)
-        merged: Tensor = self.merge(skips, x)
-        return merged
