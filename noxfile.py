@@ -115,6 +115,14 @@ def gpu(session: nox.Session) -> None:
     session.run("unet-bench", "run", "-v", "all", "--preset", "standard", "--device", "cuda", *session.posargs)
 
 
+@nox.session
+def slurm(session: nox.Session) -> None:
+    """Jobs on a real Slurm, one node on this machine: needs root, and Debian's slurm-wlm and munge installed."""
+    session.install("-e", ".[test,slurm]")
+    session.env["UNET_BENCH_SLURM"] = "1"
+    session.run("pytest", "tests/slurm", "-o", "addopts=-q", *session.posargs)
+
+
 @nox.session(python=False)
 def clean(session: nox.Session) -> None:
     """Remove what building and testing left."""

@@ -8,17 +8,20 @@ import io
 import os
 import subprocess
 import sys
+import tempfile
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from unet_bench import plugins
 from unet_bench.cli import main
-from unet_bench.execute import runner
+from unet_bench.execute import local
+from unet_bench.execute.jobs import Job
+from unet_bench.execute.processes import Processes
 from unet_bench.registry import Registry
 
 if TYPE_CHECKING:
@@ -70,47 +73,54 @@ def bench_of(registry: Registry) -> Callable[..., Bench]:
     return put
 
 
-class Lent:
-    """A `Runner` whose fork server lives on for the next run of this session: importing torch takes seconds.
+class Lent(Processes):
+    """`Processes` whose fork server lives on for the next run of this session: importing torch takes seconds.
 
     `test_execute.py` and every run by a fresh interpreter have servers of their own.
     """
 
-    kept: dict[object, runner.Runner] = {}
+    kept: dict[object, Processes] = {}
 
-    def __init__(self, preload: Sequence[str] = ("torch",)) -> None:
+    def __new__(cls) -> Processes:
         told = {name: value for name, value in os.environ.items() if name not in ("PYTEST_CURRENT_TEST", "COLUMNS")}
-        key = ("timm" in preload, tuple(sorted(told.items())))  # workers have their server's environment
-        if key not in self.kept:
-            self.give_back()
-            probes = {f"unet_bench.measure.{name}" for name in ("cost", "speed", "memory", "training", "accuracy")}
-            self.kept[key] = RUNNER([*preload, *sorted(probes - {*preload})])
-        self.own = self.kept[key]
+        key = tuple(sorted(told.items()))  # workers have their server's environment
+        if key not in cls.kept:
+            cls.give_back()
+            cls.kept[key] = cls.of_everything()
+        return cls.kept[key]
 
-    def __enter__(self) -> Self:
-        return self
+    @classmethod
+    def of_everything(cls) -> Processes:
+        processes = PROCESSES()
+        close, start = processes.close, processes.start
+        folder = tempfile.mkdtemp(prefix="unet-bench-tests-")
 
-    def __exit__(self, *_: object) -> None:
-        pass
+        def begin(job: Job) -> None:
+            modules = [f"unet_bench.measure.{name}" for name in ("cost", "speed", "memory", "training", "accuracy")]
+            job = job.at(modules=("torch", *modules, "timm"))
+            if processes._forker is None:  # its log outlives the first run's folder
+                processes._forker_for(job.at(folder=folder))
+            start(job)
 
-    def run(self, job: dict[str, Any], timeout_s: float) -> dict[str, Any]:
-        paths = {name: str(Path(job[name]).absolute()) for name in PATHS if job.get(name)}  # it is in another folder
-        return self.own.run(job | paths, timeout_s)
+        (Path(folder) / "logs").mkdir()
+        processes.start = begin  # type: ignore[method-assign]
+        processes.close = lambda: None  # type: ignore[method-assign]
+        processes.really_close = close  # type: ignore[attr-defined]
+        return processes
 
     @classmethod
     def give_back(cls) -> None:
         while cls.kept:
-            cls.kept.popitem()[1].__exit__()
+            cls.kept.popitem()[1].really_close()  # type: ignore[attr-defined]
 
 
-RUNNER = runner.Runner
-PATHS = ("data", "samples", "checkpoint", "weights", "log", "result")
+PROCESSES = Processes
 
 
 @pytest.fixture(scope="session", autouse=True)
 def one_fork_server() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(runner, "Runner", Lent)
+        patched.setattr(local, "Processes", Lent)
         yield
     Lent.give_back()
 

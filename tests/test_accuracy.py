@@ -180,7 +180,7 @@ def test_a_budget_of_seconds_ends_in_time(put: Put) -> None:
 
 
 def test_a_diverged_training_says_so_and_keeps_its_curve(put: Put) -> None:
-    bench = put(recipe=Recipe(optimizer="sgd", lr=1e30, clip=0.0, warm_up=0.0, looks=1), checkpoint_s=1e-9)
+    bench = put(recipe=Recipe(optimizer="sgd", lr=1e9, clip=0.0, warm_up=0.0, looks=1), checkpoint_s=1e-9)
     with pytest.raises(NonFinite):
         accuracy.probe(bench)
     curve = json.loads(bench.samples.read_text())  # type: ignore[union-attr]

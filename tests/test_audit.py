@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import gc
 import json
 import subprocess
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import pytest
 from test_clock import Machine
 
 from unet_bench.errors import InvalidSuite, UnetBenchError
+from unet_bench.execute.jobs import Ended, Job
 from unet_bench.measure.clock import time_pair
 from unet_bench.results.audit import Count, Report, Trial, audit, compared, confidence, trials_of
 from unet_bench.results.compare import compare
@@ -214,24 +215,24 @@ class FakeWorkers:
     def __init__(self, patience: int = 1000) -> None:
         self.patience = patience
 
-    def run(self, job: dict[str, Any], timeout_s: float) -> dict[str, Any]:
-        if not self.patience:
-            raise KeyboardInterrupt
-        self.patience -= 1
-        factor = 1 + job["cell"]["protocol"]["slowdown"]
-        figures = {
-            "latency_ratio": factor,
-            "latency_ratio_ci_low": factor - 0.01,
-            "latency_ratio_ci_high": factor + 0.01,
-        }
-        return {"status": "ok", "quality": "clean", "stop_reason": "ci", "wall_s": 0.0, **figures}
+    def run(self, jobs: Sequence[Job]) -> Iterator[Ended]:
+        for job in jobs:
+            if not self.patience:
+                raise KeyboardInterrupt
+            self.patience -= 1
+            factor = 1 + job.cell["protocol"]["slowdown"]
+            figures = {
+                "latency_ratio": factor,
+                "latency_ratio_ci_low": factor - 0.01,
+                "latency_ratio_ci_high": factor + 0.01,
+            }
+            yield Ended(job, {"status": "ok", "quality": "clean", "stop_reason": "ci", "wall_s": 0.0, **figures})
 
 
 @pytest.fixture
 def workers(monkeypatch: pytest.MonkeyPatch) -> FakeWorkers:
     fake = FakeWorkers()
-    monkeypatch.setattr("unet_bench.execute.runner.Runner.run", lambda _, *args: fake.run(*args))
-    monkeypatch.setattr("unet_bench.pipeline.timing_lock", lambda *_: contextlib.nullcontext())
+    monkeypatch.setattr("unet_bench.execute.local.Local.run", lambda _, jobs, until: fake.run(jobs))
     return fake
 
 

@@ -658,7 +658,7 @@ BAD_NNUNET: dict[str, tuple[dict[str, Any], Callable[[Path], Any], str]] = {
         "imagesTr/t_1.nii.gz: no channel in its name; call it t_1_0000.nii.gz",
     ),
     "other ending": ({"file_ending": ".mha"}, lambda _: None, "file_ending '.mha'; convert the files"),
-    "no ending": ({"file_ending": None}, lambda _: None, "file_ending 'None'; convert the files"),
+    "no ending": ({"file_ending": None}, lambda _: None, "file_ending None; convert the files"),
     "regions": ({"labels": {"background": 0, "all": [1, 2]}}, lambda _: None, "labels all have no whole number"),
     "gap": ({"labels": {"background": 0, "b": 2}}, lambda _: None, "must give the values 0, 1, 2"),
     "twins": ({"labels": {"background": 0, "b": 0}}, lambda _: None, "must give the values 0, 1, 2"),

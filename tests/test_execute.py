@@ -11,7 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from unet_bench.execute.runner import Runner
+from unet_bench.execute import local
+from unet_bench.execute.jobs import Ended, Job, Started
+from unet_bench.execute.local import Local
+from unet_bench.execute.processes import Processes
 from unet_bench.execute.worker import shrinking
 from unet_bench.measure.bench import Bench
 
@@ -64,22 +67,22 @@ def outcome(tmp_path_factory: pytest.TempPathFactory, cell: dict) -> Iterator[Ca
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: trouble\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text("[unet_bench]\ntrouble = troubleplugin\n")
 
-    def run(body: str, timeout: float = 60, **changes: object) -> dict:
+    def run(body: str, timeout: float = 60, options: dict | None = None, **changes: object) -> dict:
+        options = options or {}
         (path / "trouble.py").write_text(BODY.format(body=body.replace("\n", "\n    ")))
-        job = {
-            "cell": {**cell, **changes},
-            "block": [],
-            "data": None,
-            "samples": None,
-            "log": str(path / "log.txt"),
-            "result": str(path / "result.json"),
-        }
-        return runner.run(job, timeout)
+        job = Job(stem="trouble-1", folder=str(path), cell={**cell, **changes}, key="k", timeout_s=timeout, **options)
+        (path / "logs").mkdir(exist_ok=True)
+        events = list(executor.run([job]))
+        assert [type(event) for event in events] == [Started, Ended]
+        job.forget()
+        return events[-1].result
 
-    with pytest.MonkeyPatch.context() as patched, Runner(["torch"]) as runner:
+    with pytest.MonkeyPatch.context() as patched:
         patched.setenv("PYTHONPATH", str(path))
         patched.setenv("PYTHONDONTWRITEBYTECODE", "1")  # of a file that changes more often than its time does
-        yield run
+        patched.setattr(local, "Processes", Processes)
+        with Local() as executor:
+            yield run
 
 
 @pytest.mark.parametrize(
@@ -110,7 +113,7 @@ def test_every_ending_is_a_status(outcome, body: str, status: str, words: str | 
 def test_a_worker_that_hangs_is_ended_with_its_children(
     outcome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("unet_bench.execute.runner.GRACE_S", 0.5)
+    monkeypatch.setattr("unet_bench.execute.local.GRACE_S", 0.5)
     note = tmp_path / "child.pid"
     body = (
         "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])\n"

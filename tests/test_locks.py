@@ -1,119 +1,180 @@
-"""One timing at a time: the lock, its holders' deaths, and runs that wait for one another."""
+"""One timing at a time: the locks, their holders' deaths, turns, and runs that wait for one another."""
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from unet_bench import locks, pipeline
-from unet_bench.locks import Held, hold, timing_lock
-from unet_bench.suite import from_dict
+from unet_bench.execute import local
+from unet_bench.locks import DeviceLocks, Held, hold, lock_file, physical, waiting_file
 
 TINY = {"data": ["cells"], "size": "32x32", "width_scale": 0.0625, "speed_s": 0.1, "threads": 1, "batch": 1}
 
 HOLDER = """
-import sys, time
-from unet_bench.locks import timing_lock
-with timing_lock("cpu", print):
-    print("held", flush=True)
-    sys.stdin.read()
-    time.sleep(0.3)
+import sys
+from unet_bench.locks import DeviceLocks
+held = DeviceLocks().take("cpu", timed=sys.argv[1] == "timed")
+print("held", flush=True)
+sys.stdin.read()
 """
 
+no_sharing = pytest.mark.skipif(sys.platform == "win32", reason="has no shared locks of this kind")
 
-@pytest.fixture
-def lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where the lock for the CPU lies, in a temporary folder that nobody else has."""
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The locks lie in a temporary folder that nobody else has."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setenv("TMPDIR", str(tmp_path))
-    monkeypatch.setattr(locks, "POLL_S", 0.02)
-    return tmp_path / "unet-bench-cpu.lock"
+    monkeypatch.setattr(locks, "POLL_S", 0.05)
+    monkeypatch.setattr(local, "POLL_S", 0.05)
+    return tmp_path
 
 
 @pytest.fixture
-def holder(lock: Path):
-    process = subprocess.Popen([sys.executable, "-c", HOLDER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    assert process.stdout.readline() == "held\n"
-    yield process
-    process.kill()
-    process.wait()
-    process.stdout.close()
+def holder():
+    """Start a process that holds what a cell of this kind does, until its stdin ends."""
+    begun = []
+
+    def start(kind: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-c", HOLDER, kind]
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        begun.append(process)
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        return process
+
+    yield start
+    for process in begun:
+        process.kill()
+        process.communicate()
 
 
-def nobody(reason: str) -> None:
-    raise AssertionError(f"waited: {reason}")
+def free(device: str, *, timed: bool) -> bool:
+    """Whether a process that comes new could take a device."""
+    try:
+        held = DeviceLocks().take(device, timed=timed)
+    except Held:
+        return False
+    for file in held:
+        file.close()
+    return True
 
 
-def test_a_living_holder_is_waited_for_and_named_once(holder, lock: Path) -> None:
-    said: list[str] = []
+@no_sharing
+@pytest.mark.parametrize(
+    ("holds", "wants", "gets_it"),
+    [("timed", True, False), ("timed", False, False), ("", True, False), ("", False, True)],
+)
+def test_what_is_timed_is_alone_and_all_else_shares(holder, holds: str, wants: bool, gets_it: bool) -> None:
+    process = holder(holds)
+    assert free("cpu", timed=wants) == gets_it
+    process.communicate("")
+    waiting_file(lock_file("cpu")).unlink(missing_ok=True)
+    assert free("cpu", timed=wants)
 
-    def waiting(reason: str) -> None:
-        said.append(reason)
-        holder.stdin.close()  # it lets go some polls later
 
-    with timing_lock("cpu", waiting), pytest.raises(Held):
-        hold(lock)
-    [reason] = said
-    assert all(word in reason for word in (str(holder.pid), "timing on cpu", str(lock)))
-    with timing_lock("cpu", nobody):
-        pass
+@no_sharing
+def test_a_host_has_one_timing_at_a_time_whatever_its_devices(holder) -> None:
+    holder("timed")
+    assert not free("cuda-1", timed=True)
+    assert free("cuda-1", timed=False)
+
+
+def test_what_cannot_be_had_whole_is_not_kept_in_part(holder) -> None:
+    holder("")  # the device, but not the host's timing
+    assert not free("cpu", timed=True)
+    hold(lock_file(locks.TIMING)).close()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="has no SIGKILL")
-def test_the_lock_of_a_killed_holder_is_free_at_once(holder, lock: Path) -> None:
-    with pytest.raises(Held, match=str(holder.pid)):
-        hold(lock)
-    holder.kill()
-    holder.wait()
-    with timing_lock("cpu", nobody):
-        assert lock.exists()
+def test_the_lock_of_a_killed_holder_is_free_at_once(holder) -> None:
+    process = holder("timed")
+    with pytest.raises(Held, match=str(process.pid)):
+        DeviceLocks().take("cpu", timed=True)
+    process.kill()
+    process.wait()
+    assert free("cpu", timed=True)
 
 
-def test_each_device_has_a_lock_of_its_own(lock: Path) -> None:
-    with timing_lock("cpu", nobody), timing_lock("cuda:0", nobody), timing_lock("cuda:1", nobody):
-        assert len(list(lock.parent.glob("unet-bench-*.lock"))) == 3
+def test_who_holds_and_takes_again_gives_way_once_to_one_who_waits() -> None:
+    mine, path = DeviceLocks(), lock_file("cpu")
+    for file in mine.take("cpu", timed=False):
+        file.close()
+    waiting_file(path).write_text("12345")
+    with pytest.raises(Held, match="12345"):
+        mine.take("cpu", timed=False)
+    with pytest.raises(Held):
+        mine.take("cpu", timed=False)
+    time.sleep(3 * locks.POLL_S)
+    for file in mine.take("cpu", timed=False):  # nobody came
+        file.close()
 
 
-def test_what_cannot_be_locked_is_timed_all_the_same(lock: Path) -> None:
-    lock.mkdir()  # as good as another user's file
-    with timing_lock("cpu", nobody):
-        pass
+def test_two_that_wait_for_one_another_do_not_wait_for_ever() -> None:
+    """Neither held it before, so neither has to give way."""
+    waiting_file(lock_file("cpu")).write_text("12345")
+    assert free("cpu", timed=False)
 
 
-def test_a_run_waits_for_another_before_it_times(lock: Path, tmp_path: Path) -> None:
-    other = hold(lock)
+def test_what_cannot_be_locked_is_measured_all_the_same(folder: Path) -> None:
+    lock_file("cpu").mkdir()  # as good as another user's file
+    assert free("cpu", timed=True)
+
+
+@pytest.mark.parametrize(
+    ("device", "visible", "name"),
+    [
+        ("cpu", "", "cpu"),
+        ("mps", "", "mps"),
+        ("cuda", "", "cuda-0"),
+        ("cuda:1", "", "cuda-1"),
+        ("cuda", "3,5", "cuda-3"),
+        ("cuda:1", "3, GPU-ab", "cuda-GPU-ab"),
+    ],
+)
+def test_a_device_has_one_name_for_all_processes_of_a_host(device: str, visible: str, name: str) -> None:
+    assert physical(device, visible) == name
+
+
+@no_sharing
+@pytest.mark.parametrize(("kind", "probe"), [("timed", "cost"), ("", "speed")])
+def test_a_run_waits_for_another_before_it_goes_on(holder, tmp_path: Path, kind: str, probe: str) -> None:
+    other = holder(kind)
     events: list[str] = []
 
     class Progress(pipeline.Quiet):
         def waiting(self, reason: str) -> None:
+            assert str(other.pid) in reason
             events.append("waiting")
-            other.close()
+            other.communicate("")
 
         def done(self, planned: Any, row: dict[str, Any]) -> None:
             events.append(f"{planned.cell.probe} {row['status']}")
 
-    pipeline.run("unet", out=tmp_path / "runs", probes=["cost", "speed"], progress=Progress(), **TINY)
-    assert events == ["cost ok", "waiting", "speed ok"]
+    pipeline.run("unet", out=tmp_path / "runs", probes=[probe], progress=Progress(), **TINY)
+    assert events == ["waiting", f"{probe} ok"]
 
 
 @pytest.mark.parametrize("probe", ["cost", "speed", "memory", "accuracy", "training", "batch"])
-def test_timed_probes_alone_run_under_the_lock(lock: Path, tmp_path: Path, probe: str) -> None:
-    def locked(*_: Any) -> dict[str, bool]:
-        try:
-            hold(lock).close()
-        except Held:
-            return {"locked": True}
-        return {"locked": False}
+def test_timed_probes_alone_have_the_host_to_themselves(tmp_path: Path, probe: str) -> None:
+    seen: list[bool] = []
 
-    with pipeline.plan(from_dict({"variants": ["unet"], "probes": [probe], **TINY})) as made:
-        store: Any = SimpleNamespace(path=tmp_path)
-        runner = SimpleNamespace(run=locked)
-        found = pipeline.outcome(made, store, runner, made.planned[0], "key", pipeline.Quiet())
-    assert found["locked"] == (probe in ("speed", "training", "batch"))
+    class Progress(pipeline.Quiet):
+        def cell(self, planned: Any, seconds_left: float) -> None:
+            try:
+                hold(lock_file(locks.TIMING)).close()
+                seen.append(False)
+            except Held as held:
+                seen.append(held.holder == str(os.getpid()))
+
+    pipeline.run("unet", out=tmp_path / "runs", probes=[probe], floors=False, steps=1, progress=Progress(), **TINY)
+    assert set(seen) == {probe in ("speed", "training", "batch")}

@@ -64,6 +64,19 @@ def unet_bench_register(registry: Draft) -> None:
     for name in RECIPES:
         recipe = shipped(name)
         registry.recipe(name, functools.partial(shipped, name), summary=recipe.summary, cite=recipe.source)
+    registry.executor("local", "unet_bench.execute.local:Local", summary="this machine, every device of it")
+    registry.executor(
+        "ray",
+        "unet_bench.execute.on_ray:OnRay",
+        summary="a Ray cluster, without a shared file system",
+        needs=("ray", "pip install 'unet-bench[ray]'"),
+    )
+    registry.executor(
+        "slurm",
+        "unet_bench.execute.on_slurm:OnSlurm",
+        summary="a Slurm cluster, by arrays of jobs; the run's folder on a file system that nodes share",
+        needs=("submitit", "pip install 'unet-bench[slurm]'"),
+    )
     registry.probe("cost", "unet_bench.measure.cost:probe", summary="parameters, MACs, activations, intensity")
     registry.probe(
         "speed", "unet_bench.measure.speed:probe", summary="latency and throughput, paired with the baseline"

@@ -5,10 +5,11 @@ Cells travel to worker processes, and later to other machines, as JSON; their id
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
@@ -34,6 +35,11 @@ class Task:
     def dims(self) -> int:
         """Of the images: 2, or 3 of volumes."""
         return len(self.scored)
+
+    @functools.cached_property
+    def id(self) -> str:
+        """12 hex digits over all of it."""
+        return _hash(_text(self))
 
 
 @dataclass(frozen=True)
@@ -109,22 +115,23 @@ class Cell:
     seed: int = 0
     replicate: int = 0
 
-    @property
+    @functools.cached_property
     def id(self) -> str:
         """12 hex digits over what is measured, not how carefully."""
-        key = [self.variant.canonical(), asdict(self.task), asdict(self.setting), self.probe, self.seed, self.replicate]
-        return digest(key)
+        parts = [json.dumps(self.variant.canonical()), _text(self.task), _text(self.setting)]
+        return _hash(f"[{', '.join(parts)}, {json.dumps(self.probe)}, {self.seed}, {self.replicate}]")
 
     def key(self, code: str) -> str:
         """12 hex digits that change whenever the result may: cell, protocol, baseline, and `code`, the software's."""
-        return digest([self.id, asdict(self.protocol), self.baseline.canonical(), code])
+        parts = [json.dumps(self.id), _text(self.protocol), json.dumps(self.baseline.canonical()), json.dumps(code)]
+        return _hash(f"[{', '.join(parts)}]")
 
     def to_json(self) -> dict[str, Any]:
         """Plain data."""
         variants = {"variant": self.variant.to_json(), "baseline": self.baseline.to_json()}
         rest = ("frame", "baseline_frame", "task", "setting", "protocol")
         scalars = {"probe": self.probe, "seed": self.seed, "replicate": self.replicate}
-        return variants | {name: asdict(getattr(self, name)) for name in rest} | scalars
+        return variants | {name: _plain(getattr(self, name)) for name in rest} | scalars
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Cell:
@@ -150,4 +157,26 @@ def tuples(data: Mapping[str, Any]) -> dict[str, Any]:
 
 def digest(value: Any) -> str:
     """12 hex digits over plain data."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:12]
+    return _hash(json.dumps(value, sort_keys=True))
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _text(part: Task | Setting | Protocol) -> str:
+    """A part of a cell as `digest` writes it; a hundred thousand cells have but a few of them."""
+    text: str = _once(part, "_json", lambda: json.dumps(_plain(part), sort_keys=True))
+    return text
+
+
+def _plain(part: Any) -> dict[str, Any]:
+    plain: dict[str, Any] = _once(part, "_dict", lambda: asdict(part))
+    return plain
+
+
+def _once(part: Any, name: str, make: Callable[[], Any]) -> Any:
+    """What is made of a frozen part, kept in it: cheaper than any hash of it."""
+    if name not in part.__dict__:
+        part.__dict__[name] = make()
+    return part.__dict__[name]

@@ -5,7 +5,9 @@ from __future__ import annotations
 import functools
 import inspect
 import json
+import math
 import sys
+import time
 import typing
 from collections.abc import Callable
 from enum import StrEnum
@@ -131,6 +133,7 @@ class Listed(StrEnum):
     architectures = "architectures"
     datasets = "datasets"
     probes = "probes"
+    executors = "executors"
     presets = "presets"
     suites = "suites"
     recipes = "recipes"
@@ -168,6 +171,7 @@ def main() -> NoReturn:
     sys.exit(0)
 
 
+ENDING_S = 8.0  # of a time limit, kept for ending workers and writing tables
 HARMLESS = {"ok", "unsupported", "skipped"}  # statuses of a run that went well
 NUMBER_LISTS = ("seeds", "batch", "threads")
 WORD_LISTS = ("variants", "block", "probes", "classes", *AXES)
@@ -220,6 +224,9 @@ def with_suite_options(function: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
+TIME_IS_UP = 75  # an exit code: cells are left, the run is to go on (EX_TEMPFAIL of sysexits.h)
+
+
 @app.command()
 @with_suite_options
 def run(
@@ -229,34 +236,70 @@ def run(
     rerun: Annotated[
         str | None, typer.Option("--rerun", help="With --resume: again what is contaminated, throttled, …; by commas.")
     ] = None,
+    keep_failures: Annotated[
+        bool, typer.Option("--keep-failures", help="With --resume: do not try again what failed.")
+    ] = False,
+    time_limit: Annotated[
+        str | None, typer.Option("--time-limit", help="End in good order before so long is over: 9m, 1h30m. Exit 75.")
+    ] = None,
+    retries: Annotated[
+        str | None,
+        typer.Option("--retries", help="Further attempts at what failed: 1, or killed=2,timeout=1; killed=1 if open."),
+    ] = None,
+    executor: Annotated[str, typer.Option("--executor", help="Where cells run: local, ray, slurm.")] = "local",
+    devices: Annotated[
+        str | None, typer.Option("--devices", help="Of these devices alone, by commas: cuda:0,cuda:2. All, if open.")
+    ] = None,
+    executor_option: Annotated[
+        Many, typer.Option("--executor-option", metavar="NAME=VALUE", help="For the executor: partition=gpu. Again.")
+    ] = None,
     debug: Debug = False,
 ) -> None:
     """Measure variants and save tables. Without options: all variants on real brain MRI, the preset for this device."""
     from unet_bench import pipeline
+    from unet_bench.conduct import RETRIES, Conduct, parse_duration, parse_options, parse_retries
+    from unet_bench.execute.signals import Terminated, terminable
     from unet_bench.progress import watcher
 
+    started = time.monotonic()
     folder = resumable(resume, out) if resume else None
     if folder and (extra := [f"--{name}" for name, value in given.items() if value]):
         raise InvalidSuite(f"--resume goes on with the run's own suite: leave out {', '.join(extra).replace('_', '-')}")
-    again = qualities(rerun) if rerun else ()
-    if again and not folder:
-        raise InvalidSuite("--rerun goes with --resume: a new run measures everything anyhow")
+    if (rerun or keep_failures) and not folder:
+        raise InvalidSuite("--rerun and --keep-failures go with --resume: a new run measures everything anyhow")
+    limit = parse_duration(time_limit) if time_limit else math.inf
+    conduct = Conduct(
+        executor=executor,
+        devices=tuple(split(devices or "")),
+        options=parse_options(executor_option or []),
+        retries=parse_retries(retries) if retries else RETRIES,
+        until=started + limit - min(ENDING_S, limit / 5),
+        rerun=qualities(rerun) if rerun else (),
+        keep_failures=keep_failures,
+    )
     wanted = pipeline.resumed(folder) if folder else suite_of(given)
-    with pipeline.plan(wanted, pipeline.recipe_of(folder) if folder else None) as made, watcher() as progress:
+    recipe = pipeline.recipe_of(folder) if folder else None
+    with terminable(), watcher() as progress:
         try:
-            path, statuses = pipeline.execute(made, out, progress, folder, again)
-        except KeyboardInterrupt:
-            typer.echo(
-                f"stopped; what was finished is kept. Go on with: unet-bench run --resume {progress.path}", err=True
-            )
-            raise typer.Exit(130) from None
+            with pipeline.plan(wanted, recipe, conduct) as made:
+                done = pipeline.execute(made, out, progress, folder, conduct)
+        except KeyboardInterrupt as end:
+            how = f"what was finished is kept. Go on with: unet-bench run --resume {progress.path}"
+            typer.echo(f"stopped; {how if progress.path else 'nothing was measured yet'}", err=True)
+            raise typer.Exit(128 + end.number if isinstance(end, Terminated) else 130) from None
         except StoreError as error:
             if progress.path is None:  # nothing was run: refused before starting
                 raise
             typer.secho(f"unet-bench: {error}", err=True, fg="red")
             raise typer.Exit(1) from error
-    show_end(path, made.suite)
-    raise typer.Exit(0 if statuses <= HARMLESS else 1)
+    if done.left:
+        typer.echo(
+            f"the time limit is reached, {done.left} cells are left. Go on with: unet-bench run --resume {done.path}",
+            err=True,
+        )
+        raise typer.Exit(TIME_IS_UP)
+    show_end(done.path, made.suite)
+    raise typer.Exit(0 if done.statuses <= HARMLESS else 1)
 
 
 def qualities(text: str) -> tuple[str, ...]:

@@ -56,12 +56,12 @@ def cpu_model() -> str:
 
 
 @functools.cache
-def device_name(device: str) -> str:
-    """What people call the device."""
+def device_name(device: str) -> str | None:
+    """What people call the device; None for one that this machine has not."""
     import torch
 
     if device.startswith("cuda"):
-        return torch.cuda.get_device_name(torch.device(device))
+        return torch.cuda.get_device_name(torch.device(device)) if torch.cuda.is_available() else None
     return cpu_model() if device == "cpu" else f"{platform.machine()} {device}"
 
 

@@ -6,7 +6,21 @@ All of them carry one string, so they pickle and travel between processes as the
 from __future__ import annotations
 
 import difflib
+import errno
+import os
+import re
 from collections.abc import Iterable
+from typing import Final
+
+OUT_OF_MEMORY: Final = (  # as torch on a CPU, C++, cuBLAS, cuDNN, MPS and the system say it
+    "can't allocate memory",
+    "bad_alloc",
+    "CUDA error: out of memory",
+    "ALLOC_FAILED",
+    "MPS backend out of memory",
+    "Cannot allocate memory",
+)
+ASKED: Final = re.compile(r"tried to allocate ([0-9.]+) (bytes|[KMGT]iB)", re.IGNORECASE)
 
 
 class UnetBenchError(Exception):
@@ -60,7 +74,20 @@ class NonFinite(UnetBenchError):
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an exception says that memory ran out, in any of the ways that torch and Python say it."""
     named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
-    return named or "can't allocate memory" in str(error)
+    return named or any(words in str(error) for words in OUT_OF_MEMORY)
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Whether an exception says that nothing more can be written, in whatever library it came from."""
+    number = getattr(error, "errno", None)
+    return number in (errno.ENOSPC, errno.EDQUOT) or os.strerror(errno.ENOSPC) in str(error)
+
+
+def bytes_asked(error: BaseException) -> int | None:
+    """How many bytes were asked for when memory ran out; None where the message does not say."""
+    if not is_out_of_memory(error) or not (found := ASKED.search(str(error))):
+        return None
+    return int(float(found[1]) * 1024 ** ("bytes", "KiB", "MiB", "GiB", "TiB").index(found[2]))
 
 
 def unknown(kind: str, name: str, known: Iterable[str], command: str) -> UnknownName:

@@ -1,4 +1,8 @@
-"""Files that one process holds at a time. The system lets go of them when the process ends, however that ends."""
+"""Files that processes hold. The system lets go of them when a process ends, however that ends.
+
+A run's folder has one writer. A device has one timing at a time, and nothing of ours runs on it meanwhile: what is
+timed holds it alone, all else shares it. A host has one timing at a time, too, since devices share its processor.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +10,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from io import FileIO
 from pathlib import Path
 from typing import Final
@@ -15,83 +18,111 @@ from typing import Final
 if sys.platform == "win32":
     import msvcrt
 
-    def _lock(file: FileIO) -> None:
+    def _lock(file: FileIO, shared: bool) -> None:
+        if shared:  # Windows has no shared locks of this kind: what is not timed goes unlocked
+            return
         file.seek(1 << 30)  # far behind the process id, since Windows lets nobody read what is locked
         msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
 else:
     import fcntl
 
-    def _lock(file: FileIO) -> None:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    def _lock(file: FileIO, shared: bool) -> None:
+        fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
 
 
 POLL_S: Final = 0.5
+TIMING: Final = "timing"  # the host's own lock beside its devices'
 
 
 class Held(Exception):
     """Another process has the lock; `holder` is its id, as far as it said."""
 
-    def __init__(self, holder: str) -> None:
+    def __init__(self, holder: str, path: Path) -> None:
         super().__init__(holder)
         self.holder = holder
+        self.path = path
 
 
-def hold(path: Path) -> FileIO:
+def hold(path: Path, *, shared: bool = False) -> FileIO:
     """Lock the file and write this process's id into it; closing it lets go. Raises Held, OSError."""
     file = FileIO(path, "a+")
     try:
-        _lock(file)
+        _lock(file, shared)
     except (BlockingIOError, PermissionError) as error:
         file.seek(0)
         holder = file.read().decode(errors="replace")
         file.close()
-        raise Held(holder) from error
+        raise Held(holder, path) from error
     file.truncate(0)
     file.write(str(os.getpid()).encode())
     return file
 
 
-def physical(device: str) -> str:
-    """A device's name for all processes of this host: `cuda` is the first GPU, as CUDA_VISIBLE_DEVICES numbers them."""
+def physical(device: str, visible: str | None = None) -> str:
+    """A device's name for all processes of this host: `cuda` is the first GPU, as CUDA_VISIBLE_DEVICES numbers them.
+
+    `visible` stands in for that variable.
+    """
     kind, _, index = device.partition(":")
     if kind != "cuda":
         return kind
-    visible = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")]
+    names = os.environ.get("CUDA_VISIBLE_DEVICES", "") if visible is None else visible
+    listed = [name.strip() for name in names.split(",")]
     number = int(index or 0)
-    return f"cuda-{visible[number] if number < len(visible) and visible[number] else number}"
+    return f"cuda-{listed[number] if number < len(listed) and listed[number] else number}"
 
 
-@contextmanager
-def timing_lock(device: str, waiting: Callable[[str], None]) -> Iterator[None]:
-    """Time on this device alone: one process a host for the CPU, one for each GPU.
+class DeviceLocks:
+    """What cells of this process hold while they run: a device, shared unless timed, and then the host's timing, too.
 
-    Waits for a living holder, after saying so once; a dead one's lock is free. Processes that see another temporary
-    folder (containers, say) are not kept apart by it: the guard sees what they use.
+    Processes that see another temporary folder (containers, say) are not kept apart: the guard sees what they use.
     """
-    path = Path(tempfile.gettempdir()) / f"unet-bench-{physical(device)}.lock"
-    queue = path.with_suffix(".waiting")
-    with suppress(OSError):  # somebody polls for it: let them have their turn between two of our cells
-        if time.time() - queue.stat().st_mtime < 2 * POLL_S:
-            queue.unlink()
-            time.sleep(2 * POLL_S)
-    file, told = None, False
-    while file is None:
+
+    def __init__(self) -> None:
+        self._had: set[Path] = set()  # since nobody else had a turn
+        self._turn_until: dict[Path, float] = {}  # of somebody else
+
+    def take(self, device: str, *, timed: bool) -> list[FileIO]:
+        """All locks for a cell on a device of this host, or none; closing them lets go. Raises Held.
+
+        `device` is a physical one. Who holds and takes again while another process polls, waits for it once.
+        """
+        held: list[FileIO] = []
         try:
-            file = hold(path)
+            for name in (TIMING, device) if timed else (device,):
+                path = lock_file(name)
+                self._give_way(path)
+                with suppress(OSError):  # another user's file: better unlocked than not at all
+                    held.append(hold(path, shared=not timed))
+                    os.chmod(path, 0o666)
+                self._had.add(path)
         except Held as error:
-            if not told:
-                waiting(f"waiting for process {error.holder or '?'}, which is timing on {device}: {path}")
-            told = True
-            with suppress(OSError):
-                queue.touch()
-            time.sleep(POLL_S)
-        except OSError:  # another user's file: better unlocked than not at all
-            break
-    if file is not None:
+            for file in held:
+                file.close()
+            if error.holder != str(os.getpid()):
+                with suppress(OSError):
+                    waiting_file(error.path).write_text(str(os.getpid()))
+            raise
+        return held
+
+    def _give_way(self, path: Path) -> None:
+        queue = waiting_file(path)
         with suppress(OSError):
-            os.chmod(path, 0o666)
-    try:
-        yield
-    finally:
-        if file is not None:
-            file.close()
+            fresh = time.time() - queue.stat().st_mtime < 2 * POLL_S
+            if fresh and path in self._had and (other := queue.read_text()) != str(os.getpid()):
+                queue.unlink()
+                self._had.discard(path)
+                self._turn_until[path] = time.monotonic() + 2 * POLL_S
+                raise Held(other, path)
+        if time.monotonic() < self._turn_until.get(path, 0.0):
+            raise Held("", path)
+
+
+def lock_file(name: str) -> Path:
+    """Where all processes of this host look for a lock."""
+    return Path(tempfile.gettempdir()) / f"unet-bench-{name}.lock"
+
+
+def waiting_file(path: Path) -> Path:
+    """Where a process that polls for a lock says so."""
+    return path.with_suffix(".waiting")

@@ -9,14 +9,14 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import torch
 from torch import nn
 
 from unet_bench import geometry, plugins
 from unet_bench.build import build, foreign_variant, published_weights, with_width_scale
-from unet_bench.cells import Cell, Frame, Protocol, Setting, Task, digest
+from unet_bench.cells import Cell, Frame, Protocol, Setting, Task
 from unet_bench.errors import InvalidPart, InvalidSize, InvalidSuite, UnetBenchError, Unsupported
 from unet_bench.frames import find_frame
 from unet_bench.measure.bench import Bench
@@ -28,6 +28,9 @@ from unet_bench.registry import Registry
 from unet_bench.selection import canonicalised, grid, select, with_inactive
 from unet_bench.suite import AXES, Suite, parse_memory
 from unet_bench.variants import Variant, is_floor
+
+if TYPE_CHECKING:
+    from unet_bench.execute.jobs import Executor
 
 OPTIMISER_STATE: Final = {"adamw": 2, "adam": 2, "sgd": 1}  # tensors for each of the weights
 START_S: Final = 0.3  # of a worker process and of building a network
@@ -88,13 +91,8 @@ class Plan:
     planned: list[Planned]
     data: dict[str, Path | None]
     environment: dict[str, Any]
-
-    @property
-    def code(self) -> str:
-        """Hash of the software that results depend on: our source, every plugin's, torch's version, the device."""
-        modules = {p.module for p in self.loaded.plugins if p.status == "ok"} | {"unet_bench"}
-        modules |= {v.architecture for v in (p.cell.variant for p in self.planned) if is_foreign(v)}
-        return digest([{m: plugins.source_hash(m) for m in sorted(modules)}, self.environment["env_id"]])
+    executor: Executor
+    modules: tuple[str, ...] = ("torch",)  # that every worker needs
 
 
 def choose_variants(suite: Suite, registry: Registry) -> list[Variant]:
@@ -155,8 +153,9 @@ def make_plan(
                 continue
             for setting in settings_of(probe, wanted):
                 scored = groups + beside * (probe == "accuracy" and setting.pretrained == wanted[0].pretrained)
-                cells = _cells_of_probe(suite, probe, scored, baseline, loaded.task, setting, protocol)
-                planned += [decide(suite, registry, *cell, baseline, rate) for cell in cells]
+                planned += _cells_of_probe(
+                    suite, registry, probe, scored, baseline, loaded.task, setting, protocol, rate
+                )
     return planned
 
 
@@ -209,12 +208,11 @@ def _first(wanted: Sequence[Setting]) -> Setting:
 
 
 def settings(suite: Suite) -> list[Setting]:
-    """Every combination of the workload axes, the first values first. Raises InvalidSuite for an absent device."""
-    device = choose_device(suite.device)
+    """Every combination of the workload axes, the first values first."""
     axes = {name: getattr(suite, name) for name in AXES}
     axes |= {"threads": suite.threads or (torch.get_num_threads(),), "batch": suite.batch}
     combinations = itertools.product(*axes.values())
-    return [Setting(device, **dict(zip(axes, combination, strict=True))) for combination in combinations]
+    return [Setting(suite.device, **dict(zip(axes, combination, strict=True))) for combination in combinations]
 
 
 def group(subjects: Iterable[Subject]) -> list[tuple[Subject, tuple[str, ...]]]:
@@ -229,37 +227,42 @@ def group(subjects: Iterable[Subject]) -> list[tuple[Subject, tuple[str, ...]]]:
 
 def _cells_of_probe(
     suite: Suite,
+    registry: Registry,
     probe: str,
     groups: Sequence[tuple[Subject, tuple[str, ...]]],
     baseline: Subject,
     task: Task,
     setting: Setting,
     protocol: Protocol,
-) -> list[tuple[Cell, Subject, tuple[str, ...]]]:
+    rate: float,
+) -> list[Planned]:
+    """What is foreseen of a cell holds for all its seeds and replicates."""
     assert baseline.frame is not None
     seeds = suite.seeds if probe == "accuracy" else suite.seeds[:1]
     replicates = suite.replicates or 1 if probe in ("speed", "training") else 1
-    cells = []
+    firsts = []
+    for subject, names in groups:
+        cell = Cell(
+            variant=subject.variant,
+            frame=subject.frame or baseline.frame,
+            baseline=baseline.variant,
+            baseline_frame=baseline.frame,
+            task=task,
+            setting=setting,
+            protocol=protocol,
+            probe=probe,
+            seed=seeds[0],
+        )
+        firsts.append(decide(suite, registry, cell, subject, names, baseline, rate))
+    planned = []
     for replicate in range(replicates):
-        order = list(groups)
+        order = list(firsts)
         if replicates > 1:  # so that what changes while a run goes on does not meet the same variants each time
             random.Random(replicate).shuffle(order)
-        for subject, names in order:
-            for seed in seeds:
-                cell = Cell(
-                    variant=subject.variant,
-                    frame=subject.frame or baseline.frame,
-                    baseline=baseline.variant,
-                    baseline_frame=baseline.frame,
-                    task=task,
-                    setting=setting,
-                    protocol=protocol,
-                    probe=probe,
-                    seed=seed,
-                    replicate=replicate,
-                )
-                cells.append((cell, subject, names))
-    return cells
+        for first in order:
+            cells = (replace(first.cell, seed=seed, replicate=replicate) for seed in seeds)
+            planned += [replace(first, cell=cell) for cell in cells]
+    return planned
 
 
 def decide(
@@ -386,6 +389,8 @@ def in_dims(variant: Variant, task: Task) -> Variant:
 
 def mac_rate(device: str) -> float:
     """Multiply-accumulates a second in a small padded convolution: what predictions of time are made with."""
+    if device.startswith("cuda") and not torch.cuda.is_available():  # it is another machine's
+        return 1e12
     conv = nn.Conv2d(32, 32, 3, padding=1).to(device)
     image = torch.zeros(4, 32, 128, 128, device=device)
     macs = 4 * 128 * 128 * 32 * 32 * 9

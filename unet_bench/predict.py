@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -13,6 +16,7 @@ from unet_bench.cells import MOST_OVERLAP
 from unet_bench.data.assemble import depth_first, normalised
 from unet_bench.data.dataset import Array
 from unet_bench.data.decode import decode, read_image
+from unet_bench.data.limits import one_line
 from unet_bench.data.nifti import is_nifti, read_volume, stem_of, write_labels
 from unet_bench.errors import InvalidData, InvalidSuite, StoreError, offenders, unknown
 from unet_bench.plan import choose_device
@@ -44,30 +48,38 @@ def predict_files(
     if not 0 <= overlap <= MOST_OVERLAP:
         raise InvalidSuite(f"overlap={overlap} must be from 0 to {MOST_OVERLAP}: a part of a tile's side")
     stems = [stem_of(image) for image in images]
-    if twice := sorted({name for name in stems if stems.count(name) > 1}):
-        raise InvalidData(f"several images are called {', '.join(twice)}, and each mask is called as its image")
-    given = {image.resolve() for image in images}
-    if replaced := [replacing for image in images if (replacing := mask_file(out, image)).resolve() in given]:
-        raise InvalidData(f"masks would replace images, such as {replaced[0]}: give another folder by --out")
+    if twice := sorted(name for name, count in Counter(stems).items() if count > 1):
+        called = one_line(", ".join(twice))
+        raise InvalidData(f"several images are called {called}, and each mask is called as its image")
+    given = {os.path.realpath(image) for image in images}
+    if replaced := [made for image in images if os.path.realpath(made := mask_file(out, image)) in given]:
+        such = one_line(str(replaced[0]))
+        raise InvalidData(f"masks would replace images, such as {such}: give another folder by --out")
     network = load_network(run, variant, data=data, seed=seed, fold=fold, device=choose_device(device))
-    problems: list[str] = [f"{image}: no such file" for image in images if not image.is_file()]
-    files = {str(image): image for image in images if image.is_file()}
+    problems: list[str] = [f"{image}: no such file" for image in images if not os.path.isfile(image)]
+    files = {str(image): image for image in images if os.path.isfile(image)}
     read = decode(partial(read_for, network), files, problems)
     prepared = {Path(name): as_trained(network, image, name, problems) for name, image in read.items()}
     if problems:
-        raise InvalidData(f"no masks were made:\n{offenders(problems)}")
+        raise InvalidData(f"no masks were made:\n{offenders([one_line(problem) for problem in problems])}")
     whole = evaluation == "whole"
     for file, image in prepared.items():
         written = mask_file(out, file)
         mask = network.predict_fitted(image, whole=whole, overlap=0.0 if whole else overlap, flips=flips)
+        draft = out / f".{os.getpid()}{'.nii.gz' if is_nifti(file) else '.png'}"
         try:
             out.mkdir(parents=True, exist_ok=True)
             if is_nifti(file):
-                write_labels(written, np.moveaxis(mask, 0, 2), like=file)
+                write_labels(draft, np.moveaxis(mask, 0, 2), like=file)
             else:
-                Image.fromarray(mask).save(written)
+                Image.fromarray(mask).save(draft)
+            os.replace(draft, written)  # so that a mask is whole, or not there
         except OSError as error:
-            raise StoreError(f"cannot write {written}: {error}; give another folder by --out") from error
+            why = one_line(f"{written}: {error}")
+            raise StoreError(f"cannot write {why}; give another folder by --out") from error
+        finally:
+            with suppress(OSError):
+                draft.unlink()
         yield written
 
 

@@ -6,13 +6,13 @@ import dataclasses
 import hashlib
 import importlib.resources
 import json
-import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from unet_bench.data.limits import MOST_NUMBER, MOST_WORDS, one_line, read_toml, shown
 from unet_bench.errors import InvalidSuite, unknown
 
 if TYPE_CHECKING:
@@ -25,6 +25,8 @@ WORDS: Final = {
     "init": ("default", "he"),
     "select": ("best", "last"),
 }
+MOST: Final = 1e9  # of any number: what is drawn from a range that overflows would fail in the middle of a run
+MOST_GRID: Final = 64  # a grid of displacements is drawn for every item, in three dimensions of volumes
 NOT_MEASURED: Final = ("summary", "source")  # what may change without changing a result
 
 
@@ -77,8 +79,8 @@ class Recipe:
                 raise unknown(f"{name} of recipe {self.name}", getattr(self, name), allowed, "docs/accuracy.md")
         numbers = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.type in ("float", "int")}
         for name, value in numbers.items():
-            if not 0 <= value < math.inf:
-                raise self._invalid(name, "it must be at least 0, and finite")
+            if not 0 <= value <= MOST:
+                raise self._invalid(name, f"it must be at least 0, finite, and at most {MOST:g}")
         for name in ("warm_up", "momentum", "foreground", "dropout", "contrast"):
             if not numbers[name] <= 1:
                 raise self._invalid(name, "it is a part, from 0 to 1")
@@ -86,8 +88,10 @@ class Recipe:
             raise self._invalid("lr", "it must be above 0")
         if not 0 < self.scale_low <= self.scale_high:
             raise self._invalid("scale_low", "it must be above 0 and at most scale_high")
-        if self.elastic_grid < 2 or self.looks < 1:
-            raise self._invalid("looks" if self.looks < 1 else "elastic_grid", "it is too small")
+        if self.looks < 1:
+            raise self._invalid("looks", "it is too small: it must be at least 1")
+        if not 2 <= self.elastic_grid <= MOST_GRID:
+            raise self._invalid("elastic_grid", f"it must be from 2 to {MOST_GRID}")
         if self.cross_entropy + self.dice == 0:
             raise self._invalid("cross_entropy", "it and dice are both 0: there would be no loss")
         if self.border_weight and not (self.cross_entropy and self.border_sigma):
@@ -110,13 +114,18 @@ def from_dict(data: Mapping[str, Any], base: Recipe) -> Recipe:
     """`base` with the values of `data` in place of its own. Raises InvalidSuite, UnknownName for a key."""
     fields = {field.name: str(field.type) for field in dataclasses.fields(Recipe)}
     kinds = {"float": (int, float), "int": (int,), "str": (str,), "bool": (bool,)}
+    called = shown(data.get("name", base.name))
     values: dict[str, Any] = {}
     for name, value in data.items():
         if name not in fields:
-            raise unknown("recipe key", name, fields, "docs/accuracy.md")
+            raise unknown("recipe key", one_line(name), fields, "docs/accuracy.md")
         kind = fields[name]
         if not isinstance(value, kinds[kind]) or (isinstance(value, bool) and kind != "bool"):
-            raise InvalidSuite(f"recipe {data.get('name', base.name)}: {name}={value!r} is not valid: it takes {kind}")
+            raise InvalidSuite(f"recipe {called}: {name}={shown(value)} is not valid: it takes {kind}")
+        if isinstance(value, str) and len(value) > MOST_WORDS:
+            raise InvalidSuite(f"recipe {called}: {name} is too long: a text has at most {MOST_WORDS} characters")
+        if isinstance(value, int) and abs(value) > MOST_NUMBER:
+            raise InvalidSuite(f"recipe {called}: {name}={shown(value)} is not valid: a number has at most 64 bits")
         values[name] = float(value) if kind == "float" else value
     return dataclasses.replace(base, **values)
 
@@ -140,10 +149,13 @@ def find(registry: Registry, name: str) -> Recipe:
             raise InvalidSuite(f"recipe {name!r} is a {type(found).__name__}: its factory must return a Recipe")
         return dataclasses.replace(found, name=name)
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise InvalidSuite(f"recipe {name}: {error}") from error
-    base = find(registry, registered(str(data.pop("base", "default")), path))
+        data = read_toml(path)
+    except (OSError, ValueError) as error:  # bytes that are no text, text that is no TOML, numbers without an end
+        raise InvalidSuite(f"recipe {one_line(name)}: {one_line(str(error))}") from error
+    base = data.pop("base", "default")
+    if not isinstance(base, str) or len(base) > MOST_WORDS:
+        raise InvalidSuite(f"recipe {one_line(name)}: base={shown(base)} is not valid: it takes a recipe's name")
+    base = find(registry, registered(base, path))
     made = from_dict({**data, "name": path.stem}, base)
     return dataclasses.replace(made, name=f"{path.stem}@{content_hash(made)}")
 

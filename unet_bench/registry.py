@@ -17,7 +17,7 @@ from unet_bench.choices import SLOTS, Choices
 from unet_bench.errors import InvalidChoice, NameClash, PluginFailure, UnetBenchError, unknown
 from unet_bench.variants import FLOOR, Variant, is_floor
 
-KINDS: Final = (*SLOTS, "architecture", "variant", "dataset", "reader", "recipe", "probe")
+KINDS: Final = (*SLOTS, "architecture", "variant", "dataset", "reader", "recipe", "probe", "executor")
 LISTED_BY: Final = {
     "architecture": "architectures",
     "variant": "variants",
@@ -25,6 +25,7 @@ LISTED_BY: Final = {
     "reader": "readers",
     "recipe": "recipes",
     "probe": "probes",
+    "executor": "executors",
 }
 NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,63}(:\*)?")
 
@@ -110,6 +111,7 @@ class Draft:
         self.provider = provider
         self.entries: dict[tuple[str, str], Entry] = {}
         self.variants: dict[str, Variant] = {}
+        self.fresh = False
 
     def encoder(self, name: str, factory: str | Callable[..., Any], *, summary: str, **facts: Any) -> None:
         """`facts`: `cite`, `ignores` (choices this part makes irrelevant), `dims` (it serves). So for every slot."""
@@ -260,6 +262,29 @@ class Draft:
         """A measurement: `factory(unet_bench.measure.Bench) -> dict` of the columns it measured."""
         self._add("probe", name, factory, summary=summary, cite=cite)
 
+    def executor(
+        self,
+        name: str,
+        factory: str | Callable[..., Any],
+        *,
+        summary: str,
+        cite: str = "",
+        needs: tuple[str, str] | None = None,
+    ) -> None:
+        """Where cells run: `factory(devices, options) -> unet_bench.execute.jobs.Executor`.
+
+        `devices` are names as `--devices` has them, `options` the names and values of `--executor-option`.
+        """
+        self._add("executor", name, factory, summary=summary, cite=cite, needs=needs)
+
+    def fresh_interpreter(self) -> None:
+        """Have every cell that needs something of this plugin start from an interpreter of its own.
+
+        For a plugin that must set something before torch is imported, or that cannot be forked once it is; a cell
+        then takes seconds to begin.
+        """
+        self.fresh = True
+
     def _part(
         self,
         kind: str,
@@ -306,6 +331,7 @@ class Registry:
         self._entries: dict[tuple[str, str], Entry] = {}
         self._variants: dict[str, Variant] = {}
         self._providers: dict[str, Provider] = {}
+        self._fresh: set[str] = set()
 
     def commit(self, draft: Draft) -> None:
         """Take over a whole draft. Raises NameClash, naming both owners, and then takes nothing."""
@@ -318,12 +344,18 @@ class Registry:
         self._entries |= draft.entries
         self._variants |= draft.variants
         self._providers[draft.provider.plugin] = draft.provider
+        if draft.fresh:
+            self._fresh.add(draft.provider.plugin)
 
     def _clash(self, kind: str, name: str, first: Provider, second: Provider) -> None:
         raise NameClash(
             f"{kind} {name!r} is registered by plugin {first} and again by plugin {second}; "
             f"block one of them (--block {second.plugin}), or rename"
         )
+
+    def wants_fresh(self) -> set[str]:
+        """The plugins whose cells are to start from a fresh interpreter."""
+        return set(self._fresh)
 
     def entries(self, kind: str) -> list[Entry]:
         """All entries of a kind, in the order in which they were registered."""

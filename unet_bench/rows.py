@@ -25,17 +25,12 @@ def row_id(planned: Planned, name: str) -> str:
 
 def describe(made: Plan, planned: Planned, name: str) -> dict[str, Any]:
     """The columns that say what a row is about."""
-    cell, registry = planned.cell, made.loaded.registry
+    cell = planned.cell
     variant, task, setting = cell.variant, cell.task, cell.setting
     choices: dict[str, str | None] = dict(variant.choices.text())
     if variant.architecture:
         choices = dict.fromkeys(choices)
         choices |= {name: variant.choices.text()[name] for name in OF_ANY}
-    providers = (
-        {variant.provider}
-        if variant.architecture
-        else {registry.find(slot, getattr(variant.choices, slot)).provider.plugin for slot in SLOTS}
-    )
     return {
         "cell_id": row_id(planned, name),
         "variant": name,
@@ -47,7 +42,7 @@ def describe(made: Plan, planned: Planned, name: str) -> dict[str, Any]:
         "architecture": variant.architecture or None,
         "architecture_args": ",".join(f"{k}={v}" for k, v in variant.args) or None,
         "inactive": None if variant.architecture else ",".join(planned.inactive) or None,
-        "plugins": ",".join(sorted(providers)),
+        "plugins": ",".join(sorted(providers(made, planned))),
         "task": task.name,
         "dataset_hash": task.dataset_hash,
         "device": setting.device,
@@ -78,6 +73,14 @@ def describe(made: Plan, planned: Planned, name: str) -> dict[str, Any]:
         "predicted_memory_mib": planned.predicted_mib,
         "predicted_train_memory_mib": planned.predicted_train_mib,
     }
+
+
+def providers(made: Plan, planned: Planned) -> set[str]:
+    """The plugins whose parts, or whole architecture, a cell's variant is made of."""
+    variant, registry = planned.cell.variant, made.loaded.registry
+    if variant.architecture:
+        return {variant.provider}
+    return {registry.find(slot, getattr(variant.choices, slot)).provider.plugin for slot in SLOTS}
 
 
 def sides(of: str, size: tuple[int, ...]) -> dict[str, int | None]:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from unet_bench.cells import MOST_OVERLAP
+from unet_bench.data.limits import LINE, MOST_NUMBER, MOST_WORDS, one_line, read_toml, shown
 from unet_bench.errors import InvalidSuite, unknown
 from unet_bench.variants import BASELINE
 
@@ -31,6 +32,8 @@ FIRST_LOOK: Final = ("cost", "speed", "memory", "accuracy")
 UNITS: Final = {"": 1.0, "K": 2**-10, "M": 1.0, "G": 2**10, "T": 2**20}  # MiB; a bare number is in MiB
 MOST_THREADS: Final = 1024
 MOST_IMAGES: Final = 2**20
+MOST_SIDE: Final = 2**20  # pixels
+MOST_CLASSES: Final = 255  # the mask value 255 is that of ignored pixels
 FITS: Final = ("crop", "resize")
 EVALUATIONS: Final = ("tiled", "whole")
 
@@ -191,12 +194,17 @@ class Suite:
             raise InvalidSuite(
                 f"threads={max(self.threads)} is more than {MOST_THREADS}; this machine has {os.cpu_count()} cores"
             )
-        if len(self.classes) == 1 and self.classes[0].isdecimal() and int(self.classes[0]) < 2:
-            raise InvalidSuite(f"classes={self.classes[0]} is too few: the background counts as one, so at least 2")
+        count = self.classes[0] if len(self.classes) == 1 and self.classes[0].isdecimal() else "2"
+        if not 2 <= int(count[:20]) <= MOST_CLASSES:
+            raise InvalidSuite(
+                f"classes={shown(count)} is too few or too many: from 2, as the background counts, to {MOST_CLASSES}"
+            )
+        if len(self.folds) > LINE:
+            raise InvalidSuite(f"folds={shown(self.folds)} must be a number, or the prefix of files' names")
         if self.vary and not self.base:
             raise InvalidSuite("--vary needs --base NAME: the variant whose choices are varied")
         if not self.data:
-            raise InvalidSuite(f"no data set: give one by --data. {self.data_help}".strip())
+            raise InvalidSuite(f"no data set: give one by --data. {one_line(self.data_help, MOST_WORDS)}".strip())
         if not all(getattr(self, name) for name in AXES):
             raise InvalidSuite(f"a suite needs at least one value of each of {', '.join(AXES)}")
         if self.size:
@@ -261,10 +269,10 @@ def parse_size(text: str) -> tuple[int, ...]:
     for more in rest:
         parse_size(more)
     sides = first.lower().replace("×", "x").split("x")
-    if len(sides) > 3 or not all(side.strip().isdecimal() and int(side) > 0 for side in sides):
+    if len(sides) > 3 or not all(side.strip().isdecimal() and 0 < int(side[:20]) <= MOST_SIDE for side in sides):
         raise InvalidSuite(
-            f"size {first!r} is not valid: write HEIGHTxWIDTH in pixels, such as 128x128, or of volumes "
-            "DEPTHxHEIGHTxWIDTH, such as 32x32x32"
+            f"size {shown(first)} is not valid: write HEIGHTxWIDTH in pixels, such as 128x128, or of volumes "
+            f"DEPTHxHEIGHTxWIDTH, such as 32x32x32, each at most {MOST_SIDE}"
         )
     return tuple(map(int, sides if len(sides) > 1 else 2 * sides))
 
@@ -276,7 +284,7 @@ def parse_memory(text: str) -> float:
         if not found or not 0 < (value := float(found[1]) * UNITS[found[2].upper()]) < math.inf:
             raise ValueError
     except ValueError:
-        raise InvalidSuite(f"memory_limit {text!r} is not valid: write a size such as 8G or 512M") from None
+        raise InvalidSuite(f"memory_limit {shown(text)} is not valid: write a size such as 8G or 512M") from None
     return value
 
 
@@ -287,6 +295,8 @@ def from_options(options: Mapping[str, Any], file: str | None = None) -> Suite:
     """
     given = {name: value for name, value in options.items() if value not in (None, (), [], "")}
     stated = read(file) if file else {}
+    if not isinstance(stated.get("preset", ""), str):
+        raise InvalidSuite(f"suite {file}: preset={shown(stated['preset'])} is not valid: it takes a name")
     of_preset = {preset: stated.pop(preset, {}) for preset in PRESETS}
     for changes in (of_preset.get(given.get("preset") or stated.get("preset", ""), {}), given):
         if not isinstance(changes, Mapping):
@@ -302,7 +312,7 @@ def from_dict(data: Mapping[str, Any]) -> Suite:
     values: dict[str, Any] = {}
     for name, value in data.items():
         if name not in fields:
-            raise unknown("suite key", name, fields, "unet-bench run --help")
+            raise unknown("suite key", one_line(name), fields, "unet-bench run --help")
         values[name] = _typed(name, value, str(fields[name].type))
     return Suite(**values)
 
@@ -310,10 +320,14 @@ def from_dict(data: Mapping[str, Any]) -> Suite:
 def _typed(name: str, value: Any, declared: str) -> Any:
     if value is None and "None" in declared:
         return None
+    held = value if isinstance(value, (list, tuple)) else [value]
+    if any(isinstance(item, int) and abs(item) > MOST_NUMBER for item in held):
+        raise InvalidSuite(f"{name}={shown(value)} is not valid: a number has at most 64 bits")
+    if any(isinstance(item, str) and len(item) > MOST_WORDS for item in held):
+        raise InvalidSuite(f"{name}={shown(value)} is not valid: a text has at most {MOST_WORDS} characters")
     if declared.startswith("tuple"):
-        items = value if isinstance(value, (list, tuple)) else [value]
         wanted: type = int if "int" in declared else str
-        items = [str(item) if wanted is str and isinstance(item, int) else item for item in items]
+        items = [str(item) if wanted is str and isinstance(item, int) else item for item in held]
         valid = all(isinstance(item, wanted) and not isinstance(item, bool) for item in items)
         value = tuple(dict.fromkeys(items)) if valid else value
     elif declared == "bool":
@@ -326,7 +340,7 @@ def _typed(name: str, value: Any, declared: str) -> Any:
         value = str(value) if name in ("size", "memory_limit", "folds") and isinstance(value, int) else value
         valid = isinstance(value, str)
     if not valid:
-        raise InvalidSuite(f"{name}={value!r} is not valid: it takes {declared.replace(' | None', '')}")
+        raise InvalidSuite(f"{name}={shown(value)} is not valid: it takes {declared.replace(' | None', '')}")
     return value
 
 
@@ -335,10 +349,10 @@ def read(name: str) -> dict[str, Any]:
     shipped = {p.name.removesuffix(".toml"): p for p in importlib.resources.files("unet_bench.suites").iterdir()}
     path = Path(name)
     try:
-        if path.suffix == ".toml" or path.is_file():
-            return tomllib.loads(path.read_text(encoding="utf-8"))
+        if path.suffix == ".toml" or os.path.isfile(path):
+            return read_toml(path)
         if name in shipped:
             return tomllib.loads(shipped[name].read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise InvalidSuite(f"suite {name}: {error}") from error
-    raise unknown("suite", name, [n for n in shipped if not n.startswith("_")], "unet-bench list suites")
+    except (OSError, ValueError) as error:  # bytes that are no text, text that is no TOML, numbers without an end
+        raise InvalidSuite(f"suite {one_line(name)}: {one_line(str(error))}") from error
+    raise unknown("suite", one_line(name), [n for n in shipped if not n.startswith("_")], "unet-bench list suites")

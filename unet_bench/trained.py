@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import sys
@@ -20,10 +21,12 @@ from torch import nn
 from unet_bench.build import build
 from unet_bench.cells import Frame, Task, tuples
 from unet_bench.data.dataset import Dataset, resized
-from unet_bench.errors import InvalidSuite, StoreError, UnknownName
+from unet_bench.data.limits import MOST_NUMBER, one_line, read_json, require_file
+from unet_bench.errors import InvalidSuite, StoreError, UnetBenchError, UnknownName
 from unet_bench.frames import frame_for
 from unet_bench.interfaces import main_output
 from unet_bench.plugins import load
+from unet_bench.suite import FITS
 from unet_bench.train.checkpoint import storable
 from unet_bench.train.tiles import predict
 from unet_bench.train.windows import normalisation, scored
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
 
 FOLDER: Final = "weights"
 KEYS: Final = {"variant", "task", "setting", "frame", "mean", "std", "image_type", "seed", "val_dice"}
+IMAGE_TYPES: Final = ("uint8", "float32")
 
 
 def save_network(path: Path, bench: Bench, model: nn.Module, dataset: Dataset, figures: Mapping[str, Any]) -> None:
@@ -60,6 +64,7 @@ def save_network(path: Path, bench: Bench, model: nn.Module, dataset: Dataset, f
         path.parent.mkdir(parents=True, exist_ok=True)
         path.with_suffix(".json").unlink(missing_ok=True)  # it comes last: with it, the weights are whole
         save_file(storable(model.state_dict()), path)
+        about["digest"] = _digest(path)
         path.with_suffix(".json").write_text(json.dumps(about, indent=1, allow_nan=False), encoding="utf-8")
     except (OSError, SafetensorError) as error:
         print(f"the trained network could not be kept in {path}: {error}", file=sys.stderr)
@@ -149,16 +154,21 @@ def load_network(
             f"{run} trained {variant} {len(kept)} times without validation images: give --seed or --fold"
         )
     file, about = max(kept, key=lambda pair: pair[1]["val_dice"] or 0.0)
-    task, frame = Task(**tuples(about["task"])), Frame(**tuples(about["frame"]))
-    made = Variant.from_json(about["variant"])
+    task, frame, made = _described(about)
     arguments = (load().checked(), made, task.in_channels, len(task.classes), frame.input)
     with torch.device("meta"):
         blueprint = build(*arguments)
-    model = build(*arguments)
+    weights = file.with_suffix(".safetensors")
     try:
-        model.load_state_dict(load_file(file.with_suffix(".safetensors")))
-    except (OSError, SafetensorError, RuntimeError) as error:
-        raise StoreError(f"{file.with_suffix('.safetensors')} cannot be used: {error}; train it anew") from error
+        tensors = _tensors(weights, about.get("digest"))
+        if _shapes(tensors) != _shapes(blueprint.state_dict()):  # before memory is taken for what the JSON speaks of
+            raise ValueError("they are another network's weights")
+        model = build(*arguments)
+        model.load_state_dict(tensors)
+    except UnetBenchError:
+        raise
+    except Exception as error:  # a damaged file can make safetensors and torch raise anything
+        raise StoreError(f"{weights} cannot be used: {one_line(str(error))}; train it anew") from error
     mean, std = np.asarray(about["mean"]), np.asarray(about["std"])
     model.eval().to(device)
     modalities = tuple(about.get("modalities", ()))
@@ -195,11 +205,54 @@ def names_of(run: Path) -> dict[str, str]:
 
 def _about(file: Path) -> dict[str, Any]:
     try:
-        found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        if missing := {"variant", "task", "setting", "frame", "mean", "std", "image_type", "seed", "val_dice"} - set(
-            found
-        ):
+        found = read_json(file)
+        if not isinstance(found, dict):
+            raise ValueError("it is no object")
+        if missing := KEYS - set(found):
             raise ValueError(f"it lacks {', '.join(sorted(missing))}")
-    except (OSError, ValueError, TypeError) as error:
-        raise StoreError(f"{file} is not what a run leaves beside weights ({error}); delete it") from error
+        facts(found)
+        _described(found)
+    except (UnetBenchError, OSError, ValueError, TypeError, LookupError, AttributeError) as error:
+        why = one_line(f"{type(error).__name__}: {error}")
+        raise StoreError(f"{one_line(str(file))} is not what a run leaves beside weights ({why}); delete it") from error
     return found
+
+
+def _described(about: Mapping[str, Any]) -> tuple[Task, Frame, Variant]:
+    """What the JSON speaks of. Raises ValueError, TypeError, LookupError, AttributeError and ours for what is none."""
+    task, frame = Task(**tuples(about["task"])), Frame(**tuples(about["frame"]))
+    sizes = (task.scored, frame.input, frame.output, frame.start, frame.context)
+    whole = [task.in_channels, about["seed"], *(side for size in sizes for side in size)]
+    if not all(type(number) is int and 0 <= number <= MOST_NUMBER for number in whole):
+        raise ValueError("a size, channel count or seed is no whole number")
+    if not 2 <= task.dims <= 3 or {len(size) for size in sizes} != {task.dims} or min(*frame.input, *task.scored) < 1:
+        raise ValueError("sizes of several or no dimensions")
+    if about["image_type"] not in IMAGE_TYPES or task.fit not in FITS:
+        raise ValueError(f"image_type is one of {', '.join(IMAGE_TYPES)}, fit one of {', '.join(FITS)}")
+    if not all(isinstance(name, str) for name in (*task.classes, *about.get("modalities", ()))):
+        raise TypeError("classes and modalities are names")
+    for name, least in (("mean", -math.inf), ("std", 0.0)):
+        values = np.asarray(about[name], np.float64)
+        if values.shape not in ((), (1,), (task.in_channels,)) or not (np.isfinite(values) & (values > least)).all():
+            raise ValueError(f"{name} is one finite number for each channel")
+    dice = about["val_dice"]
+    if dice is not None and not (type(dice) in (int, float) and 0 <= dice <= 1):
+        raise ValueError("val_dice is null, or from 0 to 1")
+    return task, frame, Variant.from_json(about["variant"])
+
+
+def _tensors(weights: Path, digest: str | None) -> dict[str, torch.Tensor]:
+    """The weights as they were written: other bytes would predict other masks in silence. Raises anything."""
+    require_file(weights)
+    if digest is not None and digest != _digest(weights):
+        raise ValueError("the file is not what was written")
+    return load_file(weights)
+
+
+def _digest(file: Path) -> str:
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+def _shapes(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Size]:
+    return {name: tensor.shape for name, tensor in tensors.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -37,6 +38,10 @@ class Variant:
 
     def canonical(self) -> str:
         """The text that tells this network from every other: equal text, equal network."""
+        return self._canonical
+
+    @functools.cached_property
+    def _canonical(self) -> str:
         return json.dumps(self.to_json() | {"name": ""}, sort_keys=True)
 
     def to_json(self) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import numpy as np
 
 from unet_bench.data.dataset import Array, Dataset, Sample, fault
 from unet_bench.data.decode import alike
+from unet_bench.data.limits import one_line
 from unet_bench.data.splits import SPLITS, Splits
 from unet_bench.errors import InvalidData, offenders
 
@@ -21,11 +22,15 @@ PERCENTILES: Final = (0.5, 99.5)
 HOUNSFIELD: Final = (-1024.0, 3071.0)
 """What CT's 0 and 1 are: the 12 bits that scanners store."""
 
+TITLE: Final = 100
+"""Characters of a data set's name, which a folder or a file gave it: it is a row's label in every table."""
+
 
 def refuse(root: Path, problems: list[str]) -> None:
     """Raises InvalidData over all problems, if there is one."""
     if problems:
-        raise InvalidData(f"the data in {root} cannot be used, {len(problems)} problem(s):\n{offenders(problems)}")
+        where, lines = one_line(str(root)), [one_line(problem) for problem in problems]
+        raise InvalidData(f"the data in {where} cannot be used, {len(problems)} problem(s):\n{offenders(lines)}")
 
 
 def found(path: Path, fits: Callable[[Path], bool]) -> list[Path]:
@@ -34,7 +39,7 @@ def found(path: Path, fits: Callable[[Path], bool]) -> list[Path]:
     def seen(place: Path) -> bool:
         try:
             return fits(place)
-        except OSError:  # what cannot be looked into is not recognised
+        except (OSError, InvalidData):  # what cannot be looked into is not recognised
             return False
 
     if seen(path):
@@ -50,9 +55,10 @@ def only(path: Path, fits: Callable[[Path], bool], needs: str) -> Path:
     """The one place where `found` finds data. Raises InvalidData, with what the format `needs`, for none or more."""
     places = found(path, fits)
     if not places:
-        raise InvalidData(f"{path}: holds no such data; needed: {needs}")
+        raise InvalidData(f"{one_line(str(path))}: holds no such data; needed: {needs}")
     if len(places) > 1:
-        raise InvalidData(f"{path}: holds {', '.join(place.name for place in places)}; name one of them")
+        names = one_line(", ".join(place.name for place in places))
+        raise InvalidData(f"{one_line(str(path))}: holds {names}; name one of them")
     return places[0]
 
 
@@ -76,7 +82,7 @@ def pictures(
     faults = (fault(sample, channels, len(classes)) for sample in samples.values())
     refuse(root, problems + [problem for problem in faults if problem])
     train, val, test = (tuple(samples[key] for key in splits[split]) for split in SPLITS)
-    return Dataset(name, classes, channels, train, val, test, split_by=split_by)
+    return Dataset(one_line(name, TITLE), classes, channels, train, val, test, split_by=split_by)
 
 
 def volumes(
@@ -103,7 +109,7 @@ def volumes(
         tuple(Sample(case, depth_first(scaled[case]), depth_first(masks[case])) for case in splits[split])
         for split in SPLITS
     )
-    return Dataset(name, classes, channels, train, val, test, 3, split_by, tuple(modalities))
+    return Dataset(one_line(name, TITLE), classes, channels, train, val, test, 3, split_by, tuple(modalities))
 
 
 def depth_first(volume: Array) -> Array:

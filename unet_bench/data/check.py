@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from unet_bench.data.dataset import IGNORE, Array, Dataset, Sample
+from unet_bench.data.limits import one_line
 
 THUMB: Final = 16  # px, the side at which images are compared
 ALIKE: Final = 0.995  # correlation of such thumbnails from which on two images are nearly one
@@ -83,7 +84,7 @@ class Report:
         lines.append(
             f"{len(self.leaks)} pair(s) of images in different splits" if self.leaks else "no image is in two splits"
         )
-        return "\n".join(lines)
+        return "\n".join(one_line(line, most=2000) for line in lines)
 
 
 def check(dataset: Dataset) -> Report:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import zipfile
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -21,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from unet_bench.data.limits import one_line, shown
 from unet_bench.errors import InvalidChoice, InvalidData, InvalidSize, offenders
 
 IGNORE: Final = 255
@@ -66,7 +66,8 @@ class Dataset:
     def __post_init__(self) -> None:
         problems = _contradictions(self)
         if problems:
-            raise InvalidData(f"data set {self.name!r} cannot be used:\n{offenders(problems)}")
+            lines = [one_line(problem) for problem in problems]
+            raise InvalidData(f"data set {shown(self.name)} cannot be used:\n{offenders(lines)}")
 
     @property
     def splits(self) -> dict[str, tuple[Sample, ...]]:
@@ -121,11 +122,13 @@ class Dataset:
                 meta = json.loads(str(arrays["meta"]))
                 splits = {split: _stored(arrays, split, names) for split, names in meta.pop("samples").items()}
                 meta |= {name: tuple(meta[name]) for name in ("classes", "modalities")}
-        except (OSError, EOFError, LookupError, TypeError, ValueError, AttributeError, zipfile.BadZipFile) as error:
+                return cls(**{**meta, **splits})
+        except InvalidData:
+            raise
+        except Exception as error:  # a damaged archive can make zipfile, zlib and numpy raise anything
             raise InvalidData(
                 f"{path}: not a data set written by `Dataset.save` ({error}); delete it and read the data anew"
             ) from error
-        return cls(**{**meta, **splits})
 
 
 def _stored(arrays: Mapping[str, Array], split: str, names: list[list[str]]) -> tuple[Sample, ...]:

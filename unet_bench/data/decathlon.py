@@ -9,6 +9,7 @@ Antonelli et al., "The Medical Segmentation Decathlon", Nature Communications 13
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,9 +17,10 @@ from unet_bench.data.assemble import found, only, refuse, volumes
 from unet_bench.data.dataset import Dataset
 from unet_bench.data.decode import decode, files
 from unet_bench.data.labels import Classes, class_names, labelled
+from unet_bench.data.limits import shown
 from unet_bench.data.nifti import ENDINGS, read_labels, read_volume
 from unet_bench.data.splits import seeded
-from unet_bench.data.stated import modalities, read_json
+from unet_bench.data.stated import inside, modalities, read_json, title
 
 NEEDS: Final = "dataset.json, imagesTr/CASE.nii.gz and labelsTr/CASE.nii.gz"
 
@@ -46,11 +48,15 @@ def read(path: Path, *, classes: Classes = None, seed: int = 0) -> Dataset:
     stated = read_json(root / "dataset.json", problems)
     images, masks = {}, {}
     for pair in _pairs(stated.get("training"), problems):
-        image, mask = root / pair["image"], root / pair["label"]
+        image, mask = (inside(root, pair[name], problems) for name in ("image", "label"))
+        if image is None or mask is None:
+            continue
         case = image.name.removesuffix(".gz").removesuffix(".nii")
-        absent = [file for file in (image, mask) if not file.is_file()]
+        absent = [file for file in (image, mask) if not os.path.isfile(file)]
         problems += [f"{file.parent.name}/{file.name}: no such file; add it, or mend dataset.json" for file in absent]
-        if not absent:
+        if case in images:
+            problems.append(f"dataset.json: names the training case {case} more than once; keep one")
+        elif not absent:
             images[case], masks[case] = image, mask
     if not images:
         problems.append("dataset.json: names no training case that exists; list image and label under `training`")
@@ -60,8 +66,8 @@ def read(path: Path, *, classes: Classes = None, seed: int = 0) -> Dataset:
     pixels, labels = decode(read_volume, images, problems), decode(read_labels, masks, problems)
     names, labels = labelled(labels, names, problems, where="labelsTr/")
     split_by = f"cases seeded 70/10/20, seed {seed}"
-    title = str(stated.get("name") or root.name)
-    return volumes(root, title, names, pixels, labels, splits, split_by, problems, modalities(stated.get("modality")))
+    name, channels = title(stated, root.name), modalities(stated.get("modality"))
+    return volumes(root, name, names, pixels, labels, splits, split_by, problems, channels)
 
 
 def _pairs(training: object, problems: list[str]) -> list[dict[str, Any]]:
@@ -82,6 +88,6 @@ def _classes(labels: object, problems: list[str]) -> tuple[str, ...] | None:
     stated = labels if isinstance(labels, dict) else {}
     names = [stated.get(str(number)) for number in range(len(stated))]
     if not names or None in names:
-        problems.append(f"dataset.json: labels {labels!r} must name the values 0, 1, 2, … without a gap")
+        problems.append(f"dataset.json: labels {shown(labels)} must name the values 0, 1, 2, … without a gap")
         return None
     return class_names(names, problems)

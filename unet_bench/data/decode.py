@@ -5,6 +5,7 @@ Every reader of a format comes by its pixels here, so that RGBA, 16 bits or a pa
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -14,12 +15,15 @@ from typing import Final, TypeVar
 import numpy as np
 from PIL import Image
 
+from unet_bench.data import limits
 from unet_bench.data.dataset import Array
+from unet_bench.data.limits import one_line
 from unet_bench.errors import InvalidData
 
 FORMATS: Final = ("PNG", "JPEG", "TIFF", "BMP", "GIF")
 ENDINGS: Final = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif")
 THREADS: Final = 4
+TOO_MANY: Final = "more than {} pixels a page; cut it into smaller ones"
 
 Source = TypeVar("Source")
 
@@ -27,9 +31,13 @@ Source = TypeVar("Source")
 def files(folder: Path, endings: Collection[str] = ENDINGS) -> dict[str, list[Path]]:
     """The files of a folder with one of these endings, by stem; `._x.png`, `.DS_Store` and the like do not count."""
     found: dict[str, list[Path]] = {}
-    for file in sorted(folder.iterdir()):
+    try:
+        inside = sorted(folder.iterdir())
+    except OSError as error:
+        raise InvalidData(f"{one_line(str(folder))}: cannot be looked into ({error}); make it readable") from error
+    for file in inside:
         ending = next((ending for ending in endings if file.name.lower().endswith(ending)), None)
-        if ending and not file.name.startswith(".") and file.is_file():
+        if ending and not file.name.startswith(".") and os.path.isfile(file):
             found.setdefault(file.name[: -len(ending)], []).append(file)
     return found
 
@@ -89,22 +97,44 @@ def of_one_depth(images: list[Array]) -> list[Array]:
 def _pages(convert: Callable[[Image.Image], Array], path: Path, only: bool = False) -> list[Array]:
     where = f"{path.parent.name}/{path.name}"
     try:
+        limits.require_file(path)
         with Image.open(path, formats=FORMATS) as file:
-            # A phone's JPEG may carry a second picture (MPO) besides the one everybody sees.
-            pages = 1 if file.format == "MPO" else getattr(file, "n_frames", 1)
-            if only and pages > 1:
-                raise InvalidData(f"{pages} pages; save each page as a file of its own")
-            return [_page(convert, file, number) for number in range(pages)]
+            pages: list[Array] = []
+            held = 0
+            while _turned(file, len(pages)):
+                if only and pages:
+                    raise InvalidData("several pages; save each page as a file of its own")
+                held += 4 * file.width * file.height  # bytes, as Pillow has RGBA and 32 bits on the way
+                if problem := _too_large(file, len(pages), held):
+                    raise InvalidData(problem)
+                pages.append(convert(file))
+            return pages
     except InvalidData as error:
         raise InvalidData(f"{where}: {error}") from None
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise InvalidData(f"{where}: {TOO_MANY.format(Image.MAX_IMAGE_PIXELS)}") from None
     except Exception as error:  # a damaged file can make Pillow raise anything
         raise InvalidData(f"{where}: cannot be read ({error}); save it anew or remove it") from error
 
 
-def _page(convert: Callable[[Image.Image], Array], file: Image.Image, number: int) -> Array:
-    if number:
+def _turned(file: Image.Image, number: int) -> bool:
+    """Whether a file has a page of that number, to which it is turned then."""
+    if number and file.format == "MPO":  # a phone's JPEG may carry a second picture besides the one everybody sees
+        return False
+    try:
         file.seek(number)
-    return convert(file)
+    except EOFError:
+        return False
+    return True
+
+
+def _too_large(file: Image.Image, page: int, held: int) -> str:
+    """What is wrong with the size of a file of which so many bytes are or will be held; empty where nothing is."""
+    if page >= limits.MOST_PAGES:
+        return f"more than {limits.MOST_PAGES} pages; cut it into smaller ones"
+    if Image.MAX_IMAGE_PIXELS and file.width * file.height > Image.MAX_IMAGE_PIXELS:  # Pillow sees to the first alone
+        return TOO_MANY.format(Image.MAX_IMAGE_PIXELS)
+    return limits.too_large(held)
 
 
 def _image(file: Image.Image) -> Array:

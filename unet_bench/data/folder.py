@@ -10,6 +10,7 @@ Everything is read and checked first; what is wrong is reported at once, all of 
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -20,17 +21,18 @@ from unet_bench.data.assemble import pictures, refuse, volumes
 from unet_bench.data.dataset import IGNORE, Dataset
 from unet_bench.data.decode import ENDINGS, FORMATS, decode, files, read_image, read_mask
 from unet_bench.data.labels import Classes, class_names, labelled
+from unet_bench.data.limits import shown
 from unet_bench.data.nifti import ENDINGS as NIFTI
 from unet_bench.data.nifti import is_nifti, read_labels, read_volume
 from unet_bench.data.splits import SPLITS, Splits, listed, seeded
-from unet_bench.data.stated import modalities, read_json
+from unet_bench.data.stated import modalities, read_json, title
 
 MASK_SUFFIXES: Final = ("", "_mask", "_masks", "_seg", "_segmentation", "_label", "_labels", "_gt", "-mask")
 
 
 def recognises(path: Path) -> bool:
     """Whether `path` holds images/ and masks/."""
-    return (path / "images").is_dir() and (path / "masks").is_dir()
+    return os.path.isdir(path / "images") and os.path.isdir(path / "masks")
 
 
 def read_folder(path: Path | str, *, classes: Classes = None, seed: int = 0) -> Dataset:
@@ -85,11 +87,13 @@ def _about(root: Path, classes: Classes, problems: list[str]) -> _About:
     stated = read_json(root / "dataset.json", problems)
     ignore = stated.get("ignore_index")
     if ignore is not None and type(ignore) is not int:
-        problems.append(f"dataset.json: ignore_index {ignore!r} must be one whole number or null")
+        problems.append(f"dataset.json: ignore_index {shown(ignore)} must be one whole number or null")
+        ignore = None
     names = class_names(stated.get("classes") if classes is None else classes, problems)
     # 255 is `IGNORE` already; and where 255 turns out to mean 1, an ignore_index of 255 was a default nobody meant.
     ignore = None if ignore == IGNORE else ignore
-    return _About(str(stated.get("name") or root.resolve().name), names, ignore, modalities(stated.get("modality")))
+    name = title(stated, os.path.basename(os.path.realpath(root)))
+    return _About(name, names, ignore, modalities(stated.get("modality")))
 
 
 def _splits(root: Path, stems: list[str], seed: int, problems: list[str]) -> tuple[Splits, str]:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from unet_bench.data.dataset import Dataset, Sample
+from unet_bench.data.limits import one_line
 from unet_bench.data.splits import listed
 from unet_bench.errors import InvalidData, InvalidSuite, offenders
 
@@ -77,4 +78,4 @@ def given_folds(dataset: Dataset, folder: Path, prefix: str) -> list[Dataset]:
 
 def _refuse(problems: Iterable[str]) -> None:
     if listed := list(problems):
-        raise InvalidData(f"the folds cannot be used:\n{offenders(listed)}")
+        raise InvalidData(f"the folds cannot be used:\n{offenders([one_line(problem) for problem in listed])}")

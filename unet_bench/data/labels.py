@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 import numpy as np
 
 from unet_bench.data.dataset import IGNORE, Array
+from unet_bench.data.limits import shown
+
+NAME: Final = 100
+"""Characters of a class's name: it is a row's label in every table."""
 
 Classes = int | Sequence[str] | None
 """What a caller may say of the classes: their names, the background first; how many; or nothing."""
@@ -20,8 +25,13 @@ def class_names(classes: object, problems: list[str]) -> tuple[str, ...] | None:
         return ("background", *(f"class {number}" for number in range(1, classes)))
     names = tuple(classes) if isinstance(classes, list | tuple) else ()
     if all(isinstance(name, str) for name in names) and 2 <= len(set(names)) == len(names) <= IGNORE:
-        return names
-    problems.append(f"classes {classes!r}: give 2 to {IGNORE} different names, the background first, or how many")
+        if not (odd := [name for name in names if len(name) > NAME or not name.isprintable()]):
+            return names
+        problems.append(
+            f"class {shown(odd[0])}: a name has at most {NAME} characters, all of them printable; rename it"
+        )
+        return None
+    problems.append(f"classes {shown(classes)}: give 2 to {IGNORE} different names, the background first, or how many")
     return None
 
 

@@ -8,15 +8,20 @@ Kuş and Aydin, "MedSegBench", Scientific Data 11 (2024).
 
 from __future__ import annotations
 
+import math
+import os
 import zipfile
 from pathlib import Path
 from typing import Final
 
 import numpy as np
+from numpy.lib import format
 
+from unet_bench.data import limits
 from unet_bench.data.assemble import found, only, pictures, refuse
 from unet_bench.data.dataset import Array, Dataset
 from unet_bench.data.labels import Classes, class_names, labelled
+from unet_bench.data.limits import one_line
 from unet_bench.data.splits import SPLITS
 from unet_bench.errors import InvalidData
 
@@ -30,12 +35,12 @@ def recognises(path: Path) -> bool:
 
 
 def _fits(path: Path) -> bool:
-    if path.suffix != ".npz" or not path.is_file():
+    if path.suffix != ".npz" or not os.path.isfile(path):
         return False
     try:
         with zipfile.ZipFile(path) as archive:
             return {f"{key}.npy" for key in KEYS} <= set(archive.namelist())
-    except (OSError, zipfile.BadZipFile):
+    except Exception:  # a damaged archive can make zipfile raise anything
         return False
 
 
@@ -61,6 +66,9 @@ def read(path: Path, *, classes: Classes = None, seed: int = 0) -> Dataset:
         if pixels.dtype != np.uint8 or labels.dtype.kind not in "biu":
             problems.append(f"{split}: holds {pixels.dtype} and {labels.dtype}; save uint8 images and whole class ids")
             continue
+        if len(pixels) and not pixels.size:
+            problems.append(f"{split}: images {pixels.shape} without a pixel; save images")
+            continue
         splits[split] = [f"{split}/{number:05}" for number in range(len(pixels))]
         images |= zip(splits[split], pixels, strict=True)
         masks |= zip(splits[split], labels, strict=True)
@@ -71,7 +79,25 @@ def read(path: Path, *, classes: Classes = None, seed: int = 0) -> Dataset:
 
 def _load(file: Path) -> dict[str, Array]:
     try:
+        limits.require_file(file)
+        with zipfile.ZipFile(file) as archive:
+            for key in sorted(KEYS):
+                if problem := _unfit(archive, f"{key}.npy"):
+                    raise InvalidData(f"{one_line(str(file))}: {key} {problem}")
         with np.load(file, allow_pickle=False) as arrays:
             return {key: arrays[key] for key in KEYS}
+    except InvalidData:
+        raise
     except Exception as error:  # a damaged archive can make zipfile, zlib and numpy raise anything
-        raise InvalidData(f"{file}: cannot be read ({error}); needed: {NEEDS}") from error
+        raise InvalidData(f"{one_line(str(file))}: cannot be read ({one_line(str(error))}); needed: {NEEDS}") from error
+
+
+def _unfit(archive: zipfile.ZipFile, name: str) -> str:
+    """What is wrong with an array's size, before memory is taken for it; empty where nothing is. Raises anything."""
+    size = archive.getinfo(name).file_size  # no more than this is unpacked, whatever the array claims
+    with archive.open(name) as file:
+        read = format.read_array_header_1_0 if format.read_magic(file) == (1, 0) else format.read_array_header_2_0
+        shape, _, dtype = read(file)
+    if math.prod(shape) * dtype.itemsize > size:
+        return f"is too short for the shape {shape} that it claims; save it anew"
+    return limits.too_large(size)

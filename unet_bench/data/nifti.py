@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
+from unet_bench.data import limits
 from unet_bench.data.dataset import Array
 from unet_bench.errors import InvalidData
 
 ENDINGS: Final = (".nii.gz", ".nii")
+DEFLATE: Final = 1032  # bytes that one packed byte can become at most
 
 
 def is_nifti(file: Path) -> bool:
@@ -63,25 +66,54 @@ def write_labels(path: Path, labels: Array, like: Path) -> None:
     """Write labels `(X Y Z)`, uint8, that lie where the volume `like` does: its affine and header. Raises OSError."""
     import nibabel
 
-    space: Any = nibabel.load(like)
-    header = space.header.copy()
+    header = _header(like)
     header.set_data_dtype(np.uint8)
-    nibabel.save(nibabel.Nifti1Image(labels, space.affine, header), path)  # type: ignore[no-untyped-call]
+    nibabel.save(nibabel.Nifti1Image(labels, header.get_best_affine(), header), path)  # type: ignore[no-untyped-call]
 
 
 def _read(path: Path) -> Array:
     try:
-        import nibabel
+        import nibabel  # noqa: F401
     except ImportError as error:
         raise InvalidData(f"{path.parent.name}/{path.name}: needs nibabel: pip install nibabel") from error
     try:
-        image: Any = nibabel.load(path)
-        values = np.asarray(image.dataobj)
+        values = _voxels(path)
+    except InvalidData:
+        raise
     except Exception as error:  # a damaged file can make nibabel raise anything
         raise _refused(path, f"cannot be read ({error}); save it anew or remove it") from error
     if values.dtype.kind not in "biuf" or values.size == 0:
         raise _refused(path, f"holds {values.size} voxels of type {values.dtype}; save numbers")
     return values
+
+
+def _header(path: Path) -> Any:
+    """The header alone: `nibabel.load` reads its extensions too, which may unpack to any size. Raises anything."""
+    from nibabel.nifti1 import Nifti1Header
+    from nibabel.nifti2 import Nifti2Header
+    from nibabel.openers import ImageOpener
+
+    limits.require_file(path)
+    with ImageOpener(str(path)) as file:
+        start = file.read(Nifti2Header.sizeof_hdr)
+    kind: Any = Nifti2Header if Nifti2Header.may_contain_header(start) else Nifti1Header  # type: ignore[no-untyped-call]
+    return kind(start[: kind.sizeof_hdr])
+
+
+def _voxels(path: Path) -> Array:
+    """What the header speaks of, once it is known to be no more than a file may hold. Raises anything."""
+    from nibabel.arrayproxy import ArrayProxy
+
+    header = _header(path)
+    shape, offset, item = header.get_data_shape(), header.get_data_offset(), header.get_data_dtype().itemsize
+    count = math.prod(shape)
+    if min(shape, default=0) < 1:
+        raise _refused(path, f"has shape {shape}; save at least one voxel")
+    if problem := limits.too_large(offset + count * max(item, np.dtype(np.float32).itemsize)):
+        raise _refused(path, problem)
+    if offset + count * item > path.stat().st_size * (DEFLATE if path.suffix.lower() == ".gz" else 1):
+        raise _refused(path, f"is too short for the {count} voxels that it claims; save it anew or remove it")
+    return np.asarray(ArrayProxy(str(path), header, mmap=False))  # type: ignore[no-untyped-call]
 
 
 def _refused(path: Path, why: str) -> InvalidData:

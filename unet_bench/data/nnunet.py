@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from unet_bench.data.assemble import found, only, pictures, refuse, volumes
 from unet_bench.data.dataset import Array, Dataset
 from unet_bench.data.decode import ENDINGS, decode, files, of_one_depth, read_image, read_mask
 from unet_bench.data.labels import Classes, class_names, labelled
+from unet_bench.data.limits import shown
 from unet_bench.data.nifti import ENDINGS as NIFTI
 from unet_bench.data.nifti import read_labels, read_volume
 from unet_bench.data.splits import seeded
@@ -65,11 +66,11 @@ def read(path: Path, *, classes: Classes = None, seed: int = 0) -> Dataset:
         problems.append('dataset.json: no channel_names; state them, such as {"0": "MRI"}')
     declared, ignore = _classes(stated.get("labels"), problems)
     names = class_names(classes, problems) or declared
-    ending = str(stated.get("file_ending"))
+    ending: Any = stated.get("file_ending")
     deep = ending in NIFTI
     if not deep and ending not in ENDINGS:
         problems.append(
-            f"dataset.json: file_ending {ending!r}; convert the files to one of {', '.join(NIFTI + ENDINGS)}"
+            f"dataset.json: file_ending {shown(ending)}; convert the files to one of {', '.join(NIFTI + ENDINGS)}"
         )
     refuse(root, problems)
 
@@ -121,9 +122,9 @@ def _classes(labels: object, problems: list[str]) -> tuple[tuple[str, ...] | Non
         return None, None
     by_value = {value: name for name, value in stated.items()}
     if len(by_value) < len(stated) or sorted(by_value) != list(range(len(by_value))) or not by_value:
-        problems.append(f"dataset.json: labels {labels!r} must give the values 0, 1, 2, … without a gap")
+        problems.append(f"dataset.json: labels {shown(labels)} must give the values 0, 1, 2, … without a gap")
         return None, None
     if ignore is not None and type(ignore) is not int:
-        problems.append(f"dataset.json: the label `ignore` is {ignore!r}; give it one whole number")
+        problems.append(f"dataset.json: the label `ignore` is {shown(ignore)}; give it one whole number")
         return None, None
     return class_names([by_value[value] for value in range(len(by_value))], problems), ignore

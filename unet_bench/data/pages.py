@@ -8,6 +8,7 @@ Arganda-Carreras et al., Frontiers in Neuroanatomy 9 (2015).
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Final
 
@@ -36,7 +37,7 @@ def _fits(path: Path) -> bool:
 
 def _stack(root: Path, name: str) -> Path | None:
     files = (root / f"{name}{ending}" for ending in ENDINGS)
-    return next((file for file in files if file.is_file()), None)
+    return next((file for file in files if os.path.isfile(file)), None)
 
 
 def read(path: Path, *, classes: Classes = None, seed: int = 0) -> Dataset:

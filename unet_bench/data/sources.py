@@ -7,11 +7,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from unet_bench.data.limits import one_line
 from unet_bench.errors import InvalidData, InvalidSize, InvalidSuite
 from unet_bench.registry import NAME, Registry
 
@@ -58,14 +60,14 @@ def _read(
 ) -> Dataset:
     kind, path = _parsed(registry, name)
     if path is None:
-        entry = registry.find("dataset", name)
+        entry = registry.find("dataset", one_line(name))
         if classes:
             raise InvalidSuite(f"--classes belongs to data on disk; data set {name!r} knows its own")
         made: Dataset = entry.load()(size=size, seed=seed)
         return made
-    reader = registry.find("reader", kind or _recognised(registry, path))
-    if not path.exists():
-        raise InvalidData(f"{path}: no such file or folder; mend the path behind {kind}:")
+    reader = registry.find("reader", one_line(kind) or _recognised(registry, path))
+    if not os.path.exists(path):
+        raise InvalidData(f"{one_line(str(path))}: no such file or folder; mend the path behind {kind}:")
     read: Dataset = reader.load()(path, classes=classes or None, seed=seed)
     return read
 
@@ -75,7 +77,8 @@ def absolute(registry: Registry, name: str) -> str:
     kind, path = _parsed(registry, name)
     if path is None:
         return name
-    return f"{kind}:{path.resolve()}" if kind else str(path.resolve())
+    real = os.path.realpath(path)  # which a loop of links does not trouble
+    return f"{kind}:{real}" if kind else real
 
 
 def path_of(registry: Registry, name: str) -> Path:
@@ -89,29 +92,33 @@ def path_of(registry: Registry, name: str) -> Path:
 def _parsed(registry: Registry, name: str) -> tuple[str, Path | None]:
     """Kind (or nothing) and path (or None, where `name` is a registered data set's, or could have been)."""
     datasets = {entry.name for entry in registry.entries("dataset")}
+    if "\0" in name:
+        raise InvalidData(f"{one_line(name)}: no path holds a NUL character; mend the name")
     kind, colon, rest = name.partition(":")
     if name in datasets or (colon and f"{kind}:*" in datasets):
         return "", None
     # One letter before a colon is a drive of Windows; and a path may hold colons of its own.
-    if colon and rest and len(kind) > 1 and NAME.fullmatch(kind) and not Path(name).exists():
-        return kind, Path(rest).expanduser()
-    path = Path(name).expanduser()
-    return "", path if path.exists() or MARKS.search(name) else None
+    if colon and rest and len(kind) > 1 and NAME.fullmatch(kind) and not os.path.exists(name):
+        return kind, Path(os.path.expanduser(rest))
+    path = Path(os.path.expanduser(name))
+    return "", path if os.path.exists(path) or MARKS.search(name) else None
 
 
 def _recognised(registry: Registry, path: Path) -> str:
     """The kind of the one reader that knows the data at `path`. Raises InvalidData for none or several."""
     kinds = [entry.name for entry in registry.entries("reader")]
-    if not path.exists():
-        raise InvalidData(f"{path}: no such file or folder; mend the path, or see `unet-bench list datasets` for names")
+    where = one_line(str(path))
+    if not os.path.exists(path):
+        raise InvalidData(f"{where}: no such file or folder; mend the path; `unet-bench list datasets` lists names")
     fitting = [entry.name for entry in registry.entries("reader") if entry.fits(path)]
     if len(fitting) == 1:
         return fitting[0]
     if fitting:
         raise InvalidData(
-            f"{path}: looks like {' and like '.join(fitting)}; say which: {' or '.join(f'{k}:{path}' for k in fitting)}"
+            f"{where}: looks like {' and like '.join(fitting)}; "
+            f"say which: {' or '.join(f'{kind}:{where}' for kind in fitting)}"
         )
     raise InvalidData(
-        f"{path}: no format is recognised (tried {', '.join(kinds)}); put images in images/ and masks in masks/, or "
-        f"name the format: KIND:{path}. What each needs: `unet-bench list readers`"
+        f"{where}: no format is recognised (tried {', '.join(kinds)}); put images in images/ and masks in masks/, or "
+        f"name the format: KIND:{where}. What each needs: `unet-bench list readers`"
     )

@@ -8,6 +8,8 @@ from typing import Final
 
 import numpy as np
 
+from unet_bench.data.limits import read_text
+
 SPLITS: Final = ("train", "val", "test")
 
 Splits = dict[str, list[str]]
@@ -63,7 +65,7 @@ def listed(file: Path, problems: list[str]) -> list[str]:
             problems.append(f"{where}: no such file beside the others; add it, or remove them to split by seed")
         return []
     try:
-        lines = file.read_text("utf-8-sig").splitlines()
+        lines = read_text(file).splitlines()
     except (OSError, ValueError) as error:
         problems.append(f"{where}: cannot be read ({error}); save it as UTF-8 text")
         return []

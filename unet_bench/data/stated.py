@@ -2,15 +2,35 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
+
+from unet_bench.data import limits
+from unet_bench.data.limits import one_line, shown
 
 
 def modalities(stated: object) -> tuple[str, ...]:
     """The modality of each channel, from `{"0": "T1", "1": "T2"}` or nothing."""
     named = stated if isinstance(stated, dict) else {}
-    return tuple(str(named[channel]) for channel in sorted(named, key=lambda channel: (len(channel), channel)))
+    texts = {channel: text if isinstance(text, str) else shown(text) for channel, text in named.items()}
+    return tuple(one_line(texts[channel]) for channel in sorted(texts, key=lambda channel: (len(channel), channel)))
+
+
+def title(stated: dict[str, Any], otherwise: str) -> str:
+    """What a data set is called: its `name`, where that is text."""
+    name = stated.get("name")
+    return name if isinstance(name, str) and name else otherwise
+
+
+def inside(root: Path, name: str, problems: list[str]) -> Path | None:
+    """The file that a dataset.json names; None, and a problem, for a name that leads out of the folder `root`."""
+    path = Path(name)
+    if path.anchor or ".." in path.parts:
+        problems.append(
+            f"dataset.json: {shown(name)} leads out of the folder; name files in it, such as imagesTr/a.nii"
+        )
+        return None
+    return root / path
 
 
 def read_json(file: Path, problems: list[str]) -> dict[str, Any]:
@@ -18,8 +38,8 @@ def read_json(file: Path, problems: list[str]) -> dict[str, Any]:
     if not file.exists():
         return {}
     try:
-        stated = json.loads(file.read_bytes())
-    except ValueError as error:
+        stated = limits.read_json(file)
+    except (OSError, ValueError) as error:
         problems.append(f"{file.name}: not JSON ({error}); mend or remove it")
         return {}
     if not isinstance(stated, dict):

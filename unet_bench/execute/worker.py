@@ -1,10 +1,11 @@
-"""The child: one cell in a process of its own. Reads a job as JSON, leaves its row as JSON, renamed into place."""
+"""The child: one cell in a process of its own. Takes a job as JSON, leaves its row as JSON, renamed into place."""
 
 from __future__ import annotations
 
+import functools
 import json
-import math
 import os
+import socket
 import sys
 import time
 import traceback
@@ -12,42 +13,95 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unet_bench.errors import InvalidSize, NonFinite, Unsupported, is_out_of_memory
+from unet_bench.errors import (
+    InvalidSize,
+    NonFinite,
+    PluginFailure,
+    Unsupported,
+    bytes_asked,
+    is_disk_full,
+    is_out_of_memory,
+)
+from unet_bench.execute.jobs import DISK_FULL, ENVIRONMENTS, Job
+from unet_bench.plugins import source_hash
 
 if TYPE_CHECKING:
     from unet_bench.cells import Cell
     from unet_bench.measure.bench import Bench
+    from unet_bench.plugins import Loaded
 
 
-def main(job: dict[str, Any]) -> None:
+def main(job: Job) -> None:
     """Measure one cell. Whatever goes wrong becomes a status; the traceback goes to stderr, which is the log."""
     started = time.perf_counter()
     try:
+        if job.abroad:
+            check_sources(job.sources)
         result = measure(job)
+        if job.abroad:
+            result |= surroundings(job)
     except BaseException as error:
         traceback.print_exc()
-        result = {"status": status_of(error), "error": describe(error)}
-    result["wall_s"] = time.perf_counter() - started
-    leave(Path(job["result"]), result)
+        if is_disk_full(error):  # no fault of the cell's: the run is to stop, not to fill its rows with this
+            sys.exit(DISK_FULL)
+        result = failure(error)
+    job.leave(result | {"wall_s": time.perf_counter() - started, "host": socket.gethostname()})
 
 
-def measure(job: dict[str, Any]) -> dict[str, Any]:
+def check_sources(sources: Mapping[str, str]) -> None:
+    """Raises PluginFailure where this machine's source is not what the run was planned with."""
+    for module, wanted in sources.items():
+        if (found := source_hash(module)) != wanted:
+            here = f"is of another version ({found}, not {wanted})" if found else "is not installed"
+            raise PluginFailure(f"{module} {here} on {socket.gethostname()}: install there what the driver has")
+
+
+def surroundings(job: Job) -> dict[str, Any]:
+    """Where a cell ran, as its row's columns; all the facts go into the run's folder, once for each environment."""
+    from unet_bench.environment import device_name, environment
+
+    facts = environment()
+    file = Path(job.folder, ENVIRONMENTS, f"{facts['env_id']}.json")
+    if not file.exists():
+        file.parent.mkdir(exist_ok=True)
+        draft = file.with_suffix(f".{os.getpid()}.tmp")
+        draft.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+        os.replace(draft, file)
+    return {
+        "env_id": facts["env_id"],
+        "device_name": device_name(job.device),
+        "torch": facts["packages"]["torch"],
+        "commit": facts["commit"],
+    }
+
+
+@functools.cache
+def plugins_of(block: tuple[str, ...]) -> Loaded:
+    """All plugins but these; the process that forks workers has loaded them for all of them."""
+    from unet_bench.plugins import load
+
+    return load(block)
+
+
+def measure(job: Job) -> dict[str, Any]:
     """The columns that the cell's probe measured, with its status."""
     from unet_bench.cells import Cell
     from unet_bench.measure.bench import Bench, prepare_process
-    from unet_bench.plugins import load
-    from unet_bench.results.columns import PROBE_COLUMNS
+    from unet_bench.results.columns import NOT_MEASURED, PROBE_COLUMNS, fault
 
-    cell = Cell.from_json(job["cell"])
-    prepare_process(cell)
-    registry = load(job["block"]).checked()
-    names = ("data", "samples", "checkpoint", "weights")
-    data, samples, checkpoint, weights = (Path(job[name]) if job.get(name) else None for name in names)
-    bench = Bench(cell, registry, data, samples, checkpoint, weights, key=job.get("key", ""))
+    cell = Cell.from_json(job.cell)
+    prepare_process(cell, job.environ)
+    registry = plugins_of(job.block).checked()
+    data = Path(job.data) if job.data else None
+    bench = Bench(cell, registry, data, job.samples, job.checkpoint, job.weights, key=job.key)
     measured, cell = shrinking(registry.find("probe", cell.probe).load(), bench)
     unknown = set(measured) - set(PROBE_COLUMNS.get(cell.probe, measured)) - {"quality", "evidence", "per_class"}
     if unknown:
         raise TypeError(f"probe {cell.probe} returned columns that results do not have: {', '.join(sorted(unknown))}")
+    if reserved := measured.keys() & NOT_MEASURED:
+        raise TypeError(f"probe {cell.probe} returned {', '.join(sorted(reserved))}: that is not the probe's to say")
+    if wrong := fault(measured):
+        raise TypeError(f"probe {cell.probe} returned what results do not hold: {wrong}")
     quality = measured.pop("quality", None) or "clean"
     return {"status": "ok", "quality": quality, "batch_effective": cell.setting.batch, **measured}
 
@@ -62,6 +116,16 @@ def shrinking(probe: Callable[[Bench], Mapping[str, Any]], bench: Bench) -> tupl
             if status_of(error) != "oom" or not bench.cell.protocol.shrink_batch or batch == 1:
                 raise
         bench = bench.with_batch(batch // 2)  # outside of the handler, which holds on to the memory
+
+
+def failure(error: BaseException) -> dict[str, Any]:
+    """The row of a cell that raised."""
+    asked = bytes_asked(error)
+    return {
+        "status": status_of(error),
+        "error": describe(error),
+        "oom_asked_mib": None if asked is None else asked / 2**20,
+    }
 
 
 def status_of(error: BaseException) -> str:
@@ -81,13 +145,8 @@ def describe(error: BaseException) -> str:
     return f"{type(error).__name__}: {first}"[:500]
 
 
-def leave(path: Path, result: dict[str, Any]) -> None:
-    """Write the row whole or not at all; numbers that are none become null."""
-    plain = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in result.items()}
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(plain), encoding="utf-8")
-    os.replace(temporary, path)
-
-
 if __name__ == "__main__":
-    main(json.loads(sys.stdin.read()))
+    from unet_bench.execute.forkserver import die_with_parent
+
+    die_with_parent()
+    main(Job.from_json(sys.stdin.read()))

@@ -6,7 +6,7 @@ import contextlib
 import ctypes
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -126,8 +126,30 @@ def keep_freed_memory() -> None:
         libc.mallopt(M_TRIM_THRESHOLD, -1)
 
 
-def prepare_process(cell: Cell) -> None:
-    """Set, once in a fresh process, what torch keeps globally: threads, tf32, the cuDNN search; and the allocator."""
+def limit_memory(cell: Cell) -> None:
+    """Have the system, or CUDA's allocator, refuse what is beyond the protocol's limit.
+
+    What the process has already does not count on a CPU: that is torch itself.
+    """
+    if not (limit := int(cell.protocol.memory_limit_mib * 2**20)):
+        return
+    if cell.setting.device.startswith("cuda"):
+        whole = torch.cuda.get_device_properties(torch.device(cell.setting.device)).total_memory
+        torch.cuda.set_per_process_memory_fraction(min(1.0, limit / whole))
+    elif sys.platform == "linux":
+        import resource
+
+        held = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmData"))
+        most = limit + 1024 * int(held.split()[1])
+        resource.setrlimit(resource.RLIMIT_DATA, (most, most))
+
+
+def prepare_process(cell: Cell, environ: Mapping[str, str] | None = None) -> None:
+    """Set, once in a fresh process, what torch keeps globally: threads, tf32, the cuDNN search; and the allocator.
+
+    `environ` shows the process the device that it is to have, before it touches one.
+    """
+    os.environ.update(environ or {})
     if cell.probe != "memory":
         keep_freed_memory()
     torch.set_num_threads(cell.setting.threads)
@@ -142,3 +164,4 @@ def prepare_process(cell: Cell) -> None:
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     if cell.setting.device.startswith("cuda"):
         torch.cuda.set_device(torch.device(cell.setting.device))
+    limit_memory(cell)

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from unet_bench.choices import DTYPES, FIELDS, NAMES
 from unet_bench.errors import StoreError
 
 SCHEMA_VERSION: Final = 1
+MOST_WHOLE: Final = 2**63  # what a whole number stays below
 
 Better = Literal["", "high", "low"]
 
@@ -149,6 +150,8 @@ COLUMNS: Final = (
     Column("key", "string", "", "hash that changes whenever the figures may: cell, protocol, software, device", _CELLS),
     Column("started", "string", "", "when the attempt began: ISO 8601, UTC", _CELLS),
     Column("wall_s", "Float64", "s", "how long the attempt took, from start to end of its process", _CELLS),
+    Column("host", "string", "", "the name of the machine that measured it", _CELLS),
+    Column("place", "string", "", "which of that machine's devices it was", _CELLS),
     Column("log", "string", "", "the worker's stderr, relative to the run's folder", _CELLS),
     *(Column(name, DTYPES[name], "", FIELDS[name].metadata["help"], _MOST) for name in NAMES),
     Column("architecture", "string", "", "the whole network, where it does not decompose into slots", _MOST),
@@ -204,6 +207,7 @@ COLUMNS: Final = (
     Column("quality", "string", "", "how good the figures are; the gravest of the cells", _MOST),
     Column("evidence", "string", "", "what was seen that makes the quality less than clean", _MOST),
     Column("error", "string", "", "the first error's text", _MOST),
+    Column("oom_asked_mib", "Float64", "MiB", "of `oom`: what could not be had, where the message says", _CELLS),
     Column("params", "Int64", "", "parameters, auxiliary heads included", _MOST, ("cost",), "low"),
     Column(
         "macs",
@@ -445,9 +449,33 @@ BY_NAME: Final[Mapping[str, Column]] = {column.name: column for column in COLUMN
 PROBE_COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
     probe: tuple(column.name for column in COLUMNS if probe in column.probes) for probe in PROBES
 }
+NOT_MEASURED: Final = frozenset(c.name for c in COLUMNS if not c.probes) - {"quality", "evidence"}
 
 
 GRAVITY: Final[Mapping[str, int]] = {name: rank for names in (STATUSES, QUALITIES) for rank, name in enumerate(names)}
+
+
+def fault(row: Mapping[str, Any]) -> str:
+    """The first value that its column does not take, in words; empty if there is none."""
+    for name, value in row.items():
+        if isinstance(value, int) and abs(value) >= MOST_WHOLE:
+            return f"{name} has more than 64 bits"
+        column = BY_NAME.get(name)
+        if column is None or value is None:
+            continue
+        known = STATUSES if name == "status" else QUALITIES if name == "quality" else None
+        right = (value in known) if known and isinstance(value, str) else _takes(column.dtype, value) and not known
+        if not right or (column.unit == "×" and value <= 0):
+            return f"{name} does not take {ascii(value)[:60]}"
+    return ""
+
+
+def _takes(dtype: str, value: object) -> bool:
+    if dtype == "boolean" or isinstance(value, bool):
+        return dtype == "boolean" and isinstance(value, bool)
+    if dtype == "Int64":
+        return isinstance(value, int) or (isinstance(value, float) and value.is_integer())
+    return isinstance(value, int | float) or (dtype == "string" and isinstance(value, str))
 
 
 def gravest(names: Iterable[str | None]) -> str | None:

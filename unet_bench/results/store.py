@@ -13,13 +13,28 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from io import FileIO
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final, NamedTuple, Self
 
 from unet_bench.errors import StoreError
 from unet_bench.locks import Held, hold
-from unet_bench.results.columns import SCHEMA_VERSION
+from unet_bench.results.columns import SCHEMA_VERSION, fault
 
 Row = dict[str, Any]
+
+
+class Attempt(NamedTuple):
+    """What deciding whether to go on with a cell takes of its last row."""
+
+    status: str
+    quality: str | None
+    key: str | None
+    number: int
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any]) -> Attempt:
+        """A row's."""
+        return cls(row["status"], row.get("quality"), row.get("key"), int(row.get("attempt") or 0))
+
 
 MANIFEST: Final = "run.json"
 CELLS: Final = "cells.jsonl"
@@ -51,6 +66,8 @@ class Store:
         self.manifest = read_manifest(path)
         with _in_plain_words("open", path):
             self._lock = _hold(path / LOCK)
+            for folder in FOLDERS:  # a kill may have come before they were made
+                (path / folder).mkdir(exist_ok=True)
             self._cells = FileIO(path / CELLS, "ab")
             self._cells.truncate(_whole_lines(path / CELLS))
 
@@ -62,8 +79,6 @@ class Store:
             out.mkdir(parents=True, exist_ok=True)
             path.mkdir()
             write_atomic(path / MANIFEST, _json({"schema_version": SCHEMA_VERSION, **manifest}, indent=2) + "\n")
-            for folder in FOLDERS:
-                (path / folder).mkdir()
         return cls(path)
 
     @classmethod
@@ -76,16 +91,25 @@ class Store:
         """The run's name."""
         return str(self.manifest["run_id"])
 
-    def append(self, row: Mapping[str, Any]) -> None:
-        """Add one row and wait until it is on disk. NaN and infinity become null."""
-        line = _json({"schema_version": SCHEMA_VERSION, "run_id": self.run_id, **row}).encode() + b"\n"
+    def append(self, *rows: Mapping[str, Any]) -> dict[str, Attempt]:
+        """Add rows, all in one piece, and wait until they are on disk; what they are to `attempts`.
+
+        NaN and infinity become null.
+        """
+        whole = [{"schema_version": SCHEMA_VERSION, "run_id": self.run_id, **row} for row in rows]
+        lines = b"".join(_json(row).encode() + b"\n" for row in whole)
         with _in_plain_words("append to", self.path / CELLS, f"what was finished is kept: {resume_command(self.path)}"):
             end = os.fstat(self._cells.fileno()).st_size
             try:
-                _write_at_once(self._cells, line)
+                _write_at_once(self._cells, lines)
             except OSError:
                 self._cells.truncate(end)  # or the next row would be joined to half of this one
                 raise
+        return {row["cell_id"]: Attempt.of(row) for row in rows if "cell_id" in row and "status" in row}
+
+    def attempts(self) -> dict[str, Attempt]:
+        """The last attempt at each cell, by `cell_id`, without holding all rows at once."""
+        return {row["cell_id"]: Attempt.of(row) for row in iterate_rows(self.path)}
 
     def rows(self) -> list[Row]:
         """Every attempt at every cell, in the order of writing."""
@@ -120,12 +144,19 @@ def read_rows(path: Path) -> list[Row]:
 
     A last line that a kill tore off is left out. Raises StoreError for any other broken line, and for newer rows.
     """
+    return list(iterate_rows(path))
+
+
+def iterate_rows(path: Path) -> Iterator[Row]:
+    """The same, one row at a time."""
     file = path / CELLS
     if not file.exists():
-        return []
-    with _in_plain_words("read", file):
-        *lines, _torn = file.read_bytes().split(b"\n")
-    return [migrate(_parse(line, f"{file}, line {number}")) for number, line in enumerate(lines, 1)]
+        return
+    with _in_plain_words("read", file), file.open("rb") as lines:
+        for number, line in enumerate(lines, 1):
+            if line.endswith(b"\n"):
+                where = f"{file}, line {number}"
+                yield _checked(migrate(_parse(line[:-1], where)), where)
 
 
 def latest(rows: Iterable[Row]) -> dict[str, Row]:
@@ -209,13 +240,22 @@ def _parse(text: bytes, where: str) -> Row:
         row = json.loads(text)
         version = row["schema_version"]
         newer = version > SCHEMA_VERSION
-    except (ValueError, TypeError, KeyError) as error:
+        if not isinstance(version, int) or isinstance(version, bool) or version < 1:
+            raise ValueError("no version of ours")
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise StoreError(f"{where}: {text[:60]!r} is not what unet-bench writes; mend or delete it") from error
     if newer:
         raise StoreError(
             f"{where}: schema {version} is newer than {SCHEMA_VERSION}, the newest known; update unet-bench"
         )
     return row  # type: ignore[no-any-return]
+
+
+def _checked(row: Row, where: str) -> Row:
+    named = all(isinstance(row.get(name), str) for name in ("cell_id", "variant", "probe", "status"))
+    if wrong := fault(row) if named else "it does not name a cell":
+        raise StoreError(f"{where} is not what unet-bench writes: {wrong}; mend or delete it")
+    return row
 
 
 @contextmanager

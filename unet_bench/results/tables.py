@@ -28,7 +28,7 @@ from unet_bench.results.columns import (
 )
 from unet_bench.results.intervals import mean_interval
 from unet_bench.results.paired import clustered_mean, paired_difference
-from unet_bench.results.store import MANIFEST, Row, Store, latest, read_manifest, read_rows, write_atomic
+from unet_bench.results.store import CELLS, MANIFEST, Row, Store, latest, read_manifest, read_rows, write_atomic
 from unet_bench.variants import is_floor
 
 _PER_CLASS: Final = "per_class"  # the rows of classes.csv, as the accuracy probe leaves them in its own
@@ -82,7 +82,7 @@ def read_results(path: str | Path, table: str = "results") -> pd.DataFrame:
     """A table of the run's folder, of a csv file, or of pytest-benchmark's JSON: each column with its type, those it
     lacks empty.
 
-    A run that was killed before it wrote its tables is read from its rows. Raises StoreError if nothing is there.
+    A run that was killed before it wrote its tables anew is read from its rows. Raises StoreError if nothing is there.
     """
     path = Path(path)
     known = columns(table)
@@ -91,11 +91,17 @@ def read_results(path: str | Path, table: str = "results") -> pd.DataFrame:
 
         return read_pytest_benchmark(path)
     file = path / f"{table}.csv" if path.is_dir() else path
-    if file.is_file():
+    if file.is_file() and not is_stale(file):
         return _read_csv(file, known)
     if (path / MANIFEST).is_file():
         return _make(table, read_rows(path), read_manifest(path))
     raise StoreError(f"no results at {path}: give the folder of a run, which holds {MANIFEST}, or a csv file")
+
+
+def is_stale(file: Path) -> bool:
+    """Whether rows were appended to the run since its table was written."""
+    rows = file.with_name(CELLS)
+    return rows.is_file() and rows.stat().st_mtime_ns > file.stat().st_mtime_ns
 
 
 def mean_columns(values: Sequence[tuple[Hashable, float]]) -> Row:

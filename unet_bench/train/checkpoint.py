@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -44,7 +45,8 @@ class Checkpoint:
         draft = self.folder / "draft.safetensors"
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            save_file(storable(tensors), draft, metadata={"key": self.key, "state": json.dumps(state)})
+            kept, plain = storable(tensors), json.dumps(state)
+            save_file(kept, draft, metadata={"key": self.key, "state": plain, "digest": digest(kept, plain)})
             os.replace(draft, self.folder / FILE)
         except (OSError, SafetensorError) as error:
             print(f"no checkpoint could be written to {self.folder}: {error}", file=sys.stderr)
@@ -52,15 +54,18 @@ class Checkpoint:
 
     def load(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
         """What `save` wrote; None if there is nothing, or it is of another cell, protocol or software, or damaged."""
-        if self.folder is None or not (self.folder / FILE).exists():
+        if self.folder is None or not os.path.isfile(self.folder / FILE):
             return None
         try:
             with safe_open(self.folder / FILE, framework="pt") as file:
                 about = file.metadata() or {}
                 if about.get("key") != self.key:
                     return None
-                return {name: file.get_tensor(name) for name in file.keys()}, json.loads(about["state"])  # noqa: SIM118
-        except (OSError, SafetensorError, ValueError, KeyError) as error:
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+                if about["digest"] != digest(tensors, about["state"]):
+                    raise ValueError("it is not what was written")
+                return tensors, json.loads(about["state"])
+        except Exception as error:  # a damaged file can make safetensors and torch raise anything
             print(f"the checkpoint in {self.folder} cannot be used, the training begins anew: {error}", file=sys.stderr)
             return None
 
@@ -73,6 +78,15 @@ class Checkpoint:
 def storable(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The tensors as safetensors takes them: in the host's memory, and none in another's, as tied weights are."""
     return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+
+
+def digest(tensors: Mapping[str, Tensor], plain: str) -> str:
+    """16 hex digits over tensors and text: a disk that returned other bytes would change a result in silence."""
+    found = hashlib.blake2b(plain.encode(), digest_size=8)
+    for name, tensor in sorted(tensors.items()):
+        found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        found.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return found.hexdigest()
 
 
 def state_of(

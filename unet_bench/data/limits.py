@@ -1,0 +1,85 @@
+"""How much one file may ask of this machine, and how what stands in a file stands in a message.
+
+A file of a few kilobytes can claim, and unpack to, many gigabytes. Readers ask here before they unpack.
+"""
+
+from __future__ import annotations
+
+import json
+import reprlib
+import tomllib
+from pathlib import Path
+from typing import Any, Final
+
+MOST_DECODED: Final = 2**32
+"""Bytes of one picture with its pages, one volume or one array when unpacked: 4 GiB, 1024³ voxels of float32."""
+MOST_PAGES: Final = 10_000
+"""Pages of one picture: those of a pixel each cost time, not memory."""
+MOST_TEXT: Final = 2**24
+"""Bytes of a JSON file or a list of names: 16 MiB."""
+MOST_TOML: Final = 2**15
+"""Bytes of a suite or recipe: 32 KiB. The parser's time grows with the square of what a file can ask of it."""
+MOST_NUMBER: Final = 2**63 - 1
+"""As TOML has it; Python's own have no end, and cannot be written out beyond 4300 digits."""
+MOST_WORDS: Final = 1000
+"""Characters of one text in a suite or recipe: what it names is told in messages."""
+LINE: Final = 300
+"""Characters of a line in a message."""
+
+_BRIEF: Final = reprlib.Repr()
+_BRIEF.maxlist = _BRIEF.maxtuple = _BRIEF.maxdict = 20
+_BRIEF.maxstring = _BRIEF.maxother = 120
+
+
+def too_large(size: int) -> str:
+    """What is wrong with a file that holds so many bytes when unpacked; empty where nothing is."""
+    if size <= MOST_DECODED:
+        return ""
+    return f"holds {size / 2**30:,.1f} GiB when unpacked, more than {MOST_DECODED / 2**30:g}; cut it into smaller ones"
+
+
+def require_file(path: Path) -> None:
+    """Raises OSError for a folder, pipe or device: opening a pipe waits for ever. What is absent is let pass."""
+    if path.exists() and not path.is_file():
+        raise OSError("it is no regular file")
+
+
+def read_text(path: Path, most: int = MOST_TEXT) -> str:
+    """A text file as UTF-8, with or without a byte order mark. Raises OSError, and ValueError for too large a one."""
+    require_file(path)
+    with path.open("rb") as file:
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise ValueError(f"it holds more than {most // 1024} KiB of text")
+    return content.decode("utf-8-sig")
+
+
+def read_json(path: Path) -> Any:
+    """What a JSON file says. Raises OSError, ValueError."""
+    try:
+        return json.loads(read_text(path))
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """What a TOML file says. Raises OSError, ValueError."""
+    try:
+        return tomllib.loads(read_text(path, MOST_TOML))
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def one_line(text: str, most: int = LINE) -> str:
+    """The text without line breaks, control characters and what else a terminal would obey; long ones cut within."""
+    if len(text) > most:
+        text = f"{text[: most * 2 // 3]} … {text[-most // 3 :]}"
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def shown(value: object) -> str:
+    """A value as it stands in a message, however large it is."""
+    try:
+        return one_line(_BRIEF.repr(value))
+    except ValueError:  # an int of more digits than Python writes out
+        return f"a {type(value).__name__} too long to show"

@@ -1,0 +1,218 @@
+"""Runs jobs on this host: as many at once as it has devices, what is timed alone on its own."""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+import time
+from collections import deque
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from io import FileIO
+from pathlib import Path
+from typing import Final, Self
+
+from unet_bench.errors import InvalidSuite, StoreError
+from unet_bench.execute.jobs import DISK_FULL, Ended, Event, Job, Result, Started, Waiting
+from unet_bench.execute.logs import last_line, tidy, without_secrets
+from unet_bench.execute.processes import Exit, Processes
+from unet_bench.locks import POLL_S, DeviceLocks, Held, physical
+
+KILL: Final = getattr(signal, "SIGKILL", signal.SIGTERM)  # Windows has but one way
+GRACE_S = 3.0  # between asking a worker to end and killing it
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where one worker at a time runs. `environ` shows it its device alone."""
+
+    name: str  # of the device, for all processes of this host
+    environ: Mapping[str, str]
+
+
+@dataclass
+class Running:
+    """A job at its place."""
+
+    job: Job
+    place: Place
+    locks: list[FileIO]
+    deadline: float
+    oom_kills: int  # of this host, when it began
+    ended_by: str = ""  # why we ended it
+    asked: bool = False  # whether it was asked to end, and the next signal is not a question
+
+
+class Local:
+    """The devices of this host."""
+
+    def __init__(self, devices: Sequence[str] = (), options: Mapping[str, str] | None = None) -> None:
+        if options:
+            raise InvalidSuite(f"executor local takes no option {', '.join(options)}: leave --executor-option out")
+        self._devices = tuple(devices)
+        self._processes = Processes()
+        self._locks = DeviceLocks()
+        self._running: dict[str, Running] = {}
+        self._told = False  # of a lock that somebody else holds
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            for _ended in self._end_all():
+                pass  # what left its row in time is found when the run goes on
+        finally:
+            self._processes.close()
+
+    def device(self, wanted: str) -> str:
+        """See `Executor`."""
+        from unet_bench.plan import choose_device
+
+        named = {choose_device(device).partition(":")[0] for device in self._devices}
+        if len(named) > 1:
+            raise InvalidSuite(f"--devices {','.join(self._devices)} are of several kinds: name devices of one")
+        if named and wanted not in ("auto", *named):
+            raise InvalidSuite(f"--devices {','.join(self._devices)} do not go with --device {wanted}: leave one out")
+        return next(iter(named), None) or choose_device(wanted)
+
+    def run(self, jobs: Sequence[Job], until: float = math.inf) -> Iterator[Event]:
+        """See `Executor`."""
+        places = self.places(jobs[0].device) if jobs else []
+        waiting = {timed: deque(job for job in jobs if job.timed == timed) for timed in (True, False)}
+        order = {job.stem: number for number, job in enumerate(jobs)}
+        while (any(waiting.values()) or self._running) and time.monotonic() < until:
+            blocked = yield from self._fill(places, waiting, order)
+            yield from self._ended(self._patience(blocked, until))
+            self._expire()
+        yield from self._end_all()
+
+    def places(self, device: str) -> list[Place]:
+        """Where jobs of a device may run: `cuda` means every GPU that is visible, one of them to each job."""
+        if device != "cuda":
+            return [Place(physical(device), {})] * (self._devices.count(device) or 1)
+        visible = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()]
+        numbers = sorted({int(name.partition(":")[2] or 0) for name in self._devices}) or range(_gpus())
+        names = [visible[number].strip() if number < len(visible) else str(number) for number in numbers]
+        return [Place(f"cuda-{name}", {"CUDA_VISIBLE_DEVICES": name}) for name in names]
+
+    def _fill(
+        self, places: Sequence[Place], waiting: Mapping[bool, deque[Job]], order: Mapping[str, int]
+    ) -> Generator[Event, None, bool]:
+        """Begin what can begin; whether somebody else's lock is in the way."""
+        blocked = False
+        idle = list(places)
+        for running in self._running.values():
+            idle.remove(running.place)
+        for place in idle:
+            heads = sorted((queue[0] for queue in waiting.values() if queue), key=lambda job: order[job.stem])
+            for job in heads:
+                try:
+                    locks = self._locks.take(place.name, timed=job.timed)
+                except Held as held:
+                    if held.holder == str(os.getpid()) and self._running:
+                        continue  # a worker of ours, whose end will wake us
+                    blocked = True
+                    if not self._told:
+                        doing = "timing" if job.timed else "measuring"
+                        yield Waiting(
+                            f"waiting for process {held.holder or '?'} before {doing} on {place.name}: {held.path}"
+                        )
+                    self._told = True
+                    continue
+                self._told = False
+                waiting[job.timed].popleft()
+                job = job.at(environ={**job.environ, **place.environ})
+                job.forget()
+                deadline = time.monotonic() + job.timeout_s
+                self._running[job.stem] = Running(job, place, locks, deadline, oom_kills())
+                yield Started(job)
+                self._processes.start(job)
+                break
+        return blocked
+
+    def _ended(self, timeout_s: float | None) -> Iterator[Ended]:
+        for over in self._processes.wait(timeout_s):
+            running = self._running.pop(over.stem)
+            for lock in running.locks:
+                lock.close()
+            tidy(running.job.log)
+            yield Ended(running.job, result_of(running, over))
+
+    def _patience(self, blocked: bool, until: float) -> float | None:
+        """How long to sleep, unless a worker ends: until a deadline, or until a lock is tried again."""
+        ends = [until, *(running.deadline for running in self._running.values())]
+        seconds = max(0.0, min(ends) - time.monotonic())
+        return min(seconds, POLL_S) if blocked else seconds if seconds < math.inf else None
+
+    def _expire(self) -> None:
+        for stem, running in self._running.items():
+            if time.monotonic() < running.deadline:
+                continue
+            running.ended_by = f"did not end within {running.job.timeout_s:g} s; --timeout allows more"
+            self._processes.signal(stem, KILL if running.asked else signal.SIGTERM)
+            running.asked = True
+            running.deadline = time.monotonic() + GRACE_S
+
+    def _end_all(self) -> Iterator[Ended]:
+        """Ask what runs to end, then kill it; only what left its row in time comes back."""
+        for number in (signal.SIGTERM, KILL):
+            for stem in self._running:
+                self._processes.signal(stem, number)
+            deadline = time.monotonic() + GRACE_S
+            while self._running and (seconds := deadline - time.monotonic()) > 0:
+                yield from (ended for ended in self._ended(seconds) if ended.job.left() is not None)
+
+
+def result_of(running: Running, over: Exit) -> Result:
+    """What a worker left, or else the status that its ending stands for."""
+    log = running.job.log
+    where = {"place": running.place.name, "log": f"{log.parent.name}/{log.name}" if log.exists() else None}
+    result = (running.job.left() or verdict(running, over)) | where
+    return result | ({"error": without_secrets(str(result["error"]))} if result.get("error") else {})
+
+
+def verdict(running: Running, over: Exit) -> Result:
+    """The status of a worker that left no row."""
+    tail = f": {line}" if (line := last_line(running.job.log)) else ""
+    if running.ended_by:
+        return {"status": "timeout", "error": running.ended_by}
+    if over.code == DISK_FULL:
+        folder = running.job.folder
+        raise StoreError(
+            f"a worker could not write into {folder} or the temporary folder: no space left; free some; what was "
+            f"finished is kept: `unet-bench run --resume {folder}`"
+        )
+    if over.code is None:
+        return {"status": "killed", "error": over.reason}
+    if over.code >= 0:
+        return {"status": "error", "error": f"the worker ended with code {over.code} and left no row{tail}"}
+    name = signal_name(-over.code)
+    if name == "SIGKILL" and oom_kills() > running.oom_kills:
+        return {"status": "oom", "error": f"the system ran out of memory and ended the worker by {name}{tail}"}
+    return {"status": "killed", "error": f"the worker was ended by {name}{tail}"}
+
+
+def signal_name(number: int) -> str:
+    """As `kill -l` has it; most real-time signals have no name."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def oom_kills() -> int:
+    """How many processes this host's kernel has ended for want of memory; 0 where it does not say."""
+    with suppress(OSError):
+        for line in Path("/proc/vmstat").read_text().splitlines():
+            if line.startswith("oom_kill "):
+                return int(line.split()[1])
+    return 0
+
+
+def _gpus() -> int:
+    import torch
+
+    return torch.cuda.device_count()

@@ -1,0 +1,178 @@
+"""Worker processes of this host: started, signalled, waited for asleep; the parent's side of `forkserver`."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Any, Final
+
+from unet_bench.execute.jobs import Job
+from unet_bench.execute.logs import tidy
+
+READY_S: Final = 300.0  # for a fork server to import what workers need
+FORKS: Final = sys.platform == "linux"
+
+
+@dataclass(frozen=True)
+class Exit:
+    """A worker that is over. `code`: as subprocess has it; None where nobody could say. `reason`: if it never began."""
+
+    stem: str
+    code: int | None
+    reason: str = ""
+
+
+@dataclass
+class Forker:
+    """A fork server, and the jobs that are with it."""
+
+    process: subprocess.Popen[bytes]
+    log: Path
+    stems: set[str] = field(default_factory=set)
+    over: bool = False  # its answers have ended
+
+    def take(self) -> str | None:
+        """One of its jobs, off the list; None if there is none. What two threads ask for, one of them gets."""
+        try:
+            return self.stems.pop()
+        except KeyError:
+            return None
+
+
+class Processes:
+    """Workers by the stem of their job. Leave none behind: `close`."""
+
+    def __init__(self) -> None:
+        self._exits: SimpleQueue[Exit] = SimpleQueue()
+        self._forker: Forker | None = None
+        self._forks = FORKS
+        self._fresh: dict[str, subprocess.Popen[bytes]] = {}
+
+    def start(self, job: Job) -> None:
+        """Begin a job in a process of its own; it will be among what `wait` returns, whatever happens."""
+        forker = self._forker_for(job) if self._forks and not job.fresh else None
+        if forker is None:
+            self._start_fresh(job)
+            return
+        forker.stems.add(job.stem)
+        self._order(forker, ["start", job.to_json()])
+        if forker.over:  # its pump may have given up its jobs before this one was among them
+            self._give_up(forker)
+
+    def wait(self, timeout_s: float | None) -> list[Exit]:
+        """Sleep until a worker is over, or until the time is; those that are over by then."""
+        exits: list[Exit] = []
+        with contextlib.suppress(Empty):
+            exits.append(self._exits.get(timeout=timeout_s))
+            while True:
+                exits.append(self._exits.get_nowait())
+        return exits
+
+    def signal(self, stem: str, number: int) -> None:
+        """Signal a worker's process group; nothing where it is over."""
+        if process := self._fresh.get(stem):
+            _signal_group(process, number)
+        elif self._forker and stem in self._forker.stems:
+            self._order(self._forker, ["signal", stem, number])
+
+    def close(self) -> None:
+        """End every process that is left, at once."""
+        for process in list(self._fresh.values()):
+            _signal_group(process, signal.SIGKILL)
+        forker, self._forker = self._forker, None
+        if forker is None:
+            return
+        with contextlib.suppress(OSError):
+            assert forker.process.stdin is not None
+            forker.process.stdin.close()  # which ends its workers, too
+        try:
+            forker.process.wait(10)
+        except subprocess.TimeoutExpired:
+            forker.process.kill()
+            forker.process.wait()
+        tidy(forker.log)
+
+    def _order(self, forker: Forker, order: list[Any]) -> None:
+        with contextlib.suppress(OSError):  # it is gone, and its pump says so
+            assert forker.process.stdin is not None
+            forker.process.stdin.write(json.dumps(order).encode() + b"\n")
+            forker.process.stdin.flush()
+
+    def _forker_for(self, job: Job) -> Forker | None:
+        """The living fork server, or a new one; None if none gets ready: then there will be no other."""
+        if self._forker is not None and self._forker.process.poll() is None:
+            return self._forker
+        command = [sys.executable, "-m", "unet_bench.execute.forkserver", json.dumps(job.block), *job.modules]
+        path = job.log.with_name("forkserver.log")
+        with path.open("ab") as log:
+            process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, start_new_session=True
+            )
+        forker, ready = Forker(process, path), threading.Event()
+        threading.Thread(target=self._pump, args=(forker, ready), daemon=True).start()
+        deadline = time.monotonic() + READY_S
+        while not ready.wait(0.2 if process.poll() is None else 0.0):
+            if process.poll() is not None or time.monotonic() > deadline:
+                process.kill()
+                self._forks = False
+                return None
+        self._forker = forker
+        return forker
+
+    def _pump(self, forker: Forker, ready: threading.Event) -> None:
+        """Turn a fork server's answers into exits; when it is gone, so are its workers."""
+        assert forker.process.stdout is not None
+        for line in forker.process.stdout:
+            what, *rest = json.loads(line)
+            if what == "ready":
+                ready.set()
+                continue
+            forker.stems.discard(rest[0])
+            self._exits.put(Exit(rest[0], rest[1]) if what == "ended" else Exit(rest[0], None, rest[1]))
+        forker.process.stdout.close()
+        forker.over = True
+        self._give_up(forker)
+
+    def _give_up(self, forker: Forker) -> None:
+        while stem := forker.take():
+            self._exits.put(Exit(stem, None, "the process that forks workers was ended from outside"))
+
+    def _start_fresh(self, job: Job) -> None:
+        command = [sys.executable, "-m", "unet_bench.execute.worker"]
+        try:
+            with job.log.open("ab") as log:
+                process = subprocess.Popen(
+                    command,
+                    stdin=subprocess.PIPE,
+                    stdout=log,
+                    stderr=log,
+                    start_new_session=True,
+                    env={**os.environ, **job.environ},
+                )
+        except OSError as error:
+            self._exits.put(Exit(job.stem, None, str(error)))
+            return
+        self._fresh[job.stem] = process
+        threading.Thread(target=self._await, args=(job, process), daemon=True).start()
+
+    def _await(self, job: Job, process: subprocess.Popen[bytes]) -> None:
+        with contextlib.suppress(OSError):  # it may be over already
+            process.communicate(job.to_json().encode())
+        code = process.wait()
+        _signal_group(process, signal.SIGKILL)  # children that the worker left behind
+        del self._fresh[job.stem]
+        self._exits.put(Exit(job.stem, code))
+
+
+def _signal_group(process: subprocess.Popen[bytes], number: int) -> None:
+    with contextlib.suppress(OSError):
+        os.killpg(process.pid, number) if sys.platform != "win32" else process.kill()

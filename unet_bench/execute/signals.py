@@ -1,0 +1,39 @@
+"""Being asked to end: SIGTERM, as queues send it, and SIGHUP, of a closed terminal, do what Ctrl-C does."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Final
+
+ENDING: Final = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
+
+
+class Terminated(KeyboardInterrupt):
+    """A signal came that asks this process to end."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+@contextmanager
+def terminable() -> Iterator[None]:
+    """Raise Terminated where such a signal comes, as Ctrl-C raises KeyboardInterrupt. In the main thread only."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    ignored = {number for number in ENDING if signal.getsignal(number) == signal.SIG_IGN}  # as nohup wants it
+    before = {number: signal.signal(number, _raise) for number in ENDING if number not in ignored}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _raise(number: int, _: FrameType | None) -> None:
+    raise Terminated(number)

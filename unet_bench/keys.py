@@ -1,0 +1,59 @@
+"""What a result depends on: its cell, how carefully that is measured, and the source of all that it runs."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING
+
+from unet_bench import plugins
+from unet_bench.cells import Cell, digest
+from unet_bench.choices import SLOTS
+
+if TYPE_CHECKING:
+    from unet_bench.plan import Plan
+    from unet_bench.variants import Variant
+
+
+class Keys:
+    """The keys of a plan's cells. A row counts only while its cell still has the key it was measured under."""
+
+    def __init__(self, made: Plan) -> None:
+        self._loaded = made.loaded
+        self._env_id = made.environment["env_id"]
+        self._hash = functools.cache(plugins.source_hash)
+        self._known: dict[tuple[int, int, str], tuple[Cell, dict[str, str], str]] = {}
+
+    def key(self, cell: Cell) -> str:
+        """12 hex digits that change whenever the result may."""
+        return cell.key(self._of(cell)[2])
+
+    def sources(self, cell: Cell) -> dict[str, str]:
+        """Hashes of source by module: ours as a whole, and of other plugins those that the cell needs."""
+        return self._of(cell)[1]
+
+    def _of(self, cell: Cell) -> tuple[Cell, dict[str, str], str]:
+        """Cells of one variant, baseline and probe run the same source: it is looked up once. Holds the first."""
+        parts = (id(cell.variant), id(cell.baseline), cell.probe)
+        if parts not in self._known:
+            modules = {*self._ours(), self._module(self._loaded.registry.find("probe", cell.probe).provider.plugin)}
+            modules |= self._modules(cell.variant) | self._modules(cell.baseline)
+            sources = {module: self._hash(module) for module in sorted(modules)}
+            self._known[parts] = (cell, sources, digest([sources, self._env_id]))
+        return self._known[parts]
+
+    def _ours(self) -> set[str]:
+        loaded = (p for p in self._loaded.plugins if p.status == "ok" and p.provider.distribution == plugins.OURS)
+        return {"unet_bench", *(p.module.partition(".")[0] for p in loaded)}
+
+    def _modules(self, variant: Variant) -> set[str]:
+        registry = self._loaded.registry
+        if ":" in variant.architecture and not registry.has_family("architecture", variant.architecture):
+            return {variant.architecture.partition(":")[0].split(".")[0]}  # anybody's, without a plugin
+        if variant.architecture:
+            return {self._module(registry.find("architecture", variant.architecture).provider.plugin)}
+        found = (registry.find(slot, getattr(variant.choices, slot)) for slot in SLOTS)
+        return {self._module(entry.provider.plugin) for entry in found}
+
+    def _module(self, plugin: str) -> str:
+        """The top-level module behind a plugin's name."""
+        return next(p.module for p in self._loaded.plugins if p.provider.plugin == plugin).partition(".")[0]
