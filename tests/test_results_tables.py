@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from pandas.testing import assert_frame_equal
 from unet_bench.errors import StoreError
 from unet_bench.results import tables
 from unet_bench.results.columns import COLUMNS, TABLES, columns
+from unet_bench.results.show import render
 from unet_bench.results.store import Store
 from unet_bench.results.tables import cells_frame, classes_frame, read_results, results_frame, write_tables
 
@@ -454,3 +456,29 @@ def test_ten_thousand_cells_take_seconds(tmp_path: Path) -> None:
     results_frame(rows, {})
     cells_frame(rows)
     assert time.perf_counter() - start < 8
+
+
+def test_replicates_on_unlike_devices_are_not_averaged() -> None:
+    names = ("H100", "A100")
+    cells = [cell(n=n, replicate=n, latency_ms=n + 1.0, device_name=name, env_id=name) for n, name in enumerate(names)]
+    mixed = wide(*cells)
+    assert (mixed["quality"], mixed["evidence"]) == ("mixed", "speed: replicates on H100, A100")
+    assert "latency_ms" not in mixed
+    assert (mixed["device_name"], mixed["env_id"]) == ("H100, A100", "H100, A100")
+    assert wide(*({**of_one, "device_name": "H100"} for of_one in cells))["latency_ms"] == pytest.approx(1.5)
+
+
+def test_show_says_when_rows_are_of_several_environments() -> None:
+    cells = [cell("cost", name, env_id=f"env{n}") for n, name in enumerate(("unet", "unet-add"))]
+    assert "2 environments (env0, env1)" in str(render(results_frame(cells, {}), format="md"))
+    assert "environments" not in str(render(results_frame([{**c, "env_id": "e"} for c in cells], {}), format="md"))
+
+
+def test_a_table_that_rows_came_after_is_made_anew(tmp_path: Path) -> None:
+    with Store.create(tmp_path, {"run_id": "r1"}) as store:
+        store.append(cell("cost"))
+        write_tables(store)
+        assert len(read_results(store.path)) == 1
+        store.append(cell("cost", "unet-add"))
+    os.utime(store.path / "results.csv", ns=(0, 0))  # a clock may be too coarse to tell
+    assert len(read_results(store.path)) == 2

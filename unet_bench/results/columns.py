@@ -57,6 +57,7 @@ QUALITIES: Final[Mapping[str, str]] = {
     "throttled": "the device lowered its clocks: absolute times are left empty",
     "contaminated": "other work ran on the machine: absolute times are left empty, a ratio is kept if its interval is "
     "at most 10 % wide",
+    "mixed": "replicates ran on unlike devices: nothing of them is averaged",
 }
 
 SIZE: Final = ("scored_depth", "scored_height", "scored_width")  # without a depth: images

@@ -245,11 +245,18 @@ def _number(value: float, heading: Heading, digits: int = 3) -> str:
 
 def _caption(frame: pd.DataFrame) -> str:
     """What all sections have in common, and how many rows are not ok."""
-    words = [", ".join(map(str, frame[name].dropna().unique())) for name in ("run_id", "device_name", "preset")]
+    words = [", ".join(_parts(frame[name])) for name in ("run_id", "device_name", "preset")]
     words = [f"{label} {word}" for label, word in zip(("run", "on", "preset"), words, strict=True) if word]
     if scales := sorted(scale for scale in frame["width_scale"].dropna().unique() if scale != 1):
         words.append(f"width_scale {', '.join(f'{scale:g}' for scale in scales)}")
+    if len(found := _parts(frame["env_id"])) > 1:
+        words.append(f"{len(found)} environments ({', '.join(found)}): compare figures of one")
     return " · ".join((*words, f"{_not_ok(frame).sum()} of {len(frame)} rows not ok"))
+
+
+def _parts(column: pd.Series) -> list[str]:
+    """A column's values; a row that was measured in several places names them all."""
+    return list(dict.fromkeys(part for value in column.dropna().unique() for part in str(value).split(", ")))
 
 
 # ---- from sections to text

@@ -36,6 +36,8 @@ _MEASURED: Final = tuple(column.name for column in COLUMNS if column.probes)
 _KNOWN: Final = frozenset((*BY_NAME, _PER_CLASS))
 _COMPARED: Final = ("accuracy", "speed", "memory")  # the probes whose figures decide the Pareto front
 
+_WHERE: Final = ("device_name", "env_id", "torch", "commit")  # several, where cells ran on unlike machines
+
 Scores = Mapping[tuple[int | None, str | None], float]  # Dice by seed and fold
 
 
@@ -153,6 +155,7 @@ def _make(table: str, rows: list[Row], manifest: Mapping[str, Any]) -> pd.DataFr
 
 
 def _wide_row(cells: list[Row], manifest: Mapping[str, Any]) -> Row:
+    cells = [cell for probe in dict.fromkeys(cell["probe"] for cell in cells) for cell in _alike(cells, probe)]
     ok = [cell for cell in cells if cell["status"] == "ok"]
     row: Row = {column.name: _stated(column.name, cells, manifest) for column in columns("results")}
     row |= {name: _pooled(name, ok) for name in (*_MEASURED, *_strange(ok))}
@@ -161,12 +164,23 @@ def _wide_row(cells: list[Row], manifest: Mapping[str, Any]) -> Row:
             row |= _interval(figure, _values(ok, figure))
     for probe in dict.fromkeys((*PROBES, *(cell["probe"] for cell in cells))):
         row[f"{probe}_status"] = gravest(cell["status"] for cell in cells if cell["probe"] == probe)
+    row |= {name: ", ".join(dict.fromkeys(map(str, _values(cells, name)))) or None for name in _WHERE}
     row["batch_effective"] = min(_values(cells, "batch_effective"), default=None)
     row["quality"] = gravest(cell.get("quality") for cell in cells)
     row["evidence"] = _evidence(cells, row["quality"])
     row["seeds"] = len({cell["seed"] for cell in ok if cell["probe"] == "accuracy"}) or None
     row["replicates"] = sum(cell.get("latency_ratio") is not None for cell in ok) or None
     return row
+
+
+def _alike(cells: list[Row], probe: str) -> list[Row]:
+    """The cells of a probe; without figures, where those depend on the device and the devices are unlike."""
+    of_probe = [cell for cell in cells if cell["probe"] == probe]
+    devices = dict.fromkeys(_values((cell for cell in of_probe if cell["status"] == "ok"), "device_name"))
+    if len(devices) < 2 or probe in ("cost", "accuracy"):
+        return of_probe
+    emptied = dict.fromkeys(_MEASURED) | {"quality": "mixed", "evidence": f"replicates on {', '.join(devices)}"}
+    return [{**cell, **emptied} if cell["status"] == "ok" else cell for cell in of_probe]
 
 
 def _scores(cells: Iterable[Row]) -> Scores:
