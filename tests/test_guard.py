@@ -39,7 +39,6 @@ def four_cores(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"held_back": frozenset({"hw_slowdown"}), "busy": 90.0}, "contaminated", ["hw_slowdown", "of 4 cores"]),
         ({"busy": 40.0}, "clean", []),  # counters that jump back, as they do in a moved machine
     ],
-    ids=str,
 )
 def test_what_two_readings_come_to(change: dict, quality: str, words: list[str]) -> None:
     found = judge(START, replace(QUIET, **change))

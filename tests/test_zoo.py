@@ -7,10 +7,9 @@ import torch
 import torch.nn.functional as F
 
 from unet_bench import build_model
-from unet_bench.errors import InvalidChoice, InvalidSize
+from unet_bench.errors import InvalidSize, Unsupported
 from unet_bench.interfaces import Outputs
 from unet_bench.measure.cost import cost
-from unet_bench.plugins import load
 
 NAMES = ["segnet", "u2net", "u2net-small", "unext", "transunet", "swin-unet"]
 TINY = 0.0625
@@ -45,8 +44,8 @@ def test_any_width_works(name, changes) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_refuses_volumes(name) -> None:
-    with pytest.raises(InvalidChoice, match=r"2-D network"):
-        load().checked().find("architecture", name).load()(in_channels=1, classes=2, dims=3)
+    with pytest.raises(Unsupported, match="is a network for images alone"):
+        build_model(name, in_channels=1, classes=2, dims=3)
 
 
 @pytest.mark.parametrize(

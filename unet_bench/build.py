@@ -80,6 +80,9 @@ def _architecture(
     if "base_width" in entry.args:
         args["width_scale"] = variant.choices.width_scale
     dims = variant.choices.dims
+    if dims not in entry.dims:
+        kinds = " and ".join({2: "images", 3: "volumes"}[of] for of in entry.dims)
+        raise Unsupported(f"{variant.name} is a network for {kinds} alone: dims={dims} is not available")
     model = entry.load()(in_channels=in_channels, classes=classes, dims=dims, image_size=tuple(image_size), **args)
     if not isinstance(model, nn.Module):
         raise InvalidPart(

@@ -170,16 +170,19 @@ class Draft:
         summary: str,
         cite: str = "",
         needs: tuple[str, str] | None = None,
+        dims: Iterable[int] = (2, 3),
         **args: Any,
     ) -> None:
         """A whole network: `factory(in_channels=, classes=, dims=, image_size=, **args)`.
 
         `args` are its defaults; one called `base_width` is what `width_scale` scales. Registers a variant of the
         same name, too. `family:*` is an open family: `factory(member)` returns such a factory, and any
-        `family:member` can be named as a variant. `needs` is a module of another package, and the command that
+        `family:member` can be named as a variant. `dims` it is for: 2 images, 3 volumes. `needs` is a module of another package, and the command that
         installs it: where it is absent the network is listed as such, and left out of `all`.
         """
-        self._add("architecture", name, factory, summary=summary, cite=cite, args=args, needs=needs)
+        self._add(
+            "architecture", name, factory, summary=summary, cite=cite, args=args, needs=needs, dims=tuple(dims)
+        )
         if not name.endswith(":*"):
             self.variant(name, summary=summary, cite=cite, tags=("architecture",), architecture=name, args=args)
 

@@ -17,6 +17,7 @@ def unet_bench_register(registry: Draft) -> None:
         "smp:*",
         "unet_bench_peers.smp:family",
         summary="segmentation-models-pytorch, DECODER/ENCODER such as smp:unet/resnet34; never with published weights",
+        dims=(2,),
         cite=SMP,
         needs=("segmentation_models_pytorch", "pip install 'unet-bench[smp]'"),
     )

@@ -36,8 +36,6 @@ def family(member: str) -> Callable[..., nn.Module]:
 
     def make(*, in_channels: int, classes: int, dims: int = 2, image_size: Sequence[int] = ()) -> nn.Module:
         """`(N C H W)` to logits `(N classes H W)`; which sides it takes is up to the encoder. Raises InvalidChoice."""
-        if dims != 2:
-            raise InvalidChoice(f"this is a 2-D network: dims={dims} is not available")
         sized = {"img_size": tuple(image_size)} if decoder == "dpt" and image_size else {}
         create = functools.partial(smp.create_model, decoder, encoder, encoder_weights=None, **sized)
         try:

@@ -60,6 +60,7 @@ def register_baselines(registry: Draft) -> None:
         "segnet",
         "unet_bench_zoo.segnet:SegNet",
         summary="encoder-decoder that un-pools by the encoder's max-pool indices instead of skips",
+        dims=(2,),
         cite="Badrinarayanan et al. 2015, arXiv 1511.00561",
         base_width=64,
     )

@@ -20,6 +20,7 @@ def register_lightweight(registry: Draft) -> None:
         "unext",
         "unet_bench_zoo.unext:UNeXt",
         summary="three levels of convolutions, two of shifted MLPs, additive skips; small and fast",
+        dims=(2,),
         cite="Valanarasu and Patel 2022, arXiv 2203.04967",
         base_width=16,
     )

@@ -4,16 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from unet_bench.errors import InvalidChoice, InvalidSize
+from unet_bench.errors import InvalidSize
 from unet_bench.geometry import text
-
-
-def require_two_dimensional(name: str, dims: int) -> None:
-    """Raises InvalidChoice for volumes."""
-    if dims != 2:
-        raise InvalidChoice(
-            f"dims={dims} is not valid for {name}, which is a 2-D network: give it images, or take a network of slots"
-        )
 
 
 def require_multiples(name: str, step: int, size: Sequence[int]) -> None:

@@ -75,6 +75,7 @@ def register_nested(registry: Draft) -> None:
         "u2net",
         "unet_bench_zoo.u2net:U2Net",
         summary="a U of U's: every level is a small U-Net; six side outputs, fused",
+        dims=(2,),
         cite=U2NET,
         base_width=64,
     )
@@ -82,6 +83,7 @@ def register_nested(registry: Draft) -> None:
         "u2net-small",
         "unet_bench_zoo.u2net:U2NetSmall",
         summary="U²-Net with 64 channels at every level and 16 inside its U's",
+        dims=(2,),
         cite=f"{U2NET} (U²-Net†)",
         base_width=64,
     )

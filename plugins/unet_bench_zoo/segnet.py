@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from unet_bench.interfaces import Place
 from unet_bench.layers import conv_norm_act
 from unet_bench.unet import scaled
-from unet_bench_zoo.limits import require_two_dimensional
 
 STAGES: Final = ((1, 2), (2, 2), (4, 3), (8, 3), (8, 3))  # (width in base widths, convolutions), as in VGG-16
 
@@ -30,7 +29,6 @@ class SegNet(nn.Module):
         width_scale: float = 1.0,
     ) -> None:
         super().__init__()
-        require_two_dimensional("segnet", dims)
         base = scaled(base_width, width_scale)
         widths = [base * factor for factor, _ in STAGES]
         self.down, self.up = nn.ModuleList(), nn.ModuleList()

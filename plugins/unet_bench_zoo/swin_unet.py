@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from unet_bench.layers import ChannelNorm
 from unet_bench.unet import scaled
-from unet_bench_zoo.limits import require_multiples, require_two_dimensional
+from unet_bench_zoo.limits import require_multiples
 
 HEADS: Final = (3, 6, 12, 24)  # of each level, finest first
 BLOCKS: Final = 2  # at each level of the encoder, the coarsest included, and of the decoder
@@ -41,7 +41,6 @@ class SwinUnet(nn.Module):
         width_scale: float = 1.0,
     ) -> None:
         super().__init__()
-        require_two_dimensional("swin-unet", dims)
         levels = range(len(HEADS))
         per_head = scaled(base_width // HEADS[0], width_scale)
         widths = [per_head * heads for heads in HEADS]

@@ -17,6 +17,7 @@ def register_transformers(registry: Draft) -> None:
         "transunet",
         "unet_bench_zoo.transunet:TransUNet",
         summary="ResNet-50, then ViT-B/16 on its coarsest map, then a decoder with three skips",
+        dims=(2,),
         cite="Chen et al. 2021, arXiv 2102.04306",
         base_width=64,
     )
@@ -24,6 +25,7 @@ def register_transformers(registry: Draft) -> None:
         "swin-unet",
         "unet_bench_zoo.swin_unet:SwinUnet",
         summary="a U of Swin transformer blocks: windowed attention, patches merged and expanded",
+        dims=(2,),
         cite="Cao et al. 2021, arXiv 2105.05537",
         base_width=96,
     )

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from unet_bench.interfaces import Place
 from unet_bench.layers import conv_norm_act, he_init
 from unet_bench.unet import scaled
-from unet_bench_zoo.limits import require_multiples, require_two_dimensional
+from unet_bench_zoo.limits import require_multiples
 
 UNITS: Final = (3, 4, 9)  # bottlenecks of each ResNet stage
 LAYERS: Final = 12
@@ -44,7 +44,6 @@ class TransUNet(nn.Module):
         width_scale: float = 1.0,
     ) -> None:
         super().__init__()
-        require_two_dimensional("transunet", dims)
         base = scaled(base_width, width_scale)
         grid = [math.ceil(side / STEP) for side in image_size or USUAL_SIZE]
         self.resnet = ResNet(in_channels, base)

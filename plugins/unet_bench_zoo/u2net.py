@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from unet_bench.interfaces import Outputs
 from unet_bench.layers import he_init
 from unet_bench.unet import scaled
-from unet_bench_zoo.limits import require_two_dimensional
 
 PUBLISHED_WIDTH: Final = 64
 DILATED: Final = (1, 2, 4, 8)  # of RSU-4F, which keeps its maps' size
@@ -42,7 +41,6 @@ class U2Net(nn.Module):
         width_scale: float = 1.0,
     ) -> None:
         super().__init__()
-        require_two_dimensional("u2net", dims)
         scale = width_scale * base_width / PUBLISHED_WIDTH
         encoder, decoder = ([(scaled(a, scale), scaled(b, scale)) for a, b in w] for w in (self.ENCODER, self.DECODER))
         self.encoder, self.decoder = nn.ModuleList(), nn.ModuleList()

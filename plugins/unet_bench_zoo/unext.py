@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from unet_bench.layers import ChannelNorm, he_init
 from unet_bench.unet import scaled
-from unet_bench_zoo.limits import require_multiples, require_two_dimensional
+from unet_bench_zoo.limits import require_multiples
 
 CONV_LEVELS: Final = (1, 2, 8)  # widths in base widths
 TOKEN_LEVELS: Final = (10, 16)
@@ -37,7 +37,6 @@ class UNeXt(nn.Module):
         width_scale: float = 1.0,
     ) -> None:
         super().__init__()
-        require_two_dimensional("unext", dims)
         fine, middle = (scaled(base_width * factor, width_scale) for factor in CONV_LEVELS[:-1])
         coarse, *tokens = (shiftable(base_width * f, width_scale) for f in (CONV_LEVELS[-1], *TOKEN_LEVELS))
         self.convs = nn.ModuleList(

@@ -10,7 +10,7 @@ import torch
 from torch.utils.benchmark import Timer
 
 from unet_bench import build_model, read_results, run
-from unet_bench.execute.runner import Runner
+from unet_bench.execute.processes import Processes
 from unet_bench.measure.bench import keep_freed_memory
 from unet_bench.measure.clock import time_pair
 
@@ -56,15 +56,15 @@ def test_most_of_a_cell_is_measured_work_and_the_parent_sleeps(
     benchmark, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, speed_s: float
 ) -> None:
     waited = []
-    wait = Runner.run
+    wait = Processes.wait
 
-    def watched(self, job, timeout_s):
+    def watched(self, timeout_s):
         cpu, wall = time.process_time(), time.perf_counter()
-        result = wait(self, job, timeout_s)
+        exits = wait(self, timeout_s)
         waited.append((time.process_time() - cpu) / (time.perf_counter() - wall))
-        return result
+        return exits
 
-    monkeypatch.setattr(Runner, "run", watched)
+    monkeypatch.setattr(Processes, "wait", watched)
     options = {"data": ["brain"], "probes": ["speed"], "threads": 1, "interval": 1e-9, "speed_s": speed_s}
     frame = run("unet,unet-add,unet-bilinear", out=tmp_path, **options)
     cells = read_results(frame.attrs["path"], "cells")
