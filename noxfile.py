@@ -120,7 +120,14 @@ def slurm(session: nox.Session) -> None:
     """Jobs on a real Slurm, one node on this machine: needs root, and Debian's slurm-wlm and munge installed."""
     session.install("-e", ".[test,slurm]")
     session.env["UNET_BENCH_SLURM"] = "1"
-    session.run("pytest", "tests/slurm", "-o", "addopts=-q", *session.posargs)
+    session.run("pytest", "tests/slurm", "tests/test_on_slurm.py", "-o", "addopts=-q", *session.posargs)
+
+
+@nox.session
+def ray(session: nox.Session) -> None:
+    """Runs on a real Ray of this machine, with GPUs that are not there."""
+    session.install("-e", ".[test,ray]")
+    session.run("pytest", "tests/test_on_ray.py", "-m", "slow", "-o", "addopts=-q --strict-markers", *session.posargs)
 
 
 @nox.session(python=False)

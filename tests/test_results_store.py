@@ -168,7 +168,7 @@ def test_a_killed_writer_leaves_whole_rows_and_no_lock(tmp_path: Path) -> None:
         from unet_bench.results.store import Store
         store = Store.create(Path(sys.argv[1]), {"run_id": "r1"})
         for n in range(10**6):
-            store.append({"cell_id": n, "filler": "x" * 5000})
+            store.append({"cell_id": str(n), "variant": "unet", "probe": "speed", "status": "ok", "filler": "x" * 5000})
             print(n, flush=True)
         """,
         tmp_path,
@@ -179,7 +179,7 @@ def test_a_killed_writer_leaves_whole_rows_and_no_lock(tmp_path: Path) -> None:
     writer.kill()
     said = [5, *map(int, writer.communicate()[0].split())]
     with Store.open(tmp_path / "r1") as store:
-        found = [r["cell_id"] for r in store.rows()]
+        found = [int(r["cell_id"]) for r in store.rows()]
         assert found == list(range(len(found)))
         assert len(found) > said[-1], "a row that was reported as stored is missing"
         store.append(row())
@@ -195,7 +195,7 @@ def test_a_second_writer_is_told_who_holds_the_run(tmp_path: Path) -> None:
         from pathlib import Path
         from unet_bench.results.store import Store
         with Store.create(Path(sys.argv[1]), {"run_id": "r1"}) as store:
-            store.append({"cell_id": "c0"})
+            store.append({"cell_id": "c0", "variant": "unet", "probe": "speed", "status": "ok"})
             print("ready", flush=True)
             sys.stdin.read()
         """,
@@ -244,12 +244,13 @@ def test_half_a_row_is_taken_back(tmp_path: Path) -> None:
         from unet_bench.results.store import Store
         resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
         with Store.create(Path(sys.argv[1]), {"run_id": "r1"}) as store:
-            store.append({"cell_id": "small"})
+            rest = {"variant": "unet", "probe": "speed", "status": "ok"}
+            store.append({"cell_id": "small", **rest})
             try:
-                store.append({"cell_id": "x" * 2000})
+                store.append({"cell_id": "x" * 2000, **rest})
             except StoreError as error:
                 print(error)
-            store.append({"cell_id": "after"})
+            store.append({"cell_id": "after", **rest})
         """,
         tmp_path,
     )

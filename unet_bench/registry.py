@@ -177,8 +177,9 @@ class Draft:
 
         `args` are its defaults; one called `base_width` is what `width_scale` scales. Registers a variant of the
         same name, too. `family:*` is an open family: `factory(member)` returns such a factory, and any
-        `family:member` can be named as a variant. `dims` it is for: 2 images, 3 volumes. `needs` is a module of another package, and the command that
-        installs it: where it is absent the network is listed as such, and left out of `all`.
+        `family:member` can be named as a variant. `dims` it is for: 2 images, 3 volumes. `needs` is a module of another
+        package, and the command that installs it: where it is absent the network is listed as such, and left out of
+        `all`.
         """
         self._add(
             "architecture", name, factory, summary=summary, cite=cite, args=args, needs=needs, dims=tuple(dims)

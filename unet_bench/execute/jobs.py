@@ -108,7 +108,7 @@ class Job:
             result: Result = found["result"]
         except (OSError, ValueError, TypeError, KeyError, RecursionError):
             return None
-        ours = found["key"] == self.key and isinstance(result, dict) and "status" in result
+        ours = found.get("key") == self.key and isinstance(result, dict) and isinstance(result.get("status"), str)
         return result if ours and not fault(result) else None
 
     def forget(self) -> None:

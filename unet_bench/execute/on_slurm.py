@@ -28,6 +28,7 @@ from unet_bench.errors import InvalidSuite, StoreError
 from unet_bench.execute.jobs import INBOX, Ended, Event, Job, Result, Started, Waiting
 from unet_bench.execute.local import Local
 from unet_bench.execute.logs import last_line, without_secrets
+from unet_bench.execute.signals import Terminated, terminable
 from unet_bench.results.store import write_atomic
 from unet_bench.rows import now
 
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 # On a node -----------------------------------------------------------------------------------------------------------
 
 SECOND_THOUGHT_S: Final = 2.0
+KILL_S: Final = 60.0  # that Slurm may take from SIGTERM to SIGKILL: KillWait, of 30 s
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,15 @@ class Share:
     done: str  # a file: stems, one a line
 
     def __call__(self) -> None:
+        # Submitit's handler lets SIGTERM pass, but workers are sent it, too: none that it ended must count as killed.
+        with terminable():
+            try:
+                self._run()
+            except Terminated:
+                time.sleep(KILL_S)  # whether the task is over or begins anew is for Slurm to say
+                raise
+
+    def _run(self) -> None:
         done = read_done(Path(self.done))
         jobs = [job for job in map(Job.from_json, self.jobs) if job.stem not in done]
         left = {job.stem: row for job in jobs if (row := job.left()) is not None}
@@ -63,7 +74,7 @@ class Share:
                         started[job.stem] = now()
                     case Ended(job, result):
                         if result["status"] == "killed":
-                            # Slurm may have signalled workers and us together: then this process is about to end,
+                            # Slurm signals workers and us together: if it did, our own signal is here in a moment,
                             # and the job is not done but to be begun anew.
                             time.sleep(SECOND_THOUGHT_S)
                         self._finish(job, {"started": started[job.stem], **result})

@@ -10,7 +10,7 @@ import json
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import FileIO
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Self
@@ -78,7 +78,12 @@ class Store:
         with _in_plain_words("create", path):
             out.mkdir(parents=True, exist_ok=True)
             path.mkdir()
-            write_atomic(path / MANIFEST, _json({"schema_version": SCHEMA_VERSION, **manifest}, indent=2) + "\n")
+            try:
+                write_atomic(path / MANIFEST, _json({"schema_version": SCHEMA_VERSION, **manifest}, indent=2) + "\n")
+            except BaseException:
+                with suppress(OSError):
+                    path.rmdir()
+                raise
         return cls(path)
 
     @classmethod
