@@ -181,9 +181,7 @@ class Draft:
         package, and the command that installs it: where it is absent the network is listed as such, and left out of
         `all`.
         """
-        self._add(
-            "architecture", name, factory, summary=summary, cite=cite, args=args, needs=needs, dims=tuple(dims)
-        )
+        self._add("architecture", name, factory, summary=summary, cite=cite, args=args, needs=needs, dims=tuple(dims))
         if not name.endswith(":*"):
             self.variant(name, summary=summary, cite=cite, tags=("architecture",), architecture=name, args=args)
 

@@ -30,6 +30,9 @@ OOM_SCORE: Final = 500  # where memory runs out, the system ends a worker before
 
 def main() -> None:
     """Serve jobs until stdin ends."""
+    die_with_parent()  # imports take seconds, and nobody reads stdin meanwhile
+    if select.select([0], [], [], 0)[0]:
+        return  # nothing is asked before the first answer: this is the end of it
     answers = os.dup(1)
     os.dup2(2, 1)  # what imports print must not be taken for an answer
     block, modules = json.loads(sys.argv[1]), sys.argv[2:]
@@ -68,6 +71,7 @@ class Server:
     def serve(self) -> None:
         """Until stdin ends."""
         ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)  # what workers leave behind becomes this one's child
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, 0)  # stdin ends with the parent, and leaves time to end workers
         os.set_blocking(self._wake, False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(self._wake, warn_on_full_buffer=False)

@@ -39,6 +39,7 @@ class Running:
     job: Job
     place: Place
     locks: list[FileIO]
+    begun: float
     deadline: float
     oom_kills: int  # of this host, when it began
     ended_by: str = ""  # why we ended it
@@ -83,10 +84,14 @@ class Local:
         places = self.places(jobs[0].device) if jobs else []
         waiting = {timed: deque(job for job in jobs if job.timed == timed) for timed in (True, False)}
         order = {job.stem: number for number, job in enumerate(jobs)}
+        begun = time.monotonic()
         while (any(waiting.values()) or self._running) and time.monotonic() < until:
             blocked = yield from self._fill(places, waiting, order)
             yield from self._ended(self._patience(blocked, until))
             self._expire()
+        for running in self._running.values():
+            if running.begun - begun < (until - begun) / 10 and not running.job.checkpoint.exists():
+                running.ended_by = "did not end within the time limit, and had all of it; --time-limit allows more"
         yield from self._end_all()
 
     def places(self, device: str) -> list[Place]:
@@ -126,10 +131,12 @@ class Local:
                 waiting[job.timed].popleft()
                 job = job.at(environ={**job.environ, **place.environ})
                 job.forget()
-                deadline = time.monotonic() + job.timeout_s
-                self._running[job.stem] = Running(job, place, locks, deadline, oom_kills())
+                begun = time.monotonic()
+                running = Running(job, place, locks, begun, math.inf, oom_kills())
+                self._running[job.stem] = running
                 yield Started(job)
                 self._processes.start(job)
+                running.deadline = time.monotonic() + job.timeout_s
                 break
         return blocked
 
@@ -157,13 +164,15 @@ class Local:
             running.deadline = time.monotonic() + GRACE_S
 
     def _end_all(self) -> Iterator[Ended]:
-        """Ask what runs to end, then kill it; only what left its row in time comes back."""
+        """Ask what runs to end, then kill it. What left its row in time comes back, and what had all the time."""
         for number in (signal.SIGTERM, KILL):
             for stem in self._running:
                 self._processes.signal(stem, number)
             deadline = time.monotonic() + GRACE_S
             while self._running and (seconds := deadline - time.monotonic()) > 0:
-                yield from (ended for ended in self._ended(seconds) if ended.job.left() is not None)
+                for ended in self._ended(seconds):
+                    if ended.job.left() is not None or ended.result["status"] == "timeout":
+                        yield ended
 
 
 def result_of(running: Running, over: Exit) -> Result:

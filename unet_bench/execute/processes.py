@@ -120,11 +120,16 @@ class Processes:
         forker, ready = Forker(process, path), threading.Event()
         threading.Thread(target=self._pump, args=(forker, ready), daemon=True).start()
         deadline = time.monotonic() + READY_S
-        while not ready.wait(0.2 if process.poll() is None else 0.0):
-            if process.poll() is not None or time.monotonic() > deadline:
-                process.kill()
-                self._forks = False
-                return None
+        try:
+            while not ready.wait(0.2 if process.poll() is None else 0.0):
+                if process.poll() is not None or time.monotonic() > deadline:
+                    process.kill()
+                    self._forks = False
+                    return None
+        except BaseException:  # Ctrl-C: `close` does not know of it yet
+            process.kill()
+            process.wait()
+            raise
         self._forker = forker
         return forker
 

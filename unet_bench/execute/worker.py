@@ -10,6 +10,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,13 +39,14 @@ def main(job: Job) -> None:
         if job.abroad:
             check_sources(job.sources)
         result = measure(job)
-        if job.abroad:
-            result |= surroundings(job)
     except BaseException as error:
         traceback.print_exc()
         if is_disk_full(error):  # no fault of the cell's: the run is to stop, not to fill its rows with this
             sys.exit(DISK_FULL)
         result = failure(error)
+    if job.abroad:
+        with suppress(Exception):  # a row that does not know where it was is better than none
+            result |= surroundings(job)
     job.leave(result | {"wall_s": time.perf_counter() - started, "host": socket.gethostname()})
 
 

@@ -1,0 +1,187 @@
+"""The driver: takes a plan's open cells to an executor, and what comes back to the store."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from unet_bench.conduct import Conduct
+from unet_bench.execute.jobs import Ended, Job, Started, Waiting, forget
+from unet_bench.keys import Keys
+from unet_bench.rows import describe, now, providers, row_id
+
+if TYPE_CHECKING:
+    from unet_bench.plan import Plan, Planned
+    from unet_bench.results.store import Store
+
+TIMED: Final = ("speed", "training", "energy", "batch")  # probes that need the machine to themselves
+
+
+class Progress(Protocol):
+    """What a run tells whoever watches it."""
+
+    def begin(self, planned: list[Planned], path: Path) -> None:
+        """The run starts: these cells, into this folder."""
+
+    def cell(self, planned: Planned, seconds_left: float) -> None:
+        """A cell starts; the whole run will end in about so many seconds."""
+
+    def done(self, planned: Planned, row: dict[str, Any]) -> None:
+        """A cell ended with this row."""
+
+    def waiting(self, reason: str) -> None:
+        """The run waits for somebody else."""
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A run that has ended: its folder, the statuses of its cells, and how many of them there was no time for."""
+
+    path: Path
+    statuses: set[str]
+    left: int = 0
+
+
+class Quiet:
+    """Watches and says nothing."""
+
+    def begin(self, planned: list[Planned], path: Path) -> None:
+        """Nothing."""
+
+    def cell(self, planned: Planned, seconds_left: float) -> None:
+        """Nothing."""
+
+    def done(self, planned: Planned, row: dict[str, Any]) -> None:
+        """Nothing."""
+
+    def waiting(self, reason: str) -> None:
+        """Nothing."""
+
+
+def measure(made: Plan, run: Run, progress: Progress, conduct: Conduct) -> int:
+    """Every cell that has no result yet into the store; how many are left when the time is over.
+
+    Cells that failed before come last, so that one which never ends does not keep the others from their turn.
+    """
+    open_cells = run.open_cells()
+    progress.begin(open_cells, run.path)
+    pending = []
+    for planned in open_cells:
+        job = run.job(planned)
+        if planned.status:
+            result = {"status": planned.status, "error": planned.reason, "wall_s": 0.0, "started": now()}
+        elif (found := job.left()) is not None:  # by a worker whose parent was killed, or on another machine
+            result = found
+        else:
+            pending.append(job)
+            continue
+        progress.done(planned, run.settle(job, result))
+    seconds_left = sum(run.planned[job.stem].seconds for job in pending)
+    begun: dict[str, str] = {}
+    left = {job.stem for job in pending}
+    with made.executor as executor:
+        while pending:
+            again = []
+            for event in executor.run(pending, conduct.until):
+                match event:
+                    case Waiting(reason):
+                        progress.waiting(reason)
+                    case Started(job):
+                        begun[job.stem] = now()
+                        progress.cell(run.planned[job.stem], seconds_left)
+                        seconds_left -= run.planned[job.stem].seconds
+                    case Ended(job, result):
+                        left.discard(job.stem)
+                        row = run.settle(job, {"started": begun.get(job.stem), **result})
+                        progress.done(run.planned[job.stem], row)
+                        if run.may_retry(job, row):
+                            again.append(job)
+            if time.monotonic() >= conduct.until:
+                break
+            pending = again
+    return len(left)
+
+
+class Run:
+    """The cells of a plan, and what the store has of them."""
+
+    def __init__(self, made: Plan, store: Store, conduct: Conduct) -> None:
+        self.path = store.path
+        self.planned = {stem_of(planned): planned for planned in made.planned}
+        self._made = made
+        self._store = store
+        self._conduct = conduct
+        self._keys = Keys(made)
+        self._attempts = store.attempts()
+        self._tried: Counter[tuple[str, str]] = Counter()  # in this go, by job and status
+        self._fresh = made.loaded.registry.wants_fresh()
+
+    def open_cells(self) -> list[Planned]:
+        """Those without a result: first what was never tried, in the order of the plan."""
+        found = []
+        for stem, planned in self.planned.items():
+            if self._is_kept(planned):
+                forget(self._store.path, stem)  # a kill may have come between storing a row and this
+            else:
+                found.append(planned)
+        return sorted(found, key=lambda planned: row_id(planned, planned.names[0]) in self._attempts)
+
+    def statuses(self) -> set[str]:
+        """How the store's cells ended, each at its last attempt."""
+        return {attempt.status for attempt in self._attempts.values()}
+
+    def _is_kept(self, planned: Planned) -> bool:
+        """Whether the store holds this cell, for all its names, measured by this very software, and well enough."""
+        attempts = [self._attempts.get(row_id(planned, name)) for name in planned.names]
+        key = self._keys.key(planned.cell)
+        return all(
+            attempt is not None
+            and attempt.key == key
+            and self._conduct.keeps(attempt.status)
+            and attempt.quality not in self._conduct.rerun
+            for attempt in attempts
+        )
+
+    def job(self, planned: Planned) -> Job:
+        """A cell as it travels to a worker."""
+        cell, made = planned.cell, self._made
+        data = made.data[cell.task.id]
+        return Job(
+            stem=stem_of(planned),
+            folder=str(self._store.path.resolve()),
+            cell=cell.to_json(),
+            key=self._keys.key(cell),
+            data=str(data) if data else None,
+            block=made.suite.block,
+            modules=made.modules,
+            sources=self._keys.sources(cell),
+            timed=cell.probe in TIMED,
+            fresh=not self._fresh.isdisjoint(providers(made, planned)),
+            keep_weights=cell.probe == "accuracy" and cell.protocol.keep_weights,
+            timeout_s=made.suite.timeout_s,
+        )
+
+    def settle(self, job: Job, result: Mapping[str, Any]) -> dict[str, Any]:
+        """Append a cell's rows, one for each of its names, and let go of what its worker left."""
+        planned = self.planned[job.stem]
+        before = self._attempts.get(row_id(planned, planned.names[0]))
+        shared = {"started": now(), "attempt": (before.number if before else 0) + 1, "key": job.key, **result}
+        rows = [{**describe(self._made, planned, name), **shared} for name in planned.names]
+        self._attempts |= self._store.append(*rows)
+        job.forget()
+        return rows[0]
+
+    def may_retry(self, job: Job, row: Mapping[str, Any]) -> bool:
+        """Whether a failed job gets another attempt in this go."""
+        status = str(row["status"])
+        self._tried[job.stem, status] += 1
+        return self._tried[job.stem, status] <= self._conduct.retries.get(status, 0)
+
+
+def stem_of(planned: Planned) -> str:
+    """What a cell's files are called."""
+    return f"{planned.cell.probe}-{planned.cell.id}"
