@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -81,6 +82,7 @@ def outcome(tmp_path_factory: pytest.TempPathFactory, cell: dict) -> Iterator[Ca
         patched.setenv("PYTHONPATH", str(path))
         patched.setenv("PYTHONDONTWRITEBYTECODE", "1")  # of a file that changes more often than its time does
         patched.setattr(local, "Processes", Processes)
+        patched.setattr(tempfile, "tempdir", str(path))  # nobody else's locks
         with Local() as executor:
             yield run
 

@@ -77,16 +77,13 @@ def unet_bench_register(registry: Draft) -> None:
         summary="a Slurm cluster, by arrays of jobs; the run's folder on a file system that nodes share",
         needs=("submitit", "pip install 'unet-bench[slurm]'"),
     )
-    registry.probe("cost", "unet_bench.measure.cost:probe", summary="parameters, MACs, activations, intensity")
-    registry.probe(
-        "speed", "unet_bench.measure.speed:probe", summary="latency and throughput, paired with the baseline"
-    )
-    registry.probe("memory", "unet_bench.measure.memory:probe", summary="peak memory of inference and a training step")
-    registry.probe(
-        "training", "unet_bench.measure.training:probe", summary="a training step, whole and split, paired likewise"
-    )
-    registry.probe("energy", "unet_bench.measure.energy:probe", summary="joules an image, paired likewise; NVIDIA GPUs")
-    registry.probe(
+    probe, timed = registry.probe, functools.partial(registry.probe, timed=True)
+    probe("cost", "unet_bench.measure.cost:probe", summary="parameters, MACs, activations, intensity")
+    timed("speed", "unet_bench.measure.speed:probe", summary="latency and throughput, paired with the baseline")
+    probe("memory", "unet_bench.measure.memory:probe", summary="peak memory of inference and a training step")
+    timed("training", "unet_bench.measure.training:probe", summary="a training step, whole and split, paired likewise")
+    timed("energy", "unet_bench.measure.energy:probe", summary="joules an image, paired likewise; NVIDIA GPUs")
+    timed(
         "batch", "unet_bench.measure.batch:probe", summary="the batch of the best throughput, and the largest that fits"
     )
-    registry.probe("accuracy", "unet_bench.measure.accuracy:probe", summary="trains, then Dice and IoU on test images")
+    probe("accuracy", "unet_bench.measure.accuracy:probe", summary="trains, then Dice and IoU on test images")

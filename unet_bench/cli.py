@@ -283,6 +283,8 @@ def run(
         try:
             with pipeline.plan(wanted, recipe, conduct) as made:
                 done = pipeline.execute(made, out, progress, folder, conduct)
+            if not done.left:
+                show_end(done.path, made.suite)
         except KeyboardInterrupt as end:
             how = f"what was finished is kept. Go on with: unet-bench run --resume {progress.path}"
             typer.echo(f"stopped; {how if progress.path else 'nothing was measured yet'}", err=True)
@@ -298,7 +300,6 @@ def run(
             err=True,
         )
         raise typer.Exit(TIME_IS_UP)
-    show_end(done.path, made.suite)
     raise typer.Exit(0 if done.statuses <= HARMLESS else 1)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from typing import TYPE_CHECKING
 
 from unet_bench import plugins
@@ -11,6 +12,7 @@ from unet_bench.choices import SLOTS
 
 if TYPE_CHECKING:
     from unet_bench.plan import Plan
+    from unet_bench.registry import Entry
     from unet_bench.variants import Variant
 
 
@@ -35,7 +37,7 @@ class Keys:
         """Cells of one variant, baseline and probe run the same source: it is looked up once. Holds the first."""
         parts = (id(cell.variant), id(cell.baseline), cell.probe)
         if parts not in self._known:
-            modules = {*self._ours(), self._module(self._loaded.registry.find("probe", cell.probe).provider.plugin)}
+            modules = self._ours() | self._modules_of(self._loaded.registry.find("probe", cell.probe))
             modules |= self._modules(cell.variant) | self._modules(cell.baseline)
             sources = {module: self._hash(module) for module in sorted(modules)}
             self._known[parts] = (cell, sources, digest([sources, self._env_id]))
@@ -50,9 +52,14 @@ class Keys:
         if ":" in variant.architecture and not registry.has_family("architecture", variant.architecture):
             return {variant.architecture.partition(":")[0].split(".")[0]}  # anybody's, without a plugin
         if variant.architecture:
-            return {self._module(registry.find("architecture", variant.architecture).provider.plugin)}
+            return self._modules_of(registry.find("architecture", variant.architecture))
         found = (registry.find(slot, getattr(variant.choices, slot)) for slot in SLOTS)
-        return {self._module(entry.provider.plugin) for entry in found}
+        return {module for entry in found for module in self._modules_of(entry)}
+
+    def _modules_of(self, entry: Entry) -> set[str]:
+        """Where a part is registered, and where it lies."""
+        factory = entry.factory if isinstance(entry.factory, str) else getattr(entry.factory, "__module__", "")
+        return {self._module(entry.provider.plugin), re.split("[.:]", factory)[0]} - {"", "functools"}
 
     def _module(self, plugin: str) -> str:
         """The top-level module behind a plugin's name."""

@@ -58,6 +58,7 @@ class Entry:
     member: str = ""  # of an open family: `resnet34` of `timm:*`
     needs: tuple[str, str] | None = None  # a module of another package, and what brings it
     recognises: str | Callable[[Path], bool] = ""  # of a reader
+    timed: bool = False  # of a probe that has its device to itself
 
     @property
     def absent(self) -> str:
@@ -260,9 +261,14 @@ class Draft:
         self._check_factory("reader", name, recognises)
         self._add("reader", name, factory, summary=summary, cite=cite, recognises=recognises)
 
-    def probe(self, name: str, factory: str | Callable[..., Any], *, summary: str, cite: str = "") -> None:
-        """A measurement: `factory(unet_bench.measure.Bench) -> dict` of the columns it measured."""
-        self._add("probe", name, factory, summary=summary, cite=cite)
+    def probe(
+        self, name: str, factory: str | Callable[..., Any], *, summary: str, cite: str = "", timed: bool = False
+    ) -> None:
+        """A measurement: `factory(unet_bench.measure.Bench) -> dict` of the columns it measured.
+
+        One that is `timed` has its device, and the host's timing, to itself.
+        """
+        self._add("probe", name, factory, summary=summary, cite=cite, timed=timed)
 
     def executor(
         self,

@@ -7,18 +7,16 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from unet_bench.conduct import Conduct
-from unet_bench.execute.jobs import Ended, Job, Started, Waiting, forget
+from unet_bench.execute.jobs import Ended, Job, Started, Waiting, forget, left_in
 from unet_bench.keys import Keys
 from unet_bench.rows import describe, now, providers, row_id
 
 if TYPE_CHECKING:
     from unet_bench.plan import Plan, Planned
     from unet_bench.results.store import Store
-
-TIMED: Final = ("speed", "training", "energy", "batch")  # probes that need the machine to themselves
 
 
 class Progress(Protocol):
@@ -122,12 +120,9 @@ class Run:
 
     def open_cells(self) -> list[Planned]:
         """Those without a result: first what was never tried, in the order of the plan."""
-        found = []
-        for stem, planned in self.planned.items():
-            if self._is_kept(planned):
-                forget(self._store.path, stem)  # a kill may have come between storing a row and this
-            else:
-                found.append(planned)
+        found = [planned for planned in self.planned.values() if not self._is_kept(planned)]
+        for stem in left_in(self.path) & (self.planned.keys() - map(stem_of, found)):
+            forget(self.path, stem)  # a kill may have come between storing a row and this
         return sorted(found, key=lambda planned: row_id(planned, planned.names[0]) in self._attempts)
 
     def statuses(self) -> set[str]:
@@ -159,7 +154,7 @@ class Run:
             block=made.suite.block,
             modules=made.modules,
             sources=self._keys.sources(cell),
-            timed=cell.probe in TIMED,
+            timed=made.loaded.registry.find("probe", cell.probe).timed,
             fresh=not self._fresh.isdisjoint(providers(made, planned)),
             keep_weights=cell.probe == "accuracy" and cell.protocol.keep_weights,
             timeout_s=made.suite.timeout_s,

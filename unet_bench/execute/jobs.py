@@ -122,6 +122,11 @@ def forget(folder: str | Path, stem: str) -> None:
         Path(folder, INBOX, f"{stem}.json").unlink(missing_ok=True)
 
 
+def left_in(folder: str | Path) -> set[str]:
+    """The stems of all jobs whose workers left something."""
+    return {file.stem for file in Path(folder, INBOX).glob("*.json")}
+
+
 @dataclass(frozen=True)
 class Started:
     """A job has begun."""
