@@ -17,6 +17,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # they run side by side: threads that wait for one another by spinning, do not
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 from unet_bench import plugins
 from unet_bench.cli import main
 from unet_bench.execute import local

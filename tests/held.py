@@ -19,7 +19,15 @@ from unet_bench.pipeline import Finished, Quiet
 from unet_bench.suite import Suite, from_options
 
 VARIANTS = "unet,unet-add,unet-bilinear"
-TINY = {"data": ["cells"], "size": "32x32", "width_scale": 0.0625, "threads": 1, "batch": 1, "preset": "quick"}
+TINY = {
+    "data": ["cells"],
+    "size": "32x32",
+    "width_scale": 0.0625,
+    "threads": 1,
+    "batch": 1,
+    "preset": "quick",
+    "timeout_s": 120.0,
+}
 PLUGIN = """
 from unet_bench import hookimpl
 @hookimpl

@@ -75,3 +75,10 @@ def test_the_example_beside_the_hook_is_complete(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", build, str(tmp_path)], capture_output=True, text=True, check=False)
     assert done.stdout.strip() == "(1, 2, 32, 32)", done.stderr
+
+
+def test_every_option_of_an_executor_is_documented() -> None:
+    from unet_bench.execute import on_ray, on_slurm
+
+    text = (ROOT / "docs" / "reliability.md").read_text()
+    assert not [name for name in (*on_ray.OPTIONS, *on_slurm.OWN, *on_slurm.PASSED) if f"`{name}`" not in text]

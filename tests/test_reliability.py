@@ -203,6 +203,9 @@ def ok_ids(rows: list[dict[str, Any]]) -> set[str]:
 class Instant:
     """Runs jobs at once and in order, each with a result of its own."""
 
+    elsewhere = False
+    ending_s = 1.0
+
     def __enter__(self) -> Self:
         return self
 
@@ -907,7 +910,7 @@ def test_any_manifest_is_refused_or_right(stored: Path, data: st.DataObject) -> 
 @given(st.data())
 def test_whatever_lies_in_the_inbox_a_run_goes_on(made: Plan, data: st.DataObject) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        with Store.create(Path(folder), manifest(made)) as store:
+        with Store.create(Path(folder), manifest(made, Conduct())) as store:
             one = driver.Run(made, store, Conduct()).job(made.planned[0])
         one.leave({"status": "ok", "quality": "clean", "params": 3, "wall_s": 1.5})
         whole = one.result.read_bytes()

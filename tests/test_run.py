@@ -272,3 +272,24 @@ def test_a_broken_part_is_a_row_that_names_its_distribution(
         assert words in frame.loc[name, "error"]
         assert "bad (bad 2.0)" in frame.loc[name, "error"], frame.loc[name, "error"]
         assert "params" not in frame.columns or frame["params"].isna()[name]
+
+
+def test_a_run_goes_on_where_it_began_unless_told_otherwise(unet_bench, tmp_path: Path) -> None:
+    done = unet_bench("run", *TINY, "-v", "unet", "--probes", "cost", "--devices", "cpu,cpu")
+    assert done.returncode == 0, done.stderr
+    own = json.loads((only_run(tmp_path) / "run.json").read_text())["executor"]
+    assert own == {"name": "local", "devices": ["cpu", "cpu"], "options": {}}
+    changed = only_run(tmp_path) / "run.json"
+    changed.write_text(changed.read_text().replace('"name": "local"', '"name": "nowhere"'))
+    refused = unet_bench("run", "--resume", "last", "--out", "runs")
+    assert (refused.returncode, "nowhere" in refused.stderr) == (2, True)
+    assert unet_bench("run", "--resume", "last", "--out", "runs", "--executor", "local").returncode == 0
+
+
+def test_what_is_skipped_leaves_one_row_however_often_a_run_goes_on(unet_bench, tmp_path: Path) -> None:
+    some = ["-v", "unet", "--probes", "cost,speed", "--memory-limit", "1K"]
+    assert unet_bench("run", *TINY, *some).returncode == 0
+    rows = (only_run(tmp_path) / "cells.jsonl").read_bytes()
+    assert b'"skipped"' in rows
+    assert unet_bench("run", "--resume", "last", "--out", "runs").returncode == 0
+    assert (only_run(tmp_path) / "cells.jsonl").read_bytes() == rows

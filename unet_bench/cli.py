@@ -171,7 +171,6 @@ def main() -> NoReturn:
     sys.exit(0)
 
 
-ENDING_S = 8.0  # of a time limit, kept for ending workers and writing tables
 HARMLESS = {"ok", "unsupported", "skipped"}  # statuses of a run that went well
 NUMBER_LISTS = ("seeds", "batch", "threads")
 WORD_LISTS = ("variants", "block", "probes", "classes", *AXES)
@@ -246,12 +245,17 @@ def run(
         str | None,
         typer.Option("--retries", help="Further attempts at what failed: 1, or killed=2,timeout=1; killed=1 if open."),
     ] = None,
-    executor: Annotated[str, typer.Option("--executor", help="Where cells run: local, ray, slurm.")] = "local",
+    executor: Annotated[
+        str | None, typer.Option("--executor", help="Where cells run: local (default), ray, slurm; a run's own again.")
+    ] = None,
     devices: Annotated[
         str | None, typer.Option("--devices", help="Of these devices alone, by commas: cuda:0,cuda:2. All, if open.")
     ] = None,
     executor_option: Annotated[
-        Many, typer.Option("--executor-option", metavar="NAME=VALUE", help="For the executor: partition=gpu. Again.")
+        Many,
+        typer.Option(
+            "--executor-option", metavar="NAME=VALUE", help="For the executor: partition=gpu. Again for more."
+        ),
     ] = None,
     debug: Debug = False,
 ) -> None:
@@ -263,17 +267,18 @@ def run(
 
     started = time.monotonic()
     folder = resumable(resume, out) if resume else None
-    if folder and (extra := [f"--{name}" for name, value in given.items() if value]):
-        raise InvalidSuite(f"--resume goes on with the run's own suite: leave out {', '.join(extra).replace('_', '-')}")
+    if folder and (extra := [option_of(name) for name, value in given.items() if value]):
+        raise InvalidSuite(f"--resume goes on with the run's own suite: leave out {', '.join(extra)}")
     if (rerun or keep_failures) and not folder:
         raise InvalidSuite("--rerun and --keep-failures go with --resume: a new run measures everything anyhow")
     limit = parse_duration(time_limit) if time_limit else math.inf
+    own = pipeline.executor_of_run(folder) if folder and executor is None else {}
     conduct = Conduct(
-        executor=executor,
-        devices=tuple(split(devices or "")),
-        options=parse_options(executor_option or []),
+        executor=executor or str(own.get("name", "local")),
+        devices=tuple(split(devices or "")) or tuple(own.get("devices", ())),
+        options={**own.get("options", {}), **parse_options(executor_option or [])},
         retries=parse_retries(retries) if retries else RETRIES,
-        until=started + limit - min(ENDING_S, limit / 5),
+        until=started + limit,
         rerun=qualities(rerun) if rerun else (),
         keep_failures=keep_failures,
     )
@@ -301,6 +306,12 @@ def run(
         )
         raise typer.Exit(TIME_IS_UP)
     raise typer.Exit(0 if done.statuses <= HARMLESS else 1)
+
+
+def option_of(name: str) -> str:
+    """What a field of a suite is called on the command line."""
+    option = typing.get_args(SUITE_OPTIONS[name])[1]  # typer keeps the first of its words as `default`
+    return str(option.default).partition("/")[0]
 
 
 def qualities(text: str) -> tuple[str, ...]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
 
 from unet_bench import plugins
 from unet_bench.cells import Cell, digest
@@ -16,12 +17,27 @@ if TYPE_CHECKING:
     from unet_bench.variants import Variant
 
 
+SOFTWARE: Final = ("python", "packages")
+MACHINE: Final = ("system", "machine", "cpu", "cores", "cuda", "cudnn")
+
+
+def surroundings(environment: Mapping[str, Any], *, elsewhere: bool) -> dict[str, Any]:
+    """What of the driver's environment a result depends on: its machine only where that measures.
+
+    How many GPUs of a kind are visible does not matter to a cell, which sees one.
+    """
+    software = {name: environment[name] for name in SOFTWARE}
+    if elsewhere:
+        return software
+    return software | {name: environment[name] for name in MACHINE} | {"gpus": sorted(set(environment["gpus"]))}
+
+
 class Keys:
     """The keys of a plan's cells. A row counts only while its cell still has the key it was measured under."""
 
     def __init__(self, made: Plan) -> None:
         self._loaded = made.loaded
-        self._env_id = made.environment["env_id"]
+        self._surroundings = surroundings(made.environment, elsewhere=made.executor.elsewhere)
         self._hash = functools.cache(plugins.source_hash)
         self._known: dict[tuple[int, int, str], tuple[Cell, dict[str, str], str]] = {}
 
@@ -40,7 +56,7 @@ class Keys:
             modules = self._ours() | self._modules_of(self._loaded.registry.find("probe", cell.probe))
             modules |= self._modules(cell.variant) | self._modules(cell.baseline)
             sources = {module: self._hash(module) for module in sorted(modules)}
-            self._known[parts] = (cell, sources, digest([sources, self._env_id]))
+            self._known[parts] = (cell, sources, digest([sources, self._surroundings]))
         return self._known[parts]
 
     def _ours(self) -> set[str]:

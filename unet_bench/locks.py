@@ -45,7 +45,10 @@ class Held(Exception):
 
 def hold(path: Path, *, shared: bool = False) -> FileIO:
     """Lock the file and write this process's id into it; closing it lets go. Raises Held, OSError."""
-    file = FileIO(path, "a+")
+    try:  # not to create it, if it is there: systems refuse that for another user's file in a shared folder
+        file = FileIO(os.open(path, os.O_RDWR), "r+")
+    except FileNotFoundError:
+        file = FileIO(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+")
     try:
         _lock(file, shared)
     except (BlockingIOError, PermissionError) as error:
@@ -54,6 +57,7 @@ def hold(path: Path, *, shared: bool = False) -> FileIO:
         file.close()
         raise Held(holder, path) from error
     file.truncate(0)
+    file.seek(0)
     file.write(str(os.getpid()).encode())
     return file
 

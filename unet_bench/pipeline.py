@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -176,7 +176,7 @@ def execute(
     from unet_bench.results.tables import write_tables
 
     conduct = conduct or Conduct()
-    with Store.open(resume) if resume else Store.create(out, manifest(made)) as store:
+    with Store.open(resume) if resume else Store.create(out, manifest(made, conduct)) as store:
         try:
             run = Run(made, store, conduct)
             left = measure(made, run, progress, conduct)
@@ -203,6 +203,14 @@ def resumed(path: Path) -> Suite:
     if not isinstance(stored, dict):
         raise UnetBenchError(f"{path}: its run.json holds no suite; start a new run")
     return from_dict(stored)
+
+
+def executor_of_run(path: Path) -> Mapping[str, Any]:
+    """Name, devices and options of the executor that a run began with. Raises StoreError."""
+    from unet_bench.results.store import read_manifest
+
+    stored = read_manifest(path).get("executor")
+    return stored if isinstance(stored, dict) else {}
 
 
 def recipe_of(path: Path) -> Recipe | None:

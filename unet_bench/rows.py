@@ -15,6 +15,7 @@ from unet_bench.environment import device_name
 from unet_bench.variants import OF_ANY
 
 if TYPE_CHECKING:
+    from unet_bench.conduct import Conduct
     from unet_bench.plan import Plan, Planned
 
 
@@ -96,7 +97,7 @@ def typed(text: Mapping[str, str | None]) -> dict[str, Any]:
     return {name: text[name] if isinstance(value, tuple) else value for name, value in plain.items()}
 
 
-def manifest(made: Plan) -> dict[str, Any]:
+def manifest(made: Plan, conduct: Conduct) -> dict[str, Any]:
     """What run.json holds: enough to know what was run, by what, on what, and to run it again."""
     started = dt.datetime.now(dt.UTC)
     return {
@@ -106,6 +107,7 @@ def manifest(made: Plan) -> dict[str, Any]:
         "suite": made.suite.to_dict(),
         "preset": made.suite.preset,
         "recipe": made.recipe.to_dict(),
+        "executor": {"name": conduct.executor, "devices": list(conduct.devices), "options": dict(conduct.options)},
         "baseline": made.planned[0].cell.baseline.name,
         "environment": made.environment,
         "commit": made.environment["commit"],

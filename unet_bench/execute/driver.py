@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from unet_bench.conduct import Conduct
 from unet_bench.execute.jobs import Ended, Job, Started, Waiting, forget, left_in
+from unet_bench.execute.logs import tidy
 from unet_bench.keys import Keys
 from unet_bench.rows import describe, now, providers, row_id
 
@@ -73,18 +74,21 @@ def measure(made: Plan, run: Run, progress: Progress, conduct: Conduct) -> int:
         if planned.status:
             result = {"status": planned.status, "error": planned.reason, "wall_s": 0.0, "started": now()}
         elif (found := job.left()) is not None:  # by a worker whose parent was killed, or on another machine
-            result = found
+            tidy(job.log)
+            result = {"log": f"{job.log.parent.name}/{job.log.name}" if job.log.exists() else None, **found}
         else:
             pending.append(job)
             continue
         progress.done(planned, run.settle(job, result))
     seconds_left = sum(run.planned[job.stem].seconds for job in pending)
+    now_s = time.monotonic()
+    until = conduct.until - min(made.executor.ending_s, max(0.0, conduct.until - now_s) / 5)
     begun: dict[str, str] = {}
     left = {job.stem for job in pending}
     with made.executor as executor:
         while pending:
             again = []
-            for event in executor.run(pending, conduct.until):
+            for event in executor.run(pending, until):
                 match event:
                     case Waiting(reason):
                         progress.waiting(reason)
@@ -98,7 +102,8 @@ def measure(made: Plan, run: Run, progress: Progress, conduct: Conduct) -> int:
                         progress.done(run.planned[job.stem], row)
                         if run.may_retry(job, row):
                             again.append(job)
-            if time.monotonic() >= conduct.until:
+                            left.add(job.stem)
+            if time.monotonic() >= until:
                 break
             pending = again
     return len(left)
@@ -136,7 +141,7 @@ class Run:
         return all(
             attempt is not None
             and attempt.key == key
-            and self._conduct.keeps(attempt.status)
+            and (self._conduct.keeps(attempt.status) or attempt.status == planned.status)
             and attempt.quality not in self._conduct.rerun
             for attempt in attempts
         )

@@ -153,7 +153,13 @@ Event = Started | Waiting | Ended
 
 
 class Executor(Protocol):
-    """Runs jobs somewhere. A context manager: on leaving it, none of its processes is left."""
+    """Runs jobs somewhere. A context manager: on leaving it, none of its processes is left on this host.
+
+    `elsewhere`: not on the driver's host. `ending_s`: how long it may take to end what runs.
+    """
+
+    elsewhere: bool
+    ending_s: float
 
     def __enter__(self) -> Self: ...
 

@@ -39,7 +39,7 @@ class Running:
     job: Job
     place: Place
     locks: list[FileIO]
-    begun: float
+    first: bool  # it began with the run
     deadline: float
     oom_kills: int  # of this host, when it began
     ended_by: str = ""  # why we ended it
@@ -49,6 +49,9 @@ class Running:
 class Local:
     """The devices of this host."""
 
+    elsewhere = False
+    ending_s = 8.0
+
     def __init__(self, devices: Sequence[str] = (), options: Mapping[str, str] | None = None) -> None:
         if options:
             raise InvalidSuite(f"executor local takes no option {', '.join(options)}: leave --executor-option out")
@@ -56,6 +59,7 @@ class Local:
         self._processes = Processes()
         self._locks = DeviceLocks()
         self._running: dict[str, Running] = {}
+        self._filled = False  # once: what began then had all the time that there was
         self._told = False  # of a lock that somebody else holds
 
     def __enter__(self) -> Self:
@@ -87,11 +91,13 @@ class Local:
         begun = time.monotonic()
         while (any(waiting.values()) or self._running) and time.monotonic() < until:
             blocked = yield from self._fill(places, waiting, order)
+            self._filled = True
             yield from self._ended(self._patience(blocked, until))
             self._expire()
         for running in self._running.values():
-            if running.begun - begun < (until - begun) / 10 and not running.job.checkpoint.exists():
-                running.ended_by = "did not end within the time limit, and had all of it; --time-limit allows more"
+            if running.first and not running.job.checkpoint.exists():
+                seconds = until - begun
+                running.ended_by = f"did not end within the {seconds:.0f} s that --time-limit left for it; allow more"
         yield from self._end_all()
 
     def places(self, device: str) -> list[Place]:
@@ -131,8 +137,7 @@ class Local:
                 waiting[job.timed].popleft()
                 job = job.at(environ={**job.environ, **place.environ})
                 job.forget()
-                begun = time.monotonic()
-                running = Running(job, place, locks, begun, math.inf, oom_kills())
+                running = Running(job, place, locks, not self._filled, math.inf, oom_kills())
                 self._running[job.stem] = running
                 yield Started(job)
                 self._processes.start(job)

@@ -39,6 +39,7 @@ from unet_bench.execute.jobs import (
 from unet_bench.execute.local import Local
 from unet_bench.execute.worker import describe
 from unet_bench.locks import Held, hold
+from unet_bench.results.store import resume_command
 
 SENT_BACK: Final = (LOGS, SAMPLES, WEIGHTS, ENVIRONMENTS)  # folders of a run that a job leaves files in
 Left = dict[str, bytes]  # what a job left: files by their path in the run's folder
@@ -179,6 +180,9 @@ END_S: Final = 15.0  # for tasks that were asked to end, and then for their work
 class OnRay:
     """A Ray cluster: the one at `address`, or that Ray finds by its own rules, or else a new one of this machine."""
 
+    elsewhere = True
+    ending_s = 30.0
+
     def __init__(self, devices: Sequence[str] = (), options: Mapping[str, str] | None = None) -> None:
         if devices:
             raise InvalidSuite(f"--devices {','.join(devices)}: Ray hands out its devices itself; leave --devices out")
@@ -235,6 +239,8 @@ class OnRay:
         import ray
 
         if not ray.is_initialized():
+            # A cell that exhausts a node's memory does so again; a cluster that is there already has its own rule.
+            os.environ.setdefault("RAY_task_oom_retries", "0")
             with own_signals():
                 try:
                     # Nobody is to find Ray's words, and those of its processes, among ours.
@@ -285,7 +291,7 @@ class OnRay:
         for reference in over:
             job = self._running[reference]
             result = received(job, reference)
-            job.leave(result)  # whoever is killed from here on finds it again
+            leave(job, result)  # whoever is killed from here on finds it again
             del self._running[reference]
             yield Ended(job, result)
 
@@ -345,6 +351,16 @@ def received(job: Job, reference: Any) -> Result:
         raise StoreError(f"cannot write what a node sent into {job.folder}: {error}") from error
     found: Result = result
     return found
+
+
+def leave(job: Job, result: Result) -> None:
+    """Into the run's inbox. Raises StoreError."""
+    try:
+        job.leave(result)
+    except OSError as error:
+        raise StoreError(
+            f"cannot write a row into {job.folder}: {error}; {resume_command(Path(job.folder))}"
+        ) from error
 
 
 def verdict(error: Exception) -> Result:

@@ -111,6 +111,7 @@ DATA: Final = "data"
 SUBMISSIONS: Final = "submissions.json"
 MOST_TASKS: Final = 1000  # of an array: Slurm's own limit, unless it is told another
 MOST_REQUEUES: Final = 10  # of a task whose time is over
+MARGIN_S: Final = 30.0  # of a task's time, beyond what one cell may take
 POLLS: Final = 2  # in a row that must find a task over: shared file systems may show its last rows late
 ASK_S: Final = 60.0
 # States that a task does not come back from. It does from others that sound like it: REQUEUED, COMPLETING, STOPPED.
@@ -163,7 +164,7 @@ DEFAULTS: Final[Mapping[str, Any]] = {
     "cells_per_task": 20,
     "workers": 16,
     "poll_s": 10.0,
-    "minutes": 60,
+    "minutes": 120,
 }
 
 
@@ -271,6 +272,9 @@ class OnSlurm:
     the queue, and `run --resume RUN --executor slurm` collects what they left; Ctrl-C cancels them.
     """
 
+    elsewhere = True
+    ending_s = 5.0  # tasks stay in the queue
+
     def __init__(self, devices: Sequence[str] = (), options: Mapping[str, str] | None = None) -> None:
         if devices:
             raise InvalidSuite(
@@ -311,6 +315,12 @@ class OnSlurm:
         """See `Executor`. At `until` tasks stay in the queue."""
         if not jobs:
             return
+        wall_s = 60 * self._options["minutes"]
+        if jobs[0].timeout_s > wall_s - MARGIN_S:
+            raise InvalidSuite(
+                f"a cell may take {jobs[0].timeout_s:g} s, and a task of Slurm has {wall_s} s: one that hangs would "
+                f"end its neighbours; give --timeout below {max(1, wall_s - MARGIN_S):g}, or more of option minutes"
+            )
         waiting = {job.stem: job for job in jobs}
         self._recall(Path(jobs[0].folder))
         self._cancel_stale(waiting)

@@ -15,10 +15,14 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, Final
 
-from unet_bench.execute.jobs import Job
+from unet_bench.errors import is_disk_full
+from unet_bench.execute.jobs import DISK_FULL, Job
 from unet_bench.execute.logs import tidy
 
 READY_S: Final = 300.0  # for a fork server to import what workers need
+# Else `torch.cuda.is_available()`, which many a plugin calls while it is imported, would start CUDA's driver; what has
+# started that cannot be forked, and does not look at CUDA_VISIBLE_DEVICES again.
+ASKS_NO_DRIVER: Final = {"PYTORCH_NVML_BASED_CUDA_CHECK": "1"}
 FORKS: Final = sys.platform == "linux"
 
 
@@ -88,6 +92,8 @@ class Processes:
         """End every process that is left, at once."""
         for process in list(self._fresh.values()):
             _signal_group(process, signal.SIGKILL)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(10)
         forker, self._forker = self._forker, None
         if forker is None:
             return
@@ -115,7 +121,12 @@ class Processes:
         path = job.log.with_name("forkserver.log")
         with path.open("ab") as log:
             process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, start_new_session=True
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                start_new_session=True,
+                env={**os.environ, **ASKS_NO_DRIVER},
             )
         forker, ready = Forker(process, path), threading.Event()
         threading.Thread(target=self._pump, args=(forker, ready), daemon=True).start()
@@ -164,7 +175,7 @@ class Processes:
                     env={**os.environ, **job.environ},
                 )
         except OSError as error:
-            self._exits.put(Exit(job.stem, None, str(error)))
+            self._exits.put(Exit(job.stem, DISK_FULL if is_disk_full(error) else None, str(error)))
             return
         self._fresh[job.stem] = process
         threading.Thread(target=self._await, args=(job, process), daemon=True).start()

@@ -24,6 +24,7 @@ from unet_bench.errors import (
     is_out_of_memory,
 )
 from unet_bench.execute.jobs import DISK_FULL, ENVIRONMENTS, Job
+from unet_bench.execute.logs import without_secrets
 from unet_bench.plugins import source_hash
 
 if TYPE_CHECKING:
@@ -33,21 +34,36 @@ if TYPE_CHECKING:
 
 
 def main(job: Job) -> None:
-    """Measure one cell. Whatever goes wrong becomes a status; the traceback goes to stderr, which is the log."""
-    started = time.perf_counter()
+    """Measure one cell and leave its row, or exit with DISK_FULL: that is no fault of the cell's."""
+    try:
+        result = outcome(job)
+        job.leave(result)
+    except Exception as error:
+        if is_disk_full(error):
+            traceback.print_exc()
+            sys.exit(DISK_FULL)
+        raise
+
+
+def outcome(job: Job) -> dict[str, Any]:
+    """The row. Whatever goes wrong becomes a status; the traceback goes to stderr, which is the log."""
+    from unet_bench.rows import now
+
+    begun, started = time.perf_counter(), now()
     try:
         if job.abroad:
             check_sources(job.sources)
         result = measure(job)
     except BaseException as error:
+        if is_disk_full(error):
+            raise
         traceback.print_exc()
-        if is_disk_full(error):  # no fault of the cell's: the run is to stop, not to fill its rows with this
-            sys.exit(DISK_FULL)
         result = failure(error)
     if job.abroad:
         with suppress(Exception):  # a row that does not know where it was is better than none
             result |= surroundings(job)
-    job.leave(result | {"wall_s": time.perf_counter() - started, "host": socket.gethostname()})
+    about = {"started": started, "wall_s": time.perf_counter() - begun, "host": socket.gethostname()}
+    return result | about
 
 
 def check_sources(sources: Mapping[str, str]) -> None:
@@ -144,7 +160,7 @@ def status_of(error: BaseException) -> str:
 def describe(error: BaseException) -> str:
     """An exception's type and first line."""
     first = (str(error).strip().splitlines() or [""])[0]
-    return f"{type(error).__name__}: {first}"[:500]
+    return without_secrets(f"{type(error).__name__}: {first}")[:500]
 
 
 if __name__ == "__main__":
