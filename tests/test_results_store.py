@@ -138,7 +138,7 @@ def test_append_does_not_read_what_is_there(tmp_path: Path, monkeypatch: pytest.
 # ---- kills
 
 
-@pytest.mark.parametrize("torn", ['{"schema_version": 1, "cell', '{"schema_version": 1}', "\0\0\0"])
+@pytest.mark.parametrize("torn", ['{"schema_version": 1, "cell', '{"schema_version": 1}', "\0\0\0", "x" * 200_000])
 def test_a_torn_last_line_is_left_out_and_cut_off(tmp_path: Path, torn: str) -> None:
     path = create(tmp_path, row(0))
     whole = (path / "cells.jsonl").read_bytes()

@@ -40,6 +40,7 @@ from unet_bench.execute.local import Local
 from unet_bench.execute.worker import describe
 from unet_bench.locks import Held, hold
 from unet_bench.results.store import resume_command
+from unet_bench.rows import now
 
 SENT_BACK: Final = (LOGS, SAMPLES, WEIGHTS, ENVIRONMENTS)  # folders of a run that a job leaves files in
 Left = dict[str, bytes]  # what a job left: files by their path in the run's folder
@@ -148,13 +149,6 @@ def own_folder() -> Iterator[Path]:
         hold(Path(name, LOCK)),
     ):
         yield Path(name)
-
-
-def now() -> str:
-    """This moment, as rows have it."""
-    from unet_bench.rows import now
-
-    return now()
 
 
 def left_in(folder: Path) -> Left:

@@ -39,6 +39,7 @@ class Attempt(NamedTuple):
 MANIFEST: Final = "run.json"
 CELLS: Final = "cells.jsonl"
 LOCK: Final = ".lock"
+CHUNK: Final = 1 << 16  # bytes
 FOLDERS: Final = ("samples", "logs")
 
 # Turns a row of the schema version it is filed under into one of the next.
@@ -208,8 +209,16 @@ def _hold(path: Path) -> FileIO:
 
 
 def _whole_lines(path: Path) -> int:
-    """Bytes up to the end of the last line that was written whole."""
-    return path.read_bytes().rfind(b"\n") + 1
+    """Bytes up to the end of the last line that was written whole, found from behind."""
+    with path.open("rb") as file:
+        end = file.seek(0, os.SEEK_END)
+        while end:
+            start = max(0, end - CHUNK)
+            file.seek(start)
+            if (found := file.read(end - start).rfind(b"\n")) >= 0:
+                return start + found + 1
+            end = start
+    return 0
 
 
 def _write_at_once(file: FileIO, line: bytes) -> None:
