@@ -14,7 +14,7 @@ import pytest
 
 from unet_bench import locks, pipeline
 from unet_bench.execute import local
-from unet_bench.locks import DeviceLocks, Held, hold, lock_file, physical, waiting_file
+from unet_bench.locks import DeviceLocks, Held, hold, lock_file, own_folder, physical, waiting_file
 
 TINY = {"data": ["cells"], "size": "32x32", "width_scale": 0.0625, "speed_s": 0.1, "threads": 1, "batch": 1}
 
@@ -178,3 +178,23 @@ def test_timed_probes_alone_have_the_host_to_themselves(tmp_path: Path, probe: s
 
     pipeline.run("unet", out=tmp_path / "runs", probes=[probe], floors=False, steps=1, progress=Progress(), **TINY)
     assert set(seen) == {probe in ("speed", "training", "batch")}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no SIGKILL")
+def test_the_folder_of_a_killed_process_goes_with_the_next_one_and_a_living_one_s_does_not() -> None:
+    code = "import sys\nfrom unet_bench.locks import own_folder\n"
+    code += "with own_folder() as folder: print(folder, flush=True); sys.stdin.read()"
+    both = [
+        subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    dead, living = (Path(process.stdout.readline().strip()) for process in both if process.stdout)
+    both[0].kill()
+    both[0].communicate()
+    for folder in (dead, living):
+        os.utime(folder / locks.OWNED, (0, 0))
+    with own_folder() as mine:
+        assert [folder.exists() for folder in (dead, living, mine)] == [False, True, True]
+    both[1].communicate("")
+    assert not living.exists()
+    assert not mine.exists()

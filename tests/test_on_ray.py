@@ -21,7 +21,7 @@ from typing import Any
 import psutil
 import pytest
 
-from unet_bench import pipeline, plugins, read_results
+from unet_bench import locks, pipeline, plugins, read_results
 from unet_bench.conduct import Conduct
 from unet_bench.errors import InvalidSuite
 from unet_bench.execute import on_ray
@@ -168,7 +168,7 @@ def raylet(node: Any) -> int:
 
 
 def temporary() -> list[Path]:
-    return list(Path(os.environ["TMPDIR"]).glob("unet-bench-ray-*"))
+    return list(Path(os.environ["TMPDIR"]).glob(f"{locks.OWN}*"))
 
 
 def test_gives_the_rows_and_files_that_a_local_run_gives(cluster: Any, tmp_path: Path) -> None:
@@ -262,7 +262,7 @@ def test_every_ending_is_a_status_and_what_came_back_is_found_again(
     assert "WorkerCrashedError" in lost["error"]
     assert len(list((here / "notes").iterdir())) == on_ray.RETRIES + 1
     for left in temporary():  # by processes that could not tidy up: as soon as they are old, the next task does
-        os.utime(left / on_ray.LOCK, (0, 0))
+        os.utime(left / locks.OWNED, (0, 0))
     assert results(run_all(jobs(1, "return {}")))["rays-0"]["status"] == "ok"
     assert not temporary()
 

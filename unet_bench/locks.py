@@ -7,10 +7,12 @@ timed holds it alone, all else shares it. A host has one timing at a time, too, 
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import tempfile
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from io import FileIO
 from pathlib import Path
 from typing import Final
@@ -31,6 +33,9 @@ else:
 
 
 POLL_S: Final = 0.5
+OWN: Final = "unet-bench-of-"  # what temporary folders are called
+OWNED: Final = "owner"  # the file in them that their process holds
+YOUNG_S: Final = 60.0  # that nobody looks whether a folder is held: it may be about to be
 TIMING: Final = "timing"  # the host's own lock beside its devices'
 
 
@@ -120,6 +125,21 @@ class DeviceLocks:
                 raise Held(other, path)
         if time.monotonic() < self._turn_until.get(path, 0.0):
             raise Held("", path)
+
+
+@contextmanager
+def own_folder() -> Iterator[Path]:
+    """A temporary folder, locked while its process lives: the next one removes those that killed processes left."""
+    for lock in Path(tempfile.gettempdir()).glob(f"{OWN}*/{OWNED}"):
+        with suppress(Held, OSError):
+            if time.time() - lock.stat().st_mtime > YOUNG_S:
+                hold(lock).close()
+                shutil.rmtree(lock.parent, ignore_errors=True)
+    with (
+        tempfile.TemporaryDirectory(prefix=OWN, ignore_cleanup_errors=True) as name,
+        hold(Path(name, OWNED)),
+    ):
+        yield Path(name)
 
 
 def lock_file(name: str) -> Path:

@@ -8,7 +8,6 @@
 from __future__ import annotations
 
 import contextlib
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -21,6 +20,7 @@ from unet_bench.conduct import Conduct
 from unet_bench.data.sources import absolute, open_dataset, path_of
 from unet_bench.errors import InvalidSize, InvalidSuite, StoreError, UnetBenchError
 from unet_bench.execute.driver import Finished, Progress, Quiet, Run, measure
+from unet_bench.locks import own_folder
 from unet_bench.recipe import Recipe, find
 from unet_bench.recipe import from_dict as from_recipe
 from unet_bench.results.columns import PROBES
@@ -80,8 +80,8 @@ def plan(suite: Suite, recipe: Recipe | None = None, conduct: Conduct | None = N
     suite = replace(suite, data=tuple(absolute(registry, name) for name in suite.data))
     check_probes(suite, registry)
     variants = choose_variants(suite, registry)
-    with tempfile.TemporaryDirectory(prefix="unet-bench-") as folder:
-        tasks = read_tasks(suite, registry, Path(folder))
+    with own_folder() as folder:
+        tasks = read_tasks(suite, registry, folder)
         planned = make_plan(suite, found, registry, variants, tasks)
         data = {task.task.id: task.data for task in tasks}
         yield Plan(suite, found, loaded, planned, data, environment(), executor, preload(suite, planned))

@@ -9,16 +9,14 @@ from __future__ import annotations
 
 import math
 import os
-import shutil
 import signal
 import socket
-import tempfile
 import threading
 import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any, Final, Self
 
@@ -38,7 +36,7 @@ from unet_bench.execute.jobs import (
 )
 from unet_bench.execute.local import Local
 from unet_bench.execute.worker import describe
-from unet_bench.locks import Held, hold
+from unet_bench.locks import own_folder
 from unet_bench.results.store import resume_command
 from unet_bench.rows import now
 
@@ -49,9 +47,6 @@ Left = dict[str, bytes]  # what a job left: files by their path in the run's fol
 
 IDLE_S: Final = 10.0  # that a fork server is kept for the next task
 NOD_S: Final = 0.5
-FOLDER: Final = "unet-bench-ray-"
-LOCK: Final = "held"
-YOUNG_S: Final = 60.0  # that nobody looks whether a folder's lock is held: it may be about to be
 
 
 class OnNode(Local):
@@ -134,21 +129,6 @@ def carry_out(text: str, data: Sequence[Any]) -> tuple[Result, Left]:
         except (OSError, StoreError) as error:  # this node's disk: no reason to stop on all others
             result = {"status": "error", "error": f"{folder} of {socket.gethostname()} cannot be used: {error}"}
         return {"host": socket.gethostname(), "started": started or now(), **result}, left_in(folder)
-
-
-@contextmanager
-def own_folder() -> Iterator[Path]:
-    """A folder for one task, locked while its process lives: the next task removes those that killed ones left."""
-    for lock in Path(tempfile.gettempdir()).glob(f"{FOLDER}*/{LOCK}"):
-        with suppress(Held, OSError):
-            if time.time() - lock.stat().st_mtime > YOUNG_S:
-                hold(lock).close()
-                shutil.rmtree(lock.parent, ignore_errors=True)
-    with (
-        tempfile.TemporaryDirectory(prefix=FOLDER, ignore_cleanup_errors=True) as name,
-        hold(Path(name, LOCK)),
-    ):
-        yield Path(name)
 
 
 def left_in(folder: Path) -> Left:
