@@ -14,8 +14,6 @@ import os
 import shutil
 import signal
 import struct
-import subprocess
-import sys
 import tempfile
 import tracemalloc
 import zipfile
@@ -343,8 +341,8 @@ def test_any_name_of_a_file(name: str, listed: bool, valid: bool) -> None:
                 write(root / "splits" / "train.txt", f"a\n{name}\n")
                 write(root / "splits" / "test.txt", "b\nc\n")
         sound(ours(lambda: read_folder(root)))
-        renamed = root.with_name(name[:40])
         with contextlib.suppress(OSError, ValueError):
+            renamed = root.with_name(name[:40])
             root.rename(renamed)
             sound(ours(lambda: read_folder(renamed)))
 
@@ -691,12 +689,3 @@ def test_a_checkpoint_survives_its_file(tmp_path: Path) -> None:
     found = checkpoint.load()
     assert found is not None
     assert found[1] == {"step": 3}
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(SCALE > 1, reason="it is what runs")
-def test_twenty_times_as_many() -> None:
-    told = {**os.environ, "UNET_BENCH_FUZZ": "20"}
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__]
-    done = subprocess.run(command, env=told, capture_output=True, text=True, timeout=3000, check=False)
-    assert done.returncode == 0, done.stdout[-5000:]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -37,7 +38,9 @@ def pytest_in(folder: Path, *args: str, tests: str = TESTS) -> subprocess.Comple
     (folder / "test_them.py").write_text(tests)
     plugin = ("-p", "unet_bench.pytest_plugin") if not registered() else ()
     command = [sys.executable, "-m", "pytest", "-rs", "--rootdir=.", "-p", "no:cacheprovider", *plugin, *args]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=240, check=False)
+    # It is not one of several side by side, of which pytest-benchmark times none.
+    alone = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_XDIST")}
+    return subprocess.run(command, cwd=folder, env=alone, capture_output=True, text=True, timeout=240, check=False)
 
 
 def registered() -> bool:
