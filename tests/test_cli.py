@@ -19,6 +19,7 @@ LIGHT = [
     "list variants",
     "list parts",
     "list probes",
+    "list executors",
     "list presets",
     "list suites",
 ]

@@ -618,7 +618,8 @@ def test_a_fork_server_that_is_still_importing_ends_with_its_parent(place: Place
 def test_workers_begin_without_a_fork_server_if_none_gets_ready(place: Place, local: Local, module: str) -> None:
     (place.lib / "exits.py").write_text("import sys; sys.exit(0)")
     (place.lib / "aborts.py").write_text("import os; os.abort()")
-    [_, ended] = local.run([job(place, modules=(module,))], time.monotonic() + 60)
+    [_, told, ended] = local.run([job(place, modules=(module,))], time.monotonic() + 60)
+    assert "cannot be forked" in told.reason
     assert ended.result["status"] == "error"
     assert local._processes._forker is None
 

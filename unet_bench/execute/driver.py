@@ -13,6 +13,7 @@ from unet_bench.conduct import Conduct
 from unet_bench.execute.jobs import Ended, Job, Started, Waiting, forget, left_in
 from unet_bench.execute.logs import tidy
 from unet_bench.keys import Keys
+from unet_bench.results.columns import WHERE
 from unet_bench.rows import describe, now, providers, row_id
 
 if TYPE_CHECKING:
@@ -170,6 +171,8 @@ class Run:
         planned = self.planned[job.stem]
         before = self._attempts.get(row_id(planned, planned.names[0]))
         shared = {"started": now(), "attempt": (before.number if before else 0) + 1, "key": job.key, **result}
+        if self._made.executor.elsewhere and not planned.status:  # where it ran is for its worker to say, if it could
+            shared = dict.fromkeys(WHERE) | shared
         rows = [{**describe(self._made, planned, name), **shared} for name in planned.names]
         self._attempts |= self._store.append(*rows)
         job.forget()

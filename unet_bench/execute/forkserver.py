@@ -39,7 +39,8 @@ def main() -> None:
     for module in modules:
         importlib.import_module(module)
     if "torch" in modules and not warm(block):
-        return  # a plugin has touched a device, and what touched one cannot be forked: fresh interpreters do it
+        print("a plugin starts CUDA when it is imported: what has started it cannot be forked", file=sys.stderr)
+        return
     Server(answers).serve()
 
 
@@ -155,8 +156,7 @@ def end_orphans() -> None:
 
 def die_with_parent() -> None:
     """Have the kernel end this process when its parent ends, however that ends: nothing may time beside a new run."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def work(job: Job, parent: int, theirs: list[int]) -> NoReturn:

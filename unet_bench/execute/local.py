@@ -12,15 +12,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
-from typing import Final, Self
+from typing import Self
 
 from unet_bench.errors import InvalidSuite, StoreError
 from unet_bench.execute.jobs import DISK_FULL, Ended, Event, Job, Result, Started, Waiting
 from unet_bench.execute.logs import last_line, tidy, without_secrets
-from unet_bench.execute.processes import Exit, Processes
+from unet_bench.execute.processes import KILL, Exit, Processes
 from unet_bench.locks import POLL_S, DeviceLocks, Held, physical
 
-KILL: Final = getattr(signal, "SIGKILL", signal.SIGTERM)  # Windows has but one way
 GRACE_S = 3.0  # between asking a worker to end and killing it
 
 
@@ -141,6 +140,9 @@ class Local:
                 self._running[job.stem] = running
                 yield Started(job)
                 self._processes.start(job)
+                if self._processes.notice:
+                    yield Waiting(self._processes.notice)
+                    self._processes.notice = ""
                 running.deadline = time.monotonic() + job.timeout_s
                 break
         return blocked

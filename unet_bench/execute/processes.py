@@ -24,6 +24,7 @@ READY_S: Final = 300.0  # for a fork server to import what workers need
 # started that cannot be forked, and does not look at CUDA_VISIBLE_DEVICES again.
 ASKS_NO_DRIVER: Final = {"PYTORCH_NVML_BASED_CUDA_CHECK": "1"}
 FORKS: Final = sys.platform == "linux"
+KILL: Final = getattr(signal, "SIGKILL", signal.SIGTERM)  # Windows has but one way
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,7 @@ class Processes:
         self._forker: Forker | None = None
         self._forks = FORKS
         self._fresh: dict[str, subprocess.Popen[bytes]] = {}
+        self.notice = ""  # what whoever watches should know
 
     def start(self, job: Job) -> None:
         """Begin a job in a process of its own; it will be among what `wait` returns, whatever happens."""
@@ -91,7 +93,7 @@ class Processes:
     def close(self) -> None:
         """End every process that is left, at once."""
         for process in list(self._fresh.values()):
-            _signal_group(process, signal.SIGKILL)
+            _signal_group(process, KILL)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(10)
         forker, self._forker = self._forker, None
@@ -136,6 +138,7 @@ class Processes:
                 if process.poll() is not None or time.monotonic() > deadline:
                     process.kill()
                     self._forks = False
+                    self.notice = f"workers cannot be forked and take seconds to begin; {path} says why"
                     return None
         except BaseException:  # Ctrl-C: `close` does not know of it yet
             process.kill()
@@ -181,10 +184,15 @@ class Processes:
         threading.Thread(target=self._await, args=(job, process), daemon=True).start()
 
     def _await(self, job: Job, process: subprocess.Popen[bytes]) -> None:
+        assert process.stdin is not None
         with contextlib.suppress(OSError):  # it may be over already
-            process.communicate(job.to_json().encode())
+            process.stdin.write(job.to_json().encode())
+            process.stdin.close()
+        if hasattr(os, "waitid"):  # until it is over, but not yet waited for: so its number, and its group, are its own
+            with contextlib.suppress(ChildProcessError):
+                os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+            _signal_group(process, KILL)  # children that the worker left behind
         code = process.wait()
-        _signal_group(process, signal.SIGKILL)  # children that the worker left behind
         del self._fresh[job.stem]
         self._exits.put(Exit(job.stem, code))
 

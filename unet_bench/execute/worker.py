@@ -10,7 +10,6 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,8 +59,12 @@ def outcome(job: Job) -> dict[str, Any]:
         traceback.print_exc()
         result = failure(error)
     if job.abroad:
-        with suppress(Exception):  # a row that does not know where it was is better than none
+        try:
             result |= surroundings(job)
+        except Exception as error:  # a row that does not say where it was measured is better than none
+            if is_disk_full(error):
+                raise
+            traceback.print_exc()
     about = {"started": started, "wall_s": time.perf_counter() - begun, "host": socket.gethostname()}
     return result | about
 
@@ -164,7 +167,8 @@ def describe(error: BaseException) -> str:
 
 
 if __name__ == "__main__":
-    from unet_bench.execute.forkserver import die_with_parent
+    if sys.platform == "linux":
+        from unet_bench.execute.forkserver import die_with_parent
 
-    die_with_parent()
+        die_with_parent()
     main(Job.from_json(sys.stdin.read()))

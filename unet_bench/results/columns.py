@@ -60,6 +60,8 @@ QUALITIES: Final[Mapping[str, str]] = {
     "mixed": "replicates ran on unlike devices: nothing of them is averaged",
 }
 
+WHERE: Final = ("device_name", "env_id", "torch", "commit")  # what tells machines and their software apart
+
 SIZE: Final = ("scored_depth", "scored_height", "scored_width")  # without a depth: images
 
 # What decides whether two rows may be compared: the task at one scored size, and how it was run.

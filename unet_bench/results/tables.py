@@ -22,6 +22,7 @@ from unet_bench.results.columns import (
     INTERVALS,
     PROBES,
     TABLES,
+    WHERE,
     Column,
     columns,
     gravest,
@@ -35,8 +36,6 @@ _PER_CLASS: Final = "per_class"  # the rows of classes.csv, as the accuracy prob
 _MEASURED: Final = tuple(column.name for column in COLUMNS if column.probes)
 _KNOWN: Final = frozenset((*BY_NAME, _PER_CLASS))
 _COMPARED: Final = ("accuracy", "speed", "memory")  # the probes whose figures decide the Pareto front
-
-_WHERE: Final = ("device_name", "env_id", "torch", "commit")  # several, where cells ran on unlike machines
 
 Scores = Mapping[tuple[int | None, str | None], float]  # Dice by seed and fold
 
@@ -164,7 +163,7 @@ def _wide_row(cells: list[Row], manifest: Mapping[str, Any]) -> Row:
             row |= _interval(figure, _values(ok, figure))
     for probe in dict.fromkeys((*PROBES, *(cell["probe"] for cell in cells))):
         row[f"{probe}_status"] = gravest(cell["status"] for cell in cells if cell["probe"] == probe)
-    row |= {name: ", ".join(dict.fromkeys(map(str, _values(cells, name)))) or None for name in _WHERE}
+    row |= {name: ", ".join(dict.fromkeys(map(str, _values(cells, name)))) or None for name in WHERE}
     row["batch_effective"] = min(_values(cells, "batch_effective"), default=None)
     row["quality"] = gravest(cell.get("quality") for cell in cells)
     row["evidence"] = _evidence(cells, row["quality"])
