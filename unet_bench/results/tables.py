@@ -139,6 +139,11 @@ def typed_frame(rows: Sequence[Row], dtypes: Mapping[str, str]) -> pd.DataFrame:
     return pd.DataFrame(typed)
 
 
+def typed_table(table: str) -> pd.DataFrame:
+    """The table `cells`, `results` or `classes` without rows."""
+    return _frame([], table)
+
+
 def csv_text(frame: pd.DataFrame) -> str:
     """The frame as csv: floats in full, an empty field where there is no value."""
     return frame.to_csv(index=False, lineterminator="\n")
