@@ -52,7 +52,17 @@ def wheel(session: nox.Session) -> None:
     session.chdir(session.create_tmp())
     session.run("python", "-P", "-c", CHECK_WHEEL, *PLUGINS)
     session.run("python", "-P", "-m", "unet_bench", "plugins")
+    shutil.rmtree("results", ignore_errors=True)
     session.run("unet-bench", "run", "-v", "unet", "--steps", "2", "--speed-s", "0.2", "--width-scale", "0.125")
+    answers(session, next(pathlib.Path("results").iterdir()))
+
+
+def answers(session: nox.Session, run: pathlib.Path) -> None:
+    """Every command that reads a run."""
+    for command in ("effects", "rank", "recommend", "summary"):
+        session.run("unet-bench", command, str(run), silent=True)
+    for form in ("html", "md", "latex", "figures"):
+        session.run("unet-bench", "report", str(run), "--format", form, "--out", str(run / f"report-{form}"))
 
 
 CHECK_WHEEL = """
@@ -71,10 +81,12 @@ assert not missing, f"plugins without an entry point: {missing}"
 
 @nox.session
 def smoke(session: nox.Session) -> None:
-    """The main job, tiny: every variant through every probe."""
+    """The main job, tiny: every variant through every probe; then every command that reads a run."""
     session.install(".")
-    out = session.create_tmp()
-    session.run("unet-bench", "run", "-v", "all", "--out", out, *TINY)
+    out = pathlib.Path(session.create_tmp(), "runs")
+    shutil.rmtree(out, ignore_errors=True)
+    session.run("unet-bench", "run", "-v", "all", "--out", str(out), *TINY)
+    answers(session, next(out.iterdir()))
 
 
 TINY = (

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import math
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -249,7 +248,6 @@ def test_a_sparkline_keeps_both_ends() -> None:
 
 
 def test_a_plot_is_drawn(run: Run, tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib")
     for seed in range(2):
         run.add(trained(0.3, 0.8 + 0.1 * seed), seed=seed)
         run.add(trained(0.2, 0.6), variant="slow", seed=seed, task="camvid")
@@ -277,12 +275,5 @@ def test_a_line_is_the_mean_of_each_look(run: Run, tmp_path: Path, monkeypatch: 
 
 
 def test_nothing_to_plot_is_said_so(run: Run, tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib")
     with pytest.raises(StoreError, match="no curve to plot"):
         plot(run.add({"losses": [1.0]}).curves(), tmp_path / "x.png")
-
-
-def test_without_matplotlib_it_says_what_to_install(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(InvalidSuite, match="pip install matplotlib"):
-        plot(run.add(CURVE).curves(), tmp_path / "x.png")

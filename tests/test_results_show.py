@@ -5,15 +5,17 @@ from __future__ import annotations
 import io
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 from rich.console import Console
 
-from unet_bench.errors import UnknownName
+from unet_bench.errors import StoreError, UnknownName
+from unet_bench.results.runs import read_runs
 from unet_bench.results.show import render
-from unet_bench.results.tables import results_frame
+from unet_bench.results.tables import csv_text, results_frame
 
 LONG = "unet+up=pixel-shuffle+skip=attention+encoder=timm:tf_efficientnetv2_s.in21k_ft_in1k+width_scale=0.25"
 
@@ -307,3 +309,27 @@ def test_csv_is_everything_sorted(frame: pd.DataFrame) -> None:
         "slow-twin,0.9",
         "huge,",
     ]
+
+
+# ---- several runs
+
+
+def test_several_runs_stand_apart_with_their_environments(tmp_path: Path) -> None:
+    """The same variant on two machines: two sections in the order given, nothing averaged."""
+    files = []
+    for run, device, latency in [("b-run", "GPU one", 10.0), ("a-run", "GPU two", 90.0)]:
+        files.append(tmp_path / f"{run}.csv")
+        files[-1].write_text(csv_text(frame_of(cells("unet", latency=latency, run_id=run, device_name=device))))
+    text = plain(read_runs(files).results, width=200)
+    assert order(text, "run b-run · on GPU one", "10.0", "run a-run · on GPU two", "90.0")
+    assert "50.0" not in text
+    assert "on GPU one" not in plain(read_runs(files[:1]).results, width=200).splitlines()[0]
+    with pytest.raises(StoreError, match="both run b-run: give each run once"):
+        read_runs([files[0], files[0]])
+
+
+def test_a_table_that_names_no_run_is_called_after_its_file(tmp_path: Path) -> None:
+    (tmp_path / "mine.csv").write_text("variant,task,latency_ms\nunet,brain,1.5\n")
+    assert list(read_runs([tmp_path / "mine.csv"]).results["run_id"]) == ["mine"]
+    with pytest.raises(StoreError, match="no runs"):
+        read_runs([])

@@ -8,18 +8,33 @@ from typing import TYPE_CHECKING, Any
 from unet_bench.hookspecs import hookimpl
 
 if TYPE_CHECKING:
+    from unet_bench.answers import effects, rank, recommend, show
     from unet_bench.build import build_model
     from unet_bench.pipeline import run
     from unet_bench.results.tables import read_results
     from unet_bench.trained import load_model
 
 __version__ = "0.1.0"
-__all__ = ["build_model", "hookimpl", "load_model", "read_results", "run"]
+__all__ = [
+    "build_model",
+    "effects",
+    "hookimpl",
+    "load_model",
+    "rank",
+    "read_results",
+    "recommend",
+    "run",
+    "show",
+]
 
 _LAZY = {
     "build_model": "unet_bench.build",
     "load_model": "unet_bench.trained",
+    "effects": "unet_bench.answers",
+    "rank": "unet_bench.answers",
     "read_results": "unet_bench.results.tables",
+    "recommend": "unet_bench.answers",
+    "show": "unet_bench.answers",
     "run": "unet_bench.pipeline",
 }
 

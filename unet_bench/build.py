@@ -143,6 +143,22 @@ def published_weights(model: nn.Module) -> Callable[[str], None] | None:
     return found
 
 
+def takes_width(registry: Registry, variant: Variant) -> bool:
+    """Whether `width_scale` changes a variant: not where the encoder, or the architecture, comes as it is."""
+    if not variant.architecture:
+        return "width_scale" not in canonicalised(registry, variant).inactive
+    known = ":" not in variant.architecture or registry.has_family("architecture", variant.architecture)
+    return known and "base_width" in registry.find("architecture", variant.architecture).args
+
+
+def doubling_step(variant: Variant) -> float:
+    """The width scale whose multiples keep widths that double exactly, as parts that add maps may need; 0: unknown.
+
+    `unet.scaled` rounds each width to a multiple of four.
+    """
+    return 0.0 if variant.architecture else 4 / variant.choices.base_width
+
+
 def with_width_scale(variant: Variant, scale: float) -> Variant:
     """The variant at a part of its width, under its own name."""
     return replace(variant, choices=variant.choices.replace(width_scale=scale))

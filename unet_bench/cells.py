@@ -77,6 +77,7 @@ class Protocol:
     flips: bool = False  # predictions are means over the flipped images, too
     checkpoint_s: float = 0.0  # seconds between checkpoints of a training; 0: none
     keep_weights: bool = False
+    examples: int = 3  # test images whose predictions are kept to be looked at
 
     def steps_of(self, batch: int) -> int:
         """How many steps the budget comes to with a batch; 0: until `train_s` is over."""

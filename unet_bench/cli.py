@@ -86,6 +86,10 @@ SUITE_OPTIONS: dict[str, Any] = {
         bool | None, typer.Option("--shrink-batch", help="Where a batch does not fit, halve it until it does.")
     ],
     "width_scale": Annotated[float | None, typer.Option("--width-scale", help="Factor on every width.")],
+    "match": Annotated[
+        str | None,
+        typer.Option("--match", help="Scale each variant's widths until the baseline's cost is met: params, macs."),
+    ],
     "recipe": Annotated[str | None, typer.Option("--recipe", help="How to train: a name, or a TOML file.")],
     "steps": Annotated[int | None, typer.Option("--steps", help="Train for so many steps, every variant alike.")],
     "epochs": Annotated[int | None, typer.Option("--epochs", help="Or for so many passes over the images.")],
@@ -101,6 +105,9 @@ SUITE_OPTIONS: dict[str, Any] = {
     ],
     "keep_weights": Annotated[
         bool | None, typer.Option("--keep-weights", help="Keep every trained network, for `predict`.")
+    ],
+    "examples": Annotated[
+        int | None, typer.Option("--examples", help="Test images whose predictions are kept, for `report`; 0: none.")
     ],
     "checkpoint_s": Annotated[
         float | None, typer.Option("--checkpoint-s", help="Seconds between a training's checkpoints; 0: none.")
@@ -410,21 +417,23 @@ def plugins_(block: Block = None, as_json: AsJson = False) -> None:
 
 @app.command()
 def show(
-    path: Annotated[
-        Path, typer.Argument(metavar="RUN", help="A run's folder, a results.csv, or JSON of pytest-benchmark.")
+    paths: Annotated[
+        list[Path], typer.Argument(metavar="RUN...", help="Runs' folders, results.csv, or JSON of pytest-benchmark.")
     ],
     format: Annotated[Format, typer.Option("--format", "-f", help="How to print.")] = Format.table,
     sort: Annotated[str | None, typer.Option("--sort", help="A column of the results.")] = None,
     columns: Annotated[str | None, typer.Option("--columns", help="Columns to show, by commas.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show a run's table, relative to the baseline, best figures in bold."""
+    """Show the table of a run, relative to the baseline, best figures in bold; several runs one below another."""
     from unet_bench.progress import console
+    from unet_bench.results.runs import read_runs
     from unet_bench.results.show import render
-    from unet_bench.results.tables import read_results
 
     wanted = Format.json if as_json else format
-    shown = render(read_results(path), format=wanted.value, sort=sort, columns=split(columns) if columns else None)
+    shown = render(
+        read_runs(paths).results, format=wanted.value, sort=sort, columns=split(columns) if columns else None
+    )
     typer.echo(shown) if isinstance(shown, str) else console().print(shown)
 
 
@@ -470,6 +479,34 @@ def compare(
 
 
 @app.command()
+def effects(
+    paths: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Runs' folders, or results.csv.")],
+    reference: Annotated[
+        Many, typer.Option("--reference", help="SLOT=PART or AXIS=VALUE in place of the baseline's. Again for more.")
+    ] = None,
+    slot: Annotated[str | None, typer.Option("--slot", help="Only of these slots and axes, by commas.")] = None,
+    figure: Annotated[
+        str | None, typer.Option("--figure", help="Only of these columns, such as latency_ratio,dice; by commas.")
+    ] = None,
+    format: Annotated[Format, typer.Option("--format", "-f", help="How to print.")] = Format.table,
+    as_json: AsJson = False,
+) -> None:
+    """What each choice is worth: its effect over the contexts in which nothing else changed, with intervals."""
+    from unet_bench.progress import console
+    from unet_bench.results import effects as of_choices
+    from unet_bench.results.runs import read_runs
+
+    found = of_choices.effects(
+        read_runs(paths),
+        references=of_choices.parse_references(reference or []),
+        slots=split(slot or ""),
+        figures=split(figure or ""),
+    )
+    shown = of_choices.render_effects(found, format=(Format.json if as_json else format).value)
+    typer.echo(shown) if isinstance(shown, str) else console().print(shown)
+
+
+@app.command()
 def summary(
     path: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder, or its cells.csv.")],
     format: Annotated[Format, typer.Option("--format", "-f", help="How to print.")] = Format.table,
@@ -482,6 +519,81 @@ def summary(
 
     shown = render_summary(summary(read_results(path, "cells")), format=(Format.json if as_json else format).value)
     typer.echo(shown) if isinstance(shown, str) else console().print(shown)
+
+
+@app.command()
+def rank(
+    paths: Annotated[
+        list[Path], typer.Argument(metavar="RUN...", help="Runs' folders, or results.csv; or any csv with --score.")
+    ],
+    u_score: Annotated[bool, typer.Option("--u-score", help="U-Bench's trade-off figure, too.")] = False,
+    variant: Annotated[
+        str | None, typer.Option("--variant", help="Of any csv: the column that names the network.")
+    ] = None,
+    data: Annotated[str | None, typer.Option("--data", help="Of any csv: the column that names the data set.")] = None,
+    score: Annotated[
+        str | None, typer.Option("--score", help="Of any csv: the column to rank by, repeats averaged.")
+    ] = None,
+    lower_is_better: Annotated[
+        bool, typer.Option("--lower-is-better", help="Of any csv: the least score is the best.")
+    ] = False,
+    plot: Annotated[
+        Path | None, typer.Option("--plot", help="Draw the critical-difference diagram into this file, .svg or .png.")
+    ] = None,
+    format: Annotated[Format, typer.Option("--format", "-f", help="How to print.")] = Format.table,
+    as_json: AsJson = False,
+) -> None:
+    """The Pareto front with probabilities, and average ranks over data sets: Friedman's and Nemenyi's tests."""
+    from unet_bench.progress import console
+    from unet_bench.results import rank as ranked
+    from unet_bench.results.runs import read_runs
+
+    columns = [name for name in (variant, data, score) if name]
+    if columns or lower_is_better:
+        if len(columns) < 3 or len(paths) > 1 or u_score:
+            raise InvalidSuite("a csv of any kind is ranked alone, by --variant, --data and --score together")
+        found = ranked.rank_table(ranked.read_scores(paths[0], *columns), lower_is_better=lower_is_better)
+    else:
+        found = ranked.rank(read_runs(paths), u_score=u_score)
+    if plot is not None:
+        ranked.draw_critical_differences(found.drawn, plot)
+        typer.echo(f"written: {plot}", err=True)
+    shown = ranked.render_rank(found, format=(Format.json if as_json else format).value)
+    typer.echo(shown) if isinstance(shown, str) else console().print(shown)
+
+
+@app.command()
+def recommend(
+    paths: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Runs' folders, or results.csv.")],
+    max_latency_ms: Annotated[float | None, typer.Option("--max-latency-ms", help="Of one forward pass, ms.")] = None,
+    max_memory_mib: Annotated[float | None, typer.Option("--max-memory-mib", help="Peak of inference, MiB.")] = None,
+    max_train_memory_mib: Annotated[
+        float | None, typer.Option("--max-train-memory-mib", help="Peak of a training step, MiB.")
+    ] = None,
+    max_params_m: Annotated[float | None, typer.Option("--max-params-m", help="Parameters, millions.")] = None,
+    max_gmacs: Annotated[float | None, typer.Option("--max-gmacs", help="MACs of one image, 10⁹.")] = None,
+    min_dice: Annotated[float | None, typer.Option("--min-dice", help="Dice, 0 to 1.")] = None,
+    format: Annotated[Format, typer.Option("--format", "-f", help="How to print.")] = Format.table,
+    as_json: AsJson = False,
+) -> None:
+    """The best network under a budget, what is as good, and what to measure to be sure. Exit 1 if nothing fits."""
+    from unet_bench.progress import console
+    from unet_bench.results import recommend as recommended
+    from unet_bench.results.budget import Budget
+    from unet_bench.results.runs import read_runs
+
+    budget = Budget(
+        max_latency_ms=max_latency_ms,
+        max_memory_mib=max_memory_mib,
+        max_train_memory_mib=max_train_memory_mib,
+        max_params_m=max_params_m,
+        max_gmacs=max_gmacs,
+        min_dice=min_dice,
+    )
+    found = recommended.recommend(read_runs(paths), budget)
+    shown = recommended.render_recommendations(found, format=(Format.json if as_json else format).value)
+    typer.echo(shown) if isinstance(shown, str) else console().print(shown)
+    raise typer.Exit(0 if any(one.best for one in found) else 1)
 
 
 @app.command()
@@ -610,6 +722,31 @@ def selftest(
     typer.echo(done.report.text(), nl=False)
     typer.echo(f"{'stopped early; ' * done.stopped}written: {done.path}/selftest.txt and selftest.json", err=True)
     raise typer.Exit(done.exit_code(fail_above))
+
+
+class Written(StrEnum):
+    """What `report` writes."""
+
+    html = "html"
+    md = "md"
+    latex = "latex"
+    figures = "figures"
+
+
+@app.command()
+def report(
+    paths: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Runs' folders, or a results.csv.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="The file, of figures the folder; report.html and the like.")
+    ] = None,
+    format: Annotated[
+        Written, typer.Option("--format", "-f", help="html, md, latex (tables), figures (PNG and SVG).")
+    ] = Written.html,
+) -> None:
+    """Write a report: one web page that works offline; or markdown, LaTeX tables, figures for a paper."""
+    from unet_bench.report import NAMES, write_report
+
+    typer.echo(f"written: {write_report(paths, out or Path(NAMES[format.value]), format=format.value)}")
 
 
 @app.command()

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import functools
 import inspect
-import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
-from xml.sax.saxutils import escape
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +15,7 @@ from torch import Tensor, nn
 from unet_bench import geometry
 from unet_bench.build import build
 from unet_bench.choices import AXES, Choices
+from unet_bench.drawing import Stage, draw
 from unet_bench.errors import InvalidSize
 from unet_bench.geometry import Geometry, text
 from unet_bench.interfaces import main_output
@@ -29,17 +28,6 @@ from unet_bench.variants import Variant
 SIDE: Final = 256  # of the square image that a page shows, unless the network takes another one
 SIDE_3D: Final = 64
 TOKENS: Final = 3  # dimensions of a sequence of tokens, (N L C)
-
-
-@dataclass(frozen=True)
-class Stage:
-    """A map on its way through the network, `channels` of `size`; `skip` tells what it was merged with."""
-
-    name: str
-    level: int  # how often the image was halved
-    channels: int
-    size: tuple[int, ...]
-    skip: str = ""
 
 
 @dataclass(frozen=True)
@@ -244,31 +232,6 @@ def as_markdown(page: Detail, figure: str) -> str:
     return "\n".join([*lines, f"![{page.name}]({figure})", ""])
 
 
-UNIT, GAP, DROP, TOP = 26, 30, 74, 40  # pixels: a box's width, between boxes, between levels, above
-
-
 def as_svg(page: Detail) -> str:
-    """The stages as boxes: to the right in the order in which they are made, downward by level; skips as arrows."""
-    at = [(20 + i * (UNIT + GAP), TOP + DROP * stage.level) for i, stage in enumerate(page.stages)]
-    width = 40 + len(page.stages) * (UNIT + GAP)
-    height = TOP + DROP * (1 + max(stage.level for stage in page.stages))
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
-        'font-family="sans-serif" font-size="9" fill="#777" text-anchor="middle">',
-        '<defs><marker id="tip" viewBox="0 0 6 6" refX="6" refY="3" markerWidth="6" markerHeight="6" orient="auto">'
-        '<path d="M0 0L6 3L0 6z" fill="#999"/></marker></defs>',
-        f"<title>{escape(page.name)}</title>",
-    ]
-    arrow = '<path d="M{} {}L{} {}" stroke="#999" fill="none" marker-end="url(#tip)"{}/>'
-    for (x, y), (to_x, to_y) in itertools.pairwise(at):
-        parts.append(arrow.format(x + UNIT, y + 15, to_x, to_y + 15, ""))
-    encoders = {stage.level: x for stage, (x, _) in zip(page.stages, at, strict=True) if "encoder" in stage.name}
-    for stage, (x, y) in zip(page.stages, at, strict=True):
-        colour = "#4c78a8" if stage.name.startswith("encoder") else "#f58518" if "decoder" in stage.name else "#72b7b2"
-        box = f'<rect x="{x}" y="{y}" width="{UNIT}" height="30" rx="3" fill="{colour}">'
-        parts.append(f"{box}<title>{escape(stage.name)}</title></rect>")
-        parts.append(f'<text x="{x + UNIT / 2}" y="{y - 4}">{stage.channels}</text>')
-        parts.append(f'<text x="{x + UNIT / 2}" y="{y + 41}" font-size="8">{escape(text(stage.size))}</text>')
-        if stage.skip:
-            parts.append(arrow.format(encoders[stage.level] + UNIT, y + 8, x, y + 8, ' stroke-dasharray="4 3"'))
-    return "\n".join([*parts, "</svg>", ""])
+    """The page's picture."""
+    return draw(page.name, page.stages)

@@ -15,10 +15,11 @@ import torch
 from torch import nn
 
 from unet_bench import geometry, plugins
-from unet_bench.build import build, foreign_variant, published_weights, with_width_scale
+from unet_bench.build import build, doubling_step, foreign_variant, published_weights, takes_width, with_width_scale
 from unet_bench.cells import Cell, Frame, Protocol, Setting, Task
 from unet_bench.errors import InvalidPart, InvalidSize, InvalidSuite, UnetBenchError, Unsupported
 from unet_bench.frames import find_frame
+from unet_bench.matching import ACCEPTED, is_within, nearest_scale
 from unet_bench.measure.bench import Bench
 from unet_bench.measure.cost import cost
 from unet_bench.measure.memory import MIB, predicted_bytes
@@ -141,10 +142,10 @@ def make_plan(
     floors = registry.floors() if suite.floors else []
     planned: list[Planned] = []
     for loaded in tasks:
-        subjects = [examine(registry, variant, loaded.task) for variant in variants]
-        baseline = subjects[0]
+        baseline = examine(registry, variants[0], loaded.task)
         if baseline.frame is None:
             raise InvalidSuite(f"the baseline {suite.baseline} cannot run on {loaded.task.name}: {baseline.reason}")
+        subjects = [baseline, *examine_rest(suite, registry, variants, loaded.task, baseline)]
         protocol = protocol_of(suite, recipe, loaded)
         groups = group(subjects)
         beside = group(examine(registry, variant, loaded.task) for variant in floors)
@@ -157,6 +158,21 @@ def make_plan(
                     suite, registry, probe, scored, baseline, loaded.task, setting, protocol, rate
                 )
     return planned
+
+
+def examine_rest(
+    suite: Suite, registry: Registry, variants: Sequence[Variant], task: Task, baseline: Subject
+) -> list[Subject]:
+    """What the variants after the baseline are on a task, at the suite's width or at the baseline's cost.
+
+    Raises InvalidSuite for a baseline that costs nothing.
+    """
+    if not suite.match:
+        return [examine(registry, variant, task) for variant in variants[1:]]
+    if not getattr(baseline, suite.match):
+        raise InvalidSuite(f"the baseline {suite.baseline} has no {suite.match} that others could meet: take another")
+    start = variants[0].choices.width_scale
+    return [matched(registry, variant, task, start, baseline, suite.match) for variant in variants[1:]]
 
 
 def is_first_fold(task: Task) -> bool:
@@ -186,6 +202,7 @@ def protocol_of(suite: Suite, recipe: Recipe, loaded: LoadedTask) -> Protocol:
         flips=suite.flips,
         checkpoint_s=suite.checkpoint_s,
         keep_weights=suite.keep_weights,
+        examples=suite.examples,
     )
 
 
@@ -372,6 +389,51 @@ def examine(registry: Registry, variant: Variant, task: Task) -> Subject:
     if where.skips and not variant.architecture and all(skip.agrees for skip in where.skips):
         variant = with_inactive(variant, ["align"])
     return Subject(variant, frame, counted["params"], counted["macs"], pretrained=bool(published_weights(model)))
+
+
+def matched(registry: Registry, variant: Variant, task: Task, start: float, baseline: Subject, figure: str) -> Subject:
+    """A variant as `examine` finds it, at the width at which its `params` or `macs` come nearest to the baseline's.
+
+    The search begins at the width scale `start`, not at its own. What no width brings near is unsupported.
+    """
+    scalable = takes_width(registry, variant)
+    found = examine(registry, with_width_scale(variant, start) if scalable else variant, task)
+    if found.status or found.frame is None:
+        return found
+    target: int = getattr(baseline, figure)
+    if scalable:
+        alike, size = replace(task, name="", dataset_hash="", fold=""), found.frame.input  # folds have one search
+        known = {start: getattr(found, figure)}
+
+        def figure_at(scale: float) -> int | None:
+            return known.get(scale) or _figure_at(registry, with_width_scale(variant, scale), alike, size, figure)
+
+        scale = nearest_scale(figure_at, target, start, doubling_step(variant))
+        if scale != start:
+            found = examine(registry, with_width_scale(variant, scale), task)
+    reached: int | None = getattr(found, figure)
+    if reached is None or is_within(reached, target, ACCEPTED):
+        return found
+    steps = (
+        f", at width_scale {found.variant.choices.width_scale:g}; widths go in steps, finer at a larger --width-scale"
+    )
+    why = f"the nearest is {reached:,}{steps}" if scalable else f"it has {reached:,}, which width_scale does not change"
+    wanted = f"the {target:,} {figure} of {baseline.variant.name}"
+    reason = f"{variant.name} cannot be brought to {wanted}: {why}. A run without --match measures it"
+    return replace(found, status="unsupported", reason=reason)
+
+
+@functools.lru_cache(maxsize=8192)
+def _figure_at(registry: Registry, variant: Variant, task: Task, size: tuple[int, ...], figure: str) -> int | None:
+    """The `params` or `macs` of a variant for an input of `size`; `None` where it cannot be built so wide."""
+    try:
+        with torch.device("meta"):
+            model = build(registry, in_dims(variant, task), task.in_channels, len(task.classes), task.scored)
+        if figure == "params":
+            return sum(parameter.numel() for parameter in model.parameters()) or None
+        return int(cost(model, task.in_channels, size)[figure]) or None
+    except Exception:  # a part that does not take this width; `examine` says so if it comes to that
+        return None
 
 
 def in_dims(variant: Variant, task: Task) -> Variant:

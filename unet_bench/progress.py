@@ -14,6 +14,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from unet_bench.variants import is_floor
+
 if TYPE_CHECKING:
     from unet_bench.plan import Plan, Planned
 
@@ -107,6 +109,7 @@ def plan_table(planned: Sequence[Planned]) -> list[dict[str, Any]]:
             "replicate": p.cell.replicate,
             "input": list(p.cell.frame.input),
             "output": list(p.cell.frame.output),
+            "width_scale": p.cell.variant.choices.width_scale,
             "params": p.params,
             "macs": p.macs,
             "setting": dataclasses.asdict(p.cell.setting),
@@ -150,7 +153,7 @@ def plan_text(made: Plan) -> None:
         first = cells[0]
         infer = max((p.predicted_mib for p in cells if p.predicted_mib), default=None)
         train = max((p.predicted_train_mib for p in cells if p.predicted_train_mib), default=None)
-        notes = sorted({f"{p.status} ({p.cell.probe}): {p.reason}" for p in cells if p.status})
+        notes = [*_matching(made, first), *_decided(cells)]
         table.add_row(
             escape(" = ".join(names)),
             escape(task.name),
@@ -170,10 +173,31 @@ def plan_text(made: Plan) -> None:
     total = span(sum(p.seconds for p in open_cells))
     suite = made.suite
     batches = ", ".join(map(str, suite.batch))
+    width = f"width × {suite.width_scale:g}" + f", scaled to the baseline's {suite.match}" * bool(suite.match)
     screen.print(
-        f"{len(open_cells)} cells to run, about {total}; preset {suite.preset}, width × {suite.width_scale:g}, "
+        f"{len(open_cells)} cells to run, about {total}; preset {suite.preset}, {width}, "
         f"{suite.size} scored, {suite.budget} of training, batch {batches}; "
         "memory as predicted, at its highest over the settings",
         markup=False,
         highlight=False,
     )
+
+
+def _decided(cells: Sequence[Planned]) -> list[str]:
+    """What will not run, and why: probes with one reason together."""
+    probes: dict[tuple[str, str], set[str]] = {}
+    for p in cells:
+        if p.status:
+            probes.setdefault((p.status, p.reason), set()).add(p.cell.probe)
+    return sorted(f"{status} ({', '.join(sorted(of))}): {reason}" for (status, reason), of in probes.items())
+
+
+def _matching(made: Plan, planned: Planned) -> list[str]:
+    """At which width a variant meets the baseline's cost, and how nearly: `width × 0.2466, params -0.3 %`."""
+    figure = made.suite.match
+    if not figure or planned.status or is_floor(planned.names[0]):
+        return []
+    cell, reached = planned.cell, getattr(planned, figure)
+    of_task = (p for p in made.planned if p.cell.task == cell.task and cell.baseline.name in p.names)
+    change = reached / getattr(next(of_task), figure) - 1
+    return [f"width × {cell.variant.choices.width_scale:g}, {figure} {change:+.1%}".replace("%", " %")]

@@ -61,6 +61,7 @@ def describe(made: Plan, planned: Planned, name: str) -> dict[str, Any]:
         "in_channels": task.in_channels,
         "classes": len(task.classes),
         "fit": task.fit,
+        "match": made.suite.match or None,
         "fold": task.fold or None,
         "pretrained": setting.pretrained,
         "recipe": cell.protocol.recipe.name,

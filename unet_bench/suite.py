@@ -16,6 +16,7 @@ from typing import Any, Final
 from unet_bench.cells import MOST_OVERLAP
 from unet_bench.data.limits import LINE, MOST_NUMBER, MOST_WORDS, one_line, read_toml, shown
 from unet_bench.errors import InvalidSuite, unknown
+from unet_bench.matching import MATCHED
 from unet_bench.variants import BASELINE
 
 # The workload axes with a fixed set of values; a suite may ask for several of each.
@@ -32,6 +33,7 @@ FIRST_LOOK: Final = ("cost", "speed", "memory", "accuracy")
 UNITS: Final = {"": 1.0, "K": 2**-10, "M": 1.0, "G": 2**10, "T": 2**20}  # MiB; a bare number is in MiB
 MOST_THREADS: Final = 1024
 MOST_IMAGES: Final = 2**20
+MOST_EXAMPLES: Final = 100
 MOST_SIDE: Final = 2**20  # pixels
 MOST_CLASSES: Final = 255  # the mask value 255 is that of ignored pixels
 FITS: Final = ("crop", "resize")
@@ -137,6 +139,7 @@ class Suite:
     batch: tuple[int, ...] = ()
     shrink_batch: bool = False  # where the batch does not fit, halve it until it does
     width_scale: float | None = None
+    match: str = ""  # what all widths are scaled to meet of the baseline's: params, macs; empty: all are as wide
     recipe: str = ""  # a name, or a TOML file
     steps: int | None = None  # the budget of a training: one of these four
     epochs: int | None = None
@@ -147,6 +150,7 @@ class Suite:
     flips: bool = False
     floors: bool = True  # rows of what needs no training, beside accuracy
     keep_weights: bool = False
+    examples: int = 3  # test images whose predictions are kept to be looked at
     checkpoint_s: float = 60.0
     seeds: tuple[int, ...] = ()
     replicates: int | None = None
@@ -161,6 +165,7 @@ class Suite:
         self._one_of("preset", ("", *PRESETS), "unet-bench list presets")
         self._one_of("fit", FITS, "unet-bench run --help")
         self._one_of("evaluation", EVALUATIONS, "unet-bench run --help")
+        self._one_of("match", ("", *MATCHED), "unet-bench run --help")
         for name, allowed in AXES.items():
             for value in getattr(self, name):
                 if value not in allowed:
@@ -186,6 +191,8 @@ class Suite:
             raise InvalidSuite(f"overlap={self.overlap} must be from 0 to {MOST_OVERLAP}: a part of a tile's side")
         if self.overlap and self.evaluation == "whole":
             raise InvalidSuite("overlap is of tiles, and evaluation=whole has none: leave one of them out")
+        if not 0 <= self.examples <= MOST_EXAMPLES:
+            raise InvalidSuite(f"examples={self.examples} must be from 0, for none, to {MOST_EXAMPLES}")
         if not 0 <= self.checkpoint_s < math.inf:
             raise InvalidSuite(f"checkpoint_s={self.checkpoint_s} must be at least 0, and finite; 0 is no checkpoint")
         if any(not 0 <= seed < 2**32 for seed in self.seeds):
@@ -249,8 +256,9 @@ class Suite:
             return ""
         flat = any(len(size) == 2 for size in self.sizes())  # volumes have no size of their own in a preset
         real, size = ("--preset standard, or ", "--size 256x256 ") if flat else ("", "")
+        whose = f" of the baseline, whose {self.match} the others meet" if self.match else ""
         return (
-            f"scaled down by preset {self.preset}: widths × {self.width_scale:g}, {self.size} scored, "
+            f"scaled down by preset {self.preset}: widths × {self.width_scale:g}{whose}, {self.size} scored, "
             f"{self.budget} of training, {len(self.seeds)} seed(s); "
             "backbones, other packages' networks and --model stay as wide as they are; "
             f"the real thing: {real}--width-scale 1 {size}--steps 2000 --seeds 0,1,2"

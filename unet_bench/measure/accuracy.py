@@ -10,8 +10,10 @@ from typing import Any
 import torch
 from torch import nn
 
+from unet_bench.data.dataset import Dataset
 from unet_bench.measure.bench import Bench
 from unet_bench.measure.floors import Floor
+from unet_bench.train import examples
 from unet_bench.train.evaluation import evaluate, whole_frame
 from unet_bench.train.loop import Trained, Training, tensors
 from unet_bench.train.metrics import bootstrap_dice
@@ -26,7 +28,7 @@ def probe(bench: Bench) -> dict[str, Any]:
     model = bench.network(training=True)
     if isinstance(model, Floor):
         model.fit(splits["train"].images, splits["train"].masks)
-        return scored_on_test(replaced_protocol(bench, whole=True, flips=False), model, splits["test"])
+        return scored_on_test(replaced_protocol(bench, whole=True, flips=False), model, splits["test"], dataset)
     bench = mixed(bench)
     training = Training(bench, model, splits)
     try:
@@ -36,19 +38,35 @@ def probe(bench: Bench) -> dict[str, Any]:
         training.run()
     finally:
         if bench.samples is not None:
-            bench.samples.write_text(json.dumps(training.trained.curve()), encoding="utf-8")
-    found = scored_on_test(bench, model, splits["test"]) | how_it_went(bench, training.trained)
+            said = training.trained.curve() | {"examples": example_inputs(bench)}
+            bench.samples.write_text(json.dumps(said), encoding="utf-8")
+    found = scored_on_test(bench, model, splits["test"], dataset) | how_it_went(bench, training.trained)
     if bench.weights is not None:
         save_network(bench.weights, bench, model, dataset, found)
     training.checkpoint.remove()
     return found
 
 
-def scored_on_test(bench: Bench, model: nn.Module, test: Images) -> dict[str, Any]:
-    """The figures of the test images, pooled, per image and per class."""
-    tally, _ = evaluate(bench, model, test, final=True)
+def scored_on_test(bench: Bench, model: nn.Module, test: Images, dataset: Dataset) -> dict[str, Any]:
+    """The figures of the test images, pooled, per image and per class; some predictions are left to be looked at."""
+    numbers = examples.chosen(bench.cell.protocol.examples, len(dataset.test))
+    predicted: dict[int, Any] = {}
+
+    def keep(number: int, classes: Any) -> None:
+        if number in numbers:
+            predicted[number] = classes.astype("uint8")
+
+    tally, _ = evaluate(bench, model, test, final=True, watch=keep)
+    if numbers and bench.samples is not None:
+        examples.save_inputs(bench.samples.with_name(example_inputs(bench)), dataset, numbers)
+        examples.save_predicted(bench.samples.with_suffix(".npz"), predicted, numbers)
     low, high = bootstrap_dice(tally.counts, bench.rng())
     return {**tally.figures(), "dice_ci_low": low, "dice_ci_high": high, "per_class": tally.per_class()}
+
+
+def example_inputs(bench: Bench) -> str:
+    """The file that holds the images and masks whose predictions are kept: one for all networks of a task."""
+    return f"examples-{bench.cell.task.id}-{bench.cell.protocol.examples}.npz"
 
 
 def how_it_went(bench: Bench, trained: Trained) -> dict[str, Any]:

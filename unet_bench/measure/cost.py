@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
+from unet_bench.geometry import geometry
 from unet_bench.interfaces import main_output
 from unet_bench.measure.bench import Bench
 
@@ -17,8 +21,23 @@ COUNTED = (nn.Linear, nn.modules.conv._ConvNd)
 
 
 def probe(bench: Bench) -> dict[str, Any]:
-    """The cost of one image through the main path, counted on the meta device."""
+    """The cost of one image through the main path, counted on the meta device; and the network's shape, to be drawn."""
+    if bench.samples is not None:
+        bench.samples.write_text(json.dumps({"stages": drawn(bench)}), encoding="utf-8")
     return cost(bench.blueprint(), bench.cell.task.in_channels, bench.cell.frame.input)
+
+
+def drawn(bench: Bench) -> list[dict[str, Any]]:
+    """The network's maps in the order in which they are made, as plain data; none of a module that does not say."""
+    from unet_bench.detail import stages
+
+    try:
+        model, channels = bench.blueprint(), bench.cell.task.in_channels
+        found = stages(model, channels, geometry(model, channels, bench.cell.frame.input))
+    except Exception:  # somebody's module, in somebody's way: its figures are worth having without a drawing
+        traceback.print_exc()
+        return []
+    return [asdict(stage) for stage in found]
 
 
 def cost(model: nn.Module, in_channels: int, size: Sequence[int]) -> dict[str, Any]:

@@ -70,6 +70,7 @@ CONDITIONS: Final = (
     "dataset_hash",
     *SIZE,
     "fit",
+    "match",
     "recipe",
     "budget",
     "evaluation",
@@ -195,6 +196,13 @@ COLUMNS: Final = (
     Column("in_channels", "Int64", "", "channels of the input", _MOST),
     Column("classes", "Int64", "", "classes the network tells apart, background included", _MOST),
     Column("fit", "string", "", "how images came to the scored size: crop or resize", _MOST),
+    Column(
+        "match",
+        "string",
+        "",
+        "what of the baseline's all widths were scaled to meet: params or macs; empty: `width_scale` was one for all",
+        _MOST,
+    ),
     Column("pretrained", "string", "", "published weights that training began from, or none", _MOST),
     Column("recipe", "string", "", "how it was trained; a recipe from a file is followed by a hash of it", _MOST),
     Column("budget", "string", "", "how long it was trained: steps, epochs, images or seconds", _MOST),
@@ -517,7 +525,8 @@ _INTRO = """\
 | `cells.jsonl` | the truth: one line per attempt at a cell, only ever appended to |
 | `cells.csv`, `results.csv`, `classes.csv` | tables made from it; open `results.csv` first |
 | `selftest.json`, `selftest.txt` | how far its timings can be trusted, once `unet-bench selftest` was run |
-| `samples/` | raw block times; of trainings every loss, and what validation images said on the way |
+| `samples/` | raw block times; of trainings every loss, and what validation images said on the way; each network's \
+shape; some test images (`--examples`), their truth and what each network made of them |
 | `weights/` | trained networks, with `--keep-weights`: safetensors, and JSON that says what they are |
 | `checkpoints/` | of trainings that were killed, from which `--resume` goes on |
 | `logs/` | the workers' stderr |

@@ -34,6 +34,7 @@ FORMATS: Final = ("table", "csv", "md", "json")
 VERDICTS: Final = ("FASTER", "SLOWER", "LESS", "MORE", "BETTER", "WORSE", "SAME", "AMBIGUOUS", "MISSING")
 # A network of another width is another network, and a batch that was halved another workload.
 KEY: Final = ("variant", "width_scale", *CONDITIONS, "batch_effective")
+_SAID_BY_NONE: Final = {"match"}  # that widths were scaled to meet nothing, as in all runs of earlier versions
 OWN_FACTS: Final = ("env_id", "kernel", "commit", "packages.unet-bench")  # may differ: they are what is compared
 
 By = Literal["ratio", "latency"]
@@ -183,7 +184,7 @@ def joined(a: pd.DataFrame, b: pd.DataFrame) -> Pairs:
     """
     # A condition that one side never states, as runs of an earlier version do, cannot tell their rows apart.
     silent = [{n for n in KEY if len(frame) and (n not in frame or frame[n].isna().all())} for frame in (a, b)]
-    shared = set(KEY) - (silent[0] ^ silent[1])
+    shared = set(KEY) - ((silent[0] ^ silent[1]) - _SAID_BY_NONE)
     before, after = _by_key(a, "A", shared), _by_key(b, "B", shared)
     return {key: (before.get(key), after.get(key)) for key in (*before, *(key for key in after if key not in before))}
 
@@ -247,6 +248,8 @@ def _words(conditions: Row, varying: Sequence[str]) -> Iterator[str]:
                 continue
             case "batch_requested":
                 yield f"batch {value}"
+            case "match":
+                yield f"matched {value}"
             case "threads" | "width_scale":
                 yield f"{name} {value:g}"
             case _:

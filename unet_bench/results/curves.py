@@ -104,12 +104,10 @@ def plot(curves: pd.DataFrame, path: str | Path) -> None:
     """Draw validation Dice against seconds of training, a panel per task and a line per variant, into an image file.
 
     A line is the mean over seeds and folds at each look, in Dice and in seconds, its band the range of Dice.
-    Raises InvalidSuite without matplotlib, StoreError without looks or for a file that cannot be written.
+    Raises StoreError without looks or for a file that cannot be written.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise InvalidSuite("plots need matplotlib: pip install matplotlib") from error
+    from matplotlib.figure import Figure
+
     looks = curves.dropna(subset=["seconds", "val_dice"])
     if looks.empty:
         raise StoreError("no curve to plot: nothing in this run was trained with looks at validation images")

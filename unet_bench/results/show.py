@@ -5,6 +5,7 @@ DataFrame ─▶ sorted ─▶ one section per task × setting ─▶ rich table
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -13,7 +14,7 @@ from typing import Any, Final
 
 import pandas as pd
 from rich import box
-from rich.console import Group, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -22,6 +23,7 @@ from unet_bench.results.columns import BY_NAME, CONDITIONS, INTERVALS, SIZE
 from unet_bench.results.tables import csv_text
 from unet_bench.variants import is_floor
 
+WIDTH: Final = 140  # characters, of what `print` shows
 FORMATS: Final = ("table", "csv", "md", "json")
 
 EMPTY: Final = "–"
@@ -32,7 +34,7 @@ _USUAL: Final[Mapping[str, str]] = {
     "algorithms": "fastest",
     "batch_norm": "kept",
 }
-_WORDED: Final[Mapping[str, str]] = {"pretrained": "pretrained ", "batch_norm": "batch norm "}
+_WORDED: Final[Mapping[str, str]] = {"match": "matched ", "pretrained": "pretrained ", "batch_norm": "batch norm "}
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,23 @@ class Section:
     lines: tuple[Line, ...]
 
 
+class Displayed:
+    """What a notebook shows as a table, and `print` as text."""
+
+    def rendered(self, format: str) -> RenderableType:
+        """A rich renderable for `table`, text for `csv`, `md` and `json`."""
+        raise NotImplementedError
+
+    def _repr_markdown_(self) -> str:
+        return str(self.rendered("md"))
+
+    def __str__(self) -> str:
+        console = Console(width=WIDTH, file=io.StringIO())
+        with console.capture() as captured:
+            console.print(self.rendered("table"))
+        return captured.get()
+
+
 def render(
     frame: pd.DataFrame, *, format: str = "table", sort: str | None = None, columns: Sequence[str] | None = None
 ) -> RenderableType:
@@ -107,11 +126,15 @@ def render(
         chosen = ordered[list(columns)] if columns else ordered
         return csv_text(chosen) if format == "csv" else as_json(chosen)
     headings = tuple(Heading(name, name) for name in columns if name != "variant") if columns else HEADINGS
-    sections = list(_sections(ordered, headings))
-    caption = _caption(frame)
+    shown, caption = list(_sections(ordered, headings)), _caption(frame)
     if format == "md":
-        return as_markdown(sections, f"{_escaped(caption)}. Bold: best.")
-    return as_table(sections, f"{caption}\n* baseline · bold: best · ±: half of the 95 % interval")
+        return as_markdown(shown, f"{escaped(caption)}. Bold: best.")
+    return as_table(shown, f"{caption}\n* baseline · bold: best · ±: half of the 95 % interval")
+
+
+def sections(frame: pd.DataFrame) -> list[Section]:
+    """The usual columns of a frame of `read_results`, apart where rows may not be compared."""
+    return list(_sections(_ordered(frame, None), HEADINGS))
 
 
 # ---- from the frame to sections
@@ -143,10 +166,19 @@ def _high_is_good(name: str) -> bool:
 
 
 def _sections(frame: pd.DataFrame, headings: Sequence[Heading]) -> Iterator[Section]:
-    for _, rows in frame.groupby(["run_id", *CONDITIONS], dropna=False, sort=False):
+    """In the order in which the runs were given, and the tasks and settings were run."""
+    several = frame["run_id"].nunique(dropna=False) > 1
+    groups = [rows for _, rows in frame.groupby(["run_id", *CONDITIONS], dropna=False, sort=False)]
+    for rows in sorted(groups, key=lambda rows: rows.index.min()):
         measured = [heading for heading in headings if rows[_needed(heading)].notna().any()]
         labels = tuple(heading.label for heading in measured)
-        yield Section(_title(rows), labels, tuple(_lines(rows, measured)))
+        yield Section(_title(rows) + _origin(rows) * several, labels, tuple(_lines(rows, measured)))
+
+
+def _origin(rows: pd.DataFrame) -> str:
+    """Which of several runs the rows are of, and in which environment: unlike ones stand apart, never averaged."""
+    found = (("run", "run_id"), ("on", "device_name"), ("environment", "env_id"))
+    return "".join(f" · {word} {', '.join(_parts(rows[name]))}" for word, name in found if _parts(rows[name]))
 
 
 def _needed(heading: Heading) -> str:
@@ -157,7 +189,7 @@ def _needed(heading: Heading) -> str:
 def _title(rows: pd.DataFrame) -> str:
     """The conditions that the section's rows share."""
     row = rows.iloc[0].dropna().to_dict()
-    words = [row.get("task", ""), *conditions(row, ("fit", "recipe", "budget", "pretrained", "evaluation"))]
+    words = [row.get("task", ""), *conditions(row, ("fit", "match", "recipe", "budget", "pretrained", "evaluation"))]
     words += scored_size(row)
     words += conditions(row, ("device", "precision", "memory_format", "mode", "batch_norm", "algorithms"))
     words += [f"{name.split('_')[0]} {row[name]}" for name in ("threads", "batch_requested") if name in row]
@@ -247,7 +279,8 @@ def _caption(frame: pd.DataFrame) -> str:
     """What all sections have in common, and how many rows are not ok."""
     words = [", ".join(_parts(frame[name])) for name in ("run_id", "device_name", "preset")]
     words = [f"{label} {word}" for label, word in zip(("run", "on", "preset"), words, strict=True) if word]
-    if scales := sorted(scale for scale in frame["width_scale"].dropna().unique() if scale != 1):
+    of_all = frame[frame["match"].isna() | (frame["variant"] == frame["baseline"]).fillna(False)]
+    if scales := sorted(scale for scale in of_all["width_scale"].dropna().unique() if scale != 1):
         words.append(f"width_scale {', '.join(f'{scale:g}' for scale in scales)}")
     if len(found := _parts(frame["env_id"])) > 1:
         words.append(f"{len(found)} environments ({', '.join(found)}): compare figures of one")
@@ -300,16 +333,17 @@ def as_markdown(sections: Sequence[Section], caption: str) -> str:
 def _markdown_section(section: Section) -> str:
     rows = [("variant", *section.labels, "not ok"), ("---", *["---:"] * len(section.labels), "---")]
     for line in section.lines:
-        name = _escaped(line.variant) + " (baseline)" * line.is_baseline
+        name = escaped(line.variant) + " (baseline)" * line.is_baseline
         figures = (
-            f"**{_escaped(text)}**" if best else _escaped(text)
+            f"**{escaped(text)}**" if best else escaped(text)
             for text, best in zip(line.figures, line.best, strict=True)
         )
-        rows.append((name, *figures, _escaped(line.problem)))
-    return f"### {_escaped(section.title)}\n\n" + "".join(f"| {' | '.join(row)} |\n" for row in rows)
+        rows.append((name, *figures, escaped(line.problem)))
+    return f"### {escaped(section.title)}\n\n" + "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
+    """Text as it stands in a markdown table: neither markup nor a cell's end."""
     return re.sub(r"([\\|*`<])", r"\\\1", text)
 
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 import functools
 import itertools
 import math
+from collections.abc import Callable
+from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from unet_bench.cells import Frame
@@ -21,10 +24,18 @@ from unet_bench.train.windows import Images, scored
 
 
 @torch.no_grad()
-def evaluate(bench: Bench, model: nn.Module, data: Images, *, final: bool = False) -> tuple[Tally, float]:
+def evaluate(
+    bench: Bench,
+    model: nn.Module,
+    data: Images,
+    *,
+    final: bool = False,
+    watch: Callable[[int, NDArray[Any]], None] | None = None,
+) -> tuple[Tally, float]:
     """Every pixel of a split, and the mean cross-entropy over them.
 
     `final`: as the protocol has it, with overlap, flips and outlines; otherwise the quick way, in abutting tiles.
+    `watch` is told the number of each image and its predicted classes `(*S)`.
     Raises NonFinite, and for images predicted whole whatever `frame_for` raises.
     """
     cell, protocol = bench.cell, bench.cell.protocol
@@ -52,8 +63,11 @@ def evaluate(bench: Bench, model: nn.Module, data: Images, *, final: bool = Fals
         if not math.isfinite(found := float(summed + 0 * probability.sum())):
             raise NonFinite("the network's scores on validation or test images are not finite")
         entropy, pixels = entropy + found, pixels + int(valid.sum())
-        for predicted, mask in zip(probability.argmax(1).cpu().numpy(), masks.cpu().numpy(), strict=True):
+        classes = probability.argmax(1).cpu().numpy()
+        for number, predicted, mask in zip(numbers, classes, masks.cpu().numpy(), strict=True):
             tally.add(predicted, mask)
+            if watch is not None:
+                watch(number, predicted)
     return tally, entropy / pixels if pixels else math.nan
 
 

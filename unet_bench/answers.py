@@ -1,0 +1,79 @@
+"""The commands that answer, as functions: for notebooks and scripts. Each takes runs and returns tables that show well.
+
+runs (folders, or tables) ─▶ `show`, `effects`, `rank`, `recommend`: frames that a notebook shows as tables
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from rich.console import RenderableType
+
+from unet_bench.results import effects as _effects
+from unet_bench.results import rank as _rank
+from unet_bench.results import recommend as _recommend
+from unet_bench.results.budget import Budget
+from unet_bench.results.runs import Runs, read_runs
+from unet_bench.results.show import Displayed, render
+
+Given = str | Path | Iterable[str | Path] | Runs
+
+
+@dataclass(frozen=True)
+class Shown(Displayed):
+    """The results of runs, best first; `table` has all columns."""
+
+    table: pd.DataFrame
+    sort: str | None = None
+    columns: tuple[str, ...] | None = None
+
+    def rendered(self, format: str) -> RenderableType:
+        return render(self.table, format=format, sort=self.sort, columns=self.columns)
+
+
+@dataclass(frozen=True)
+class Recommendations(Displayed):
+    """What to use, for each group of rows that may be compared."""
+
+    groups: tuple[_recommend.Recommendation, ...]
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """The networks that are named, the best first within each group."""
+        return _recommend.table(self.groups)
+
+    def __iter__(self) -> Iterator[_recommend.Recommendation]:
+        return iter(self.groups)
+
+    def rendered(self, format: str) -> RenderableType:
+        return _recommend.render_recommendations(self.groups, format=format)
+
+
+def show(runs: Given, *, sort: str | None = None, columns: Iterable[str] | None = None) -> Shown:
+    """The table of `unet-bench show`. Raises StoreError for what is no run."""
+    return Shown(_read(runs).results, sort, None if columns is None else tuple(columns))
+
+
+def effects(runs: Given, *, references: Mapping[str, str] | None = None) -> _effects.Effects:
+    """What each choice is worth, as `unet-bench effects` says it; `references` as in `{"up": "bilinear"}`."""
+    return _effects.effects(_read(runs), references=references)
+
+
+def rank(runs: Given, *, u_score: bool = False) -> _rank.Ranking:
+    """The Pareto front with probabilities, and average ranks over data sets, as `unet-bench rank` says them."""
+    return _rank.rank(_read(runs), u_score=u_score)
+
+
+def recommend(runs: Given, **budget: Any) -> Recommendations:
+    """Which network to use, as `unet-bench recommend` says it: `recommend("results/RUN", max_latency_ms=5)`."""
+    return Recommendations(tuple(_recommend.recommend(_read(runs), Budget(**budget))))
+
+
+def _read(runs: Given) -> Runs:
+    if isinstance(runs, Runs):
+        return runs
+    return read_runs([runs] if isinstance(runs, str | Path) else runs)

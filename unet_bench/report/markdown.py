@@ -1,0 +1,32 @@
+"""Runs as markdown, for a pull request or a wiki: the tables, what each choice is worth, which network to use."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from unet_bench.results.effects import effects, render_effects
+from unet_bench.results.rank import rank, render_rank
+from unet_bench.results.recommend import recommend, render_recommendations
+from unet_bench.results.runs import Runs
+from unet_bench.results.show import escaped, render
+
+
+def markdown(runs: Runs) -> str:
+    """All of it as GitHub markdown; names from files are escaped."""
+    return "\n\n".join(part.strip() for part in _parts(runs)) + "\n"
+
+
+def _parts(runs: Runs) -> Iterator[str]:
+    names = ", ".join(escaped(str(name)) for name in runs.results["run_id"].dropna().unique())
+    yield f"# unet-bench: {names}"
+    yield "## Which network"
+    yield str(render_recommendations(recommend(runs), format="md"))
+    yield "## Results"
+    yield str(render(runs.results, format="md"))
+    yield "## What each choice is worth"
+    yield str(render_effects(effects(runs), format="md"))
+    yield "## Ranks"
+    yield str(render_rank(rank(runs), format="md"))
+    for name, manifest in runs.manifests.items():
+        command = " ".join(map(str, manifest.get("argv", ())))
+        yield f"Run {escaped(name)}:\n\n```\n{command.replace('```', '')}\n```"

@@ -1,0 +1,274 @@
+"""A choice in words: what to use and what it costs, and what to measure to be sure, with the commands for it."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from math import isnan, log
+from typing import Any, Final
+
+from unet_bench.results.budget import Limit
+from unet_bench.results.choice import GOALS, Group, Option, gap
+from unet_bench.results.front import Row, is_good
+from unet_bench.results.words import digits, named, times
+
+MOST_SEEDS: Final = 20  # in a command
+SHOWN: Final = 6  # networks as good, in words and in a table
+_GOALS: Final = {
+    "latency": "the fastest",
+    "peak_memory_mib": "the one that takes least memory",
+    "macs": "the one of fewest MACs",
+    "params": "the smallest",
+}
+_SURE: Final = {"separable": "separably", "apparent": "apparently: one seed", "not separable": "unproven"}
+_RESTLESS: Final = ("contaminated", "throttled")  # qualities that leave absolute times empty
+
+
+# ---- what to use
+
+
+def verdicts(group: Group, options: Sequence[Option], fitting: int) -> Iterator[str]:
+    """What the choice comes to, the most important first."""
+    if not options or options[0].role == "nearest":
+        yield from _nothing(group, options)
+        return
+    best, equals = options[0], [option for option in options if option.role == "as good"]
+    budget = group.budget.text()
+    if group.goal == "dice":
+        yield f"use {best.variant}: {_figures(best)}{_unsure(best)}"
+    else:
+        yield f"no network has a Dice: {best.variant} is {_GOALS[group.goal]}: {_figures(best)}{_unsure(best)}"
+    if budget:
+        yield f"{fitting} of {len(group.networks)} networks fit {budget}"
+    yield from _as_good(group, best, equals, fitting)
+    yield from (_step_up(option) for option in options if option.role == "step up")
+    yield from _floors(group, best)
+
+
+def _as_good(group: Group, best: Option, equals: Sequence[Option], fitting: int) -> Iterator[str]:
+    if not equals:
+        if fitting > 1 and group.goal == "dice":
+            sure = "by more than one seed's error" if is_single(group, best.row) else "separably"
+            yield f"every other that fits is worse, {sure}"
+        return
+    cheapest = next((option for option in equals if is_cheaper(best, option)), None)
+    if cheapest is None:
+        yield f"as good as can be told, but not cheaper: {named([option.variant for option in equals])}"
+        return
+    others = [option.variant for option in equals if option is not cheapest]
+    more = f"; as good, too: {named(others, 3)}" if others else ""
+    yield f"{cheapest.variant} is as good as can be told, and {' and '.join(costs(best, cheapest))}{more}"
+
+
+def is_cheaper(best: Option, option: Option) -> bool:
+    """Faster beyond error, or of less memory and not slower."""
+    found = costs(best, option)
+    return any("faster" in cost or "less" in cost for cost in found) and not any("slower" in cost for cost in found)
+
+
+def costs(best: Option, option: Option) -> list[str]:
+    """What an option takes against the best, without what lies within the error."""
+    found = []
+    if option.speed is not None and (isnan(option.speed_reach) or abs(log(option.speed)) > option.speed_reach):
+        faster = option.speed < 1
+        found.append(f"{times(1 / option.speed)} faster" if faster else f"{times(option.speed)} slower")
+    own, other = option.row.get("peak_memory_mib"), best.row.get("peak_memory_mib")
+    if own and other and abs(own / other - 1) >= 0.02:
+        found.append(f"takes {100 * abs(own / other - 1):.0f} % {'less' if own < other else 'more'} memory")
+    return found
+
+
+def _step_up(option: Option) -> str:
+    assert option.gap is not None
+    gain = f"Dice {option.gap.difference:.3f} higher ({_SURE[option.gap.verdict]})"
+    return f"a step up is {option.variant}: {gain}, and over the budget by {over(option)}"
+
+
+def _nothing(group: Group, options: Sequence[Option]) -> Iterator[str]:
+    budget = group.budget.text()
+    unknown = dict.fromkeys(limit.label for row in group.networks for limit in group.fit(row).unknown)
+    if options:
+        nearest = options[0]
+        yield f"nothing fits {budget}"
+        yield f"the nearest is {nearest.variant}, over the budget by {over(nearest)}: {_figures(nearest)}"
+    elif unknown:
+        yield f"nothing is known to fit {budget}: no network has a figure for {' and '.join(unknown)}"
+    else:
+        yield "there is nothing to choose by: no network has a figure that counts"
+
+
+def _floors(group: Group, best: Option) -> Iterator[str]:
+    floor = max(group.floors, key=lambda row: row["dice"], default=None)
+    if floor is None or group.goal != "dice":
+        return
+    untrained = f"{floor['variant']}, which needs no training ({floor['dice']:.3f}): train longer"
+    if best.row["dice"] <= floor["dice"]:
+        yield f"no network that fits beats {untrained}"
+    elif gap(group, floor, best.row).verdict == "not separable":
+        yield f"{best.variant} cannot be told from {untrained}"
+
+
+def _figures(option: Option) -> str:
+    row, words = option.row, []
+    if row.get("dice") is not None:
+        words.append(f"Dice {row['dice']:.3f}")
+    if option.latency is not None:
+        words.append(f"{digits(option.latency.value)} ms" + " (estimated)" * option.latency.estimated)
+    elif row.get("latency_ratio"):
+        words.append(f"{digits(row['latency_ratio'])} × the baseline's latency")
+    if row.get("peak_memory_mib") is not None:
+        words.append(f"{digits(row['peak_memory_mib'])} MiB")
+    if row.get("params") is not None:
+        words.append(f"{digits(row['params'] / 1e6)} M parameters")
+    return ", ".join(words)
+
+
+def _unsure(option: Option) -> str:
+    return f"; within error of the budget in {' and '.join(option.fit.unsure)}" if option.fit.unsure else ""
+
+
+def over(option: Option) -> str:
+    """By how much it is over the budget, and in what; empty where it is not."""
+    short = {"Dice": f"{option.fit.short:.3f} short"}
+    return ", ".join(
+        f"{label} {short.get(label, times(factor))}" + " (within error)" * (label in option.fit.unsure)
+        for label, factor in option.fit.over.items()
+    )
+
+
+def is_single(group: Group, row: Row) -> bool:
+    """Whether a row's Dice is of one training."""
+    return len(group.scores.get(row["variant"], ())) < 2 and (row.get("seeds") or 1) < 2
+
+
+# ---- what to measure next
+
+
+def steps(
+    group: Group, options: Sequence[Option], folder: str, manifest: Mapping[str, Any]
+) -> Iterator[tuple[str, str]]:
+    """What to measure to be sure of the choice, and the command; empty where there is none to give."""
+    if group.goal != "dice":
+        words = "Dice decides which network is worth its cost: measure accuracy"
+        yield words, command(manifest, [], probes=("accuracy",))
+    elif options and options[0].role == "best":
+        yield from _seeds(group, options, manifest)
+    unsure = [str(option.row["variant"]) for option in options if "latency" in option.fit.unsure][:SHOWN]
+    if unsure:
+        words = f"the latency of {named(unsure)} is within error of the budget: fresh processes narrow it down"
+        yield words, command(manifest, unsure, probes=("speed",), only=True, replicates="5")
+    restless = [row for row in group.networks if row.get("quality") in _RESTLESS]
+    if restless:
+        which = ",".join(sorted({row["quality"] for row in restless}))
+        words = (
+            f"the machine was not quiet when {named([row['variant'] for row in restless])} were timed: time them again"
+        )
+        yield words, shlex.join(["unet-bench", "run", "--resume", folder, "--rerun", which])
+    yield from _unmeasured(group, manifest)
+
+
+def _seeds(group: Group, options: Sequence[Option], manifest: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """How many trainings would settle what is open between the best and the others that are named."""
+    best, *rivals = options
+    if not rivals:
+        return
+    if is_single(group, best.row):
+        close = [option for option in rivals if option.role != "worse"][:SHOWN] or rivals[:1]
+        names = [str(option.row["variant"]) for option in (best, *close)]
+        words = "one seed proves no difference in Dice: train the best and its rivals with three at least"
+        yield words, command(manifest, names, seeds="0,1,2")
+        return
+    open_ = [option for option in rivals if option.gap and option.gap.verdict == "not separable"]
+    for option in open_[:SHOWN]:
+        yield _pairs(best, option, manifest)
+
+
+def _pairs(best: Option, option: Option, manifest: Mapping[str, Any]) -> tuple[str, str]:
+    assert option.gap is not None
+    needed, both = option.gap.pairs_needed, f"{best.variant} and {option.variant}"
+    if option.gap.pairs < 2:
+        return f"{both} have no pairs of equal fold and seed: their run's cells.csv would say more", ""
+    if needed is None:
+        return f"{both} are too close to be told apart by any number of trainings: take the cheaper", ""
+    words = (
+        f"to tell {both} apart takes some {needed} trainings of each in place of {option.gap.pairs}, as they spread now"
+    )
+    if option.gap.folds > 1:
+        return f"{words}: of further folds or data sets, since seeds of a fold move together", ""
+    seeds = ",".join(map(str, range(needed)))
+    names = [str(one.row["variant"]) for one in (best, option)]
+    return words, command(manifest, names, seeds=seeds) if needed <= MOST_SEEDS else ""
+
+
+def _unmeasured(group: Group, manifest: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    lacking: dict[Limit, list[str]] = {}
+    for row in group.networks:
+        for limit in group.fit(row).unknown:
+            timed = limit.probe == "speed" and row.get("quality") in _RESTLESS
+            if is_good(row, limit.probe) and not timed and (limit.probe != "accuracy" or group.goal == "dice"):
+                lacking.setdefault(limit, []).append(row["variant"])
+    for limit, names in lacking.items():
+        alone = [] if len(names) == len(group.networks) else names
+        yield f"there is no {limit.label} of {named(names)}", command(manifest, alone, probes=(limit.probe,))
+
+
+_OF_ONE_RUN: Final = frozenset(("--resume", "--rerun", "--time-limit"))
+_CHOOSING: Final = frozenset(("-v", "--base", "--vary"))
+
+
+def command(
+    manifest: Mapping[str, Any],
+    variants: Sequence[str],
+    *,
+    probes: Sequence[str] = (),
+    only: bool = False,
+    **options: str,
+) -> str:
+    """The command that makes a run again: with these variants (none: as it was), further or `only` these probes, and
+    other options. What a run was asked for is in its manifest; without that the command ends in `…`, to be completed.
+    """
+    changes = {f"--{name}": value for name, value in options.items()}
+    if probes:
+        suite = manifest.get("suite")
+        before = suite.get("probes", ()) if isinstance(suite, Mapping) and not only else ()
+        changes["--probes"] = ",".join(dict.fromkeys((*map(str, before), *probes)))
+    if variants:
+        models = suite.get("models", ()) if isinstance(suite := manifest.get("suite"), Mapping) else ()
+        changes["--variants"] = ",".join(name for name in variants if name not in models)
+    dropped = {*changes, *_OF_ONE_RUN, *({"-p"} if probes else ()), *(_CHOOSING if variants else ())}
+    words = [str(word) for word in manifest.get("argv") or ()]
+    known = words[1:2] == ["run"]
+    kept = _without(words[2:], dropped) if known else ()
+    text = shlex.join(["unet-bench", "run", *kept, *(word for pair in changes.items() for word in pair)])
+    return text if known else f"{text} …"
+
+
+def _without(words: Iterable[str], dropped: Iterable[str]) -> Iterator[str]:
+    """The words of a command line without these options and their values, which may be joined by `=`."""
+    unwanted, is_value = frozenset(dropped), False
+    for word in words:
+        if is_value:
+            is_value = False
+        elif word in unwanted:
+            is_value = True
+        elif word.partition("=")[0] not in unwanted:
+            yield word
+
+
+# ---- what else is to be known
+
+
+def notes(group: Group, options: Sequence[Option]) -> Iterator[str]:
+    """What was left out, and what the figures rest on."""
+    asked = dict.fromkeys(("accuracy", GOALS[group.goal], *(limit.probe for limit, _ in group.budget.asked())))
+    failed = [
+        f"{row['variant']} ({', '.join(bad)})"
+        for row in group.networks
+        if (bad := [f"{probe} {row[f'{probe}_status']}" for probe in asked if not is_good(row, probe)])
+    ]
+    if failed:
+        yield f"left out, since a cell failed: {named(failed)}"
+    if group.goal == "dice" and not group.scores:
+        yield "without the run's cells nothing is paired: Dice is compared by its own intervals"
+    if any(option.latency is not None and option.latency.estimated for option in options):
+        yield "estimated latency: the ratio to the baseline, times the baseline's own time on a quiet machine"

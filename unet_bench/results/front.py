@@ -1,0 +1,291 @@
+"""The Pareto front over Dice, latency and peak memory, and how sure it is of each network.
+
+rows that may be compared ─▶ three figures each, and their errors ─▶ draws ─▶ who is beaten, and how often
+
+A network is on the front unless another is at least as good in every dimension and better in one. Figures have
+errors, so that the front of the figures themselves is one of many that could have been seen: each draw moves every
+figure within its error, and the probability is the part of the draws in which a network is on the front.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from math import isnan, log, nan
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
+
+from unet_bench.choices import NAMES
+from unet_bench.results.columns import CONDITIONS, INTERVALS
+from unet_bench.results.intervals import Z_975, t_975
+from unet_bench.results.runs import PEERS
+from unet_bench.results.words import named
+from unet_bench.variants import is_floor
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    Draws = NDArray[np.float64]  # (dimension, network, draw), less is better
+
+DRAWS: Final = 2000
+DIMENSIONS: Final[Mapping[str, str]] = {"dice": "Dice", "latency": "latency", "peak_memory_mib": "peak memory"}
+_PROBES: Final[Mapping[str, str]] = {"dice": "accuracy", "latency": "speed", "peak_memory_mib": "memory"}
+
+_UNSEEN: Final = frozenset((*NAMES, "plugins", "inactive", "architecture", "architecture_args", "evidence", "error"))
+
+Row = Mapping[str, Any]
+
+
+class Figure(NamedTuple):
+    """A figure on a scale on which less is better, and how far its 95 % interval reaches to either side.
+
+    `units` is how many independent values it is the mean of, which says how heavy the tails are; None: very many.
+    """
+
+    value: float
+    down: float = 0.0
+    up: float = 0.0
+    units: int | None = None
+
+
+@dataclass(frozen=True)
+class Front:
+    """By network: whether it is on the front of the figures, and in which part of the draws it is on theirs."""
+
+    members: Mapping[str, bool]
+    probability: Mapping[str, float]
+    notes: tuple[str, ...] = ()
+
+
+def peer_groups(rows: Iterable[Row]) -> dict[tuple[Any, ...], list[Row]]:
+    """The rows that may be compared with one another, by the values of `PEERS`, in the order of appearance.
+
+    What failed before it ran states no batch: it is counted as of the batch that was asked for.
+    """
+    groups: dict[tuple[Any, ...], list[Row]] = {}
+    for row in rows:
+        batch = row.get("batch_effective")
+        batch = row.get("batch_requested") if batch is None else batch
+        key = (row.get("run_id"), *(row.get(name) for name in CONDITIONS), batch)
+        groups.setdefault(key, []).append(row)
+    assert all(len(key) == len(PEERS) for key in groups)
+    return groups
+
+
+def labels(groups: Iterable[tuple[Any, ...]]) -> dict[tuple[Any, ...], str]:
+    """By key of `peer_groups` the fewest words that tell it from the others: none where it is alone."""
+    keys = list(groups)
+    words: dict[tuple[Any, ...], list[str]] = {key: [] for key in keys}
+    for n, name in enumerate(PEERS):
+        if len({tuple(said) for said in words.values()}) == len(keys):
+            break
+        if len({key[n] for key in keys}) > 1:
+            for key in keys:
+                word = name.removesuffix("_requested").removesuffix("_effective") if isinstance(key[n], int) else ""
+                words[key].append(f"{word} {key[n]}".strip() if key[n] is not None else f"no {name}")
+    return {key: " · ".join(said) for key, said in words.items()}
+
+
+def rows_of(results: pd.DataFrame) -> list[dict[str, Any]]:
+    """The rows of a table of results as plain values, without a network's choices: what fronts and budgets look at."""
+    names = [str(name) for name in results if name not in _UNSEEN]
+    columns = (results[name].to_numpy(dtype=object, na_value=cast(Any, None)).tolist() for name in names)
+    return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
+
+
+def baseline_of(rows: Iterable[Row]) -> Row | None:
+    """The baseline's row among rows that may be compared; None where it is not there."""
+    return next((row for row in rows if row["variant"] == row.get("baseline")), None)
+
+
+def is_good(row: Row, *probes: str) -> bool:
+    """Whether none of these probes' cells failed: a mean over those that did not would flatter."""
+    return all(row.get(f"{probe}_status") in ("ok", None) for probe in probes)
+
+
+def relative_latency(row: Row, baseline: Row | None) -> Figure | None:
+    """The logarithm of a row's latency over the baseline's, from the two timed side by side where they were.
+
+    A busy machine leaves absolute times empty, and the part of an error that both share cancels in the ratio. Where
+    there is none, it is that of the absolute times; without a baseline's time, the logarithm of the row's own.
+    """
+    if not is_good(row, "speed"):
+        return None
+    if baseline is not None and row["variant"] == baseline["variant"] and row.get("latency_ratio"):
+        return Figure(0.0)  # by definition
+    if row.get("latency_ratio"):
+        return _logarithm(row, "latency_ratio")
+    own = _logarithm(row, "latency_ms") if row.get("latency_ms") else None
+    if own is None or baseline is None or not baseline.get("latency_ratio"):
+        return own
+    return own._replace(value=own.value - log(baseline["latency_ms"])) if baseline.get("latency_ms") else None
+
+
+def front(rows: Sequence[Row], *, draws: int = DRAWS) -> Front:
+    """The front of rows that may be compared; floors take no part, nor does what lacks a figure that others have.
+
+    A dimension of which nobody has a figure is left out; without any there is no front. The draws are the same at
+    every call.
+    """
+    networks = [row for row in rows if not is_floor(row["variant"])]
+    found = _figures(networks)
+    measured = [name for name in DIMENSIONS if any(found[row["variant"]][name] for row in networks)]
+    missing = [DIMENSIONS[name] for name in DIMENSIONS if name not in measured]
+    notes = [f"without {' and '.join(missing)}, of which there is no figure"] if missing and measured else []
+    complete = {name: [figure for d in measured if (figure := of[d])] for name, of in found.items()}
+    figures = {name: of for name, of in complete.items() if len(of) == len(measured)}
+    if lacking := [name for name in found if name not in figures]:
+        notes.append(f"not on any front, since a figure is missing or a cell failed: {named(lacking)}")
+    if not measured or not figures:
+        return Front({}, {}, ("no front: there is no Dice, latency or peak memory",))
+    notes += _errors(networks, figures, measured)
+    sources = {row["variant"]: row.get("same_as") or row["variant"] for row in networks}
+    values, drawn = _drawn(figures, sources, draws)
+    members = _undominated(values)[:, 0]
+    probability = _undominated(drawn).mean(axis=1)
+    names = list(figures)
+    return Front(
+        dict(zip(names, map(bool, members), strict=True)),
+        dict(zip(names, map(float, probability), strict=True)),
+        tuple(notes),
+    )
+
+
+# ---- from rows to figures
+
+
+def _figures(networks: Sequence[Row]) -> dict[str, dict[str, Figure | None]]:
+    baseline = baseline_of(networks)
+    paired = any(row.get(INTERVALS["dice_difference"][0]) is not None for row in networks)
+    return {
+        row["variant"]: {
+            "dice": _loss(row, baseline, paired),
+            "latency": relative_latency(row, baseline),
+            "peak_memory_mib": _memory(row),
+        }
+        for row in networks
+    }
+
+
+def _loss(row: Row, baseline: Row | None, paired: bool) -> Figure | None:
+    """Minus Dice: by the difference to the baseline where it has an interval, since images and seeds are shared."""
+    if row.get("dice") is None or not is_good(row, "accuracy"):
+        return None
+    if baseline is not None and baseline.get("dice") is not None:
+        if row["variant"] == baseline["variant"] and paired:
+            return Figure(-row["dice"])
+        if row.get(INTERVALS["dice_difference"][0]) is not None:
+            pairs, seeds = row.get("dice_pairs") or 0, row.get("seeds") or 1
+            folds = pairs // seeds
+            units = folds if folds > 1 else pairs
+            down, up = _reach(row, "dice_difference")
+            return Figure(-baseline["dice"] - row["dice_difference"], up, down, max(units, 2))
+    down, up = _reach(row, "dice")
+    seeds = row.get("seeds") or 1
+    return Figure(-row["dice"], up, down, seeds if seeds > 1 else None)
+
+
+def _memory(row: Row) -> Figure | None:
+    memory = row.get("peak_memory_mib")
+    return None if memory is None or not is_good(row, "memory") else Figure(memory)
+
+
+def _logarithm(row: Row, name: str) -> Figure:
+    value, (low, high) = row[name], (row.get(end) for end in INTERVALS[name])
+    replicates = row.get("replicates") or 1
+    units = replicates if replicates > 1 else None
+    if low is None or high is None or low <= 0:
+        return Figure(log(value), nan, nan)
+    return Figure(log(value), max(log(value / low), 0.0), max(log(high / value), 0.0), units)
+
+
+def _reach(row: Row, name: str) -> tuple[float, float]:
+    """How far a figure's interval reaches below and above it; NaN without one."""
+    low, high = (row.get(end) for end in INTERVALS[name])
+    return (nan, nan) if low is None or high is None else (max(row[name] - low, 0.0), max(high - row[name], 0.0))
+
+
+def _errors(networks: Sequence[Row], figures: Mapping[str, Sequence[Figure]], measured: Sequence[str]) -> list[str]:
+    """What is not known of the figures' errors."""
+    notes = []
+    for n, dimension in enumerate(measured):
+        bare = [name for name, of in figures.items() if isnan(of[n].down)]
+        if bare:
+            notes.append(f"{DIMENSIONS[dimension]} without an interval counts as it is: {named(bare)}")
+    single = any((row.get("seeds") or 0) == 1 and row.get("dice_sd") is None for row in networks)
+    if "dice" in measured and single:
+        notes.append(
+            "Dice of a single seed: its error is that of the test images alone; another seed may move it further"
+        )
+    return notes
+
+
+# ---- from figures to fronts
+
+
+def _drawn(figures: Mapping[str, Sequence[Figure]], sources: Mapping[str, str], draws: int) -> tuple[Draws, Draws]:
+    """The figures themselves as a single draw, and draws of them.
+
+    Errors follow Student's t with the units' degrees of freedom, a normal distribution where units are many, each side
+    scaled so that 95 % of the draws lie within the interval. Variants measured as one move as one.
+    """
+    import numpy as np
+
+    random = np.random.default_rng(0)
+    values = np.array([[figure.value for figure in of] for of in figures.values()]).T[..., None]
+    moved = np.repeat(values, draws, axis=2)
+    errors: dict[str, list[Draws | float]] = {}
+    for n, (name, of) in enumerate(figures.items()):
+        own = errors.setdefault(sources[name], [])
+        own += [] if own else [_error(figure, draws, random) for figure in of]
+        for dimension, error in enumerate(own):
+            moved[dimension, n] += error
+    return values, moved
+
+
+def _error(figure: Figure, draws: int, random: np.random.Generator) -> Draws | float:
+    import numpy as np
+
+    down, up = (0.0 if isnan(end) else end for end in (figure.down, figure.up))
+    if not (down or up):
+        return 0.0
+    standard: Draws = (
+        random.standard_normal(draws) / Z_975
+        if figure.units is None
+        else random.standard_t(figure.units - 1, draws) / t_975(figure.units - 1)
+    )
+    moved: Draws = standard * np.where(standard < 0, down, up)
+    return moved
+
+
+def _undominated(values: Draws) -> NDArray[np.bool_]:
+    """(network, draw): whether no other is at least as good everywhere and better somewhere.
+
+    Only rivals that can beat it in some draw are compared draw by draw; one that is beaten in every draw is none, since
+    whatever it beats, its better beats. Figures with errors are never equal, so what equals it in one draw is its twin.
+    """
+    import numpy as np
+
+    _, networks, draws = values.shape
+    best, worst = values.min(axis=2), values.max(axis=2)
+    sure = worst[:, _lowest(worst)]
+    hopeful = np.array([not (sure < best[:, n, None]).all(axis=0).any() for n in range(networks)])
+    on_front = np.zeros((networks, draws), dtype=bool)
+    for n in np.flatnonzero(hopeful):
+        own = values[:, n]
+        twins = (values[..., 0] == own[:, :1]).all(axis=0)
+        rivals = hopeful & ~twins & (best <= worst[:, n, None]).all(axis=0)
+        on_front[n] = ~(values[:, rivals] <= own[:, None]).all(axis=0).any(axis=0)
+    return on_front
+
+
+def _lowest(points: NDArray[np.float64]) -> list[int]:
+    """Of points (dimension, point) enough of them that every other is at or above one of them in all dimensions."""
+    import numpy as np
+
+    found: list[int] = []
+    for n in np.lexsort(points[::-1]):
+        if not (points[:, found] <= points[:, n, None]).all(axis=0).any():
+            found.append(int(n))
+    return found

@@ -1,0 +1,299 @@
+"""Which network to use under a budget, what is as good, what more would cost, and what to measure to be sure.
+
+runs ─▶ rows that may be compared ─▶ a choice (choice.py) ─▶ its words (advice.py) ─▶ a recommendation ─▶ text
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import pandas as pd
+from rich.console import Group as Lines
+from rich.console import RenderableType
+from rich.text import Text
+
+from unet_bench.errors import unknown
+from unet_bench.results.advice import SHOWN, notes, over, steps, verdicts
+from unet_bench.results.budget import Budget, Figure
+from unet_bench.results.choice import Gap, Group, Option, goal_of, options
+from unet_bench.results.columns import BY_NAME, CONDITIONS, INTERVALS
+from unet_bench.results.front import Row, baseline_of, peer_groups, rows_of
+from unet_bench.results.runs import PEERS, Runs
+from unet_bench.results.show import (
+    FORMATS,
+    Displayed,
+    Heading,
+    Line,
+    Section,
+    as_markdown,
+    as_table,
+    escaped,
+    figure,
+    records,
+)
+from unet_bench.results.tables import csv_text, typed_frame
+from unet_bench.results.words import digits, one_line, times, title
+from unet_bench.variants import is_floor
+
+
+@dataclass(frozen=True)
+class Recommendation(Displayed):
+    """What to use among rows that may be compared: `options`, the best first, and all of it in words."""
+
+    conditions: Mapping[str, Any]  # by the names in PEERS
+    budget: Budget
+    of_several: bool  # runs, which its heading tells apart
+    goal: str  # the figure that the best is the best in
+    networks: int
+    fitting: int
+    options: tuple[Option, ...]
+    said: tuple[str, ...]
+    next: tuple[tuple[str, str], ...]  # what to measure, and the command, if there is one
+    notes: tuple[str, ...]
+
+    def rendered(self, format: str) -> RenderableType:
+        """As `render_recommendations`."""
+        return render_recommendations([self], format=format)
+
+    @property
+    def best(self) -> Option | None:
+        """None where nothing fits."""
+        return self.options[0] if self.options and self.options[0].role == "best" else None
+
+
+def recommend(runs: Runs, budget: Budget | None = None) -> list[Recommendation]:
+    """A recommendation for every group of rows that may be compared. Without a budget, the best of all."""
+    groups = peer_groups(rows_of(runs.results))
+    scores = _scores(runs)
+    several = len({key[0] for key in groups}) > 1
+    found = []
+    for key, rows in groups.items():
+        known = dict(zip(PEERS, key, strict=True))
+        networks = [row for row in rows if not is_floor(row["variant"])]
+        if not networks:
+            continue
+        own = scores.get(tuple(known[name] for name in ("run_id", *CONDITIONS)), {})
+        floors = [row for row in rows if is_floor(row["variant"]) and row.get("dice") is not None]
+        group = Group(networks, floors, baseline_of(networks), budget or Budget(), own, goal_of(networks))
+        folder = str(runs.folders.get(known["run_id"], "RUN"))
+        manifest = runs.manifests.get(known["run_id"], {})
+        found.append(_recommended(group, known, several, folder, manifest))
+    return found
+
+
+def table(recommendations: Iterable[Recommendation]) -> pd.DataFrame:
+    """The networks that are named: `COLUMNS`, the best first within each group."""
+    return typed_frame([row for found in recommendations for row in _rows(found)], COLUMNS)
+
+
+def _scores(runs: Runs) -> dict[tuple[Any, ...], dict[str, dict[tuple[Any, Any], float]]]:
+    """Dice of every accuracy cell, by run and conditions, then variant, then (fold, seed)."""
+    scores: dict[tuple[Any, ...], dict[str, dict[tuple[Any, Any], float]]] = {}
+    cells = runs.cells[(runs.cells["probe"] == "accuracy").fillna(False) & runs.cells["dice"].notna()]
+    for row in records(cells[["run_id", *CONDITIONS, "variant", "fold", "seed", "dice"]]):
+        group = scores.setdefault(tuple(row[name] for name in ("run_id", *CONDITIONS)), {})
+        group.setdefault(row["variant"], {})[row["fold"], row["seed"]] = row["dice"]
+    return scores
+
+
+def _recommended(
+    group: Group, known: Mapping[str, Any], several: bool, folder: str, manifest: Mapping[str, Any]
+) -> Recommendation:
+    chosen, fitting = options(group), len(group.within())
+    return Recommendation(
+        conditions=known,
+        budget=group.budget,
+        of_several=several,
+        goal=group.goal,
+        networks=len(group.networks),
+        fitting=fitting,
+        options=chosen,
+        said=tuple(verdicts(group, chosen, fitting)),
+        next=tuple(steps(group, chosen, folder, manifest)),
+        notes=tuple(notes(group, chosen)),
+    )
+
+
+# ---- to text
+
+
+_SHOWN_FIGURES: Final = (
+    *("dice", *INTERVALS["dice"], "latency_ratio", *INTERVALS["latency_ratio"]),
+    *("peak_memory_mib", "train_peak_memory_mib", "params", "macs"),
+)
+COLUMNS: Final[Mapping[str, str]] = {
+    **{name: BY_NAME[name].dtype for name in PEERS},
+    "role": "string",
+    "variant": "string",
+    "baseline": "string",
+    "goal": "string",
+    "difference": "Float64",  # to the best: of Dice, or of the logarithm of what the goal is
+    "difference_ci_low": "Float64",
+    "difference_ci_high": "Float64",
+    "verdict": "string",
+    "pairs": "Int64",
+    "pairs_needed": "Int64",
+    "latency_ms": "Float64",
+    "latency_ci_low_ms": "Float64",
+    "latency_ci_high_ms": "Float64",
+    "latency_estimated": "boolean",
+    "latency_over_best": "Float64",
+    **{name: BY_NAME[name].dtype for name in _SHOWN_FIGURES},
+    "over_budget": "string",
+    "may_exceed": "string",
+}
+HEADINGS: Final = (
+    Heading("role", ""),
+    Heading("dice", "Dice", decimals=3),
+    Heading("to_best", "Δ to best"),
+    Heading("latency", "latency ms"),
+    Heading("speed", "× best's"),
+    Heading("peak_memory_mib", "MiB"),
+    Heading("train_peak_memory_mib", "train MiB"),
+    Heading("params", "params M", 1e-6),
+    Heading("macs", "GMACs", 1e-9),
+    Heading("budget", "budget"),
+)
+_IF_ASKED: Final = ("train_peak_memory_mib", "macs")  # columns only for a budget that limits them
+
+
+def render_recommendations(found: Sequence[Recommendation], *, format: str = "table") -> RenderableType:
+    """Words and a table for each group: a rich renderable for `table`, text for `csv` (the table alone), `md` and
+    `json`. Raises UnknownName.
+    """
+    if format not in FORMATS:
+        raise unknown("format", format, FORMATS, "unet-bench recommend --help")
+    if format == "csv":
+        return csv_text(table(found))
+    if format == "json":
+        return json.dumps([_plain_data(one) for one in found], indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    if not found:
+        return "There is no network in these runs, only what needs no training, or nothing at all.\n"
+    if format == "md":
+        return "\n".join(_markdown(one) for one in found)
+    return Lines(*(part for one in found for part in _terminal(one)))
+
+
+def _plain_data(found: Recommendation) -> dict[str, Any]:
+    return {
+        "conditions": dict(found.conditions),
+        "goal": found.goal,
+        "networks": found.networks,
+        "fitting": found.fitting,
+        "best": found.best.variant if found.best else None,
+        "said": list(found.said),
+        "next": [{"why": why, "command": command or None} for why, command in found.next],
+        "notes": list(found.notes),
+        "options": records(table([found])),
+    }
+
+
+def _rows(found: Recommendation) -> Iterator[dict[str, Any]]:
+    for option in found.options:
+        row = {**found.conditions, **{name: option.row.get(name) for name in _SHOWN_FIGURES}}
+        row |= {"role": option.role, "variant": option.variant, "baseline": option.row.get("baseline")}
+        row |= {"goal": found.goal, "latency_over_best": option.speed}
+        if option.gap is not None:
+            row |= {"difference": option.gap.difference, "verdict": option.gap.verdict, "pairs": option.gap.pairs}
+            row |= {"difference_ci_low": option.gap.low, "difference_ci_high": option.gap.high}
+            row |= {"pairs_needed": option.gap.pairs_needed}
+        if option.latency is not None:
+            ends = ("latency_ms", *INTERVALS["latency_ms"])
+            row |= dict(zip(ends, option.latency, strict=False)) | {"latency_estimated": option.latency.estimated}
+        row |= {"over_budget": over(option) or None, "may_exceed": ", ".join(option.fit.unsure) or None}
+        yield row
+
+
+def _section(found: Recommendation) -> Section:
+    chosen = [option for option in found.options if option.role != "as good"]
+    equals = [option for option in found.options if option.role == "as good"]
+    kept = sorted([*chosen, *equals[:SHOWN]], key=found.options.index)
+    rows = [{**option.row, **_words(found, option)} for option in kept]
+    wanted = {limit.column for limit, _ in found.budget.asked()}
+    asked = [
+        heading
+        for heading in HEADINGS
+        if any(row.get(heading.column) is not None for row in rows)
+        and (heading.column not in _IF_ASKED or heading.column in wanted)
+    ]
+    return Section(_title(found), tuple(heading.label for heading in asked), tuple(_line(row, asked) for row in rows))
+
+
+def _words(found: Recommendation, option: Option) -> dict[str, str | None]:
+    """The cells of the table that are more than a figure."""
+    return {
+        "role": option.role,
+        "to_best": None if option.gap is None or found.goal != "dice" else _gap_words(option.gap),
+        "latency": None if option.latency is None else _latency_words(option.latency),
+        "speed": None if option.speed is None else times(option.speed),
+        "budget": over(option) or (f"may exceed: {', '.join(option.fit.unsure)}" if option.fit.unsure else None),
+    }
+
+
+def _gap_words(found: Gap) -> str:
+    ends = [abs(end - found.difference) for end in (found.low, found.high) if end is not None]
+    half = f" ±{max(ends):.3f}" if ends else ""
+    return f"{found.difference:+.3f}{half}{' ≈' if found.verdict == 'not separable' else ''}"
+
+
+def _latency_words(found: Figure) -> str:
+    half = max(found.high - found.value, found.value - found.low)
+    text = digits(found.value) + (f" ±{half:.2g}" if half else "")
+    return f"~{text}" if found.estimated else text
+
+
+def _line(row: Row, headings: Sequence[Heading]) -> Line:
+    return Line(
+        variant=one_line(row["variant"]),
+        is_baseline=row["variant"] == row.get("baseline"),
+        figures=tuple(figure(row, heading) for heading in headings),
+        best=(row["role"] == "best",) * len(headings),
+        problem="",
+    )
+
+
+def _title(found: Recommendation) -> str:
+    return title(found.conditions, (*["run_id"] * found.of_several, *CONDITIONS))
+
+
+def _caption(found: Recommendation) -> str:
+    if found.best is None:
+        return "The nearest to the budget, and how many times over it they are."
+    worse = " Worse: the next two that fit." * any(option.role == "worse" for option in found.options)
+    if found.goal != "dice" or len(found.options) == 1:
+        return worse.strip()
+    return (
+        "Δ to best: over equal (fold, seed), with half of its 95 % interval where there are several; "
+        f"≈: cannot be told from it. *: baseline.{worse}"
+    )
+
+
+def _terminal(found: Recommendation) -> Iterator[RenderableType]:
+    """The words before the table, since they are the answer; commands on lines of their own, to be copied."""
+    yield Text(_title(found), style="bold")
+    for n, said in enumerate(found.said):
+        yield Text(f"  {said}", style="" if n else "bold")
+    if found.options:
+        bare = replace(_section(found), title="")
+        yield as_table([bare], _caption(found))
+    if found.next:
+        yield Text("To be sure", style="bold")
+    for why, command in found.next:
+        yield Text(f"  {why}{':' if command else ''}")
+        if command:
+            yield Text(f"    {command}", style="cyan", overflow="fold")
+    for note in found.notes:
+        yield Text(f"· {note}", style="dim")
+    yield Text()
+
+
+def _markdown(found: Recommendation) -> str:
+    lines = [f"- {escaped(said)}" for said in found.said]
+    lines += [""] * bool(found.next) + ["To be sure:", ""] * bool(found.next)
+    for why, command in found.next:
+        lines.append(f"- {escaped(why)}" + (f":\n\n  ```\n  {command}\n  ```" if command else ""))
+    lines += [f"- {escaped(note)}" for note in found.notes]
+    return as_markdown([_section(found)], "\n".join(lines))
