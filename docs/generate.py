@@ -6,6 +6,7 @@ python docs/generate.py [--check]
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -109,6 +110,33 @@ def measuring() -> str:
     return between(text, "selftest", f"\n```\n{report}\n```\n\n")
 
 
+def notebooks() -> str:
+    """The page on notebooks, with what its cells give."""
+    import pandas as pd
+
+    import unet_bench
+
+    known = {name: getattr(unet_bench, name) for name in ("effects", "rank", "read_results", "recommend", "show")}
+    known["run"] = f"results/reference/{REFERENCE}"
+    shown = "\n"
+    with pd.option_context("display.width", 120, "display.max_columns", 20):
+        for cell in CELLS:
+            output = str(eval(cell, known)).rstrip()
+            shown += f"```python\n{cell}\n```\n\n```\n{output}\n```\n\n"
+    return between((ROOT / "docs" / "notebooks.md").read_text(encoding="utf-8"), "outputs", shown)
+
+
+CELLS = (
+    "recommend(run, max_latency_ms=40)",
+    'rank(run).table.query("pareto")[["variant", "dice", "latency_ratio", "peak_memory_mib", "front_probability"]]',
+    """effects(run).table.query("slot == 'up' and figure == 'latency_ratio'")[
+    ["alternative", "reference", "change", "ci_low", "ci_high", "contexts"]
+]""",
+    'read_results(run).nlargest(3, "dice")[["variant", "dice", "dice_ci_low", "dice_ci_high", "params"]]',
+    'show(run, columns=["latency_ratio", "dice"], sort="latency_ratio")',
+)
+
+
 def accuracy() -> str:
     """The page on accuracy, with the table of the suites' quick runs between its marks."""
     from unet_bench.results.tables import read_results
@@ -198,6 +226,7 @@ GENERATED: dict[str, Callable[[], str]] = {
     "docs/parts.md": parts,
     "docs/measuring.md": measuring,
     "docs/accuracy.md": accuracy,
+    "docs/notebooks.md": notebooks,
     "docs/parity.md": parity,
     "results/README.md": columns,
     "README.md": readme,
@@ -206,6 +235,7 @@ GENERATED: dict[str, Callable[[], str]] = {
 
 def main() -> None:
     """Write all, or check all."""
+    os.chdir(ROOT)
     stale = []
     texts = {name: make() for name, make in GENERATED.items()} | networks()
     for old in sorted((ROOT / "docs" / "networks").glob("*")):

@@ -20,10 +20,10 @@ import pytest
 from rich.console import Console
 from scipy import stats
 
+from unet_bench.answers.effects import COLUMNS, FIT, INTERACTIONS, Effects, effects, parse_references, render_effects
 from unet_bench.choices import Choices, format_value
 from unet_bench.errors import InvalidChoice, UnknownName
 from unet_bench.results.columns import CONDITIONS, columns
-from unet_bench.results.effects import COLUMNS, FIT, INTERACTIONS, Effects, effects, parse_references, render_effects
 from unet_bench.results.runs import Runs, read_runs
 from unet_bench.results.tables import csv_text, typed_frame, typed_table
 
@@ -673,7 +673,7 @@ def test_it_imports_no_torch(tmp_path: Path) -> None:
     file = tmp_path / "results.csv"
     file.write_text(csv_text(frame(grid(KNOWN, noise=0.01, **GRID))))
     code = (
-        "import sys; from unet_bench.results.effects import effects, render_effects;"
+        "import sys; from unet_bench.answers.effects import effects, render_effects;"
         "from unet_bench.results.runs import read_runs;"
         f"render_effects(effects(read_runs([{str(file)!r}])), format='md');"
         "print([name for name in ('torch', 'statsmodels', 'matplotlib') if name in sys.modules])"

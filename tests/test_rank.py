@@ -19,9 +19,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from unet_bench.errors import InvalidSuite, StoreError, UnknownName
-from unet_bench.results.front import DIMENSIONS, front
-from unet_bench.results.rank import (
+from unet_bench.answers.front import DIMENSIONS, front
+from unet_bench.answers.rank import (
     COLUMNS,
     draw_critical_differences,
     mean_ranks,
@@ -30,9 +29,10 @@ from unet_bench.results.rank import (
     read_scores,
     render_rank,
 )
+from unet_bench.answers.uscore import IOU, iou_quantiles, u_score
+from unet_bench.errors import InvalidSuite, StoreError, UnknownName
 from unet_bench.results.runs import Runs, read_runs
 from unet_bench.results.tables import typed_table
-from unet_bench.results.uscore import IOU, iou_quantiles, u_score
 
 ROOT = Path(__file__).parents[1]
 QUICK = ROOT / "results" / "reference" / "quick-cpu"

@@ -16,11 +16,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
+from unet_bench.answers.advice import command
+from unet_bench.answers.budget import Budget
+from unet_bench.answers.choice import ONE_SEED
+from unet_bench.answers.recommend import COLUMNS, Recommendation, recommend, render_recommendations, table
 from unet_bench.errors import InvalidSuite, UnknownName
-from unet_bench.results.advice import command
-from unet_bench.results.budget import Budget
-from unet_bench.results.choice import ONE_SEED
-from unet_bench.results.recommend import COLUMNS, Recommendation, recommend, render_recommendations, table
 from unet_bench.results.runs import Runs, read_runs
 from unet_bench.results.tables import cells_frame, results_frame, typed_table
 from unet_bench.suite import from_options

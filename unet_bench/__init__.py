@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from unet_bench.hookspecs import hookimpl
 
 if TYPE_CHECKING:
-    from unet_bench.answers import effects, rank, recommend, show
     from unet_bench.build import build_model
+    from unet_bench.notebook import effects, rank, recommend, show
     from unet_bench.pipeline import run
     from unet_bench.results.tables import read_results
     from unet_bench.trained import load_model
@@ -30,11 +30,11 @@ __all__ = [
 _LAZY = {
     "build_model": "unet_bench.build",
     "load_model": "unet_bench.trained",
-    "effects": "unet_bench.answers",
-    "rank": "unet_bench.answers",
+    "effects": "unet_bench.notebook",
+    "rank": "unet_bench.notebook",
     "read_results": "unet_bench.results.tables",
-    "recommend": "unet_bench.answers",
-    "show": "unet_bench.answers",
+    "recommend": "unet_bench.notebook",
+    "show": "unet_bench.notebook",
     "run": "unet_bench.pipeline",
 }
 

@@ -492,8 +492,8 @@ def effects(
     as_json: AsJson = False,
 ) -> None:
     """What each choice is worth: its effect over the contexts in which nothing else changed, with intervals."""
+    from unet_bench.answers import effects as of_choices
     from unet_bench.progress import console
-    from unet_bench.results import effects as of_choices
     from unet_bench.results.runs import read_runs
 
     found = of_choices.effects(
@@ -544,8 +544,8 @@ def rank(
     as_json: AsJson = False,
 ) -> None:
     """The Pareto front with probabilities, and average ranks over data sets: Friedman's and Nemenyi's tests."""
+    from unet_bench.answers import rank as ranked
     from unet_bench.progress import console
-    from unet_bench.results import rank as ranked
     from unet_bench.results.runs import read_runs
 
     columns = [name for name in (variant, data, score) if name]
@@ -577,9 +577,9 @@ def recommend(
     as_json: AsJson = False,
 ) -> None:
     """The best network under a budget, what is as good, and what to measure to be sure. Exit 1 if nothing fits."""
+    from unet_bench.answers import recommend as recommended
+    from unet_bench.answers.budget import Budget
     from unet_bench.progress import console
-    from unet_bench.results import recommend as recommended
-    from unet_bench.results.budget import Budget
     from unet_bench.results.runs import read_runs
 
     budget = Budget(

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from unet_bench.answers.effects import effects
 from unet_bench.choices import Choices, format_value
 from unet_bench.results.columns import columns
-from unet_bench.results.effects import effects
 from unet_bench.results.runs import Runs
 from unet_bench.results.tables import typed_frame, typed_table
 

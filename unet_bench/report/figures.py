@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pandas as pd
 
+from unet_bench.answers.effects import effects
 from unet_bench.errors import StoreError
 from unet_bench.report.groups import Group, Row, groups_of, has, is_baseline
 from unet_bench.results.columns import BY_NAME, INTERVALS
 from unet_bench.results.curves import plot, read_curves
-from unet_bench.results.effects import effects
 from unet_bench.results.runs import Runs
 from unet_bench.results.summary import SETTING
 

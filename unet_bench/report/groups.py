@@ -14,8 +14,8 @@ from typing import Any, Final
 
 import pandas as pd
 
+from unet_bench.answers.front import is_good, labels, peer_groups
 from unet_bench.results.columns import SIZE
-from unet_bench.results.front import is_good, labels, peer_groups
 from unet_bench.results.show import conditions, records, scored_size
 from unet_bench.variants import is_floor
 

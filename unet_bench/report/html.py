@@ -20,7 +20,7 @@ from typing import Any, Final
 import pandas as pd
 from markupsafe import Markup
 
-from unet_bench.errors import InvalidSuite, StoreError
+from unet_bench.errors import StoreError
 from unet_bench.report import plots
 from unet_bench.report.examples import Examples, error_legend, examples
 from unet_bench.report.facts import environments, facts
@@ -100,7 +100,7 @@ class Ranking:
 
 
 def html(runs: Runs) -> str:
-    """The page. Raises InvalidSuite without Jinja2 or plotly."""
+    """The page."""
     groups = groups_of(runs.results)
     cells = _accuracy_cells(runs, groups)
     answers, ranks = _answers(runs, groups), _ranks(runs, groups)
@@ -131,7 +131,7 @@ def html(runs: Runs) -> str:
 
 
 def _answers(runs: Runs, groups: Sequence[Group]) -> list[Answer]:
-    from unet_bench.results.recommend import recommend
+    from unet_bench.answers.recommend import recommend
 
     labels = {group.peers: group.label for group in groups}
     found = []
@@ -174,8 +174,8 @@ def _title(groups: Sequence[Group], answers: Sequence[Answer], ranks: Ranking) -
 
 
 def _effects(runs: Runs) -> Effects:
-    from unet_bench.results.contexts import GROUP
-    from unet_bench.results.effects import effects
+    from unet_bench.answers.contexts import GROUP
+    from unet_bench.answers.effects import effects
 
     found = effects(runs)
     rows = records(found.table)
@@ -221,7 +221,7 @@ def _p(value: float) -> str:
 
 
 def _ranks(runs: Runs, groups: Sequence[Group]) -> Ranking:
-    from unet_bench.results.rank import rank
+    from unet_bench.answers.rank import rank
 
     found = rank(runs)
     group_of = {_of(row): group.label for group in groups for row in group.rows}
@@ -338,10 +338,8 @@ def _examples(runs: Runs, groups: Sequence[Group], cells: Mapping[str, Sequence[
 
 
 def _rendered(page: Mapping[str, Any]) -> str:
-    try:
-        from jinja2 import Environment, PackageLoader, StrictUndefined
-    except ImportError as error:
-        raise InvalidSuite("a report needs Jinja2: pip install jinja2") from error
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
     environment = Environment(
         loader=PackageLoader("unet_bench.report"),
         autoescape=True,
@@ -369,11 +367,7 @@ def _own(name: str) -> str:
 @functools.cache
 def _plotly() -> str:
     """Plotly's script, packed: a page inflates it when it has shown everything else."""
-    try:
-        script = resources.files("plotly").joinpath("package_data", "plotly.min.js").read_bytes()
-    except (ImportError, FileNotFoundError) as error:
-        raise InvalidSuite("a report's plots need plotly: pip install plotly") from error
-    return _packed(script)
+    return _packed(resources.files("plotly").joinpath("package_data", "plotly.min.js").read_bytes())
 
 
 def _packed(content: bytes) -> str:

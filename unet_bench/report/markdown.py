@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from unet_bench.results.effects import effects, render_effects
-from unet_bench.results.rank import rank, render_rank
-from unet_bench.results.recommend import recommend, render_recommendations
+from unet_bench.answers.effects import effects, render_effects
+from unet_bench.answers.rank import rank, render_rank
+from unet_bench.answers.recommend import recommend, render_recommendations
 from unet_bench.results.runs import Runs
 from unet_bench.results.show import escaped, render
 

@@ -10,7 +10,6 @@ absolute time moved is a note.
 from __future__ import annotations
 
 import json
-import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -26,7 +25,7 @@ from rich.text import Text
 
 from unet_bench.errors import InvalidSuite, StoreError, offenders, unknown
 from unet_bench.results.columns import CONDITIONS, SIZE
-from unet_bench.results.show import scored_size
+from unet_bench.results.show import escaped, scored_size
 from unet_bench.results.store import MANIFEST, read_manifest
 from unet_bench.results.tables import csv_text, read_results
 
@@ -459,10 +458,6 @@ def _markdown(report: Report) -> str:
     for kind, group in _sections(report):
         headings = _headings(group)
         rows = [headings, ("---",) * len(headings)]
-        rows += [tuple(map(_escaped, _cells(found, "workload" in headings))) for found in group]
+        rows += [tuple(map(escaped, _cells(found, "workload" in headings))) for found in group]
         parts.append(f"### {kind}: {group[0].column}\n\n" + "".join(f"| {' | '.join(row)} |\n" for row in rows))
-    return "\n".join((*parts, "\n\n".join(map(_escaped, (summary(report), *report.notes))) + "\n"))
-
-
-def _escaped(text: str) -> str:
-    return re.sub(r"([\\|*`<\[])", r"\\\1", " ".join(text.split()))
+    return "\n".join((*parts, "\n\n".join(map(escaped, (summary(report), *report.notes))) + "\n"))

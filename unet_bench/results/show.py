@@ -344,7 +344,7 @@ def _markdown_section(section: Section) -> str:
 
 def escaped(text: str) -> str:
     """Text as it stands in a markdown table: neither markup nor a cell's end."""
-    return re.sub(r"([\\|*`<])", r"\\\1", text)
+    return re.sub(r"([\\|*`<\[])", r"\\\1", " ".join(text.split()))
 
 
 def as_json(frame: pd.DataFrame) -> str:

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from math import exp, hypot, inf, isnan, nan
 from typing import Any, Final, Literal
 
-from unet_bench.results.budget import LATENCY, Budget, Figure, Fit, figure, fit
+from unet_bench.answers.budget import LATENCY, Budget, Figure, Fit, figure, fit
+from unet_bench.answers.front import Row, is_good, relative_latency
+from unet_bench.answers.words import one_line
 from unet_bench.results.columns import INTERVALS
-from unet_bench.results.front import Row, is_good, relative_latency
 from unet_bench.results.paired import paired_difference
-from unet_bench.results.words import one_line
 
 ONE_SEED: Final = 0.018
 """A gap in Dice that one seed cannot show: three equal trainings of nnU-Net lay so far apart (MIC-DKFZ/nnUNet 2624)."""

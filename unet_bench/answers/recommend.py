@@ -15,12 +15,13 @@ from rich.console import Group as Lines
 from rich.console import RenderableType
 from rich.text import Text
 
+from unet_bench.answers.advice import SHOWN, notes, over, steps, verdicts
+from unet_bench.answers.budget import Budget, Figure
+from unet_bench.answers.choice import Gap, Group, Option, goal_of, options
+from unet_bench.answers.front import Row, baseline_of, peer_groups, rows_of
+from unet_bench.answers.words import digits, one_line, times, title
 from unet_bench.errors import unknown
-from unet_bench.results.advice import SHOWN, notes, over, steps, verdicts
-from unet_bench.results.budget import Budget, Figure
-from unet_bench.results.choice import Gap, Group, Option, goal_of, options
 from unet_bench.results.columns import BY_NAME, CONDITIONS, INTERVALS
-from unet_bench.results.front import Row, baseline_of, peer_groups, rows_of
 from unet_bench.results.runs import PEERS, Runs
 from unet_bench.results.show import (
     FORMATS,
@@ -35,7 +36,6 @@ from unet_bench.results.show import (
     records,
 )
 from unet_bench.results.tables import csv_text, typed_frame
-from unet_bench.results.words import digits, one_line, times, title
 from unet_bench.variants import is_floor
 
 

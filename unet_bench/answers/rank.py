@@ -16,16 +16,18 @@ from typing import Any, Final
 import pandas as pd
 from rich.console import RenderableType
 
-from unet_bench.errors import InvalidSuite, StoreError, unknown
-from unet_bench.results.columns import BY_NAME, CONDITIONS, INTERVALS
-from unet_bench.results.front import Row, front, is_good, labels, peer_groups, rows_of
-from unet_bench.results.mean_ranks import (
+from unet_bench.answers.front import Row, front, is_good, labels, peer_groups, rows_of
+from unet_bench.answers.mean_ranks import (
     FEW_DATA_SETS,
     LEVEL,
     Ranks,
     draw_critical_differences,
     mean_ranks,
 )
+from unet_bench.answers.uscore import IOU, iou_quantiles, u_score
+from unet_bench.answers.words import named, one_line, title
+from unet_bench.errors import InvalidSuite, StoreError, unknown
+from unet_bench.results.columns import BY_NAME, CONDITIONS, INTERVALS
 from unet_bench.results.runs import PEERS, Runs
 from unet_bench.results.show import (
     FORMATS,
@@ -41,8 +43,6 @@ from unet_bench.results.show import (
 )
 from unet_bench.results.summary import SETTING
 from unet_bench.results.tables import csv_text, typed_frame
-from unet_bench.results.uscore import IOU, iou_quantiles, u_score
-from unet_bench.results.words import named, one_line, title
 from unet_bench.variants import is_floor
 
 __all__ = [

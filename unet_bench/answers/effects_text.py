@@ -18,14 +18,14 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from unet_bench.answers.contexts import FIGURES, GROUP, Figure
+from unet_bench.answers.words import one_line, title
 from unet_bench.errors import unknown
-from unet_bench.results.contexts import FIGURES, GROUP, Figure
 from unet_bench.results.show import EMPTY, FORMATS, escaped, records
 from unet_bench.results.tables import csv_text
-from unet_bench.results.words import one_line, title
 
 if TYPE_CHECKING:
-    from unet_bench.results.effects import Effects
+    from unet_bench.answers.effects import Effects
 
 Row = dict[str, Any]
 

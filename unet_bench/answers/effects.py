@@ -22,15 +22,15 @@ import numpy as np
 import pandas as pd
 from rich.console import RenderableType
 
+from unet_bench.answers.contexts import FIGURES, GROUP, Array, Choice, Contexts, Differences, Figure, estimated
+from unet_bench.answers.effects_text import render_effects as render_effects
+from unet_bench.answers.words import named
 from unet_bench.choices import NAMES, format_value, parse_value
 from unet_bench.errors import InvalidChoice, unknown
 from unet_bench.results.columns import BY_NAME
-from unet_bench.results.contexts import FIGURES, GROUP, Array, Choice, Contexts, Differences, Figure, estimated
-from unet_bench.results.effects_text import render_effects as render_effects
 from unet_bench.results.runs import Runs
 from unet_bench.results.show import Displayed, records
 from unet_bench.results.tables import typed_frame
-from unet_bench.results.words import named
 
 Row = dict[str, Any]
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass, fields
 from math import exp, hypot, inf, isfinite, log
 from typing import Any, Final, NamedTuple
 
+from unet_bench.answers.front import Row, is_good
 from unet_bench.errors import InvalidSuite
 from unet_bench.results.columns import INTERVALS
-from unet_bench.results.front import Row, is_good
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from math import isnan, log, nan
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
+from unet_bench.answers.words import named
 from unet_bench.choices import NAMES
 from unet_bench.results.columns import CONDITIONS, INTERVALS
 from unet_bench.results.intervals import Z_975, t_975
 from unet_bench.results.runs import PEERS
-from unet_bench.results.words import named
 from unet_bench.variants import is_floor
 
 if TYPE_CHECKING:

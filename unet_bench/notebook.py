@@ -13,10 +13,10 @@ from typing import Any
 import pandas as pd
 from rich.console import RenderableType
 
-from unet_bench.results import effects as _effects
-from unet_bench.results import rank as _rank
-from unet_bench.results import recommend as _recommend
-from unet_bench.results.budget import Budget
+from unet_bench.answers import effects as _effects
+from unet_bench.answers import rank as _rank
+from unet_bench.answers import recommend as _recommend
+from unet_bench.answers.budget import Budget
 from unet_bench.results.runs import Runs, read_runs
 from unet_bench.results.show import Displayed, render
 

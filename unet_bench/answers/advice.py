@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import isnan, log
 from typing import Any, Final
 
-from unet_bench.results.budget import Limit
-from unet_bench.results.choice import GOALS, Group, Option, gap
-from unet_bench.results.front import Row, is_good
-from unet_bench.results.words import digits, named, times
+from unet_bench.answers.budget import Limit
+from unet_bench.answers.choice import GOALS, Group, Option, gap
+from unet_bench.answers.front import Row, is_good
+from unet_bench.answers.words import digits, named, times
 
 MOST_SEEDS: Final = 20  # in a command
 SHOWN: Final = 6  # networks as good, in words and in a table
