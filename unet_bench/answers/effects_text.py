@@ -185,10 +185,10 @@ def _rich(found: Effects) -> Group:
 def _markdown(found: Effects) -> str:
     parts = []
     for block in _blocks(found):
-        parts += [f"## {_cell(block.group)}\n"] if block.group else []
+        parts += [f"### {_cell(block.group)}\n"] if block.group else []
         rows = [tuple(map(_cell, line)) for line in (block.labels, *block.lines)]
         rows.insert(1, ("---", *("---:" for _ in block.labels[1:])))
-        parts.append(f"### {_cell(block.title)}\n\n" + "".join(f"| {' | '.join(row)} |\n" for row in rows))
+        parts.append(f"#### {_cell(block.title)}\n\n" + "".join(f"| {' | '.join(row)} |\n" for row in rows))
         parts += [f"{_cell(block.below)}\n"] if block.below else []
     notes = "".join(f"- {_cell(note)}\n" for note in found.notes)
     return "\n".join((*parts, *[notes] * bool(notes), *[f"{_LEGEND}\n"] * bool(len(found.table))))
