@@ -112,7 +112,6 @@ def test_known_effects_are_recovered_exactly_without_noise() -> None:
     for name, effect in KNOWN.items():
         assert line(of, name)["change"] == pytest.approx(math.expm1(effect))
         assert line(of, name)["spread"] == pytest.approx(0, abs=1e-9)
-        assert line(of, name)["separable"]
     assert [line(of, name)["contexts"] for name in KNOWN] == [6, 6, 9, 6, 6]
     assert set(of.table["reference"]) == {"transpose", "concat", "4"}
 
@@ -228,6 +227,11 @@ def test_what_cannot_matter_keeps_no_rows_apart() -> None:
     assert line(found([row(0.0, variant="unet", width_scale=0.25), whole]), "timm:x")["contexts"] == 1
 
 
+def test_it_keeps_no_rows_apart_where_no_baseline_says_what_it_counts_as() -> None:
+    rows = [row(0.0, align="crop"), row(0.1, up="bilinear", align="pad")]  # inactive in both
+    assert line(found([{**r, **NO_BASELINE} for r in rows]), "bilinear")["contexts"] == 1
+
+
 def test_the_same_network_under_another_name_is_counted_once_and_named() -> None:
     rows = [row(0.0), row(0.1, up="bilinear"), row(0.1, up="bilinear", variant="twin", same_as="unet+up=bilinear")]
     of = found(rows)
@@ -249,6 +253,34 @@ def test_widths_that_the_run_matched_are_no_choice() -> None:
     matched = runs(rows)
     matched.results["match"] = pd.array(["params", "params"], dtype="string")
     of = effects(matched)
+    assert set(of.table["slot"]) == {"up"}
+
+
+def matched(gain: float, **of: Any) -> list[Row]:
+    """A baseline of some width, and another whose widths were scaled to meet its cost."""
+    scale = of.pop("scale", 1.0)
+    rows = [row(0.0, width_scale=scale, **of), row(gain, up="bilinear", width_scale=scale * 1.13, **of)]
+    return [r | {"match": "params", "variant": name} for r, name in zip(rows, ("unet", "unet-bilinear"), strict=True)]
+
+
+def test_runs_matched_to_unlike_costs_stay_apart() -> None:
+    of = found([*matched(0.1), *matched(0.5, scale=0.25, run_id="r2"), *matched(0.1, run_id="r3")])
+    assert of.table["target"].to_list() == ["unet base_width=64 width_scale=1", "unet base_width=64 width_scale=0.25"]
+    assert np.log1p(of.table["change"].to_numpy(dtype=float)) == pytest.approx([0.1, 0.5])
+    assert of.table["run_id"].to_list() == ["r1, r3", "r2"]
+    assert "matched to unet base_width=64 width_scale=0.25" in shown(of)
+    assert {"matched to" in shown(found(grid(KNOWN, **GRID)))} == {False}
+
+
+def test_a_matched_run_without_its_baseline_stays_alone() -> None:
+    others = [[{**r, "baseline": "gone"} for r in matched(0.1, run_id=run)] for run in ("r1", "r2")]
+    of = found([*others[0], *others[1]])
+    assert of.table["target"].to_list() == ["gone of r1", "gone of r2"]
+
+
+def test_a_base_width_that_the_run_scaled_is_no_choice() -> None:
+    wide = row(0.2, up="bilinear", base_width=32, width_scale=2.26)
+    of = found([matched(0.0)[0], wide | {"match": "params"}])
     assert set(of.table["slot"]) == {"up"}
 
 
@@ -381,6 +413,93 @@ def test_runs_of_one_environment_give_contexts_to_one_table() -> None:
             for gain, run, depth in ((0.0, "r1", 3), (0.5, "r2", 4)) for up in ("transpose", "bilinear")]  # fmt: skip
     of = found(rows)
     assert (line(of, "bilinear")["contexts"], line(of, "bilinear")["run_id"]) == (2, "r1, r2")
+
+
+def repeated(*gains: tuple[float, float | None]) -> Row:
+    """The effect of `up` in one context, measured in as many runs: each its logarithm and its interval's half."""
+    rows = [
+        {**row(gain, half, up=up), "run_id": f"r{n}"}
+        for n, (measured, half) in enumerate(gains)
+        for up, gain in (("transpose", 0.0), ("bilinear", measured))
+    ]
+    return line(found(rows), "bilinear")
+
+
+def test_a_second_run_of_a_context_is_no_second_context() -> None:
+    row_ = repeated((0.1, 0.05), (0.1, 0.05))
+    assert (row_["contexts"], row_["units"], row_["basis"], row_["separable"]) == (2, 1, "measurement", True)
+    half = 0.05 / math.sqrt(2)
+    assert np.log1p([row_["ci_low"], row_["ci_high"]]) == pytest.approx([0.1 - half, 0.1 + half])
+    assert "spread" not in row_
+
+
+def test_a_second_honest_measurement_takes_no_effect_away() -> None:
+    assert repeated((0.10, 0.01), (0.12, 0.01))["separable"]
+
+
+def test_runs_that_disagree_by_more_than_they_know_have_a_wider_interval() -> None:
+    row_ = repeated((0.1, 0.01), (0.3, 0.01))
+    assert math.log1p(row_["ci_high"]) == pytest.approx(0.2 + 1.959964 * 0.1)
+
+
+def test_repeats_without_an_interval_are_taken_as_uncertain_as_the_others() -> None:
+    assert math.log1p(repeated((0.1, 0.05), (0.1, None))["ci_high"]) == pytest.approx(0.1 + 0.05 / math.sqrt(2))
+    assert not {"ci_low", "ci_high"} & set(repeated((0.1, None), (0.1, None)))
+
+
+def test_a_second_data_set_of_one_context_is_a_repeat_for_times() -> None:
+    rows = [
+        row(gain, 0.05, up=up, task=task, dataset_hash=task)
+        for task in "ab"
+        for up, gain in (("transpose", 0.0), ("bilinear", 0.1))
+    ]
+    row_ = line(found(rows), "bilinear")
+    assert (row_["units"], row_["basis"]) == (1, "measurement")
+
+
+def dice_of_runs(*of: Mapping[int, float]) -> Row:
+    """The effect of `up` on the Dice of one data set in as many runs: of each the gains by seed."""
+    rows, cells = [], []
+    for number, gains in enumerate(of):
+        pair = [{**row(up=up, dice=0.5), "run_id": f"r{number}"} for up in ("transpose", "bilinear")]
+        rows += pair
+        for seed, gain in gains.items():
+            cells += [cell(seed, 0.5, pair[0]), cell(seed, 0.5 + gain, pair[1])]
+    return line(found(rows, cells), "bilinear", "dice")
+
+
+def test_dice_of_several_runs_is_paired_over_all_their_seeds() -> None:
+    ends = ("change", "ci_low", "ci_high")
+    once = dice_of_runs({0: 0.10, 1: 0.12, 2: 0.14, 3: 0.16})
+    apart = dice_of_runs({0: 0.10, 1: 0.12}, {2: 0.14, 3: 0.16})
+    again = dice_of_runs({0: 0.10, 1: 0.12, 2: 0.14, 3: 0.16}, {0: 0.10, 1: 0.12, 2: 0.14, 3: 0.16})
+    for other in (apart, again):
+        assert [other[end] for end in ends] == pytest.approx([once[end] for end in ends])
+        assert (other["units"], other["basis"]) == (1, "measurement")
+    averaged = dice_of_runs({0: 0.10, 1: 0.20}, {0: 0.20})
+    assert averaged["ci_high"] == pytest.approx(0.175 + 12.7062 * 0.025, rel=1e-4)
+    assert "ci_low" not in dice_of_runs({0: 0.1}, {0: 0.2})
+
+
+def test_collapsed_trainings_prove_no_equality() -> None:
+    rows = [row(dice=0.0, up=up, task=task, dataset_hash=task) for task in "ab" for up in ("transpose", "bilinear")]
+    row_ = line(found(rows), "bilinear", "dice")
+    assert (row_["change"], row_["units"], row_["separable"]) == (0, 2, False)
+    assert not {"ci_low", "ci_high"} & set(row_)
+    assert "0.000≈" in shown(found(rows))
+    assert "ci_low" not in repeated((0.1, 0.0))
+    counted = [row(params=100 + (up == "bilinear"), up=up, depth=depth) for depth in (3, 5) for up in ("a", "bilinear")]
+    assert line(found(counted, slots=["up"]), "bilinear", "params")["separable"]
+
+
+def test_a_baseline_whose_own_ratio_was_lost_stays_the_reference() -> None:
+    rows = [row(None, quality="contaminated"), row(0.3, 0.02, up="bilinear"), row(-0.2, 0.02, merge="add")]
+    of = found(rows)
+    assert np.log1p([line(of, "bilinear")["ci_low"], line(of, "add")["change"]]) == pytest.approx([0.28, -0.2])
+    elsewhere = [row(None), row(None, up="bilinear"), row(0.0, run_id="r2"), row(0.3, up="bilinear", run_id="r2")]
+    assert line(found(elsewhere), "bilinear")["contexts"] == 1
+    unpaired = [row(None, precision="bf16"), row(0.3, up="bilinear")]
+    assert found(unpaired).table.empty
 
 
 def test_environments_settings_and_machines_stay_apart() -> None:
@@ -575,14 +694,56 @@ def test_failures_nan_floors_and_architectures() -> None:
         assert render_effects(of, format=format)
 
 
-@pytest.mark.parametrize("rows", [[], [row(0.0)], [row(0.0), row(0.1, up="bilinear", merge="add")]])
-def test_without_contexts_it_says_what_would_have_some(rows: list[Row]) -> None:
+@pytest.mark.parametrize(
+    ("rows", "why"),
+    [
+        ([], "none of 0 rows is a measured network made of slots"),
+        ([row(0.4, variant="segnet", architecture="segnet")], "none of 1 rows is a measured network made of slots"),
+        ([row(0.0)], "no two of 1 rows differ in one choice only"),
+        ([row(0.0), row(0.1, up="bilinear", merge="add")], "no two of 2 rows differ in one choice only"),
+    ],
+)
+def test_without_contexts_it_says_what_would_have_some(rows: list[Row], why: str) -> None:
     of = found(rows)
     assert of.table.empty
     assert of.interactions.empty
-    assert f"no two of {len(rows)} rows differ in one choice only" in of.notes[0]
+    assert why in of.notes[0]
     assert "unet-bench run --base unet --vary" in " ".join(shown(of).split())
     assert json.loads(str(render_effects(of, format="json")))["effects"] == []
+
+
+def test_rows_that_lack_figures_are_not_said_to_differ_in_more_choices() -> None:
+    failed = row(None, up="bilinear", speed_status="oom")
+    alone = found([row(0.0), failed]).notes
+    assert alone[0].startswith("no effect to tell: rows differ in one choice only, but share no figure (oom 1)")
+    apart = found([row(0.0), row(None, up="bilinear", dice=0.5)], figures=["latency_ratio"]).notes
+    assert apart[0].startswith("no effect to tell: rows differ in one choice only, but share no figure among latency_r")
+    notes = "\n".join(found([row(0.0), row(0.1, merge="add"), row(None, up="bilinear", params=5)]).notes)
+    assert "differ in one choice, but from rows that lack the figure or are not the reference: unet+up=b" in notes
+    assert "more than one choice" not in notes
+
+
+def test_a_slot_that_was_not_varied_is_called_so() -> None:
+    note = found([row(0.0), row(0.1, up="bilinear")], slots=["norm"]).notes[0]
+    assert note == "no effect to tell: norm: all 2 rows where it can matter have the same value; varied: up"
+    notes = "\n".join(found([row(0.0), row(0.1, up="bilinear"), row(0.1, merge="add")], slots=["up"]).notes)
+    assert "more than one choice" not in notes
+
+
+def test_a_reference_in_no_context_is_called_so() -> None:
+    rows = [row(0.0), row(0.1, up="bilinear"), row(0.1, up="nearest", depth=3, merge="add")]
+    of = found(rows, slots=["up"], references={"up": "nearest"})
+    assert of.table.empty
+    assert "none of them has the reference" in of.notes[0]
+
+
+def test_rows_with_the_same_choices_are_counted_once_and_named() -> None:
+    rows = [row(0.0, 0.01), row(None, up="bilinear", params=5), row(0.1, 0.01, up="bilinear", variant="zzz", params=5)]
+    of = found(rows)
+    assert math.log1p(line(of, "bilinear")["change"]) == pytest.approx(0.1)  # that with most figures
+    assert any("same choices as another row, which is taken: unet+up=bilinear" in note for note in of.notes)
+    same = found([row(0.0), row(0.1, variant="twin")]).notes
+    assert any("same choices as another row, which is taken: twin" in note for note in same)
 
 
 def test_frames_have_the_columns_and_types_that_are_stated() -> None:
@@ -601,6 +762,16 @@ def test_differences_beyond_all_numbers_are_no_crash() -> None:
     of = found(rows, slots=["up"])
     assert (line(of, "bilinear")["ci_low"], line(of, "bilinear")["separable"]) == (-1, False)
     assert "0 ±>999≈" in shown(of)
+    ends = [{"latency_ratio": ratio} for ratio in (1e-300, 1e300)]
+    rows = [row(depth=depth, up=up, **end) for depth in (3, 5) for up, end in zip("ab", ends, strict=True)]
+    rows[1]["latency_ratio"] = 1e299
+    [record] = json.loads(str(render_effects(found(rows, slots=["up"]), format="json")))["effects"]
+    assert all(math.isfinite(record[name]) for name in ("change", "ci_low", "ci_high"))
+
+
+def test_large_changes_are_told_in_powers_of_ten() -> None:
+    of = found([row(params=1), row(params=10**18, up="bilinear")])
+    assert "+1.0e+20" in shown(of)
 
 
 HOSTILE = ("<script>alert(1)</script>", "=cmd()", "x" * 300, "\u202eevil", "a|b\n`c`", "[red]x[/red]")
@@ -635,13 +806,51 @@ def test_a_table_says_changes_with_intervals_contexts_and_reference() -> None:
     text = shown(found(rows))
     assert "up: against transpose" in text
     [bilinear] = [line_ for line_ in text.splitlines() if line_.startswith("bilinear")]
-    assert re.match(r"bilinear +6 +\+1[01] ±\d\.\d +0 +0\.000 *$", bilinear)
+    assert re.match(r"bilinear +6 +\+1[01] ±\d\.\d +0 +0\.000≈ *$", bilinear)
     assert "sd over contexts: latency" in text
     assert max(map(len, text.splitlines())) <= 120
     assert "up: against transpose" in str(found(rows))
     markdown = found(rows)._repr_markdown_()
     assert "### up: against transpose" in markdown
     assert "| alternative | n | latency |" in markdown
+
+
+def test_a_figure_with_other_contexts_than_its_line_says_how_many() -> None:
+    rows = grid({"bilinear": 0.1}, noise=0.01, up=["transpose", "bilinear"], depth=[2, 3, 4, 5, 6, 7])
+    rows[0]["dice"], rows[6]["dice"] = 0.5, 0.6
+    text = shown(found(rows, slots=["up"]))
+    assert re.search(r"bilinear +6 +\+\d+ ±\d\.\d +\+0\.100≈ \(1\)", text)
+    assert re.search(r"bilinear +1 +\+11 ±", shown(found([r for r in twice(0.1) if r["depth"] == 4])))
+
+
+def twice(gain: float) -> list[Row]:
+    """One context measured in two runs."""
+    return [row(g, 0.01, up=up, run_id=run) for run in ("r1", "r2") for up, g in (("transpose", 0), ("bilinear", gain))]
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 120, 200])
+def test_figures_are_never_split_and_fit_the_screen(width: int) -> None:
+    random = np.random.default_rng(1)
+    relative = ["throughput_ratio", "train_step_ratio", "peak_memory_mib", "train_peak_memory_mib", "energy_ratio"]
+    rows = [
+        r | {name: math.exp(0.3 * random.normal()) for name in relative}
+        | {"params": int(1e6 * random.random()), "macs": int(1e6 * random.random()), "dice": random.random()}
+        for r in grid(KNOWN, noise=0.02, up=["transpose", "a-part-with-a-long-name-of-its-own"], depth=[3, 4, 5])
+    ]  # fmt: skip
+    of = found(rows, slots=["up"])
+    text = shown(of, width)
+    assert max(map(len, text.splitlines())) <= width
+    labels = re.findall(r"latency|img/s|step|memory|train mem|params|MACs|J/img|Dice", text.split("sd over")[0])
+    assert labels == ["latency", "img/s", "step", "memory", "train mem", "params", "MACs", "J/img", "Dice"]
+    wide = shown(of, 300).split("sd over")[0]
+    cells = re.findall(
+        r"[+-]?\d[\d.]* ±>?[\d.]+≈?|0≈?", next(li for li in wide.splitlines() if li.startswith("a-part"))
+    )
+    assert len(cells) == 9
+    for one in cells:
+        assert one in text
+    tables = text.count("alternative")
+    assert tables == 1 if width == 200 else tables > 1
 
 
 def test_formats() -> None:

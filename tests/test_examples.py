@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unet_bench import pipeline, read_results
+from unet_bench.data.dataset import Dataset, Sample
 from unet_bench.errors import InvalidSuite
+from unet_bench.measure import accuracy
+from unet_bench.measure.bench import Bench
 from unet_bench.train import examples
 
 TINY: dict[str, Any] = {
@@ -117,3 +122,24 @@ def test_none_are_kept_if_none_are_wanted(tmp_path: Path) -> None:
     assert not list((path / "samples").glob("*.npz"))
     with pytest.raises(InvalidSuite, match="examples=-1 must be from 0"):
         pipeline.run(["unet"], out=tmp_path, examples=-1, **TINY)
+
+
+def test_pictures_that_cannot_be_written_cost_no_training(
+    bench_of: Callable[..., Bench], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError("no room")
+
+    monkeypatch.setattr(examples, "_save", full)
+    data = opened(tmp_path)
+    bench = bench_of("unet", protocol={"steps": 2})
+    bench = replace(bench, cell=replace(bench.cell, probe="accuracy"), data=data, samples=tmp_path / "samples.json")
+    assert 0 <= accuracy.probe(bench)["dice"] <= 1
+    assert "no room" in capfd.readouterr().err
+
+
+def opened(folder: Path) -> Path:
+    """A data set as workers read it."""
+    made = [Sample(str(n), np.full((32, 32, 1), n, np.uint8), np.full((32, 32), n % 3, np.uint8)) for n in range(9)]
+    Dataset("t", ("a", "b", "c"), 1, tuple(made[:3]), tuple(made[3:6]), tuple(made[6:])).save(folder / "data.npz")
+    return folder / "data.npz"

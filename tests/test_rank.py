@@ -217,6 +217,39 @@ def test_rows_that_may_not_be_compared_have_fronts_of_their_own() -> None:
     assert list(rank(runs_of(rows)).table["pareto"]) == [True, False, True, True]
 
 
+def test_what_networks_share_cancels_between_them() -> None:
+    """Seeds move all by far more than two of them differ; in pairs the difference is sure."""
+    seeds = {"unet": (0.9, 0.5, 0.71, 0.6), "b": (0.81, 0.82, 0.80, 0.815)}
+    seeds["c"] = tuple(dice + 0.005 + 0.0005 * n for n, dice in enumerate(seeds["b"]))
+    rows = [row(name, float(np.mean(own)), 1.0, 10.0, seeds=4, dice_half=0.1) for name, own in seeds.items()]
+    scores = {name: {(None, n): dice for n, dice in enumerate(own)} for name, own in seeds.items()}
+    assert front(rows).probability["b"] > 0.1
+    assert front(rows, scores).probability["b"] < 0.005
+    wide = {**scores, "c": {(None, n): dice for n, dice in enumerate((0.83, 0.83, 0.80, 0.815))}}
+    rows[2]["dice"] = float(np.mean(list(wide["c"].values())))
+    rows = rows[1:]
+    from scipy.stats import t
+
+    apart = np.array(list(wide["c"].values())) - np.array(list(wide["b"].values()))
+    expected = t.cdf(apart.mean() / (apart.std(ddof=1) / 2), 3)
+    assert front(rows, wide, draws=20_000).probability["c"] == pytest.approx(expected, abs=0.01)
+
+
+def test_times_and_ratios_are_never_mixed() -> None:
+    ratio, time = row("b", 0.8, 2.0, 10.0), row("a", 0.8, None, 10.0, latency_ms=50.0)
+    assert front([ratio, time]).members == {"b": True}
+    assert front([{**ratio, "latency_ms": 20.0}, time]).members == {"b": True, "a": False}
+
+
+def test_one_run_for_each_data_set_is_told_how() -> None:
+    rows = [
+        row(name, 0.8, 1.0, 10.0, run_id=task, task=task, dataset_hash=task)
+        for task in "abc"
+        for name in ("u", "v", "w")
+    ]
+    assert any("never joined over runs" in note and "show RUNS -f csv" in note for note in rank(runs_of(rows)).notes)
+
+
 # ---- average ranks
 
 
@@ -396,6 +429,18 @@ def test_what_is_no_csv_is_refused(tmp_path: Path) -> None:
         read_scores(tmp_path / "absent.csv", "a", "b", "c")
     with pytest.raises(UnknownName):
         read_scores(table_file(tmp_path, "a,b\n1,2\n"), "a", "b", "c")
+
+
+def test_no_network_of_a_csv_vanishes(tmp_path: Path) -> None:
+    names = ["nan", "NA", "None", "null", "b"]
+    text = "v,d,s\n" + "".join(f"{v},{d},{'' if v == 'b' else n}\n" for n, v in enumerate(names) for d in "xyz")
+    scores = read_scores(table_file(tmp_path, text), "v", "d", "s")
+    assert set(scores) == set(names)
+    found = rank_table(scores)
+    assert list(found.ranks[0].means) == ["null", "None", "NA", "nan"]
+    assert any("b (3)" in note for note in found.notes)
+    with pytest.raises(StoreError, match="no finite number, 'inf'"):
+        read_scores(table_file(tmp_path, "v,d,s\na,x,inf\n"), "v", "d", "s")
 
 
 # ---- the picture

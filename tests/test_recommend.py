@@ -20,7 +20,7 @@ from unet_bench.answers.advice import command
 from unet_bench.answers.budget import Budget
 from unet_bench.answers.choice import ONE_SEED
 from unet_bench.answers.recommend import COLUMNS, Recommendation, recommend, render_recommendations, table
-from unet_bench.errors import InvalidSuite, UnknownName
+from unet_bench.errors import InvalidSuite, StoreError, UnknownName
 from unet_bench.results.runs import Runs, read_runs
 from unet_bench.results.tables import cells_frame, results_frame, typed_table
 from unet_bench.suite import from_options
@@ -198,8 +198,10 @@ def test_the_cheapest_of_those_as_good_comes_first() -> None:
     found = only(network("unet", [0.7]), network("top", [0.8], ms=30), *others)
     assert list(roles(found)) == ["top", "b", "a", "unet"]
     assert "b is as good as can be told, and 3.00× faster; as good, too: a" in said(found)
-    for other in (network("a", [0.79], ms=10.1), network("a", [0.79], ms=20, mib=50)):  # within error; slower
-        assert "as good as can be told, but not cheaper: a" in said(only(network("unet", [0.8], ms=10), other))
+    level = only(network("unet", [0.8], ms=10), network("a", [0.79], ms=10.1))  # within error
+    assert "as good as can be told, but not cheaper: a" in said(level)
+    mixed = only(network("unet", [0.8], ms=10), network("a", [0.79], ms=20, mib=50))
+    assert "a is as good as can be told, and 2.00× slower but takes 50 % less memory" in said(mixed)
 
 
 def test_one_seed_proves_nothing_and_says_so() -> None:
@@ -438,4 +440,78 @@ def test_the_reference_run_without_a_budget() -> None:
     [found] = recommend(read_runs([QUICK]))
     assert found.best is not None
     assert found.best.variant == "unet-residual"
-    assert "every other that fits is worse" in said(found)
+    assert "the next that fits: more than the choice of test images explains, but one seed proves nothing" in said(
+        found
+    )
+
+
+# ---- what is said is so
+
+
+def test_a_named_network_whose_cell_failed_is_noted_though_nobody_asked() -> None:
+    failed = [{**row, "status": "oom"} if row["probe"] == "speed" else row for row in network("b", [0.95])]
+    found = only(network("unet", [0.8]), failed)
+    assert found.best is not None
+    assert found.best.variant == "b"
+    assert "not asked for, but a cell failed: b (speed oom)" in said(found)
+
+
+def test_one_seed_of_either_is_no_proof() -> None:
+    found = only(network("unet", [0.9, 0.9, 0.901]), network("b", [0.8]))
+    assert "separably" not in said(found)
+    assert "one seed proves nothing" in said(found)
+    [(_, how)] = found.next
+    assert "--seeds 0,1,2 --variants unet,b" in how
+
+
+def test_nothing_known_to_fit_names_first_what_is_over() -> None:
+    budget = {"max_latency_ms": 20, "max_memory_mib": 200}
+    neither = only(network("unet", ms=None), network("b", mib=None), **budget)
+    assert "no network has all of latency and memory" in neither.said[0]
+    over = only(network("unet", ms=100, mib=None), network("b", mib=None), **budget)
+    assert over.said[0] == "over the budget by what is known: unet (latency 5.00×)"
+    assert "no other network has a figure for memory" in over.said[1]
+
+
+def test_what_the_goal_does_not_use_leaves_nobody_out() -> None:
+    found = only(network("unet", [None]), network("b", [None], ms=5))
+    assert "left out" not in said(found)
+    assert "all accuracy cells failed: unet (accuracy nonfinite), b (accuracy nonfinite)" in said(found)
+
+
+def test_digits_tell_a_figure_from_its_limit() -> None:
+    text = said(only(network("unet", ms=10.0001), max_latency_ms=10))
+    assert "latency 1.00001×" in text
+    assert "10.0001 ms" in text
+    assert "0.0004 short: Dice 0.8496" in said(only(network("unet", [0.8496]), min_dice=0.85)).replace(
+        " (within error)", ""
+    )
+
+
+def test_a_fence_is_never_left() -> None:
+    names = ["unet", "```\n<img src=x onerror=alert(1)>\n```"]
+    text = str(render_recommendations(recommend(runs_of(*(network(name, [0.8]) for name in names))), format="md"))
+    assert "  ````\n  unet-bench run" in text
+    assert not any(line.strip().startswith(("<img", "```<", "``` ")) for line in text.splitlines())
+
+
+def test_the_batch_that_ran_tells_groups_apart() -> None:
+    found = recommend(runs_of(network("unet"), network("b", batch_effective=2)))
+    assert ["ran at batch 2" in text_of(one.rendered("table")) for one in found] == [False, True]
+
+
+def test_joined_options_are_replaced_too() -> None:
+    manifest = {"argv": ["unet-bench", "run", "-vall", "-pcost,speed", "--seeds", "0"]}
+    assert command(manifest, ["a"], probes=("speed",)) == "unet-bench run --seeds 0 --probes speed --variants a"
+
+
+def test_a_frame_is_no_run_and_what_is_shown_is_its_own_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    from unet_bench import notebook
+
+    with pytest.raises(StoreError, match="DataFrame is no run"):
+        notebook.recommend(pd.DataFrame({"variant": ["unet"]}))  # type: ignore[arg-type]
+    with pytest.raises(StoreError, match="int is no run"):
+        notebook.rank(3)  # type: ignore[arg-type]
+    found = notebook.recommend(runs_of(network("unet")))
+    assert repr(found) == str(found)
+    assert repr(found.groups[0]) == str(found.groups[0])

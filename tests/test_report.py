@@ -21,7 +21,7 @@ from typer.testing import CliRunner
 from unet_bench.cli import app
 from unet_bench.errors import StoreError, UnknownName
 from unet_bench.report import write_report
-from unet_bench.report.groups import anchor, groups_of
+from unet_bench.report.groups import anchor, groups_of, seen
 from unet_bench.report.plots import front, pareto, plain
 from unet_bench.report.table import table
 from unet_bench.results.runs import read_runs
@@ -165,8 +165,10 @@ def test_effects_are_drawn_in_per_cent_below_what_they_are_against(report: Page)
         "bilinear",
         "add",
     ]
-    assert sorted(round(x) for trace in latency["data"] for x in trace["x"]) == [10, 20, 30]
-    assert max(x for trace in views["Dice"]["data"] for x in trace["x"]) < 0.1
+    assert sorted(round(x) for trace in latency["data"] for x in trace["x"] if x is not None) == [10, 20, 30]
+    assert max(x for trace in views["Dice"]["data"] for x in trace["x"] if x is not None) < 0.1
+    assert len(latency["data"]) == 2  # the legend names both kinds
+    assert all(trace["x"] for trace in latency["data"])
     assert "against transpose" in [note["text"] for note in latency["layout"]["annotations"]]
 
 
@@ -198,10 +200,49 @@ def test_a_halved_batch_is_another_setting(tmp_path: Path) -> None:
 
 def test_pareto_views_hold_intervals_as_distances(usual: Path) -> None:
     view = pareto(groups_of(read_runs([usual]).results))[0]
-    best = next(trace for trace in view.data if trace.get("name") == "on the front")
+    best = next(trace for trace in view.data if trace.get("name") == "on the front of these two axes")
     x, up = best["x"][-1], best["error_x"]["array"][-1]
     assert math.isclose(up, 0.02 * x)
     assert "encoder_block: residual" in best["text"][-1]
+
+
+def test_no_network_is_called_best_that_does_not_beat_a_floor(tmp_path: Path) -> None:
+    floors = {"floor-majority": 0.0, "floor-otsu": 0.95}
+    rows = [*cells(), *cells({name: {} for name in floors})]
+    for i, row in enumerate(rows):
+        row["cell_id"] = f"{row['cell_id']}-{i}"
+        if row["variant"] in floors and row["probe"] == "accuracy":
+            row |= {"dice": floors[row["variant"]], "dice_ci_low": None, "dice_ci_high": None}
+    rows = [row for row in rows if row["variant"] not in floors or row["probe"] == "accuracy"]
+    run = with_samples(stored(tmp_path, rows))
+    page = page_of(run, out=tmp_path / "r.html")
+    assert "No network beats floor-otsu (0.950) on cells" in page.words
+    assert "Best: " not in page.words
+    for view in (page.data["data-pareto"][0], page.data["data-curves"][0]):
+        drawn = [shape["y0"] for shape in view["layout"]["shapes"]]
+        assert 0.95 in drawn
+        assert drawn == view["layout"]["yaxis"]["autorangeoptions"]["include"]
+    assert page.data["data-pareto"][0]["layout"]["yaxis"]["autorangeoptions"]["include"] == [0.95]
+
+
+def test_the_baseline_is_not_set_against_itself(tmp_path: Path) -> None:
+    page = page_of(stored(tmp_path, cells({"unet": {}})), out=tmp_path / "r.html")
+    assert "Best: unet on cells" in page.words
+    assert "× latency of unet" not in page.words
+
+
+def test_counts_are_drawn_in_millions_and_the_memory_error_is_said(report: Page) -> None:
+    views = {view["label"]: view for view in report.data["data-pareto"]}
+    assert views["parameters"]["layout"]["xaxis"]["title"]["text"] == "parameters, M"
+    assert all(0.9 < x < 1.1 for trace in views["parameters"]["data"] for x in trace["x"])
+    assert "4 of 4 networks are on the front of these two axes" in views["parameters"]["note"]
+    assert "the median error is 2.3 %, the worst 2.5 % (unet)" in report.data["data-memory"][0]["note"]
+    assert "the worst 2.5 % (unet)" in report.words
+
+
+def test_fronts_say_in_what_they_are(tmp_path: Path) -> None:
+    rows = [row for row in cells() if row["probe"] != "memory"]
+    assert "The front of Dice and latency together" in page_of(stored(tmp_path, rows), out=tmp_path / "r.html").words
 
 
 # ---- what it withstands
@@ -215,7 +256,8 @@ def test_hostile_names_stay_text(tmp_path: Path) -> None:
     assert not [attrs for tag, attrs in page.tags if any(name.startswith("on") for name in attrs)]
     assert all(str(a.get("src", "data:")).startswith("data:") for t, a in page.tags if t == "img")
     for name in HOSTILE:
-        assert name in page.words
+        assert seen(name) in page.words
+    assert "\u202e" not in page.words
     assert "javascript:" not in "".join(str(a.get("href")) for t, a in page.tags if t == "a")
 
 
@@ -262,10 +304,42 @@ def test_figures_that_are_no_numbers_are_left_out(tmp_path: Path) -> None:
     assert not re.search(r"\bnan\b", page.words, re.IGNORECASE)
 
 
+def test_ok_without_a_figure_is_no_success(tmp_path: Path) -> None:
+    timed = ("latency_ms", "latency_ratio", "throughput_img_s")
+    rows = [row | (dict.fromkeys(timed, math.nan) if row["probe"] == "speed" else {}) for row in cells()]
+    words = page_of(stored(tmp_path, rows), out=tmp_path / "r.html").words
+    assert "4 of 20 measurements ok, but without a figure: unet speed" in words
+    assert "Nothing failed" not in words
+
+
+def test_what_is_not_known_is_said(tmp_path: Path) -> None:
+    rows = [{**row, "quality": None} for row in cells({"unet-add": {}})]
+    words = page_of(stored(tmp_path, rows), out=tmp_path / "r.html").words
+    assert "Ratios are to unet, which is not in this run" in words
+    assert "no row states its quality" in words
+    assert "are clean" not in words
+    assert "the run's folder keeps none in samples" in words
+
+
+def test_nothing_is_empty_where_no_setting_or_task_is_stated(tmp_path: Path) -> None:
+    (tmp_path / "bare.csv").write_text("variant,baseline,dice,params\na,a,0.5,1000000\nb,a,0.7,2000000\n")
+    page = page_of(tmp_path / "bare.csv", out=tmp_path / "r.html")
+    assert "Best: b\n" in page.words
+    assert "no setting is stated" in page.words
+
+
+@pytest.mark.parametrize("name", ["a\u200bb", "\u200b", "\u2800", "a\u202eb"])
+def test_what_has_no_shape_is_shown_by_its_code(name: str) -> None:
+    assert seen(name).isascii()
+    assert f"\\u{ord(max(name)):04x}" in plain(name)
+
+
 def test_a_table_on_its_own_is_a_run_of_unknown_origin(usual: Path, tmp_path: Path) -> None:
     page = page_of(Path(shutil.copy(usual / "results.csv", tmp_path)), out=tmp_path / "r.html")
     assert "A table on its own" in page.words
-    assert "No curves" in page.words
+    assert "No curves: they are in the folder" in page.words
+    assert "unet-bench selftest" not in page.words
+    assert "--resume" not in page.words
 
 
 def test_bad_quality_is_counted_and_explained(tmp_path: Path) -> None:
@@ -280,7 +354,10 @@ def test_a_self_audit_is_told_and_a_damaged_one_too(tmp_path: Path) -> None:
     run = stored(tmp_path, cells())
     audit = {"pairs": 59, "repeatable_within_percent": 2.0, "false_alarms": {"hits": 3, "of": 59}}
     (run / "selftest.json").write_text(json.dumps(audit))
+    assert "✓ good:Self-audit: identical code" in page_of(run, out=tmp_path / "r.html").words
     assert "repeatable within 2 %; 3 of 59 pairs" in page_of(run, out=tmp_path / "r.html").words
+    (run / "selftest.json").write_text(json.dumps({**audit, "false_alarms": {"hits": 9, "of": 59}}))
+    assert "! problem:Self-audit: identical code" in page_of(run, out=tmp_path / "r.html").words
     (run / "selftest.json").write_text("{")
     assert "selftest.json of run-1 cannot be read" in page_of(run, out=tmp_path / "r.html").words
 
@@ -418,6 +495,11 @@ def test_the_filter_leaves_what_it_says(visit: Visit) -> None:
     visit.page.fill("#filter", "bilin")
     assert visit.texts(NAMES) == ["unet-bilinear"]
     assert visit.texts("#count") == ["1 of 11 rows"]
+    visit.page.fill("#filter", "bilin OK unet")
+    assert visit.texts(NAMES) == ["unet-bilinear"]
+    visit.page.fill("#filter", "no such name")
+    assert visit.texts("#count") == ["no row matches"]
+    assert visit.page.locator("#none").is_visible()
     visit.page.fill("#filter", "")
     assert len(visit.texts(NAMES)) == 11
 
@@ -430,6 +512,7 @@ def test_columns_are_picked(visit: Visit) -> None:
     assert head.is_visible()
     visit.page.keyboard.press("Escape")
     assert not visit.page.locator(".picker fieldset").is_visible()
+    assert visit.js("document.activeElement.matches('.picker summary')")
 
 
 def test_another_baseline_divides_and_going_back_restores(visit: Visit) -> None:
@@ -440,18 +523,33 @@ def test_another_baseline_divides_and_going_back_restores(visit: Visit) -> None:
 
     before = ratio()
     visit.page.select_option("#baseline", "unet-bilinear")
-    assert ratio() == "1.09× ±0.016"  # 12 ms over 11 ms, 1 % each
-    assert visit.page.locator("#switched").is_visible()
+    assert ratio() == "1.09× ±0.031"  # of the ratios 1.2 and 1.1, 2 % each
+    assert "divided by those of unet-bilinear" in visit.texts("#switched")[0]
+    heads = visit.texts("#results thead th")
+    assert "latency ÷ unet-bilinear" in heads
+    assert "Δ Dice to unet (measured baseline)" in heads
+    assert visit.js("document.querySelector('#results tr.chosen').dataset.variant") == "unet-bilinear"
+    copied = copied_by(visit)
+    assert '"latency_ms ÷ unet-bilinear"' in copied
+    assert '"dice_difference_ci_high","dice_verdict"' in copied
+    assert "not separable" in copied or "better" in copied
+    visit.page.select_option("#baseline", "unet")
+    assert ratio() == "1.20× ±0.024"  # as it was measured
     visit.page.select_option("#baseline", index=0)
+    assert "latency ms" in visit.texts("#results thead th")
     assert ratio() == before == "12.0 ±0.12"
 
 
-def test_what_is_copied_holds_no_formula(visit: Visit) -> None:
+def copied_by(visit: Visit) -> str:
     visit.js("navigator.clipboard.writeText = (text) => { window.copied = text; return Promise.resolve(); }")
     visit.page.click("#csv")
-    copied = str(visit.js("window.copied"))
+    return str(visit.js("window.copied"))
+
+
+def test_what_is_copied_holds_no_formula(visit: Visit) -> None:
+    copied = copied_by(visit)
     assert "\"'=cmd|' /C calc'!A0\"" in copied
-    assert copied.count("\n") == 12
+    assert copied.count("\n") == 12  # a heading and eleven rows
     assert '"latency_ratio","latency_ratio_ci_low"' in copied
 
 
@@ -463,16 +561,23 @@ def test_plots_are_drawn_respond_and_lead_to_a_variant(visit: Visit) -> None:
     visit.page.select_option(".plot[data-plot=pareto] [data-pick=label]", "latency relative to the baseline")
     canvas.scroll_into_view_if_needed()
     # The baseline, by its place on the axes.
-    x, y = visit.js(
-        """(() => { const c = document.querySelector('.plot[data-plot=pareto] .canvas'), l = c._fullLayout;
+    point = """(() => { const c = document.querySelector('.plot[data-plot=pareto] .canvas'), l = c._fullLayout;
         const t = c.data.find((t) => t.name === 'baseline'), r = c.getBoundingClientRect();
         return [r.x + l._size.l + l.xaxis.d2p(t.x[0]), r.y + l._size.t + l.yaxis.d2p(t.y[0])]; })()"""
-    )
+    x, y = visit.js(point)
     visit.page.mouse.move(x, y)
     visit.page.wait_for_selector(".hoverlayer .hovertext")
     assert "unet" in visit.page.locator(".hoverlayer .hovertext").first.text_content()
     visit.page.mouse.click(x, y)
     visit.page.wait_for_selector(f"#{anchor('unet')}[open]")
+    focused = f"document.activeElement.parentElement.id == '{anchor('unet')}'"
+    visit.page.wait_for_function(focused)
+    visit.js(f"document.getElementById('{anchor('unet')}').open = false; document.activeElement.blur()")
+    canvas.scroll_into_view_if_needed()
+    visit.page.mouse.move(*visit.js(point))
+    visit.page.wait_for_selector(".hoverlayer .hovertext")
+    visit.page.mouse.click(*visit.js(point))  # where one has been before
+    visit.page.wait_for_function(focused)
     assert visit.wrong == []
 
 
@@ -534,6 +639,30 @@ def test_a_phone_scrolls_tables_only(width: int, visit: Visit) -> None:
     assert first.bounding_box()["x"] >= 0
 
 
+def test_a_finger_scrolls_past_plots(chromium: Any, usual: Path, tmp_path: Path) -> None:
+    page = write_report([usual], tmp_path / "r.html")
+    opened = Visit(chromium, page, viewport={"width": 390, "height": 800}, has_touch=True, is_mobile=True)
+    drag = "getComputedStyle(document.querySelector('.canvas .nsewdrag')).touchAction"
+    assert opened.js(drag).startswith("pan-y")
+    assert opened.js("document.querySelector('.canvas')._fullLayout.dragmode") is False
+    opened.page.close()
+
+
+def test_plots_far_away_wait_until_they_are_near(chromium: Any, usual: Path, tmp_path: Path) -> None:
+    opened = chromium.new_page(viewport={"width": 1000, "height": 60})
+    opened.add_init_script("window.requestIdleCallback = () => 0")  # a browser that always has something to do
+    opened.goto(write_report([usual], tmp_path / "r.html").as_uri())
+    head = opened.locator("#results th[data-name=dice]")
+    head.locator("button").dispatch_event("click")  # which does not scroll there
+    assert head.get_attribute("aria-sort") == "ascending"  # from descending, as the rows are from the start
+    opened.wait_for_timeout(300)
+    assert opened.evaluate("typeof Plotly") == "undefined"
+    opened.locator("#effects").scroll_into_view_if_needed()
+    opened.wait_for_selector("[data-plot=effects] .canvas[data-drawn]")
+    assert not opened.evaluate("document.querySelector('[data-plot=curves] .canvas').dataset.drawn")
+    opened.close()
+
+
 def test_without_scripts_text_and_tables_remain(chromium: Any, usual: Path, tmp_path: Path) -> None:
     context = chromium.new_context(java_script_enabled=False)
     page = context.new_page()
@@ -541,4 +670,5 @@ def test_without_scripts_text_and_tables_remain(chromium: Any, usual: Path, tmp_
     assert page.locator("#results tbody tr:not(.setting)").count() == 4
     assert page.locator("noscript p").is_visible()
     assert not page.locator("#filter").is_visible()
+    assert not page.locator(".canvas, [data-copy], .plot .controls").first.is_visible()
     context.close()

@@ -42,7 +42,7 @@ def test_markdown_has_the_answer_the_tables_and_the_command(run: Path, tmp_path:
     heads = re.findall("^## (.*)$", text, re.MULTILINE)
     assert heads == ["Which network", "Results", "What each choice is worth", "Ranks"]
     assert "use unet-residual" in text
-    assert "unet-bench run -v unet,a name" in text
+    assert "unet-bench run -v 'unet,a name'" in text
     for block in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
         assert len({len(re.findall(r"(?<!\\)\|", line)) for line in block.splitlines()}) == 1, block
 
@@ -67,6 +67,7 @@ def test_hostile_names_are_text_in_markdown(hostile: Path, tmp_path: Path) -> No
         ("±0.1 × 2 ≈ –", r"$\pm$0.1 $\times$ 2 $\approx$ --"),
         ("é 模 \u202e", "é ? ?"),
         ("two\nlines", "two lines"),
+        ("[x]", "{[}x{]}"),
     ],
 )
 def test_latex_prints_what_is_written(text: str, printed: str) -> None:
@@ -82,17 +83,22 @@ def test_a_latex_table_per_group_with_the_best_in_bold(run: Path, tmp_path: Path
     assert "unet (baseline)" in text
 
 
-def test_latex_compiles(hostile: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("crowd", [0, 60])
+def test_latex_compiles_and_fits_the_page(hostile: Path, crowd: int, tmp_path: Path) -> None:
     if not shutil.which("pdflatex"):
         pytest.skip("pdflatex is not installed (Debian: texlive-latex-base)")
-    write_report([hostile], tmp_path / "r.tex", format="latex")
-    packages = r"\usepackage[T1]{fontenc}\usepackage{booktabs}"
+    names = {"unet": {}, "[x]": {}, **{f"unet-variant-{n}": {} for n in range(crowd)}}
+    runs = [stored(tmp_path, cells(names), "run-2"), *[hostile] * (not crowd)]
+    write_report(runs, tmp_path / "r.tex", format="latex")
+    packages = r"\usepackage[T1]{fontenc}\usepackage{booktabs,graphicx,longtable}"
     (tmp_path / "all.tex").write_text(
-        rf"\documentclass{{article}}{packages}\begin{{document}}\tiny\input{{r}}\end{{document}}"
+        rf"\documentclass{{article}}{packages}\begin{{document}}\input{{r}}\end{{document}}"
     )
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "-no-shell-escape", "all.tex"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, errors="replace")
     assert done.returncode == 0, done.stdout[-2000:]
+    assert crowd == 0 or "Overfull" not in done.stdout  # names of 300 characters may stand out
+    assert "Float too large" not in done.stdout
 
 
 # ---- figures

@@ -333,3 +333,10 @@ def test_a_table_that_names_no_run_is_called_after_its_file(tmp_path: Path) -> N
     assert list(read_runs([tmp_path / "mine.csv"]).results["run_id"]) == ["mine"]
     with pytest.raises(StoreError, match="no runs"):
         read_runs([])
+
+
+@pytest.mark.parametrize("name", ["a\x1b[2Jb", "a\x1b]0;title\x07b", "a\u202eb", "a\nb", "a\x00\u200fb"])
+def test_names_steer_no_terminal(name: str) -> None:
+    for format in ("table", "md"):
+        text = plain(frame_of(cells(name, task=name)), format=format)
+        assert not set(text.replace("\n", "")) & set("\x1b\x07\x00\u202e\u200f")

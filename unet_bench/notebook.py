@@ -17,13 +17,14 @@ from unet_bench.answers import effects as _effects
 from unet_bench.answers import rank as _rank
 from unet_bench.answers import recommend as _recommend
 from unet_bench.answers.budget import Budget
+from unet_bench.errors import StoreError
 from unet_bench.results.runs import Runs, read_runs
 from unet_bench.results.show import Displayed, render
 
 Given = str | Path | Iterable[str | Path] | Runs
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Shown(Displayed):
     """The results of runs, best first; `table` has all columns."""
 
@@ -31,15 +32,19 @@ class Shown(Displayed):
     sort: str | None = None
     columns: tuple[str, ...] | None = None
 
+    __repr__ = Displayed.__str__
+
     def rendered(self, format: str) -> RenderableType:
         return render(self.table, format=format, sort=self.sort, columns=self.columns)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Recommendations(Displayed):
     """What to use, for each group of rows that may be compared."""
 
     groups: tuple[_recommend.Recommendation, ...]
+
+    __repr__ = Displayed.__str__
 
     @property
     def table(self) -> pd.DataFrame:
@@ -76,4 +81,7 @@ def recommend(runs: Given, **budget: Any) -> Recommendations:
 def _read(runs: Given) -> Runs:
     if isinstance(runs, Runs):
         return runs
-    return read_runs([runs] if isinstance(runs, str | Path) else runs)
+    paths = [runs] if isinstance(runs, str | Path) else runs
+    if isinstance(paths, pd.DataFrame) or not isinstance(paths, Iterable):
+        raise StoreError(f"a {type(runs).__name__} is no run: give the path of a run's folder or table, or several")
+    return read_runs(paths)

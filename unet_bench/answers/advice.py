@@ -7,10 +7,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import isnan, log
 from typing import Any, Final
 
-from unet_bench.answers.budget import Limit
+from unet_bench.answers.budget import Fit, Limit
 from unet_bench.answers.choice import GOALS, Group, Option, gap
 from unet_bench.answers.front import Row, is_good
-from unet_bench.answers.words import digits, named, times
+from unet_bench.answers.words import decimals, digits, named, one_line, times
+from unet_bench.results.columns import PROBES
 
 MOST_SEEDS: Final = 20  # in a command
 SHOWN: Final = 6  # networks as good, in words and in a table
@@ -20,7 +21,6 @@ _GOALS: Final = {
     "macs": "the one of fewest MACs",
     "params": "the smallest",
 }
-_SURE: Final = {"separable": "separably", "apparent": "apparently: one seed", "not separable": "unproven"}
 _RESTLESS: Final = ("contaminated", "throttled")  # qualities that leave absolute times empty
 
 
@@ -35,29 +35,47 @@ def verdicts(group: Group, options: Sequence[Option], fitting: int) -> Iterator[
     best, equals = options[0], [option for option in options if option.role == "as good"]
     budget = group.budget.text()
     if group.goal == "dice":
-        yield f"use {best.variant}: {_figures(best)}{_unsure(best)}"
+        yield f"use {best.variant}: {_figures(group, best)}{_unsure(best)}"
     else:
-        yield f"no network has a Dice: {best.variant} is {_GOALS[group.goal]}: {_figures(best)}{_unsure(best)}"
+        yield f"no network has a Dice: {best.variant} is {_GOALS[group.goal]}: {_figures(group, best)}{_unsure(best)}"
     if budget:
         yield f"{fitting} of {len(group.networks)} networks fit {budget}"
-    yield from _as_good(group, best, equals, fitting)
-    yield from (_step_up(option) for option in options if option.role == "step up")
+    yield from _ahead(group, options) if not equals else _as_good(best, equals)
+    yield from (_step_up(group, best, option) for option in options if option.role == "step up")
     yield from _floors(group, best)
 
 
-def _as_good(group: Group, best: Option, equals: Sequence[Option], fitting: int) -> Iterator[str]:
-    if not equals:
-        if fitting > 1 and group.goal == "dice":
-            sure = "by more than one seed's error" if is_single(group, best.row) else "separably"
-            yield f"every other that fits is worse, {sure}"
+def _ahead(group: Group, options: Sequence[Option]) -> Iterator[str]:
+    """How far the best is ahead of those that fit, where none of them is as good."""
+    best, worse = options[0], [option for option in options if option.role == "worse" and option.gap]
+    if not worse or group.goal != "dice":
         return
-    cheapest = next((option for option in equals if is_cheaper(best, option)), None)
-    if cheapest is None:
+    apparent = next((option for option in worse if option.gap and option.gap.verdict == "apparent"), None)
+    if apparent is None or apparent.gap is None:
+        yield "every other that fits is worse, separably"
+        return
+    ahead = f"{abs(apparent.gap.difference):.3f} ahead of {apparent.variant}"
+    nearest = ", the next that fits" if apparent is worse[0] else ""
+    why = "one seed proves nothing" if _is_lone(group, best, apparent) else "without intervals nothing is proven"
+    yield f"{best.variant} is {ahead}{nearest}: more than the choice of test images explains, but {why}"
+
+
+def _as_good(best: Option, equals: Sequence[Option]) -> Iterator[str]:
+    cheaper = (option for option in equals if is_cheaper(best, option))
+    first = next(cheaper, None) or next((option for option in equals if _is_mixed(costs(best, option))), None)
+    if first is None:
         yield f"as good as can be told, but not cheaper: {named([option.variant for option in equals])}"
         return
-    others = [option.variant for option in equals if option is not cheapest]
+    found = costs(best, first)
+    others = [option.variant for option in equals if option is not first]
     more = f"; as good, too: {named(others, 3)}" if others else ""
-    yield f"{cheapest.variant} is as good as can be told, and {' and '.join(costs(best, cheapest))}{more}"
+    words = (" but " if _is_mixed(found) else " and ").join(found)
+    yield f"{first.variant} is as good as can be told, and {words}{more}"
+
+
+def _is_mixed(costs: Sequence[str]) -> bool:
+    """Whether some speak for it and some against."""
+    return 0 < sum("faster" in cost or "less" in cost for cost in costs) < len(costs)
 
 
 def is_cheaper(best: Option, option: Option) -> bool:
@@ -78,21 +96,33 @@ def costs(best: Option, option: Option) -> list[str]:
     return found
 
 
-def _step_up(option: Option) -> str:
+def _step_up(group: Group, best: Option, option: Option) -> str:
     assert option.gap is not None
-    gain = f"Dice {option.gap.difference:.3f} higher ({_SURE[option.gap.verdict]})"
+    sure = {"separable": "separably", "not separable": "unproven"}.get(
+        option.gap.verdict, "apparently: one seed" if _is_lone(group, best, option) else "apparently"
+    )
+    gain = f"Dice {option.gap.difference:.3f} higher ({sure})"
     return f"a step up is {option.variant}: {gain}, and over the budget by {over(option)}"
 
 
 def _nothing(group: Group, options: Sequence[Option]) -> Iterator[str]:
     budget = group.budget.text()
-    unknown = dict.fromkeys(limit.label for row in group.networks for limit in group.fit(row).unknown)
+    fits = [(one_line(row["variant"]), group.fit(row)) for row in group.networks]
+    unknown = dict.fromkeys(limit.label for _, fit in fits if not fit.over for limit in fit.unknown)
+    beyond = [f"{name} ({', '.join(_over(fit))})" for name, fit in fits if fit.over]
     if options:
         nearest = options[0]
         yield f"nothing fits {budget}"
-        yield f"the nearest is {nearest.variant}, over the budget by {over(nearest)}: {_figures(nearest)}"
-    elif unknown:
-        yield f"nothing is known to fit {budget}: no network has a figure for {' and '.join(unknown)}"
+        yield f"the nearest is {nearest.variant}, over the budget by {over(nearest)}: {_figures(group, nearest)}"
+        return
+    if beyond:
+        yield f"over the budget by what is known: {named(beyond)}"
+    if unknown:
+        labels = " and ".join(unknown)
+        lacking = f"a figure for {labels}" if len(unknown) == 1 else f"all of {labels}"
+        yield f"nothing is known to fit {budget}: no {'other ' * bool(beyond)}network has {lacking}"
+    elif beyond:
+        yield f"nothing fits {budget}"
     else:
         yield "there is nothing to choose by: no network has a figure that counts"
 
@@ -108,18 +138,21 @@ def _floors(group: Group, best: Option) -> Iterator[str]:
         yield f"{best.variant} cannot be told from {untrained}"
 
 
-def _figures(option: Option) -> str:
+def _figures(group: Group, option: Option) -> str:
+    """Its figures, with as many digits as tell them from the limits."""
     row, words = option.row, []
+    limits = {limit.column: most for limit, most in group.budget.asked()}
     if row.get("dice") is not None:
-        words.append(f"Dice {row['dice']:.3f}")
+        words.append(f"Dice {decimals(row['dice'], limits.get('dice'))}")
     if option.latency is not None:
-        words.append(f"{digits(option.latency.value)} ms" + " (estimated)" * option.latency.estimated)
+        ms = digits(option.latency.value, limits.get("latency_ms"))
+        words.append(f"{ms} ms" + " (estimated)" * option.latency.estimated)
     elif row.get("latency_ratio"):
         words.append(f"{digits(row['latency_ratio'])} × the baseline's latency")
     if row.get("peak_memory_mib") is not None:
-        words.append(f"{digits(row['peak_memory_mib'])} MiB")
+        words.append(f"{digits(row['peak_memory_mib'], limits.get('peak_memory_mib'))} MiB")
     if row.get("params") is not None:
-        words.append(f"{digits(row['params'] / 1e6)} M parameters")
+        words.append(f"{digits(row['params'] / 1e6, limits.get('params'))} M parameters")
     return ", ".join(words)
 
 
@@ -129,16 +162,25 @@ def _unsure(option: Option) -> str:
 
 def over(option: Option) -> str:
     """By how much it is over the budget, and in what; empty where it is not."""
-    short = {"Dice": f"{option.fit.short:.3f} short"}
-    return ", ".join(
-        f"{label} {short.get(label, times(factor))}" + " (within error)" * (label in option.fit.unsure)
-        for label, factor in option.fit.over.items()
-    )
+    return ", ".join(_over(option.fit))
 
 
-def is_single(group: Group, row: Row) -> bool:
+def _over(fit: Fit) -> list[str]:
+    short = {"Dice": f"{decimals(fit.short, 0.0)} short"}
+    return [
+        f"{label} {short.get(label, times(factor))}" + " (within error)" * (label in fit.unsure)
+        for label, factor in fit.over.items()
+    ]
+
+
+def _is_single(group: Group, row: Row) -> bool:
     """Whether a row's Dice is of one training."""
     return len(group.scores.get(row["variant"], ())) < 2 and (row.get("seeds") or 1) < 2
+
+
+def _is_lone(group: Group, best: Option, option: Option) -> bool:
+    """Whether the gap between the two rests on one seed of either."""
+    return _is_single(group, best.row) or _is_single(group, option.row)
 
 
 # ---- what to measure next
@@ -160,9 +202,9 @@ def steps(
     restless = [row for row in group.networks if row.get("quality") in _RESTLESS]
     if restless:
         which = ",".join(sorted({row["quality"] for row in restless}))
-        words = (
-            f"the machine was not quiet when {named([row['variant'] for row in restless])} were timed: time them again"
-        )
+        names = named([row["variant"] for row in restless])
+        were, them = ("was", "it") if len(restless) == 1 else ("were", "them")
+        words = f"the machine was not quiet when {names} {were} timed: time {them} again"
         yield words, shlex.join(["unet-bench", "run", "--resume", folder, "--rerun", which])
     yield from _unmeasured(group, manifest)
 
@@ -172,13 +214,15 @@ def _seeds(group: Group, options: Sequence[Option], manifest: Mapping[str, Any])
     best, *rivals = options
     if not rivals:
         return
-    if is_single(group, best.row):
-        close = [option for option in rivals if option.role != "worse"][:SHOWN] or rivals[:1]
+    open_ = [option for option in rivals if option.gap and option.gap.verdict != "separable"]
+    lone = [option for option in open_ if _is_lone(group, best, option)]
+    if lone:
+        close = [option for option in lone if option.role != "worse"][:SHOWN] or lone[:1]
         names = [str(option.row["variant"]) for option in (best, *close)]
+        seeds = range(max(3, *(option.row.get("seeds") or 1 for option in (best, *close))))
         words = "one seed proves no difference in Dice: train the best and its rivals with three at least"
-        yield words, command(manifest, names, seeds="0,1,2")
-        return
-    open_ = [option for option in rivals if option.gap and option.gap.verdict == "not separable"]
+        yield words, command(manifest, names, seeds=",".join(map(str, seeds)))
+    open_ = [option for option in open_ if option not in lone]
     for option in open_[:SHOWN]:
         yield _pairs(best, option, manifest)
 
@@ -234,8 +278,15 @@ def command(
         changes["--probes"] = ",".join(dict.fromkeys((*map(str, before), *probes)))
     if variants:
         models = suite.get("models", ()) if isinstance(suite := manifest.get("suite"), Mapping) else ()
-        changes["--variants"] = ",".join(name for name in variants if name not in models)
-    dropped = {*changes, *_OF_ONE_RUN, *({"-p"} if probes else ()), *(_CHOOSING if variants else ())}
+        if own := ",".join(name for name in variants if name not in models):
+            changes["--variants"] = own
+    dropped = {
+        *changes,
+        *(["--variants"] if variants else ()),
+        *_OF_ONE_RUN,
+        *({"-p"} if probes else ()),
+        *(_CHOOSING if variants else ()),
+    }
     words = [str(word) for word in manifest.get("argv") or ()]
     known = words[1:2] == ["run"]
     kept = _without(words[2:], dropped) if known else ()
@@ -244,14 +295,14 @@ def command(
 
 
 def _without(words: Iterable[str], dropped: Iterable[str]) -> Iterator[str]:
-    """The words of a command line without these options and their values, which may be joined by `=`."""
+    """The words of a command line without these options and their values, which may be joined: --a=b, -ab."""
     unwanted, is_value = frozenset(dropped), False
     for word in words:
         if is_value:
             is_value = False
         elif word in unwanted:
             is_value = True
-        elif word.partition("=")[0] not in unwanted:
+        elif not (word.partition("=")[0] in unwanted or (word[:2] in unwanted and word[1:2] != "-")):
             yield word
 
 
@@ -260,15 +311,25 @@ def _without(words: Iterable[str], dropped: Iterable[str]) -> Iterator[str]:
 
 def notes(group: Group, options: Sequence[Option]) -> Iterator[str]:
     """What was left out, and what the figures rest on."""
-    asked = dict.fromkeys(("accuracy", GOALS[group.goal], *(limit.probe for limit, _ in group.budget.asked())))
-    failed = [
-        f"{row['variant']} ({', '.join(bad)})"
-        for row in group.networks
-        if (bad := [f"{probe} {row[f'{probe}_status']}" for probe in asked if not is_good(row, probe)])
-    ]
-    if failed:
+    asked = tuple(dict.fromkeys((GOALS[group.goal], *(limit.probe for limit, _ in group.budget.asked()))))
+    if failed := _failed(group.networks, asked):
         yield f"left out, since a cell failed: {named(failed)}"
+    if group.goal != "dice" and (failed := _failed(group.networks, ("accuracy",))):
+        every = "all accuracy cells failed" if len(failed) == len(group.networks) else "no Dice, since a cell failed"
+        yield f"{every}: {named(failed)}"
+    rest = [probe for probe in PROBES if probe not in asked and (probe != "accuracy" or group.goal == "dice")]
+    if failed := _failed([option.row for option in options], rest):
+        yield f"not asked for, but a cell failed: {named(failed)}"
     if group.goal == "dice" and not group.scores:
         yield "without the run's cells nothing is paired: Dice is compared by its own intervals"
     if any(option.latency is not None and option.latency.estimated for option in options):
         yield "estimated latency: the ratio to the baseline, times the baseline's own time on a quiet machine"
+
+
+def _failed(rows: Iterable[Row], probes: Sequence[str]) -> list[str]:
+    """The networks of which a cell of these probes failed, and how."""
+
+    def bad(row: Row) -> str:
+        return ", ".join(f"{probe} {row[f'{probe}_status']}" for probe in probes if not is_good(row, probe))
+
+    return [f"{row['variant']} ({words})" for row in rows if (words := bad(row))]

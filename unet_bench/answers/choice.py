@@ -10,11 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from math import exp, hypot, inf, isnan, nan
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 from unet_bench.answers.budget import LATENCY, Budget, Figure, Fit, figure, fit
-from unet_bench.answers.front import Row, is_good, relative_latency
+from unet_bench.answers.front import Figure as Logarithm
+from unet_bench.answers.front import Row, Scores, by_time, is_good, relative_latency
 from unet_bench.answers.words import one_line
 from unet_bench.results.columns import INTERVALS
 from unet_bench.results.paired import paired_difference
@@ -35,7 +37,6 @@ GOALS: Final[Mapping[str, str]] = {
 Verdict = Literal["separable", "apparent", "not separable"]
 SUREST: Final[tuple[Verdict, ...]] = ("separable", "apparent", "not separable")
 Role = Literal["best", "as good", "worse", "step up", "nearest"]
-Scores = Mapping[str, Mapping[tuple[Any, Any], float]]  # by variant: Dice by (fold, seed)
 
 
 @dataclass(frozen=True)
@@ -88,11 +89,19 @@ class Group:
     def value(self, row: Row) -> float | None:
         """What the goal says of a row, more is better; None where it is not known or a cell failed."""
         if self.goal == "latency":
-            found = relative_latency(row, self.baseline)
+            found = self.latency(row)
             return None if found is None else -found.value
         if row.get(self.goal) is None or not is_good(row, GOALS[self.goal]):
             return None
         return float(row[self.goal]) * (1 if self.goal == "dice" else -1)
+
+    def latency(self, row: Row) -> Logarithm | None:
+        """The logarithm of the row's latency, on one scale for all of the group."""
+        return relative_latency(row, self.baseline, self._as_time)
+
+    @cached_property
+    def _as_time(self) -> bool:
+        return by_time(self.networks, self.baseline)
 
     def fit(self, row: Row) -> Fit:
         """How the row stands to the budget."""
@@ -100,7 +109,7 @@ class Group:
 
     def price(self, row: Row) -> tuple[float, ...]:
         """What to prefer among equals: the fastest, then that of least memory, then the smallest."""
-        latency = relative_latency(row, self.baseline)
+        latency = self.latency(row)
         rest = (row.get("peak_memory_mib"), row.get("params"))
         return (inf if latency is None else latency.value, *(inf if x is None else float(x) for x in rest))
 
@@ -209,11 +218,11 @@ def _cost_gap(group: Group, best: Row, row: Row) -> Gap:
 
 
 def _speed(group: Group, best: Row, row: Row) -> float | None:
-    own, other = relative_latency(row, group.baseline), relative_latency(best, group.baseline)
+    own, other = group.latency(row), group.latency(best)
     return None if own is None or other is None else exp(own.value - other.value)
 
 
 def _speed_reach(group: Group, a: Row, b: Row) -> float:
     """Half of the interval of the difference of two latencies, on the logarithm; NaN where one has none."""
-    found = [relative_latency(row, group.baseline) for row in (a, b)]
+    found = [group.latency(row) for row in (a, b)]
     return hypot(*(nan if x is None else max(x.down, x.up) for x in found))

@@ -18,7 +18,7 @@ import pandas as pd
 
 from unet_bench.choices import NAMES
 from unet_bench.results.columns import CONDITIONS, INTERVALS
-from unet_bench.results.intervals import t_975
+from unet_bench.results.intervals import Z_975, t_975
 from unet_bench.results.runs import Runs
 from unet_bench.results.show import records
 from unet_bench.results.summary import SETTING
@@ -27,11 +27,13 @@ from unet_bench.variants import is_floor
 Array = np.ndarray[Any, Any]
 Choice = tuple[str, ...]  # the names of a choice; several if they are changed together
 
-GROUP: Final = ("device_name", "env_id", *SETTING, "batch_effective")
-"""What the contexts of one effect have in common: machine, software, and how it was run."""
+TARGET: Final = "target"
+GROUP: Final = ("device_name", "env_id", *SETTING, "batch_effective", TARGET)
+"""What the contexts of one effect have in common: machine, software, how it was run, and whose cost was to be met."""
 _DATA: Final = ("task", "dataset_hash")
 _NAMED: Final = ("run_id", "variant", "same_as")
 _BASED: Final = ("run_id", "variant", "baseline")
+_WIDTHS: Final = ("base_width", "width_scale")  # what a run scales to meet the baseline's cost
 # The decoder's part is the encoder's unless told otherwise: both change at once, which is a choice of its own.
 _LED: Final = (("encoder_block", "decoder_block"), ("norm", "decoder_norm"))
 CHOICES: Final[tuple[Choice, ...]] = tuple(
@@ -81,8 +83,8 @@ class Differences:
     down: Array
     up: Array
 
-    def __getitem__(self, pairs: Any) -> Differences:
-        return Differences(self.value[pairs], self.down[pairs], self.up[pairs])
+    def __getitem__(self, at: Any) -> Differences:
+        return Differences(self.value[at], self.down[at], self.up[at])
 
     @classmethod
     def joined(cls, parts: Sequence[Differences]) -> Differences:
@@ -108,6 +110,8 @@ class Contexts:
         whole = runs.results["architecture"].notna() | floor
         self.whole, self.renamed = whole, ~whole & runs.results["same_as"].notna()
         self.rows = runs.results[~whole & ~self.renamed].reset_index(drop=True)
+        self._is_baseline = _baselines(self.rows, runs.results[self.renamed])
+        self.rows[TARGET] = _targets(self.rows, runs.results)
         self.names = tuple(name for name in NAMES if name in self.rows)
         self.values = {name: _text(self.rows, name) for name in self.names}
         self.active = {name: _active(self.rows, name) & (self.values[name] != "") for name in self.names}
@@ -116,12 +120,12 @@ class Contexts:
         heads = self.rows.loc[~pd.Series(self.group).duplicated().to_numpy(), list(GROUP)]
         named = self.rows["run_id"].groupby(self.group).agg(lambda names: ", ".join(names.unique()))
         self.labels = [{"run_id": names, **head} for names, head in zip(named, records(heads), strict=True)]
-        self._is_baseline = _baselines(self.rows, runs.results[self.renamed])
         everything = (*GROUP, "run_id", *_DATA, *self.names)
         self._hash = _hashes(self.rows.assign(**{name: self._filled(name) for name in self.names}), everything)
         self._total = self._sum(everything)
-        self._figures = _measured(self.rows, self._is_baseline)
-        self.measured: Array = np.logical_or.reduce(np.isfinite(self._figures.value), axis=1)
+        self._figures = _measured(self.rows, self._is_baseline, self._sum((*GROUP, "run_id", *_DATA)))
+        self._count: Array = np.isfinite(self._figures.value).sum(axis=1)
+        self.measured: Array = self._count > 0
         self._scores = _scores(self.rows, runs.cells)
 
     def choices(self) -> tuple[Choice, ...]:
@@ -140,8 +144,24 @@ class Contexts:
         found = zip(self.group[own], self.values[choice[0]][own], strict=True)
         return {int(group): value for group, value in reversed(list(found)) if value}
 
+    def alike(self) -> Array:
+        """The measured rows whose choices are those of another, which is taken in their place."""
+        order = np.flatnonzero(self.measured)[np.argsort(-self._count[self.measured], kind="stable")]
+        found = np.zeros(len(self.rows), dtype=bool)
+        found[order] = pd.Series(self._total[order]).duplicated()
+        return found
+
+    def related(self, choice: Choice) -> Array:
+        """The rows that differ from another in this choice only, measured or not."""
+        settled = self.settled(choice)
+        seen = pd.DataFrame({"key": self._total - self._sum(choice), "value": self.values[choice[0]]})[settled]
+        counts = seen.groupby("key")["value"].transform("nunique")
+        found = np.zeros(len(self.rows), dtype=bool)
+        found[settled] = counts > 1
+        return found
+
     def pairs(self, choice: Choice, wanted: str | None = None) -> tuple[pd.DataFrame, int]:
-        """Rows that differ in this choice only: `alt`, `ref` (row numbers), `group`, `alternative`, `reference`.
+        """Measured rows that differ in this choice only: `alt`, `ref` (numbers), `group`, `alternative`, `reference`.
 
         The reference is the value `wanted`, else the baseline's, else the one in most contexts. The number counts
         contexts that hold several alternatives but not the reference.
@@ -153,8 +173,12 @@ class Contexts:
                 "row": np.arange(len(self.rows)),
                 "group": self.group,
                 "alternative": self.values[choice[0]],
+                "count": self._count,
             }
-        )[settled].drop_duplicates(["key", "alternative"])
+        )[settled]
+        # Of rows with the same choices that with most figures, else the first.
+        seen = seen.sort_values("count", ascending=False, kind="stable").drop_duplicates(["key", "alternative"])
+        seen = seen.sort_index().drop(columns="count")
         seen = seen[seen.groupby("key")["row"].transform("size") > 1]
         counts, reference = Counter(zip(seen["group"], seen["alternative"], strict=True)), self.baselines(choice)
         often = {group: value for (group, value), _ in reversed(counts.most_common())}
@@ -172,21 +196,20 @@ class Contexts:
         """Every figure of the alternatives less that of their references."""
         alt, ref = pairs["alt"].to_numpy(), pairs["ref"].to_numpy()
         found = self._figures[alt].less(self._figures[ref])
-        dice = _dice(pairs, self._scores)
+        dice = _dice(pairs, (self._total - self._sum(("run_id",)))[alt], self._scores)
         for matrix, column in ((found.value, "mean"), (found.down, "down"), (found.up, "up")):
             matrix[:, -1] = dice[column]
         return found
 
     def levels(self, rows: Array, without: Iterable[str], relative: bool) -> list[Array]:
-        """From coarse to fine, what varies independently: for Dice the data first, else the other choices.
+        """From coarse to fine, what varies independently: the other choices; for Dice the data before them.
 
         Networks on one data set rise and fall together in Dice; the time that a network takes hardly depends on data,
-        so that a second data set measures the same thing once more.
+        so that a second data set measures the same thing once more. So does a second run, of any figure.
         """
         named = {*without}
         others = self._sum([name for name in self.names if name not in named])[rows]
-        data, run = self._sum(_DATA)[rows], self._sum(("run_id",))[rows]
-        return [others, data, run] if relative else [data, others, run]
+        return [others] if relative else [self._sum(_DATA)[rows], others]
 
     def remainder(self, rows: Array, without: Iterable[str]) -> Array:
         """A hash of all that rows are, without these choices."""
@@ -194,9 +217,15 @@ class Contexts:
         return rest
 
     def _filled(self, name: str) -> Array:
-        """The choice with the baseline's value where it cannot matter, so that it keeps no rows apart."""
-        own = pd.Series(self.group).map(self.baselines((name,))).to_numpy(dtype=object)
-        filled: Array = np.where(self.active[name] | pd.isna(own), self.values[name], own)
+        """The choice where it cannot matter as the baseline has it, else as most do, so that it keeps no rows apart."""
+        active, values = self.active[name], self.values[name]
+        if active.all():
+            return values
+        counts = Counter(zip(self.group[active], values[active], strict=True))
+        often = {int(group): value for (group, value), _ in reversed(counts.most_common())}
+        often |= self.baselines((name,))
+        usual = np.array([often.get(group, "") for group in self.group.tolist()], dtype=object)
+        filled: Array = np.where(active, values, usual)
         return filled
 
     def _sum(self, names: Iterable[str]) -> Array:
@@ -204,17 +233,17 @@ class Contexts:
         return sum((self._hash[name] for name in dict.fromkeys(names)), start)
 
 
-def estimated(cell: Array, of: Differences, figure: int, levels: Sequence[Array]) -> pd.DataFrame:
+def estimated(cell: Array, of: Differences, levels: Sequence[Array], figure: Figure) -> pd.DataFrame:
     """For each cell, the mean of its differences in a figure: `mean`, `low`, `high`, its standard `error`, and `units`.
 
     Of those the standard deviation `sd` and the sum of squares about the mean `sse`; `contexts`: differences in all.
     Units are the means at the first level on which a cell's differences lie apart; the interval is Student's t over
     them (of two rows a context, what ordinary least squares with an intercept per context gives). A single one has the
-    interval of its measurement; NaN: none.
+    interval of its measurement; NaN: none. Neither is believed if it has no width, unless the figure is exact.
     """
-    value = of.value[:, figure].round(12)  # beyond is what logarithms lose
+    value = of.value.round(12)  # beyond is what logarithms lose
     there = ~np.isnan(value)
-    frame = pd.DataFrame({"cell": cell[there], "value": value[there]})
+    frame = pd.DataFrame({"cell": cell[there], "value": value[there], "down": of.down[there], "up": of.up[there]})
     by = frame.groupby("cell")
     apart, labels = [], []
     for level in levels:
@@ -227,25 +256,37 @@ def estimated(cell: Array, of: Differences, figure: int, levels: Sequence[Array]
     found["sse"] = found["sd"] ** 2 * (found["units"] - 1)
     factor = {n: t_975(n - 1) for n in found["units"].unique() if n > 1}
     error = found["sd"] / np.sqrt(found["units"])
-    first = ~frame["cell"].duplicated().to_numpy()
-    alone = pd.DataFrame(
-        {"down": of.down[there, figure][first], "up": of.up[there, figure][first]}, index=frame["cell"][first]
-    ).reindex(found.index)
-    several = found["units"] > 1
+    several, alone = found["units"] > 1, _repeated(frame, figure)
     half = error * found["units"].map(factor)
-    found["low"] = found["mean"] - half.where(several, alone["down"])
-    found["high"] = found["mean"] + half.where(several, alone["up"])
-    found["error"] = error.where(several, alone.max(axis=1, skipna=False) / t_975(10**9))
+    reach = pd.DataFrame({end: half.where(several, alone[end]) for end in ("down", "up")})
+    known = figure.exact | (reach != 0).any(axis=1)
+    found["low"] = (found["mean"] - reach["down"]).where(known)
+    found["high"] = (found["mean"] + reach["up"]).where(known)
+    found["error"] = error.where(several, alone.max(axis=1, skipna=False) / Z_975).where(known)
     return found
+
+
+def _repeated(frame: pd.DataFrame, figure: Figure) -> pd.DataFrame:
+    """By cell, how far `down` and `up` the interval reaches of a mean of measurements of one thing.
+
+    The errors that they state, of those that state none taken as large as the others'; or what their scatter says, if
+    that is more: measurements of several runs may disagree by more than each of them knows. Those of Dice hold all
+    repeats already.
+    """
+    by = frame.assign(down=frame["down"] ** 2, up=frame["up"] ** 2).groupby("cell")
+    repeats = by.size() if figure.relative else 1
+    stated = np.sqrt(by[["down", "up"]].mean().div(repeats, axis=0))
+    scatter: pd.Series[float] = (Z_975 * by["value"].std() / np.sqrt(repeats)).fillna(0)
+    return stated.where(stated.isna() | stated.ge(scatter, axis=0), scatter, axis=0)
 
 
 # ---- from frames to figures
 
 
 def _text(rows: pd.DataFrame, name: str) -> Array:
-    """A choice as text, empty where it is none: also the width where the run scaled it to meet the baseline's cost."""
+    """A choice as text, empty where it is none: also widths where the run scaled them to meet the baseline's cost."""
     column = rows[name]
-    if name == "width_scale" and "match" in rows:
+    if name in _WIDTHS and "match" in rows:
         column = column.where(rows["match"].isna())
     words = {value: f"{value:g}" if isinstance(value, float) else str(value) for value in column.dropna().unique()}
     if pd.api.types.is_bool_dtype(column.dtype):
@@ -275,17 +316,38 @@ def _baselines(rows: pd.DataFrame, renamed: pd.DataFrame) -> Array:
     return np.array([of is not None and own in (of, twin.get((run, of))) for run, own, of in named], dtype=bool)
 
 
-def _measured(rows: pd.DataFrame, is_baseline: Array) -> Differences:
+def _targets(rows: pd.DataFrame, everything: pd.DataFrame) -> pd.Series[str]:
+    """Where a run scaled widths: the network whose cost was to be met, as text; of one not in the rows, the run.
+
+    Its widths and not its cost, which depends on the data's channels and classes.
+    """
+    found = pd.Series(pd.NA, index=rows.index, dtype="string")
+    if "match" not in rows or not rows["match"].notna().any():
+        return found
+    widths: dict[tuple[Any, ...], str] = {}
+    for row in records(everything[[*_NAMED, "match", *(name for name in _WIDTHS if name in everything)]]):
+        told = " ".join(f"{name}={row[name]:g}" for name in _WIDTHS if row.get(name) is not None)
+        widths.setdefault((row["run_id"], row["variant"], row["match"]), told)
+    matched = rows["match"].notna()
+    names = []
+    for row in records(rows.loc[matched, ["run_id", "baseline", "match"]]):
+        known = widths.get((row["run_id"], row["baseline"], row["match"]))
+        names.append(f"{row['baseline']} {known}" if known else f"{row['baseline']} of {row['run_id']}")
+    found[matched] = names
+    return found
+
+
+def _measured(rows: pd.DataFrame, is_baseline: Array, beside: Array) -> Differences:
     """Every figure on the scale it is compared on, and how far its interval reaches.
 
-    The baseline stands at a ratio of exactly 1: other ratios were measured beside it, and its own, a measurement
-    against itself, says nothing of theirs.
+    The baseline stands at a ratio of exactly 1 where a row `beside` it, equal in run and conditions, has that ratio:
+    it was measured against the baseline, whose own, a measurement against itself, says nothing of it and may be lost.
     """
-    columns = [_column(rows, figure, is_baseline) for figure in FIGURES]
+    columns = [_column(rows, figure, is_baseline, beside) for figure in FIGURES]
     return Differences(*(np.stack(part, axis=1) for part in zip(*columns, strict=True)))
 
 
-def _column(rows: pd.DataFrame, figure: Figure, is_baseline: Array) -> tuple[Array, Array, Array]:
+def _column(rows: pd.DataFrame, figure: Figure, is_baseline: Array, beside: Array) -> tuple[Array, Array, Array]:
     value = _scaled(rows, figure.column, figure)
     if figure.exact:
         reach = np.zeros(len(rows)), np.zeros(len(rows))
@@ -295,7 +357,7 @@ def _column(rows: pd.DataFrame, figure: Figure, is_baseline: Array) -> tuple[Arr
     else:
         reach = np.full(len(rows), np.nan), np.full(len(rows), np.nan)
     if figure.is_ratio:
-        known = is_baseline & ~np.isnan(value)
+        known = is_baseline & pd.Series(~np.isnan(value)).groupby(beside).transform("any").to_numpy(dtype=bool)
         value, reach = np.where(known, 0.0, value), (np.where(known, 0.0, reach[0]), np.where(known, 0.0, reach[1]))
     return value, *reach
 
@@ -326,15 +388,22 @@ def _scores(rows: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([found.dropna(subset="row"), summed], ignore_index=True).astype({"row": int, "seed": int})
 
 
-def _dice(pairs: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
-    """For each pair the mean difference in Dice over equal folds and seeds, and how far its interval reaches."""
-    own = pairs[["alt", "ref"]].rename_axis("pair").reset_index()
+def _dice(pairs: pd.DataFrame, repeated: Array, scores: pd.DataFrame) -> pd.DataFrame:
+    """For each pair the mean difference in Dice over equal folds and seeds, and how far its interval reaches.
+
+    Pairs that are `repeated`, equal in all but the run, have their folds and seeds together; one that several of them
+    hold is one, of their mean.
+    """
+    own = pairs[["alt", "ref"]].rename_axis("pair").reset_index().assign(of=pd.factorize(repeated)[0])
     joined = own.merge(scores, left_on="alt", right_on="row").merge(
         scores, left_on=["ref", "fold", "seed"], right_on=["row", "fold", "seed"], suffixes=("", "_ref")
     )
-    value = (joined["dice"] - joined["dice_ref"]).to_numpy()[:, None]
-    unknown = np.full_like(value, np.nan)
-    folds = _hashes(joined, ("fold", "seed"))
-    found = estimated(joined["pair"].to_numpy(), Differences(value, unknown, unknown), 0, list(folds.values()))
+    joined["difference"] = joined["dice"] - joined["dice_ref"]
+    single = joined.groupby(["of", "fold", "seed"], sort=False)["difference"].mean().reset_index()
+    unknown = np.full(len(single), np.nan)
+    folds = list(_hashes(single, ("fold", "seed")).values())
+    of = Differences(single["difference"].to_numpy(), unknown, unknown)
+    found = estimated(single["of"].to_numpy(), of, folds, FIGURES[-1])
     ends = found.assign(down=found["mean"] - found["low"], up=found["high"] - found["mean"])
-    return ends.reindex(pairs.index)
+    scored = own["of"].where(own["pair"].isin(joined["pair"]), -1)
+    return ends.reindex(scored).set_axis(pairs.index)

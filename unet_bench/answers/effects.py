@@ -12,7 +12,7 @@ Benavoli, Corani and Mangili 2016, Should we really use post-hoc tests based on 
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -38,7 +38,10 @@ SIGNIFICANT: Final = 0.05
 MATTERS: Final[Mapping[bool, float]] = {True: math.log(1.02), False: 0.01}  # by whether the figure is relative
 _LARGEST: Final = 700.0  # a logarithm, about the largest of a float
 _ARITHMETIC: Final = ("params", "macs")  # whose interactions follow from how networks are made
-_OF_GROUP: Final[Mapping[str, str]] = {"run_id": "string", **{name: BY_NAME[name].dtype for name in GROUP}}
+_OF_GROUP: Final[Mapping[str, str]] = {
+    "run_id": "string",
+    **{name: BY_NAME[name].dtype if name in BY_NAME else "string" for name in GROUP},
+}
 _ESTIMATE: Final[Mapping[str, str]] = {"ci_low": "Float64", "ci_high": "Float64", "contexts": "Int64", "units": "Int64"}
 COLUMNS: Final[Mapping[str, str]] = {
     **_OF_GROUP,
@@ -111,7 +114,10 @@ def effects(
     table, fit = _main_effects(contexts, pairs, differences, shown)
     interactions = _interactions(contexts, pairs, differences, shown)
     missed = {choice: without for choice, _, without in found if without}
-    notes = tuple(_notes(contexts, pairs, table, interactions, missed, wanted))
+    notes = (
+        *_standing(contexts, chosen, slots, figures, _used(pairs, differences, shown), bool(missed) and not pairs),
+        *_notes(contexts, pairs, table, interactions, missed, wanted),
+    )
     return Effects(typed_frame(table, COLUMNS), typed_frame(interactions, INTERACTIONS), typed_frame(fit, FIT), notes)
 
 
@@ -158,7 +164,8 @@ class _Sample:
 
     def means(self, figure: int) -> Iterator[tuple[int, Row]]:
         """Each cell's number and what `estimated` says of it."""
-        found = estimated(self.cell, self.of, figure, self.levels[FIGURES[figure].relative])
+        of = FIGURES[figure]
+        found = estimated(self.cell, self.of[:, figure], self.levels[of.relative], of)
         return zip(map(int, found.index), records(found), strict=True)
 
 
@@ -230,12 +237,12 @@ def _estimate(figure: Figure, mean: Row) -> Row:
 
 
 def _part(logarithm: float) -> float:
-    """A difference of logarithms as a part of the reference."""
-    return math.expm1(logarithm) if logarithm < _LARGEST else math.inf
+    """A difference of logarithms as a part of the reference, at most what a float holds."""
+    return math.expm1(min(logarithm, _LARGEST))
 
 
 def _basis(figure: Figure, mean: Row) -> str:
-    return "contexts" if mean["contexts"] > 1 else "exact" if figure.exact else "measurement"
+    return "contexts" if mean["units"] > 1 else "exact" if figure.exact and mean["error"] == 0 else "measurement"
 
 
 def _fit(means: Sequence[Row]) -> Row:
@@ -352,6 +359,72 @@ def _adjusted(found: list[Row]) -> list[Row]:
 
 # ---- notes
 
+_MEASURE: Final = (
+    "measure some that do, such as `unet-bench run --base unet --vary up=transpose,bilinear --vary merge=concat,add`"
+)
+
+
+def _used(pairs: Mapping[Choice, pd.DataFrame], of: Mapping[Choice, Differences], shown: Sequence[int]) -> set[int]:
+    """The rows of pairs with a figure that is shown."""
+    used: set[int] = set()
+    for choice, found in pairs.items():
+        whole = np.isfinite(of[choice].value[:, shown]).any(axis=1)
+        used.update(*(found[side].to_numpy()[whole].tolist() for side in ("alt", "ref")))
+    return used
+
+
+def _standing(
+    contexts: Contexts,
+    chosen: Sequence[Choice],
+    slots: Collection[str],
+    figures: Collection[str],
+    used: Collection[int],
+    unreferred: bool,
+) -> Iterator[str]:
+    """Why rows that are not `used` are in no comparison with a figure; first, if none is, why there is no effect.
+
+    `unreferred`: there are contexts, but none holds a reference.
+    """
+    rows = contexts.rows
+    unused = ~rows.index.isin(used)
+    alike = contexts.alike()
+    related = np.logical_or.reduce([contexts.related(c) for c in chosen], axis=0) & np.ones(len(rows), dtype=bool)
+    if not used:
+        yield "no effect to tell: " + _why_none(contexts, related, slots, figures, unreferred)
+    twins = rows.loc[alike & unused, "variant"]
+    if len(twins):
+        yield f"same choices as another row, which is taken: {named(_unique(twins))}"
+    stranded = rows.loc[related & unused & ~alike & contexts.measured, "variant"]
+    if len(stranded) and used:
+        told = named(_unique(stranded))
+        yield f"differ in one choice, but from rows that lack the figure or are not the reference: {told}"
+    lonely = rows.loc[~related & unused & ~alike & contexts.measured, "variant"]
+    if len(lonely) and used and not slots:
+        yield f"differ from every other in more than one choice, and say nothing: {named(_unique(lonely))}"
+
+
+def _why_none(
+    contexts: Contexts, related: Array, slots: Collection[str], figures: Collection[str], unreferred: bool
+) -> str:
+    rows = contexts.rows
+    if rows.empty:
+        return f"none of {len(contexts.all)} rows is a measured network made of slots; {_MEASURE}"
+    varied = {name for choice in contexts.choices() for name in choice}
+    still = [name for name in slots if name not in varied]
+    if slots and len(still) == len(slots):
+        others = f"; varied: {', '.join(name for name in NAMES if name in varied)}" if varied else ""
+        return f"{', '.join(still)}: all {len(rows)} rows where it can matter have the same value{others}"
+    if unreferred:
+        return "rows differ in one choice only, but none of them has the reference; `--reference` takes another"
+    if related.any():
+        of = f" among {', '.join(figures)}" if figures else ""
+        statuses = [rows[name] for name in rows if str(name).endswith("_status")]
+        counts = Counter(word for status in statuses for word in status.dropna() if word != "ok")
+        told = f" ({', '.join(f'{status} {count}' for status, count in counts.items())})" if counts else ""
+        return f"rows differ in one choice only, but share no figure{of}{told}; see `unet-bench show`"
+    of_slots = f" and in {' or '.join(slots)}" if slots else ""
+    return f"no two of {len(rows)} rows differ in one choice only{of_slots}; {_MEASURE}"
+
 
 def _notes(
     contexts: Contexts,
@@ -362,11 +435,6 @@ def _notes(
     wanted: Collection[str],
 ) -> Iterator[str]:
     rows = contexts.rows
-    if not pairs:
-        yield (
-            f"no effect to tell: no two of {len(rows)} rows differ in one choice only; measure some that do, such as "
-            "`unet-bench run --base unet --vary up=transpose,bilinear --vary merge=concat,add`"
-        )
     if contexts.whole.any():
         whole = _unique(contexts.all.loc[contexts.whole, "variant"])
         yield f"left out, since they are not made of slots: {named(whole)}"
@@ -378,10 +446,6 @@ def _notes(
     if any(idle.values()):
         told = ", ".join(f"{name} in {count}" for name, count in idle.items() if count)
         yield f"of {len(rows)} rows, those where a choice cannot matter say nothing of it: {told}"
-    used = {row for found in pairs.values() for side in ("alt", "ref") for row in found[side]}
-    lonely = rows.loc[~rows.index.isin(used) & contexts.measured, "variant"]
-    if len(lonely) and pairs:
-        yield f"differ from every other in more than one choice, and say nothing: {named(_unique(lonely))}"
     strange = [choice for choice in pairs if choice[0] not in wanted and _is_strange(contexts, choice, pairs[choice])]
     if strange:
         told = ", ".join("+".join(choice) for choice in strange)

@@ -6,19 +6,19 @@ Effects ─▶ a block per slot of each group ─▶ rich tables, csv, GitHub ma
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pandas as pd
 from rich import box
-from rich.console import Group, RenderableType
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
 
-from unet_bench.answers.contexts import FIGURES, GROUP, Figure
+from unet_bench.answers.contexts import FIGURES, GROUP, TARGET, Figure
 from unet_bench.answers.words import one_line, title
 from unet_bench.errors import unknown
 from unet_bench.results.show import EMPTY, FORMATS, escaped, records
@@ -62,8 +62,9 @@ class _Block:
 
 _LEGEND: Final = (
     "Changes in % of the reference, of Dice as a difference; ±: reach of the 95 % interval (the longer side); "
-    "≈: not separable from none, or no interval. n: contexts, comparisons in which nothing else differs; of one, the "
-    "interval is the measurement's own; of Dice on several data sets, it counts those. sd: of the effect over contexts."
+    "≈: not separable from none, or no interval. n: contexts that the interval counts, in each of which nothing else "
+    "differs; (n): of this figure. Of Dice on several data sets it counts those; repeats in other runs or on other "
+    "data count once. Of one, the interval is the measurement's own. sd: of the effect over contexts."
 )
 
 
@@ -88,10 +89,11 @@ def _same_group(frame: pd.DataFrame, keys: Any) -> pd.DataFrame:
 
 
 def _group_title(row: Row) -> str:
-    words = [title(row, [name for name in GROUP if name not in ("env_id", "batch_effective")])]
+    words = [title(row, [name for name in GROUP if name not in ("env_id", "batch_effective", TARGET)])]
     if row["batch_effective"] not in (None, row["batch_requested"]):
         words.append(f"run as {row['batch_effective']}")
     words += [f"environment {row['env_id']}"] * bool(row["env_id"])
+    words += [f"matched to {row[TARGET]}"] * bool(row[TARGET])
     return one_line(" · ".join(words))
 
 
@@ -100,8 +102,9 @@ def _effects_block(group: str, slot: str, rows: pd.DataFrame, fit: pd.DataFrame)
     lines = []
     for alternative, its in rows.groupby("alternative", sort=False):
         cells = {row["figure"]: row for row in records(its)}
-        texts = [_change(figure, cells.get(figure.column)) for figure in shown]
-        lines.append((one_line(str(alternative)), str(its["contexts"].max()), *texts))
+        units = int(its["units"].max())
+        texts = [_change(figure, cells.get(figure.column), units) for figure in shown]
+        lines.append((one_line(str(alternative)), str(units), *texts))
     [reference, *_] = rows["reference"]
     labels = ("alternative", "n", *(figure.label for figure in shown))
     return _Block(
@@ -113,15 +116,16 @@ def _effects_block(group: str, slot: str, rows: pd.DataFrame, fit: pd.DataFrame)
     )
 
 
-def _change(figure: Figure, row: Row | None) -> str:
+def _change(figure: Figure, row: Row | None, units: int) -> str:
+    """A change with its interval, and how many units it has where these are not as many as its line's."""
     if row is None or row["change"] is None:
         return EMPTY
     change, low, high = row["change"], row["ci_low"], row["ci_high"]
-    # An upper end that no number holds is empty beside a lower one.
-    half = None if low is None else math.inf if high is None else max(change - low, high - change)
+    half = None if low is None or high is None else max(change - low, high - change)
     interval = [f"±{_number(figure, half)}"] if half else []
     unsure = not row["separable"] and (half is None or half > 0)
-    return " ".join([_number(figure, change, sign="+"), *interval]) + "≈" * unsure
+    other = [f"({row['units']})"] * (row["units"] != units)
+    return " ".join([" ".join([_number(figure, change, sign="+"), *interval]) + "≈" * unsure, *other])
 
 
 def _number(figure: Figure, value: float, sign: str = "") -> str:
@@ -130,6 +134,8 @@ def _number(figure: Figure, value: float, sign: str = "") -> str:
     percent = 100 * value
     if abs(percent) >= 1000 and not sign:
         return ">999"
+    if abs(percent) >= 1e6:
+        return f"{percent:{sign}.1e}"
     if abs(percent) < 0.05:
         return "0.0" if value else "0"
     return f"{percent:{sign}.{0 if abs(percent) >= 9.95 else 1}f}"
@@ -157,7 +163,7 @@ def _interactions_block(flagged: pd.DataFrame) -> _Block:
         figure = figures[row["figure"]]
         names = ("alternative", "with_alternative", "with_reference")
         own, other, usual = (one_line(row[name]) for name in names)
-        what = f"{row['slot']}={own} × {row['with_slot']}={other}", str(row["contexts"]), figure.label
+        what = f"{row['slot']}={own} × {row['with_slot']}={other}", str(row["units"]), figure.label
         at, becomes = (_number(figure, row[f"change_at_{end}"], "+") for end in ("reference", "alternative"))
         p = "< 0.001" if row["p_adjusted"] < 0.001 else f"{row['p_adjusted']:.3f}"
         unit = " %" * figure.relative
@@ -166,17 +172,59 @@ def _interactions_block(flagged: pd.DataFrame) -> _Block:
     return _Block("", "interactions that stand out, the largest of each two choices", labels, tuple(lines), "")
 
 
+_BETWEEN: Final = 2  # cells between two columns
+_LEAST: Final = 12  # to which names are folded before a table is split
+
+
+@dataclass(frozen=True)
+class _Fitting:
+    """A block as one table, or as several below one another where its columns are wider than the screen.
+
+    Names are folded, figures never.
+    """
+
+    block: _Block
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        rows = (self.block.labels, *self.block.lines)
+        widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
+        parts = _parted(widths, options.max_width)
+        for number, columns in enumerate(parts):
+            yield from [Text()] * (number > 0)
+            yield self._table(columns, min(widths[0], _room(widths, columns, options.max_width)))
+
+    def _table(self, columns: Sequence[int], names: int) -> Table:
+        table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
+        table.add_column(Text(self.block.labels[0]), overflow="fold", width=names)
+        for n in columns:
+            table.add_column(Text(self.block.labels[n]), justify="right", no_wrap=True)
+        for line in self.block.lines:
+            table.add_row(*(Text(line[n]) for n in (0, *columns)))
+        return table
+
+
+def _room(widths: Sequence[int], columns: Sequence[int], width: int) -> int:
+    """What the other columns leave for the names."""
+    return max(width - sum(widths[n] + _BETWEEN for n in columns) - 1, _LEAST)
+
+
+def _parted(widths: Sequence[int], width: int) -> list[list[int]]:
+    """The columns but the first, which with `n` leads each part, in parts that fit."""
+    least = min(widths[0], _LEAST)
+    parts = [[1]]
+    for n in range(2, len(widths)):
+        if len(parts[-1]) > 1 and least + 1 + sum(widths[m] + _BETWEEN for m in (*parts[-1], n)) > width:
+            parts.append([1])
+        parts[-1].append(n)
+    return parts
+
+
 def _rich(found: Effects) -> Group:
     """`Text` throughout, since a name in square brackets would be taken for markup."""
     parts: list[RenderableType] = []
     for block in _blocks(found):
         parts += [Text(block.group, style="bold"), Text()] if block.group else []
-        table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
-        for n, label in enumerate(block.labels):
-            table.add_column(Text(label), justify="right" if n else "left", overflow="fold")
-        for line in block.lines:
-            table.add_row(*map(Text, line))
-        parts += [Text(block.title, style="bold"), table]
+        parts += [Text(block.title, style="bold"), _Fitting(block)]
         parts += [Text(block.below, style="dim")] if block.below else []
         parts.append(Text())
     return Group(*parts, *map(Text, found.notes), *[Text(_LEGEND, style="dim")] * bool(len(found.table)))

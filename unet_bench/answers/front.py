@@ -18,7 +18,9 @@ from unet_bench.answers.words import named
 from unet_bench.choices import NAMES
 from unet_bench.results.columns import CONDITIONS, INTERVALS
 from unet_bench.results.intervals import Z_975, t_975
-from unet_bench.results.runs import PEERS
+from unet_bench.results.paired import units
+from unet_bench.results.runs import PEERS, Runs
+from unet_bench.results.show import records
 from unet_bench.variants import is_floor
 
 if TYPE_CHECKING:
@@ -35,6 +37,7 @@ _PROBES: Final[Mapping[str, str]] = {"dice": "accuracy", "latency": "speed", "pe
 _UNSEEN: Final = frozenset((*NAMES, "plugins", "inactive", "architecture", "architecture_args", "evidence", "error"))
 
 Row = Mapping[str, Any]
+Scores = Mapping[str, Mapping[tuple[Any, Any], float]]  # by variant: Dice by (fold, seed)
 
 
 class Figure(NamedTuple):
@@ -94,6 +97,16 @@ def rows_of(results: pd.DataFrame) -> list[dict[str, Any]]:
     return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
 
 
+def scores_of(runs: Runs) -> dict[tuple[Any, ...], dict[str, dict[tuple[Any, Any], float]]]:
+    """Dice of every accuracy cell, by run and conditions (`PEERS` without the last), then as `Scores`."""
+    scores: dict[tuple[Any, ...], dict[str, dict[tuple[Any, Any], float]]] = {}
+    cells = runs.cells[(runs.cells["probe"] == "accuracy").fillna(False) & runs.cells["dice"].notna()]
+    for row in records(cells[["run_id", *CONDITIONS, "variant", "fold", "seed", "dice"]]):
+        group = scores.setdefault(tuple(row[name] for name in ("run_id", *CONDITIONS)), {})
+        group.setdefault(row["variant"], {})[row["fold"], row["seed"]] = row["dice"]
+    return scores
+
+
 def baseline_of(rows: Iterable[Row]) -> Row | None:
     """The baseline's row among rows that may be compared; None where it is not there."""
     return next((row for row in rows if row["variant"] == row.get("baseline")), None)
@@ -104,29 +117,41 @@ def is_good(row: Row, *probes: str) -> bool:
     return all(row.get(f"{probe}_status") in ("ok", None) for probe in probes)
 
 
-def relative_latency(row: Row, baseline: Row | None) -> Figure | None:
+def by_time(rows: Iterable[Row], baseline: Row | None) -> bool:
+    """Whether latencies of rows that may be compared are compared as times: the baseline has no ratio, which would
+    join the two scales, and everybody who was timed has a time.
+    """
+    timed = [row for row in rows if is_good(row, "speed") and (row.get("latency_ms") or row.get("latency_ratio"))]
+    joined = baseline is not None and baseline.get("latency_ratio")
+    return not joined and all(row.get("latency_ms") for row in timed)
+
+
+def relative_latency(row: Row, baseline: Row | None, as_time: bool = False) -> Figure | None:
     """The logarithm of a row's latency over the baseline's, from the two timed side by side where they were.
 
     A busy machine leaves absolute times empty, and the part of an error that both share cancels in the ratio. Where
-    there is none, it is that of the absolute times; without a baseline's time, the logarithm of the row's own.
+    there is none, it is that of the absolute times. `as_time`, as `by_time` says: the logarithm of the row's own time.
     """
     if not is_good(row, "speed"):
         return None
+    if as_time:
+        return _logarithm(row, "latency_ms") if row.get("latency_ms") else None
     if baseline is not None and row["variant"] == baseline["variant"] and row.get("latency_ratio"):
         return Figure(0.0)  # by definition
     if row.get("latency_ratio"):
         return _logarithm(row, "latency_ratio")
-    own = _logarithm(row, "latency_ms") if row.get("latency_ms") else None
-    if own is None or baseline is None or not baseline.get("latency_ratio"):
-        return own
-    return own._replace(value=own.value - log(baseline["latency_ms"])) if baseline.get("latency_ms") else None
+    if baseline is None or not (baseline.get("latency_ratio") and baseline.get("latency_ms") and row.get("latency_ms")):
+        return None
+    own = _logarithm(row, "latency_ms")
+    return own._replace(value=own.value - log(baseline["latency_ms"]))
 
 
-def front(rows: Sequence[Row], *, draws: int = DRAWS) -> Front:
+def front(rows: Sequence[Row], scores: Scores | None = None, *, draws: int = DRAWS) -> Front:
     """The front of rows that may be compared; floors take no part, nor does what lacks a figure that others have.
 
-    A dimension of which nobody has a figure is left out; without any there is no front. The draws are the same at
-    every call.
+    With the `scores` of the cells, errors of Dice are drawn jointly, so that what networks have in common cancels
+    between them. A dimension of which nobody has a figure is left out; without any there is no front. The draws are the
+    same at every call.
     """
     networks = [row for row in rows if not is_floor(row["variant"])]
     found = _figures(networks)
@@ -142,6 +167,8 @@ def front(rows: Sequence[Row], *, draws: int = DRAWS) -> Front:
     notes += _errors(networks, figures, measured)
     sources = {row["variant"]: row.get("same_as") or row["variant"] for row in networks}
     values, drawn = _drawn(figures, sources, draws)
+    if "dice" in measured:
+        _move_jointly(drawn[0], values[0], list(figures), baseline_of(networks), scores or {})
     members = _undominated(values)[:, 0]
     probability = _undominated(drawn).mean(axis=1)
     names = list(figures)
@@ -157,11 +184,12 @@ def front(rows: Sequence[Row], *, draws: int = DRAWS) -> Front:
 
 def _figures(networks: Sequence[Row]) -> dict[str, dict[str, Figure | None]]:
     baseline = baseline_of(networks)
+    as_time = by_time(networks, baseline)
     paired = any(row.get(INTERVALS["dice_difference"][0]) is not None for row in networks)
     return {
         row["variant"]: {
             "dice": _loss(row, baseline, paired),
-            "latency": relative_latency(row, baseline),
+            "latency": relative_latency(row, baseline, as_time),
             "peak_memory_mib": _memory(row),
         }
         for row in networks
@@ -242,6 +270,34 @@ def _drawn(figures: Mapping[str, Sequence[Figure]], sources: Mapping[str, str], 
         for dimension, error in enumerate(own):
             moved[dimension, n] += error
     return values, moved
+
+
+def _move_jointly(moved: Draws, values: Draws, names: Sequence[str], baseline: Row | None, scores: Scores) -> None:
+    """Draws the losses (network, draw) of networks with Dice of equal (fold, seed) anew, from their joint errors.
+
+    Multivariate t: covariance that of the mean over units, degrees of freedom units less one, so that the difference
+    of any two is drawn as its own paired interval says. All are relative to the baseline, as other networks' errors
+    are; its own error is then 0. Nothing is done with fewer than two units, or two such networks.
+    """
+    import numpy as np
+
+    own = scores.get(names[0] if baseline is None else baseline["variant"], {})
+    alike = [n for n, name in enumerate(names) if scores.get(name, {}).keys() == own.keys()]
+    if len(own) < 2 or len(alike) < 2:
+        return
+
+    def of_units(score: Mapping[tuple[Any, Any], float]) -> list[float]:
+        return units([(key[0], score[key]) for key in own])
+
+    dice = np.array([of_units(scores[names[n]]) for n in alike])
+    if baseline is not None:
+        dice = dice - np.array(of_units(own))
+    count, random = dice.shape[1], np.random.default_rng(1)
+    heavy = np.sqrt(random.chisquare(count - 1, moved.shape[1]) / (count - 1))
+    errors = np.zeros((len(alike), moved.shape[1]))
+    for unit in (dice - dice.mean(axis=1, keepdims=True)).T:  # not a product of matrices: equal rows stay equal
+        errors += unit[:, None] * random.standard_normal(moved.shape[1])
+    moved[alike] = values[alike] + errors / (heavy * np.sqrt(count * (count - 1)))
 
 
 def _error(figure: Figure, draws: int, random: np.random.Generator) -> Draws | float:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 import pandas as pd
 
+from unet_bench.answers.words import one_line
 from unet_bench.errors import InvalidSuite, StoreError
 
 if TYPE_CHECKING:
@@ -146,7 +147,7 @@ def draw_critical_differences(ranks: Ranks, path: str | Path) -> None:
     bars = list(_stacked(ranks))
     rows = (len(ranks.means) + 1) // 2
     depth = 0.8 + 0.35 * (1 + max((row for *_, row in bars), default=-1))
-    labels = {name: name if len(name) <= _MOST_LETTERS else name[: _MOST_LETTERS - 1] + "…" for name in ranks.means}
+    labels = {name: _label(name) for name in ranks.means}
     room = 0.6 + 0.085 * max(map(len, labels.values()))  # inches on either side of the line
     drawing = Figure(figsize=(_LINE + 2 * room, 0.24 * (4.2 + depth + rows)))
     axes = drawing.add_axes((0, 0, 1, 1))
@@ -158,6 +159,11 @@ def draw_critical_differences(ranks: Ranks, path: str | Path) -> None:
             drawing.savefig(path, dpi=200, metadata={"Date": None} if Path(path).suffix == ".svg" else None)
     except (OSError, ValueError) as error:
         raise StoreError(f"{path} cannot be written: {error}; give a file such as ranks.svg") from error
+
+
+def _label(name: str) -> str:
+    text = one_line(name)
+    return text if len(text) <= _MOST_LETTERS else text[: _MOST_LETTERS - 1] + "…"
 
 
 def _draw(

@@ -9,14 +9,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from math import isfinite
+from math import inf, isfinite
 from pathlib import Path
 from typing import Any, Final
 
 import pandas as pd
 from rich.console import RenderableType
 
-from unet_bench.answers.front import Row, front, is_good, labels, peer_groups, rows_of
+from unet_bench.answers.front import Row, front, is_good, labels, peer_groups, rows_of, scores_of
 from unet_bench.answers.mean_ranks import (
     FEW_DATA_SETS,
     LEVEL,
@@ -98,10 +98,15 @@ _FRONT_CAPTION: Final = (
     "front: no other is at least as good in all and better in one. P(front): how often, when every figure is drawn "
     "anew within its error (2000 draws). *: baseline."
 )
+_JOIN: Final = (
+    "ranks are never joined over runs, whose machines and settings may differ; where you know that they do not: "
+    "unet-bench show RUNS -f csv > all.csv, then unet-bench rank all.csv --variant variant --data task --score dice"
+)
+_NO_SCORE: Final = ("", "na", "n/a", "nan", "null", "none")
 _RANK_CAPTION: Final = "group: networks that share a letter cannot be told apart (Nemenyi, 5 %)."
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Ranking(Displayed):
     """`table`: a row per network × task × setting, `COLUMNS`; `tests`: a row per setting ranked, `TESTS`, and their
     `ranks` in the same order.
@@ -111,6 +116,8 @@ class Ranking(Displayed):
     tests: pd.DataFrame
     ranks: tuple[Ranks, ...]
     notes: tuple[str, ...]
+
+    __repr__ = Displayed.__str__
 
     def rendered(self, format: str) -> RenderableType:
         """As `render_rank`."""
@@ -122,7 +129,7 @@ class Ranking(Displayed):
         if len(self.ranks) != 1:
             raise InvalidSuite(
                 f"{len(self.ranks)} sets of average ranks: a diagram shows one; give one run with one setting, on at "
-                "least 2 data sets"
+                f"least 2 data sets; {_JOIN}"
             )
         return self.ranks[0]
 
@@ -136,9 +143,9 @@ def rank(runs: Runs, *, u_score: bool = False) -> Ranking:
     rows: list[dict[str, Any]] = []
     notes: list[str] = []
     groups = peer_groups(rows_of(runs.results))
-    told_apart = labels(groups)
+    told_apart, scores = labels(groups), scores_of(runs)
     for key, group in groups.items():
-        found = front(group)
+        found = front(group, scores.get(key[:-1]))
         scored, said = _u_scores(group) if u_score else ({}, ())
         where = f"{told_apart[key]}: " if told_apart[key] else ""
         notes += [where + note for note in (*found.notes, *said)]
@@ -169,18 +176,27 @@ def rank_table(scores: pd.DataFrame, *, lower_is_better: bool = False) -> Rankin
 def read_scores(path: str | Path, variant: str, data: str, score: str) -> pd.DataFrame:
     """From a csv with a row per score the table data set × network; of repeats, such as seeds, the mean.
 
-    The arguments are its columns' names. Raises StoreError for what is no such csv, UnknownName for a column.
+    The arguments are its columns' names. Names are taken as they stand, NA and None too; a network or data set without
+    any score stays, as a column or row without figures. Raises StoreError for what is no such csv, UnknownName for a
+    column.
     """
     try:
-        frame = pd.read_csv(path, dtype={variant: "string", data: "string"})
+        frame = pd.read_csv(path, dtype=str, keep_default_na=False).fillna("")  # filled: lines that are too short
     except (OSError, ValueError) as error:
         raise StoreError(f"{path} cannot be read as csv: {error}; give a table with one score a row") from error
     for name in (variant, data, score):
         if name not in frame:
             raise unknown("column", name, map(str, frame), f"head -1 {path}")
-    if not pd.api.types.is_numeric_dtype(frame[score]):
-        raise StoreError(f"{path}: column {score} holds text: a score is a number or empty")
-    return frame.pivot_table(index=data, columns=variant, values=score, aggfunc="mean", observed=True)
+    for name in (variant, data):
+        if (empty := frame[name].str.strip() == "").any():
+            raise StoreError(f"{path}: {int(empty.sum())} rows have no {name}: give each a name, or delete them")
+    scored = ~frame[score].str.strip().str.lower().isin(_NO_SCORE)
+    numbers = pd.to_numeric(frame[score].where(scored), errors="coerce").astype(float)
+    if (bad := frame[score][scored & ~numbers.abs().lt(inf)].unique()).size:
+        what = "no finite number" if pd.to_numeric(pd.Series(bad), errors="coerce").notna().all() else "text"
+        raise StoreError(f"{path}: column {score} holds {what}, {bad[0]!r}: a score is a number or empty")
+    named_scores = pd.DataFrame({"data": frame[data], "variant": frame[variant], "score": numbers})
+    return named_scores.groupby(["data", "variant"])["score"].mean().unstack()
 
 
 def render_rank(ranking: Ranking, *, format: str = "table") -> RenderableType:
@@ -225,6 +241,8 @@ def _ranked(rows: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[Rank
             found = mean_ranks(table)
         except InvalidSuite as error:
             notes.append(f"{where}no average ranks: {error}")
+            if len({key[0] for key in settings}) > 1:
+                notes.append(_JOIN)
             continue
         means = table.mean()
         for row in group:
@@ -319,7 +337,7 @@ def _fronts(table: pd.DataFrame) -> Iterator[Section]:
         if all(row["pareto"] is None for row in group):
             continue
         shown = [{**row, **_front_words(row)} for row in group]
-        yield _section(title(group[0], (*["run_id"] * several, *CONDITIONS)), shown, FRONT_HEADINGS)
+        yield _section(title(group[0], (*["run_id"] * several, *CONDITIONS, "batch_effective")), shown, FRONT_HEADINGS)
 
 
 def _front_words(row: Row) -> dict[str, str | None]:

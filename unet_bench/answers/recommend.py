@@ -6,6 +6,7 @@ runs ─▶ rows that may be compared ─▶ a choice (choice.py) ─▶ its wor
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -18,7 +19,7 @@ from rich.text import Text
 from unet_bench.answers.advice import SHOWN, notes, over, steps, verdicts
 from unet_bench.answers.budget import Budget, Figure
 from unet_bench.answers.choice import Gap, Group, Option, goal_of, options
-from unet_bench.answers.front import Row, baseline_of, peer_groups, rows_of
+from unet_bench.answers.front import Row, baseline_of, peer_groups, rows_of, scores_of
 from unet_bench.answers.words import digits, one_line, times, title
 from unet_bench.errors import unknown
 from unet_bench.results.columns import BY_NAME, CONDITIONS, INTERVALS
@@ -39,7 +40,7 @@ from unet_bench.results.tables import csv_text, typed_frame
 from unet_bench.variants import is_floor
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Recommendation(Displayed):
     """What to use among rows that may be compared: `options`, the best first, and all of it in words."""
 
@@ -54,6 +55,8 @@ class Recommendation(Displayed):
     next: tuple[tuple[str, str], ...]  # what to measure, and the command, if there is one
     notes: tuple[str, ...]
 
+    __repr__ = Displayed.__str__
+
     def rendered(self, format: str) -> RenderableType:
         """As `render_recommendations`."""
         return render_recommendations([self], format=format)
@@ -67,7 +70,7 @@ class Recommendation(Displayed):
 def recommend(runs: Runs, budget: Budget | None = None) -> list[Recommendation]:
     """A recommendation for every group of rows that may be compared. Without a budget, the best of all."""
     groups = peer_groups(rows_of(runs.results))
-    scores = _scores(runs)
+    scores = scores_of(runs)
     several = len({key[0] for key in groups}) > 1
     found = []
     for key, rows in groups.items():
@@ -75,7 +78,7 @@ def recommend(runs: Runs, budget: Budget | None = None) -> list[Recommendation]:
         networks = [row for row in rows if not is_floor(row["variant"])]
         if not networks:
             continue
-        own = scores.get(tuple(known[name] for name in ("run_id", *CONDITIONS)), {})
+        own = scores.get(key[:-1], {})
         floors = [row for row in rows if is_floor(row["variant"]) and row.get("dice") is not None]
         group = Group(networks, floors, baseline_of(networks), budget or Budget(), own, goal_of(networks))
         folder = str(runs.folders.get(known["run_id"], "RUN"))
@@ -87,16 +90,6 @@ def recommend(runs: Runs, budget: Budget | None = None) -> list[Recommendation]:
 def table(recommendations: Iterable[Recommendation]) -> pd.DataFrame:
     """The networks that are named: `COLUMNS`, the best first within each group."""
     return typed_frame([row for found in recommendations for row in _rows(found)], COLUMNS)
-
-
-def _scores(runs: Runs) -> dict[tuple[Any, ...], dict[str, dict[tuple[Any, Any], float]]]:
-    """Dice of every accuracy cell, by run and conditions, then variant, then (fold, seed)."""
-    scores: dict[tuple[Any, ...], dict[str, dict[tuple[Any, Any], float]]] = {}
-    cells = runs.cells[(runs.cells["probe"] == "accuracy").fillna(False) & runs.cells["dice"].notna()]
-    for row in records(cells[["run_id", *CONDITIONS, "variant", "fold", "seed", "dice"]]):
-        group = scores.setdefault(tuple(row[name] for name in ("run_id", *CONDITIONS)), {})
-        group.setdefault(row["variant"], {})[row["fold"], row["seed"]] = row["dice"]
-    return scores
 
 
 def _recommended(
@@ -256,7 +249,7 @@ def _line(row: Row, headings: Sequence[Heading]) -> Line:
 
 
 def _title(found: Recommendation) -> str:
-    return title(found.conditions, (*["run_id"] * found.of_several, *CONDITIONS))
+    return title(found.conditions, (*["run_id"] * found.of_several, *CONDITIONS, "batch_effective"))
 
 
 def _caption(found: Recommendation) -> str:
@@ -266,7 +259,7 @@ def _caption(found: Recommendation) -> str:
     if found.goal != "dice" or len(found.options) == 1:
         return worse.strip()
     return (
-        "Δ to best: over equal (fold, seed), with half of its 95 % interval where there are several; "
+        "Δ to best: over equal (fold, seed), ± the longer side of its 95 % interval where there are several; "
         f"≈: cannot be told from it. *: baseline.{worse}"
     )
 
@@ -284,7 +277,7 @@ def _terminal(found: Recommendation) -> Iterator[RenderableType]:
     for why, command in found.next:
         yield Text(f"  {why}{':' if command else ''}")
         if command:
-            yield Text(f"    {command}", style="cyan", overflow="fold")
+            yield Text(f"    {one_line(command)}", style="cyan", overflow="fold")
     for note in found.notes:
         yield Text(f"· {note}", style="dim")
     yield Text()
@@ -294,6 +287,13 @@ def _markdown(found: Recommendation) -> str:
     lines = [f"- {escaped(said)}" for said in found.said]
     lines += [""] * bool(found.next) + ["To be sure:", ""] * bool(found.next)
     for why, command in found.next:
-        lines.append(f"- {escaped(why)}" + (f":\n\n  ```\n  {command}\n  ```" if command else ""))
+        lines.append(f"- {escaped(why)}" + (f":\n\n{_fenced(command)}" if command else ""))
     lines += [f"- {escaped(note)}" for note in found.notes]
     return as_markdown([_section(found)], "\n".join(lines))
+
+
+def _fenced(command: str) -> str:
+    """A block of code in a list, on one line, in a fence that nothing in it ends."""
+    text = one_line(command)
+    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
+    return f"  {fence}\n  {text}\n  {fence}"

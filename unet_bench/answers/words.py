@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from unet_bench.results.columns import SIZE
-from unet_bench.results.show import conditions, scored_size
+from unet_bench.results.show import conditions, printable, scored_size
 
 
 def one_line(name: str) -> str:
-    """A name without the line breaks that a file from elsewhere may bring."""
-    return " ".join(name.split())
+    """A name without the line breaks and control characters that a file from elsewhere may bring."""
+    return printable(name)
 
 
 def named(names: Sequence[str], most: int = 6) -> str:
@@ -23,16 +23,32 @@ def named(names: Sequence[str], most: int = 6) -> str:
 def title(row: Mapping[str, Any], names: Sequence[str]) -> str:
     """The row's values of these conditions, as a heading."""
     numbers = {"threads": "threads", "batch_requested": "batch"}
-    words = conditions(row, [name for name in names if name not in (*numbers, *SIZE, "dataset_hash")])
+    batch = "batch_effective"
+    words = conditions(row, [name for name in names if name not in (*numbers, *SIZE, "dataset_hash", batch)])
     words += scored_size(row)
-    return " · ".join(words + [f"{label} {row[name]}" for name, label in numbers.items() if row.get(name) is not None])
+    words += [f"{label} {row[name]}" for name, label in numbers.items() if row.get(name) is not None]
+    if batch in names and row.get(batch) not in (None, row.get("batch_requested")):
+        words.append(f"ran at batch {row[batch]}")
+    return " · ".join(words)
 
 
-def digits(value: float) -> str:
-    """Three digits; whole from 100 on."""
-    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
+def digits(value: float, beside: float | None = None) -> str:
+    """Three digits, whole from 100 on; more where it would read as `beside`, from which it differs."""
+    return _unlike(value, beside, (f"{value:.0f}" if value >= 100 else f"{value:.3g}"), "g")
+
+
+def decimals(value: float, beside: float | None = None) -> str:
+    """Three decimals; more where it would read as `beside`, from which it differs."""
+    return _unlike(value, beside, f"{value:.3f}", "f")
 
 
 def times(factor: float) -> str:
-    """A factor, such as 1.25×."""
-    return f"{factor:.3g}×" if factor >= 100 else f"{factor:.1f}×" if factor >= 9.95 else f"{factor:.2f}×"
+    """A factor, such as 1.25×; with more digits where it would read as 1, which it is not."""
+    if factor >= 9.95:
+        return f"{factor:.3g}×" if factor >= 100 else f"{factor:.1f}×"
+    return f"{_unlike(factor, 1.0, f'{factor:.2f}', 'f')}×"
+
+
+def _unlike(value: float, beside: float | None, usual: str, kind: str) -> str:
+    texts = (usual, *(f"{value:.{n}{kind}}" for n in range(3, 9)))
+    return next((text for text in texts if beside is None or float(text) != beside), usual)

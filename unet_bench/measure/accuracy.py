@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import traceback
 from dataclasses import replace
 from typing import Any
 
@@ -38,8 +39,8 @@ def probe(bench: Bench) -> dict[str, Any]:
         training.run()
     finally:
         if bench.samples is not None:
-            said = training.trained.curve() | {"examples": example_inputs(bench)}
-            bench.samples.write_text(json.dumps(said), encoding="utf-8")
+            inputs = {"examples": example_inputs(bench)} if bench.cell.protocol.examples else {}
+            bench.samples.write_text(json.dumps(training.trained.curve() | inputs), encoding="utf-8")
     found = scored_on_test(bench, model, splits["test"], dataset) | how_it_went(bench, training.trained)
     if bench.weights is not None:
         save_network(bench.weights, bench, model, dataset, found)
@@ -58,8 +59,11 @@ def scored_on_test(bench: Bench, model: nn.Module, test: Images, dataset: Datase
 
     tally, _ = evaluate(bench, model, test, final=True, watch=keep)
     if numbers and bench.samples is not None:
-        examples.save_inputs(bench.samples.with_name(example_inputs(bench)), dataset, numbers)
-        examples.save_predicted(bench.samples.with_suffix(".npz"), predicted, numbers)
+        try:
+            examples.save_inputs(bench.samples.with_name(example_inputs(bench)), dataset, numbers)
+            examples.save_predicted(bench.samples.with_suffix(".npz"), predicted, numbers)
+        except OSError:  # the figures of a whole training are worth more than its pictures
+            traceback.print_exc()
     low, high = bootstrap_dice(tally.counts, bench.rng())
     return {**tally.figures(), "dice_ci_low": low, "dice_ci_high": high, "per_class": tally.per_class()}
 

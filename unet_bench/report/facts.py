@@ -8,12 +8,14 @@ from __future__ import annotations
 import json
 import shlex
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from unet_bench.results.columns import GRAVITY, QUALITIES, STATUSES
+from unet_bench.report.groups import has, statuses
+from unet_bench.results.audit import Count
+from unet_bench.results.columns import BY_NAME, GRAVITY, INTERVALS, PROBES, QUALITIES, STATUSES
 from unet_bench.results.runs import Runs
 from unet_bench.results.show import records, scored_size
 from unet_bench.variants import is_floor
@@ -22,6 +24,12 @@ Row = Mapping[str, Any]
 
 SELFTEST: Final = "selftest.json"
 HARMLESS: Final = {"ok", "skipped", "unsupported"}
+FALSE_ALARMS: Final = 0.05  # what intervals of 95 % may call different of pairs that are alike
+_ENDS: Final = frozenset(end for ends in INTERVALS.values() for end in ends)
+_FIGURES: Final = {
+    probe: [name for name, column in BY_NAME.items() if probe in column.probes and name not in _ENDS]
+    for probe in PROBES
+}
 
 
 @dataclass(frozen=True)
@@ -100,18 +108,25 @@ def _software(rows: Sequence[Row], environment: Mapping[str, str]) -> str:
 
 def _audit(folder: Path | None, run_id: str) -> list[tuple[str, str]]:
     file = folder / SELFTEST if folder else None
-    if file is None or not file.is_file():
-        command = f"`unet-bench selftest {folder or run_id}`"
-        return [("note", f"Timing was not audited in this run's folder; {command} does it.")]
+    if folder is None or file is None:
+        return [("note", "A table on its own: whether its timing was audited is not known.")]
+    if not file.is_file():
+        return [("note", f"Timing was not audited in this run's folder; `unet-bench selftest {folder}` does it.")]
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
-        alarms = found["false_alarms"]
+        alarms = Count(int(found["false_alarms"]["hits"]), int(found["false_alarms"]["of"]))
+        sure = alarms.of > 0 and alarms.share()[1] > FALSE_ALARMS
         return [
             (
-                "good",
+                "bad" if sure else "good",
                 f"Self-audit: identical code timed in {found['pairs']} pairs is repeatable within "
-                f"{found['repeatable_within_percent']:g} %; {alarms['hits']} of {alarms['of']} pairs were called "
-                "different by their own interval.",
+                f"{found['repeatable_within_percent']:g} %; {alarms.hits} of {_count(alarms.of, 'pair')} "
+                f"{'was' if alarms.hits == 1 else 'were'} called different by their own interval"
+                + (
+                    ": more than the 5 % that may be, so that intervals of single ratios are too narrow."
+                    if sure
+                    else "."
+                ),
             )
         ]
     except (OSError, ValueError, TypeError, KeyError) as error:
@@ -119,10 +134,20 @@ def _audit(folder: Path | None, run_id: str) -> list[tuple[str, str]]:
 
 
 def _quality(rows: Sequence[Row]) -> list[tuple[str, str]]:
+    measured = [row for row in rows if any(has(row, name) for names in _FIGURES.values() for name in names)]
     found = Counter(row["quality"] for row in rows if row.get("quality"))
     bad = {name: count for name, count in found.items() if name != "clean"}
+    if measured and not found:
+        return [("note", "Whether other work disturbed the measurements is not known: no row states its `quality`.")]
     if not bad:
-        return [("good", f"All {found['clean']} measured rows are clean.")] if found else []
+        clean = sum(row.get("quality") == "clean" for row in measured)
+        if not clean:
+            return []
+        if clean == len(measured):
+            return [
+                ("good", f"All {clean} measured rows are clean." if clean > 1 else "The one measured row is clean.")
+            ]
+        return [("note", f"{clean} of {len(measured)} measured rows are clean; of the others it is not known.")]
     return [
         ("bad", f"{count} of {_count(len(rows), 'row')} {name}: {QUALITIES.get(name, 'a quality unknown here')}.")
         for name, count in sorted(bad.items(), key=lambda item: GRAVITY.get(item[0], len(GRAVITY)))
@@ -132,26 +157,39 @@ def _quality(rows: Sequence[Row]) -> list[tuple[str, str]]:
 def _failures(rows: Sequence[Row], cells: Sequence[Row]) -> list[tuple[str, str]]:
     """How many cells have no figures, by status, with the first few named; of a table on its own, its rows."""
     found: dict[str, list[str]] = {}
-    if cells:
-        for cell in cells:
-            found.setdefault(cell["status"], []).append(f"{cell['variant']} {cell['probe']}")
-    else:
-        for row in rows:
-            for name, status in row.items():
-                if str(name).endswith("_status") and status is not None:
-                    found.setdefault(status, []).append(f"{row['variant']} {str(name).removesuffix('_status')}")
+    empty: list[str] = []
+    for probe, status, row in _measurements(rows, cells):
+        name = f"{row['variant']} {probe}"
+        found.setdefault(status, []).append(name)
+        if status == "ok" and probe in _FIGURES and not any(has(row, figure) for figure in _FIGURES[probe]):
+            empty.append(name)
     total = sum(map(len, found.values()))
     bad = {status: names for status, names in found.items() if status != "ok"}
-    if total and not bad:
-        return [("good", f"Nothing failed: all {total} measurements have figures.")]
-    return [
+    if total and not bad and not empty:
+        all_ = f"all {total} measurements have" if total > 1 else "the one measurement has"
+        return [("good", f"Nothing failed: {all_} figures.")]
+    none = [("bad", f"{len(empty)} of {_count(total, 'measurement')} ok, but without a figure: {_first(empty)}.")]
+    return none * bool(empty) + [
         (
             "note" if status in HARMLESS else "bad",
-            f"{len(names)} of {total} measurements {status} ({STATUSES.get(status, 'a status unknown here')}): "
-            f"{', '.join(dict.fromkeys(names[:4]))}{f' and {len(names) - 4} more' * (len(names) > 4)}.",
+            f"{len(names)} of {_count(total, 'measurement')} {status} "
+            f"({STATUSES.get(status, 'a status unknown here')}): {_first(names)}.",
         )
         for status, names in sorted(bad.items(), key=lambda item: GRAVITY.get(item[0], len(GRAVITY)))
     ]
+
+
+def _measurements(rows: Sequence[Row], cells: Sequence[Row]) -> Iterator[tuple[str, str, Row]]:
+    """(probe, status, what holds its figures) of each cell, or of each row where there are no cells."""
+    if cells:
+        yield from ((cell["probe"], cell["status"], cell) for cell in cells)
+        return
+    for row in rows:
+        yield from ((probe, status, row) for probe, status in statuses(row).items())
+
+
+def _first(names: Sequence[str]) -> str:
+    return f"{', '.join(dict.fromkeys(names[:4]))}{f' and {len(names) - 4} more' * (len(names) > 4)}"
 
 
 def _limits(rows: Sequence[Row], manifest: Row) -> list[tuple[str, str]]:
@@ -169,6 +207,10 @@ def _limits(rows: Sequence[Row], manifest: Row) -> list[tuple[str, str]]:
     seeds = {row["seeds"] for row in rows if row.get("seeds") and not is_floor(row["variant"] or "")}
     if seeds == {1}:
         notes.append("One seed: how far another seed would move Dice is not known (`--seeds 0,1,2`).")
+    names = {row["variant"] for row in rows}
+    lacking = dict.fromkeys(row["baseline"] for row in rows if row.get("baseline") and row["baseline"] not in names)
+    if lacking:
+        notes.append(f"Ratios are to {', '.join(lacking)}, which is not in this run.")
     return [("note", note) for note in notes]
 
 

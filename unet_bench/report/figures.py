@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pandas as pd
 
 from unet_bench.answers.effects import effects
+from unet_bench.answers.words import title
 from unet_bench.errors import StoreError
 from unet_bench.report.groups import Group, Row, groups_of, has, is_baseline
 from unet_bench.results.columns import BY_NAME, INTERVALS
@@ -110,7 +111,7 @@ def accuracy_against(group: Group, cost: str) -> Figure:
     axes.set_xscale("log")
     _plain_ticks(axes, "×" if BY_NAME[cost].unit == "×" else "")
     axes.set(xlabel=axis_title(cost, group.first), ylabel="Dice on test images")
-    _head(axes, group.title, 110)
+    _head(axes, f"{group.title}\n95 % intervals; blue: none beats it in both; orange: the baseline", 110)
     _name(drawing, axes, rows, [row for row in rows if row in front or is_baseline(row)], cost)
     return drawing
 
@@ -148,6 +149,9 @@ def forests(table: pd.DataFrame) -> Iterator[tuple[Figure, bool]]:
         panels[0].set_yticks(range(len(lines)), [label for label, _ in lines])
         for text, (_, row) in zip(panels[0].get_yticklabels(), lines, strict=True):
             text.set(fontweight="normal" if row else "bold")
+        known_by = "95 % intervals; blue: better, orange: worse, grey: not told apart"
+        shared = {str(name): value for name, value in rows.iloc[0].dropna().items()}
+        drawing.suptitle(f"{title(shared, SETTING)}\n{known_by}", fontsize=7, color=GREY)
         yield drawing, len(groups) > 1
 
 
@@ -223,7 +227,8 @@ def _forest(axes: Axes, rows: pd.DataFrame, lines: Sequence[tuple[str, Any]], fi
 
 
 def _head(axes: Axes, title: str, width: int) -> None:
-    axes.set_title("\n".join(textwrap.wrap(title.replace("$", r"\$"), width)), fontsize=7, color=GREY, loc="left")
+    lines = [line for part in title.replace("$", r"\$").splitlines() for line in textwrap.wrap(part, width)]
+    axes.set_title("\n".join(lines), fontsize=7, color=GREY, loc="left")
 
 
 def _plain_ticks(axes: Axes, unit: str, most: int = 9) -> None:

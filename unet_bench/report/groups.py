@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import math
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -53,9 +54,10 @@ class Group:
         """The networks with all of these figures and a Dice of which no seed or fold failed."""
         return [row for row in self.networks("dice", *needed) if is_good(row, "accuracy")]
 
-    def floors(self) -> list[Row]:
-        """The floors that have a Dice."""
-        return [row for row in self.rows if is_floor(row["variant"]) and has(row, "dice")]
+    def floors(self, least: float = -math.inf) -> list[Row]:
+        """The floors that have a Dice, of at least as much."""
+        rows = (row for row in self.rows if is_floor(row["variant"]) and has(row, "dice"))
+        return [row for row in rows if row["dice"] >= least]
 
 
 def groups_of(frame: pd.DataFrame) -> list[Group]:
@@ -96,6 +98,19 @@ def anchor(name: str) -> str:
     return f"v-{plain}-{hashlib.sha256(name.encode(errors='surrogatepass')).hexdigest()[:6]}"
 
 
+def seen(text: str) -> str:
+    """Text of which everything is seen: what has no shape, or turns the direction of the rest, as its code."""
+    return "".join(_escaped(c) if unicodedata.category(c)[0] == "C" or c in _BLANK else c for c in text)
+
+
+_BLANK: Final = "\u115f\u1160\u2028\u2029\u2800\u3164\uffa0"  # without a shape, though not control characters
+
+
+def _escaped(character: str) -> str:
+    code = ord(character)
+    return " " if character in "\t\n\r" else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
 def _rank(row: Row) -> tuple[Any, ...]:
     dice = -row["dice"] if has(row, "dice") else math.inf
     latency = row["latency_ms"] if has(row, "latency_ms") else math.inf
@@ -117,7 +132,7 @@ def _title(row: Row, several_runs: bool) -> str:
     words += conditions(known, ("device", "precision", "memory_format", "mode", "batch_norm", "algorithms"))
     words += [f"{name.split('_')[0]} {known[name]}" for name in ("threads", "batch_requested") if name in known]
     words += _halved(known)
-    return " · ".join(map(str, [*[known["run_id"]] * several_runs, *filter(None, words)]))
+    return " · ".join(map(str, [*[known["run_id"]] * several_runs, *filter(None, words)])) or "no setting is stated"
 
 
 def _halved(row: Row) -> list[str]:

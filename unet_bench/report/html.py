@@ -24,7 +24,7 @@ from unet_bench.errors import StoreError
 from unet_bench.report import plots
 from unet_bench.report.examples import Examples, error_legend, examples
 from unet_bench.report.facts import environments, facts
-from unet_bench.report.groups import Group, anchor, groups_of, has, told_apart
+from unet_bench.report.groups import Group, anchor, groups_of, has, is_baseline, seen, told_apart
 from unet_bench.report.networks import networks
 from unet_bench.report.plots import View
 from unet_bench.report.table import table
@@ -73,6 +73,7 @@ class Answer:
     label: str
     best: str
     by_dice: bool
+    floor: str  # the best floor and its Dice, where the best network does not beat it
     figures: tuple[tuple[str, str], ...]
     said: tuple[str, ...]
     next: tuple[tuple[str, str], ...]
@@ -93,7 +94,7 @@ class Effects:
 class Ranking:
     """For each group a table of fronts; mean ranks over data sets as a plot; notes."""
 
-    bodies: tuple[tuple[str, tuple[Row, ...]], ...]
+    bodies: tuple[tuple[str, tuple[Row, ...], str], ...]  # the group, its rows, in what the front is
     plot: Plot
     first: str  # the best by mean rank, in words, if there is one set of ranks
     notes: tuple[str, ...]
@@ -122,6 +123,7 @@ def html(runs: Runs) -> str:
         "error_legend": error_legend(),
         "networks": networks(runs, groups),
         "title": _title(groups, answers, ranks),
+        "folders": bool(runs.folders),
         "run_ids": list(dict.fromkeys(runs.results["run_id"])) or list(runs.manifests),
     }
     return _rendered(page)
@@ -133,28 +135,39 @@ def html(runs: Runs) -> str:
 def _answers(runs: Runs, groups: Sequence[Group]) -> list[Answer]:
     from unet_bench.answers.recommend import recommend
 
-    labels = {group.peers: group.label for group in groups}
+    group_of = {group.peers: group for group in groups}
     found = []
     for one in recommend(runs):
         row = one.best.row if one.best else None
+        group = group_of[tuple(one.conditions[name] for name in PEERS)]
+        known = one.conditions["run_id"] in runs.folders
         found.append(
             Answer(
-                label=labels[tuple(one.conditions[name] for name in PEERS)],
+                label=group.label,
                 best=one.best.variant if one.best else "",
                 by_dice=one.goal == "dice",
+                floor=_unbeaten(group, row),
                 figures=() if row is None else tuple(_key_figures(row)),
                 said=one.said,
-                next=one.next,
+                next=tuple((what, command if known or "--resume" not in command else "") for what, command in one.next),
                 notes=one.notes,
             )
         )
     return found
 
 
+def _unbeaten(group: Group, best: Row | None) -> str:
+    """The best floor of the group and its Dice, if this network does not beat it."""
+    floor = max(group.floors(), key=lambda row: row["dice"], default=None)
+    if floor is None or best is None or not has(best, "dice") or best["dice"] > floor["dice"]:
+        return ""
+    return f"{floor['variant']} ({floor['dice']:.3f})"
+
+
 def _key_figures(row: Row) -> Iterator[tuple[str, str]]:
     headings = {heading.column: heading for heading in HEADINGS}
     for name in ("dice", "latency_ratio", "latency_ms", "peak_memory_mib", "params", "macs"):
-        if has(row, name):
+        if has(row, name) and not (name == "latency_ratio" and is_baseline(row)):
             label = f"× latency of {row['baseline']}" if name == "latency_ratio" else headings[name].label
             yield label, figure(row, headings[name])
 
@@ -162,10 +175,13 @@ def _key_figures(row: Row) -> Iterator[tuple[str, str]]:
 def _title(groups: Sequence[Group], answers: Sequence[Answer], ranks: Ranking) -> str:
     """The page's heading: the answer where there is one."""
     tasks = list(dict.fromkeys(str(group.first["task"]) for group in groups if group.first["task"]))
-    best = {answer.best for answer in answers}
-    if len(best) == 1 and answers[0].best and answers[0].by_dice:
-        return f"Best: {answers[0].best}" + (f" on {tasks[0]}" if len(tasks) == 1 else f" on all {len(tasks)} tasks")
-    if ranks.first:
+    best, floors = {answer.best for answer in answers}, {answer.floor for answer in answers}
+    where = f" on {tasks[0]}" if len(tasks) == 1 else f" on all {len(tasks)} tasks" if tasks else ""
+    if answers and "" not in floors:
+        return f"No network beats {floors.pop() if len(floors) == 1 else 'what needs no training'}{where}"
+    if len(best) == 1 and answers[0].best and floors == {""} and all(answer.by_dice for answer in answers):
+        return f"Best: {answers[0].best}{where}"
+    if ranks.first and floors == {""}:
         return f"Best: {ranks.first}"
     return f"Networks on {', '.join(tasks[:3])}{' and more' * (len(tasks) > 3)}" if tasks else "Networks measured"
 
@@ -190,7 +206,7 @@ def _effects(runs: Runs) -> Effects:
             *(str(row[name]) for name in ("slot", "alternative", "reference")),
             plots.RELATIVE.get(row["figure"], row["figure"]),
             plots.change(row, 1.0 if row["figure"] == "dice" else 100.0),
-            str(row["contexts"] or EMPTY),
+            str(row["units"] or EMPTY),
             row["basis"] or "",
         )
         for row in rows
@@ -241,8 +257,15 @@ def _ranks(runs: Runs, groups: Sequence[Group]) -> Ranking:
     if len(found.ranks) == 1:
         name = min(found.ranks[0].means, key=lambda name: found.ranks[0].means[name])
         first = f"{name}, by mean rank on {found.ranks[0].data_sets} data sets"
-    tables = tuple((label, tuple(rows)) for label, rows in bodies.items())
+    tables = tuple((label, tuple(rows), _axes(rows)) for label, rows in bodies.items())
     return Ranking(tables, Plot("ranks", tuple(views)), first, found.notes)
+
+
+def _axes(rows: Sequence[Row]) -> str:
+    """In what a front is: of Dice, latency and memory those that were measured."""
+    found = {"Dice": ("dice",), "latency": ("latency_ms", "latency_ratio"), "memory": ("peak_memory_mib",)}
+    measured = [axis for axis, names in found.items() if any(has(row, name) for row in rows for name in names)]
+    return " and ".join(filter(None, (", ".join(measured[:-1]), *measured[-1:])))
 
 
 # ---- training
@@ -347,12 +370,16 @@ def _rendered(page: Mapping[str, Any]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"packed": _packed_views, "anchor": anchor}
+    environment.filters |= {"packed": _packed_views, "anchor": anchor, "seen": seen, "counted": _count}
     plotly = any(page[name].views for name in ("pareto", "memory", "curves")) or page["effects"].plot.views
     own = {name: Markup(_own(f"report.{name}")) for name in ("css", "js")}
     return environment.get_template(_TEMPLATE).render(
         **page, **own, plotly=_plotly() if plotly or page["ranks"].plot.views else ""
     )
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number} {word}{'s' * (number != 1)}"
 
 
 def _packed_views(plot: Plot) -> str:

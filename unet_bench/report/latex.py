@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 import pandas as pd
 
 from unet_bench.results.runs import Runs
-from unet_bench.results.show import Section, sections
+from unet_bench.results.show import Line, Section, sections
 
 _PLAIN: Final[Mapping[str, str]] = {
     "\\": r"\textbackslash{}",
     **{character: f"\\{character}" for character in "&%$#_{}"},
+    "[": "{[}",  # which a command before it, such as the end of a row, would take as its own
+    "]": "{]}",
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
     "±": r"$\pm$",
@@ -26,7 +28,11 @@ _PLAIN: Final[Mapping[str, str]] = {
     "·": r"$\cdot$",
 }
 _LETTERS: Final = "äöüÄÖÜßáàâéèêíñóôúç"
-_HEAD: Final = "% needs \\usepackage{booktabs}\n"
+_HEAD: Final = "% needs \\usepackage{booktabs,graphicx}, and longtable for more rows than a page has\n"
+_SMALL: Final = "\\tiny\\setlength{\\tabcolsep}{1.5pt}\n"
+_WIDE: Final = "\\resizebox{\\linewidth}{!}{%\n"
+_ROWS: Final = 45  # of a page
+_SAID_TWICE: Final = "img/s"  # by the latency: without it the usual columns fit a page
 
 
 def latex(runs: Runs) -> str:
@@ -47,20 +53,26 @@ def _printable(found: re.Match[str]) -> str:
 
 
 def _table(section: Section) -> str:
-    names = [plain(line.variant) + " (baseline)" * line.is_baseline for line in section.lines]
+    shown = [i for i, label in enumerate(section.labels) if label != _SAID_TWICE]
     frame = pd.DataFrame(
-        [
-            [
-                rf"\textbf{{{plain(text)}}}" if best else plain(text)
-                for text, best in zip(line.figures, line.best, strict=True)
-            ]
-            for line in section.lines
-        ],
-        columns=[plain(label) for label in section.labels],
+        [[plain(line.variant) + " (baseline)" * line.is_baseline, *_cells(line, shown)] for line in section.lines],
+        columns=["variant", *(plain(section.labels[i]) for i in shown)],
     )
-    frame.insert(0, "variant", names)
-    return str(
-        frame.style.hide(axis="index").to_latex(
-            hrules=True, column_format="l" + "r" * len(section.labels), caption=plain(section.title), position="htbp"
-        )
+    long = len(frame) > _ROWS
+    text = frame.style.hide(axis="index").to_latex(
+        hrules=True,
+        column_format="l" + "r" * len(shown),
+        caption=plain(section.title),
+        position=None if long else "htbp",
+        environment="longtable" if long else None,
     )
+    if long:
+        return f"{{{_SMALL}{text}}}\n"
+    head, tabular, rest = str(text).partition(r"\begin{tabular}")
+    return head + _WIDE + tabular + rest.replace(r"\end{tabular}", r"\end{tabular}}", 1)
+
+
+def _cells(line: Line, shown: Iterable[int]) -> Iterator[str]:
+    for i in shown:
+        text = plain(line.figures[i])
+        yield rf"\textbf{{{text}}}" if line.best[i] else text

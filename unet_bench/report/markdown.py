@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections.abc import Iterator
 
 from unet_bench.answers.effects import effects, render_effects
 from unet_bench.answers.rank import rank, render_rank
 from unet_bench.answers.recommend import recommend, render_recommendations
 from unet_bench.results.runs import Runs
-from unet_bench.results.show import escaped, render
+from unet_bench.results.show import escaped, printable, render
 
 
 def markdown(runs: Runs) -> str:
@@ -28,5 +30,6 @@ def _parts(runs: Runs) -> Iterator[str]:
     yield "## Ranks"
     yield str(render_rank(rank(runs), format="md"))
     for name, manifest in runs.manifests.items():
-        command = " ".join(map(str, manifest.get("argv", ())))
-        yield f"Run {escaped(name)}:\n\n```\n{command.replace('```', '')}\n```"
+        command = printable(shlex.join(map(str, manifest.get("argv", ()))))
+        fence = "`" * max(3, 1 + max(map(len, re.findall("`+", command)), default=0))
+        yield f"Run {escaped(name)}:\n\n{fence}\n{command}\n{fence}"

@@ -15,7 +15,7 @@ from markupsafe import Markup
 
 from unet_bench.choices import NAMES
 from unet_bench.drawing import Stage, draw
-from unet_bench.report.groups import Group, anchor, has
+from unet_bench.report.groups import Group, anchor, has, seen
 from unet_bench.report.table import state
 from unet_bench.results.runs import Runs
 from unet_bench.results.show import HEADINGS, figure, records
@@ -127,7 +127,7 @@ def _drawing(name: str, cells: Sequence[Row], folders: Mapping[str, Path]) -> Ma
         if cell["probe"] == "cost" and folder is not None:
             stages = _stages(folder / "samples" / f"cost-{measured_cell(cell)}.json")
             if stages:
-                return Markup(draw(name, stages, tip=f"tip-{anchor(name)}"))  # which escapes all text
+                return Markup(draw(seen(name), stages, tip=f"tip-{anchor(name)}"))  # which escapes all text
     return None
 
 

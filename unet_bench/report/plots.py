@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import html
 import math
-import unicodedata
+import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import cycle
@@ -18,7 +18,7 @@ from typing import Any, Final
 import pandas as pd
 
 from unet_bench.choices import NAMES
-from unet_bench.report.groups import Group, anchor, has, is_baseline
+from unet_bench.report.groups import Group, anchor, has, is_baseline, seen
 from unet_bench.report.networks import differences
 from unet_bench.results.columns import INTERVALS
 from unet_bench.results.show import EMPTY, HEADINGS, Heading, figure, records
@@ -28,19 +28,18 @@ Row = Mapping[str, Any]
 BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, GREY = (  # Okabe and Ito 2008: told apart by colour-blind people, too
     *("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7f7f7f"),
 )
+PAPER: Final = "#f5f7f9"  # behind text; the page has it follow light and dark
 LINES: Final = (VERMILLION, BLUE, GREEN, PURPLE, ORANGE, SKY)
 DASHES: Final = ("solid", "dash", "dot", "dashdot")
 
-_DICE: Final = {"tickformat": ".2f", "autorangeoptions": {"clipmin": -0.02, "clipmax": 1.02}}
-
-COSTS: Final[Mapping[str, str]] = {
-    "latency_ratio": "latency relative to the baseline",
-    "latency_ms": "latency of a batch, ms",
-    "peak_memory_mib": "peak memory of inference, MiB",
-    "params": "parameters",
-    "macs": "multiply-accumulates of an image",
-    "train_step_ratio": "training step relative to the baseline",
-    "train_peak_memory_mib": "peak memory of training, MiB",
+COSTS: Final[Mapping[str, tuple[str, str, float]]] = {  # what it is called, its unit, and the factor to it
+    "latency_ratio": ("latency relative to the baseline", "", 1),
+    "latency_ms": ("latency of a batch", "ms", 1),
+    "peak_memory_mib": ("peak memory of inference", "MiB", 1),
+    "params": ("parameters", "M", 1e-6),
+    "macs": ("multiply-accumulates of an image", "GMACs", 1e-9),
+    "train_step_ratio": ("training step relative to the baseline", "", 1),
+    "train_peak_memory_mib": ("peak memory of training", "MiB", 1),
 }
 MEMORY: Final[Mapping[str, tuple[str, str]]] = {
     "inference": ("predicted_memory_mib", "live_memory_mib"),
@@ -62,7 +61,10 @@ _HEADINGS: Final = {heading.column: heading for heading in HEADINGS}
 
 @dataclass(frozen=True)
 class View:
-    """One picture of a plot: of which group and of what, plotly's figure, what is named in it, and in words."""
+    """One picture of a plot: of which group and of what, plotly's figure, what is named in it, and in words.
+
+    `words` are for who cannot see it, `note` stands below it.
+    """
 
     group: str
     label: str
@@ -70,11 +72,12 @@ class View:
     layout: dict[str, Any]
     labels: list[dict[str, Any]]
     words: str
+    note: str = ""
 
 
 def plain(text: object, most: int = 60) -> str:
     """Text that stays text in a plot: no markup, no characters that turn its direction, of bounded length."""
-    shown = "".join(" " if unicodedata.category(c)[0] == "C" else c for c in str(text))
+    shown = seen(str(text))
     return html.escape(shown if len(shown) <= most else shown[: most - 1] + "…", quote=False)
 
 
@@ -84,10 +87,7 @@ def plain(text: object, most: int = 60) -> str:
 def pareto(groups: Sequence[Group]) -> list[View]:
     """Dice against each cost that was measured: networks with their intervals, the front joined, floors as lines."""
     return [
-        _pareto(group, cost, title)
-        for group in groups
-        for cost, title in COSTS.items()
-        if any(row[cost] > 0 for row in group.scored(cost))
+        _pareto(group, cost) for group in groups for cost in COSTS if any(row[cost] > 0 for row in group.scored(cost))
     ]
 
 
@@ -100,7 +100,9 @@ def front(rows: Sequence[Row], cost: str) -> list[Row]:
     return found
 
 
-def _pareto(group: Group, cost: str, title: str) -> View:
+def _pareto(group: Group, cost: str) -> View:
+    title, unit, factor = COSTS[cost]
+    axis = title + f", {unit}" * bool(unit)
     rows = [row for row in group.scored(cost) if row[cost] > 0]
     best = front(rows, cost)
     names = {row["variant"] for row in best}
@@ -109,38 +111,53 @@ def _pareto(group: Group, cost: str, title: str) -> View:
     ahead = [row for row in best if not is_baseline(row)]
     steps = {
         **{"type": "scatter", "mode": "lines", "hoverinfo": "skip", "showlegend": False},
-        "x": [row[cost] for row in best],
+        "x": [factor * row[cost] for row in best],
         "y": [row["dice"] for row in best],
         "line": {"color": BLUE, "width": 1.5, "shape": "hv", "dash": "dot"},
     }
     data = [
         steps,
         _points(group, others, cost, "network", {"color": GREY, "size": 8, "symbol": "circle-open"}),
-        _points(group, ahead, cost, "on the front", {"color": BLUE, "size": 9}),
+        _points(group, ahead, cost, "on the front of these two axes", {"color": BLUE, "size": 9}),
         _points(group, baseline, cost, "baseline", {"color": VERMILLION, "size": 11, "symbol": "diamond"}),
     ]
     low, high = min(row["dice"] for row in rows), max(row["dice"] for row in rows)
     reach = 0.3 * max(high - low, 0.02)
-    near = [row for row in group.floors() if low - reach <= row["dice"] <= high + reach]
+    floors = group.floors(low - reach)  # one far below says nothing, and would press the networks together
     layout = _layout(
-        _log(title, [row[cost] for row in rows]),
-        _axis("Dice on test images", **_DICE),
+        _log(axis, [factor * row[cost] for row in rows]),
+        _axis("Dice on test images", **_dice(floors)),
         height=480,
         legend=True,
     )
-    layout |= _floor_lines(near, "no training")
+    layout |= _floor_lines(floors, "no training")
     labels = [
-        {"x": row[cost], "y": row["dice"], "text": plain(row["variant"], 32)} for row in [*baseline, *reversed(ahead)]
+        {"x": factor * row[cost], "y": row["dice"], "text": plain(row["variant"], 32)}
+        for row in [*baseline, *reversed(ahead)]
     ]
     joined = ", ".join(f"{row['variant']} ({row['dice']:.3f})" for row in best)
-    words = f"Dice of {len(rows)} networks against {title}. On the front, from the cheapest to the best: {joined}."
-    return View(group.label, title, data, layout, labels, words)
+    words = f"Dice of {_count(rows)} against {axis}. On the front, from the cheapest to the best: {joined}."
+    note = (
+        f"Dice on test images against {title} (log scale): {len(best)} of {_count(rows)} "
+        f"{'is' if len(best) == 1 else 'are'} on the front of these two axes: none of lower cost has as high a Dice."
+    )
+    return View(group.label, title, data, layout, labels, words, note)
+
+
+def _count(rows: Sequence[object]) -> str:
+    return f"{len(rows)} network{'s' * (len(rows) != 1)}"
+
+
+def _dice(floors: Sequence[Row], low: float = -0.02, high: float = 1.02) -> dict[str, Any]:
+    """What an axis of Dice has: the lines of these floors are within it."""
+    options = {"clipmin": low, "clipmax": high, **({"include": [row["dice"] for row in floors]} if floors else {})}
+    return {"tickformat": ".2f", "autorangeoptions": options}
 
 
 def _points(group: Group, rows: Sequence[Row], cost: str, name: str, marker: dict[str, Any]) -> dict[str, Any]:
     return {
         **{"type": "scatter", "mode": "markers", "name": name, "marker": {**marker, "line": {"width": 1.5}}},
-        "x": [row[cost] for row in rows],
+        "x": [COSTS[cost][2] * row[cost] for row in rows],
         "y": [row["dice"] for row in rows],
         "error_x": _errors(rows, cost, marker["color"]),
         "error_y": _errors(rows, "dice", marker["color"]),
@@ -222,10 +239,10 @@ def _forest(rows: Sequence[Row], group: str, title: str, factor: float) -> View:
     layout["margin"] |= {"r": 62}
     note = {"showarrow": False, "xref": "paper", "font": {"size": 11}}
     count = {**note, "x": 1.01, "xanchor": "left"}
-    start = {**note, "x": 0.006, "xanchor": "left"}
+    start = {**note, "x": 0.006, "xanchor": "left", "bgcolor": PAPER, "borderpad": 1}  # hides the line of no change
     layout["annotations"] = [
-        *({**count, "y": at[id(row)], "text": str(row["contexts"] or EMPTY)} for row in rows),
-        {**count, "y": len(lines), "text": "contexts"},
+        *({**count, "y": at[id(row)], "text": str(row["units"] or EMPTY)} for row in rows),
+        {**count, "y": len(lines), "text": "n"},
         *({**start, "y": y, "text": f"against {plain(row['reference'], 40)}"} for y, row in headings.items()),
     ]
     layout["shapes"] = [
@@ -237,19 +254,26 @@ def _forest(rows: Sequence[Row], group: str, title: str, factor: float) -> View:
     ]
     sure = [row for row in rows if row.get("separable")]
     unsure = [row for row in rows if not row.get("separable")]
+    bare = [row for row in unsure if not has(row, "ci_low")]
+    other = "not separable" if not bare else "not separable, or no interval" if bare != rows else "no intervals"
+    trained = "no intervals: one seed" if factor == 1 and bare == rows else other
     data = [
         _estimates(sure, at, factor, "separable from 0", {"color": BLUE, "size": 9}),
-        _estimates(unsure, at, factor, "not, or no interval", {"color": GREY, "size": 9, "symbol": "circle-open"}),
+        _estimates(unsure, at, factor, trained, {"color": GREY, "size": 9, "symbol": "circle-open"}),
     ]
     words = f"{title}: " + "; ".join(
         f"{row['slot']} {row['alternative']} against {row['reference']} {change(row, factor)}" for row in rows
     )
-    return View(group, title, data, layout, [], words)
+    said = "No intervals: one seed cannot say how far another would move Dice." if trained != other else ""
+    return View(group, title, data, layout, [], words, said)
 
 
 def _estimates(
     rows: Sequence[Row], at: Mapping[int, int], factor: float, name: str, marker: dict[str, Any]
 ) -> dict[str, Any]:
+    if not rows:  # a legend names what there might be, for which a trace needs a point, if in no place
+        hollow: dict[str, Any] = {"type": "scatter", "mode": "markers", "name": name, "x": [None], "y": [None]}
+        return {**hollow, "marker": {**marker, "line": {"width": 1.5}}, "hoverinfo": "skip"}
     low = [row["change"] - row["ci_low"] if has(row, "ci_low") else None for row in rows]
     high = [row["ci_high"] - row["change"] if has(row, "ci_high") else None for row in rows]
     return {
@@ -263,7 +287,8 @@ def _estimates(
         },
         "text": [
             f"<b>{plain(row['slot'])}: {plain(row['alternative'], 40)}</b> against {plain(row['reference'], 40)}<br>"
-            f"{change(row, factor)}<br>{row.get('contexts') or EMPTY} contexts, by {plain(row.get('basis') or EMPTY)}"
+            f"{change(row, factor)}<br>{row.get('units') or EMPTY} context{'s' * (row.get('units') != 1)}, "
+            f"by {plain(row.get('basis') or EMPTY)}"
             for row in rows
         ],
         "hovertemplate": "%{text}<extra></extra>",
@@ -344,19 +369,20 @@ def _memory(rows: Sequence[Row], group: Group, label: str, foreseen: str, measur
             "customdata": [anchor(row["variant"]) for row in rows],
             "text": [
                 f"<b>{plain(row['variant'])}</b><br>predicted {row[foreseen]:.4g} MiB<br>"
-                f"measured {row[measured]:.4g} MiB ({100 * (row[measured] / row[foreseen] - 1):+.1f} %)"
+                f"measured {row[measured]:.4g} MiB (predicted {100 * (row[foreseen] / row[measured] - 1):+.1f} %)"
                 for row in rows
             ],
             "hovertemplate": "%{text}<extra></extra>",
         },
     ]
-    words = (
-        f"Predicted and measured memory of {len(rows)} networks, {label}: "
-        f"half of them within {100 * sorted(off)[len(off) // 2]:.1f} %, the farthest {100 * max(off):.1f} % off."
+    farthest = max(rows, key=lambda row: abs(row[foreseen] / row[measured] - 1))
+    note = (
+        f"Predicted and measured memory of {_count(rows)}, {label}: the median error is "
+        f"{100 * statistics.median(off):.1f} %, the worst {100 * max(off):.1f} % ({seen(farthest['variant'])})."
     )
     axes = (f"predicted peak of live tensors, {label}, MiB", "measured, MiB")
     layout = _layout(_log(axes[0], figures), _log(axes[1], figures), height=420)
-    return View(group.label, label, data, layout, [], words)
+    return View(group.label, label, data, layout, [], note, note)
 
 
 # ---- training
@@ -378,10 +404,12 @@ def curves(looks: Sequence[Row], group: Group, shown: Sequence[str]) -> list[Vie
         data = [_curve(name, trainings[name], column, styles[name], name in shown) for name in names]
         if not any(trace["x"] for trace in data):
             continue
-        layout = _layout(_axis(title, rangemode="tozero"), _axis("validation Dice", **_DICE), height=440)
+        low = min(y for trace in data for y in trace["y"] if y is not None)
+        floors = group.floors(low - 0.05)
+        layout = _layout(_axis(title, rangemode="tozero"), _axis("validation Dice", **_dice(floors)), height=440)
         layout |= {"showlegend": True, "legend": {"font": {"size": 11}, "itemwidth": 30, "tracegroupgap": 0}}
-        layout |= _floor_lines(group.floors(), "no training, on test images")
-        words = f"Validation Dice of {len(names)} networks against {title}."
+        layout |= _floor_lines(floors, "no training, on test images")
+        words = f"Validation Dice of {_count(names)} against {title}."
         found.append(View(group.label, title, data, layout, [], words))
     return found
 
@@ -455,7 +483,7 @@ def _axis(title: str, **more: Any) -> dict[str, Any]:
     return {"title": {"text": title, "standoff": 8}, "zeroline": False, "ticks": "outside", **more}
 
 
-def _faint(colour: str, share: float = 0.45) -> str:
+def _faint(colour: str, share: float = 0.75) -> str:
     return f"rgba({', '.join(str(int(colour[i : i + 2], 16)) for i in (1, 3, 5))}, {share})"
 
 

@@ -19,19 +19,44 @@ Row = Mapping[str, Any]
 _PHYSICAL: Final = {"cost", "speed", "memory", "training", "energy", "batch"}  # probes whose figures have ratios
 _SHOWN: Final = {heading.column: heading for heading in HEADINGS}
 _ENDS: Final = frozenset(end for ends in INTERVALS.values() for end in ends)
+_PAIRED: Final = {
+    "latency_ms": "latency_ratio",
+    "throughput_img_s": "throughput_ratio",
+    "train_step_ms": "train_step_ratio",
+    "energy_j_img": "energy_ratio",
+}
+_BARE: Final = {
+    "params": "params",
+    "macs": "MACs",
+    "latency_ms": "latency",
+    "latency_ratio": "latency ratio",
+    "throughput_img_s": "throughput",
+    "peak_memory_mib": "infer memory",
+    "train_peak_memory_mib": "train memory",
+    "train_step_ms": "step",
+    "energy_j_img": "energy",
+}
+_UNITS: Final = ("_mib", "_ms", "_img_s", "_j_img", "_j", "_s", "_w")  # at the end of names of columns
 MOST_CELLS: Final = 60_000  # beyond, a page takes long to open
 _NEVER: Final = frozenset({"schema_version", "pareto", *_ENDS})
 
 
 @dataclass(frozen=True)
 class Field:
-    """A column: what it is called, whether it is shown from the start, whether it may be divided by a baseline's."""
+    """A column: what it is called, whether it is shown from the start, whether it may be divided by another row's.
+
+    `bare` is its label without a unit, for when it is divided; `paired` the ratios that were measured side by side,
+    which are divided in its place; `verdict` the column of what is said of it in a word.
+    """
 
     name: str
     label: str
     meaning: str
     shown: bool
     relative: bool
+    bare: str = ""
+    paired: str = ""
+    verdict: str = ""
 
 
 @dataclass(frozen=True)
@@ -43,6 +68,7 @@ class Cell:
     low: float | None = None
     high: float | None = None
     best: bool = False
+    verdict: str = ""
 
 
 @dataclass(frozen=True)
@@ -65,6 +91,19 @@ class Table:
     fields: tuple[Field, ...]
     left_out: int  # columns, where there are too many rows for all of them
     bodies: tuple[tuple[Group, tuple[Line, ...]], ...]
+
+    @property
+    def measured_baselines(self) -> list[str]:
+        """What ratios and differences were measured against."""
+        named = (row["baseline"] for group, _ in self.bodies for row in group.rows)
+        return list(dict.fromkeys(name for name in named if name))
+
+    @property
+    def sorted_by(self) -> tuple[str, str]:
+        """The column by which the rows are sorted from the start, if it is there, and which way."""
+        names = {field.name for field in self.fields}
+        ways = {"dice": "descending", "latency_ms": "ascending"}
+        return next(((name, way) for name, way in ways.items() if name in names), ("", "none"))
 
     @property
     def baselines(self) -> list[str]:
@@ -111,7 +150,14 @@ def _field(name: str) -> Field:
         meaning=meaning,
         shown=name in _SHOWN,
         relative=column is not None and bool(column.better) and bool({*column.probes} & _PHYSICAL),
+        bare=_BARE.get(name) or _without_unit(_heading(name).label),
+        paired=_PAIRED.get(name, ""),
+        verdict=_heading(name).verdict,
     )
+
+
+def _without_unit(label: str) -> str:
+    return label.removesuffix(next((unit for unit in _UNITS if label.endswith(unit)), ""))
 
 
 def _heading(name: str) -> Heading:
@@ -153,4 +199,5 @@ def _cell(row: Row, name: str, best: float | None) -> Cell:
         low=row[low] if has(row, low) else None,
         high=row[high] if has(row, high) else None,
         best=best is not None and row[name] == best and not is_floor(row["variant"]),
+        verdict=row.get(_heading(name).verdict) or "",
     )

@@ -50,7 +50,7 @@ def read_runs(paths: Iterable[str | Path]) -> Runs:
             seen[name] = path
         if manifest:
             folders[manifest["run_id"]], manifests[manifest["run_id"]] = path, manifest
-    if not seen and not folders:
+    if not tables["results"]:
         raise StoreError("no runs: give at least one run's folder, such as results/RUN")
     joined = {table: pd.concat(frames, ignore_index=True) for table, frames in tables.items()}
     return Runs(**joined, folders=folders, manifests=manifests)

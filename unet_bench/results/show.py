@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -129,7 +130,7 @@ def render(
     shown, caption = list(_sections(ordered, headings)), _caption(frame)
     if format == "md":
         return as_markdown(shown, f"{escaped(caption)}. Bold: best.")
-    return as_table(shown, f"{caption}\n* baseline · bold: best · ±: half of the 95 % interval")
+    return as_table(shown, f"{caption}\n* baseline · bold: best · ±: the longer side of the 95 % interval")
 
 
 def sections(frame: pd.DataFrame) -> list[Section]:
@@ -193,7 +194,7 @@ def _title(rows: pd.DataFrame) -> str:
     words += scored_size(row)
     words += conditions(row, ("device", "precision", "memory_format", "mode", "batch_norm", "algorithms"))
     words += [f"{name.split('_')[0]} {row[name]}" for name in ("threads", "batch_requested") if name in row]
-    return " · ".join(map(str, words))
+    return " · ".join(filter(None, map(str, words)))
 
 
 def scored_size(row: Mapping[Any, Any], word: str = "scored ") -> list[str]:
@@ -244,12 +245,17 @@ def _problem(row: dict[str, Any]) -> str:
     return ", ".join([*dict.fromkeys(bad), *[row["quality"]] * (row["quality"] not in (None, "clean"))])
 
 
+def printable(text: str) -> str:
+    """Text on one line, without what would steer a terminal or turn the direction of what follows."""
+    return "".join(c for c in " ".join(text.split()) if unicodedata.category(c) not in ("Cc", "Cf"))
+
+
 def _one_line(text: str) -> str:
-    return next(iter(text.strip().splitlines()), "")
+    return printable(next(iter(text.strip().splitlines()), ""))
 
 
 def figure(row: Mapping[str, Any], heading: Heading) -> str:
-    """The row's figure as text, with half of its interval and its verdict where it has them."""
+    """The row's figure as text, with the longer side of its interval and its verdict where it has them."""
     value = row[heading.column]
     if value is None:
         return EMPTY
@@ -299,7 +305,7 @@ def as_table(sections: Sequence[Section], caption: str) -> Group:
     """The sections for the terminal, the caption below them."""
     parts: list[RenderableType] = []
     for section in sections:
-        parts += [Text(section.title, style="bold"), _rich_table(section), *_rich_problems(section), Text()]
+        parts += [Text(printable(section.title), style="bold"), _rich_table(section), *_rich_problems(section), Text()]
     return Group(*parts, Text(caption, style="dim"))
 
 
@@ -344,7 +350,7 @@ def _markdown_section(section: Section) -> str:
 
 def escaped(text: str) -> str:
     """Text as it stands in a markdown table: neither markup nor a cell's end."""
-    return re.sub(r"([\\|*`<\[])", r"\\\1", " ".join(text.split()))
+    return re.sub(r"([\\|*`<$\[])", r"\\\1", printable(text))
 
 
 def as_json(frame: pd.DataFrame) -> str:

@@ -68,7 +68,8 @@ HEADINGS: Final = (
     Heading("dice_pairs_needed", "needed"),
 )
 _CAPTION: Final = (
-    "±: half of the 95 % interval over data sets; of one data set over its folds, of one fold over its seeds. "
+    "±: the longer side of the 95 % interval over data sets; of one data set over its folds, of one fold over its "
+    "seeds. "
     "Student's t below ten of them, from ten on a cluster bootstrap (expanded percentiles). "
     "sd: of Dice over cells. Δ Dice: mean difference to the baseline over equal (data set, fold, seed); "
     "≈: not separable, since the gap is smaller than the interval's half, or there is one unit and no interval. "

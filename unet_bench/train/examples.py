@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -59,7 +60,7 @@ def save_predicted(file: Path, predicted: Mapping[int, Array], numbers: list[int
 
 
 def _save(file: Path, arrays: Mapping[str, Array]) -> None:
-    draft = file.with_name(f"{file.name}.{os.getpid()}.tmp")
+    draft = file.with_name(f"{file.name}.{uuid.uuid4().hex}.tmp")  # other hosts may write to the folder, too
     try:
         with draft.open("wb") as stream:
             np.savez_compressed(stream, allow_pickle=False, **arrays)
