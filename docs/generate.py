@@ -68,13 +68,21 @@ def columns() -> str:
 
 
 def readme() -> str:
-    """The README with the table of the committed reference run between its marks."""
+    """The README with a recommendation from the committed reference run, and its table, between their marks."""
+    from unet_bench import recommend
     from unet_bench.results.show import render
     from unet_bench.results.tables import read_results
 
-    frame = read_results(ROOT / "results" / "reference" / REFERENCE)
-    table = str(render(frame, format="md"))
-    return between((ROOT / "README.md").read_text(encoding="utf-8"), "table", table.strip() + "\n")
+    run = f"results/reference/{REFERENCE}"
+    table = str(render(read_results(run), format="md"))
+    text = between((ROOT / "README.md").read_text(encoding="utf-8"), "table", table.strip() + "\n")
+    said = str(recommend(run, max_latency_ms=45, max_memory_mib=30))
+    command = "$ unet-bench recommend RUN --max-latency-ms 45 --max-memory-mib 30"
+    head = f"```\n{command}\n\n{said.partition(HINTS)[0].rstrip()}\n```\n"
+    return between(text, "recommendation", f"\n{head}\n")
+
+
+HINTS = "\nΔ to best"  # what follows a recommendation's table: how to read it, what to measure next
 
 
 def measuring() -> str:

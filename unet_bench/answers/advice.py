@@ -8,7 +8,7 @@ from math import isnan, log
 from typing import Any, Final
 
 from unet_bench.answers.budget import Fit, Limit
-from unet_bench.answers.choice import GOALS, Group, Option, gap
+from unet_bench.answers.choice import GOALS, Gap, Group, Option, gap
 from unet_bench.answers.front import Row, is_good
 from unet_bench.answers.words import decimals, digits, named, one_line, times
 from unet_bench.results.columns import PROBES
@@ -40,7 +40,12 @@ def verdicts(group: Group, options: Sequence[Option], fitting: int) -> Iterator[
         yield f"no network has a Dice: {best.variant} is {_GOALS[group.goal]}: {_figures(group, best)}{_unsure(best)}"
     if budget:
         yield f"{fitting} of {len(group.networks)} networks fit {budget}"
-    yield from _ahead(group, options) if not equals else _as_good(best, equals)
+    unclear = [option for option in options if option.role == "unclear"]
+    if equals:
+        yield from _as_good(best, equals)
+    elif not unclear:
+        yield from _ahead(group, options)
+    yield from _unclear(unclear)
     yield from (_step_up(group, best, option) for option in options if option.role == "step up")
     yield from _floors(group, best)
 
@@ -71,6 +76,13 @@ def _as_good(best: Option, equals: Sequence[Option]) -> Iterator[str]:
     more = f"; as good, too: {named(others, 3)}" if others else ""
     words = (" but " if _is_mixed(found) else " and ").join(found)
     yield f"{first.variant} is as good as can be told, and {words}{more}"
+
+
+def _unclear(options: Sequence[Option]) -> Iterator[str]:
+    behind = [abs(option.gap.difference) for option in options if option.gap]
+    if behind:
+        span = f"{min(behind):.3f}" + f" to {max(behind):.3f}" * (len(behind) > 1)
+        yield f"{span} behind, but not told from it yet: {named([option.variant for option in options], 3)}"
 
 
 def _is_mixed(costs: Sequence[str]) -> bool:
@@ -222,26 +234,36 @@ def _seeds(group: Group, options: Sequence[Option], manifest: Mapping[str, Any])
         seeds = range(max(3, *(option.row.get("seeds") or 1 for option in (best, *close))))
         words = "one seed proves no difference in Dice: train the best and its rivals with three at least"
         yield words, command(manifest, names, seeds=",".join(map(str, seeds)))
-    open_ = [option for option in open_ if option not in lone]
-    for option in open_[:SHOWN]:
-        yield _pairs(best, option, manifest)
+    yield from _pairs(best, [option for option in open_ if option not in lone][:SHOWN], manifest)
 
 
-def _pairs(best: Option, option: Option, manifest: Mapping[str, Any]) -> tuple[str, str]:
-    assert option.gap is not None
-    needed, both = option.gap.pairs_needed, f"{best.variant} and {option.variant}"
-    if option.gap.pairs < 2:
-        return f"{both} have no pairs of equal fold and seed: their run's cells.csv would say more", ""
-    if needed is None:
-        return f"{both} are too close to be told apart by any number of trainings: take the cheaper", ""
-    words = (
-        f"to tell {both} apart takes some {needed} trainings of each in place of {option.gap.pairs}, as they spread now"
-    )
-    if option.gap.folds > 1:
-        return f"{words}: of further folds or data sets, since seeds of a fold move together", ""
-    seeds = ",".join(map(str, range(needed)))
-    names = [str(one.row["variant"]) for one in (best, option)]
-    return words, command(manifest, names, seeds=seeds) if needed <= MOST_SEEDS else ""
+def _pairs(best: Option, options: Sequence[Option], manifest: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What would tell these from the best: for those that seeds can, one command."""
+    by_seeds: list[tuple[Option, int]] = []
+    for option in options:
+        assert option.gap is not None
+        needed, both = option.gap.pairs_needed, f"{best.variant} and {option.variant}"
+        if option.gap.pairs < 2:
+            yield f"{both} have no pairs of equal fold and seed: their run's cells.csv would say more", ""
+        elif needed is None:
+            yield f"{both} are too close to be told apart by any number of trainings: take the cheaper", ""
+        elif option.gap.folds > 1:
+            further = "of further folds or data sets, since seeds of a fold move together"
+            yield f"to tell {both} apart takes {_trainings(needed, option.gap)}: {further}", ""
+        elif needed > MOST_SEEDS:
+            yield f"to tell {both} apart takes {_trainings(needed, option.gap)}", ""
+        else:
+            by_seeds.append((option, needed))
+    if by_seeds:
+        slowest, most = max(by_seeds, key=lambda found: found[1])
+        assert slowest.gap is not None
+        names = [str(option.row["variant"]) for option, _ in by_seeds]
+        words = f"to tell {best.variant} from {named(names)} takes {_trainings(most, slowest.gap)}"
+        yield words, command(manifest, [str(best.row["variant"]), *names], seeds=",".join(map(str, range(most))))
+
+
+def _trainings(needed: int, gap: Gap) -> str:
+    return f"some {needed} trainings of each in place of {gap.pairs}, as they spread now"
 
 
 def _unmeasured(group: Group, manifest: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

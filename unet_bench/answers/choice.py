@@ -36,7 +36,7 @@ GOALS: Final[Mapping[str, str]] = {
 
 Verdict = Literal["separable", "apparent", "not separable"]
 SUREST: Final[tuple[Verdict, ...]] = ("separable", "apparent", "not separable")
-Role = Literal["best", "as good", "worse", "step up", "nearest"]
+Role = Literal["best", "as good", "unclear", "worse", "step up", "nearest"]
 
 
 @dataclass(frozen=True)
@@ -137,19 +137,24 @@ def goal_of(networks: Sequence[Row]) -> str:
 
 
 def options(group: Group) -> tuple[Option, ...]:
-    """The best, those as good from the cheapest on, the next worse ones, and the next step up; or, where nothing fits,
-    the nearest to it.
+    """The best, those as good from the cheapest on, those behind that cannot be told from it, the next worse ones, and
+    the next step up; or, where nothing fits, the nearest to it.
+
+    A wide interval makes nothing as good: that takes a gap, too, which the seeds of one network may have.
     """
     within, beyond = group.within(), group.beyond()
     if not within:
         return tuple(_option(group, "nearest", row, None) for row in beyond[:NEAREST])
     best, *others = within
     gaps = [(row, gap(group, best, row)) for row in others]
-    equals = sorted((row for row, found in gaps if found.verdict == "not separable"), key=group.price)
+    open_ = [(row, found.difference) for row, found in gaps if found.verdict == "not separable"]
+    near = [row for row, behind in open_ if group.goal != "dice" or behind >= -ONE_SEED]
+    equals, unclear = sorted(near, key=group.price), [row for row, _ in open_ if row not in near]
     worse = [row for row, found in gaps if found.verdict != "not separable"][:RIVALS]
     return (
         _option(group, "best", best, None),
         *(_option(group, "as good", row, best) for row in equals),
+        *(_option(group, "unclear", row, best) for row in unclear),
         *(_option(group, "worse", row, best) for row in worse),
         *(_option(group, "step up", row, best) for row in _step_up(group, best, beyond)),
     )

@@ -201,9 +201,9 @@ def _rows(found: Recommendation) -> Iterator[dict[str, Any]]:
 
 
 def _section(found: Recommendation) -> Section:
-    chosen = [option for option in found.options if option.role != "as good"]
-    equals = [option for option in found.options if option.role == "as good"]
-    kept = sorted([*chosen, *equals[:SHOWN]], key=found.options.index)
+    shown = {"as good": SHOWN, "unclear": SHOWN // 2}
+    roles = dict.fromkeys(option.role for option in found.options)
+    kept = [option for role in roles for option in [o for o in found.options if o.role == role][: shown.get(role)]]
     rows = [{**option.row, **_words(found, option)} for option in kept]
     wanted = {limit.column for limit, _ in found.budget.asked()}
     asked = [

@@ -215,7 +215,7 @@ def _lines(rows: pd.DataFrame, headings: Sequence[Heading]) -> Iterator[Line]:
     for row in records(rows):
         floor = is_floor(row["variant"])
         yield Line(
-            variant=_one_line(row["variant"]),
+            variant=printable(row["variant"]),
             is_baseline=row["variant"] == row["baseline"],
             figures=tuple(figure(row, heading) for heading in headings),
             best=tuple(not floor and row[h.column] is not None and row[h.column] == best[h.column] for h in headings),
