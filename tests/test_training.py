@@ -208,7 +208,7 @@ def test_overlap_and_flips_are_for_test_images(put: Put) -> None:
     for way in ways:
         bench = put(protocol=way)
         test = tensors(bench, dataset())["test"]
-        found["test"].append(accuracy.scored_on_test(bench, model, test)["dice"])
+        found["test"].append(accuracy.scored_on_test(bench, model, test, dataset())["dice"])
         found["looks"].append(evaluate(bench, model, test)[1])
     assert len(set(found["test"])) == len(ways)
     assert len(set(found["looks"])) == 1
@@ -227,4 +227,4 @@ def test_rules_without_training_see_test_images_whole_and_once(put: Put, registr
     bench = otsu()
     splits, model = tensors(bench, dataset()), bench.network()
     model.fit(splits["train"].images, splits["train"].masks)
-    assert accuracy.scored_on_test(bench, model, splits["test"])["dice"] != whole["dice"]  # tiles make a difference
+    assert accuracy.scored_on_test(bench, model, splits["test"], dataset())["dice"] != whole["dice"]  # tiles matter
