@@ -6,6 +6,7 @@ import base64
 import gzip
 import json
 import math
+import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -362,13 +363,14 @@ def test_a_self_audit_is_told_and_a_damaged_one_too(tmp_path: Path) -> None:
     assert "selftest.json of run-1 cannot be read" in page_of(run, out=tmp_path / "r.html").words
 
 
-def test_damaged_pictures_are_told_and_damaged_shapes_left_out(tmp_path: Path) -> None:
+def test_damaged_pictures_and_shapes_are_told(tmp_path: Path) -> None:
     run = with_samples(stored(tmp_path, cells()))
     (run / "samples" / "examples-x.npz").write_bytes(b"no archive")
     for file in (run / "samples").glob("cost-*.json"):
         file.write_text('{"stages": [{"name": 1}]}')
     page = page_of(run, out=tmp_path / "r.html")
     assert "cannot be read" in page.words
+    assert "Its shape in cost-" in page.words
     assert "<svg" not in page.source
 
 
@@ -672,3 +674,12 @@ def test_without_scripts_text_and_tables_remain(chromium: Any, usual: Path, tmp_
     assert not page.locator("#filter").is_visible()
     assert not page.locator(".canvas, [data-copy], .plot .controls").first.is_visible()
     context.close()
+
+
+@pytest.mark.parametrize("format", ["html", "figures"])
+def test_a_report_takes_the_place_of_no_device(format: str, tmp_path: Path) -> None:
+    """Replacing a file by rename would do just that, where the user may."""
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(StoreError, match="a report would take its place"):
+        write_report([stored(tmp_path, cells())], tmp_path / "pipe", format=format)
+    assert (tmp_path / "pipe").is_fifo()

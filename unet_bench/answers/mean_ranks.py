@@ -136,14 +136,11 @@ def _letter(n: int) -> str:
 def draw_critical_differences(ranks: Ranks, path: str | Path) -> None:
     """Draw average ranks on a line, with bars over those that cannot be told apart, into a .svg or .png file.
 
-    Labels stand in rows of their own, so that they never overlap. Raises InvalidSuite without matplotlib, StoreError
-    for a file that cannot be written.
+    Labels stand in rows of their own, so that they never overlap. Raises StoreError for a file that cannot be written.
     """
-    try:
-        import matplotlib
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise InvalidSuite("plots need matplotlib: pip install matplotlib") from error
+    import matplotlib
+    from matplotlib.figure import Figure
+
     bars = list(_stacked(ranks))
     rows = (len(ranks.means) + 1) // 2
     depth = 0.8 + 0.35 * (1 + max((row for *_, row in bars), default=-1))

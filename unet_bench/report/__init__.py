@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
-from unet_bench.errors import unknown
+from unet_bench.errors import StoreError, unknown
 
 NAMES: Final[Mapping[str, str]] = {
     "html": "report.html",
@@ -28,6 +28,9 @@ def write_report(paths: Iterable[str | Path], out: str | Path, *, format: str = 
     if format not in NAMES:
         raise unknown("format", format, NAMES, "unet-bench report --help")
     runs, out = read_runs(paths), Path(out)
+    if out.exists() and not (out.is_dir() if format == "figures" else out.is_file()):
+        wanted = "folder" if format == "figures" else "regular file"
+        raise StoreError(f"{out} is there and no {wanted}: a report would take its place; give another")
     match format:
         case "html":
             from unet_bench.report.html import html

@@ -39,6 +39,7 @@ class Network:
     states: tuple[str, ...]  # what is not ok or not clean, in a word each
     problems: tuple[str, ...]
     drawing: Markup | None
+    undrawn: str  # why not, where its shape was kept but cannot be read
 
 
 def networks(runs: Runs, groups: Sequence[Group]) -> list[Network]:
@@ -87,6 +88,7 @@ def _network(
         "choices that cannot matter": (first.get("inactive") or "").replace(",", ", "),
         "parts by": (first.get("plugins") or "").replace(",", ", "),
     }
+    drawing, undrawn = _drawing(name, cells, folders)
     return Network(
         name=name,
         anchor=anchor(name),
@@ -96,7 +98,8 @@ def _network(
         figures=tuple((group.label, _figures(row)) for group, row in found),
         states=tuple(dict.fromkeys(word for _, row in found if (word := state(row)) != "ok")),
         problems=tuple(dict.fromkeys((*_quality(found), *_failures(found, cells)))),
-        drawing=_drawing(name, cells, folders),
+        drawing=drawing,
+        undrawn=undrawn,
     )
 
 
@@ -121,14 +124,18 @@ def _failures(found: Sequence[tuple[Group, Row]], cells: Sequence[Row]) -> list[
     return words or [str(row["error"]) for _, row in found if row.get("error")]
 
 
-def _drawing(name: str, cells: Sequence[Row], folders: Mapping[str, Path]) -> Markup | None:
+def _drawing(name: str, cells: Sequence[Row], folders: Mapping[str, Path]) -> tuple[Markup | None, str]:
     for cell in cells:
         folder = folders.get(cell["run_id"])
         if cell["probe"] == "cost" and folder is not None:
-            stages = _stages(folder / "samples" / f"cost-{measured_cell(cell)}.json")
+            file = folder / "samples" / f"cost-{measured_cell(cell)}.json"
+            try:
+                stages = _stages(file)
+            except (OSError, ValueError, TypeError, KeyError) as error:
+                return None, f"Its shape in {file.name} cannot be read ({type(error).__name__}: {error})."
             if stages:
-                return Markup(draw(seen(name), stages, tip=f"tip-{anchor(name)}"))  # which escapes all text
-    return None
+                return Markup(draw(seen(name), stages, tip=f"tip-{anchor(name)}")), ""  # which escapes all text
+    return None, ""
 
 
 def measured_cell(cell: Row) -> str:
@@ -138,14 +145,13 @@ def measured_cell(cell: Row) -> str:
 
 
 def _stages(file: Path) -> list[Stage]:
-    """Those of a file of samples; none where there is no such file or it is damaged, since it is but a picture."""
-    try:
-        stages = json.loads(file.read_text(encoding="utf-8"))["stages"]
-        if len(stages) > _LARGEST_PICTURE:
-            return []
-        return [
-            Stage(str(s["name"]), int(s["level"]), int(s["channels"]), tuple(map(int, s["size"])), str(s["skip"]))
-            for s in stages
-        ]
-    except (OSError, ValueError, TypeError, KeyError):
+    """Those of a file of samples; none where there is no such file, or they are too many for a picture."""
+    if not file.is_file():
         return []
+    stages = json.loads(file.read_text(encoding="utf-8"))["stages"]
+    if len(stages) > _LARGEST_PICTURE:
+        return []
+    return [
+        Stage(str(s["name"]), int(s["level"]), int(s["channels"]), tuple(map(int, s["size"])), str(s["skip"]))
+        for s in stages
+    ]
