@@ -35,6 +35,13 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session
+def rehearsal(session: nox.Session) -> None:
+    """What runs on GPUs, on stand-ins for one."""
+    session.install("-e", ".[test]")
+    session.run("pytest", "-m", "rehearsal", "--dist", "load", *session.posargs)
+
+
+@nox.session
 def docs(session: nox.Session) -> None:
     """Generated parts of the docs are fresh, and their links lead somewhere."""
     session.install("-e", ".[test]")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
-from unet_bench.conduct import RETRIES, Conduct, parse_duration, parse_options, parse_retries
+from unet_bench.conduct import RETRIES, Conduct, parse_duration, parse_options, parse_retries, parse_time_limit
 from unet_bench.errors import InvalidSuite
-from unet_bench.execute import local
-from unet_bench.execute.local import Local
+from unet_bench.execute.local import Local, place_of
 from unet_bench.keys import surroundings
+from unet_bench.measure import survey
+from unet_bench.measure.survey import DeviceFacts, Survey
 
 
 @pytest.mark.parametrize(
@@ -16,6 +19,10 @@ from unet_bench.keys import surroundings
 )
 def test_a_duration_as_people_write_it(text: str, seconds: float) -> None:
     assert parse_duration(text) == seconds
+
+
+def test_no_time_limit_is_asked_for_by_name() -> None:
+    assert (parse_time_limit("none"), parse_time_limit("9m")) == (math.inf, 540)
 
 
 @pytest.mark.parametrize("text", ["", "9 minutes", "m9", "-1m", "0", "1e9", "9m!"])
@@ -44,27 +51,60 @@ def test_failures_are_tried_again_unless_they_are_to_be_kept() -> None:
     assert all(Conduct(keep_failures=True).keeps(status) for status in RETRIES)
 
 
+@pytest.fixture
+def four_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A host with four of them, the third of which cannot be used."""
+    gpus = [DeviceFacts(f"cuda:{i}", f"GPU {i}", problem="broken" if i == 2 else "") for i in range(4)]
+    monkeypatch.setattr(survey, "survey", lambda: Survey(tuple(gpus)))
+
+
+@pytest.mark.usefixtures("four_gpus")
 @pytest.mark.parametrize(
-    ("devices", "visible", "asked", "names"),
+    ("devices", "visible", "names"),
     [
-        ((), "", "cuda", ["0", "1", "2", "3"]),
-        (("cuda:0", "cuda:2"), "", "cuda", ["0", "2"]),
-        ((), "4,GPU-ab,6,7", "cuda", ["4", "GPU-ab", "6", "7"]),
-        (("cuda:1",), "4,GPU-ab,6,7", "cuda", ["GPU-ab"]),
+        ((), "", ["0", "1", "3"]),
+        (("cuda:0", "cuda:2"), "", ["0", "2"]),
+        ((), "4,GPU-ab,6,7", ["4", "GPU-ab", "7"]),
+        (("cuda:1",), "4,GPU-ab,6,7", ["GPU-ab"]),
     ],
 )
-def test_each_place_shows_its_worker_one_gpu_alone(monkeypatch, devices, visible, asked, names) -> None:
-    monkeypatch.setattr(local, "_gpus", lambda: 4)
+def test_each_place_shows_its_worker_one_gpu_alone(
+    monkeypatch: pytest.MonkeyPatch, devices: tuple[str, ...], visible: str, names: list[str]
+) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    places = Local(devices).places(asked)
+    places = Local(devices).places("cuda")
     assert [place.environ["CUDA_VISIBLE_DEVICES"] for place in places] == names
     assert [place.name for place in places] == [f"cuda-{name}" for name in names]
+    assert all(place.model for place in places)
 
 
+def test_on_rocm_its_own_variable_goes_before_cudas_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.version.hip", "6.4")
+    gpu = DeviceFacts("cuda:1", "MI300X")
+    for variable, shown in (("CUDA_VISIBLE_DEVICES", "4,5"), ("HIP_VISIBLE_DEVICES", "6,7")):
+        monkeypatch.setenv(variable, shown)
+        assert place_of(gpu, alone=True).environ == {"HIP_VISIBLE_DEVICES": shown[-1]}
+
+
+def test_a_place_goes_by_its_gpus_identity() -> None:
+    """In a share of a node every GPU may be number 0, and two must not be taken for one."""
+    first, second = (DeviceFacts("cuda:0", "A", identity=f"{n}badf00d-1234") for n in (1, 2))
+    assert [place_of(gpu, alone=True).name for gpu in (first, second)] == ["cuda-1badf00d", "cuda-2badf00d"]
+
+
+@pytest.mark.usefixtures("four_gpus")
 def test_a_device_that_a_suite_names_is_one_place_and_the_cpu_as_many_as_it_is_named() -> None:
-    assert [(p.name, dict(p.environ)) for p in Local().places("cuda:1")] == [("cuda-1", {})]
+    [place] = Local().places("cuda:1")
+    assert (place.name, dict(place.environ), place.model) == ("cuda-1", {}, "GPU 1")
     assert [p.name for p in Local(["cpu"] * 3).places("cpu")] == ["cpu"] * 3
     assert [p.name for p in Local().places("cpu")] == ["cpu"]
+
+
+def test_where_no_gpu_can_be_used_any_more_there_is_a_place_where_workers_say_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(survey, "survey", lambda: Survey(problem="cuda cannot be started"))
+    assert len(Local().places("cuda")) == 1
 
 
 def test_devices_of_one_kind_alone() -> None:

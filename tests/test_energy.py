@@ -18,6 +18,7 @@ from unet_bench.measure import energy
 from unet_bench.measure.nvml import THROTTLE_BITS, Gpu, open_gpu
 
 ENERGY = "nvmlDeviceGetTotalEnergyConsumption"
+UTILISATION = "nvmlDeviceGetProcessUtilization"
 PROCESSES = "nvmlDeviceGetComputeRunningProcesses"
 REAL_PROPERTIES = torch.cuda.get_device_properties
 
@@ -72,7 +73,7 @@ class Machine:
     def __init__(self, tick: float = 0.0, drift: float = 0.0) -> None:
         self.time, self.joules, self.shown, self.tick, self.drift = 0.0, 0.0, 0.0, tick, drift
         self.calls: list[str] = []
-        self.pids = {os.getpid(): 100}
+        self.percents = {os.getpid(): 90}  # of the GPU's time, by pid
 
     def now(self) -> float:
         return self.time
@@ -92,7 +93,8 @@ class Machine:
     def gpu(self) -> Gpu:
         ask = {
             ENERGY: lambda _: self.shown * 1e3,
-            PROCESSES: lambda _: [process(pid, mib) for pid, mib in self.pids.items()],
+            PROCESSES: lambda _: [process(pid, 100) for pid in self.percents],
+            UTILISATION: lambda _, since: [SimpleNamespace(pid=p, smUtil=u) for p, u in self.percents.items()],
             "NVMLError": NVMLError,
         }
         return Gpu(SimpleNamespace(**ask), None)
@@ -156,10 +158,15 @@ def test_a_larger_budget_measures_more() -> None:
     assert (len(found.own), len(found.base)) == (8, 8)
 
 
-def test_a_second_process_contaminates_but_our_own_by_a_hosts_pid_does_not() -> None:
-    for pids, quality in (({4242: 100}, "clean"), ({os.getpid(): 100, 4242: 100}, "contaminated")):
+def test_kernels_of_a_second_process_contaminate_and_its_context_does_not() -> None:
+    me = os.getpid()
+    for percents, quality in (
+        ({4242: 90}, "clean"),
+        ({me: 90, 4242: 0}, "clean"),
+        ({me: 60, 4242: 30}, "contaminated"),
+    ):
         machine = Machine()
-        machine.pids = pids
+        machine.percents = percents
         step = machine.step("a", 0.01, 300)
         assert machine.measure(step, step).columns()["quality"] == quality
 
@@ -193,28 +200,28 @@ def test_the_probe_returns_its_columns_and_keeps_its_windows(
     nvml: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     synchronised: list[Any] = []
-    monkeypatch.setattr(torch.cuda, "synchronize", synchronised.append)
+    monkeypatch.setattr(torch._C, "_accelerator_getAccelerator", lambda: torch.device("cuda"))
+    monkeypatch.setattr(torch._C, "_accelerator_synchronizeDevice", synchronised.append)
     for name in ("WINDOW_S", "LEAD_S", "CHUNK_S"):
         monkeypatch.setattr(energy, name, 1e-3)
     reads = iter(range(0, 10**6, 500))
     setattr(nvml, ENERGY, lambda handle: next(reads) if handle == "b" else refuse())
-    found = energy.probe(bench("cuda", tmp_path / "raw.json"))
+    found = energy.probe(bench("cuda:0", tmp_path / "raw.json"))
     raw = json.loads((tmp_path / "raw.json").read_text())
     assert set(found) == {"energy_j_img", "energy_ratio", "power_w", "energy_windows", "quality", "evidence"}
     assert [joules for joules, _, _ in raw["own"]] == [0.5] * found["energy_windows"] == [0.5] * 4
     assert found["energy_j_img"] == pytest.approx(2 / sum(images for _, images, _ in raw["own"]))
     assert synchronised
-    assert set(synchronised) == {torch.device("cuda")}
+    assert set(synchronised) == {0}
 
 
 def test_where_nothing_counts_joules_the_probe_says_so(nvml: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "synchronize", lambda _: None)
     setattr(nvml, ENERGY, refuse)
     with pytest.raises(Unsupported, match=r"nvidia-ml-py\); this GPU has none"):
-        energy.probe(bench("cuda"))
+        energy.probe(bench("cuda:0"))
     monkeypatch.setitem(sys.modules, "pynvml", None)
     with pytest.raises(Unsupported, match=r"nvidia-ml-py\); NVML knows no GPU as cuda"):
-        energy.probe(bench("cuda"))
+        energy.probe(bench("cuda:0"))
 
 
 # ---- NVML
@@ -291,7 +298,7 @@ def test_what_is_not_supported_is_none_or_empty(nvml: Any, gpu: Gpu, error: type
     for name in (ENERGY, PROCESSES, *(f"nvmlDeviceGet{function}" for function in functions)):
         setattr(nvml, name, fail)
     assert [gpu.energy_j(), gpu.temperature_c(), gpu.sm_clock_mhz(), gpu.utilisation()] == [None] * 4
-    assert (gpu.throttle_reasons(), gpu.processes(), gpu.foreign_processes(set())) == (frozenset(), {}, {})
+    assert (gpu.throttle_reasons(), gpu.processes(), gpu.foreign_share(0.0)) == (frozenset(), {}, None)
     assert gpu.process_memory_mib(1) is None
 
 
@@ -307,7 +314,54 @@ def test_throttle_bits_have_names_and_idle_is_none_of_them(nvml: Any, gpu: Gpu) 
     assert gpu.throttle_reasons() == frozenset()
 
 
-def test_processes_of_others_and_their_memory(nvml: Any, gpu: Gpu) -> None:
+def test_memory_of_processes(nvml: Any, gpu: Gpu) -> None:
     setattr(nvml, PROCESSES, lambda _: [process(1, 500), process(2, 300), process(3, None)])
-    assert gpu.foreign_processes({1}) == {2: 300, 3: 0}
     assert [gpu.process_memory_mib(pid) for pid in (1, 3, 4)] == [500.0, None, None]
+
+
+def samples(*of: tuple[int, int]) -> Any:
+    return lambda _, since: [SimpleNamespace(pid=pid, smUtil=percent) for pid, percent in of]
+
+
+def test_what_others_take_of_a_gpu_is_the_mean_of_their_samples(nvml: Any, gpu: Gpu) -> None:
+    me = os.getpid()
+    setattr(nvml, PROCESSES, lambda _: [process(me, 500), process(7, 300), process(8, 300)])
+    setattr(nvml, UTILISATION, samples((me, 90), (7, 10), (7, 30), (8, 5)))
+    assert gpu.foreign_share(0.0) == pytest.approx(0.25)
+    setattr(nvml, UTILISATION, samples((7, 10)))  # this process computed nothing
+    assert gpu.foreign_share(0.0) == pytest.approx(0.10)
+
+
+def test_in_a_container_the_busiest_process_is_taken_for_this_one(nvml: Any, gpu: Gpu) -> None:
+    setattr(nvml, PROCESSES, lambda _: [process(4242, 500), process(7, 300)])
+    setattr(nvml, UTILISATION, samples((4242, 80), (7, 15)))
+    assert gpu.foreign_share(0.0) == pytest.approx(0.15)
+    setattr(nvml, UTILISATION, samples((4242, 80)))
+    assert gpu.foreign_share(0.0) == 0
+
+
+def test_no_samples_are_no_work_and_no_answer_is_none(nvml: Any, gpu: Gpu) -> None:
+    class NotFound(NVMLError):
+        pass
+
+    def none_since(*_: Any) -> None:
+        raise NotFound
+
+    nvml.NVMLError_NotFound = NotFound
+    setattr(nvml, UTILISATION, none_since)
+    assert gpu.foreign_share(0.0) == 0
+    setattr(nvml, UTILISATION, refuse)
+    assert gpu.foreign_share(0.0) is None
+
+
+def test_where_processes_are_not_told_apart_the_gpu_is_looked_at_at_rest(
+    nvml: Any, gpu: Gpu, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr("unet_bench.measure.nvml.time.sleep", slept.append)
+    nvml.nvmlDeviceGetUtilizationRates = lambda _: SimpleNamespace(gpu=40, memory=5)
+    setattr(nvml, PROCESSES, lambda _: [process(os.getpid(), 500)])
+    assert (gpu.share_at_rest(), slept) == (0.0, [])
+    setattr(nvml, PROCESSES, lambda _: [process(os.getpid(), 500), process(7, 300)])
+    assert gpu.share_at_rest() == pytest.approx(0.4)
+    assert slept

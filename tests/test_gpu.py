@@ -62,9 +62,10 @@ def test_predicted_memory_is_the_allocators_peak_but_for_workspaces(tmp_path: Pa
 
 def test_the_hosts_clock_agrees_with_the_devices_events() -> None:
     from unet_bench import build_model
-    from unet_bench.measure.clock import GPU_BLOCK_S, synchroniser, time_pair
+    from unet_bench.measure.clock import GPU_BLOCK_S, time_pair
+    from unet_bench.measure.device import indexed, synchroniser
 
-    device = torch.device("cuda")
+    device = indexed("cuda")
     model, images = build_model("unet").eval().to(device), torch.randn(4, 3, 256, 256, device=device)
     with torch.inference_mode():
         timing = time_pair(

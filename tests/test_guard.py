@@ -32,8 +32,8 @@ def four_cores(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"busy": 63.9}, "clean", []),  # just below a tenth of four cores
         ({"busy": 64.5}, "contaminated", ["11% of 4 cores", "the host 0%"]),
         ({"busy": 66.5, "stolen": 7.0}, "contaminated", ["16% of 4 cores", "the host 15%"]),
-        ({"gpu_processes": 1}, "clean", []),  # this one
-        ({"gpu_processes": 3}, "contaminated", ["2 other process(es) on the GPU"]),
+        ({"foreign_gpu": 0.04}, "clean", []),  # a desktop's
+        ({"foreign_gpu": 0.4}, "contaminated", ["40% of the GPU's time"]),
         ({"held_back": frozenset({"hw_thermal", "sw_power_cap"})}, "throttled", ["hw_thermal, sw_power_cap"]),
         ({"held_back": guard.HARMLESS}, "clean", []),
         ({"held_back": frozenset({"hw_slowdown"}), "busy": 90.0}, "contaminated", ["hw_slowdown", "of 4 cores"]),
@@ -43,7 +43,7 @@ def four_cores(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_two_readings_come_to(change: dict, quality: str, words: list[str]) -> None:
     found = judge(START, replace(QUIET, **change))
     assert found.quality == quality
-    assert found.absolute == (quality == "clean")
+    assert found.absolute == (quality != "contaminated")
     assert all(word in found.evidence for word in words)
     assert bool(found.evidence) == (quality != "clean")
     assert found.foreign_cpu_share is not None
@@ -53,7 +53,62 @@ def test_what_two_readings_come_to(change: dict, quality: str, words: list[str])
 def test_what_was_there_at_the_start_counts_too() -> None:
     hot = replace(START, held_back=frozenset({"sw_thermal"}))
     assert judge(hot, QUIET).quality == "throttled"
-    assert judge(replace(START, gpu_processes=2), QUIET).quality == "contaminated"
+
+
+@pytest.mark.usefixtures("four_cores")
+def test_beside_a_gpu_the_processors_may_be_busy_until_they_run_short() -> None:
+    """Seven trainings on other GPUs take a tenth of 64 cores, and hold nobody up who launches work."""
+    for share, quality in ((0.15, "clean"), (0.45, "clean"), (0.6, "contaminated")):
+        busy = replace(QUIET, busy=START.busy + 10 + 40 * share)
+        assert judge(START, busy, accelerated=True).quality == quality
+
+
+class Sampled:
+    """A GPU that tells more each time that it is asked."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def foreign_share(self, since_s: float) -> float:
+        return 0.0
+
+    def throttle_reasons(self) -> frozenset[str]:
+        self.asked += 1
+        return frozenset({"sw_power_cap"}) if self.asked == 2 else frozenset()
+
+    def sm_clock_mhz(self) -> int:
+        return 1000 * self.asked
+
+    def power_w(self) -> float | None:
+        return None
+
+    def temperature_c(self) -> int:
+        return 60
+
+
+def test_clocks_are_sampled_while_timing_and_reasons_between_the_readings_are_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(guard, "SAMPLE_S", 0.0)
+    watch = Watch(Sampled(), accelerated=True)  # type: ignore[arg-type]
+    watch.start()
+    watch.sample()
+    watch.sample()
+    found = watch.verdict()
+    assert found.quality in ("throttled", "contaminated")
+    assert "sw_power_cap" in found.evidence
+    assert (found.gpu_clock_mhz, found.gpu_power_w, found.gpu_temperature_c) == (1500, None, 60)
+    watch.start()
+    assert "sw_power_cap" not in watch.verdict().evidence
+
+
+def test_an_accelerator_that_nobody_watches_is_not_called_clean() -> None:
+    watch = Watch(None, accelerated=True)
+    watch.start()
+    found = watch.verdict()
+    assert found.quality in ("unwatched", "contaminated")
+    assert "NVML does not know it" in found.evidence
+    assert found.absolute == (found.quality == "unwatched")
 
 
 @pytest.mark.parametrize(("before", "after"), [(None, QUIET), (START, None), (None, None), (START, START)])

@@ -14,7 +14,7 @@ import pytest
 
 from unet_bench import locks, pipeline
 from unet_bench.execute import local
-from unet_bench.locks import DeviceLocks, Held, hold, lock_file, own_folder, physical, waiting_file
+from unet_bench.locks import DeviceLocks, Held, hold, lock_file, own_folder, waiting_file
 
 TINY = {"data": ["cells"], "size": "32x32", "width_scale": 0.0625, "speed_s": 0.1, "threads": 1, "batch": 1}
 
@@ -128,21 +128,6 @@ def test_two_that_wait_for_one_another_do_not_wait_for_ever() -> None:
 def test_what_cannot_be_locked_is_measured_all_the_same(folder: Path) -> None:
     lock_file("cpu").mkdir()  # as good as another user's file
     assert free("cpu", timed=True)
-
-
-@pytest.mark.parametrize(
-    ("device", "visible", "name"),
-    [
-        ("cpu", "", "cpu"),
-        ("mps", "", "mps"),
-        ("cuda", "", "cuda-0"),
-        ("cuda:1", "", "cuda-1"),
-        ("cuda", "3,5", "cuda-3"),
-        ("cuda:1", "3, GPU-ab", "cuda-GPU-ab"),
-    ],
-)
-def test_a_device_has_one_name_for_all_processes_of_a_host(device: str, visible: str, name: str) -> None:
-    assert physical(device, visible) == name
 
 
 @no_sharing

@@ -17,6 +17,7 @@ from unet_bench import pipeline, run
 from unet_bench.build import build_model
 from unet_bench.errors import InvalidSuite, UnknownName
 from unet_bench.matching import CLOSE, LEAST_SCALE, MOST_SCALE, is_within, nearest_scale
+from unet_bench.measure.survey import DeviceFacts
 from unet_bench.plan import LoadedTask, Planned, make_plan
 from unet_bench.plugins import load
 from unet_bench.progress import plan_text
@@ -183,7 +184,7 @@ def test_a_baseline_that_costs_nothing_is_refused() -> None:
     with pipeline.plan(from_dict({**TINY, "variants": ["unet"], "probes": ["cost"]})) as made:
         task = LoadedTask(made.planned[0].cell.task, None)
     with pytest.raises(InvalidSuite, match="no params that others could meet"):
-        make_plan(suite, Recipe(), registry, [nothing], [task])
+        make_plan(suite, Recipe(), registry, [nothing], [task], DeviceFacts("cpu"))
 
 
 class Nothing(nn.Module):

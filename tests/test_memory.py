@@ -107,7 +107,7 @@ def test_a_larger_batch_needs_more_and_training_more_than_inference(bench_of) ->
 
 @pytest.mark.parametrize(("size", "counted"), [(1, 512), (512, 512), (513, 1024), (0, 0)])
 def test_storages_are_rounded_up_as_an_allocator_does(size: int, counted: int) -> None:
-    tracker = LiveBytes(memory.CUDA_GRAIN)
+    tracker = LiveBytes(memory.GRAIN)
     tensor = torch.zeros(size, dtype=torch.uint8)
     tracker.add(tensor)
     assert tracker.live == counted

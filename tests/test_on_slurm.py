@@ -101,7 +101,7 @@ def test_tasks_outlive_their_driver_and_the_next_one_collects_what_they_leave(tm
     soon = Conduct(executor="slurm", options=OPTIONS, until=time.monotonic() + 4)
     watch = held.resume(run, soon)  # the task lives, so there is but to wait, and the time is over before it ends
     assert watch.finished
-    assert watch.finished.left == 2
+    assert len(watch.finished.left) == 2
     assert len(tasks_below(tmp_path)) == 1
 
     held.go()

@@ -895,7 +895,7 @@ def test_rows_of_any_type_are_refused_by_line_or_right(stored: Path, data: st.Da
         try:
             assert len(list(iterate_rows(stored))) == 3
         except StoreError as error:
-            assert "cells.jsonl, line 2" in str(error)  # noqa: PT017
+            assert "cells.jsonl, line 2" in str(error)
 
 
 @fuzz(25)

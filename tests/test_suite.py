@@ -22,7 +22,7 @@ def test_options_lie_over_the_file_and_the_preset_under_it(tmp_path: Path) -> No
 
 
 def test_the_preset_follows_the_device() -> None:
-    assert from_dict({}).resolved(on_gpu=True).preset == "standard"
+    assert from_dict({}).resolved(on_gpu=True).preset == "gpu-quick"
     assert from_dict({"preset": "full"}).resolved(on_gpu=False).sizes() == [(256, 256), (388, 388)]
 
 

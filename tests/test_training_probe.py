@@ -96,8 +96,8 @@ def noisy(spread: float) -> Timing:
         ("clean", 0.5, {"ratio", "absolute"}),
         ("contaminated", 0.05, {"ratio"}),
         ("contaminated", 0.5, set()),
-        ("throttled", 0.05, {"ratio"}),
-        ("throttled", 0.5, set()),
+        ("throttled", 0.5, {"ratio", "absolute"}),  # as it ran at its limit of power
+        ("unwatched", 0.5, {"ratio", "absolute"}),
     ],
 )
 def test_a_disturbed_timing_keeps_its_ratio_if_that_is_narrow(quality: str, spread: float, believed: set) -> None:

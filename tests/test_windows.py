@@ -18,6 +18,7 @@ from unet_bench.data.dataset import IGNORE, Dataset, Sample
 from unet_bench.interfaces import main_output
 from unet_bench.plan import find_frame
 from unet_bench.recipe import Recipe
+from unet_bench.train import windows
 from unet_bench.train.windows import (
     Batch,
     Images,
@@ -246,8 +247,9 @@ def test_images_hold_weights_and_know_their_size() -> None:
 def test_a_quarter_of_a_gpus_free_memory_is_enough_for_data(monkeypatch: pytest.MonkeyPatch) -> None:
     data = numbered(4)
     for spare, answer in ((4 * data.nbytes, True), (4 * data.nbytes - 1, False)):
-        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device, spare=spare: (spare, 10**12))
-        assert fits(data, torch.device("cuda")) is answer
+        monkeypatch.setattr(windows, "free_memory", lambda device, spare=spare: spare)
+        assert fits(data, torch.device("cuda", 0)) is answer
+    monkeypatch.undo()
     assert fits(data, torch.device("cpu"))
 
 

@@ -9,7 +9,8 @@ import math
 import sys
 import time
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -17,9 +18,10 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from unet_bench.errors import InvalidSuite, StoreError, UnetBenchError, unknown
-from unet_bench.suite import AXES
+from unet_bench.suite import AXES, PRESETS
 
 if TYPE_CHECKING:
+    from unet_bench.plan import Plan, Planned
     from unet_bench.suite import Suite
 
 app = typer.Typer(
@@ -58,9 +60,9 @@ SUITE_OPTIONS: dict[str, Any] = {
         typer.Option("--probes", "-p", help="cost, speed, memory, accuracy, training, energy, batch; by commas."),
     ],
     "preset": Annotated[
-        str | None, typer.Option("--preset", help="quick (default on a CPU), standard (on a GPU), full.")
+        str | None, typer.Option("--preset", help="quick (default on a CPU), gpu-quick (on a GPU), standard, full.")
     ],
-    "device": Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps.")],
+    "device": Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda, cuda:1, xpu, mps.")],
     "precision": Annotated[str | None, typer.Option("--precision", help="fp32, tf32, fp16, bf16; several by commas.")],
     "memory_format": Annotated[
         str | None, typer.Option("--memory-format", help="contiguous, channels_last; several by commas.")
@@ -246,7 +248,8 @@ def run(
         bool, typer.Option("--keep-failures", help="With --resume: do not try again what failed.")
     ] = False,
     time_limit: Annotated[
-        str | None, typer.Option("--time-limit", help="End in good order before so long is over: 9m, 1h30m. Exit 75.")
+        str | None,
+        typer.Option("--time-limit", help="End in good order before so long is over: 9m, 1h30m, none. Exit 75."),
     ] = None,
     retries: Annotated[
         str | None,
@@ -268,7 +271,7 @@ def run(
 ) -> None:
     """Measure variants and save tables. Without options: all variants on real brain MRI, the preset for this device."""
     from unet_bench import pipeline
-    from unet_bench.conduct import RETRIES, Conduct, parse_duration, parse_options, parse_retries
+    from unet_bench.conduct import RETRIES, Conduct, parse_options, parse_retries, parse_time_limit
     from unet_bench.execute.signals import Terminated, terminable
     from unet_bench.progress import watcher
 
@@ -278,14 +281,14 @@ def run(
         raise InvalidSuite(f"--resume goes on with the run's own suite: leave out {', '.join(extra)}")
     if (rerun or keep_failures) and not folder:
         raise InvalidSuite("--rerun and --keep-failures go with --resume: a new run measures everything anyhow")
-    limit = parse_duration(time_limit) if time_limit else math.inf
+    limit = parse_time_limit(time_limit) if time_limit else None
     own = pipeline.executor_of_run(folder) if folder and executor is None else {}
     conduct = Conduct(
         executor=executor or str(own.get("name", "local")),
         devices=tuple(split(devices or "")) or tuple(own.get("devices", ())),
         options={**own.get("options", {}), **parse_options(executor_option or [])},
         retries=parse_retries(retries) if retries else RETRIES,
-        until=started + limit,
+        until=math.inf if limit is None else started + limit,
         rerun=qualities(rerun) if rerun else (),
         keep_failures=keep_failures,
     )
@@ -294,8 +297,14 @@ def run(
     with terminable(), watcher() as progress:
         try:
             with pipeline.plan(wanted, recipe, conduct) as made:
+                for note in made.notes:
+                    progress.waiting(f"note: {note}")
+                if limit is None:
+                    conduct = replace(conduct, until=started + PRESETS[made.suite.preset].time_limit_s)
+                if started + foreseen_s(made) > conduct.until:
+                    progress.waiting(f"note: {time_is_short(made, conduct.until - started)}")
                 done = pipeline.execute(made, out, progress, folder, conduct)
-            if not done.left:
+            if limit is None or not done.left:
                 show_end(done.path, made.suite)
         except KeyboardInterrupt as end:
             how = f"what was finished is kept. Go on with: unet-bench run --resume {progress.path}"
@@ -308,11 +317,36 @@ def run(
             raise typer.Exit(1) from error
     if done.left:
         typer.echo(
-            f"the time limit is reached, {done.left} cells are left. Go on with: unet-bench run --resume {done.path}",
+            f"the time limit is reached, {len(done.left)} cells are left ({left_out(done.left)}). "
+            f"Go on with: unet-bench run --resume {done.path}",
             err=True,
         )
-        raise typer.Exit(TIME_IS_UP)
+        if limit is not None:
+            raise typer.Exit(TIME_IS_UP)
     raise typer.Exit(0 if done.statuses <= HARMLESS else 1)
+
+
+def foreseen_s(made: Plan) -> float:
+    """How many seconds all cells of a plan take, as foreseen."""
+    return sum(planned.seconds for planned in made.planned if not planned.status)
+
+
+def time_is_short(made: Plan, limit_s: float) -> str:
+    """What to know where a run will be cut short, and how to have all of it."""
+    from unet_bench.progress import span
+
+    return (
+        f"all cells would take about {span(foreseen_s(made))}, and the run ends after {span(limit_s)}: what is left "
+        "then is named; --time-limit allows more, and none is no limit"
+    )
+
+
+def left_out(left: Iterable[Planned]) -> str:
+    """The cells that there was no time for: each probe with its variants."""
+    by_probe: dict[str, list[str]] = {}
+    for planned in left:
+        by_probe.setdefault(planned.cell.probe, []).append(planned.names[0])
+    return "; ".join(f"{probe} of {', '.join(dict.fromkeys(names))}" for probe, names in by_probe.items())
 
 
 def option_of(name: str) -> str:
@@ -368,11 +402,12 @@ def plan(given: dict[str, Any], as_json: AsJson = False, debug: Debug = False) -
     from unet_bench import pipeline
     from unet_bench.progress import plan_table, plan_text
 
-    with pipeline.plan(suite_of(given)) as made:
+    with pipeline.plan(suite_of(given), only=True) as made:
         if as_json:
             typer.echo(json.dumps(plan_table(made.planned), indent=2))
         else:
             plan_text(made)
+            typer.echo("".join(f"note: {note}\n" for note in made.notes), nl=False, err=True)
 
 
 @app.command("list")
@@ -637,7 +672,7 @@ def predict(
     ] = None,
     seed: Annotated[int | None, typer.Option("--seed", help="Of several trainings, this seed's.")] = None,
     fold: Annotated[str | None, typer.Option("--fold", help="Of several folds, this one: 0/5.")] = None,
-    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, xpu, mps.")] = "auto",
     evaluation: Annotated[str, typer.Option("--evaluation", help="tiled or whole.")] = "tiled",
     overlap: Annotated[float, typer.Option("--overlap", help="Part of a tile's side that neighbours share.")] = 0.5,
     flips: Annotated[bool, typer.Option("--flips", help="Predict flipped images, too, and average.")] = False,
@@ -699,7 +734,7 @@ def selftest(
     variant: Annotated[
         str | None, typer.Option("--variant", help="What is timed against itself; unet by default.")
     ] = None,
-    device: Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps.")] = None,
+    device: Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda, cuda:1, xpu, mps.")] = None,
     threads: Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads of one operator.")] = None,
     batch: Annotated[int | None, typer.Option("--batch", "-b", min=1, help="Images a step.")] = None,
     size: Annotated[str | None, typer.Option("--size", help="Scored pixels, HEIGHTxWIDTH.")] = None,

@@ -33,11 +33,16 @@ class Conduct:
         return status in KEPT or (self.keep_failures and status in RETRIES)
 
 
+def parse_time_limit(text: str) -> float:
+    """`9m`, `1h30m`, `90s`, `90`, in seconds; `none` is no limit. Raises InvalidSuite."""
+    return math.inf if text.strip() == "none" else parse_duration(text)
+
+
 def parse_duration(text: str) -> float:
     """`9m`, `1h30m`, `90s`, `90`, in seconds. Raises InvalidSuite."""
     parts = re.findall(r"([0-9]+(?:\.[0-9]+)?)([smhd]?)", text.strip())
     if not parts or "".join(number + unit for number, unit in parts) != text.strip():
-        raise InvalidSuite(f"time limit {text!r} is not valid: write 9m, 1h30m or 540s")
+        raise InvalidSuite(f"time limit {text!r} is not valid: write 9m, 1h30m, 540s, or none")
     seconds = sum(float(number) * _SECONDS[unit or "s"] for number, unit in parts)
     if not 0 < seconds < math.inf:
         raise InvalidSuite(f"time limit {text!r} must be above 0")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import platform
 import subprocess
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,14 @@ from unet_bench.cells import digest
 PACKAGES = ("torch", "torchvision", "timm", "pluggy", "pandas", "numpy", "unet-bench")
 
 
-def environment() -> dict[str, Any]:
-    """Facts that do not change between two runs on one machine; `env_id` is their hash. Imports torch."""
+def environment(gpus: Sequence[str]) -> dict[str, Any]:
+    """Facts that do not change between two runs on one machine; `env_id` is their hash. Imports torch.
+
+    `gpus` are the models of the accelerators that torch sees: whoever asks knows how to look at them.
+    """
     import torch
+
+    from unet_bench.measure.nvml import driver_version
 
     facts: dict[str, Any] = {
         "python": platform.python_version(),
@@ -26,11 +31,26 @@ def environment() -> dict[str, Any]:
         "cpu": cpu_model(),
         "cores": os.cpu_count(),
         "packages": versions(),
-        "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
-        "cuda": torch.version.cuda if torch.cuda.is_available() else None,
-        "cudnn": torch.backends.cudnn.version() if torch.cuda.is_available() else None,
+        "gpus": list(gpus),
+        "cuda": torch.version.cuda if gpus else None,
+        "cudnn": cudnn_version() if gpus else None,
     }
-    return {"env_id": digest(facts), **facts, "kernel": platform.release(), "commit": commit()}
+    driver = driver_version()
+    if gpus and driver:
+        facts["driver"] = driver.partition(".")[0]  # what a driver fixes after its major number changes no figure
+    about = {"kernel": platform.release(), "commit": commit(), "driver_version": driver}
+    return {"env_id": digest(facts), **facts, **about}
+
+
+def cudnn_version() -> int | None:
+    """The version of the cuDNN (of MIOpen, on ROCm) that torch found; None where it is not what torch was built for."""
+    import torch
+
+    try:
+        found: int | None = torch.backends.cudnn.version()
+    except RuntimeError:
+        return None
+    return found
 
 
 def versions() -> dict[str, str | None]:
@@ -55,14 +75,17 @@ def cpu_model() -> str:
     return platform.processor() or platform.machine()
 
 
-@functools.cache
 def device_name(device: str) -> str | None:
-    """What people call the device; None for one that this machine has not."""
-    import torch
+    """What people call the device; None where it may be one of unlike devices, or none. Starts none."""
+    from unet_bench.measure.survey import survey
 
-    if device.startswith("cuda"):
-        return torch.cuda.get_device_name(torch.device(device)) if torch.cuda.is_available() else None
-    return cpu_model() if device == "cpu" else f"{platform.machine()} {device}"
+    if device == "cpu":
+        return cpu_model()
+    if ":" in device:
+        found = survey().find(device)
+        return found.name if found else None
+    models = {facts.name for facts in survey().usable(device)}
+    return models.pop() if len(models) == 1 else None
 
 
 def commit() -> str | None:

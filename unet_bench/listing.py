@@ -6,12 +6,15 @@ import importlib.resources
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from unet_bench import plugins
 from unet_bench.choices import AXES, FIELDS, SLOTS, Choices
 from unet_bench.errors import UnetBenchError
 from unet_bench.suite import PRESETS, parse_size
+
+if TYPE_CHECKING:
+    from unet_bench.measure.survey import DeviceFacts
 
 
 def listing(what: str, block: Sequence[str]) -> list[dict[str, Any]]:
@@ -152,15 +155,31 @@ def doctor_report(block: Sequence[str]) -> dict[str, Any]:
     """Versions, devices, plugins, and where things are."""
     import unet_bench
     from unet_bench.environment import environment
+    from unet_bench.measure.survey import survey
 
-    facts = environment()
+    found = survey()
+    facts = environment(found.names())
     rows = plugin_rows(block)
     where = str(Path(unet_bench.__file__).parent)
     lines = [f"unet-bench {unet_bench.__version__} in {where}"]
     lines += [f"python {facts['python']} on {facts['system']} {facts['kernel']} {facts['machine']}"]
     lines += [f"cpu: {facts['cpu']}, {facts['cores']} cores"]
-    lines += [f"gpu: {', '.join(facts['gpus']) or 'none that torch can use'}"]
+    lines += [gpu_line(gpu) for gpu in found.accelerators] or ["gpu: none that torch can use"]
+    lines += (
+        [f"gpu driver: {facts['driver_version']}, cuda {facts['cuda']}, cudnn {facts['cudnn']}"]
+        if facts["gpus"]
+        else []
+    )
+    lines += [f"! {problem}" for problem in found.problems()]
     lines += [f"{name}: {version or 'not installed'}" for name, version in facts["packages"].items()]
     lines += [f"plugin {r['plugin']} ({r['distribution']}): {r['status']} {r['reason']}".rstrip() for r in rows]
     lines += [f"environment id: {facts['env_id']}", f"results go to: {Path('results').resolve()}"]
-    return {**facts, "plugins": rows, "folder": where, "text": "\n".join(lines)}
+    devices = [asdict(gpu) for gpu in found.accelerators]
+    about = {"devices": devices, "problems": found.problems(), "plugins": rows, "folder": where}
+    return {**facts, **about, "text": "\n".join(lines)}
+
+
+def gpu_line(gpu: DeviceFacts) -> str:
+    """An accelerator, in a line."""
+    words = [gpu.name, f"compute capability {gpu.capability}" if gpu.capability else "", "/".join(gpu.precisions)]
+    return f"{gpu.device}: {', '.join(filter(None, words))}"

@@ -67,20 +67,6 @@ def hold(path: Path, *, shared: bool = False) -> FileIO:
     return file
 
 
-def physical(device: str, visible: str | None = None) -> str:
-    """A device's name for all processes of this host: `cuda` is the first GPU, as CUDA_VISIBLE_DEVICES numbers them.
-
-    `visible` stands in for that variable.
-    """
-    kind, _, index = device.partition(":")
-    if kind != "cuda":
-        return kind
-    names = os.environ.get("CUDA_VISIBLE_DEVICES", "") if visible is None else visible
-    listed = [name.strip() for name in names.split(",")]
-    number = int(index or 0)
-    return f"cuda-{listed[number] if number < len(listed) and listed[number] else number}"
-
-
 class DeviceLocks:
     """What cells of this process hold while they run: a device, shared unless timed, and then the host's timing, too.
 

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from unet_bench.data.dataset import Dataset
     from unet_bench.execute.jobs import Executor
+    from unet_bench.measure.survey import DeviceFacts
     from unet_bench.plan import LoadedTask, Plan, Planned
     from unet_bench.registry import Registry
 
@@ -63,28 +64,59 @@ def run(
 
 
 @contextmanager
-def plan(suite: Suite, recipe: Recipe | None = None, conduct: Conduct | None = None) -> Iterator[Plan]:
+def plan(
+    suite: Suite, recipe: Recipe | None = None, conduct: Conduct | None = None, *, only: bool = False
+) -> Iterator[Plan]:
     """Everything up to the first measurement. The data lie in a temporary folder while the context is open.
 
-    `recipe` is for a run that goes on with the one it began with, whatever its file says now.
+    `recipe` is for a run that goes on with the one it began with, whatever its file says now. `only`: nothing will be
+    measured here, so that the device may be another machine's.
     """
     loaded = plugins.load(suite.block)
     registry = loaded.checked()
 
     from unet_bench.environment import environment  # these import torch: what can be refused has been refused
+    from unet_bench.measure.survey import facts_of, survey
     from unet_bench.plan import Plan, choose_variants, make_plan
 
     executor = executor_of(conduct or Conduct(), registry)
-    suite = replace(suite, device=executor.device(suite.device))
+    wanted = suite.device
+    suite = replace(suite, device=device_of(executor, wanted, only=only))
+    facts = facts_of(suite.device, here=not executor.elsewhere)
     found, suite = with_recipe(suite, registry, on_gpu=suite.device != "cpu", recipe=recipe)
     suite = replace(suite, data=tuple(absolute(registry, name) for name in suite.data))
     check_probes(suite, registry)
     variants = choose_variants(suite, registry)
     with own_folder() as folder:
         tasks = read_tasks(suite, registry, folder)
-        planned = make_plan(suite, found, registry, variants, tasks)
+        planned = make_plan(suite, found, registry, variants, tasks, facts)
         data = {task.task.id: task.data for task in tasks}
-        yield Plan(suite, found, loaded, planned, data, environment(), executor, preload(suite, planned))
+        notes = [] if executor.elsewhere else notes_of(wanted, suite.device, facts)
+        about = environment(survey().names())
+        yield Plan(suite, found, loaded, planned, data, about, executor, preload(suite, planned), tuple(notes))
+
+
+def device_of(executor: Executor, wanted: str, *, only: bool) -> str:
+    """The device that a suite is measured on, or `only` planned for. Raises InvalidSuite."""
+    from unet_bench.measure.device import indexed
+
+    try:
+        return executor.device(wanted)
+    except InvalidSuite:
+        if only and wanted != "auto":
+            indexed(wanted)  # raises for what is a device nowhere
+            return wanted
+        raise
+
+
+def notes_of(wanted: str, device: str, facts: DeviceFacts) -> list[str]:
+    """What whoever runs this should know of the device: that a GPU is left unused, or that times are guesses."""
+    from unet_bench.measure.survey import survey
+
+    notes = survey().problems() if wanted == "auto" else []
+    if not facts.name and device != "cpu":
+        notes.append(f"{device} is not on this machine: seconds are guesses, and its number formats are not known")
+    return notes
 
 
 def executor_of(conduct: Conduct, registry: Registry) -> Executor:
@@ -179,7 +211,7 @@ def execute(
     with Store.open(resume) if resume else Store.create(out, manifest(made, conduct)) as store:
         try:
             run = Run(made, store, conduct)
-            left = measure(made, run, progress, conduct)
+            left = tuple(measure(made, run, progress, conduct))
             write_tables(store)
         except BaseException:
             with contextlib.suppress(StoreError):  # the first error says more: what is kept, how to go on

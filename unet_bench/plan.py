@@ -5,14 +5,12 @@ from __future__ import annotations
 import functools
 import itertools
 import random
-import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
-from torch import nn
 
 from unet_bench import geometry, plugins
 from unet_bench.build import build, doubling_step, foreign_variant, published_weights, takes_width, with_width_scale
@@ -24,6 +22,7 @@ from unet_bench.measure.bench import Bench
 from unet_bench.measure.cost import cost
 from unet_bench.measure.memory import MIB, predicted_bytes
 from unet_bench.measure.runtime import unsupported
+from unet_bench.measure.survey import DeviceFacts
 from unet_bench.recipe import Recipe
 from unet_bench.registry import Registry
 from unet_bench.selection import canonicalised, grid, select, with_inactive
@@ -35,6 +34,8 @@ if TYPE_CHECKING:
 
 OPTIMISER_STATE: Final = {"adamw": 2, "adam": 2, "sgd": 1}  # tensors for each of the weights
 START_S: Final = 0.3  # of a worker process and of building a network
+START_ON_GPU_S: Final = 3.0  # likewise, with a context and the libraries that come with the first operators
+WARM_UP_ON_GPU_S: Final = 3.0  # of two networks, in one or two timings
 COMPILE_S: Final = 30.0
 ENERGY_S: Final = 26.0
 LOOKS_SHARE: Final = 1.3  # training, and the looks at validation and test images, in training steps
@@ -94,6 +95,7 @@ class Plan:
     environment: dict[str, Any]
     executor: Executor
     modules: tuple[str, ...] = ("torch",)  # that every worker needs
+    notes: tuple[str, ...] = ()  # what whoever runs it should know of the device
 
 
 def choose_variants(suite: Suite, registry: Registry) -> list[Variant]:
@@ -115,30 +117,19 @@ def is_foreign(variant: Variant) -> bool:
     return ":" in variant.architecture
 
 
-def choose_device(wanted: str) -> str:
-    """`auto` is CUDA, else the CPU. Raises InvalidSuite when the device is not there."""
-    if wanted == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        if torch.device(wanted).type not in ("cpu", "cuda", "mps"):
-            raise RuntimeError("only cpu, cuda and mps can be measured on")
-        torch.empty(0, device=wanted)
-    except (RuntimeError, AssertionError) as error:
-        here = ["cpu"] + [f"cuda:{i}" for i in range(torch.cuda.device_count())]
-        here += ["mps"] * torch.backends.mps.is_available()
-        raise InvalidSuite(f"device {wanted!r} is not available here; these are: {', '.join(here)}") from error
-    return wanted
-
-
 def make_plan(
-    suite: Suite, recipe: Recipe, registry: Registry, variants: Sequence[Variant], tasks: Iterable[LoadedTask]
+    suite: Suite,
+    recipe: Recipe,
+    registry: Registry,
+    variants: Sequence[Variant],
+    tasks: Iterable[LoadedTask],
+    device: DeviceFacts,
 ) -> list[Planned]:
     """Every cell of a resolved suite, cheap probes first; replicates of one cell lie apart.
 
     Raises InvalidSuite when the baseline itself cannot run on a task.
     """
     wanted = settings(suite)
-    rate = mac_rate(wanted[0].device)
     floors = registry.floors() if suite.floors else []
     planned: list[Planned] = []
     for loaded in tasks:
@@ -152,10 +143,10 @@ def make_plan(
         for probe in suite.probes:
             if probe != "accuracy" and not is_first_fold(loaded.task):
                 continue
-            for setting in settings_of(probe, wanted):
+            for setting in settings_of(probe, wanted, device.precisions):
                 scored = groups + beside * (probe == "accuracy" and setting.pretrained == wanted[0].pretrained)
                 planned += _cells_of_probe(
-                    suite, registry, probe, scored, baseline, loaded.task, setting, protocol, rate
+                    suite, registry, probe, scored, baseline, loaded.task, setting, protocol, device
                 )
     return planned
 
@@ -206,22 +197,22 @@ def protocol_of(suite: Suite, recipe: Recipe, loaded: LoadedTask) -> Protocol:
     )
 
 
-def settings_of(probe: str, wanted: Sequence[Setting]) -> Sequence[Setting]:
+def settings_of(probe: str, wanted: Sequence[Setting], native: Sequence[str] = ()) -> Sequence[Setting]:
     """The settings that a probe is taken at: all; the first that can run; or, where it finds the batch, one batch.
 
     Only accuracy depends on the weights that a network begins from.
     """
     starts = dict.fromkeys(setting.pretrained for setting in wanted)
     if probe == "accuracy":
-        return [_first([setting for setting in wanted if setting.pretrained == start]) for start in starts]
+        return [_first([setting for setting in wanted if setting.pretrained == start], native) for start in starts]
     wanted = [setting for setting in wanted if setting.pretrained == wanted[0].pretrained]
     if probe in AT_FIRST_SETTING:
-        return [_first(wanted)]
+        return [_first(wanted, native)]
     return [setting for setting in wanted if probe != "batch" or setting.batch == wanted[0].batch]
 
 
-def _first(wanted: Sequence[Setting]) -> Setting:
-    return next((setting for setting in wanted if not unsupported(setting)), wanted[0])
+def _first(wanted: Sequence[Setting], native: Sequence[str]) -> Setting:
+    return next((setting for setting in wanted if not unsupported(setting, native=native)), wanted[0])
 
 
 def settings(suite: Suite) -> list[Setting]:
@@ -251,7 +242,7 @@ def _cells_of_probe(
     task: Task,
     setting: Setting,
     protocol: Protocol,
-    rate: float,
+    device: DeviceFacts,
 ) -> list[Planned]:
     """What is foreseen of a cell holds for all its seeds and replicates."""
     assert baseline.frame is not None
@@ -270,7 +261,7 @@ def _cells_of_probe(
             probe=probe,
             seed=seeds[0],
         )
-        firsts.append(decide(suite, registry, cell, subject, names, baseline, rate))
+        firsts.append(decide(suite, registry, cell, subject, names, baseline, device))
     planned = []
     for replicate in range(replicates):
         order = list(firsts)
@@ -289,7 +280,7 @@ def decide(
     subject: Subject,
     names: tuple[str, ...],
     base: Subject,
-    rate: float = 1e9,
+    device: DeviceFacts,
 ) -> Planned:
     """Foresee a cell's cost and memory, and skip it when one is beyond its limit."""
     variant = subject.variant
@@ -304,7 +295,7 @@ def decide(
     )
     if subject.status:
         return known
-    reason = unsupported(cell.setting, cell.probe)
+    reason = unsupported(cell.setting, cell.probe, device.precisions)
     if cell.probe == "accuracy" and cell.setting.pretrained != "none" and not subject.pretrained:
         reason = f"{variant.name} has no published weights to begin from; --pretrained none trains it from scratch"
     if reason:
@@ -329,7 +320,7 @@ def decide(
             f"beyond the limit of {suite.limit_tmac:g}; --limit 0 runs it"
         )
         return replace(known, status="skipped", reason=reason)
-    return replace(known, seconds=fixed_s + 1e12 * tmac / rate)
+    return replace(known, seconds=fixed_s + 1e12 * tmac / device.mac_rate)
 
 
 def predicted_mib(registry: Registry, cell: Cell, training: bool) -> float | None:
@@ -358,11 +349,14 @@ def foreseen(cell: Cell, macs: int, base_macs: int) -> tuple[float, float]:
         "memory": 8 * macs,
         "batch": 64 * macs,
     }
-    fixed_s = START_S + COMPILE_S * (cell.setting.mode == "compile" and cell.probe not in AT_FIRST_SETTING)
+    on_gpu = cell.setting.device != "cpu"
+    fixed_s = START_ON_GPU_S if on_gpu and cell.probe != "cost" else START_S
+    if cell.setting.mode == "compile" and cell.probe not in AT_FIRST_SETTING:
+        fixed_s += COMPILE_S
     if cell.probe == "accuracy":
         fixed_s += LOOKS_SHARE * cell.protocol.train_s
     elif cell.probe in ("speed", "training", "batch"):
-        fixed_s += cell.protocol.speed_s
+        fixed_s += cell.protocol.speed_s + WARM_UP_ON_GPU_S * on_gpu
     elif cell.probe == "energy":
         fixed_s += max(ENERGY_S, cell.protocol.speed_s)
     return cell.setting.batch * steps.get(cell.probe, 0) / 1e12, fixed_s
@@ -447,19 +441,3 @@ def in_dims(variant: Variant, task: Task) -> Variant:
             "give a size of volumes, such as --size 32x32x32"
         )
     return replace(variant, choices=variant.choices.replace(dims=task.dims))
-
-
-def mac_rate(device: str) -> float:
-    """Multiply-accumulates a second in a small padded convolution: what predictions of time are made with."""
-    if device.startswith("cuda") and not torch.cuda.is_available():  # it is another machine's
-        return 1e12
-    conv = nn.Conv2d(32, 32, 3, padding=1).to(device)
-    image = torch.zeros(4, 32, 128, 128, device=device)
-    macs = 4 * 128 * 128 * 32 * 32 * 9
-    best = float("inf")
-    with torch.inference_mode():
-        for _ in range(4):
-            start = time.perf_counter()
-            conv(image).sum().item()
-            best = min(best, time.perf_counter() - start)
-    return macs / best

@@ -19,7 +19,7 @@ from unet_bench.data.decode import decode, read_image
 from unet_bench.data.limits import one_line
 from unet_bench.data.nifti import is_nifti, read_volume, stem_of, write_labels
 from unet_bench.errors import InvalidData, InvalidSuite, StoreError, offenders, unknown
-from unet_bench.plan import choose_device
+from unet_bench.measure.survey import choose_device
 from unet_bench.suite import EVALUATIONS
 from unet_bench.trained import Network, load_network
 

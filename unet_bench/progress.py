@@ -93,7 +93,9 @@ def console() -> Console:
 
 def span(seconds: float) -> str:
     """A duration as people say it."""
-    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} hours"
 
 
 def plan_table(planned: Sequence[Planned]) -> list[dict[str, Any]]:

@@ -94,10 +94,9 @@ def measure_part(
     `out_channels` are 32, or as many as come in where a slot keeps them; `place` are further fields of its `Place`.
     Raises UnknownName for slot or part, InvalidSuite for the device, and whatever the part raises.
     """
-    import torch
-
     from unet_bench.choices import SLOTS
     from unet_bench.errors import unknown
+    from unet_bench.measure.device import indexed
     from unet_bench.testing.slots import brief
 
     if slot not in SLOTS:
@@ -116,7 +115,7 @@ def measure_part(
         **workload(setting, size, [slot, brief(where), list(size)]),
         "in_channels": where.in_channels,
     }
-    return measure(benchmark, steps[0], steps[1], torch.device(setting.device), about)
+    return measure(benchmark, steps[0], steps[1], indexed(setting.device), about)
 
 
 def called(part: nn.Module, inputs: Sequence[Any]) -> Any:
@@ -167,7 +166,8 @@ def measure(
     import torch
 
     from unet_bench.environment import device_name
-    from unet_bench.measure.clock import synchroniser, time_pair
+    from unet_bench.measure.clock import time_pair
+    from unet_bench.measure.device import synchroniser
 
     sync = synchroniser(device)
 
@@ -203,8 +203,9 @@ def registry() -> Registry:
 def env_id() -> str:
     """The environment's hash, as runs state it."""
     from unet_bench.environment import environment
+    from unet_bench.measure.survey import survey
 
-    return str(environment()["env_id"])
+    return str(environment(survey().names())["env_id"])
 
 
 def setting_of(device: str, batch: int) -> Setting:
@@ -212,7 +213,7 @@ def setting_of(device: str, batch: int) -> Setting:
     import torch
 
     from unet_bench.cells import Setting
-    from unet_bench.plan import choose_device
+    from unet_bench.measure.survey import choose_device
 
     return Setting(device=choose_device(device), threads=torch.get_num_threads(), batch=batch)
 

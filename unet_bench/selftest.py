@@ -91,11 +91,15 @@ def selftest(
                 raise
     path = progress.path
     assert path is not None
-    trials, lost = trials_of(read_rows(path))
+    rows = list(read_rows(path))
+    trials, lost = trials_of(rows)
     cell = made.planned[0].cell
     if stopped and not any(trial.slowdown == 0 for trial in trials):
         raise KeyboardInterrupt
     report = audit(trials, budget_s=cell.protocol.speed_s, workload=workload(cell), lost=lost)
+    if cell.setting.device != "cpu":
+        queued, lost = trials_of(rows, "throughput_ratio")
+        report = replace(report, throughput=audit(queued, budget_s=cell.protocol.speed_s, lost=lost))
     for folder in filter(None, (path, run)):
         leave(report, folder, path)
     return Outcome(report, path, stopped)

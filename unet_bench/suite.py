@@ -57,6 +57,12 @@ class Preset:
     interval: float
     probes: tuple[str, ...]
     limit_tmac: float  # a cell predicted to cost more tera-MACs is skipped, on whatever machine
+    suite: str = ""  # the shipped suite whose variants are run where none are named; empty: all variants
+    time_limit_s: float = math.inf  # a run ends by then, unless it is given another limit
+
+    def variants(self) -> tuple[str, ...]:
+        """The variants that are run where none are named."""
+        return tuple(read(self.suite)["variants"]) if self.suite else ("all",)
 
 
 PRESETS: Final = {
@@ -78,8 +84,25 @@ PRESETS: Final = {
             limit_tmac=4.0,
         ),
         Preset(
+            name="gpu-quick",
+            summary="a first look on a GPU, 45 minutes at most: the tour's variants, widths as defined, 256² scored",
+            sizes=((256, 256),),
+            width_scale=1.0,
+            batch=8,
+            steps=300,
+            recipe="short",
+            seeds=(0,),
+            replicates=1,
+            speed_s=2.5,
+            interval=0.02,
+            probes=FIRST_LOOK,
+            limit_tmac=4_000.0,
+            suite="tour",
+            time_limit_s=45 * 60.0,
+        ),
+        Preset(
             name="standard",
-            summary="for a GPU: widths as defined, 256² scored, three seeds, three processes per timing",
+            summary="for a GPU and hours: widths as defined, 256² scored, three seeds, three processes per timing",
             sizes=((256, 256),),
             width_scale=1.0,
             batch=8,
@@ -126,7 +149,7 @@ class Suite:
     classes: tuple[str, ...] = ()  # names, or one number
     fit: str = "crop"
     probes: tuple[str, ...] = ()
-    preset: str = ""  # empty: quick on a CPU, standard on a GPU
+    preset: str = ""  # empty: quick on a CPU, gpu-quick on a GPU
     device: str = "auto"
     precision: tuple[str, ...] = ("fp32",)
     memory_format: tuple[str, ...] = ("contiguous",)
@@ -225,7 +248,7 @@ class Suite:
 
     def resolved(self, on_gpu: bool) -> Suite:
         """The suite with every open field filled in from its preset."""
-        preset = PRESETS[self.preset or ("standard" if on_gpu else "quick")]
+        preset = PRESETS[self.preset or ("gpu-quick" if on_gpu else "quick")]
         open_fields = {
             name: getattr(preset, name)
             for name in ("width_scale", "replicates", "speed_s", "interval", "limit_tmac")
@@ -237,7 +260,7 @@ class Suite:
         open_fields |= {name: getattr(preset, name) for name in ("probes", "seeds") if not getattr(self, name)}
         open_fields["batch"] = self.batch or (preset.batch,)
         size = self.size or ",".join("x".join(map(str, size)) for size in preset.sizes)
-        variants = self.variants or (() if self.base or self.models else ("all",))
+        variants = self.variants or (() if self.base or self.models else preset.variants())
         return dataclasses.replace(self, preset=preset.name, variants=variants, size=size, **open_fields)
 
     @property

@@ -101,7 +101,7 @@ def test_tasks_outlive_their_driver_and_the_next_one_collects_what_they_leave(tm
     soon = Conduct(executor="slurm", options=options, until=time.monotonic() + 4)
     watch = held.resume(run, soon)  # one task runs and one has not begun: there is but to wait
     assert watch.finished
-    assert watch.finished.left == 2
+    assert len(watch.finished.left) == 2
     assert sorted(state for _, state in squeue()) == ["PENDING", "RUNNING"]
 
     held.go()

@@ -21,7 +21,7 @@ _GOALS: Final = {
     "macs": "the one of fewest MACs",
     "params": "the smallest",
 }
-_RESTLESS: Final = ("contaminated", "throttled")  # qualities that leave absolute times empty
+_RESTLESS: Final = ("contaminated",)  # qualities that leave absolute times empty
 
 
 # ---- what to use

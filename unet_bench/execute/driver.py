@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -39,11 +39,11 @@ class Progress(Protocol):
 
 @dataclass(frozen=True)
 class Finished:
-    """A run that has ended: its folder, the statuses of its cells, and how many of them there was no time for."""
+    """A run that has ended: its folder, the statuses of its cells, and those that there was no time for."""
 
     path: Path
     statuses: set[str]
-    left: int = 0
+    left: tuple[Planned, ...] = ()
 
 
 class Quiet:
@@ -62,8 +62,33 @@ class Quiet:
         """Nothing."""
 
 
-def measure(made: Plan, run: Run, progress: Progress, conduct: Conduct) -> int:
-    """Every cell that has no result yet into the store; how many are left when the time is over.
+class Pace:
+    """How long cells take beside what was foreseen, learnt as they end: each probe's own factor, or else all cells'."""
+
+    def __init__(self) -> None:
+        self._foreseen: dict[str, float] = {}
+        self._took: dict[str, float] = {}
+
+    def learn(self, planned: Planned, wall_s: float) -> None:
+        """Take note of a cell that ended with figures."""
+        probe = planned.cell.probe
+        self._foreseen[probe] = self._foreseen.get(probe, 0.0) + planned.seconds
+        self._took[probe] = self._took.get(probe, 0.0) + wall_s
+
+    def seconds(self, left: Iterable[Planned]) -> float:
+        """How long cells will take."""
+        return sum(planned.seconds * self.factor(planned.cell.probe) for planned in left)
+
+    def factor(self, probe: str) -> float:
+        """How many times as long a probe's cells take as foreseen."""
+        if self._foreseen.get(probe):
+            return self._took[probe] / self._foreseen[probe]
+        foreseen = sum(self._foreseen.values())
+        return sum(self._took.values()) / foreseen if foreseen else 1.0
+
+
+def measure(made: Plan, run: Run, progress: Progress, conduct: Conduct) -> list[Planned]:
+    """Every cell that has no result yet into the store; those that are left when the time is over.
 
     Cells that failed before come last, so that one which never ends does not keep the others from their turn.
     """
@@ -81,7 +106,7 @@ def measure(made: Plan, run: Run, progress: Progress, conduct: Conduct) -> int:
             pending.append(job)
             continue
         progress.done(planned, run.settle(job, result))
-    seconds_left = sum(run.planned[job.stem].seconds for job in pending)
+    pace, waits = Pace(), {job.stem: run.planned[job.stem] for job in pending}
     now_s = time.monotonic()
     until = conduct.until - min(made.executor.ending_s, max(0.0, conduct.until - now_s) / 5)
     begun: dict[str, str] = {}
@@ -95,19 +120,21 @@ def measure(made: Plan, run: Run, progress: Progress, conduct: Conduct) -> int:
                         progress.waiting(reason)
                     case Started(job):
                         begun[job.stem] = now()
-                        progress.cell(run.planned[job.stem], seconds_left)
-                        seconds_left -= run.planned[job.stem].seconds
+                        progress.cell(run.planned[job.stem], pace.seconds(waits.values()))
+                        waits.pop(job.stem, None)
                     case Ended(job, result):
                         left.discard(job.stem)
                         row = run.settle(job, {"started": begun.get(job.stem), **result})
                         progress.done(run.planned[job.stem], row)
+                        if row["status"] == "ok":
+                            pace.learn(run.planned[job.stem], row.get("wall_s") or 0.0)
                         if run.may_retry(job, row):
                             again.append(job)
                             left.add(job.stem)
             if time.monotonic() >= until:
                 break
             pending = again
-    return len(left)
+    return [planned for stem, planned in run.planned.items() if stem in left]
 
 
 class Run:

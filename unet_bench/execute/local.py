@@ -18,8 +18,10 @@ from unet_bench.errors import InvalidSuite, StoreError
 from unet_bench.execute.jobs import DISK_FULL, Ended, Event, Job, Result, Started, Waiting
 from unet_bench.execute.logs import last_line, tidy, without_secrets
 from unet_bench.execute.processes import KILL, Exit, Processes
-from unet_bench.locks import POLL_S, DeviceLocks, Held, physical
+from unet_bench.locks import POLL_S, DeviceLocks, Held
+from unet_bench.measure.survey import VISIBILITY, DeviceFacts
 
+IDENTITY = 8  # characters that tell two devices of a host apart
 GRACE_S = 3.0  # between asking a worker to end and killing it
 
 
@@ -29,6 +31,7 @@ class Place:
 
     name: str  # of the device, for all processes of this host
     environ: Mapping[str, str]
+    model: str = ""
 
 
 @dataclass
@@ -73,7 +76,7 @@ class Local:
 
     def device(self, wanted: str) -> str:
         """See `Executor`."""
-        from unet_bench.plan import choose_device
+        from unet_bench.measure.survey import choose_device
 
         named = {choose_device(device).partition(":")[0] for device in self._devices}
         if len(named) > 1:
@@ -100,13 +103,17 @@ class Local:
         yield from self._end_all()
 
     def places(self, device: str) -> list[Place]:
-        """Where jobs of a device may run: `cuda` means every GPU that is visible, one of them to each job."""
-        if device != "cuda":
-            return [Place(physical(device), {})] * (self._devices.count(device) or 1)
-        visible = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()]
-        numbers = sorted({int(name.partition(":")[2] or 0) for name in self._devices}) or range(_gpus())
-        names = [visible[number].strip() if number < len(visible) else str(number) for number in numbers]
-        return [Place(f"cuda-{name}", {"CUDA_VISIBLE_DEVICES": name}) for name in names]
+        """Where jobs of a device may run: `cuda` means every GPU that can be used, one of them to each job."""
+        from unet_bench.measure.survey import survey
+
+        kind, _, number = device.partition(":")
+        if kind == "cpu":
+            return [Place("cpu", {})] * (self._devices.count("cpu") or 1)
+        found = survey()
+        named = [device] if number else sorted(set(self._devices))
+        chosen = [found.find(name) or DeviceFacts(name) for name in named] or found.usable(kind)
+        # Where none can be used any more, the workers say why.
+        return [place_of(facts, alone=not number) for facts in chosen or [DeviceFacts(kind)]]
 
     def _fill(
         self, places: Sequence[Place], waiting: Mapping[bool, deque[Job]], order: Mapping[str, int]
@@ -182,11 +189,26 @@ class Local:
                         yield ended
 
 
+def place_of(facts: DeviceFacts, *, alone: bool) -> Place:
+    """The place of an accelerator; if `alone`, its workers are shown no other, and call it the first."""
+    from unet_bench.measure.device import kind_of, visible_variable
+
+    kind = kind_of(facts.device)
+    variable, number = visible_variable(kind), int(facts.device.partition(":")[2] or 0)
+    entries = os.environ.get(variable or "") or os.environ.get(VISIBILITY[0], "")  # ROCm goes by CUDA's name, too
+    listed = [entry.strip() for entry in entries.split(",")]
+    entry = listed[number] if number < len(listed) and listed[number] else str(number)
+    # By its identity: in a container, or in Slurm's share of a node, every GPU may be number 0.
+    name = f"{kind}-{facts.identity[:IDENTITY] or entry}"
+    return Place(name, {variable: entry} if variable and alone else {}, facts.name)
+
+
 def result_of(running: Running, over: Exit) -> Result:
     """What a worker left, or else the status that its ending stands for."""
     log = running.job.log
     where = {"place": running.place.name, "log": f"{log.parent.name}/{log.name}" if log.exists() else None}
-    result = (running.job.left() or verdict(running, over)) | where
+    model = {"device_name": running.place.model} if running.place.model else {}
+    result = model | (running.job.left() or verdict(running, over)) | where
     return result | ({"error": without_secrets(str(result["error"]))} if result.get("error") else {})
 
 
@@ -226,9 +248,3 @@ def oom_kills() -> int:
             if line.startswith("oom_kill "):
                 return int(line.split()[1])
     return 0
-
-
-def _gpus() -> int:
-    import torch
-
-    return torch.cuda.device_count()

@@ -37,6 +37,7 @@ from unet_bench.execute.jobs import (
 from unet_bench.execute.local import Local
 from unet_bench.execute.worker import describe
 from unet_bench.locks import own_folder
+from unet_bench.measure.survey import VISIBILITY
 from unet_bench.results.store import resume_command
 from unet_bench.rows import now
 
@@ -114,7 +115,7 @@ def carry_out(text: str, data: Sequence[Any]) -> tuple[Result, Left]:
         for part in (INBOX, *SENT_BACK):
             (folder / part).mkdir()
         # Ray shows each task its own GPUs, but the fork server saw those of the task that it was started in.
-        shown = {key: os.environ[key] for key in ("CUDA_VISIBLE_DEVICES",) if key in os.environ}
+        shown = {name: os.environ[name] for name in VISIBILITY if name in os.environ}
         here = job.at(folder=str(folder), data=None, abroad=True, environ={**job.environ, **shown})
         try:
             if data:

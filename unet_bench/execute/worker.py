@@ -49,6 +49,7 @@ def outcome(job: Job) -> dict[str, Any]:
     from unet_bench.rows import now
 
     begun, started = time.perf_counter(), now()
+    os.environ.update(job.environ)  # shows the device that it is to have, before it touches one
     try:
         if job.abroad:
             check_sources(job.sources)
@@ -58,13 +59,12 @@ def outcome(job: Job) -> dict[str, Any]:
             raise
         traceback.print_exc()
         result = failure(error)
-    if job.abroad:
-        try:
-            result |= surroundings(job)
-        except Exception as error:  # a row that does not say where it was measured is better than none
-            if is_disk_full(error):
-                raise
-            traceback.print_exc()
+    try:
+        result |= surroundings(job) if job.abroad else {"device_name": own_device_name(job.device)}
+    except Exception as error:  # a row that does not say where it was measured is better than none
+        if is_disk_full(error):
+            raise
+        traceback.print_exc()
     about = {"started": started, "wall_s": time.perf_counter() - begun, "host": socket.gethostname()}
     return result | about
 
@@ -79,9 +79,9 @@ def check_sources(sources: Mapping[str, str]) -> None:
 
 def surroundings(job: Job) -> dict[str, Any]:
     """Where a cell ran, as its row's columns; all the facts go into the run's folder, once for each environment."""
-    from unet_bench.environment import device_name, environment
+    from unet_bench.environment import environment
 
-    facts = environment()
+    facts = environment(own_gpus(job.device))
     file = Path(job.folder, ENVIRONMENTS, f"{facts['env_id']}.json")
     if not file.exists():
         file.parent.mkdir(exist_ok=True)
@@ -90,10 +90,30 @@ def surroundings(job: Job) -> dict[str, Any]:
         os.replace(draft, file)
     return {
         "env_id": facts["env_id"],
-        "device_name": device_name(job.device),
+        "device_name": own_device_name(job.device),
         "torch": facts["packages"]["torch"],
         "commit": facts["commit"],
     }
+
+
+def own_device_name(device: str) -> str:
+    """The model of the device that this process has; unlike ones may go by one name in a run."""
+    from unet_bench.environment import cpu_model
+    from unet_bench.measure.device import indexed, is_accelerator, name_of
+
+    return name_of(indexed(device)) if is_accelerator(indexed(device)) else cpu_model()
+
+
+def own_gpus(device: str) -> list[str]:
+    """The models of the accelerators that torch sees here; none is started for a cell on the processor."""
+    import torch
+
+    from unet_bench.measure.device import indexed, is_accelerator, names_of_all
+    from unet_bench.measure.nvml import gpu_names
+
+    if is_accelerator(indexed(device)):
+        return names_of_all(indexed(device).type)
+    return gpu_names() if torch.cuda.device_count() else []
 
 
 @functools.cache
@@ -111,7 +131,7 @@ def measure(job: Job) -> dict[str, Any]:
     from unet_bench.results.columns import NOT_MEASURED, PROBE_COLUMNS, fault
 
     cell = Cell.from_json(job.cell)
-    prepare_process(cell, job.environ)
+    prepare_process(cell)
     registry = plugins_of(job.block).checked()
     data = Path(job.data) if job.data else None
     bench = Bench(cell, registry, data, job.samples, job.checkpoint, job.weights, key=job.key)

@@ -8,11 +8,11 @@ import traceback
 from dataclasses import replace
 from typing import Any
 
-import torch
 from torch import nn
 
 from unet_bench.data.dataset import Dataset
 from unet_bench.measure.bench import Bench
+from unet_bench.measure.device import mixed_precision
 from unet_bench.measure.floors import Floor
 from unet_bench.train import examples
 from unet_bench.train.evaluation import evaluate, whole_frame
@@ -26,11 +26,11 @@ def probe(bench: Bench) -> dict[str, Any]:
     """The scores on test images, and how the training went. Raises NonFinite."""
     dataset = bench.dataset()
     splits = tensors(bench, dataset)
+    as_asked, bench = bench, mixed(bench)
     model = bench.network(training=True)
     if isinstance(model, Floor):
         model.fit(splits["train"].images, splits["train"].masks)
-        return scored_on_test(replaced_protocol(bench, whole=True, flips=False), model, splits["test"], dataset)
-    bench = mixed(bench)
+        return scored_on_test(replaced_protocol(as_asked, whole=True, flips=False), model, splits["test"], dataset)
     training = Training(bench, model, splits)
     try:
         if bench.cell.protocol.whole:  # a size that the network cannot take is found before it is trained
@@ -81,6 +81,7 @@ def how_it_went(bench: Bench, trained: Trained) -> dict[str, Any]:
         "train_steps": trained.steps,
         "train_images": trained.steps * bench.cell.setting.batch,
         "train_precision": bench.cell.setting.precision,
+        "train_memory_format": bench.cell.setting.memory_format,
         "best_step": chosen.step if chosen else None,
         "val_dice": chosen.val_dice if chosen else math.nan,
         "val_iou_all_classes": chosen.val_iou_all_classes if chosen else math.nan,
@@ -93,12 +94,16 @@ def how_it_went(bench: Bench, trained: Trained) -> dict[str, Any]:
 
 
 def mixed(bench: Bench) -> Bench:
-    """The same in mixed precision, where the recipe wants that, the device has it, and the setting leaves it open."""
+    """The same in mixed precision and channels last, where the recipe wants mixed precision and the device has it.
+
+    Not where the setting states a half precision itself: then it is trained as stated.
+    """
     setting = bench.cell.setting
-    if not bench.cell.protocol.recipe.amp or bench.device.type != "cuda" or setting.precision != "fp32":
+    if not bench.cell.protocol.recipe.amp or bench.device.type not in ("cuda", "xpu") or setting.precision != "fp32":
         return bench
-    precision = "bf16" if torch.cuda.is_bf16_supported() else "fp16"
-    return replace(bench, cell=replace(bench.cell, setting=replace(setting, precision=precision)))
+    # Tensor cores want half precision's channels last: otherwise each convolution reorders its input.
+    faster = replace(setting, precision=mixed_precision(bench.device), memory_format="channels_last")
+    return replace(bench, cell=replace(bench.cell, setting=faster))
 
 
 def replaced_protocol(bench: Bench, **changes: Any) -> Bench:

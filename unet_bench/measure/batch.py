@@ -6,17 +6,22 @@ import json
 import statistics
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from unet_bench.errors import is_out_of_memory
 from unet_bench.measure.bench import Bench
-from unet_bench.measure.clock import synchroniser, warm_up
+from unet_bench.measure.clock import warm_up
+from unet_bench.measure.device import empty_cache, is_accelerator, synchroniser
 from unet_bench.measure.guard import Watch, wait_until_quiet
 from unet_bench.measure.memory import MIB, predicted_bytes
 from unet_bench.measure.runtime import prepare
 
+MOST_ELEMENTS: Final = 2**31 - 1  # of a tensor
 MOST: Final = 2**14  # images; beyond, the question is another one
 GAIN: Final = 1.02  # a larger batch is worth it if it brings this much
 KEPT_FREE: Final = 0.8  # of the free memory, where running out of it ends the process
@@ -26,15 +31,17 @@ FEWEST: Final = 3  # steps for each batch
 def probe(bench: Bench) -> dict[str, Any]:
     """Find the edge of memory, and double the batch from one image until throughput has twice not grown.
 
-    On a GPU what fits is tried; elsewhere, where the system would end the process, it is predicted.
+    On a GPU what fits is tried; elsewhere, where the system would end the process, it is predicted. No tensor gets
+    2³¹ elements: many kernels number them with 32 bits.
     """
     watch = Watch.over(bench.device)
-    fits = _tried if bench.device.type == "cuda" else _foreseen
-    largest = edge(lambda batch: fits(bench.with_batch(batch)))
+    fits = _tried if is_accelerator(bench.device) else _foreseen
+    most = min(MOST, MOST_ELEMENTS // largest_map(bench))
+    largest = edge(lambda batch: batch <= most and fits(bench.with_batch(batch)))
     wait_until_quiet(watch, bench.cell.protocol.speed_s)
     watch.start()
     found: dict[int, float] = {}
-    batch, ended = 1, "memory" if largest < MOST else "cap"
+    batch, ended = 1, "cap" if largest >= MOST else "elements" if largest == most else "memory"
     while batch <= largest:
         found[batch] = throughput(bench.with_batch(batch))
         if batch >= 4 * enough(found):
@@ -68,6 +75,29 @@ def edge(fits: Callable[[int], bool]) -> int:
         middle = (low + high) // 2
         low, high = (middle, high) if fits(middle) else (low, middle)
     return low
+
+
+def largest_map(bench: Bench) -> int:
+    """The elements of the largest tensor that an operation makes in a pass of one image."""
+    alone = replace(bench.with_batch(1), stand_in="meta")
+    model, largest = alone.blueprint().eval(), Largest()
+    with torch.no_grad(), largest:
+        model(alone.images())
+    return largest.elements
+
+
+class Largest(TorchDispatchMode):
+    """Remembers how many elements the largest tensor has that an operation makes."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.elements = 1
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        sizes = [leaf.numel() for leaf in tree_leaves(result) if isinstance(leaf, torch.Tensor)]
+        self.elements = max([self.elements, *sizes])
+        return result
 
 
 def throughput(bench: Bench) -> float:
@@ -104,11 +134,11 @@ def _tried(bench: Bench) -> bool:
     try:
         with torch.inference_mode(), bench.precision():
             prepare(bench).infer()
-            torch.cuda.synchronize(bench.device)
+            synchroniser(bench.device)()
     except Exception as error:
         if not is_out_of_memory(error):
             raise
         return False
     finally:
-        torch.cuda.empty_cache()
+        empty_cache(bench.device)
     return True

@@ -6,7 +6,7 @@ import contextlib
 import ctypes
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from unet_bench.build import build, published_weights
 from unet_bench.cells import Cell
 from unet_bench.data.dataset import Dataset
 from unet_bench.errors import Unsupported
+from unet_bench.measure import device
 from unet_bench.registry import Registry
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # glibc's malloc.h
@@ -39,8 +40,8 @@ class Bench:
 
     @property
     def device(self) -> torch.device:
-        """Where the network runs."""
-        return torch.device(self.stand_in or self.cell.setting.device)
+        """Where the network runs, its index stated."""
+        return device.indexed(self.stand_in or self.cell.setting.device)
 
     def baseline(self) -> Bench:
         """The same with the baseline in the variant's place."""
@@ -101,13 +102,16 @@ class Bench:
         return Dataset.load(self.data)
 
     @contextlib.contextmanager
-    def precision(self) -> Iterator[None]:
-        """Run a forward pass in the setting's precision."""
+    def precision(self, *, cache: bool = True) -> Iterator[None]:
+        """Run a forward pass in the setting's precision.
+
+        Without `cache` no cast weight is kept for the next pass: a CUDA graph must not read what leaving frees.
+        """
         wanted = AUTOCAST.get(self.cell.setting.precision)
         if wanted is None:
             yield
             return
-        with torch.autocast(self.device.type, dtype=wanted):
+        with torch.autocast(self.device.type, dtype=wanted, cache_enabled=cache):
             yield
 
     def rng(self) -> np.random.Generator:
@@ -127,15 +131,14 @@ def keep_freed_memory() -> None:
 
 
 def limit_memory(cell: Cell) -> None:
-    """Have the system, or CUDA's allocator, refuse what is beyond the protocol's limit.
+    """Have the system, or the device's allocator, refuse what is beyond the protocol's limit.
 
     What the process has already does not count on a CPU: that is torch itself.
     """
     if not (limit := int(cell.protocol.memory_limit_mib * 2**20)):
         return
-    if cell.setting.device.startswith("cuda"):
-        whole = torch.cuda.get_device_properties(torch.device(cell.setting.device)).total_memory
-        torch.cuda.set_per_process_memory_fraction(min(1.0, limit / whole))
+    if device.is_accelerator(where := device.indexed(cell.setting.device)):
+        device.limit_memory(where, limit)
     elif sys.platform == "linux":
         import resource
 
@@ -144,24 +147,17 @@ def limit_memory(cell: Cell) -> None:
         resource.setrlimit(resource.RLIMIT_DATA, (most, most))
 
 
-def prepare_process(cell: Cell, environ: Mapping[str, str] | None = None) -> None:
-    """Set, once in a fresh process, what torch keeps globally: threads, tf32, the cuDNN search; and the allocator.
-
-    `environ` shows the process the device that it is to have, before it touches one.
-    """
-    os.environ.update(environ or {})
+def prepare_process(cell: Cell) -> None:
+    """Set, once in a fresh process, what torch keeps globally: threads, tf32, the cuDNN search; and the allocator."""
     if cell.probe != "memory":
         keep_freed_memory()
     torch.set_num_threads(cell.setting.threads)
-    tf32 = cell.setting.precision == "tf32"
-    torch.backends.cuda.matmul.allow_tf32 = tf32
-    torch.backends.cudnn.allow_tf32 = tf32
+    device.allow_tf32(cell.setting.precision == "tf32")
     deterministic = cell.setting.algorithms == "deterministic"
     torch.backends.cudnn.benchmark = not deterministic
     if deterministic:
         os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"  # cuBLAS reads it when it is first used
         torch.use_deterministic_algorithms(True)
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-    if cell.setting.device.startswith("cuda"):
-        torch.cuda.set_device(torch.device(cell.setting.device))
+    device.select(device.indexed(cell.setting.device))
     limit_memory(cell)

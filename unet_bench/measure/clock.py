@@ -6,7 +6,6 @@ slow drift cancels within a quad, and what a place in it costs within two.
 
 from __future__ import annotations
 
-import functools
 import gc
 import math
 import statistics
@@ -14,12 +13,9 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from unet_bench.results.intervals import Interval, mean_interval, median_interval
-
-if TYPE_CHECKING:
-    import torch
 
 Step = Callable[[], object]
 
@@ -86,12 +82,14 @@ def time_pair(
     block_s: float = BLOCK_S,
     singly: bool = True,
     least_warm_up_s: float = 0.0,
+    between: Callable[[], None] = lambda: None,
 ) -> Timing:
     """Time `own` against `base` in alternating blocks until the ratio's 95 % interval is narrower than `interval`
     (relatively), or no longer shrinks, or the budget is spent: `stop_reason` is `ci`, `plateau` or `cap`.
 
     `singly` waits for the device after each step and keeps each own step's time (latency); otherwise only after
     each block (throughput). Without `base`, blocks of `own` alone are timed until their median's interval closes.
+    `between` is called after each quad of blocks, outside of what is timed.
     """
 
     def block(step: Step, count: int) -> list[float]:
@@ -138,6 +136,7 @@ def time_pair(
         start = now()
         while not timing.stop_reason:
             quad()
+            between()
             quads, spent = len(timing.own) // 2, now() - start
             if quads >= next_look and spent >= min(1.0, budget_s / 2):
                 next_look = math.ceil(quads * LOOK_EVERY)
@@ -201,15 +200,3 @@ def percentile(times: Sequence[float], share: float) -> float:
     if len(times) * (1 - share) < 10 - 1e-9:
         return math.nan
     return sorted(times)[math.ceil(share * len(times)) - 1]
-
-
-def synchroniser(device: torch.device) -> Callable[[], None]:
-    """What waits until the device has done all it was given."""
-    import torch
-
-    match device.type:
-        case "cuda":
-            return functools.partial(torch.cuda.synchronize, device)
-        case "mps":
-            return torch.mps.synchronize
-    return lambda: None

@@ -16,6 +16,8 @@ import torch
 from unet_bench.errors import Unsupported
 from unet_bench.measure.bench import Bench
 from unet_bench.measure.clock import Step, warm_up
+from unet_bench.measure.device import synchroniser
+from unet_bench.measure.guard import GPU_BUSY
 from unet_bench.measure.nvml import Gpu, open_gpu
 from unet_bench.measure.runtime import prepare
 
@@ -23,7 +25,7 @@ WINDOW_S: Final = 3.0  # the counter moves every 10 to 100 ms: at most 3 % of a 
 LEAD_S: Final = 0.2  # before a window, so that what the counter lags by is the same network's
 CHUNK_S: Final = 0.05  # steps between two looks at the clock
 MIN_QUADS: Final = 2
-NEEDS: Final = "energy needs an NVIDIA GPU with NVML's energy counter (pip install nvidia-ml-py)"
+NEEDS: Final = "energy needs an NVIDIA GPU with NVML's energy counter (package nvidia-ml-py)"
 
 
 class Window(NamedTuple):
@@ -40,7 +42,7 @@ class Energy:
 
     own: list[Window] = field(default_factory=list)
     base: list[Window] = field(default_factory=list)
-    crowded: bool = False  # another process had the GPU too
+    crowded: bool = False  # other processes' kernels ran on the GPU too
 
     def columns(self) -> dict[str, Any]:
         """The measured columns. Slow drift cancels within each quadruple that the ratio is the geometric mean of."""
@@ -52,7 +54,7 @@ class Energy:
             "power_w": None if self.crowded else sum(w.joules for w in self.own) / sum(w.seconds for w in self.own),
             "energy_windows": len(self.own),
             "quality": "contaminated" if self.crowded else "clean",
-            "evidence": "another process used the GPU" if self.crowded else None,
+            "evidence": "other processes used the GPU" if self.crowded else None,
         }
 
 
@@ -67,7 +69,7 @@ def probe(bench: Bench) -> dict[str, Any]:
     if gpu is None:
         raise Unsupported(f"{NEEDS}; NVML knows no GPU as {bench.device}")
     own, base = _step(bench), _step(bench.baseline())
-    sync = functools.partial(torch.cuda.synchronize, bench.device)
+    sync = synchroniser(bench.device)
     with torch.inference_mode(), bench.precision():
         energy = measure(own, base, gpu, bench.cell.protocol.speed_s, bench.cell.setting.batch, sync=sync)
     if bench.samples is not None:
@@ -107,13 +109,12 @@ def measure(
 
     def window(step: Step, chunk: int) -> Window:
         run(step, chunk, LEAD_S)
-        before = _joules(gpu)
+        before, since_s = _joules(gpu), time.time()
         steps, spent = run(step, chunk, WINDOW_S)
         joules = _joules(gpu) - before
         if joules <= 0:
             raise Unsupported(f"{NEEDS}; this GPU's stood still at {before:g} J for {spent:.1f} s of work")
-        # One of the processes is this one, but in a container not by the pid that it knows itself by.
-        energy.crowded |= len(gpu.processes()) > 1
+        energy.crowded |= (gpu.foreign_share(since_s) or 0.0) > GPU_BUSY
         return Window(joules, steps * images, spent)
 
     energy = Energy()

@@ -95,7 +95,7 @@ def grey_bins(image: Tensor, bins: int) -> Tensor:
 
     All 0 in an image of fewer grey levels than bins.
     """
-    grey = image.detach().double().mean(1).cpu().numpy()
+    grey = image.detach().cpu().double().mean(1).numpy()  # on the host: not every device has doubles
     found = [otsu_bins(one, bins) for one in grey]
     return torch.from_numpy(np.stack([[one, by_extent(one, bins)] for one in found])).to(image.device)
 

@@ -1,12 +1,12 @@
-"""Is the machine quiet? What others took of it while we measured, and whether a GPU held back its clocks."""
+"""Is the machine quiet? What others took of it while we measured, and whether a GPU lowered its clocks."""
 
 from __future__ import annotations
 
 import os
+import statistics
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -14,9 +14,15 @@ if TYPE_CHECKING:
 
     from unet_bench.measure.nvml import Gpu
 
-BUSY: Final = 0.10  # of all processors: above it a timing is called contaminated
+BUSY: Final = 0.10  # of all processors: above it a timing on them is called contaminated
+# A GPU's timing needs one processor that launches its work: others' work matters once cores run short.
+BUSY_BESIDE_GPU: Final = 0.50
+GPU_BUSY: Final = 0.05  # of a GPU's time, taken by others' kernels
+# Of psutil's names, which differ between systems; guests' time is in the user's already.
+AT_WORK: Final = frozenset({"user", "nice", "system", "irq", "softirq", "steal", "interrupt", "dpc"})
 GLANCE_S: Final = 0.2  # the system counts processor time in ticks of 10 ms
 PATIENCE_S: Final = 5.0  # how long a busy machine is waited for
+SAMPLE_S: Final = 0.5  # between two samples of a GPU's clock, power and temperature
 HARMLESS: Final = frozenset({"applications_clocks", "sync_boost"})  # somebody's settings, not a lack of power or air
 
 
@@ -28,8 +34,8 @@ class Reading:
     busy: float  # of all processors, stolen seconds included
     stolen: float  # by the host of a virtual machine
     own: float
-    held_back: frozenset[str] = frozenset()  # why the GPU lowers its clocks
-    gpu_processes: int = 0
+    held_back: frozenset[str] = frozenset()  # why the GPU lowers its clocks, now or since the last reading
+    foreign_gpu: float = 0.0  # part of the GPU's time that others' kernels took since the last reading
 
 
 @dataclass(frozen=True)
@@ -40,20 +46,19 @@ class Verdict:
     evidence: str = ""
     foreign_cpu_share: float | None = None
     steal_share: float | None = None
+    foreign_gpu_share: float | None = None
+    gpu_clock_mhz: float | None = None  # mean over the samples, as the next two
+    gpu_power_w: float | None = None
+    gpu_temperature_c: float | None = None
 
     def columns(self) -> dict[str, Any]:
         """The columns of a row."""
-        return {
-            "quality": self.quality,
-            "evidence": self.evidence or None,
-            "foreign_cpu_share": self.foreign_cpu_share,
-            "steal_share": self.steal_share,
-        }
+        return {**asdict(self), "evidence": self.evidence or None}
 
     @property
     def absolute(self) -> bool:
-        """Whether absolute times may be believed."""
-        return self.quality not in ("contaminated", "throttled")
+        """Whether absolute times may be believed: as the device ran, be that at its power limit."""
+        return self.quality != "contaminated"
 
 
 @dataclass
@@ -61,66 +66,117 @@ class Watch:
     """Watches the machine from one reading to the next."""
 
     gpu: Gpu | None = None
+    accelerated: bool = False  # what is timed runs on an accelerator, be it watched or not
     before: Reading | None = field(default=None, init=False)
+    _since_s: float = field(default_factory=time.time, init=False)  # of the last reading, by the system's clock
+    _sampled_s: float = field(default=0.0, init=False)
+    _samples: list[tuple[float | None, ...]] = field(default_factory=list, init=False)
+    _held_back: set[str] = field(default_factory=set, init=False)
+    _at_rest: float | None = field(default=None, init=False)  # where the driver does not tell processes apart
 
     @classmethod
     def over(cls, device: torch.device) -> Watch:
         """A watch over the processors, and over `device` if it is a GPU that NVML knows."""
+        from unet_bench.measure.device import is_accelerator
         from unet_bench.measure.nvml import open_gpu
 
-        watch = cls(open_gpu(device) if device.type == "cuda" else None)
+        watch = cls(open_gpu(device) if device.type == "cuda" else None, is_accelerator(device))
+        if watch.gpu and watch.gpu.utilisation_by_process(time.time()) is None:
+            watch._at_rest = watch.gpu.share_at_rest()
         watch.start()
         return watch
 
     def start(self) -> None:
         """Take the reading that `verdict` compares with."""
+        self._samples.clear()
+        self._held_back.clear()
         self.before = self.read()
+
+    def sample(self) -> None:
+        """Take clock, power, temperature and reasons for low clocks of the GPU, if the last ones are of a while ago.
+
+        To be called between timed blocks.
+        """
+        if self.gpu is None or time.monotonic() - self._sampled_s < SAMPLE_S:
+            return
+        self._sampled_s = time.monotonic()
+        self._samples.append((self.gpu.sm_clock_mhz(), self.gpu.power_w(), self.gpu.temperature_c()))
+        self._held_back |= self.gpu.throttle_reasons()
 
     def verdict(self) -> Verdict:
         """What happened since `start`."""
-        return judge(self.before, self.read())
+        found = judge(self.before, self.read(), accelerated=self.accelerated)
+        if not self.accelerated:
+            return found
+        if self.gpu is None:
+            blind = "the GPU was not watched: NVML does not know it"
+            evidence = "; ".join(filter(None, (found.evidence, blind)))
+            return replace(found, quality="unwatched" if found.quality == "clean" else found.quality, evidence=evidence)
+        clocks, powers, temperatures = zip(*self._samples, strict=True) if self._samples else ((), (), ())
+        return replace(
+            found,
+            gpu_clock_mhz=_mean(clocks),
+            gpu_power_w=_mean(powers),
+            gpu_temperature_c=_mean(temperatures),
+        )
 
     def read(self) -> Reading | None:
         """The state now; `None` where the system does not tell."""
+        import psutil
+
         try:
-            fields = Path("/proc/stat").read_text().splitlines()[0].split()[1:9]
+            spent = psutil.cpu_times()._asdict()
         except OSError:
             return None
-        user, nice, system, _idle, _iowait, irq, softirq, steal = map(int, fields)
-        tick, own = os.sysconf("SC_CLK_TCK"), os.times()
+        own = os.times()
         return Reading(
             wall=time.perf_counter(),
-            busy=(user + nice + system + irq + softirq + steal) / tick,
-            stolen=steal / tick,
+            busy=sum(seconds for kind, seconds in spent.items() if kind in AT_WORK),
+            stolen=spent.get("steal", 0.0),
             own=own.user + own.system + own.children_user + own.children_system,
-            held_back=self.gpu.throttle_reasons() if self.gpu else frozenset(),
-            gpu_processes=len(self.gpu.processes()) if self.gpu else 0,
+            held_back=self.gpu.throttle_reasons() | self._held_back if self.gpu else frozenset(),
+            foreign_gpu=self._foreign_gpu(),
         )
 
+    def _foreign_gpu(self) -> float:
+        since, self._since_s = self._since_s, time.time()
+        if self.gpu is None:
+            return 0.0
+        share = self.gpu.foreign_share(since)
+        return share if share is not None else self._at_rest or 0.0
 
-def judge(before: Reading | None, after: Reading | None) -> Verdict:
-    """`throttled`, `contaminated` or `clean`, between two readings."""
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return statistics.fmean(known) if known else None
+
+
+def judge(before: Reading | None, after: Reading | None, *, accelerated: bool = False) -> Verdict:
+    """`throttled`, `contaminated` or `clean`, between two readings. `accelerated`: the processors only launch work."""
     if before is None or after is None or after.wall <= before.wall:
         return Verdict("clean")
     cores = os.cpu_count() or 1
     seconds = (after.wall - before.wall) * cores
     foreign = max(0.0, ((after.busy - before.busy) - (after.own - before.own)) / seconds)
     steal = max(0.0, (after.stolen - before.stolen) / seconds)
-    # One process on the GPU is this one, which in a container goes by another pid there.
-    others = max(before.gpu_processes, after.gpu_processes) - 1
     held_back = (before.held_back | after.held_back) - HARMLESS
     found = [
         ("throttled", bool(held_back), f"the GPU lowered its clocks: {', '.join(sorted(held_back))}"),
-        ("contaminated", others > 0, f"{others} other process(es) on the GPU"),
         (
             "contaminated",
-            foreign > BUSY,
+            after.foreign_gpu > GPU_BUSY,
+            f"others used {after.foreign_gpu:.0%} of the GPU's time",
+        ),
+        (
+            "contaminated",
+            foreign > (BUSY_BESIDE_GPU if accelerated else BUSY),
             f"others used {foreign:.0%} of {cores} cores (the host {steal:.0%})",
         ),
     ]
     facts = [(quality, text) for quality, is_so, text in found if is_so]
     quality = facts[-1][0] if facts else "clean"  # contaminated is the graver
-    return Verdict(quality, "; ".join(text for _, text in facts), foreign, steal)
+    evidence = "; ".join(text for _, text in facts)
+    return Verdict(quality, evidence, foreign, steal, after.foreign_gpu if accelerated else None)
 
 
 def wait_until_quiet(

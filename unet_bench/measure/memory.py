@@ -23,17 +23,19 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from unet_bench.measure.bench import AUTOCAST, Bench
-from unet_bench.measure.runtime import Runnable, prepare, unsupported
+from unet_bench.measure.device import empty_cache, is_accelerator, memory_statistics, reset_peak, synchroniser
+from unet_bench.measure.runtime import Runnable, hold_cast_weights, prepare, unsupported
 from unet_bench.train.step import TrainingStep
 
 MIB: Final = 2**20
-CUDA_GRAIN: Final = 512  # bytes that CUDA's caching allocator rounds up to
+GRAIN: Final = 512  # bytes that torch's caching allocators round up to
+WORKSPACE: Final = 32 * MIB  # that cuBLAS takes by torch's default on the largest GPUs; others take less
 Step = Callable[[], object]
 
 
 def probe(bench: Bench) -> dict[str, Any]:
     """Peaks of a forward pass, and of a training step with the optimiser's state (`train_…`), all in MiB."""
-    measure = _on_cuda if bench.device.type == "cuda" else _elsewhere
+    measure = _on_accelerator if is_accelerator(bench.device) else _on_cpu
     inference = measure(bench, False)
     training = {} if unsupported(bench.cell.setting, "training") else measure(bench, True)
     return inference | {f"train_{name}": value for name, value in training.items()}
@@ -42,10 +44,15 @@ def probe(bench: Bench) -> dict[str, Any]:
 def predicted_bytes(bench: Bench, training: bool) -> int:
     """The peak of live bytes that a pass of the cell will have, found on tensors without data.
 
-    Eager execution, without the workspaces that convolution libraries take for themselves. On CUDA every tensor is
-    rounded up as the allocator does.
+    Eager execution, without the workspaces that convolution libraries take for themselves. On an accelerator every
+    tensor is rounded up as the allocator does, and `WORKSPACE` is added.
     """
-    grain = CUDA_GRAIN if bench.device.type == "cuda" else 1
+    if is_accelerator(bench.device):
+        return _predicted_live_bytes(bench, training, GRAIN) + WORKSPACE
+    return _predicted_live_bytes(bench, training, 1)
+
+
+def _predicted_live_bytes(bench: Bench, training: bool, grain: int) -> int:
     if bench.cell.setting.precision in AUTOCAST:  # torch casts automatically on real devices alone: act as if on one
         from torch._subclasses.fake_tensor import FakeTensorMode
 
@@ -59,6 +66,8 @@ def predicted_bytes(bench: Bench, training: bool) -> int:
 
 def _foreseen_peak(bench: Bench, model: nn.Module, training: bool, grain: int) -> int:
     model.train(training)
+    if not training:
+        hold_cast_weights(model, bench.cell.setting.precision)
     return live_peak(*workload(bench, Runnable(model, model, bench.images()), training), grain)
 
 
@@ -82,26 +91,40 @@ def workload(bench: Bench, run: Runnable, training: bool) -> tuple[list[Tensor],
 # ---- how it is measured
 
 
-def _on_cuda(bench: Bench, training: bool) -> dict[str, float | None]:
+def _on_accelerator(bench: Bench, training: bool) -> dict[str, float | None]:
+    """What the allocator counted at its peak; live bytes where the device's keeps no count."""
     from unet_bench.measure.nvml import open_gpu
 
-    torch.cuda.empty_cache()
-    tensors, step = workload(bench, prepare(bench, training=training), training)
+    empty_cache(bench.device)
+    run = prepare(bench, training=training)
+    tensors, step = workload(bench, run, training)
+    sync = synchroniser(bench.device)
     step()
-    torch.cuda.synchronize(bench.device)
-    torch.cuda.reset_peak_memory_stats(bench.device)
+    sync()
+    reset_peak(bench.device)
     step()
-    torch.cuda.synchronize(bench.device)
-    gpu = open_gpu(bench.device)
+    sync()
+    counted = memory_statistics(bench.device)
+
+    def peak(of: str) -> float | None:
+        found = counted.get(f"{of}.all.peak")
+        return None if found is None else found / MIB
+
+    allocated = peak("allocated_bytes")
+    if run.captured_bytes is not None:
+        allocated = max(allocated or 0.0, run.captured_bytes / MIB)
+    live = live_peak(tensors, step) / MIB if bench.cell.setting.mode == "eager" else None
+    gpu = open_gpu(bench.device) if bench.device.type == "cuda" else None
     return {
-        "peak_memory_mib": torch.cuda.max_memory_allocated(bench.device) / MIB,
-        "reserved_memory_mib": torch.cuda.max_memory_reserved(bench.device) / MIB,
+        "peak_memory_mib": live if allocated is None else allocated,
+        "requested_memory_mib": peak("requested_bytes"),
+        "reserved_memory_mib": peak("reserved_bytes"),
         "process_memory_mib": gpu.process_memory_mib(os.getpid()) if gpu else None,
-        "live_memory_mib": live_peak(tensors, step) / MIB if bench.cell.setting.mode == "eager" else None,
+        "live_memory_mib": live,
     }
 
 
-def _elsewhere(bench: Bench, training: bool) -> dict[str, float | None]:
+def _on_cpu(bench: Bench, training: bool) -> dict[str, float | None]:
     """Live bytes, and how much the process itself grew: what libraries take beside tensors is in there too.
 
     What compiled code allocates cannot be watched; what compiling itself took is left out.
@@ -116,7 +139,7 @@ def _elsewhere(bench: Bench, training: bool) -> dict[str, float | None]:
         compiled = reset_peak_rss()
         before = None if compiled is None else compiled - state
         step(), step()
-    grown = None if before is None or bench.device.type != "cpu" else (peak_rss() - before) / MIB
+    grown = None if before is None else (peak_rss() - before) / MIB
     return {"peak_memory_mib": live, "live_memory_mib": live, "rss_memory_mib": grown}
 
 

@@ -1,9 +1,10 @@
-"""What an NVIDIA GPU says of itself, by the optional package `pynvml` (distribution nvidia-ml-py)."""
+"""What an NVIDIA GPU says of itself, by the package `pynvml` (distribution nvidia-ml-py)."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Set
+import os
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     import torch
 
 MIB: Final = 2**20
+REST_S: Final = 1.1  # longer than the period over which utilisation is a mean
 
 # NVML's bits; an idle GPU lowers its clocks too, but that slows nothing down.
 THROTTLE_BITS: Final = {
@@ -43,6 +45,31 @@ def open_gpu(device: torch.device | int) -> Gpu | None:
     return None
 
 
+def gpu_names() -> list[str]:
+    """Return the models of all NVIDIA GPUs of this host, whatever torch was built for; never raises."""
+    try:
+        import pynvml
+    except ImportError:
+        return []
+    with contextlib.suppress(*_errors(pynvml)):
+        pynvml.nvmlInit()
+        handles = [pynvml.nvmlDeviceGetHandleByIndex(i) for i in range(pynvml.nvmlDeviceGetCount())]
+        return [_text(pynvml.nvmlDeviceGetName(handle)) for handle in handles]
+    return []
+
+
+def driver_version() -> str | None:
+    """Return the version of NVIDIA's driver; None where there is none. Never raises."""
+    try:
+        import pynvml
+    except ImportError:
+        return None
+    with contextlib.suppress(*_errors(pynvml)):
+        pynvml.nvmlInit()
+        return _text(pynvml.nvmlSystemGetDriverVersion())
+    return None
+
+
 @dataclass(frozen=True)
 class Gpu:
     """One GPU. What it does not support, or the driver refuses, is `None` or empty; nothing raises."""
@@ -65,10 +92,54 @@ class Gpu:
         megahertz: int | None = self._ask("nvmlDeviceGetClockInfo", 1)  # NVML_CLOCK_SM
         return megahertz
 
+    def power_w(self) -> float | None:
+        """Of the board, now, in W."""
+        milliwatts = self._ask("nvmlDeviceGetPowerUsage")
+        return None if milliwatts is None else milliwatts / 1e3
+
     def utilisation(self) -> int | None:
-        """Percent of the driver's last sampling period in which any kernel ran, whoever's."""
+        """Percent of the driver's last sampling period, up to a second, in which any kernel ran, whoever's."""
         rates = self._ask("nvmlDeviceGetUtilizationRates")
         return None if rates is None else int(rates.gpu)
+
+    def utilisation_by_process(self, since_s: float) -> dict[int, float] | None:
+        """The percent of time that each process's kernels ran since a moment of the system's clock, by pid.
+
+        Empty where none did; `None` where the driver does not tell processes apart.
+        """
+        no_samples = getattr(self.nvml, "NVMLError_NotFound", None)
+        try:
+            samples = self.nvml.nvmlDeviceGetProcessUtilization(self.handle, int(since_s * 1e6))
+        except _errors(self.nvml) as error:
+            return {} if no_samples is not None and isinstance(error, no_samples) else None
+        found: dict[int, list[int]] = {}
+        for sample in samples:
+            found.setdefault(sample.pid, []).append(sample.smUtil)
+        return {pid: sum(values) / len(values) for pid, values in found.items()}
+
+    def foreign_share(self, since_s: float) -> float | None:
+        """The part of the time since then in which kernels of other processes ran; `None` where nobody says.
+
+        A process that only holds a context, as an idle notebook or a desktop does, takes nothing. In a container this
+        process may go by the host's pid: then the busiest one is taken for it.
+        """
+        used = self.utilisation_by_process(since_s)
+        if used is None:
+            return None
+        if used.pop(os.getpid(), None) is None and used and os.getpid() not in self.processes():
+            used.pop(max(used, key=lambda pid: used[pid]))
+        return min(1.0, sum(used.values()) / 100)
+
+    def share_at_rest(self) -> float | None:
+        """The part of the last second in which kernels ran, while this process runs none; `None` where nobody says.
+
+        For drivers that do not tell processes apart; a second goes by only where another process is there.
+        """
+        if len(self.processes()) <= (os.getpid() in self.processes()):
+            return 0.0
+        time.sleep(REST_S)
+        percent = self.utilisation()
+        return None if percent is None else percent / 100
 
     def throttle_reasons(self) -> frozenset[str]:
         """Why the clocks are now lower than they could be: values of `THROTTLE_BITS`."""
@@ -86,10 +157,6 @@ class Gpu:
         listed = self._ask("nvmlDeviceGetComputeRunningProcesses") or ()
         return {p.pid: None if p.usedGpuMemory is None else p.usedGpuMemory / MIB for p in listed}
 
-    def foreign_processes(self, own: Set[int]) -> dict[int, int]:
-        """The MiB (0 where hidden) of the processes that compute here and are not in `own`, by pid."""
-        return {pid: round(mib or 0) for pid, mib in self.processes().items() if pid not in own}
-
     def process_memory_mib(self, pid: int) -> float | None:
         """MiB that a process holds here: context, libraries and the allocator's cache included."""
         return self.processes().get(pid)
@@ -99,6 +166,11 @@ class Gpu:
             return getattr(self.nvml, function)(self.handle, *args)
         except _errors(self.nvml):
             return None
+
+
+def _text(name: Any) -> str:
+    """Older versions of pynvml return bytes."""
+    return name.decode(errors="replace") if isinstance(name, bytes) else str(name)
 
 
 def _handle(nvml: Any, properties: Any, device: torch.device | int) -> Any:

@@ -7,16 +7,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
-import torch
-
 from unet_bench.errors import is_out_of_memory
 from unet_bench.measure.bench import Bench
-from unet_bench.measure.clock import BLOCK_S, GPU_BLOCK_S, Step, Timing, percentile, synchroniser, time_pair
+from unet_bench.measure.clock import BLOCK_S, GPU_BLOCK_S, Step, Timing, percentile, time_pair
+from unet_bench.measure.device import empty_cache, is_accelerator, synchroniser
 from unet_bench.measure.guard import Verdict, Watch
 from unet_bench.measure.runtime import Runnable, graphs_compiled
 from unet_bench.results.columns import gravest
 from unet_bench.results.intervals import Interval
 
+GPU_WARM_UP_S: Final = 1.0  # until its clocks have risen
 CLOSED: Final = 0.10  # on a disturbed machine a ratio is kept if its interval is at most this wide, relatively
 Made = TypeVar("Made")
 NOTHING: Final[Interval] = (float("nan"),) * 3
@@ -48,31 +48,31 @@ def take(
     bench: Bench, own: Step, base: Step | None, watch: Watch, *, share: float = 1.0, singly: bool = True
 ) -> Paired:
     """Time `own` against `base` for a share of the protocol's budget. `singly`: wait for the device at each step."""
-    on_gpu = bench.device.type != "cpu"
+    on_gpu, budget_s = is_accelerator(bench.device), share * bench.cell.protocol.speed_s
     watch.start()
     graphs = graphs_compiled()
     timing = time_pair(
         own,
         base,
-        budget_s=share * bench.cell.protocol.speed_s,
+        budget_s=budget_s,
         interval=bench.cell.protocol.interval,
         sync=synchroniser(bench.device),
         block_s=GPU_BLOCK_S if on_gpu else BLOCK_S,
-        least_warm_up_s=1.0 if on_gpu else 0.0,
+        least_warm_up_s=min(GPU_WARM_UP_S, budget_s / 2) if on_gpu else 0.0,
         singly=singly,
+        between=watch.sample,
     )
     return Paired(timing, watch.verdict(), graphs_compiled() - graphs)
 
 
-def beside(make: Callable[[], Made]) -> Made | None:
+def beside(bench: Bench, make: Callable[[], Made]) -> Made | None:
     """What `make` makes and tries for the baseline, or nothing where it does not fit beside the variant."""
     try:
         return make()
     except Exception as error:
         if not is_out_of_memory(error):
             raise
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
+    empty_cache(bench.device)
     return None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -16,8 +16,15 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from unet_bench.cells import Setting
 from unet_bench.errors import Unsupported
 from unet_bench.interfaces import Outputs, main_output
-from unet_bench.measure.bench import Bench
-from unet_bench.measure.clock import synchroniser
+from unet_bench.measure.bench import AUTOCAST, Bench
+from unet_bench.measure.device import (
+    exact_fp32,
+    kind_of,
+    memory_statistics,
+    precisions,
+    reset_peak,
+    synchroniser,
+)
 
 FOLDABLE: Final = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 AGREE: Final = 1e-4  # relative to the largest score, between a folded network and itself before
@@ -34,6 +41,7 @@ class Runnable:
     compile_s: float | None = None
     compile_cache: str | None = None
     graph_breaks: int | None = None
+    captured_bytes: int | None = None  # allocated at the peak, while a graph was captured: replaying allocates nothing
 
     def infer(self) -> Tensor:
         """A forward pass of the batch: logits."""
@@ -48,13 +56,15 @@ class Runnable:
 def prepare(bench: Bench, *, training: bool = False) -> Runnable:
     """The cell's variant as the setting wants it run. Raises Unsupported."""
     setting = bench.cell.setting
-    if reason := unsupported(setting, "training" if training else ""):
+    if reason := unsupported(setting, "training" if training else "", precisions(bench.device)):
         raise Unsupported(reason)
     sync = synchroniser(bench.device)
     started = time.perf_counter()
     model, images = bench.network(training=training), bench.images()
     if setting.batch_norm == "folded":
         fold_batch_norm(model, images[:1])
+    if not training:
+        hold_cast_weights(model, setting.precision)
     sync()
     build_s = time.perf_counter() - started
     if setting.mode == "cudagraphs":
@@ -64,14 +74,22 @@ def prepare(bench: Bench, *, training: bool = False) -> Runnable:
     return Runnable(model, model, images, build_s)
 
 
-def unsupported(setting: Setting, probe: str = "") -> str:
-    """Why a combination of settings cannot be run anywhere (by a probe); empty when it can."""
-    device = setting.device.partition(":")[0]
+def unsupported(setting: Setting, probe: str = "", native: Sequence[str] = ()) -> str:
+    """Why a combination of settings cannot be run anywhere (by a probe); empty when it can.
+
+    `native` are the precisions that the device computes in itself; none where that is not known.
+    """
+    device = kind_of(setting.device)
     training = probe == "training"
     if probe == "energy" and device != "cuda":
         return f"energy needs an NVIDIA GPU with NVML's energy counter, and this runs on {setting.device}"
     if setting.precision == "tf32" and device != "cuda":
         return f"precision tf32 needs a CUDA device, and this runs on {setting.device}; use fp32"
+    if native and setting.precision not in native:
+        return (
+            f"precision {setting.precision} is not native to this GPU, and would be emulated: NVIDIA's have bf16 and "
+            "tf32 from compute capability 8.0 (Ampere) on; use fp32 or fp16"
+        )
     if setting.mode == "cudagraphs" and device != "cuda":
         return f"mode cudagraphs needs a CUDA device, and this runs on {setting.device}; use eager or compile"
     if setting.mode == "compile" and device == "mps":
@@ -81,6 +99,21 @@ def unsupported(setting: Setting, probe: str = "") -> str:
     if training and setting.batch_norm == "folded":
         return "batch norm cannot be folded while training; use batch_norm kept"
     return ""
+
+
+def hold_cast_weights(model: nn.Module, precision: str) -> None:
+    """Hold the weights of a network for inference as autocast would cast them: it does so at each pass, elsewise.
+
+    In inference mode autocast keeps no casts, and a pass of a small batch would be spent on casting. Outputs stay the
+    same to the bit. Only of torch's own modules: a subclass may compute something of its weights.
+    """
+    wanted = AUTOCAST.get(precision)
+    if wanted is None:
+        return
+    for module in model.modules():
+        if type(module) in (*FOLDABLE, nn.Linear, nn.PReLU):
+            for parameter in module.parameters(recurse=False):
+                parameter.data = parameter.data.to(wanted)
 
 
 # ---- torch.compile
@@ -127,21 +160,24 @@ def _captured(bench: Bench, model: nn.Module, images: Tensor, build_s: float) ->
     started = time.perf_counter()
     side = torch.cuda.Stream(bench.device)
     side.wait_stream(torch.cuda.current_stream(bench.device))
-    with torch.inference_mode(), bench.precision():
+    with torch.inference_mode(), bench.precision(cache=False):
         with torch.cuda.stream(side):  # capturing wants cuDNN's search and the allocator's pools done
             for _ in range(3):
                 model(images)
         torch.cuda.current_stream(bench.device).wait_stream(side)
+        synchroniser(bench.device)()
+        reset_peak(bench.device)
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph):
             output = main_output(model(images))
-    torch.cuda.synchronize(bench.device)
+    synchroniser(bench.device)()
+    captured = memory_statistics(bench.device).get("allocated_bytes.all.peak")
 
     def replay(_: Tensor) -> Tensor:
         graph.replay()
         return output
 
-    return Runnable(model, replay, images, build_s, time.perf_counter() - started)
+    return Runnable(model, replay, images, build_s, time.perf_counter() - started, captured_bytes=captured)
 
 
 # ---- folding
@@ -157,7 +193,7 @@ def fold_batch_norm(model: nn.Module, example: Tensor) -> int:
     for norm in trial.modules():
         if isinstance(norm, nn.modules.batchnorm._BatchNorm):
             _unsettle(norm)
-    with torch.inference_mode():
+    with torch.inference_mode(), exact_fp32():  # TF32 alone changes scores by more than a right folding does
         before = main_output(trial(example)).float()
         _fold(trial, example)
         after = main_output(trial(example)).float()

@@ -9,11 +9,12 @@ from typing import Any
 
 import torch
 
-from unet_bench.errors import NonFinite
+from unet_bench.errors import NonFinite, is_out_of_memory
 from unet_bench.measure.bench import AUTOCAST, Bench
 from unet_bench.measure.ceiling import ceiling
-from unet_bench.measure.clock import Step, synchroniser
+from unet_bench.measure.clock import Step
 from unet_bench.measure.cost import cost
+from unet_bench.measure.device import empty_cache, is_accelerator, synchroniser
 from unet_bench.measure.guard import Watch, wait_until_quiet
 from unet_bench.measure.pairing import Paired, beside, interval_columns, keep, quality, take
 from unet_bench.measure.runtime import Runnable, prepare
@@ -26,15 +27,15 @@ def probe(bench: Bench) -> dict[str, Any]:
     """
     watch = Watch.over(bench.device)
     # Both are made outside of inference mode: weights made inside are another kind of tensor, and quicker by 1 to 2 %.
-    own, base = prepare(bench), beside(lambda: prepare(bench.baseline()))
+    own, base = prepare(bench), beside(bench, lambda: prepare(bench.baseline()))
     with torch.inference_mode(), bench.precision():
         if not bool(torch.isfinite(own.infer()).all()):
             raise NonFinite("the output of a forward pass on random input is not finite")
-        base = beside(functools.partial(_tried, base)) if base else None
+        base = beside(bench, functools.partial(_tried, base)) if base else None
         step = slowed(bench, own.infer)
         pair = (step, base.infer if base else None)
         wait_until_quiet(watch, bench.cell.protocol.speed_s)
-        if bench.device.type == "cpu":
+        if not is_accelerator(bench.device):
             latency = throughput = take(bench, *pair, watch)
         else:
             throughput = take(bench, *pair, watch, share=0.6, singly=False)
@@ -69,7 +70,14 @@ def columns(bench: Bench, latency: Paired, throughput: Paired) -> dict[str, Any]
 
 def roofline(bench: Bench, throughput: Paired) -> dict[str, Any]:
     """The device's ceilings, measured now, and the part of what they allow that the network reaches."""
-    cell, roof = bench.cell, ceiling(bench.device, bench.cell.setting.precision)
+    cell = bench.cell
+    try:
+        roof = ceiling(bench.device, cell.setting.precision)
+    except Exception as error:  # the timing is done, and worth more than the ceilings
+        if not is_out_of_memory(error):
+            raise
+        empty_cache(bench.device)
+        return {}
     with torch.inference_mode(False):  # torch's counter hangs hooks on what needs a gradient
         counted = cost(bench.blueprint(), cell.task.in_channels, cell.frame.input)
     flop_s = 2 * counted["macs"] * cell.setting.batch / throughput.seconds()[0]
@@ -98,6 +106,8 @@ def slowed(bench: Bench, step: Step) -> Step:
         return time.perf_counter() - start
 
     if bench.device.type == "cuda":
+        torch.cuda._sleep(1)  # the first call loads its kernel
+        sync()
         seconds = sorted(timed() for _ in range(11))[5]
         start, cycles = time.perf_counter(), 10_000_000
         torch.cuda._sleep(cycles)
@@ -113,6 +123,7 @@ def slowed(bench: Bench, step: Step) -> Step:
     def spinning() -> None:
         start = time.perf_counter()
         step()
+        sync()
         end = start + (1 + share) * (time.perf_counter() - start)
         while time.perf_counter() < end:
             pass

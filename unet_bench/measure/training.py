@@ -11,7 +11,8 @@ from torch import Tensor
 
 from unet_bench.errors import NonFinite
 from unet_bench.measure.bench import Bench
-from unet_bench.measure.clock import Step, synchroniser, without_garbage_collection
+from unet_bench.measure.clock import Step, without_garbage_collection
+from unet_bench.measure.device import synchroniser
 from unet_bench.measure.guard import Watch, wait_until_quiet
 from unet_bench.measure.pairing import beside, interval_columns, keep, quality, take
 from unet_bench.measure.runtime import Runnable, prepare
@@ -30,7 +31,7 @@ def probe(bench: Bench) -> dict[str, Any]:
     if not math.isfinite(take_step(own.images, target).item()):
         raise NonFinite("the loss of a training step on random images is not finite")
     other = bench.baseline()
-    base = beside(lambda: _tried(other, prepare(other, training=True), target))
+    base = beside(bench, lambda: _tried(other, prepare(other, training=True), target))
     wait_until_quiet(watch, bench.cell.protocol.speed_s)
     paired = take(
         bench,

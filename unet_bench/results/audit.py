@@ -108,6 +108,7 @@ class Report:
     detections: tuple[Detection, ...]
     coverage: Count  # A/A pairs and injected ones
     closed: Count
+    throughput: Report | None = None  # the same of passes that are queued, where these are timed apart
 
     def within(self) -> float:
         """X of "repeatable within X %", rounded up, so that the sentence holds."""
@@ -141,6 +142,7 @@ class Report:
             ],
             "coverage": self.coverage.to_json(),
             "closed": self.closed.to_json(),
+            "throughput": self.throughput.to_json() if self.throughput else None,
         }
 
     def alarms(self) -> Count:
@@ -169,7 +171,17 @@ class Report:
             f"intervals that hold the true factor: {self.coverage}; meant to be 95 %",
             f"intervals as narrow as asked for in the time given: {self.closed}",
         ]
+        if self.throughput:
+            lines += [
+                "",
+                "throughput, of passes that are queued:",
+                *map(_indented, self.throughput.text().splitlines()),
+            ]
         return "\n".join(lines) + "\n"
+
+
+def _indented(line: str) -> str:
+    return f"  {line}".rstrip()
 
 
 def _ends(interval: Interval) -> str:
@@ -245,11 +257,16 @@ def _detection(slowdown: float, trials: Sequence[Trial]) -> Detection:
     )
 
 
-def trials_of(rows: Iterable[Row]) -> tuple[list[Trial], Mapping[str, int]]:
-    """The trials of a self-test's rows, and of the cells that have no ratio with an interval how many by cause."""
+def trials_of(rows: Iterable[Row], figure: str = "latency_ratio") -> tuple[list[Trial], Mapping[str, int]]:
+    """The trials of a self-test's rows, and of the cells that have no ratio with an interval how many by cause.
+
+    Of `throughput_ratio`, trials are of the time an image takes.
+    """
     trials, lost = [], Counter[str]()
     for row in latest(rows).values():
-        ratio, low, high = (row.get(name) for name in ("latency_ratio", *INTERVALS["latency_ratio"]))
+        ratio, low, high = (row.get(name) for name in (figure, *INTERVALS[figure]))
+        if figure == "throughput_ratio" and ratio and low and high:
+            ratio, low, high = 1 / ratio, 1 / high, 1 / low
         if row["status"] == "ok" and ratio and low and high:
             trials.append(Trial(row.get("slowdown") or 0.0, ratio, low, high, row.get("stop_reason") == "ci"))
         else:

@@ -52,9 +52,10 @@ STATUSES: Final[Mapping[str, str]] = {
 }
 QUALITIES: Final[Mapping[str, str]] = {
     "clean": "nothing disturbed the measurement",
+    "unwatched": "nobody could say whether others used the GPU: NVML, which does, does not know it",
     "recompiled": "the model was compiled again inside the timed part",
     "unpaired": "timed without the baseline beside it, which did not fit: there is no ratio",
-    "throttled": "the device lowered its clocks: absolute times are left empty",
+    "throttled": "the device lowered its clocks for lack of power or for heat: times are as it ran so",
     "contaminated": "other work ran on the machine: absolute times are left empty, a ratio is kept if its interval is "
     "at most 10 % wide",
     "mixed": "replicates ran on unlike devices: nothing of them is averaged",
@@ -125,6 +126,7 @@ _PEAKS: Final[Mapping[str, str]] = {
     "peak_memory_mib": "on CUDA the allocator's peak, elsewhere the live tensor bytes'",
     "live_memory_mib": "peak of live tensor bytes, the same on every machine",
     "rss_memory_mib": "on a CPU, how much the process itself grew, libraries' workspaces included; Linux",
+    "requested_memory_mib": "on CUDA, what tensors asked of the allocator at its peak, before it rounded that up",
     "reserved_memory_mib": "on CUDA, the most that the allocator had taken",
     "process_memory_mib": "on CUDA, what the process holds, its context included; by NVML",
 }
@@ -164,7 +166,7 @@ COLUMNS: Final = (
     Column("plugins", "string", "", "who provided the variant's parts", _MOST),
     Column("task", "string", "", "the data set or synthetic input", _ALL),
     Column("dataset_hash", "string", "", "hash of the images, masks and split", _MOST),
-    Column("device", "string", "", "where it ran: cpu, cuda, mps", _MOST),
+    Column("device", "string", "", "where it ran: cpu, cuda, xpu, mps", _MOST),
     Column("device_name", "string", "", "the device's model", _MOST),
     Column("precision", "string", "", "number format of the forward pass: fp32, tf32, fp16, bf16", _MOST),
     Column("memory_format", "string", "", "order of the dimensions in memory", _MOST),
@@ -271,10 +273,18 @@ COLUMNS: Final = (
         "low",
     ),
     Column(
+        "foreign_gpu_share", "Float64", "", "part of the GPU's time that others' work took", _CELLS, _WATCHED, "low"
+    ),
+    Column(
+        "gpu_clock_mhz", "Float64", "MHz", "the GPU's clock while timing, mean of samples; by NVML", _CELLS, _WATCHED
+    ),
+    Column("gpu_power_w", "Float64", "W", "the GPU's power while timing, likewise", _CELLS, _WATCHED),
+    Column("gpu_temperature_c", "Float64", "°C", "the GPU's temperature while timing, likewise", _CELLS, _WATCHED),
+    Column(
         "stop_reason",
         "string",
         "",
-        "why it ended: ci, plateau, cap; of batches: throughput, memory, cap",
+        "why it ended: ci, plateau, cap; of batches: throughput, memory, elements (2³¹ in a tensor), cap",
         _CELLS,
         _WATCHED,
     ),
@@ -432,6 +442,9 @@ COLUMNS: Final = (
         "number format of training",
         _CELLS,
         ("accuracy",),
+    ),
+    Column(
+        "train_memory_format", "string", "", "order of the dimensions in memory, in training", _CELLS, ("accuracy",)
     ),
     Column("best_step", "Int64", "", "step of the weights that were tested", _CELLS, ("accuracy",)),
     Column("val_dice", "Float64", "", "validation Dice of those weights", _CELLS, ("accuracy",), "high"),

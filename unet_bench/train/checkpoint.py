@@ -18,6 +18,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from unet_bench.measure.device import random_state, set_random_state
+
 FILE: Final = "state.safetensors"
 
 
@@ -95,8 +97,8 @@ def state_of(
     """Weights, buffers, the optimiser's state and the random numbers' as named tensors, the rest as plain data."""
     tensors = {f"model/{name}": tensor for name, tensor in model.state_dict().items()}
     tensors["random/cpu"] = torch.get_rng_state()
-    if device.type == "cuda":
-        tensors["random/cuda"] = torch.cuda.get_rng_state(device)
+    if (state := random_state(device)) is not None:
+        tensors["random/device"] = state
     plain: dict[str, Any] = {}
     for index, values in optimiser.state_dict()["state"].items():
         for name, value in values.items():
@@ -122,8 +124,8 @@ def restore(
         state.setdefault(int(index), {})[name] = tensor
     optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
     torch.set_rng_state(tensors["random/cpu"])
-    if device.type == "cuda":
-        torch.cuda.set_rng_state(tensors["random/cuda"], device)
+    if "random/device" in tensors:
+        set_random_state(device, tensors["random/device"])
 
 
 def within(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

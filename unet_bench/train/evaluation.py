@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 import math
@@ -18,6 +19,7 @@ from unet_bench.errors import NonFinite
 from unet_bench.frames import frame_for
 from unet_bench.interfaces import main_output
 from unet_bench.measure.bench import Bench
+from unet_bench.measure.device import without_algorithm_search
 from unet_bench.train.metrics import Tally
 from unet_bench.train.tiles import predict
 from unet_bench.train.windows import Images, scored
@@ -42,32 +44,35 @@ def evaluate(
     model.eval()
     tally = Tally(cell.task.classes, outlines=final)
     entropy, pixels = 0.0, 0
-    for numbers in alike(data, cell.setting.batch):
-        masks = torch.stack([data.masks[number] for number in numbers]).to(bench.device)
-        size, frame = cell.task.scored, cell.frame
-        if protocol.whole:
-            size = tuple(masks.shape[1:])
-            frame = whole_frame(bench, size)
-        probability = predict(
-            functools.partial(probabilities, bench, model, frame=frame, size=size),
-            torch.stack([data.images[number] for number in numbers]).to(bench.device),
-            frame,
-            size,
-            overlap=protocol.overlap if final else 0.0,
-            flips=protocol.flips and final,
-            batch=cell.setting.batch,
-        )
-        valid = masks != IGNORE
-        truth = probability.gather(1, masks.long().where(valid, 0)[:, None])[:, 0]
-        summed = -(truth.clamp_min(1e-8).log() * valid).sum()
-        if not math.isfinite(found := float(summed + 0 * probability.sum())):
-            raise NonFinite("the network's scores on validation or test images are not finite")
-        entropy, pixels = entropy + found, pixels + int(valid.sum())
-        classes = probability.argmax(1).cpu().numpy()
-        for number, predicted, mask in zip(numbers, classes, masks.cpu().numpy(), strict=True):
-            tally.add(predicted, mask)
-            if watch is not None:
-                watch(number, predicted)
+    searching = without_algorithm_search() if protocol.whole else contextlib.nullcontext()
+    with searching:
+        for numbers in alike(data, cell.setting.batch):
+            masks = torch.stack([data.masks[number] for number in numbers]).to(bench.device)
+            size, frame = cell.task.scored, cell.frame
+            if protocol.whole:
+                size = tuple(masks.shape[1:])
+                frame = whole_frame(bench, size)
+            probability = predict(
+                functools.partial(probabilities, bench, model, frame=frame, size=size),
+                torch.stack([data.images[number] for number in numbers]).to(bench.device),
+                frame,
+                size,
+                overlap=protocol.overlap if final else 0.0,
+                flips=protocol.flips and final,
+                batch=cell.setting.batch,
+            )
+            valid = masks != IGNORE
+            truth = probability.gather(1, masks.long().where(valid, 0)[:, None])[:, 0]
+            summed = -(truth.clamp_min(1e-8).log() * valid).sum() + 0 * probability.sum()
+            found, scored_pixels = torch.stack([summed, valid.sum().to(summed.dtype)]).tolist()  # one wait for both
+            if not math.isfinite(found):
+                raise NonFinite("the network's scores on validation or test images are not finite")
+            entropy, pixels = entropy + found, pixels + int(scored_pixels)
+            classes = probability.argmax(1).cpu().numpy()
+            for number, predicted in zip(numbers, classes, strict=True):
+                tally.add(predicted, data.masks[number].cpu().numpy())
+                if watch is not None:
+                    watch(number, predicted)
     return tally, entropy / pixels if pixels else math.nan
 
 

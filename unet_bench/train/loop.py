@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from unet_bench.data.dataset import Dataset
 from unet_bench.errors import NonFinite
 from unet_bench.measure.bench import Bench
+from unet_bench.measure.device import is_accelerator, random_numbers_kept
 from unet_bench.recipe import Recipe
 from unet_bench.train.border import border_weights
 from unet_bench.train.checkpoint import Checkpoint, restore, state_of, within
@@ -110,7 +111,7 @@ class Training:
         for number, batch in enumerate(self.batches(begin), begin):
             self.step.set_rate(rate(self.recipe, self.progress(number), self.progress(number + 1)))
             self.pending.append(self.step(*batch).detach())
-            if len(self.pending) >= READING or self.bench.device.type == "cpu":
+            if len(self.pending) >= READING or not is_accelerator(self.bench.device):
                 self.read()
             self.trained.seconds = seconds + time.perf_counter() - started - beside
             saving = self.checkpoint.due()
@@ -261,7 +262,7 @@ def settle_batch_norm(bench: Bench, model: nn.Module, data: Images) -> None:
         norm.momentum = None  # torch's way to say: the plain average
     cell = bench.cell
     model.train()
-    with torch.random.fork_rng([bench.device] if bench.device.type == "cuda" else []):
+    with random_numbers_kept(bench.device):
         for step in range(SETTLING):
             recipe, frame, batch = cell.protocol.recipe, cell.frame, cell.setting.batch
             images = training_batch(data, recipe, cell.task.scored, frame, batch, cell.seed, step).images

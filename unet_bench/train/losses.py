@@ -63,7 +63,8 @@ def median_frequency(masks: list[Tensor], classes: int) -> Tensor:
     A class's frequency is its pixels over all pixels, but for ignored ones, of the images in which it occurs (Eigen
     and Fergus 2015, section 6.3.2). A class that occurs nowhere has weight 0, and does not enter the median.
     """
-    counts = torch.stack([torch.bincount(mask.flatten(), minlength=IGNORE + 1)[:classes] for mask in masks]).double()
+    counted = torch.stack([torch.bincount(mask.flatten(), minlength=IGNORE + 1)[:classes] for mask in masks])
+    counts = counted.cpu().double()  # on the host: not every device has doubles
     pixels, among = counts.sum(0), ((counts > 0) * counts.sum(1, keepdim=True)).sum(0)
     present = pixels > 0
     frequency = pixels[present] / among[present]

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from unet_bench.interfaces import Outputs, main_output
 from unet_bench.layers import LINEAR_MODE
 from unet_bench.measure.bench import Bench
+from unet_bench.measure.device import kind_of
 from unet_bench.recipe import Recipe
 from unet_bench.train.losses import segmentation_loss
 from unet_bench.train.windows import scored
@@ -33,7 +34,7 @@ class TrainingStep:
         self.class_weights = class_weights
         parameters = [*model.parameters()] or [nn.Parameter(torch.zeros(1, device=bench.device))]
         # Torch would choose the same by itself on a GPU; said aloud, tensors without data follow the same path.
-        foreach = bench.cell.setting.device.startswith("cuda") or None
+        foreach = kind_of(bench.cell.setting.device) in ("cuda", "xpu") or None
         self.optimiser = optimiser(self.recipe, parameters, foreach)
         scaled = bench.cell.setting.precision == "fp16" and not bench.stand_in
         self.scaler = torch.amp.GradScaler(bench.device.type, enabled=scaled)

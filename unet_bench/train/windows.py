@@ -18,6 +18,7 @@ from torch.utils.data import Dataset as TorchDataset
 
 from unet_bench.cells import Frame
 from unet_bench.data.dataset import IGNORE, Dataset, Sample
+from unet_bench.measure.device import free_memory
 from unet_bench.recipe import Recipe
 from unet_bench.train.augment import Draw, draw, interpolated, nearest, reflected, sources
 
@@ -89,8 +90,9 @@ def normalisation(dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
 
 
 def fits(data: Images, device: torch.device) -> bool:
-    """Whether a split should lie on the device: on CUDA when it takes at most a quarter of the free memory."""
-    return device.type != "cuda" or data.nbytes <= torch.cuda.mem_get_info(device)[0] / 4
+    """Whether a split should lie on the device: where it has memory of its own, at most a quarter of what is free."""
+    free = free_memory(device)
+    return free is None or data.nbytes <= free / 4
 
 
 def mirrored(start: int, length: int, size: int) -> Tensor:

@@ -1,0 +1,203 @@
+"""What runs on a GPU, on tensors of `cuda` without data: `support/fake_cuda.py` says what is looked for."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import torch
+from support.fake_cuda import Watching, believe_in_cuda, moved
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from unet_bench import plugins
+from unet_bench.build import build
+from unet_bench.cells import Frame
+from unet_bench.interfaces import main_output
+from unet_bench.measure import runtime
+from unet_bench.measure.floors import Majority, Otsu, grey_bins
+from unet_bench.measure.runtime import hold_cast_weights
+from unet_bench.recipe import find
+from unet_bench.selection import select
+from unet_bench.train.losses import median_frequency, segmentation_loss
+from unet_bench.train.metrics import confusion
+from unet_bench.train.step import TrainingStep
+from unet_bench.train.tiles import predict
+from unet_bench.train.windows import Images, scored, training_batch
+
+if TYPE_CHECKING:
+    from unet_bench.measure.bench import Bench
+    from unet_bench.registry import Registry
+
+pytestmark = pytest.mark.rehearsal
+NAMES = [variant.name for variant in select(plugins.load().checked(), ["all"])]
+RECIPES = ("default", "short", "paper", "nnunet", "medsegbench", "openvino-camvid", "nvidia-unet", "ubench")
+
+
+@pytest.fixture(autouse=True)
+def cuda(monkeypatch: pytest.MonkeyPatch) -> None:
+    believe_in_cuda(monkeypatch)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_network_stays_on_the_device(bench_of: Callable[..., Bench], registry: Registry, name: str) -> None:
+    """A pass in fp32, one in bf16 and channels last, and the loss of a training step in each."""
+    for precision, memory_format in (("fp32", "contiguous"), ("bf16", "channels_last")):
+        try:
+            bench = bench_of(name, device="cuda", precision=precision, memory_format=memory_format)
+        except AssertionError as error:
+            pytest.skip(str(error))
+        cell, mode = bench.cell, FakeTensorMode()
+        model = build(registry, cell.variant, cell.task.in_channels, len(cell.task.classes), cell.frame.input)
+        model = moved(model, mode, bench.memory_format, cell.task.dims)
+        shape = (cell.setting.batch, cell.task.in_channels, *cell.frame.input)
+        with mode:
+            images = torch.empty(shape, device="cuda").to(memory_format=bench.memory_format)
+            target = torch.zeros((cell.setting.batch, *cell.task.scored), dtype=torch.long, device="cuda")
+            step = TrainingStep(bench, model.train())
+            with Watching() as training:
+                assert step.forward(images, target).device.type == "cuda"
+            hold_cast_weights(model.eval(), precision)
+            with Watching(model.parameters()) as inference, torch.inference_mode(), bench.precision():
+                output = main_output(model(images))
+        assert output.device.type == "cuda"
+        assert output.dtype == {"fp32": torch.float32, "bf16": torch.bfloat16}[precision]
+        assert not training.found()
+        assert not inference.found()
+
+
+def test_weights_are_cast_once_and_not_at_each_pass(bench_of: Callable[..., Bench], registry: Registry) -> None:
+    """One cast a pass, of the image; by autocast alone there are three for a single convolution."""
+    bench = bench_of("unet", device="cuda", precision="bf16")
+    conv = torch.nn.Conv2d(1, 4, 3)
+    for held, casts in ((False, 3), (True, 1)):
+        mode = FakeTensorMode()
+        model = moved(torch.nn.Sequential(conv), mode, torch.contiguous_format, 2)
+        if held:
+            hold_cast_weights(model, "bf16")
+        with mode, Watching() as watching, torch.inference_mode(), bench.precision():
+            model(torch.empty(1, 1, 8, 8, device="cuda"))
+        assert watching.casts == casts
+        conv = torch.nn.Conv2d(1, 4, 3)
+
+
+@pytest.mark.parametrize("name", ["unet", "resnet34-unet", "unet-group", "segnet"])
+def test_held_weights_change_no_output(bench_of: Callable[..., Bench], name: str) -> None:
+    """To the bit, on the host, where there are values."""
+    bench = bench_of(name, precision="bf16")
+    model, images = bench.network(), bench.images()
+    with torch.inference_mode(), bench.precision():
+        before = main_output(model(images))
+        hold_cast_weights(model, "bf16")
+        assert torch.equal(main_output(model(images)), before)
+
+
+@pytest.mark.parametrize("name", ["unet", "unet-paper", "resnet34-unet", "unet-group"])
+def test_batch_norms_are_folded_on_the_device(
+    bench_of: Callable[..., Bench], registry: Registry, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """That folding changes no output is seen where there are values: `test_standin_device.py`."""
+    # Tensors without data that are copied stay of one mode.
+    monkeypatch.setattr(FakeTensorMode, "__deepcopy__", lambda self, _: self, raising=False)
+    bench = bench_of(name, device="cuda")
+    cell, mode = bench.cell, FakeTensorMode()
+    model = build(registry, cell.variant, cell.task.in_channels, len(cell.task.classes), cell.frame.input).eval()
+    moved(model, mode, torch.contiguous_format, 2)
+    with mode, Watching() as watching:
+        images = torch.empty((1, cell.task.in_channels, *cell.frame.input), device="cuda")
+        assert bool(runtime._fold(model, images)) == (name in ("unet", "resnet34-unet"))
+        model(images)
+    assert not watching.found()
+    assert {tensor.device.type for tensor in (*model.parameters(), *model.buffers())} == {"cuda"}
+
+
+@pytest.mark.parametrize("name", ["unet", "unet-paper"])
+@pytest.mark.parametrize("overlap", [0.0, 0.25])
+def test_images_larger_than_a_tile_are_predicted_on_the_device(
+    bench_of: Callable[..., Bench], registry: Registry, name: str, overlap: float
+) -> None:
+    bench = bench_of(name, device="cuda")
+    cell, mode = bench.cell, FakeTensorMode()
+    model = build(registry, cell.variant, cell.task.in_channels, len(cell.task.classes), cell.frame.input).eval()
+    moved(model, mode, torch.contiguous_format, 2)
+    size, frame = cell.task.scored, cell.frame
+
+    def call(inputs: torch.Tensor) -> torch.Tensor:
+        return scored(main_output(model(inputs)), frame, size).float()
+
+    with mode, Watching() as watching:
+        images = torch.empty((2, 1, *(side + 17 for side in size)), device="cuda")
+        found = predict(call, images, frame, size, overlap=overlap, flips=True, batch=4)
+    assert found.device.type == "cuda"
+    allowed = small_things_of_the_host(watching.found())
+    assert not allowed, allowed
+
+
+def small_things_of_the_host(found: dict[str, int]) -> dict[str, int]:
+    """What is left without indices and ramps of one side, which the host makes and sends without waiting."""
+    made = (
+        "aten.arange",
+        "aten.ones",
+        "aten.mul",
+        "aten.minimum",
+        "aten.remainder",
+        "aten.rsub",
+        "aten._to_copy",
+        "aten.unsqueeze",
+    )
+    return {
+        what: count for what, count in found.items() if what.startswith("waits") or not any(m in what for m in made)
+    }
+
+
+@pytest.mark.parametrize("size", [(48, 48), (16, 24, 24)], ids=["2-D", "3-D"])
+@pytest.mark.parametrize("name", RECIPES)
+def test_batches_are_made_on_the_device(registry: Registry, name: str, size: tuple[int, ...]) -> None:
+    recipe, dims = find(registry, name), len(size)
+    more = (4,) * dims
+    frame = Frame(input=tuple(side + 8 for side in size), output=size, start=(0,) * dims, context=more)
+    plane = tuple(side + 9 for side in size)
+    with FakeTensorMode(), Watching() as watching:
+        images = [torch.empty((3, *plane), device="cuda") for _ in range(4)]
+        masks = [torch.zeros(plane, dtype=torch.uint8, device="cuda") for _ in range(4)]
+        weights = [torch.ones(plane, device="cuda") for _ in range(4)] if recipe.border_weight else None
+        data = Images(images, masks, weights)
+        data.__dict__["foreground"] = [np.arange(50)] * 4
+        for step in range(3):
+            batch = training_batch(data, recipe, size, frame, 4, 0, step)
+            assert {tensor.device.type for tensor in batch if tensor is not None} == {"cuda"}
+    assert not small_things_of_the_host(watching.found())
+
+
+def test_losses_and_weights_of_classes_look_at_no_value() -> None:
+    with FakeTensorMode(), Watching() as watching:
+        logits = torch.empty((2, 3, 8, 8), device="cuda")
+        target = torch.zeros((2, 8, 8), dtype=torch.long, device="cuda")
+        weights = torch.ones(3, device="cuda")
+        for class_weights, weight in ((None, None), (weights, None), (None, torch.ones((2, 8, 8), device="cuda"))):
+            assert segmentation_loss(logits, target, class_weights=class_weights, weight=weight).device.type == "cuda"
+    assert not watching.found()
+
+
+def test_what_is_counted_on_the_host_is_fetched_once() -> None:
+    """Weights of classes, before a training; counts of a batch's confusions; Otsu's bins, for which it needs values."""
+    with FakeTensorMode(), Watching() as watching:
+        masks = [torch.zeros((8, 8), dtype=torch.uint8, device="cuda") for _ in range(3)]
+        counted = torch.stack([torch.zeros(256, dtype=torch.long, device="cuda") for _ in masks])
+        assert counted.device.type == "cuda"
+    assert not watching.found()
+    with FakeTensorMode():
+        assert grey_bins(torch.zeros((1, 1, 8, 8), device="cuda"), 2).device.type == "cuda"
+    assert median_frequency([torch.zeros((8, 8), dtype=torch.uint8)], 3).dtype == torch.float32
+    assert confusion(torch.zeros(4, dtype=torch.long), torch.zeros(4, dtype=torch.long), 2).sum() == 4
+
+
+@pytest.mark.parametrize("kind", [Majority, functools.partial(Otsu)], ids=["majority", "otsu"])
+def test_trivial_baselines_score_on_the_device(kind: Callable[[int], torch.nn.Module]) -> None:
+    mode = FakeTensorMode()
+    model = moved(kind(3), mode, torch.contiguous_format, 2)
+    with mode, Watching() as watching:
+        assert model(torch.empty((2, 1, 8, 8), device="cuda")).device.type == "cuda"
+    assert not watching.found()

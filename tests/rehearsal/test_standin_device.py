@@ -1,0 +1,259 @@
+"""The probes' own code, with real values, on a device that refuses what a GPU refuses: `support/standin_device.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import torch
+from support import standin_device
+
+from unet_bench.data import brain
+from unet_bench.data.dataset import fit
+from unet_bench.errors import InvalidSuite, Unsupported
+from unet_bench.measure import accuracy, batch, cost, device, memory, speed, training
+from unet_bench.plan import examine
+from unet_bench.recipe import find
+from unet_bench.train.loop import Training, tensors
+
+if TYPE_CHECKING:
+    from unet_bench.measure.bench import Bench
+    from unet_bench.registry import Registry
+
+pytestmark = pytest.mark.rehearsal
+NAME = standin_device.NAME
+SIZE = (32, 32)
+RECIPES = ("short", "paper", "nnunet", "openvino-camvid", "nvidia-unet", "ubench", "medsegbench")
+
+
+@pytest.fixture(autouse=True)
+def on_the_device(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    standin_device.install()
+    monkeypatch.setattr(device, "KINDS", (*device.KINDS, NAME))
+    # Tensors that wrap others cannot be made in inference mode.
+    monkeypatch.setattr(torch, "inference_mode", lambda mode=True: torch.no_grad() if mode else torch.enable_grad())
+    standin_device.counts.clear()
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A few small images of the brain."""
+    whole = fit(brain.load(), SIZE, "crop")
+    path = tmp_path_factory.mktemp("standin") / "data.npz"
+    replace(whole, train=whole.train[:6], val=whole.val[:2], test=whole.test[:3]).save(path)
+    return path
+
+
+@pytest.fixture
+def trains(bench_of: Callable[..., Bench], registry: Registry, images: Path, tmp_path: Path) -> Callable[..., Bench]:
+    """Put a network on a bench where it is trained, for two steps and one look."""
+
+    def put(name: str, recipe: str = "short", protocol: dict[str, Any] | None = None, **setting: Any) -> Bench:
+        stated = {"steps": 2, "recipe": replace(find(registry, recipe), looks=1), **(protocol or {})}
+        bench = bench_of(name, size=SIZE, protocol=stated, device=NAME, **setting)
+        task = replace(bench.cell.task, classes=brain.CLASSES)
+        return replace(
+            bench,
+            cell=replace(bench.cell, task=task, probe="accuracy"),
+            data=images,
+            samples=tmp_path / "samples.json",
+            checkpoint=tmp_path / "checkpoint",
+            weights=tmp_path / "weights" / "unet.safetensors",
+        )
+
+    return put
+
+
+# ---- the device itself
+
+
+def test_it_refuses_what_a_gpu_refuses() -> None:
+    here, there = torch.ones(3), torch.ones(3, device=NAME)
+    with pytest.raises(RuntimeError, match="same device"):
+        here + there
+    with pytest.raises(TypeError, match="host memory first"):
+        there.numpy()
+    with pytest.raises(TypeError):
+        np.asarray(there)
+    assert (there + 1).device == torch.device(NAME, 0)
+    assert (there + torch.tensor(1.0)).cpu().tolist() == [2, 2, 2]
+
+
+def test_waits_and_copies_are_counted() -> None:
+    there = torch.ones(3).to(NAME)
+    assert standin_device.counts["copies: to the device"] == 1
+    assert float(there.sum()) == 3
+    there.cpu()
+    assert standin_device.counts["waits: aten._local_scalar_dense.default"] == 1
+    assert standin_device.counts["copies: from the device"] >= 1
+
+
+def test_a_kind_of_device_that_torch_knows_and_we_do_not_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device, "KINDS", ("cpu", "cuda"))
+    with pytest.raises(InvalidSuite, match=f"torch knows devices of type {NAME}, and unet-bench does not"):
+        device.indexed(NAME)
+
+
+# ---- probes
+
+
+@pytest.mark.parametrize("name", ["unet", "unet-paper"])
+@pytest.mark.parametrize("setting", [{}, {"memory_format": "channels_last"}, {"batch_norm": "folded"}], ids=str)
+def test_speed_is_timed_and_waited_for(bench_of: Callable[..., Bench], name: str, setting: dict[str, str]) -> None:
+    row = speed.probe(bench_of(name, device=NAME, **setting))
+    assert row["blocks"] > 0
+    assert row["stop_reason"] in ("ci", "plateau", "cap")
+    assert row["quality"] in ("unwatched", "contaminated")  # no NVML knows it
+    assert standin_device.counts["synchronised"] > 20
+
+
+def test_a_slow_down_is_waited_for_before_it_is_added(bench_of: Callable[..., Bench]) -> None:
+    bench = bench_of("unet", device=NAME, protocol={"slowdown": 0.5})
+    step = speed.slowed(bench, lambda: None)
+    standin_device.counts.clear()
+    step()
+    assert standin_device.counts["synchronised"] == 1
+
+
+@pytest.mark.parametrize("setting", [{}, {"memory_format": "channels_last"}], ids=str)
+def test_a_training_step_is_timed_in_parts(bench_of: Callable[..., Bench], setting: dict[str, str]) -> None:
+    row = training.probe(bench_of("unet", device=NAME, **setting))
+    assert row["blocks"] > 0
+    assert standin_device.counts["synchronised"] > 20
+
+
+def test_memory_is_of_live_bytes_where_the_allocator_keeps_no_count(bench_of: Callable[..., Bench]) -> None:
+    row = memory.probe(bench_of("unet", device=NAME))
+    assert row["peak_memory_mib"] == row["live_memory_mib"]
+    assert row["train_live_memory_mib"] > 0
+
+
+def test_cost_does_not_touch_the_device(bench_of: Callable[..., Bench]) -> None:
+    assert cost.probe(bench_of("unet", device=NAME))["params"] > 0
+    assert not +standin_device.counts
+
+
+def test_the_best_batch_is_tried(bench_of: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batch, "MOST", 4)
+    row = batch.probe(bench_of("unet", device=NAME, protocol={"speed_s": 0.08}))
+    assert (row["largest_batch"], row["stop_reason"]) == (4, "cap")
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_trainings_run_and_are_scored(trains: Callable[..., Bench], recipe: str) -> None:
+    bench = trains("unet", recipe, {"flips": recipe == "paper", "overlap": 0.25 * (recipe == "paper")})
+    row = accuracy.probe(bench)
+    assert 0 <= row["dice"] <= 1
+    assert row["train_steps"] == 2
+
+
+@pytest.mark.parametrize("name", ["floor-majority", "floor-otsu"])
+def test_what_needs_no_training_is_scored(trains: Callable[..., Bench], registry: Registry, name: str) -> None:
+    bench = trains("unet")
+    [floor] = [variant for variant in registry.floors() if variant.name == name]
+    seen = examine(registry, floor, bench.cell.task)
+    row = accuracy.probe(replace(bench, cell=replace(bench.cell, variant=seen.variant, frame=seen.frame)))
+    assert 0 <= row["dice"] <= 1
+
+
+def test_images_are_predicted_whole(trains: Callable[..., Bench]) -> None:
+    assert 0 <= accuracy.probe(trains("unet", protocol={"whole": True}))["dice"] <= 1
+
+
+def test_each_batch_that_is_scored_waits_twice(trains: Callable[..., Bench]) -> None:
+    """Once for the figures of the whole batch, once for its classes; not for every image."""
+    bench = trains("unet", batch=3)
+    train = Training(bench, bench.network(training=True), tensors(bench, bench.dataset()))
+    standin_device.counts.clear()
+    accuracy.scored_on_test(bench, train.model, tensors(bench, bench.dataset())["test"], bench.dataset())
+    waits = {name: count for name, count in standin_device.counts.items() if name.startswith("waits") and count}
+    assert waits == {"waits: tolist": 1}
+    assert standin_device.counts["copies: from the device"] == 1
+
+
+def test_a_killed_training_goes_on_from_its_checkpoint(trains: Callable[..., Bench]) -> None:
+    bench = trains("unet", protocol={"steps": 4, "checkpoint_s": 1e-9})
+    whole = accuracy.probe(replace(bench, checkpoint=None))
+    first = Training(bench, bench.network(training=True), tensors(bench, bench.dataset()))
+
+    class Killed(Exception):
+        pass
+
+    def kill(step: int, read: Callable[[], None] = first.read) -> None:
+        read()
+        if first.trained.steps == 3:
+            raise Killed
+
+    first.read = lambda: kill(0)  # type: ignore[method-assign]
+    with pytest.raises(Killed):
+        first.run()
+    row = accuracy.probe(bench)
+    assert row["resumed_step"] == 2
+    assert row["final_loss"] == pytest.approx(whole["final_loss"], rel=1e-4)
+    assert row["dice"] == pytest.approx(whole["dice"], abs=1e-3)
+
+
+def test_a_kept_network_predicts_there_as_on_the_host(trains: Callable[..., Bench], tmp_path: Path) -> None:
+    from unet_bench.trained import load_network
+
+    bench = trains("unet")
+    accuracy.probe(bench)
+    image = bench.dataset().test[0].image
+    here, there = (load_network(tmp_path, "unet", device=where).predict(image) for where in ("cpu", NAME))
+    assert isinstance(there, np.ndarray)
+    assert (here == there).mean() > 0.99
+
+
+# ---- every network
+
+
+def variants() -> list[str]:
+    from unet_bench import plugins
+    from unet_bench.selection import select
+
+    return [variant.name for variant in select(plugins.load().checked(), ["all"]) if not variant.name.endswith("3d")]
+
+
+LAST = ("unet", "unet-paper", "unet-bilinear", "unet-group", "resnet34-unet", "swin-unet", "attention-unet", "u2net")
+
+
+@pytest.mark.parametrize(
+    ("name", "memory_format"),
+    [(name, "contiguous") for name in variants()] + [(name, "channels_last") for name in LAST],
+)
+def test_every_network_is_trained_and_folded_there(
+    bench_of: Callable[..., Bench], name: str, memory_format: str
+) -> None:
+    """All of it lies on the device, and no operation fetches a value from it."""
+    from unet_bench.interfaces import main_output
+    from unet_bench.measure.runtime import fold_batch_norm
+    from unet_bench.train.step import TrainingStep
+
+    try:
+        bench = bench_of(name, device=NAME, memory_format=memory_format)
+    except AssertionError as error:
+        pytest.skip(str(error))
+    model = bench.network(training=True)
+    assert {tensor.device.type for tensor in (*model.parameters(), *model.buffers())} == {NAME}
+    images, target, step = bench.images(), bench.target(), TrainingStep(bench, model)
+    standin_device.counts.clear()
+    loss = step(images, target)
+    assert loss.device.type == NAME
+    assert not +standin_device.counts
+    model.eval()
+    with torch.no_grad():
+        assert main_output(model(images)).device.type == NAME
+    assert not +standin_device.counts
+    if memory_format == "contiguous":
+        try:
+            fold_batch_norm(model, images[:1])
+        except Unsupported as error:
+            assert "the output changes" in str(error)
