@@ -38,7 +38,7 @@ def tests(session: nox.Session) -> None:
 def rehearsal(session: nox.Session) -> None:
     """What runs on GPUs, on stand-ins for one."""
     session.install("-e", ".[test]")
-    session.run("pytest", "-m", "rehearsal", "--dist", "load", *session.posargs)
+    session.run("pytest", "-m", "rehearsal", "--dist", "worksteal", *session.posargs)
 
 
 @nox.session

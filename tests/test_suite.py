@@ -10,7 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unet_bench.errors import InvalidSuite, UnetBenchError, UnknownName
-from unet_bench.suite import AXES, PRESETS, UNITS, from_dict, from_options, parse_memory, parse_size, read
+from unet_bench.suite import (
+    AXES,
+    FIRST_LOOK,
+    PRESETS,
+    UNITS,
+    from_dict,
+    from_options,
+    parse_memory,
+    parse_size,
+    read,
+)
 
 
 def test_options_lie_over_the_file_and_the_preset_under_it(tmp_path: Path) -> None:
@@ -22,7 +32,12 @@ def test_options_lie_over_the_file_and_the_preset_under_it(tmp_path: Path) -> No
 
 
 def test_the_preset_follows_the_device() -> None:
-    assert from_dict({}).resolved(on_gpu=True).preset == "gpu-quick"
+    first_look = from_dict({}).resolved(on_gpu=True)
+    assert (first_look.preset, first_look.probes) == ("gpu-quick", FIRST_LOOK)
+    assert first_look.variants == tuple(read("tour")["variants"])
+    assert (first_look.seeds, first_look.replicates, first_look.steps) == ((0,), 1, 300)
+    assert PRESETS["gpu-quick"].time_limit_s == 45 * 60
+    assert from_dict({"variants": ["all"]}).resolved(on_gpu=True).variants == ("all",)
     assert from_dict({"preset": "full"}).resolved(on_gpu=False).sizes() == [(256, 256), (388, 388)]
 
 

@@ -132,11 +132,12 @@ def test_plans_and_doctors_leave_no_context_and_say_what_is_there(host: Callable
 
 
 def test_without_arguments_a_gpu_has_a_first_look_of_limited_length(host: Callable[..., Host]) -> None:
-    done = host().run("plan", "--json")
+    """Its cells; what else belongs to a first look is foreseen in half a minute, and tested with the presets."""
+    done = host().run("plan", "--json", "--probes", "cost")
     assert done.returncode == 0, done.stderr
     cells = json.loads(done.stdout)
-    assert 90 <= len(cells) <= 150
-    assert {cell["probe"] for cell in cells} == {"cost", "speed", "memory", "accuracy"}
+    assert {"unet", "unet-paper", "segnet"} < {cell["variant"] for cell in cells}
+    assert 30 <= len(cells) <= 34
 
 
 # ---- several GPUs

@@ -88,6 +88,7 @@ class Watch:
 
     def start(self) -> None:
         """Take the reading that `verdict` compares with."""
+        self._sampled_s = 0.0
         self._samples.clear()
         self._held_back.clear()
         self.before = self.read()
