@@ -7,7 +7,7 @@ import shutil
 import nox
 
 nox.options.default_venv_backend = "venv"
-nox.options.sessions = ["lint", "types", "tests", "docs", "wheel", "smoke"]
+nox.options.sessions = ["lint", "imports", "types", "tests", "docs", "wheel", "smoke"]
 HERE = pathlib.Path(__file__).parent
 PLUGINS = sorted(folder.name for folder in (HERE / "plugins").iterdir() if (folder / "__init__.py").exists())
 
@@ -18,6 +18,13 @@ def lint(session: nox.Session) -> None:
     session.install("ruff>=0.9")
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
+
+
+@nox.session
+def imports(session: nox.Session) -> None:
+    """Import-linter: imports lead from the top room down, and nowhere in a circle."""
+    session.install("-e", ".[dev]")
+    session.run("lint-imports")
 
 
 @nox.session
@@ -74,7 +81,7 @@ def answers(session: nox.Session, run: pathlib.Path) -> None:
 
 CHECK_WHEEL = """
 import importlib, pathlib, sys, unet_bench
-from unet_bench.plugins import load
+from unet_bench.registry.plugins import load
 where = pathlib.Path(unet_bench.__file__)
 assert "site-packages" in where.parts, where
 assert (where.parent / "py.typed").exists() and (where.parent / "data" / "brain.npz").exists()

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from playwright.sync_api import sync_playwright
 
-from unet_bench.report.figures import accuracy_against, save
-from unet_bench.report.groups import groups_of
-from unet_bench.results.runs import read_runs
+from unet_bench.present.report.figures import accuracy_against, save
+from unet_bench.present.report.groups import groups_of
+from unet_bench.store.runs import read_runs
 
 DOCS = Path(__file__).parent
 SIZE = {"width": 1120, "height": 860}

@@ -24,7 +24,7 @@ def commands() -> str:
     """Every command with its options."""
     import typer
 
-    from unet_bench.cli import app
+    from unet_bench.cli.app import app
 
     text = "# Commands\n\n" + NOTE
     for name, command in commands_of(typer.main.get_command(app)):
@@ -46,7 +46,7 @@ def commands_of(group, before: str = ""):
 
 def parts() -> str:
     """All parts, axes and variants, with their sources."""
-    from unet_bench.listing import listing
+    from unet_bench.cli.inspect import listing
 
     text = "# Parts and variants\n\n" + NOTE
     text += "\n## Parts and axes\n\n| slot | name | what it is | plugin | source |\n|---|---|---|---|---|\n"
@@ -62,7 +62,7 @@ def parts() -> str:
 
 def columns() -> str:
     """The folder of a run and all columns."""
-    from unet_bench.results.columns import markdown
+    from unet_bench.store.schema import markdown
 
     return markdown()
 
@@ -70,8 +70,8 @@ def columns() -> str:
 def readme() -> str:
     """The README with a recommendation from the committed reference run, and its table, between their marks."""
     from unet_bench import recommend
-    from unet_bench.results.show import render
-    from unet_bench.results.tables import read_results
+    from unet_bench.present.table import render
+    from unet_bench.store.tables import read_results
 
     run = f"results/reference/{REFERENCE}"
     table = str(render(read_results(run), format="md"))
@@ -87,7 +87,7 @@ HINTS = "\nΔ to best"  # what follows a recommendation's table: how to read it,
 
 def measuring() -> str:
     """How we measure, with the table of predicted and measured memory and the self-test's report between its marks."""
-    from unet_bench.results.tables import read_results
+    from unet_bench.store.tables import read_results
 
     text = (ROOT / "docs" / "measuring.md").read_text(encoding="utf-8")
     frame = read_results(ROOT / "results" / "reference" / MEMORY).sort_values("variant")
@@ -147,7 +147,7 @@ CELLS = (
 
 def accuracy() -> str:
     """The page on accuracy, with the table of the suites' quick runs between its marks."""
-    from unet_bench.results.tables import read_results
+    from unet_bench.store.tables import read_results
 
     table = "| suite, quick | variant | column | it | `floor-otsu` | majority | minutes |\n"
     table += "|---|---|---|" + "---:|" * 4 + "\n"
@@ -164,8 +164,8 @@ def accuracy() -> str:
 
 def networks() -> dict[str, str]:
     """A page and a picture for each network that is more than one change of the baseline, and the list of them."""
-    from unet_bench.detail import as_markdown, as_svg, detail
-    from unet_bench.plugins import load
+    from unet_bench.present.network_page import as_markdown, as_svg, detail
+    from unet_bench.registry.plugins import load
 
     registry = load().checked()
     index = "# Networks\n\n" + NOTE + "\nAs `unet-bench list architectures --detail NAME` shows them, 3 channels in "
@@ -189,7 +189,7 @@ def parity() -> str:
     sys.path.insert(0, str(ROOT / "tests"))
     from golden import ours, read_golden
 
-    from unet_bench.plugins import load
+    from unet_bench.registry.plugins import load
 
     registry = load().checked()
     table = (

@@ -20,15 +20,15 @@ from hypothesis import HealthCheck, settings
 if "PYTEST_XDIST_WORKER" in os.environ:  # they run side by side: threads that wait for one another by spinning, do not
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from unet_bench import plugins
-from unet_bench.cli import main
+from unet_bench.cli.app import main
 from unet_bench.execute import local
 from unet_bench.execute.jobs import Job
 from unet_bench.execute.processes import Processes
-from unet_bench.registry import Registry
+from unet_bench.registry import plugins
+from unet_bench.registry.registry import Registry
 
 if TYPE_CHECKING:
-    from unet_bench.measure.bench import Bench
+    from unet_bench.context import Bench
 
 # Shared machines stall for seconds: how long an example takes is never what is tested.
 settings.register_profile("unet-bench", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -43,11 +43,11 @@ def registry() -> Registry:
 @pytest.fixture(scope="session")
 def bench_of(registry: Registry) -> Callable[..., Bench]:
     """Put a variant, or anybody's `module:Class`, on a bench in this process: tiny, and for a moment."""
-    from unet_bench.build import foreign_variant, with_width_scale
-    from unet_bench.cells import Cell, Protocol, Setting, Task
-    from unet_bench.measure.bench import Bench
-    from unet_bench.plan import Subject, examine
-    from unet_bench.selection import select
+    from unet_bench.context import Bench
+    from unet_bench.models.build import foreign_variant, with_width_scale
+    from unet_bench.models.select import select
+    from unet_bench.plan.cells import Subject, examine
+    from unet_bench.spec.cell import Cell, Protocol, Setting, Task
 
     @functools.cache
     def seen(name: str, task: Task) -> Subject:

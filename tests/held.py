@@ -14,9 +14,9 @@ import psutil
 import pytest
 
 from unet_bench import pipeline
-from unet_bench.conduct import Conduct
+from unet_bench.execute.options import Conduct
 from unet_bench.pipeline import Finished, Quiet
-from unet_bench.suite import Suite, from_options
+from unet_bench.spec.suite import Suite, from_options
 
 VARIANTS = "unet,unet-add,unet-bilinear"
 TINY = {

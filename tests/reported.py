@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from unet_bench.choices import Choices
-from unet_bench.results.store import Store
-from unet_bench.results.tables import write_tables
+from unet_bench.networks.choices import Choices
+from unet_bench.store.log import Store
+from unet_bench.store.tables import write_tables
 
 SCRIPT = "<script>alert(1)</script>"
 HOSTILE = (

@@ -17,11 +17,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from unet_bench.builtin import RECIPES
+from unet_bench.context import Bench
 from unet_bench.data.dataset import IGNORE, Dataset, Sample
 from unet_bench.errors import InvalidSize, NonFinite
 from unet_bench.measure import accuracy
-from unet_bench.measure.bench import Bench
-from unet_bench.recipe import Recipe, shipped
+from unet_bench.spec.recipe import Recipe, shipped
 from unet_bench.train import evaluation, loop
 from unet_bench.train.loop import rate
 
@@ -163,7 +163,7 @@ def test_a_disk_that_is_full_costs_the_weights_and_not_the_figures(
     def full(*_: Any, **__: Any) -> None:
         raise SafetensorError("No space left on device")
 
-    monkeypatch.setattr("unet_bench.trained.save_file", full)
+    monkeypatch.setattr("unet_bench.train.trained.save_file", full)
     bench = put(steps=3)
     assert accuracy.probe(bench)["dice"] >= 0
     assert "could not be kept" in capfd.readouterr().err
@@ -221,7 +221,7 @@ def test_what_cannot_take_the_images_is_found_before_training(put: Put, monkeypa
     def refuse(*_: Any) -> None:
         raise InvalidSize("no")
 
-    monkeypatch.setattr(evaluation, "frame_for", refuse)
+    monkeypatch.setattr(evaluation, "find_frame", refuse)
     monkeypatch.setattr(loop.TrainingStep, "__call__", lambda *_: pytest.fail("it was trained"))
     with pytest.raises(InvalidSize):
         accuracy.probe(put(whole=True))

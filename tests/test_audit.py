@@ -15,11 +15,11 @@ import pandas as pd
 import pytest
 from test_clock import Machine
 
+from unet_bench.analysis.audit import Count, Report, Trial, audit, compared, confidence, trials_of
+from unet_bench.analysis.compare import compare
 from unet_bench.errors import InvalidSuite, UnetBenchError
 from unet_bench.execute.jobs import Ended, Job
 from unet_bench.measure.clock import time_pair
-from unet_bench.results.audit import Count, Report, Trial, audit, compared, confidence, trials_of
-from unet_bench.results.compare import compare
 from unet_bench.selftest import Outcome, selftest
 
 # ---- arithmetic

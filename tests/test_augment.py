@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from unet_bench.cells import Frame
-from unet_bench.recipe import Recipe
+from unet_bench.geometry.frame import Frame
+from unet_bench.spec.recipe import Recipe
 from unet_bench.train.augment import Draw, draw, interpolated, nearest, reflected, sources
 from unet_bench.train.windows import Images, training_batch, window
 

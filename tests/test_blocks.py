@@ -10,11 +10,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from unet_bench import build_model
-from unet_bench.choices import FIELDS
 from unet_bench.errors import InvalidChoice
-from unet_bench.interfaces import Place
-from unet_bench.layers import CONV, conv_norm_act, crop
-from unet_bench.registry import Registry
+from unet_bench.networks.choices import FIELDS
+from unet_bench.networks.contracts import Place
+from unet_bench.networks.layers import CONV, conv_norm_act, crop
+from unet_bench.registry.registry import Registry
 from unet_bench_blocks.attentive import Cbam, SqueezeExcite
 from unet_bench_blocks.dense import Dense, MultiRes
 from unet_bench_blocks.large_kernel import ConvNeXt, grouped_fusion

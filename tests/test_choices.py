@@ -9,14 +9,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unet_bench.choices import FIELDS, OF_PLAIN_ENCODER, SLOTS, Choices, parse_value
 from unet_bench.errors import InvalidChoice, InvalidSuite, UnknownName, Unsupported
-from unet_bench.interfaces import NamedFactory
 from unet_bench.measure.cost import cost
-from unet_bench.registry import Draft, Provider, Registry
-from unet_bench.selection import canonicalised, grid, select, select_one, split_changes
-from unet_bench.unet import assemble
-from unet_bench.variants import Variant
+from unet_bench.models.select import canonicalised, grid, select, select_one, split_changes
+from unet_bench.networks.choices import FIELDS, OF_PLAIN_ENCODER, SLOTS, Choices, parse_value
+from unet_bench.networks.contracts import NamedFactory
+from unet_bench.networks.unet import assemble
+from unet_bench.networks.variants import Variant
+from unet_bench.registry.registry import Draft, Provider, Registry
 
 
 def test_the_baseline_is_the_default() -> None:

@@ -29,7 +29,7 @@ LIGHT = [
 def test_looking_imports_neither_torch_nor_timm(command: str) -> None:
     code = (
         f"import sys; sys.argv = ['unet-bench', *{command.split()!r}]\n"
-        "from unet_bench.cli import main\n"
+        "from unet_bench.cli.app import main\n"
         "try: main()\n"
         "except SystemExit as end: assert not end.code, end.code\n"
         "heavy = {'torch', 'torchvision', 'timm', 'matplotlib'} & set(sys.modules)\n"

@@ -12,7 +12,7 @@ import pytest
 
 from unet_bench.measure import clock
 from unet_bench.measure.clock import Timing, percentile, settled, time_pair, warm_up, without_garbage_collection
-from unet_bench.results.intervals import mean_interval, median_interval, t_975
+from unet_bench.stats.intervals import mean_interval, median_interval, t_975
 
 
 class Machine:

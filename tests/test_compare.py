@@ -16,19 +16,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
+from unet_bench.analysis.compare import Comparison, check_environments, compare, compare_runs, notes, verdict
 from unet_bench.errors import InvalidSuite, StoreError, UnknownName
-from unet_bench.results.compare import (
-    Comparison,
-    check_environments,
-    compare,
-    compare_runs,
-    notes,
-    render,
-    summary,
-    verdict,
-)
-from unet_bench.results.store import Store
-from unet_bench.results.tables import csv_text, results_frame
+from unet_bench.present.compare import render, summary
+from unet_bench.store.log import Store
+from unet_bench.store.tables import csv_text, results_frame
 
 MIRRORED = {
     "FASTER": "SLOWER",
@@ -319,5 +311,5 @@ def test_latencies_without_ratios_are_pointed_out() -> None:
 
 
 def test_comparing_imports_no_torch() -> None:
-    code = "import sys, unet_bench.results.compare, unet_bench.pytest_plugin; sys.exit('torch' in sys.modules)"
+    code = "import sys, unet_bench.analysis.compare, unet_bench.pytest_plugin; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

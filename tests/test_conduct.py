@@ -6,12 +6,12 @@ import math
 
 import pytest
 
-from unet_bench.conduct import RETRIES, Conduct, parse_duration, parse_options, parse_retries, parse_time_limit
 from unet_bench.errors import InvalidSuite
 from unet_bench.execute.local import Local, place_of
-from unet_bench.keys import surroundings
-from unet_bench.measure import survey
-from unet_bench.measure.survey import DeviceFacts, Survey
+from unet_bench.execute.options import RETRIES, Conduct, parse_duration, parse_options, parse_retries, parse_time_limit
+from unet_bench.host import survey
+from unet_bench.host.survey import DeviceFacts, Survey
+from unet_bench.plan.fingerprint import surroundings
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import pytest
 
-from unet_bench.plugins import load
+from unet_bench.networks.variants import Variant
+from unet_bench.registry.plugins import load
 from unet_bench.testing import Check, plugin_checks
-from unet_bench.variants import Variant
 
 MEMBERS = (  # of open families: small ones
     *("timm:test_resnet", "timm:mobilenetv3_small_050", "torchvision:resnet18", "mit:b0", "recurrent:2"),

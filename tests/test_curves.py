@@ -13,10 +13,11 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
+from unet_bench.analysis.curves import read_curves, time_to
 from unet_bench.errors import InvalidSuite, StoreError, UnknownName
-from unet_bench.results.curves import plot, read_curves, render_curves, render_times, sparkline, time_to
-from unet_bench.results.store import Store
-from unet_bench.results.tables import write_tables
+from unet_bench.present.curves import plot, render_curves, render_times, sparkline
+from unet_bench.store.log import Store
+from unet_bench.store.tables import write_tables
 
 LOOKS = [
     {"step": 2, "seconds": 1.0, "val_dice": 0.5, "val_loss": 0.9},

@@ -23,7 +23,7 @@ from unet_bench.data.dataset import IGNORE, Array, Dataset
 from unet_bench.data.folder import read_folder
 from unet_bench.data.sources import absolute, open_dataset
 from unet_bench.errors import InvalidChoice, InvalidData, InvalidSuite, PluginFailure, UnknownName
-from unet_bench.registry import Draft, Provider, Registry
+from unet_bench.registry.registry import Draft, Provider, Registry
 
 SHARED = Path(__file__).parents[1].parent / "shared" / "data"
 FIXTURES = SHARED / "fixtures"

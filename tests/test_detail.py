@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from unet_bench.cli import app
-from unet_bench.detail import as_svg, as_text, detail, halvings
+from unet_bench.cli.app import app
 from unet_bench.errors import InvalidSize, UnknownName
-from unet_bench.registry import Registry
+from unet_bench.geometry.stages import halvings
+from unet_bench.present.network_page import as_svg, as_text, detail
+from unet_bench.registry.registry import Registry
 
 SVG = "{http://www.w3.org/2000/svg}"
 

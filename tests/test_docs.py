@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from unet_bench import plugins
+from unet_bench.registry import plugins
 
 ROOT = Path(__file__).parents[1]
 PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "results" / "README.md"]
@@ -52,7 +52,7 @@ def test_folders_packaging_and_installed_metadata_name_the_same_plugins() -> Non
 
 
 def test_the_hook_and_every_kind_of_registration_are_documented() -> None:
-    from unet_bench.registry import Draft
+    from unet_bench.registry.registry import Draft
 
     text = (ROOT / "docs" / "plugins.md").read_text()
     methods = [name for name in vars(Draft) if not name.startswith("_")]
@@ -61,7 +61,7 @@ def test_the_hook_and_every_kind_of_registration_are_documented() -> None:
 
 
 def test_the_example_beside_the_hook_is_complete(tmp_path: Path) -> None:
-    from unet_bench import hookspecs
+    from unet_bench.registry import hookspecs
 
     (code,) = re.findall(r"```python\n(.*?)```", str(hookspecs.__doc__), re.S)
     (tmp_path / "sharp.py").write_text(code)

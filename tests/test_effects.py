@@ -20,12 +20,14 @@ import pytest
 from rich.console import Console
 from scipy import stats
 
-from unet_bench.answers.effects import COLUMNS, FIT, INTERACTIONS, Effects, effects, parse_references, render_effects
-from unet_bench.choices import Choices, format_value
+from unet_bench.analysis.effects import COLUMNS, FIT, INTERACTIONS, Effects, effects, parse_references
 from unet_bench.errors import InvalidChoice, UnknownName
-from unet_bench.results.columns import CONDITIONS, columns
-from unet_bench.results.runs import Runs, read_runs
-from unet_bench.results.tables import csv_text, typed_frame, typed_table
+from unet_bench.networks.choices import Choices, format_value
+from unet_bench.present.effects import render_effects
+from unet_bench.present.notebook import Answer
+from unet_bench.store.runs import Runs, read_runs
+from unet_bench.store.schema import CONDITIONS, columns
+from unet_bench.store.tables import csv_text, typed_frame, typed_table
 
 USUAL: dict[str, Any] = {
     name: format_value(name, value) if isinstance(value, tuple) else value
@@ -809,8 +811,9 @@ def test_a_table_says_changes_with_intervals_contexts_and_reference() -> None:
     assert re.match(r"bilinear +6 +\+1[01] ±\d\.\d +0 +0\.000≈ *$", bilinear)
     assert "sd over contexts: latency" in text
     assert max(map(len, text.splitlines())) <= 120
-    assert "up: against transpose" in str(found(rows))
-    markdown = found(rows)._repr_markdown_()
+    answer = Answer(found(rows), render_effects)  # as a notebook has it
+    assert "up: against transpose" in str(answer)
+    markdown = answer._repr_markdown_()
     assert "### up: against transpose" in markdown
     assert "| alternative | n | latency |" in markdown
 
@@ -882,8 +885,9 @@ def test_it_imports_no_torch(tmp_path: Path) -> None:
     file = tmp_path / "results.csv"
     file.write_text(csv_text(frame(grid(KNOWN, noise=0.01, **GRID))))
     code = (
-        "import sys; from unet_bench.answers.effects import effects, render_effects;"
-        "from unet_bench.results.runs import read_runs;"
+        "import sys; from unet_bench.analysis.effects import effects;"
+        "from unet_bench.present.effects import render_effects;"
+        "from unet_bench.store.runs import read_runs;"
         f"render_effects(effects(read_runs([{str(file)!r}])), format='md');"
         "print([name for name in ('torch', 'statsmodels', 'matplotlib') if name in sys.modules])"
     )

@@ -14,9 +14,9 @@ from torchvision import models
 
 from unet_bench import build_model
 from unet_bench.errors import InvalidChoice, InvalidData, InvalidSize, UnknownName
-from unet_bench.interfaces import Place
 from unet_bench.measure.cost import cost
-from unet_bench.registry import Registry
+from unet_bench.networks.contracts import Place
+from unet_bench.registry.registry import Registry
 
 TIMM = (
     *("resnet18", "resnext50_32x4d", "seresnet50", "densenet121", "mobilenetv3_small_050", "efficientnet_b0"),

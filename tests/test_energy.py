@@ -14,8 +14,8 @@ import pytest
 import torch
 
 from unet_bench.errors import Unsupported
+from unet_bench.host.nvml import THROTTLE_BITS, Gpu, open_gpu
 from unet_bench.measure import energy
-from unet_bench.measure.nvml import THROTTLE_BITS, Gpu, open_gpu
 
 ENERGY = "nvmlDeviceGetTotalEnergyConsumption"
 UTILISATION = "nvmlDeviceGetProcessUtilization"
@@ -358,7 +358,7 @@ def test_where_processes_are_not_told_apart_the_gpu_is_looked_at_at_rest(
     nvml: Any, gpu: Gpu, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slept: list[float] = []
-    monkeypatch.setattr("unet_bench.measure.nvml.time.sleep", slept.append)
+    monkeypatch.setattr("unet_bench.host.nvml.time.sleep", slept.append)
     nvml.nvmlDeviceGetUtilizationRates = lambda _: SimpleNamespace(gpu=40, memory=5)
     setattr(nvml, PROCESSES, lambda _: [process(os.getpid(), 500)])
     assert (gpu.share_at_rest(), slept) == (0.0, [])

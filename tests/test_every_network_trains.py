@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from unet_bench import geometry
-from unet_bench.build import build, with_width_scale
-from unet_bench.interfaces import Outputs
-from unet_bench.plugins import load
-from unet_bench.registry import Registry
+from unet_bench.geometry import tracker as geometry
+from unet_bench.models.build import build, with_width_scale
+from unet_bench.networks.contracts import Outputs
+from unet_bench.registry.plugins import load
+from unet_bench.registry.registry import Registry
 
 STEPS = 8
 LOADED = load().checked()

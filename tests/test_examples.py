@@ -14,10 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unet_bench import pipeline, read_results
+from unet_bench.context import Bench
 from unet_bench.data.dataset import Dataset, Sample
 from unet_bench.errors import InvalidSuite
 from unet_bench.measure import accuracy
-from unet_bench.measure.bench import Bench
 from unet_bench.train import examples
 
 TINY: dict[str, Any] = {

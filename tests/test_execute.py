@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from unet_bench.context import Bench
 from unet_bench.execute import local
 from unet_bench.execute.jobs import Ended, Job, Started
 from unet_bench.execute.local import Local
 from unet_bench.execute.processes import Processes
 from unet_bench.execute.worker import shrinking
-from unet_bench.measure.bench import Bench
 
 BODY = """
 import os, signal, sys, time, subprocess, unet_bench.errors as errors
@@ -36,8 +36,9 @@ def unet_bench_register(registry):
 
 @pytest.fixture(scope="module")
 def cell() -> dict:
-    from unet_bench.cells import Cell, Frame, Protocol, Setting, Task
-    from unet_bench.variants import Variant
+    from unet_bench.geometry.frame import Frame
+    from unet_bench.networks.variants import Variant
+    from unet_bench.spec.cell import Cell, Protocol, Setting, Task
 
     size = (16, 16)
     frame = Frame(input=size, output=size, start=(0, 0), context=(0, 0))

@@ -14,11 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from unet_bench.cells import Task
 from unet_bench.data import brain
 from unet_bench.data.dataset import IGNORE, Dataset
 from unet_bench.measure.floors import Floor, best_map, majority, otsu, otsu_bins
-from unet_bench.plan import find_frame
+from unet_bench.plan.cells import find_frame
+from unet_bench.spec.cell import Task
 from unet_bench.train.metrics import Tally, scores
 from unet_bench.train.windows import Images, normalisation
 
@@ -126,7 +126,7 @@ def test_a_floor_has_scores_and_a_frame_like_a_network(floor) -> None:
     with torch.device("meta"):
         model = made(floor, classes=3, channels=2)
         assert model(torch.empty(4, 2, 9, 11)).shape == (4, 3, 9, 11)
-    frame, _ = find_frame(model, task)
+    frame, _ = find_frame(model, task.in_channels, len(task.classes), task.scored)
     assert (frame.input, frame.output, frame.context) == ((20, 28), (20, 28), (0, 0))
 
 

@@ -15,7 +15,7 @@ from unet_bench.data.dataset import Dataset, Sample
 from unet_bench.data.folds import given_folds, seeded_folds
 from unet_bench.errors import InvalidData, InvalidSuite
 from unet_bench.pipeline import plan
-from unet_bench.suite import from_dict
+from unet_bench.spec.suite import from_dict
 
 
 def made(groups: list[int]) -> Dataset:

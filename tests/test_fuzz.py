@@ -31,14 +31,16 @@ from hypothesis import strategies as st
 from PIL import Image
 from test_data_formats import BOX, DECATHLON, GREY, NNUNET, RGB, TREES, box, ids, put, put_volume, ramp, write
 
-from unet_bench import recipe, suite, trained
-from unet_bench.data import brain, limits
+from unet_bench import limits
+from unet_bench.data import brain
 from unet_bench.data.check import check
 from unet_bench.data.dataset import Dataset
 from unet_bench.data.folder import read_folder
 from unet_bench.data.sources import absolute, open_dataset
 from unet_bench.errors import InvalidData, InvalidSuite, UnetBenchError
-from unet_bench.registry import Registry
+from unet_bench.registry.registry import Registry
+from unet_bench.spec import recipe, suite
+from unet_bench.train import trained
 from unet_bench.train.checkpoint import FILE, Checkpoint
 
 SCALE = int(os.environ.get("UNET_BENCH_FUZZ", "1"))
@@ -588,7 +590,7 @@ def tampered(package: str) -> st.SearchStrategy[bytes]:
 @fuzz(300)
 @given(
     stating(list(suite.Suite.__dataclass_fields__), list(suite.PRESETS))
-    | tampered("unet_bench.suites")
+    | tampered("unet_bench.spec.suites")
     | st.binary(max_size=80)
 )
 def test_any_file_is_a_suite_or_refused(content: bytes) -> None:
@@ -603,7 +605,7 @@ def test_any_file_is_a_suite_or_refused(content: bytes) -> None:
 @fuzz(300)
 @given(
     stating(list(recipe.Recipe.__dataclass_fields__), ["base"])
-    | tampered("unet_bench.recipes")
+    | tampered("unet_bench.spec.recipes")
     | st.binary(max_size=80)
 )
 def test_any_file_is_a_recipe_or_refused(registry: Registry, content: bytes) -> None:

@@ -7,9 +7,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unet_bench import build_model, geometry
+from unet_bench import build_model
 from unet_bench.errors import InvalidSize
-from unet_bench.interfaces import main_output
+from unet_bench.geometry import tracker as geometry
+from unet_bench.networks.contracts import main_output
 
 
 def blueprint(name: str, channels: int = 1, classes: int = 2, **changes: object) -> torch.nn.Module:

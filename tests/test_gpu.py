@@ -13,7 +13,7 @@ import torch
 from unet_bench import read_results, run
 
 if TYPE_CHECKING:
-    from unet_bench.measure.bench import Bench
+    from unet_bench.context import Bench
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")]
 TINY = {"preset": "quick", "device": "cuda", "data": ["brain"], "steps": 20, "size": "64x64", "floors": False}
@@ -62,8 +62,8 @@ def test_predicted_memory_is_the_allocators_peak_but_for_workspaces(tmp_path: Pa
 
 def test_the_hosts_clock_agrees_with_the_devices_events() -> None:
     from unet_bench import build_model
+    from unet_bench.host.device import indexed, synchroniser
     from unet_bench.measure.clock import GPU_BLOCK_S, time_pair
-    from unet_bench.measure.device import indexed, synchroniser
 
     device = indexed("cuda")
     model, images = build_model("unet").eval().to(device), torch.randn(4, 3, 256, 256, device=device)

@@ -12,15 +12,16 @@ from typing import Any
 
 import pytest
 
-from unet_bench import locks, pipeline
+from unet_bench import pipeline
 from unet_bench.execute import local
-from unet_bench.locks import DeviceLocks, Held, hold, lock_file, own_folder, waiting_file
+from unet_bench.host import locks
+from unet_bench.host.locks import DeviceLocks, Held, hold, lock_file, own_folder, waiting_file
 
 TINY = {"data": ["cells"], "size": "32x32", "width_scale": 0.0625, "speed_s": 0.1, "threads": 1, "batch": 1}
 
 HOLDER = """
 import sys
-from unet_bench.locks import DeviceLocks
+from unet_bench.host.locks import DeviceLocks
 held = DeviceLocks().take("cpu", timed=sys.argv[1] == "timed")
 print("held", flush=True)
 sys.stdin.read()
@@ -167,7 +168,7 @@ def test_timed_probes_alone_have_the_host_to_themselves(tmp_path: Path, probe: s
 
 @pytest.mark.skipif(sys.platform == "win32", reason="has no SIGKILL")
 def test_the_folder_of_a_killed_process_goes_with_the_next_one_and_a_living_one_s_does_not() -> None:
-    code = "import sys\nfrom unet_bench.locks import own_folder\n"
+    code = "import sys\nfrom unet_bench.host.locks import own_folder\n"
     code += "with own_folder() as folder: print(folder, flush=True); sys.stdin.read()"
     both = [
         subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)

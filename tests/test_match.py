@@ -14,22 +14,22 @@ from hypothesis import strategies as st
 from torch import nn
 
 from unet_bench import pipeline, run
-from unet_bench.build import build_model
+from unet_bench.analysis.compare import joined, workloads
+from unet_bench.analysis.summary import SETTING
 from unet_bench.errors import InvalidSuite, UnknownName
-from unet_bench.matching import CLOSE, LEAST_SCALE, MOST_SCALE, is_within, nearest_scale
-from unet_bench.measure.survey import DeviceFacts
-from unet_bench.plan import LoadedTask, Planned, make_plan
-from unet_bench.plugins import load
-from unet_bench.progress import plan_text
-from unet_bench.recipe import Recipe
-from unet_bench.results.columns import CONDITIONS
-from unet_bench.results.compare import joined, workloads
-from unet_bench.results.show import render
-from unet_bench.results.summary import SETTING
-from unet_bench.results.tables import read_results
-from unet_bench.suite import from_dict
-from unet_bench.unet import scaled
-from unet_bench.variants import Variant
+from unet_bench.host.survey import DeviceFacts
+from unet_bench.models.build import build_model
+from unet_bench.models.match import CLOSE, LEAST_SCALE, MOST_SCALE, is_within, nearest_scale
+from unet_bench.networks.unet import scaled
+from unet_bench.networks.variants import Variant
+from unet_bench.plan.cells import LoadedTask, Planned, make_plan
+from unet_bench.present.progress import plan_text
+from unet_bench.present.table import render
+from unet_bench.registry.plugins import load
+from unet_bench.spec.recipe import Recipe
+from unet_bench.spec.suite import from_dict
+from unet_bench.store.schema import CONDITIONS
+from unet_bench.store.tables import read_results
 
 TINY: dict[str, Any] = {"data": ["cells"], "size": "32x32", "width_scale": 0.25, "batch": 1, "threads": 1}
 

@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from unet_bench import plugins, run
+from unet_bench import run
+from unet_bench.context import Bench
 from unet_bench.measure import memory
-from unet_bench.measure.bench import Bench
 from unet_bench.measure.memory import LiveBytes, live_peak, peak_rss, predicted_bytes, reset_peak_rss, workload
 from unet_bench.measure.runtime import prepare
-from unet_bench.selection import select
-from unet_bench.suite import read as read_suite
+from unet_bench.models.select import select
+from unet_bench.registry import plugins
+from unet_bench.spec.suite import read as read_suite
 
 TOUR = [variant.name for variant in select(plugins.load().checked(), read_suite("tour")["variants"])]
 QUICK = ("unet", "unet-paper", "unet-residual", "unet-group", "unet-bilinear", "unet-milesial", "segnet")

@@ -14,7 +14,7 @@ from scipy.ndimage import binary_erosion, gaussian_filter
 from scipy.spatial.distance import cdist
 
 from unet_bench.data.dataset import IGNORE
-from unet_bench.results.columns import BY_NAME
+from unet_bench.store.schema import BY_NAME
 from unet_bench.train.metrics import Tally
 from unet_bench.train.outlines import outline_scores, separator
 

@@ -12,8 +12,8 @@ from golden import Golden, ours, read_golden
 
 from unet_bench import build_model
 from unet_bench.errors import InvalidChoice, UnknownName, Unsupported
-from unet_bench.interfaces import main_output
-from unet_bench.registry import Registry
+from unet_bench.networks.contracts import main_output
+from unet_bench.registry.registry import Registry
 
 REFERENCE = Path(__file__).parents[1].parent / "shared" / "reference" / "networks.csv"
 

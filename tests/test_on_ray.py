@@ -21,12 +21,14 @@ from typing import Any
 import psutil
 import pytest
 
-from unet_bench import locks, pipeline, plugins, read_results
-from unet_bench.conduct import Conduct
+from unet_bench import pipeline, read_results
 from unet_bench.errors import InvalidSuite
 from unet_bench.execute import on_ray
 from unet_bench.execute.jobs import Ended, Event, Job, Started
 from unet_bench.execute.on_ray import OnRay
+from unet_bench.execute.options import Conduct
+from unet_bench.host import locks
+from unet_bench.registry import plugins
 
 ray = pytest.importorskip("ray", reason="pip install 'unet-bench[ray]'")
 pytestmark = pytest.mark.slow
@@ -99,8 +101,9 @@ def cluster(here: Path) -> Iterator[Any]:
 @pytest.fixture
 def jobs(here: Path) -> Callable[..., list[Job]]:
     """So many jobs of a probe with this body; what they note of themselves lies in `here / "notes"`."""
-    from unet_bench.cells import Cell, Frame, Protocol, Setting, Task
-    from unet_bench.variants import Variant
+    from unet_bench.geometry.frame import Frame
+    from unet_bench.networks.variants import Variant
+    from unet_bench.spec.cell import Cell, Protocol, Setting, Task
 
     size = (16, 16)
     frame = Frame(input=size, output=size, start=(0, 0), context=(0, 0))
@@ -421,5 +424,7 @@ def test_a_node_writes_nowhere_but_into_the_folders_of_a_run(tmp_path: Path, nam
 
 
 def test_ray_is_not_imported_by_those_who_do_not_ask_for_it() -> None:
-    script = "import sys; from unet_bench import plugins; plugins.load().registry.find('executor', 'ray').load()"
+    script = (
+        "import sys; from unet_bench.registry import plugins; plugins.load().registry.find('executor', 'ray').load()"
+    )
     subprocess.run([sys.executable, "-c", f"{script}; assert 'ray' not in sys.modules"], check=True, timeout=60)

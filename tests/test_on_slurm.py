@@ -19,13 +19,13 @@ import pytest
 from held import ALL_OK, ONCE, TINY, VARIANTS, Held, gone, held_in, submissions, tasks_below, until
 
 from unet_bench import pipeline
-from unet_bench.conduct import Conduct
 from unet_bench.errors import InvalidSuite
 from unet_bench.execute import on_slurm
 from unet_bench.execute.jobs import Ended, Job, Waiting
 from unet_bench.execute.on_slurm import OnSlurm, QueueSilent, Seen, Share, parse_queue
+from unet_bench.execute.options import Conduct
 from unet_bench.execute.signals import Terminated
-from unet_bench.results.store import read_rows
+from unet_bench.store.log import read_rows
 
 pytest.importorskip("submitit", reason="pip install 'unet-bench[slurm]'")
 pytestmark = pytest.mark.slow

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unet_bench.results.intervals import bootstrap_interval, mean_interval
-from unet_bench.results.paired import clustered_mean, coarsest, paired_difference, units
+from unet_bench.stats.intervals import bootstrap_interval, mean_interval
+from unet_bench.stats.paired import clustered_mean, coarsest, paired_difference, units
 
 Draw = Callable[[np.random.Generator, int], np.ndarray]
 

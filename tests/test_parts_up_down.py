@@ -11,9 +11,9 @@ from torch.nn import functional as F
 
 from unet_bench import build_model
 from unet_bench.errors import InvalidChoice
-from unet_bench.interfaces import Place
 from unet_bench.measure.cost import cost
-from unet_bench.plugins import load
+from unet_bench.networks.contracts import Place
+from unet_bench.registry.plugins import load
 
 PLUGINS = ("upsampling", "downsampling", "bottlenecks")
 SIZES = {2: (6, 8), 3: (4, 6, 2)}

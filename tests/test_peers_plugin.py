@@ -11,12 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from unet_bench import build_model
+from unet_bench.cli.inspect import listing
 from unet_bench.errors import InvalidChoice, UnknownName, Unsupported
-from unet_bench.interfaces import Outputs, main_output
-from unet_bench.listing import listing
 from unet_bench.measure.cost import cost
-from unet_bench.registry import Registry
-from unet_bench.selection import select
+from unet_bench.models.select import select
+from unet_bench.networks.contracts import Outputs, main_output
+from unet_bench.registry.registry import Registry
 
 SMP, MONAI, NNUNET = "segmentation_models_pytorch", "monai", "dynamic_network_architectures"
 PACKAGES = {"smp": SMP, "monai": MONAI, "nnunet": NNUNET}
@@ -175,7 +175,8 @@ def test_every_peer_by_name_is_what_its_family_calls_so(registry: Registry) -> N
 def test_neither_torch_nor_a_package_is_imported_before_a_network_is_wanted() -> None:
     listed = ["torch", "timm", *PACKAGES.values()]
     code = (
-        f"import sys; from unet_bench import plugins; plugins.load(); print([m for m in {listed} if m in sys.modules])"
+        "import sys; from unet_bench.registry import plugins; plugins.load(); "
+        f"print([m for m in {listed} if m in sys.modules])"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"

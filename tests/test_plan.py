@@ -10,14 +10,14 @@ import pytest
 import torch
 
 from unet_bench import pipeline, run
-from unet_bench.cells import Protocol, Task
 from unet_bench.data.dataset import Dataset
 from unet_bench.errors import InvalidSuite
-from unet_bench.interfaces import main_output
-from unet_bench.plan import LoadedTask, Planned, protocol_of
-from unet_bench.recipe import Recipe
-from unet_bench.registry import Registry
-from unet_bench.suite import from_dict
+from unet_bench.networks.contracts import main_output
+from unet_bench.plan.cells import LoadedTask, Planned, protocol_of
+from unet_bench.registry.registry import Registry
+from unet_bench.spec.cell import Protocol, Task
+from unet_bench.spec.recipe import Recipe
+from unet_bench.spec.suite import from_dict
 from unet_bench.train.windows import scored
 
 TINY = {"data": ["cells"], "size": "32x32", "width_scale": 0.0625, "batch": 1, "threads": 1}

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from unet_bench import read_results
-from unet_bench.scaffold import write_plugin
+from unet_bench.registry.scaffold import write_plugin
 
 ROOT = Path(__file__).parents[1]
 pytestmark = pytest.mark.slow

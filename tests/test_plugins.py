@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from unet_bench import plugins
-from unet_bench.choices import SLOTS
 from unet_bench.errors import PluginFailure, UnknownName
-from unet_bench.registry import Entry
+from unet_bench.networks.choices import SLOTS
+from unet_bench.registry import plugins
+from unet_bench.registry.registry import Entry
 
 REGISTER = """
     from unet_bench import hookimpl
@@ -235,7 +235,7 @@ def test_a_registry_is_made_anew_each_time(install: Install) -> None:
 def test_looking_imports_nothing_heavy(command: list[str], tmp_path: Path) -> None:
     code = f"""
         import sys
-        from unet_bench.cli import app
+        from unet_bench.cli.app import app
         try:
             app({command!r})
         except SystemExit as end:
@@ -266,10 +266,10 @@ def test_two_hundred_variants_are_registered_and_listed_without_torch(install: I
     code = f"""
         import sys
         sys.path.insert(0, {str(tmp_path)!r})
-        from unet_bench import plugins
+        from unet_bench.registry import plugins
         registry = plugins.load().checked()
         assert sum(name.startswith("unet-steep-") for name in registry.variants()) == 200
-        from unet_bench.cli import app
+        from unet_bench.cli.app import app
         try:
             app(["list", "variants"])
         except SystemExit as end:

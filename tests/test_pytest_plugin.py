@@ -11,11 +11,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from unet_bench.choices import SLOTS
+from unet_bench.analysis.compare import compare_runs
 from unet_bench.errors import StoreError
+from unet_bench.networks.choices import SLOTS
 from unet_bench.pytest_plugin import baseline_part, built, inputs_of, place_of, setting_of
-from unet_bench.results.compare import compare_runs
-from unet_bench.results.tables import read_results
+from unet_bench.store.tables import read_results
 
 pytestmark = pytest.mark.slow  # each starts a pytest of its own
 

@@ -19,20 +19,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from unet_bench.answers.front import DIMENSIONS, front
-from unet_bench.answers.rank import (
-    COLUMNS,
-    draw_critical_differences,
-    mean_ranks,
-    rank,
-    rank_table,
-    read_scores,
-    render_rank,
-)
-from unet_bench.answers.uscore import IOU, iou_quantiles, u_score
+from unet_bench.analysis.front import DIMENSIONS, front
+from unet_bench.analysis.rank import COLUMNS, rank, rank_table, read_scores
 from unet_bench.errors import InvalidSuite, StoreError, UnknownName
-from unet_bench.results.runs import Runs, read_runs
-from unet_bench.results.tables import typed_table
+from unet_bench.present.rank import render_rank
+from unet_bench.present.rank_diagram import draw_critical_differences
+from unet_bench.stats.mean_ranks import mean_ranks
+from unet_bench.stats.uscore import IOU, iou_quantiles, u_score
+from unet_bench.store.runs import Runs, read_runs
+from unet_bench.store.tables import typed_table
 
 ROOT = Path(__file__).parents[1]
 QUICK = ROOT / "results" / "reference" / "quick-cpu"

@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 
 from unet_bench.errors import InvalidSuite, UnknownName
-from unet_bench.plugins import load
-from unet_bench.recipe import Recipe, find, from_dict, shipped
-from unet_bench.registry import Registry
+from unet_bench.registry.plugins import load
+from unet_bench.registry.registry import Registry
+from unet_bench.spec.recipe import Recipe, find, from_dict, shipped
 
 
 def test_every_shipped_recipe_is_registered_with_its_source() -> None:
     registry = load().checked()
-    files = {file.stem for file in (Path(__file__).parents[1] / "unet_bench" / "recipes").glob("*.toml")}
+    files = {file.stem for file in (Path(__file__).parents[1] / "unet_bench" / "spec" / "recipes").glob("*.toml")}
     entries = {entry.name: entry for entry in registry.entries("recipe")}
     assert set(entries) == files | {"default"}
     for name in files:

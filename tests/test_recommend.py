@@ -16,14 +16,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from unet_bench.answers.advice import command
-from unet_bench.answers.budget import Budget
-from unet_bench.answers.choice import ONE_SEED
-from unet_bench.answers.recommend import COLUMNS, Recommendation, recommend, render_recommendations, table
+from unet_bench.analysis.budget import Budget
+from unet_bench.analysis.candidates import ONE_SEED
+from unet_bench.analysis.explanation import command
+from unet_bench.analysis.recommend import COLUMNS, Recommendation, recommend, table
 from unet_bench.errors import InvalidSuite, StoreError, UnknownName
-from unet_bench.results.runs import Runs, read_runs
-from unet_bench.results.tables import cells_frame, results_frame, typed_table
-from unet_bench.suite import from_options
+from unet_bench.present.recommend import render_recommendations
+from unet_bench.spec.suite import from_options
+from unet_bench.store.runs import Runs, read_runs
+from unet_bench.store.tables import cells_frame, results_frame, typed_table
 
 QUICK = Path(__file__).parents[1] / "results" / "reference" / "quick-cpu"
 MANIFEST = {
@@ -374,7 +375,7 @@ def test_rows_that_may_not_be_compared_have_recommendations_of_their_own() -> No
         runs_of(network("unet"), network("unet", task="u", dataset_hash="u"), network("unet", device="cuda"))
     )
     assert len(found) == 3
-    assert len({text_of(one.rendered("table")).splitlines()[0] for one in found}) == 3
+    assert len({text_of(render_recommendations([one])).splitlines()[0] for one in found}) == 3
     nobody = recommend(runs_of(floor(0.5)))
     assert nobody == []
     assert "no network" in str(render_recommendations(nobody))
@@ -505,7 +506,7 @@ def test_a_fence_is_never_left() -> None:
 
 def test_the_batch_that_ran_tells_groups_apart() -> None:
     found = recommend(runs_of(network("unet"), network("b", batch_effective=2)))
-    assert ["ran at batch 2" in text_of(one.rendered("table")) for one in found] == [False, True]
+    assert ["ran at batch 2" in text_of(render_recommendations([one])) for one in found] == [False, True]
 
 
 def test_joined_options_are_replaced_too() -> None:
@@ -514,7 +515,7 @@ def test_joined_options_are_replaced_too() -> None:
 
 
 def test_a_frame_is_no_run_and_what_is_shown_is_its_own_text(monkeypatch: pytest.MonkeyPatch) -> None:
-    from unet_bench import notebook
+    from unet_bench.present import notebook
 
     with pytest.raises(StoreError, match="DataFrame is no run"):
         notebook.recommend(pd.DataFrame({"variant": ["unet"]}))  # type: ignore[arg-type]

@@ -31,20 +31,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_fuzz import JSON, changed, damages, fuzz, ours
 
-from unet_bench import cli, pipeline, plugins
-from unet_bench.conduct import Conduct
+from unet_bench import pipeline
+from unet_bench.cli import app as cli
 from unet_bench.errors import StoreError
 from unet_bench.execute import driver
 from unet_bench.execute import local as local_module
 from unet_bench.execute.jobs import Ended, Job, Started, Waiting
 from unet_bench.execute.local import Local
+from unet_bench.execute.options import Conduct
 from unet_bench.execute.processes import Processes
-from unet_bench.plan import Plan
-from unet_bench.results.columns import TABLES
-from unet_bench.results.store import FOLDERS, Store, iterate_rows
-from unet_bench.results.tables import read_results, write_tables
-from unet_bench.rows import manifest
-from unet_bench.suite import from_options
+from unet_bench.execute.provenance import manifest
+from unet_bench.plan.cells import Plan
+from unet_bench.registry import plugins
+from unet_bench.spec.suite import from_options
+from unet_bench.store.log import FOLDERS, Store, iterate_rows
+from unet_bench.store.schema import TABLES
+from unet_bench.store.tables import read_results, write_tables
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc, and traces what was forked")
 
@@ -231,15 +233,16 @@ def made() -> Iterator[Plan]:
 
 
 WATCHED = (
-    "cli.py",
+    "cli/app.py",
     "pipeline.py",
-    "results/store.py",
-    "results/tables.py",
+    "store/log.py",
+    "store/tables.py",
     "execute/jobs.py",
     "execute/driver.py",
-    "locks.py",
+    "host/locks.py",
 )
 FILES = {str(Path(pipeline.__file__).parent / name) for name in WATCHED}
+assert all(Path(file).is_file() for file in FILES)
 
 
 def at_lines(acts: dict[int, Callable[[], object]]) -> Callable[[], int]:
@@ -657,7 +660,7 @@ def test_a_run_ends_though_its_fork_server_is_killed(place: Place) -> None:
 
 def test_what_another_shares_is_waited_for_though_we_shared_it_last(place: Place, local: Local) -> None:
     """The lock then names us, and nobody of ours runs whose end would wake us."""
-    code = "import sys; from unet_bench.locks import DeviceLocks; held = DeviceLocks().take('cpu', timed=False)"
+    code = "import sys; from unet_bench.host.locks import DeviceLocks; held = DeviceLocks().take('cpu', timed=False)"
     other = subprocess.Popen(
         [sys.executable, "-c", code + "; print(1, flush=True); sys.stdin.read()"],
         stdin=subprocess.PIPE,

@@ -19,13 +19,13 @@ import pytest
 from reported import HOSTILE, NETWORKS, SCRIPT, cells, stored, with_samples
 from typer.testing import CliRunner
 
-from unet_bench.cli import app
+from unet_bench.cli.app import app
 from unet_bench.errors import StoreError, UnknownName
-from unet_bench.report import write_report
-from unet_bench.report.groups import anchor, groups_of, seen
-from unet_bench.report.plots import front, pareto, plain
-from unet_bench.report.table import table
-from unet_bench.results.runs import read_runs
+from unet_bench.present.report import write_report
+from unet_bench.present.report.groups import anchor, groups_of, seen
+from unet_bench.present.report.plots import front, pareto, plain
+from unet_bench.present.report.table import table
+from unet_bench.store.runs import read_runs
 
 
 class Page(HTMLParser):
@@ -116,7 +116,7 @@ def test_the_table_shows_figures_with_intervals_and_keeps_them_in_full(report: P
 def test_many_rows_leave_out_what_is_not_usually_shown(usual: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     frame = read_runs([usual]).results
     assert any(field.name == "live_memory_mib" for field in table(groups_of(frame)).fields)
-    monkeypatch.setattr("unet_bench.report.table.MOST_CELLS", 30)
+    monkeypatch.setattr("unet_bench.present.report.table.MOST_CELLS", 30)
     few = table(groups_of(frame))
     assert few.left_out > 0
     assert all(field.shown for field in few.fields)

@@ -14,11 +14,11 @@ from PIL import Image
 from reported import HOSTILE, NETWORKS, cells, stored, with_samples
 
 import unet_bench
-from unet_bench.report import write_report
-from unet_bench.report.figures import accuracy_against, cost_of, forests
-from unet_bench.report.groups import groups_of
-from unet_bench.report.latex import plain
-from unet_bench.results.runs import read_runs
+from unet_bench.present.report import write_report
+from unet_bench.present.report.figures import accuracy_against, cost_of, forests
+from unet_bench.present.report.groups import groups_of
+from unet_bench.present.report.latex import plain
+from unet_bench.store.runs import read_runs
 
 CROWD = {f"unet-variant-{n}": {"base_width": 8 + n} for n in range(40)}
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from unet_bench.choices import DTYPES, NAMES
 from unet_bench.errors import StoreError
-from unet_bench.results import columns as table
+from unet_bench.networks.choices import DTYPES, NAMES
+from unet_bench.store import schema as table
 
 README = Path(__file__).parents[1] / "results" / "README.md"
 
@@ -20,12 +20,12 @@ def names(of: str) -> list[str]:
 
 
 def test_readme_is_the_generated_one() -> None:
-    command = "python -m unet_bench.results.columns > results/README.md"
+    command = "python -m unet_bench.store.schema > results/README.md"
     assert README.read_text(encoding="utf-8") == table.markdown(), f"out of date: {command}"
 
 
 def test_import_is_light() -> None:
-    heavy = "import sys, unet_bench.results.columns; print({'pandas', 'torch', 'rich', 'numpy'} & set(sys.modules))"
+    heavy = "import sys, unet_bench.store.schema; print({'pandas', 'torch', 'rich', 'numpy'} & set(sys.modules))"
     assert subprocess.check_output([sys.executable, "-c", heavy], text=True).strip() == "set()"
 
 

@@ -13,9 +13,9 @@ import pytest
 from rich.console import Console
 
 from unet_bench.errors import StoreError, UnknownName
-from unet_bench.results.runs import read_runs
-from unet_bench.results.show import render
-from unet_bench.results.tables import csv_text, results_frame
+from unet_bench.present.table import render
+from unet_bench.store.runs import read_runs
+from unet_bench.store.tables import csv_text, results_frame
 
 LONG = "unet+up=pixel-shuffle+skip=attention+encoder=timm:tf_efficientnetv2_s.in21k_ft_in1k+width_scale=0.25"
 

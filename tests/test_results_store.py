@@ -16,8 +16,8 @@ from typing import Any, NoReturn
 import pytest
 
 from unet_bench.errors import StoreError
-from unet_bench.results import store as module
-from unet_bench.results.store import Store, latest, read_manifest, read_rows, write_atomic
+from unet_bench.store import log as module
+from unet_bench.store.log import Store, latest, read_manifest, read_rows, write_atomic
 
 RUN = {"run_id": "r1", "preset": "quick"}
 
@@ -165,7 +165,7 @@ def test_a_killed_writer_leaves_whole_rows_and_no_lock(tmp_path: Path) -> None:
         """
         import sys
         from pathlib import Path
-        from unet_bench.results.store import Store
+        from unet_bench.store.log import Store
         store = Store.create(Path(sys.argv[1]), {"run_id": "r1"})
         for n in range(10**6):
             store.append({"cell_id": str(n), "variant": "unet", "probe": "speed", "status": "ok", "filler": "x" * 5000})
@@ -193,7 +193,7 @@ def test_a_second_writer_is_told_who_holds_the_run(tmp_path: Path) -> None:
         """
         import sys
         from pathlib import Path
-        from unet_bench.results.store import Store
+        from unet_bench.store.log import Store
         with Store.create(Path(sys.argv[1]), {"run_id": "r1"}) as store:
             store.append({"cell_id": "c0", "variant": "unet", "probe": "speed", "status": "ok"})
             print("ready", flush=True)
@@ -241,7 +241,7 @@ def test_half_a_row_is_taken_back(tmp_path: Path) -> None:
         import resource, sys
         from pathlib import Path
         from unet_bench.errors import StoreError
-        from unet_bench.results.store import Store
+        from unet_bench.store.log import Store
         resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
         with Store.create(Path(sys.argv[1]), {"run_id": "r1"}) as store:
             rest = {"variant": "unet", "probe": "speed", "status": "ok"}

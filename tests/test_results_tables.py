@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from pandas.testing import assert_frame_equal
 
 from unet_bench.errors import StoreError
-from unet_bench.results import tables
-from unet_bench.results.columns import COLUMNS, TABLES, columns
-from unet_bench.results.show import render
-from unet_bench.results.store import Store
-from unet_bench.results.tables import cells_frame, classes_frame, read_results, results_frame, write_tables
+from unet_bench.present.table import render
+from unet_bench.store import tables
+from unet_bench.store.log import Store
+from unet_bench.store.schema import COLUMNS, TABLES, columns
+from unet_bench.store.tables import cells_frame, classes_frame, read_results, results_frame, write_tables
 
 CONDITIONS = {
     "task": "brain",

@@ -110,7 +110,7 @@ def test_tables_and_provenance(finished: Path) -> None:
 
 
 def test_every_cell_column_is_documented(finished: Path) -> None:
-    from unet_bench.results.columns import BY_NAME
+    from unet_bench.store.schema import BY_NAME
 
     cells = read_results(finished, "cells")
     assert set(cells.columns) <= set(BY_NAME)

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from unet_bench import run
 from unet_bench.errors import Unsupported
-from unet_bench.interfaces import main_output
 from unet_bench.measure import memory, speed
 from unet_bench.measure.runtime import fold_batch_norm, graphs_compiled, prepare
+from unet_bench.networks.contracts import main_output
 
 ME = "test_runtime"
 NORMED = nn.modules.batchnorm._BatchNorm

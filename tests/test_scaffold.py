@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from unet_bench.choices import SLOTS
 from unet_bench.errors import InvalidChoice, StoreError
-from unet_bench.scaffold import plugin_files, write_plugin
+from unet_bench.networks.choices import SLOTS
+from unet_bench.registry.scaffold import plugin_files, write_plugin
 
 DOC = Path(__file__).parents[1] / "docs" / "plugins.md"
 

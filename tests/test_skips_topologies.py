@@ -8,13 +8,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from unet_bench import build_model, geometry
+from unet_bench import build_model
+from unet_bench.context import Bench
 from unet_bench.errors import Unsupported
-from unet_bench.interfaces import Outputs, Place
-from unet_bench.measure.bench import Bench
+from unet_bench.geometry import tracker as geometry
 from unet_bench.measure.memory import LiveBytes
-from unet_bench.recipe import Recipe
-from unet_bench.registry import Registry
+from unet_bench.networks.contracts import Outputs, Place
+from unet_bench.registry.registry import Registry
+from unet_bench.spec.recipe import Recipe
 from unet_bench.train.step import TrainingStep
 
 Put = Callable[..., Bench]

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unet_bench.errors import InvalidSuite, UnetBenchError, UnknownName
-from unet_bench.suite import (
+from unet_bench.spec.suite import (
     AXES,
     FIRST_LOOK,
     PRESETS,

@@ -11,9 +11,9 @@ from unet_bench import read_results
 from unet_bench.data import cells
 from unet_bench.errors import InvalidSuite
 from unet_bench.pipeline import with_recipe
-from unet_bench.plan import choose_variants
-from unet_bench.registry import Registry
-from unet_bench.suite import Suite, from_options
+from unet_bench.plan.cells import choose_variants
+from unet_bench.registry.registry import Registry
+from unet_bench.spec.suite import Suite, from_options
 
 SUITES = sorted(file.stem for file in (Path(__file__).parents[1] / "unet_bench" / "suites").glob("*.toml"))
 PUBLISHED = ("camvid", "dsb2018", "isbi2012-5fold")

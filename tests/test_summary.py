@@ -12,10 +12,11 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
+from unet_bench.analysis.summary import COLUMNS, summary
 from unet_bench.errors import UnknownName
-from unet_bench.results.store import Store
-from unet_bench.results.summary import COLUMNS, render_summary, summary
-from unet_bench.results.tables import cells_frame, read_results, write_tables
+from unet_bench.present.summary import render_summary
+from unet_bench.store.log import Store
+from unet_bench.store.tables import cells_frame, read_results, write_tables
 
 
 def cell(variant: str, dice: float | None, task: str = "brain", seed: int = 0, **values: Any) -> dict[str, Any]:

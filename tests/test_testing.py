@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from unet_bench.errors import InvalidChoice, InvalidPart, UnknownName
-from unet_bench.interfaces import Place
-from unet_bench.layers import conv_norm_act, transposed_convolution
-from unet_bench.plugins import load
-from unet_bench.registry import Draft, Provider, Registry
+from unet_bench.networks.contracts import Place
+from unet_bench.networks.layers import conv_norm_act, transposed_convolution
+from unet_bench.registry.plugins import load
+from unet_bench.registry.registry import Draft, Provider, Registry
 from unet_bench.testing import Check, part_checks, plugin_checks, variant_checks
 from unet_bench_classic.parts import UNetTopology
 

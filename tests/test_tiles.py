@@ -10,8 +10,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unet_bench.cells import Frame
 from unet_bench.errors import InvalidChoice
+from unet_bench.geometry.frame import Frame
 from unet_bench.train import tiles
 from unet_bench.train.windows import window
 

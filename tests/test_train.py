@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unet_bench import pipeline
+from unet_bench.context import Bench
 from unet_bench.data.dataset import IGNORE
-from unet_bench.measure.bench import Bench
-from unet_bench.suite import from_dict
+from unet_bench.spec.suite import from_dict
 from unet_bench.train.loop import Training, tensors
 from unet_bench.train.metrics import bootstrap_dice, confusion, scores
 

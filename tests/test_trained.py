@@ -21,7 +21,7 @@ from unet_bench.data import brain
 from unet_bench.data.dataset import Sample
 from unet_bench.errors import InvalidSuite, StoreError, UnknownName
 from unet_bench.train.metrics import Tally
-from unet_bench.trained import load_network
+from unet_bench.train.trained import load_network
 
 TINY = {"size": "64x64", "width_scale": 0.125, "batch": [2], "threads": [1], "probes": ["accuracy"]}
 
@@ -183,7 +183,7 @@ def test_pretrained_weights_reach_the_encoder(monkeypatch: pytest.MonkeyPatch) -
     import timm
 
     from unet_bench import build_model
-    from unet_bench.build import published_weights
+    from unet_bench.models.build import published_weights
     from unet_bench_timm.encoder import TimmEncoder
 
     create = timm.create_model

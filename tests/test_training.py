@@ -14,11 +14,11 @@ import torch
 from test_accuracy import dataset
 from torch import nn
 
-from unet_bench.interfaces import Outputs
+from unet_bench.context import Bench
 from unet_bench.measure import accuracy
-from unet_bench.measure.bench import Bench
-from unet_bench.recipe import Recipe
-from unet_bench.registry import Registry
+from unet_bench.networks.contracts import Outputs
+from unet_bench.registry.registry import Registry
+from unet_bench.spec.recipe import Recipe
 from unet_bench.train import loop
 from unet_bench.train.border import border_weights
 from unet_bench.train.evaluation import evaluate

@@ -19,7 +19,7 @@ from unet_bench.measure import batch, pairing, speed, training
 from unet_bench.measure.clock import Timing
 from unet_bench.measure.guard import Verdict, Watch
 from unet_bench.measure.memory import MIB, predicted_bytes
-from unet_bench.results.columns import PROBE_COLUMNS
+from unet_bench.store.schema import PROBE_COLUMNS
 
 ME = "test_training_probe"
 

@@ -20,22 +20,23 @@ from scipy.ndimage import binary_erosion
 from scipy.spatial.distance import cdist
 
 from unet_bench import build_model, pipeline
-from unet_bench.cells import Cell, Frame, Task
+from unet_bench.context import Bench
 from unet_bench.data import cells
 from unet_bench.data.dataset import IGNORE, Dataset, Sample, fit, sliced
 from unet_bench.data.sources import open_dataset
 from unet_bench.errors import InvalidData, InvalidSize, InvalidSuite
-from unet_bench.frames import find_frame
-from unet_bench.interfaces import main_output
-from unet_bench.measure.bench import Bench
+from unet_bench.geometry.frame import Frame
+from unet_bench.geometry.input_window import find_frame
 from unet_bench.measure.floors import Otsu
-from unet_bench.plan import examine
+from unet_bench.models.select import select
+from unet_bench.networks.contracts import main_output
+from unet_bench.plan.cells import examine
 from unet_bench.predict import predict_files
-from unet_bench.recipe import Recipe
-from unet_bench.registry import Registry
-from unet_bench.results.show import render
-from unet_bench.selection import select
-from unet_bench.suite import parse_size
+from unet_bench.present.table import render
+from unet_bench.registry.registry import Registry
+from unet_bench.spec.cell import Cell, Task
+from unet_bench.spec.recipe import Recipe
+from unet_bench.spec.suite import parse_size
 from unet_bench.train import tiles
 from unet_bench.train.augment import draw, interpolated, sources
 from unet_bench.train.border import border_weights
@@ -172,13 +173,18 @@ def meta(name: str, **changes: Any) -> torch.nn.Module:
         return build_model(name, in_channels=1, classes=2, dims=3, **changes)
 
 
+def window_of(*size: int) -> tuple[int, int, tuple[int, ...]]:
+    """Channels, classes and scored voxels, as `find_frame` takes them."""
+    return 1, 2, size
+
+
 def task_of(*size: int) -> Task:
     return Task(name="t", dataset_hash="0", classes=("a", "b"), in_channels=1, scored=size, fit="crop")
 
 
 def test_the_published_input_of_the_3d_unet() -> None:
     """Çiçek et al. 2016, figure 2: 132×132×116 voxels in, 44×44×28 out, of three halvings without padding."""
-    frame, where = find_frame(meta("unet-paper", depth=3, base_width=2), task_of(28, 44, 44))
+    frame, where = find_frame(meta("unet-paper", depth=3, base_width=2), *window_of(28, 44, 44))
     assert (frame.input, frame.output, frame.context) == ((116, 132, 132), (28, 44, 44), (44, 44, 44))
     assert where.legal
 
@@ -188,7 +194,7 @@ def test_scored_voxels_line_up_with_the_volume(name: str) -> None:
     """With averaging weights, a dot in the volume is a blot in the output around the same scored voxel."""
     changes = {"norm": "none", "base_width": 2, "depth": 2}
     size, dot = (12, 20, 16), (5, 11, 7)
-    frame, _ = find_frame(meta(name, **changes), task_of(*size))
+    frame, _ = find_frame(meta(name, **changes), *window_of(*size))
     model = build_model(name, in_channels=1, classes=2, dims=3, **changes).eval()
     for module in model.modules():
         if isinstance(module, (torch.nn.Conv3d, torch.nn.ConvTranspose3d)):

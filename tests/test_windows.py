@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from itertools import islice
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unet_bench import build_model
-from unet_bench.cells import Frame
 from unet_bench.data.dataset import IGNORE, Dataset, Sample
-from unet_bench.interfaces import main_output
-from unet_bench.plan import find_frame
-from unet_bench.recipe import Recipe
+from unet_bench.geometry.frame import Frame
+from unet_bench.networks.contracts import main_output
+from unet_bench.plan.cells import find_frame
+from unet_bench.spec.recipe import Recipe
 from unet_bench.train import windows
 from unet_bench.train.windows import (
     Batch,
@@ -258,12 +257,11 @@ def test_a_quarter_of_a_gpus_free_memory_is_enough_for_data(monkeypatch: pytest.
 )
 def test_scored_pixels_line_up_with_the_image(name: str) -> None:
     """With averaging weights, a dot in the image is a blot in the output around the same scored pixel."""
-    task = SimpleNamespace(in_channels=1, classes=("a", "b"), scored=(64, 64))
     changes = {"norm": "none", "base_width": 2, "depth": 2}
     model = build_model(name, in_channels=1, classes=2, **changes).eval()
     with torch.device("meta"):
         blueprint = build_model(name, in_channels=1, classes=2, **changes)
-    frame, _ = find_frame(blueprint, task)  # type: ignore[arg-type]
+    frame, _ = find_frame(blueprint, 1, 2, (64, 64))
     for module in model.modules():
         if isinstance(module, (torch.nn.Conv2d, torch.nn.ConvTranspose2d)):
             torch.nn.init.constant_(module.weight, 1 / module.weight[0].numel())

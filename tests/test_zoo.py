@@ -8,8 +8,8 @@ import torch.nn.functional as F
 
 from unet_bench import build_model
 from unet_bench.errors import InvalidSize, Unsupported
-from unet_bench.interfaces import Outputs
 from unet_bench.measure.cost import cost
+from unet_bench.networks.contracts import Outputs
 
 NAMES = ["segnet", "u2net", "u2net-small", "unext", "transunet", "swin-unet"]
 TINY = 0.0625

@@ -5,14 +5,14 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from unet_bench.hookspecs import hookimpl
+from unet_bench.registry.hookspecs import hookimpl
 
 if TYPE_CHECKING:
-    from unet_bench.build import build_model
-    from unet_bench.notebook import effects, rank, recommend, show
+    from unet_bench.models.build import build_model
     from unet_bench.pipeline import run
-    from unet_bench.results.tables import read_results
-    from unet_bench.trained import load_model
+    from unet_bench.present.notebook import effects, rank, recommend, show
+    from unet_bench.store.tables import read_results
+    from unet_bench.train.trained import load_model
 
 __version__ = "0.1.0"
 __all__ = [
@@ -28,13 +28,13 @@ __all__ = [
 ]
 
 _LAZY = {
-    "build_model": "unet_bench.build",
-    "load_model": "unet_bench.trained",
-    "effects": "unet_bench.notebook",
-    "rank": "unet_bench.notebook",
-    "read_results": "unet_bench.results.tables",
-    "recommend": "unet_bench.notebook",
-    "show": "unet_bench.notebook",
+    "build_model": "unet_bench.models.build",
+    "load_model": "unet_bench.train.trained",
+    "effects": "unet_bench.present.notebook",
+    "rank": "unet_bench.present.notebook",
+    "read_results": "unet_bench.store.tables",
+    "recommend": "unet_bench.present.notebook",
+    "show": "unet_bench.present.notebook",
     "run": "unet_bench.pipeline",
 }
 

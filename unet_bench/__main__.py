@@ -1,5 +1,5 @@
 """`python -m unet_bench`."""
 
-from unet_bench.cli import main
+from unet_bench.cli.app import main
 
 main()

@@ -5,9 +5,9 @@ from __future__ import annotations
 import functools
 from typing import Final
 
-from unet_bench.hookspecs import hookimpl
-from unet_bench.recipe import Recipe, shipped
-from unet_bench.registry import Draft
+from unet_bench.registry.hookspecs import hookimpl
+from unet_bench.registry.registry import Draft
+from unet_bench.spec.recipe import Recipe, shipped
 
 RECIPES: Final = ("short", "paper", "nnunet", "ubench", "nvidia-unet", "openvino-camvid", "medsegbench")
 

@@ -14,27 +14,27 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unet_bench import plugins
-from unet_bench.cells import Task, digest
-from unet_bench.conduct import Conduct
 from unet_bench.data.sources import absolute, open_dataset, path_of
 from unet_bench.errors import InvalidSize, InvalidSuite, StoreError, UnetBenchError
 from unet_bench.execute.driver import Finished, Progress, Quiet, Run, measure
-from unet_bench.locks import own_folder
-from unet_bench.recipe import Recipe, find
-from unet_bench.recipe import from_dict as from_recipe
-from unet_bench.results.columns import PROBES
-from unet_bench.rows import manifest
-from unet_bench.suite import Suite, from_dict, from_options
+from unet_bench.execute.options import Conduct
+from unet_bench.execute.provenance import manifest
+from unet_bench.host.locks import own_folder
+from unet_bench.registry import plugins
+from unet_bench.spec.cell import Task, digest
+from unet_bench.spec.recipe import Recipe, find
+from unet_bench.spec.recipe import from_dict as from_recipe
+from unet_bench.spec.suite import Suite, from_dict, from_options
+from unet_bench.store.schema import PROBES
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from unet_bench.data.dataset import Dataset
     from unet_bench.execute.jobs import Executor
-    from unet_bench.measure.survey import DeviceFacts
-    from unet_bench.plan import LoadedTask, Plan, Planned
-    from unet_bench.registry import Registry
+    from unet_bench.host.survey import DeviceFacts
+    from unet_bench.plan.cells import LoadedTask, Plan, Planned
+    from unet_bench.registry.registry import Registry
 
 
 def run(
@@ -52,7 +52,7 @@ def run(
     where and for how long.
     Raises any UnetBenchError before anything is written; afterwards failures are rows.
     """
-    from unet_bench.results.tables import read_results
+    from unet_bench.store.tables import read_results
 
     chosen = variants.split(",") if isinstance(variants, str) else list(variants)
     conduct = conduct or Conduct()
@@ -75,9 +75,9 @@ def plan(
     loaded = plugins.load(suite.block)
     registry = loaded.checked()
 
-    from unet_bench.environment import environment  # these import torch: what can be refused has been refused
-    from unet_bench.measure.survey import facts_of, survey
-    from unet_bench.plan import Plan, choose_variants, make_plan
+    from unet_bench.host.environment import environment  # these import torch: what can be refused has been refused
+    from unet_bench.host.survey import facts_of, survey
+    from unet_bench.plan.cells import Plan, choose_variants, make_plan
 
     executor = executor_of(conduct or Conduct(), registry)
     wanted = suite.device
@@ -98,7 +98,7 @@ def plan(
 
 def device_of(executor: Executor, wanted: str, *, only: bool) -> str:
     """The device that a suite is measured on, or `only` planned for. Raises InvalidSuite."""
-    from unet_bench.measure.device import indexed
+    from unet_bench.host.device import indexed
 
     try:
         return executor.device(wanted)
@@ -111,7 +111,7 @@ def device_of(executor: Executor, wanted: str, *, only: bool) -> str:
 
 def notes_of(wanted: str, device: str, facts: DeviceFacts) -> list[str]:
     """What whoever runs this should know of the device: that a GPU is left unused, or that times are guesses."""
-    from unet_bench.measure.survey import survey
+    from unet_bench.host.survey import survey
 
     notes = survey().problems() if wanted == "auto" else []
     if not facts.name and device != "cpu":
@@ -149,7 +149,7 @@ def check_probes(suite: Suite, registry: Registry) -> None:
 def read_tasks(suite: Suite, registry: Registry, folder: Path) -> list[LoadedTask]:
     """Read and check every data set, at every size and fold, into files that workers read. Raises InvalidData."""
     from unet_bench.data.dataset import fit
-    from unet_bench.plan import LoadedTask
+    from unet_bench.plan.cells import LoadedTask
 
     tasks = []
     for name in suite.data:
@@ -204,8 +204,8 @@ def execute(
     made: Plan, out: Path, progress: Progress, resume: Path | None = None, conduct: Conduct | None = None
 ) -> Finished:
     """Run every open cell, append each row as it comes, and write the tables. Raises StoreError."""
-    from unet_bench.results.store import Store
-    from unet_bench.results.tables import write_tables
+    from unet_bench.store.log import Store
+    from unet_bench.store.tables import write_tables
 
     conduct = conduct or Conduct()
     with Store.open(resume) if resume else Store.create(out, manifest(made, conduct)) as store:
@@ -229,7 +229,7 @@ def preload(suite: Suite, planned: Iterable[Planned]) -> tuple[str, ...]:
 
 def resumed(path: Path) -> Suite:
     """The suite of a run that is to go on. Raises StoreError."""
-    from unet_bench.results.store import read_manifest
+    from unet_bench.store.log import read_manifest
 
     stored = read_manifest(path).get("suite")
     if not isinstance(stored, dict):
@@ -239,7 +239,7 @@ def resumed(path: Path) -> Suite:
 
 def executor_of_run(path: Path) -> Mapping[str, Any]:
     """Name, devices and options of the executor that a run began with. Raises StoreError."""
-    from unet_bench.results.store import read_manifest
+    from unet_bench.store.log import read_manifest
 
     stored = read_manifest(path).get("executor")
     return stored if isinstance(stored, dict) else {}
@@ -247,7 +247,7 @@ def executor_of_run(path: Path) -> Mapping[str, Any]:
 
 def recipe_of(path: Path) -> Recipe | None:
     """The recipe that a run began with; None if it is of a version that did not note it. Raises StoreError."""
-    from unet_bench.results.store import read_manifest
+    from unet_bench.store.log import read_manifest
 
     stored = read_manifest(path).get("recipe")
     return from_recipe(stored, Recipe()) if isinstance(stored, dict) else None

@@ -12,16 +12,16 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from unet_bench.cells import MOST_OVERLAP
 from unet_bench.data.assemble import depth_first, normalised
 from unet_bench.data.dataset import Array
 from unet_bench.data.decode import decode, read_image
-from unet_bench.data.limits import one_line
 from unet_bench.data.nifti import is_nifti, read_volume, stem_of, write_labels
 from unet_bench.errors import InvalidData, InvalidSuite, StoreError, offenders, unknown
-from unet_bench.measure.survey import choose_device
-from unet_bench.suite import EVALUATIONS
-from unet_bench.trained import Network, load_network
+from unet_bench.host.survey import choose_device
+from unet_bench.limits import one_line
+from unet_bench.spec.cell import MOST_OVERLAP
+from unet_bench.spec.suite import EVALUATIONS
+from unet_bench.train.trained import Network, load_network
 
 
 def predict_files(

@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from unet_bench.cells import Setting
-    from unet_bench.interfaces import Place
-    from unet_bench.measure.bench import Bench
-    from unet_bench.registry import Registry
-    from unet_bench.variants import Variant
+    from unet_bench.context import Bench
+    from unet_bench.networks.contracts import Place
+    from unet_bench.networks.variants import Variant
+    from unet_bench.registry.registry import Registry
+    from unet_bench.spec.cell import Setting
 
 BENCHMARK_PLUGINS: Final = ("benchmark", "pytest_benchmark.plugin")  # pytest-benchmark, by entry point or by -p
 BUDGET_S: Final = 1.0  # of paired timing, for each benchmark
@@ -94,9 +94,9 @@ def measure_part(
     `out_channels` are 32, or as many as come in where a slot keeps them; `place` are further fields of its `Place`.
     Raises UnknownName for slot or part, InvalidSuite for the device, and whatever the part raises.
     """
-    from unet_bench.choices import SLOTS
     from unet_bench.errors import unknown
-    from unet_bench.measure.device import indexed
+    from unet_bench.host.device import indexed
+    from unet_bench.networks.choices import SLOTS
     from unet_bench.testing.slots import brief
 
     if slot not in SLOTS:
@@ -165,9 +165,9 @@ def measure(
     """Time `own` by pytest-benchmark and, unless that is disabled, its ratio to `base`; returns what `own` returns."""
     import torch
 
-    from unet_bench.environment import device_name
+    from unet_bench.host.device import synchroniser
+    from unet_bench.host.environment import device_name
     from unet_bench.measure.clock import time_pair
-    from unet_bench.measure.device import synchroniser
 
     sync = synchroniser(device)
 
@@ -194,7 +194,7 @@ def measure(
 @functools.cache
 def registry() -> Registry:
     """Every installed plugin's parts and variants. Raises PluginFailure when one is broken."""
-    from unet_bench import plugins
+    from unet_bench.registry import plugins
 
     return plugins.load().checked()
 
@@ -202,8 +202,8 @@ def registry() -> Registry:
 @functools.cache
 def env_id() -> str:
     """The environment's hash, as runs state it."""
-    from unet_bench.environment import environment
-    from unet_bench.measure.survey import survey
+    from unet_bench.host.environment import environment
+    from unet_bench.host.survey import survey
 
     return str(environment(survey().names())["env_id"])
 
@@ -212,8 +212,8 @@ def setting_of(device: str, batch: int) -> Setting:
     """How it is run: as everything is by default. Raises InvalidSuite for a device that is not there."""
     import torch
 
-    from unet_bench.cells import Setting
-    from unet_bench.measure.survey import choose_device
+    from unet_bench.host.survey import choose_device
+    from unet_bench.spec.cell import Setting
 
     return Setting(device=choose_device(device), threads=torch.get_num_threads(), batch=batch)
 
@@ -222,7 +222,7 @@ def workload(setting: Setting, size: Sequence[int], further: Any) -> dict[str, A
     """The columns by which results are matched; what has no column of its own is hashed, as a data set's content is."""
     from dataclasses import asdict
 
-    from unet_bench.cells import digest
+    from unet_bench.spec.cell import digest
 
     columns = asdict(setting)
     columns["batch_requested"] = columns.pop("batch")
@@ -231,7 +231,7 @@ def workload(setting: Setting, size: Sequence[int], further: Any) -> dict[str, A
 
 def baseline_part(slot: str) -> str:
     """The part that the baseline has in a slot."""
-    from unet_bench.choices import Choices
+    from unet_bench.networks.choices import Choices
 
     name = str(getattr(Choices(), slot))
     return Choices().encoder_block if name == "same" else name
@@ -294,12 +294,12 @@ def bench_of(
     setting: Setting,
 ) -> Bench:
     """A cell of the `speed` probe, on its bench. Raises UnknownName, InvalidSuite, Unsupported."""
-    from unet_bench.build import with_width_scale
-    from unet_bench.cells import Cell, Protocol, Task, digest
+    from unet_bench.context import Bench
     from unet_bench.errors import InvalidSuite, Unsupported
-    from unet_bench.measure.bench import Bench
-    from unet_bench.plan import examine
-    from unet_bench.selection import select
+    from unet_bench.models.build import with_width_scale
+    from unet_bench.models.select import select
+    from unet_bench.plan.cells import examine
+    from unet_bench.spec.cell import Cell, Protocol, Task, digest
 
     task = Task(
         name="random",

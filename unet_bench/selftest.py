@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from unet_bench import pipeline
 from unet_bench.errors import InvalidSuite
-from unet_bench.suite import Suite, from_options
-from unet_bench.variants import BASELINE
+from unet_bench.networks.variants import BASELINE
+from unet_bench.spec.suite import Suite, from_options
 
 if TYPE_CHECKING:
-    from unet_bench.cells import Cell
-    from unet_bench.plan import Plan, Planned
-    from unet_bench.results.audit import Report
+    from unet_bench.analysis.audit import Report
+    from unet_bench.plan.cells import Plan, Planned
+    from unet_bench.spec.cell import Cell
 
 PAIRS: Final = 59  # the fewest that, all within X, give 95 % confidence that 95 % of pairs are
 SLOWDOWNS: Final = (0.01, 0.02, 0.03, 0.05)
@@ -74,9 +74,9 @@ def selftest(
     given |= {name: value for name, value in options.items() if value is not None}
     wanted = suite_for(variant or given.get("baseline", BASELINE), pairs, given)
 
-    from unet_bench.progress import watcher
-    from unet_bench.results.audit import audit, trials_of
-    from unet_bench.results.store import read_rows
+    from unet_bench.analysis.audit import audit, trials_of
+    from unet_bench.present.progress import watcher
+    from unet_bench.store.log import read_rows
 
     stopped = False
     with pipeline.plan(wanted) as made, watcher() as progress:
@@ -114,7 +114,7 @@ def conditions(run: Path) -> dict[str, Any]:
 
 def check_environment(run: Path, made: Plan) -> None:
     """Raises InvalidSuite where the run was measured on another machine or by other software than there is here."""
-    from unet_bench.results.store import read_manifest
+    from unet_bench.store.log import read_manifest
 
     if read_manifest(run).get("environment", {}).get("env_id") != made.environment["env_id"]:
         raise InvalidSuite(
@@ -158,7 +158,7 @@ def workload(cell: Cell) -> str:
 
 def leave(report: Report, folder: Path, path: Path) -> None:
     """Write selftest.json and selftest.txt into a folder; `path` is the run they come from. Raises StoreError."""
-    from unet_bench.results.store import write_atomic
+    from unet_bench.store.log import write_atomic
 
     content = {"run": path.name, **report.to_json()}
     write_atomic(folder / "selftest.json", json.dumps(content, indent=2, allow_nan=False) + "\n")

@@ -7,8 +7,8 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
-from unet_bench.interfaces import Place
-from unet_bench.layers import CONV, activation, convolutions, dropout, he_init
+from unet_bench.networks.contracts import Place
+from unet_bench.networks.layers import CONV, activation, convolutions, dropout, he_init
 
 RATIO: Final = 16  # channels to one hidden unit, in both papers
 

@@ -8,8 +8,8 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
-from unet_bench.interfaces import Place
-from unet_bench.layers import AVG_POOL, activation, conv_norm_act, crop, dropout, normalisation
+from unet_bench.networks.contracts import Place
+from unet_bench.networks.layers import AVG_POOL, activation, conv_norm_act, crop, dropout, normalisation
 from unet_bench_blocks.units import unactivated
 
 SHARES: Final = (0.167, 0.333, 0.5)

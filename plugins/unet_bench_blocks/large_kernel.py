@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from unet_bench.errors import InvalidChoice
-from unet_bench.interfaces import Place
-from unet_bench.layers import activation, conv_norm_act, convolution, crop, dropout, normalisation
+from unet_bench.networks.contracts import Place
+from unet_bench.networks.layers import activation, conv_norm_act, convolution, crop, dropout, normalisation
 from unet_bench_blocks.units import changes_shape, of_image
 
 CONVNEXT_KERNEL: Final = {2: 7, 3: 3}

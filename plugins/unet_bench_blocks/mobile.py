@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from unet_bench.errors import InvalidChoice
-from unet_bench.interfaces import Place
-from unet_bench.layers import conv_norm_act, convolution, crop, dropout, steps
+from unet_bench.networks.contracts import Place
+from unet_bench.networks.layers import conv_norm_act, convolution, crop, dropout, steps
 from unet_bench_blocks.units import changes_shape, of_image, unactivated
 
 EXPANSION: Final = 6  # MobileNetV2, section 3.3

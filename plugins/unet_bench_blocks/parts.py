@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import nn
 
-from unet_bench.interfaces import Place
-from unet_bench.layers import INSTANCE_NORM, convolution, convolutions, dropout, steps
+from unet_bench.networks.contracts import Place
+from unet_bench.networks.layers import INSTANCE_NORM, convolution, convolutions, dropout, steps
 
 
 def early_doubling(place: Place) -> nn.Module:

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from torch import Tensor, nn
 
 from unet_bench.errors import InvalidChoice
-from unet_bench.interfaces import Place
-from unet_bench.layers import AVG_POOL, conv_norm_act, convolution, crop, dropout, normalisation
+from unet_bench.networks.contracts import Place
+from unet_bench.networks.layers import AVG_POOL, conv_norm_act, convolution, crop, dropout, normalisation
 from unet_bench_blocks.units import after_sum, changes_shape, deep_path, preactivated
 
 

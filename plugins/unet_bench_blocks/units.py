@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import nn
 
-from unet_bench.interfaces import Place
-from unet_bench.layers import activation, conv_norm_act, convolutions, dropout
+from unet_bench.networks.contracts import Place
+from unet_bench.networks.layers import activation, conv_norm_act, convolutions, dropout
 
 
 def of_image(place: Place) -> nn.Sequential:

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from unet_bench.interfaces import Place
-from unet_bench.layers import CONV, activation, conv_norm_act, convolution, normalisation
+from unet_bench.networks.contracts import Place
+from unet_bench.networks.layers import CONV, activation, conv_norm_act, convolution, normalisation
 
 RATES: Final = (6, 12, 18)  # of a map reduced 16 times
 DILATIONS: Final = (1, 2, 4, 8)

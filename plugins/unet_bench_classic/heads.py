@@ -5,8 +5,8 @@ from __future__ import annotations
 from torch import nn
 
 from unet_bench.errors import InvalidChoice
-from unet_bench.interfaces import Place
-from unet_bench.layers import CONV, activation, normalisation
+from unet_bench.networks.contracts import Place
+from unet_bench.networks.layers import CONV, activation, normalisation
 
 
 def conv_1x1(place: Place) -> nn.Module:

@@ -5,10 +5,18 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from unet_bench.choices import at_level
-from unet_bench.decoder import DecoderNode
-from unet_bench.interfaces import Place, stated_channels
-from unet_bench.layers import MAX_POOL, conv_norm_act, convolutions, crop, dropout, keeping, transposed_convolution
+from unet_bench.networks.choices import at_level
+from unet_bench.networks.contracts import Place, stated_channels
+from unet_bench.networks.decoder import DecoderNode
+from unet_bench.networks.layers import (
+    MAX_POOL,
+    conv_norm_act,
+    convolutions,
+    crop,
+    dropout,
+    keeping,
+    transposed_convolution,
+)
 
 
 class PlainEncoder(nn.Module):

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from unet_bench.interfaces import Place
-from unet_bench.layers import AVG_POOL, MAX_POOL, conv_norm_act, keeping, padded
+from unet_bench.networks.contracts import Place
+from unet_bench.networks.layers import AVG_POOL, MAX_POOL, conv_norm_act, keeping, padded
 
 CONVOLVE: Final = {2: F.conv2d, 3: F.conv3d}
 

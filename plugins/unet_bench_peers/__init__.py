@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from unet_bench import hookimpl
-from unet_bench.registry import Draft
+from unet_bench.registry.registry import Draft
 
 SMP = "Iakubovskii, Segmentation Models PyTorch, github.com/qubvel-org/segmentation_models.pytorch"
 MONAI = "Cardoso et al. 2022, arXiv 2211.02701"

@@ -11,7 +11,7 @@ from monai.networks.nets.flexible_unet import FLEXUNET_BACKBONE
 from torch import nn
 
 from unet_bench.errors import InvalidChoice, Unsupported, unknown
-from unet_bench.geometry import first_line
+from unet_bench.geometry.tracker import first_line
 from unet_bench_peers.building import MISUSE, built
 from unet_bench_peers.supervised import Supervised
 

@@ -12,7 +12,7 @@ from dynamic_network_architectures.architectures import unet
 from torch import nn
 
 from unet_bench.errors import unknown
-from unet_bench.layers import CONV, INSTANCE_NORM
+from unet_bench.networks.layers import CONV, INSTANCE_NORM
 from unet_bench_peers.supervised import Supervised
 
 STAGES: Final = {2: 7, 3: 6}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from unet_bench.interfaces import Outputs
+from unet_bench.networks.contracts import Outputs
 
 
 class Supervised(nn.Module):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from unet_bench import hookimpl
-from unet_bench.registry import Draft
+from unet_bench.registry.registry import Draft
 
 ATTENTION = "Oktay et al. 2018, arXiv 1804.03999"
 EXCITATION = "Roy et al. 2018, arXiv 1803.02579"

@@ -7,8 +7,8 @@ from typing import Final
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from unet_bench.interfaces import Place
-from unet_bench.layers import CONV, LINEAR_MODE, activation, convolution, he_init, normalisation
+from unet_bench.networks.contracts import Place
+from unet_bench.networks.layers import CONV, LINEAR_MODE, activation, convolution, he_init, normalisation
 
 
 class Attention(nn.Module):

@@ -6,8 +6,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from unet_bench.errors import InvalidChoice
-from unet_bench.interfaces import Place
-from unet_bench.layers import LINEAR_MODE
+from unet_bench.networks.contracts import Place
+from unet_bench.networks.layers import LINEAR_MODE
 
 
 class Pad(nn.Module):

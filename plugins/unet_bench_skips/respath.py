@@ -6,9 +6,9 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from unet_bench.decoder import last_use
-from unet_bench.interfaces import Place
-from unet_bench.layers import activation, conv_norm_act, convolution, normalisation, padded
+from unet_bench.networks.contracts import Place
+from unet_bench.networks.decoder import last_use
+from unet_bench.networks.layers import activation, conv_norm_act, convolution, normalisation, padded
 
 
 class ResPath(nn.Module):

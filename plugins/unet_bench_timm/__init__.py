@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any, Final
 
 from unet_bench import hookimpl
-from unet_bench.choices import OF_PLAIN_ENCODER
-from unet_bench.registry import Draft
+from unet_bench.networks.choices import OF_PLAIN_ENCODER
+from unet_bench.registry.registry import Draft
 
 TIMM = "Wightman, PyTorch Image Models, doi 10.5281/zenodo.4414861"
 SMP = "github.com/qubvel-org/segmentation_models.pytorch"

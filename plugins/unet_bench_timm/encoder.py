@@ -12,8 +12,8 @@ from huggingface_hub import constants
 from torch import Tensor, nn
 
 from unet_bench.errors import InvalidChoice, InvalidData, InvalidSize, unknown
-from unet_bench.geometry import first_line, text
-from unet_bench.interfaces import Place
+from unet_bench.geometry.tracker import first_line, text
+from unet_bench.networks.contracts import Place
 
 FOR_ANY_SIZE: Final[tuple[Mapping[str, bool], ...]] = ({}, {"strict_img_size": False}, {"dynamic_img_size": True})
 """What a backbone is asked to be, until it takes any size: as it is, as Swin does it, as plain transformers do it."""

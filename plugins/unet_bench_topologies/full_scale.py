@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from unet_bench.choices import at_level
-from unet_bench.decoder import Meeting, last_use
-from unet_bench.interfaces import Place, stated_channels
-from unet_bench.layers import LINEAR_MODE, MAX_POOL, conv_norm_act
+from unet_bench.networks.choices import at_level
+from unet_bench.networks.contracts import Place, stated_channels
+from unet_bench.networks.decoder import Meeting, last_use
+from unet_bench.networks.layers import LINEAR_MODE, MAX_POOL, conv_norm_act
 
 
 class FullScale(nn.Module):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from unet_bench.choices import at_level
-from unet_bench.decoder import DecoderNode
-from unet_bench.interfaces import Place
+from unet_bench.networks.choices import at_level
+from unet_bench.networks.contracts import Place
+from unet_bench.networks.decoder import DecoderNode
 
 
 class Nested(nn.Module):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from unet_bench import hookimpl
-from unet_bench.choices import OF_PLAIN_ENCODER
-from unet_bench.registry import Draft
+from unet_bench.networks.choices import OF_PLAIN_ENCODER
+from unet_bench.registry.registry import Draft
 
 
 @hookimpl

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from torchvision import models
 
 from unet_bench.errors import InvalidChoice, InvalidData, unknown
-from unet_bench.geometry import first_line, text
-from unet_bench.interfaces import Place
-from unet_bench.layers import he_init
+from unet_bench.geometry.tracker import first_line, text
+from unet_bench.networks.contracts import Place
+from unet_bench.networks.layers import he_init
 
 PROBE: Final = (128, 192)  # pixels: unlike sides, so that a map's height is told from its width and its channels
 RGB: Final = 3

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from unet_bench.errors import InvalidChoice
-from unet_bench.interfaces import Place
-from unet_bench.layers import convolution, padded
+from unet_bench.networks.contracts import Place
+from unet_bench.networks.layers import convolution, padded
 from unet_bench_upsampling.parts import biased_1x1
 
 COMPRESSED: Final = 64  # channels from which CARAFE foretells its kernels

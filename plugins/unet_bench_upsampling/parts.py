@@ -6,8 +6,8 @@ import functools
 
 from torch import nn
 
-from unet_bench.interfaces import Place
-from unet_bench.layers import AVG_POOL, LINEAR_MODE, conv_norm_act, convolution, keeping, padded
+from unet_bench.networks.contracts import Place
+from unet_bench.networks.layers import AVG_POOL, LINEAR_MODE, conv_norm_act, convolution, keeping, padded
 
 
 def interpolation(place: Place, mode: str = "linear", align_corners: bool | None = None) -> nn.Module:

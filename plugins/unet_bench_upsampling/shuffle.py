@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from unet_bench.interfaces import Place
-from unet_bench.layers import convolution, padded
+from unet_bench.networks.contracts import Place
+from unet_bench.networks.layers import convolution, padded
 
 
 class PixelShuffle(nn.Module):

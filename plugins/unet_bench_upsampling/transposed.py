@@ -5,8 +5,8 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from unet_bench.interfaces import Place
-from unet_bench.layers import CONV_TRANSPOSE, activation, he_init, normalisation, transposed_convolution
+from unet_bench.networks.contracts import Place
+from unet_bench.networks.layers import CONV_TRANSPOSE, activation, he_init, normalisation, transposed_convolution
 from unet_bench_upsampling.parts import blur_3
 
 

@@ -6,7 +6,7 @@ A file a family or origin registers its networks. What a network has of its own 
 from __future__ import annotations
 
 from unet_bench import hookimpl
-from unet_bench.registry import Draft
+from unet_bench.registry.registry import Draft
 from unet_bench_zoo.attention import register_attention
 from unet_bench_zoo.baselines import register_baselines
 from unet_bench_zoo.lightweight import register_lightweight

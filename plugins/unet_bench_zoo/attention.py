@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from unet_bench.registry import Draft
+from unet_bench.registry.registry import Draft
 
 OKTAY: Final = "Oktay et al. 2018, arXiv 1804.03999"
 LEE: Final = "github.com/LeeJunHyun/Image_Segmentation"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from unet_bench.registry import Draft
+from unet_bench.registry.registry import Draft
 
 MILESIAL: Final = "github.com/milesial/Pytorch-UNet"
 

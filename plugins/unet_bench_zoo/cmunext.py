@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
-from unet_bench.choices import at_level
-from unet_bench.interfaces import Place, stated_channels
-from unet_bench.layers import conv_norm_act
+from unet_bench.networks.choices import at_level
+from unet_bench.networks.contracts import Place, stated_channels
+from unet_bench.networks.layers import conv_norm_act
 from unet_bench_blocks.large_kernel import cmunext_block, odd_kernel
 
 

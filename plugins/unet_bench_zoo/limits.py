@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from unet_bench.errors import InvalidSize
-from unet_bench.geometry import text
+from unet_bench.geometry.tracker import text
 
 
 def require_multiples(name: str, step: int, size: Sequence[int]) -> None:

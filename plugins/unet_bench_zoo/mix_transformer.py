@@ -16,8 +16,8 @@ from torch.nn import functional as F
 from torchvision.ops import StochasticDepth
 
 from unet_bench.errors import unknown
-from unet_bench.interfaces import Place
-from unet_bench.layers import ChannelNorm
+from unet_bench.networks.contracts import Place
+from unet_bench.networks.layers import ChannelNorm
 
 HEADS: Final = (1, 2, 5, 8)
 SHRINKS: Final = (8, 4, 2, 1)  # by how much keys and values are coarser than queries, per stage

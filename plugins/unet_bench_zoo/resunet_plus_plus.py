@@ -8,9 +8,18 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
-from unet_bench.interfaces import Place
-from unet_bench.layers import CONV, LINEAR_MODE, MAX_POOL, activation, conv_norm_act, crop, he_init, normalisation
-from unet_bench.unet import scaled
+from unet_bench.networks.contracts import Place
+from unet_bench.networks.layers import (
+    CONV,
+    LINEAR_MODE,
+    MAX_POOL,
+    activation,
+    conv_norm_act,
+    crop,
+    he_init,
+    normalisation,
+)
+from unet_bench.networks.unet import scaled
 from unet_bench_blocks.attentive import SqueezeExcite
 from unet_bench_blocks.residual import preact_residual_3x3
 

@@ -8,9 +8,9 @@ from typing import Final
 
 from torch import Tensor, nn
 
-from unet_bench.interfaces import Place
-from unet_bench.layers import conv_norm_act
-from unet_bench.unet import scaled
+from unet_bench.networks.contracts import Place
+from unet_bench.networks.layers import conv_norm_act
+from unet_bench.networks.unet import scaled
 
 STAGES: Final = ((1, 2), (2, 2), (4, 3), (8, 3), (8, 3))  # (width in base widths, convolutions), as in VGG-16
 

@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from unet_bench.layers import ChannelNorm
-from unet_bench.unet import scaled
+from unet_bench.networks.layers import ChannelNorm
+from unet_bench.networks.unet import scaled
 from unet_bench_zoo.limits import require_multiples
 
 HEADS: Final = (3, 6, 12, 24)  # of each level, finest first

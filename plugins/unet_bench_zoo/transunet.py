@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from unet_bench.interfaces import Place
-from unet_bench.layers import conv_norm_act, he_init
-from unet_bench.unet import scaled
+from unet_bench.networks.contracts import Place
+from unet_bench.networks.layers import conv_norm_act, he_init
+from unet_bench.networks.unet import scaled
 from unet_bench_zoo.limits import require_multiples
 
 UNITS: Final = (3, 4, 9)  # bottlenecks of each ResNet stage

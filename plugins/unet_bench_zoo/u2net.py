@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from unet_bench.interfaces import Outputs
-from unet_bench.layers import he_init
-from unet_bench.unet import scaled
+from unet_bench.networks.contracts import Outputs
+from unet_bench.networks.layers import he_init
+from unet_bench.networks.unet import scaled
 
 PUBLISHED_WIDTH: Final = 64
 DILATED: Final = (1, 2, 4, 8)  # of RSU-4F, which keeps its maps' size

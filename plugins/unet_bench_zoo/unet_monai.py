@@ -12,9 +12,9 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
-from unet_bench.interfaces import Place
-from unet_bench.layers import BATCH_NORM, INSTANCE_NORM, convolution, crop
-from unet_bench.unet import scaled
+from unet_bench.networks.contracts import Place
+from unet_bench.networks.layers import BATCH_NORM, INSTANCE_NORM, convolution, crop
+from unet_bench.networks.unet import scaled
 from unet_bench_upsampling.transposed import transpose_3x3
 
 LEVELS: Final = 4  # each halves the map; the bottom, twice as wide as the last, does not

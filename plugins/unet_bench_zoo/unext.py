@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from unet_bench.layers import ChannelNorm, he_init
-from unet_bench.unet import scaled
+from unet_bench.networks.layers import ChannelNorm, he_init
+from unet_bench.networks.unet import scaled
 from unet_bench_zoo.limits import require_multiples
 
 CONV_LEVELS: Final = (1, 2, 8)  # widths in base widths

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from unet_bench.answers.effects import effects
-from unet_bench.choices import Choices, format_value
-from unet_bench.results.columns import columns
-from unet_bench.results.runs import Runs
-from unet_bench.results.tables import typed_frame, typed_table
+from unet_bench.analysis.effects import effects
+from unet_bench.networks.choices import Choices, format_value
+from unet_bench.store.runs import Runs
+from unet_bench.store.schema import columns
+from unet_bench.store.tables import typed_frame, typed_table
 
 LEVELS: dict[str, list[Any]] = {
     "task": ["a", "b", "c", "d"],

@@ -15,16 +15,17 @@ from statistics import median
 import pytest
 
 from unet_bench import pipeline
-from unet_bench.cells import Cell, Frame, Protocol, Setting, Task
 from unet_bench.execute import local
 from unet_bench.execute.jobs import Ended, Job
 from unet_bench.execute.local import Local
 from unet_bench.execute.processes import Processes
-from unet_bench.results.show import render
-from unet_bench.results.store import Store
-from unet_bench.results.tables import read_results
-from unet_bench.suite import from_options
-from unet_bench.variants import Variant
+from unet_bench.geometry.frame import Frame
+from unet_bench.networks.variants import Variant
+from unet_bench.present.table import render
+from unet_bench.spec.cell import Cell, Protocol, Setting, Task
+from unet_bench.spec.suite import from_options
+from unet_bench.store.log import Store
+from unet_bench.store.tables import read_results
 
 NAP_S = 0.05
 PLUGIN = """
@@ -131,7 +132,7 @@ def wide(count: int) -> dict[str, object]:
 def test_a_hundred_thousand_cells_are_planned_and_resumed(benchmark, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(Local, "run", answered)
     monkeypatch.setattr(os, "fsync", lambda _: None)  # what is measured is resuming, not the disk
-    monkeypatch.setattr("unet_bench.results.tables.write_tables", lambda _: None)
+    monkeypatch.setattr("unet_bench.store.tables.write_tables", lambda _: None)
     suite = from_options(wide(100_000))
     with pipeline.plan(suite) as made:
         path = pipeline.execute(made, tmp_path, pipeline.Quiet()).path

@@ -15,15 +15,15 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from unet_bench.context import keep_freed_memory
 from unet_bench.data import brain
-from unet_bench.measure.bench import keep_freed_memory
-from unet_bench.recipe import Recipe
-from unet_bench.results.intervals import mean_interval
+from unet_bench.spec.recipe import Recipe
+from unet_bench.stats.intervals import mean_interval
 from unet_bench.train.loop import Training, tensors
 from unet_bench.train.windows import Images
 
 if TYPE_CHECKING:
-    from unet_bench.measure.bench import Bench
+    from unet_bench.context import Bench
 
 STEPS, PAIRS = 10, 12
 RECIPE = Recipe(select="last", looks=1)

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from unet_bench import plugins
-from unet_bench.results.store import Store
+from unet_bench.registry import plugins
+from unet_bench.store.log import Store
 
 
 def seconds(*command: str) -> float:
@@ -38,7 +38,7 @@ def test_loading_plugins(benchmark) -> None:
 
 def test_listing_two_hundred_variants_takes_little_longer_than_twenty(benchmark, tmp_path: Path) -> None:
     """Of plugins of their own beside those installed; what a variant costs is a line, not an import."""
-    code = "import sys; sys.path.insert(0, sys.argv[1])\nfrom unet_bench.cli import app\napp(['list', 'variants'])"
+    code = "import sys; sys.path.insert(0, sys.argv[1])\nfrom unet_bench.cli.app import app\napp(['list', 'variants'])"
     for count in (20, 200):
         folder = tmp_path / str(count)
         (folder / "many-1.0.dist-info").mkdir(parents=True)

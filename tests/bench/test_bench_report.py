@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from test_report import cells, stored, with_samples
 
-from unet_bench.report import write_report
+from unet_bench.present.report import write_report
 
 LEVELS = {
     "up": ["transpose", "bilinear", "nearest-conv", "bilinear-conv", "nearest"],

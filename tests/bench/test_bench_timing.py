@@ -10,8 +10,8 @@ import torch
 from torch.utils.benchmark import Timer
 
 from unet_bench import build_model, read_results, run
+from unet_bench.context import keep_freed_memory
 from unet_bench.execute.processes import Processes
-from unet_bench.measure.bench import keep_freed_memory
 from unet_bench.measure.clock import time_pair
 
 INTERVAL = 0.01

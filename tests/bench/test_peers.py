@@ -22,12 +22,12 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from unet_bench import build_model
-from unet_bench.geometry import flat_tensors
-from unet_bench.measure.bench import keep_freed_memory
+from unet_bench.context import keep_freed_memory
+from unet_bench.geometry.tracker import flat_tensors
 from unet_bench.measure.clock import time_pair
 from unet_bench.measure.cost import cost
 from unet_bench.measure.memory import MIB, live_peak
-from unet_bench.registry import Registry
+from unet_bench.registry.registry import Registry
 
 SIZE = (256, 256)
 CLASSES = 2

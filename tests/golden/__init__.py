@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 
 import torch
 
-from unet_bench.build import build
 from unet_bench.measure.cost import cost
-from unet_bench.registry import Registry
-from unet_bench.selection import select
+from unet_bench.models.build import build
+from unet_bench.models.select import select
+from unet_bench.registry.registry import Registry
 
 HERE = Path(__file__).parent
 

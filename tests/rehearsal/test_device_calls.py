@@ -14,12 +14,12 @@ from support import device_calls
 from support.device_calls import GIB, Calls, replace_c_level
 
 import unet_bench
+from unet_bench.context import prepare_process
 from unet_bench.errors import InvalidSuite
-from unet_bench.measure import device
-from unet_bench.measure.bench import prepare_process
+from unet_bench.host import device
 
 if TYPE_CHECKING:
-    from unet_bench.measure.bench import Bench
+    from unet_bench.context import Bench
 
 pytestmark = pytest.mark.rehearsal
 KINDS = ("cuda", "xpu", "mps")
@@ -58,7 +58,7 @@ def test_what_is_no_device_is_refused(name: str) -> None:
 def test_the_process_is_prepared_on_the_device_of_its_cell(
     bench_of: Callable[..., Bench], kind: str, calls: Calls, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("unet_bench.measure.bench.keep_freed_memory", lambda: None)
+    monkeypatch.setattr("unet_bench.context.keep_freed_memory", lambda: None)
     threads = torch.get_num_threads()
     prepare_process(bench_of("unet", device=kind, threads=threads).cell)
     assert calls.arguments("_accelerator_setDeviceIndex") == [(0,)]
@@ -70,7 +70,7 @@ def test_the_process_is_prepared_on_the_device_of_its_cell(
 def test_a_limit_of_memory_is_a_part_of_the_devices_own(
     bench_of: Callable[..., Bench], kind: str, calls: Calls, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("unet_bench.measure.bench.keep_freed_memory", lambda: None)
+    monkeypatch.setattr("unet_bench.context.keep_freed_memory", lambda: None)
     cell = bench_of("unet", device=kind, threads=torch.get_num_threads(), protocol={"memory_limit_mib": 2048.0}).cell
     prepare_process(cell)
     [(part, *index)] = calls.arguments(f"_{kind}_setMemoryFraction")
@@ -188,15 +188,15 @@ def bench_on_host(bench: Bench) -> Bench:
 ELSEWHERE = {  # what has no name in `torch.accelerator`, and where it is used
     "measure/runtime.py": {"CUDAGraph", "Stream", "current_stream", "graph", "stream"},
     "measure/speed.py": {"_sleep"},
-    "measure/nvml.py": {"get_device_properties"},
-    "measure/survey.py": {"get_arch_list", "get_device_capability"},
+    "host/nvml.py": {"get_device_properties"},
+    "host/survey.py": {"get_arch_list", "get_device_capability"},
     "execute/forkserver.py": {"is_initialized"},
     "execute/worker.py": {"device_count"},
 }
 
 
 def test_what_differs_between_kinds_of_device_is_said_in_one_module() -> None:
-    """`torch.cuda.…` and the like stand in `measure/device.py`, and elsewhere only where they are listed."""
+    """`torch.cuda.…` and the like stand in `host/device.py`, and elsewhere only where they are listed."""
     root = Path(unet_bench.__file__).parent
     found: dict[str, set[str]] = {}
     for file in root.rglob("*.py"):
@@ -204,5 +204,5 @@ def test_what_differs_between_kinds_of_device_is_said_in_one_module() -> None:
             match node:
                 case ast.Attribute(ast.Attribute(ast.Name("torch"), "cuda" | "mps" | "xpu"), attr):
                     found.setdefault(file.relative_to(root).as_posix(), set()).add(attr)
-    found.pop("measure/device.py")
+    found.pop("host/device.py")
     assert found == ELSEWHERE

@@ -12,15 +12,15 @@ import torch
 from support.fake_cuda import Watching, believe_in_cuda, moved
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from unet_bench import plugins
-from unet_bench.build import build
-from unet_bench.cells import Frame
-from unet_bench.interfaces import main_output
+from unet_bench.geometry.frame import Frame
 from unet_bench.measure import runtime
 from unet_bench.measure.floors import Majority, Otsu, grey_bins
 from unet_bench.measure.runtime import hold_cast_weights
-from unet_bench.recipe import find
-from unet_bench.selection import select
+from unet_bench.models.build import build
+from unet_bench.models.select import select
+from unet_bench.networks.contracts import main_output
+from unet_bench.registry import plugins
+from unet_bench.spec.recipe import find
 from unet_bench.train.losses import median_frequency, segmentation_loss
 from unet_bench.train.metrics import confusion
 from unet_bench.train.step import TrainingStep
@@ -28,8 +28,8 @@ from unet_bench.train.tiles import predict
 from unet_bench.train.windows import Images, scored, training_batch
 
 if TYPE_CHECKING:
-    from unet_bench.measure.bench import Bench
-    from unet_bench.registry import Registry
+    from unet_bench.context import Bench
+    from unet_bench.registry.registry import Registry
 
 pytestmark = pytest.mark.rehearsal
 NAMES = [variant.name for variant in select(plugins.load().checked(), ["all"])]

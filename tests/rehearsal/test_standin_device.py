@@ -15,14 +15,15 @@ from support import standin_device
 from unet_bench.data import brain
 from unet_bench.data.dataset import fit
 from unet_bench.errors import InvalidSuite, Unsupported
-from unet_bench.measure import accuracy, batch, cost, device, memory, speed, training
-from unet_bench.plan import examine
-from unet_bench.recipe import find
+from unet_bench.host import device
+from unet_bench.measure import accuracy, batch, cost, memory, speed, training
+from unet_bench.plan.cells import examine
+from unet_bench.spec.recipe import find
 from unet_bench.train.loop import Training, tensors
 
 if TYPE_CHECKING:
-    from unet_bench.measure.bench import Bench
-    from unet_bench.registry import Registry
+    from unet_bench.context import Bench
+    from unet_bench.registry.registry import Registry
 
 pytestmark = pytest.mark.rehearsal
 NAME = standin_device.NAME
@@ -204,7 +205,7 @@ def test_a_killed_training_goes_on_from_its_checkpoint(trains: Callable[..., Ben
 
 
 def test_a_kept_network_predicts_there_as_on_the_host(trains: Callable[..., Bench], tmp_path: Path) -> None:
-    from unet_bench.trained import load_network
+    from unet_bench.train.trained import load_network
 
     bench = trains("unet")
     accuracy.probe(bench)
@@ -218,8 +219,8 @@ def test_a_kept_network_predicts_there_as_on_the_host(trains: Callable[..., Benc
 
 
 def variants() -> list[str]:
-    from unet_bench import plugins
-    from unet_bench.selection import select
+    from unet_bench.models.select import select
+    from unet_bench.registry import plugins
 
     return [variant.name for variant in select(plugins.load().checked(), ["all"]) if not variant.name.endswith("3d")]
 
@@ -235,8 +236,8 @@ def test_every_network_is_trained_and_folded_there(
     bench_of: Callable[..., Bench], name: str, memory_format: str
 ) -> None:
     """All of it lies on the device, and no operation fetches a value from it."""
-    from unet_bench.interfaces import main_output
     from unet_bench.measure.runtime import fold_batch_norm
+    from unet_bench.networks.contracts import main_output
     from unet_bench.train.step import TrainingStep
 
     try:

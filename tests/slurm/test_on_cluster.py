@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from held import ALL_OK, ONCE, VARIANTS, Held, gone, held_in, submissions, until
 
-from unet_bench.conduct import Conduct
 from unet_bench.errors import InvalidSuite
-from unet_bench.results.store import read_rows
+from unet_bench.execute.options import Conduct
+from unet_bench.store.log import read_rows
 
 pytest.importorskip("submitit", reason="pip install 'unet-bench[slurm]'")
 

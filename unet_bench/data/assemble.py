@@ -13,9 +13,9 @@ import numpy as np
 
 from unet_bench.data.dataset import Array, Dataset, Sample, fault
 from unet_bench.data.decode import alike
-from unet_bench.data.limits import one_line
 from unet_bench.data.splits import SPLITS, Splits
 from unet_bench.errors import InvalidData, offenders
+from unet_bench.limits import one_line
 
 PERCENTILES: Final = (0.5, 99.5)
 """What a volume's 0 and 1 become: a few voxels far beyond the others would otherwise press all into one grey."""

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from unet_bench.data.dataset import IGNORE, Array, Dataset, Sample
-from unet_bench.data.limits import one_line
+from unet_bench.limits import one_line
 
 THUMB: Final = 16  # px, the side at which images are compared
 ALIKE: Final = 0.995  # correlation of such thumbnails from which on two images are nearly one

@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from unet_bench.data.limits import one_line, shown
 from unet_bench.errors import InvalidChoice, InvalidData, InvalidSize, offenders
+from unet_bench.limits import one_line, shown
 
 IGNORE: Final = 255
 """The mask value of a pixel which is neither trained on nor scored."""

@@ -17,10 +17,10 @@ from unet_bench.data.assemble import found, only, refuse, volumes
 from unet_bench.data.dataset import Dataset
 from unet_bench.data.decode import decode, files
 from unet_bench.data.labels import Classes, class_names, labelled
-from unet_bench.data.limits import shown
 from unet_bench.data.nifti import ENDINGS, read_labels, read_volume
 from unet_bench.data.splits import seeded
 from unet_bench.data.stated import inside, modalities, read_json, title
+from unet_bench.limits import shown
 
 NEEDS: Final = "dataset.json, imagesTr/CASE.nii.gz and labelsTr/CASE.nii.gz"
 

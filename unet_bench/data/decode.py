@@ -15,10 +15,10 @@ from typing import Final, TypeVar
 import numpy as np
 from PIL import Image
 
-from unet_bench.data import limits
+from unet_bench import limits
 from unet_bench.data.dataset import Array
-from unet_bench.data.limits import one_line
 from unet_bench.errors import InvalidData
+from unet_bench.limits import one_line
 
 FORMATS: Final = ("PNG", "JPEG", "TIFF", "BMP", "GIF")
 ENDINGS: Final = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif")

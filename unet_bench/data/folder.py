@@ -21,11 +21,11 @@ from unet_bench.data.assemble import pictures, refuse, volumes
 from unet_bench.data.dataset import IGNORE, Dataset
 from unet_bench.data.decode import ENDINGS, FORMATS, decode, files, read_image, read_mask
 from unet_bench.data.labels import Classes, class_names, labelled
-from unet_bench.data.limits import shown
 from unet_bench.data.nifti import ENDINGS as NIFTI
 from unet_bench.data.nifti import is_nifti, read_labels, read_volume
 from unet_bench.data.splits import SPLITS, Splits, listed, seeded
 from unet_bench.data.stated import modalities, read_json, title
+from unet_bench.limits import shown
 
 MASK_SUFFIXES: Final = ("", "_mask", "_masks", "_seg", "_segmentation", "_label", "_labels", "_gt", "-mask")
 

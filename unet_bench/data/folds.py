@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from unet_bench.data.dataset import Dataset, Sample
-from unet_bench.data.limits import one_line
 from unet_bench.data.splits import listed
 from unet_bench.errors import InvalidData, InvalidSuite, offenders
+from unet_bench.limits import one_line
 
 
 def seeded_folds(dataset: Dataset, count: int, seed: int = 0) -> list[Dataset]:

@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 
 from unet_bench.data.dataset import IGNORE, Array
-from unet_bench.data.limits import shown
+from unet_bench.limits import shown
 
 NAME: Final = 100
 """Characters of a class's name: it is a row's label in every table."""

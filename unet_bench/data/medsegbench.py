@@ -17,13 +17,13 @@ from typing import Final
 import numpy as np
 from numpy.lib import format
 
-from unet_bench.data import limits
+from unet_bench import limits
 from unet_bench.data.assemble import found, only, pictures, refuse
 from unet_bench.data.dataset import Array, Dataset
 from unet_bench.data.labels import Classes, class_names, labelled
-from unet_bench.data.limits import one_line
 from unet_bench.data.splits import SPLITS
 from unet_bench.errors import InvalidData
+from unet_bench.limits import one_line
 
 KEYS: Final = frozenset(f"{split}_{kind}" for split in SPLITS for kind in ("images", "label"))
 NEEDS: Final = f"an .npz file with the arrays {', '.join(sorted(KEYS))}, or a folder with one such file"

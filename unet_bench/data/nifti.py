@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from unet_bench.data import limits
+from unet_bench import limits
 from unet_bench.data.dataset import Array
 from unet_bench.errors import InvalidData
 

@@ -20,12 +20,12 @@ from unet_bench.data.assemble import found, only, pictures, refuse, volumes
 from unet_bench.data.dataset import Array, Dataset
 from unet_bench.data.decode import ENDINGS, decode, files, of_one_depth, read_image, read_mask
 from unet_bench.data.labels import Classes, class_names, labelled
-from unet_bench.data.limits import shown
 from unet_bench.data.nifti import ENDINGS as NIFTI
 from unet_bench.data.nifti import read_labels, read_volume
 from unet_bench.data.splits import seeded
 from unet_bench.data.stated import modalities, read_json
 from unet_bench.errors import InvalidData
+from unet_bench.limits import shown
 
 NEEDS: Final = "dataset.json, imagesTr/CASE_0000.EXT and labelsTr/CASE.EXT"
 CHANNEL: Final = re.compile(r"(.+)_(\d{4})")

@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from unet_bench.data.limits import one_line
 from unet_bench.errors import InvalidData, InvalidSize, InvalidSuite
-from unet_bench.registry import NAME, Registry
+from unet_bench.limits import one_line
+from unet_bench.registry.registry import NAME, Registry
 
 if TYPE_CHECKING:
     from unet_bench.data.dataset import Dataset

@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 
-from unet_bench.data.limits import read_text
+from unet_bench.limits import read_text
 
 SPLITS: Final = ("train", "val", "test")
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from unet_bench.data import limits
-from unet_bench.data.limits import one_line, shown
+from unet_bench import limits
+from unet_bench.limits import one_line, shown
 
 
 def modalities(stated: object) -> tuple[str, ...]:

@@ -1,1 +1,1 @@
-"""Running cells: a parent that waits, and a worker process for each cell."""
+"""Runs the cells of a plan: the driver, and what carries a cell to a process and its row back."""

@@ -9,16 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from unet_bench.conduct import Conduct
 from unet_bench.execute.jobs import Ended, Job, Started, Waiting, forget, left_in
 from unet_bench.execute.logs import tidy
-from unet_bench.keys import Keys
-from unet_bench.results.columns import WHERE
-from unet_bench.rows import describe, now, providers, row_id
+from unet_bench.execute.options import Conduct
+from unet_bench.execute.provenance import describe, now, providers, row_id
+from unet_bench.plan.fingerprint import Keys
+from unet_bench.store.schema import WHERE
 
 if TYPE_CHECKING:
-    from unet_bench.plan import Plan, Planned
-    from unet_bench.results.store import Store
+    from unet_bench.plan.cells import Plan, Planned
+    from unet_bench.store.log import Store
 
 
 class Progress(Protocol):

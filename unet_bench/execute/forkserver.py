@@ -23,8 +23,9 @@ from typing import Any, Final, NoReturn
 
 from unet_bench.errors import is_disk_full
 from unet_bench.execute.jobs import DISK_FULL, Job
+from unet_bench.execute.signals import PR_SET_PDEATHSIG, die_with_parent
 
-PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36  # Linux's prctl.h
+PR_SET_CHILD_SUBREAPER = 36  # Linux's prctl.h
 OOM_SCORE: Final = 500  # where memory runs out, the system ends a worker before the parent that keeps its rows
 
 
@@ -51,7 +52,7 @@ def warm(block: list[str]) -> bool:
     """
     import torch
 
-    import unet_bench.measure.bench  # noqa: F401 (every worker needs it)
+    import unet_bench.context  # noqa: F401 (every worker needs it)
     from unet_bench.execute.worker import plugins_of
 
     torch.empty((1, 1, 1, 1), device="meta").normal_()
@@ -152,11 +153,6 @@ def end_orphans() -> None:
         except ChildProcessError:
             return
         time.sleep(0.01)
-
-
-def die_with_parent() -> None:
-    """Have the kernel end this process when its parent ends, however that ends: nothing may time beside a new run."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def work(job: Job, parent: int, theirs: list[int]) -> NoReturn:

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, Protocol, Self
 
-from unet_bench.results.columns import fault
+from unet_bench.store.schema import fault
 
 INBOX: Final = "inbox"
 ENVIRONMENTS: Final = "environments"

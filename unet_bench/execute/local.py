@@ -18,8 +18,8 @@ from unet_bench.errors import InvalidSuite, StoreError
 from unet_bench.execute.jobs import DISK_FULL, Ended, Event, Job, Result, Started, Waiting
 from unet_bench.execute.logs import last_line, tidy, without_secrets
 from unet_bench.execute.processes import KILL, Exit, Processes
-from unet_bench.locks import POLL_S, DeviceLocks, Held
-from unet_bench.measure.survey import VISIBILITY, DeviceFacts
+from unet_bench.host.locks import POLL_S, DeviceLocks, Held
+from unet_bench.host.survey import VISIBILITY, DeviceFacts
 
 IDENTITY = 8  # characters that tell two devices of a host apart
 GRACE_S = 3.0  # between asking a worker to end and killing it
@@ -76,7 +76,7 @@ class Local:
 
     def device(self, wanted: str) -> str:
         """See `Executor`."""
-        from unet_bench.measure.survey import choose_device
+        from unet_bench.host.survey import choose_device
 
         named = {choose_device(device).partition(":")[0] for device in self._devices}
         if len(named) > 1:
@@ -104,7 +104,7 @@ class Local:
 
     def places(self, device: str) -> list[Place]:
         """Where jobs of a device may run: `cuda` means every GPU that can be used, one of them to each job."""
-        from unet_bench.measure.survey import survey
+        from unet_bench.host.survey import survey
 
         kind, _, number = device.partition(":")
         if kind == "cpu":
@@ -191,7 +191,7 @@ class Local:
 
 def place_of(facts: DeviceFacts, *, alone: bool) -> Place:
     """The place of an accelerator; if `alone`, its workers are shown no other, and call it the first."""
-    from unet_bench.measure.device import kind_of, visible_variable
+    from unet_bench.host.device import kind_of, visible_variable
 
     kind = kind_of(facts.device)
     variable, number = visible_variable(kind), int(facts.device.partition(":")[2] or 0)

@@ -35,11 +35,11 @@ from unet_bench.execute.jobs import (
     Waiting,
 )
 from unet_bench.execute.local import Local
+from unet_bench.execute.provenance import now
 from unet_bench.execute.worker import describe
-from unet_bench.locks import own_folder
-from unet_bench.measure.survey import VISIBILITY
-from unet_bench.results.store import resume_command
-from unet_bench.rows import now
+from unet_bench.host.locks import own_folder
+from unet_bench.host.survey import VISIBILITY
+from unet_bench.store.log import resume_command
 
 SENT_BACK: Final = (LOGS, SAMPLES, WEIGHTS, ENVIRONMENTS)  # folders of a run that a job leaves files in
 Left = dict[str, bytes]  # what a job left: files by their path in the run's folder

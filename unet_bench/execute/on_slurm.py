@@ -28,9 +28,9 @@ from unet_bench.errors import InvalidSuite, StoreError
 from unet_bench.execute.jobs import INBOX, Ended, Event, Job, Result, Started, Waiting
 from unet_bench.execute.local import Local
 from unet_bench.execute.logs import last_line, without_secrets
+from unet_bench.execute.provenance import now
 from unet_bench.execute.signals import Terminated, terminable
-from unet_bench.results.store import write_atomic
-from unet_bench.rows import now
+from unet_bench.store.log import write_atomic
 
 if TYPE_CHECKING:
     from submitit.helpers import DelayedSubmission

@@ -1,7 +1,8 @@
-"""Being asked to end: SIGTERM, as queues send it, and SIGHUP, of a closed terminal, do what Ctrl-C does."""
+"""Being asked to end (by SIGTERM and SIGHUP, which then do what Ctrl-C does), and ending when a parent does."""
 
 from __future__ import annotations
 
+import ctypes
 import signal
 import threading
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Final
 
+PR_SET_PDEATHSIG: Final = 1  # Linux's prctl.h
 ENDING: Final = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
 
 
@@ -37,3 +39,8 @@ def terminable() -> Iterator[None]:
 
 def _raise(number: int, _: FrameType | None) -> None:
     raise Terminated(number)
+
+
+def die_with_parent() -> None:
+    """Have the kernel end this process when its parent ends, however that ends: nothing may time beside a new run."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -24,12 +24,12 @@ from unet_bench.errors import (
 )
 from unet_bench.execute.jobs import DISK_FULL, ENVIRONMENTS, Job
 from unet_bench.execute.logs import without_secrets
-from unet_bench.plugins import source_hash
+from unet_bench.registry.plugins import source_hash
 
 if TYPE_CHECKING:
-    from unet_bench.cells import Cell
-    from unet_bench.measure.bench import Bench
-    from unet_bench.plugins import Loaded
+    from unet_bench.context import Bench
+    from unet_bench.registry.plugins import Loaded
+    from unet_bench.spec.cell import Cell
 
 
 def main(job: Job) -> None:
@@ -46,7 +46,7 @@ def main(job: Job) -> None:
 
 def outcome(job: Job) -> dict[str, Any]:
     """The row. Whatever goes wrong becomes a status; the traceback goes to stderr, which is the log."""
-    from unet_bench.rows import now
+    from unet_bench.execute.provenance import now
 
     begun, started = time.perf_counter(), now()
     os.environ.update(job.environ)  # shows the device that it is to have, before it touches one
@@ -79,7 +79,7 @@ def check_sources(sources: Mapping[str, str]) -> None:
 
 def surroundings(job: Job) -> dict[str, Any]:
     """Where a cell ran, as its row's columns; all the facts go into the run's folder, once for each environment."""
-    from unet_bench.environment import environment
+    from unet_bench.host.environment import environment
 
     facts = environment(own_gpus(job.device))
     file = Path(job.folder, ENVIRONMENTS, f"{facts['env_id']}.json")
@@ -98,8 +98,8 @@ def surroundings(job: Job) -> dict[str, Any]:
 
 def own_device_name(device: str) -> str:
     """The model of the device that this process has; unlike ones may go by one name in a run."""
-    from unet_bench.environment import cpu_model
-    from unet_bench.measure.device import indexed, is_accelerator, name_of
+    from unet_bench.host.device import indexed, is_accelerator, name_of
+    from unet_bench.host.environment import cpu_model
 
     return name_of(indexed(device)) if is_accelerator(indexed(device)) else cpu_model()
 
@@ -108,8 +108,8 @@ def own_gpus(device: str) -> list[str]:
     """The models of the accelerators that torch sees here; none is started for a cell on the processor."""
     import torch
 
-    from unet_bench.measure.device import indexed, is_accelerator, names_of_all
-    from unet_bench.measure.nvml import gpu_names
+    from unet_bench.host.device import indexed, is_accelerator, names_of_all
+    from unet_bench.host.nvml import gpu_names
 
     if is_accelerator(indexed(device)):
         return names_of_all(indexed(device).type)
@@ -119,16 +119,16 @@ def own_gpus(device: str) -> list[str]:
 @functools.cache
 def plugins_of(block: tuple[str, ...]) -> Loaded:
     """All plugins but these; the process that forks workers has loaded them for all of them."""
-    from unet_bench.plugins import load
+    from unet_bench.registry.plugins import load
 
     return load(block)
 
 
 def measure(job: Job) -> dict[str, Any]:
     """The columns that the cell's probe measured, with its status."""
-    from unet_bench.cells import Cell
-    from unet_bench.measure.bench import Bench, prepare_process
-    from unet_bench.results.columns import NOT_MEASURED, PROBE_COLUMNS, fault
+    from unet_bench.context import Bench, prepare_process
+    from unet_bench.spec.cell import Cell
+    from unet_bench.store.schema import NOT_MEASURED, PROBE_COLUMNS, fault
 
     cell = Cell.from_json(job.cell)
     prepare_process(cell)
@@ -188,7 +188,7 @@ def describe(error: BaseException) -> str:
 
 if __name__ == "__main__":
     if sys.platform == "linux":
-        from unet_bench.execute.forkserver import die_with_parent
+        from unet_bench.execute.signals import die_with_parent
 
         die_with_parent()
     main(Job.from_json(sys.stdin.read()))

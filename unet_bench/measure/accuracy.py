@@ -10,16 +10,16 @@ from typing import Any
 
 from torch import nn
 
+from unet_bench.context import Bench
 from unet_bench.data.dataset import Dataset
-from unet_bench.measure.bench import Bench
-from unet_bench.measure.device import mixed_precision
+from unet_bench.host.device import mixed_precision
 from unet_bench.measure.floors import Floor
 from unet_bench.train import examples
 from unet_bench.train.evaluation import evaluate, whole_frame
 from unet_bench.train.loop import Trained, Training, tensors
 from unet_bench.train.metrics import bootstrap_dice
+from unet_bench.train.trained import save_network
 from unet_bench.train.windows import Images
-from unet_bench.trained import save_network
 
 
 def probe(bench: Bench) -> dict[str, Any]:

@@ -13,10 +13,10 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from unet_bench.context import Bench
 from unet_bench.errors import is_out_of_memory
-from unet_bench.measure.bench import Bench
+from unet_bench.host.device import empty_cache, is_accelerator, synchroniser
 from unet_bench.measure.clock import warm_up
-from unet_bench.measure.device import empty_cache, is_accelerator, synchroniser
 from unet_bench.measure.guard import Watch, wait_until_quiet
 from unet_bench.measure.memory import MIB, predicted_bytes
 from unet_bench.measure.runtime import prepare

@@ -9,8 +9,8 @@ from typing import Final
 
 import torch
 
-from unet_bench.measure.bench import AUTOCAST
-from unet_bench.measure.device import synchroniser
+from unet_bench.context import AUTOCAST
+from unet_bench.host.device import synchroniser
 
 SIDE: Final = {"cpu": 1024, "cuda": 8192}  # of the matrices; large enough to fill the device
 COPIED: Final = {"cpu": 2**24, "cuda": 2**28}  # floats; more than any cache holds

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
-from unet_bench.results.intervals import Interval, mean_interval, median_interval
+from unet_bench.stats.intervals import Interval, mean_interval, median_interval
 
 Step = Callable[[], object]
 

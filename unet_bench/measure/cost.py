@@ -13,9 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
-from unet_bench.geometry import geometry
-from unet_bench.interfaces import main_output
-from unet_bench.measure.bench import Bench
+from unet_bench.context import Bench
+from unet_bench.geometry.stages import stages
+from unet_bench.geometry.tracker import geometry
+from unet_bench.networks.contracts import main_output
 
 COUNTED = (nn.Linear, nn.modules.conv._ConvNd)
 
@@ -29,8 +30,6 @@ def probe(bench: Bench) -> dict[str, Any]:
 
 def drawn(bench: Bench) -> list[dict[str, Any]]:
     """The network's maps in the order in which they are made, as plain data; none of a module that does not say."""
-    from unet_bench.detail import stages
-
     try:
         model, channels = bench.blueprint(), bench.cell.task.in_channels
         found = stages(model, channels, geometry(model, channels, bench.cell.frame.input))

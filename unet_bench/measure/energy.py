@@ -13,12 +13,12 @@ from typing import Any, Final, NamedTuple
 
 import torch
 
+from unet_bench.context import Bench
 from unet_bench.errors import Unsupported
-from unet_bench.measure.bench import Bench
+from unet_bench.host.device import synchroniser
+from unet_bench.host.nvml import Gpu, open_gpu
 from unet_bench.measure.clock import Step, warm_up
-from unet_bench.measure.device import synchroniser
 from unet_bench.measure.guard import GPU_BUSY
-from unet_bench.measure.nvml import Gpu, open_gpu
 from unet_bench.measure.runtime import prepare
 
 WINDOW_S: Final = 3.0  # the counter moves every 10 to 100 ms: at most 3 % of a window

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     import torch
 
-    from unet_bench.measure.nvml import Gpu
+    from unet_bench.host.nvml import Gpu
 
 BUSY: Final = 0.10  # of all processors: above it a timing on them is called contaminated
 # A GPU's timing needs one processor that launches its work: others' work matters once cores run short.
@@ -77,8 +77,8 @@ class Watch:
     @classmethod
     def over(cls, device: torch.device) -> Watch:
         """A watch over the processors, and over `device` if it is a GPU that NVML knows."""
-        from unet_bench.measure.device import is_accelerator
-        from unet_bench.measure.nvml import open_gpu
+        from unet_bench.host.device import is_accelerator
+        from unet_bench.host.nvml import open_gpu
 
         watch = cls(open_gpu(device) if device.type == "cuda" else None, is_accelerator(device))
         if watch.gpu and watch.gpu.utilisation_by_process(time.time()) is None:

@@ -22,8 +22,8 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from unet_bench.measure.bench import AUTOCAST, Bench
-from unet_bench.measure.device import empty_cache, is_accelerator, memory_statistics, reset_peak, synchroniser
+from unet_bench.context import AUTOCAST, Bench
+from unet_bench.host.device import empty_cache, is_accelerator, memory_statistics, reset_peak, synchroniser
 from unet_bench.measure.runtime import Runnable, hold_cast_weights, prepare, unsupported
 from unet_bench.train.step import TrainingStep
 
@@ -93,7 +93,7 @@ def workload(bench: Bench, run: Runnable, training: bool) -> tuple[list[Tensor],
 
 def _on_accelerator(bench: Bench, training: bool) -> dict[str, float | None]:
     """What the allocator counted at its peak; live bytes where the device's keeps no count."""
-    from unet_bench.measure.nvml import open_gpu
+    from unet_bench.host.nvml import open_gpu
 
     empty_cache(bench.device)
     run = prepare(bench, training=training)

@@ -7,14 +7,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
+from unet_bench.context import Bench
 from unet_bench.errors import is_out_of_memory
-from unet_bench.measure.bench import Bench
+from unet_bench.host.device import empty_cache, is_accelerator, synchroniser
 from unet_bench.measure.clock import BLOCK_S, GPU_BLOCK_S, Step, Timing, percentile, time_pair
-from unet_bench.measure.device import empty_cache, is_accelerator, synchroniser
 from unet_bench.measure.guard import Verdict, Watch
 from unet_bench.measure.runtime import Runnable, graphs_compiled
-from unet_bench.results.columns import gravest
-from unet_bench.results.intervals import Interval
+from unet_bench.stats.intervals import Interval
+from unet_bench.store.schema import gravest
 
 GPU_WARM_UP_S: Final = 1.0  # until its clocks have risen
 CLOSED: Final = 0.10  # on a disturbed machine a ratio is kept if its interval is at most this wide, relatively

@@ -13,11 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from unet_bench.cells import Setting
+from unet_bench.context import AUTOCAST, Bench
 from unet_bench.errors import Unsupported
-from unet_bench.interfaces import Outputs, main_output
-from unet_bench.measure.bench import AUTOCAST, Bench
-from unet_bench.measure.device import (
+from unet_bench.host.device import (
     exact_fp32,
     kind_of,
     memory_statistics,
@@ -25,6 +23,8 @@ from unet_bench.measure.device import (
     reset_peak,
     synchroniser,
 )
+from unet_bench.networks.contracts import Outputs, main_output
+from unet_bench.spec.cell import Setting
 
 FOLDABLE: Final = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 AGREE: Final = 1e-4  # relative to the largest score, between a folded network and itself before

@@ -9,12 +9,12 @@ from typing import Any
 
 import torch
 
+from unet_bench.context import AUTOCAST, Bench
 from unet_bench.errors import NonFinite, is_out_of_memory
-from unet_bench.measure.bench import AUTOCAST, Bench
+from unet_bench.host.device import empty_cache, is_accelerator, synchroniser
 from unet_bench.measure.ceiling import ceiling
 from unet_bench.measure.clock import Step
 from unet_bench.measure.cost import cost
-from unet_bench.measure.device import empty_cache, is_accelerator, synchroniser
 from unet_bench.measure.guard import Watch, wait_until_quiet
 from unet_bench.measure.pairing import Paired, beside, interval_columns, keep, quality, take
 from unet_bench.measure.runtime import Runnable, prepare

@@ -9,10 +9,10 @@ from typing import Any, Final
 
 from torch import Tensor
 
+from unet_bench.context import Bench
 from unet_bench.errors import NonFinite
-from unet_bench.measure.bench import Bench
+from unet_bench.host.device import synchroniser
 from unet_bench.measure.clock import Step, without_garbage_collection
-from unet_bench.measure.device import synchroniser
 from unet_bench.measure.guard import Watch, wait_until_quiet
 from unet_bench.measure.pairing import beside, interval_columns, keep, quality, take
 from unet_bench.measure.runtime import Runnable, prepare

@@ -24,12 +24,12 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterable, Sequence
 
-from unet_bench.build import with_width_scale
-from unet_bench.choices import SLOTS
 from unet_bench.errors import InvalidChoice, unknown
-from unet_bench.plugins import find, load
-from unet_bench.registry import Entry, Registry
-from unet_bench.selection import select
+from unet_bench.models.build import with_width_scale
+from unet_bench.models.select import select
+from unet_bench.networks.choices import SLOTS
+from unet_bench.registry.plugins import find, load
+from unet_bench.registry.registry import Entry, Registry
 from unet_bench.testing.case import Case, Check, Size
 from unet_bench.testing.networks import positions, variant_cases
 from unet_bench.testing.rules import EVERYWHERE, OF_A_WHOLE, RULES

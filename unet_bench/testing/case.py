@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from unet_bench.errors import InvalidPart
-from unet_bench.geometry import Geometry, flat_tensors, text
+from unet_bench.geometry.tracker import Geometry, flat_tensors, text
 
 Size = tuple[int, ...]
 Inputs = tuple[Any, ...]  # tensors, and lists of them, as a slot's forward takes them

@@ -10,14 +10,14 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
-from unet_bench import geometry
-from unet_bench.build import build
 from unet_bench.errors import InvalidSize
-from unet_bench.geometry import Geometry
-from unet_bench.registry import Registry
+from unet_bench.geometry import tracker as geometry
+from unet_bench.geometry.tracker import Geometry
+from unet_bench.models.build import build
+from unet_bench.networks.variants import Variant
+from unet_bench.registry.registry import Registry
 from unet_bench.testing.case import Case, Inputs, Shape, Size, blamed, random_map, require, require_shapes
 from unet_bench.testing.tracing import FAINT, Tracer, looked_at
-from unet_bench.variants import Variant
 
 IN_CHANNELS: Final = 2  # neither grey nor colour: nothing may take those for granted
 CLASSES: Final = 3

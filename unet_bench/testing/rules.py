@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from unet_bench.errors import InvalidPart, UnetBenchError
-from unet_bench.geometry import first_line, flat_tensors
+from unet_bench.geometry.tracker import first_line, flat_tensors
 from unet_bench.testing.case import Case, Size, require, seeded
 
 REFUSALS: Final = (UnetBenchError, RuntimeError, ValueError, IndexError, AssertionError)

@@ -10,13 +10,13 @@ from typing import Any, ClassVar, Final
 
 from torch import Tensor, nn
 
-from unet_bench.choices import FIELDS, SLOTS, Choices, Value
 from unet_bench.errors import InvalidChoice, Unsupported
-from unet_bench.geometry import flat_tensors
-from unet_bench.interfaces import Design, NamedFactory, Place, Role, stated_channels
-from unet_bench.registry import Entry, Registry
+from unet_bench.geometry.tracker import flat_tensors
+from unet_bench.networks.choices import FIELDS, SLOTS, Choices, Value
+from unet_bench.networks.contracts import Design, NamedFactory, Place, Role, stated_channels
+from unet_bench.networks.unet import encoder_widths, levels_of
+from unet_bench.registry.registry import Entry, Registry
 from unet_bench.testing.case import Case, Inputs, Shape, Size, blamed, random_map, require, require_shapes
-from unet_bench.unet import encoder_widths, levels_of
 
 PADDINGS: Final = sorted(  # the usual one first, then none, then those that differ only at the border
     FIELDS["padding"].metadata["values"], key=lambda name: (name != Choices().padding, name != "valid")

@@ -12,8 +12,8 @@ from typing import Final, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from unet_bench.geometry import Position
-from unet_bench.interfaces import Label
+from unet_bench.geometry.tracker import Position
+from unet_bench.networks.contracts import Label
 from unet_bench.testing.case import Size
 
 FAINT: Final = 1e-3  # an image this dark leaves every gate half open, whatever the gate looks at

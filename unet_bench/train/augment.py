@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from unet_bench.cells import Frame
-from unet_bench.recipe import Recipe
+from unet_bench.geometry.frame import Frame
+from unet_bench.spec.recipe import Recipe
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from unet_bench.measure.device import random_state, set_random_state
+from unet_bench.host.device import random_state, set_random_state
 
 FILE: Final = "state.safetensors"
 

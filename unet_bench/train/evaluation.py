@@ -13,13 +13,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from unet_bench.cells import Frame
+from unet_bench.context import Bench
 from unet_bench.data.dataset import IGNORE
 from unet_bench.errors import NonFinite
-from unet_bench.frames import frame_for
-from unet_bench.interfaces import main_output
-from unet_bench.measure.bench import Bench
-from unet_bench.measure.device import without_algorithm_search
+from unet_bench.geometry.frame import Frame
+from unet_bench.geometry.input_window import find_frame
+from unet_bench.host.device import without_algorithm_search
+from unet_bench.networks.contracts import main_output
 from unet_bench.train.metrics import Tally
 from unet_bench.train.tiles import predict
 from unet_bench.train.windows import Images, scored
@@ -38,7 +38,7 @@ def evaluate(
 
     `final`: as the protocol has it, with overlap, flips and outlines; otherwise the quick way, in abutting tiles.
     `watch` is told the number of each image and its predicted classes `(*S)`.
-    Raises NonFinite, and for images predicted whole whatever `frame_for` raises.
+    Raises NonFinite, and for images predicted whole whatever `find_frame` raises.
     """
     cell, protocol = bench.cell, bench.cell.protocol
     model.eval()
@@ -85,8 +85,9 @@ def alike(data: Images, most: int) -> list[list[int]]:
 
 @functools.lru_cache(maxsize=256)
 def whole_frame(bench: Bench, size: tuple[int, ...]) -> Frame:
-    """The frame in which the cell's network sees images of `size` (`*S`) whole. Raises as `frame_for`."""
-    return frame_for(bench.blueprint(), bench.cell.task, size)
+    """The frame in which the cell's network sees images of `size` (`*S`) whole. Raises as `find_frame`."""
+    task = bench.cell.task
+    return find_frame(bench.blueprint(), task.in_channels, len(task.classes), size)[0]
 
 
 def probabilities(bench: Bench, model: nn.Module, images: Tensor, *, frame: Frame, size: tuple[int, ...]) -> Tensor:

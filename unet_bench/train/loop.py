@@ -14,11 +14,11 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
+from unet_bench.context import Bench
 from unet_bench.data.dataset import Dataset
 from unet_bench.errors import NonFinite
-from unet_bench.measure.bench import Bench
-from unet_bench.measure.device import is_accelerator, random_numbers_kept
-from unet_bench.recipe import Recipe
+from unet_bench.host.device import is_accelerator, random_numbers_kept
+from unet_bench.spec.recipe import Recipe
 from unet_bench.train.border import border_weights
 from unet_bench.train.checkpoint import Checkpoint, restore, state_of, within
 from unet_bench.train.evaluation import evaluate

@@ -7,11 +7,11 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from unet_bench.interfaces import Outputs, main_output
-from unet_bench.layers import LINEAR_MODE
-from unet_bench.measure.bench import Bench
-from unet_bench.measure.device import kind_of
-from unet_bench.recipe import Recipe
+from unet_bench.context import Bench
+from unet_bench.host.device import kind_of
+from unet_bench.networks.contracts import Outputs, main_output
+from unet_bench.networks.layers import LINEAR_MODE
+from unet_bench.spec.recipe import Recipe
 from unet_bench.train.losses import segmentation_loss
 from unet_bench.train.windows import scored
 

@@ -10,8 +10,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from unet_bench.cells import MOST_OVERLAP, Frame
 from unet_bench.errors import InvalidChoice
+from unet_bench.geometry.frame import Frame
+from unet_bench.spec.cell import MOST_OVERLAP
 from unet_bench.train.windows import block, cut
 
 

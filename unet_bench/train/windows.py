@@ -16,10 +16,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
-from unet_bench.cells import Frame
 from unet_bench.data.dataset import IGNORE, Dataset, Sample
-from unet_bench.measure.device import free_memory
-from unet_bench.recipe import Recipe
+from unet_bench.geometry.frame import Frame
+from unet_bench.host.device import free_memory
+from unet_bench.spec.recipe import Recipe
 from unet_bench.train.augment import Draw, draw, interpolated, nearest, reflected, sources
 
 ORDER, ITEM = 0, 1  # streams of random numbers: the order of an epoch, and what is done to an item

@@ -1,0 +1,1 @@
+"""What rows come to: effects, ranks, recommendations, comparisons. Frames in, findings out."""

@@ -1,0 +1,378 @@
+"""Two runs against each other, before (A) and after (B): what became faster, leaner, better, or cannot be told.
+
+frames ─▶ rows joined on variant and conditions ─▶ a change with its interval per figure ─▶ verdicts ─▶ text
+
+Speed is compared by the ratio to the baseline, timed in alternating blocks of one process: on a busy or slower
+machine it stays what it was, where absolute times do not. The baseline's own ratio therefore says only 1; how far its
+absolute time moved is a note.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import exp, expm1, hypot, inf, isnan, log, log1p, nan
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import pandas as pd
+
+from unet_bench.errors import InvalidSuite, StoreError, offenders, unknown
+from unet_bench.store.log import MANIFEST, read_manifest
+from unet_bench.store.schema import CONDITIONS, SIZE
+from unet_bench.store.tables import read_results
+from unet_bench.text_format import scored_size
+
+VERDICTS: Final = ("FASTER", "SLOWER", "LESS", "MORE", "BETTER", "WORSE", "SAME", "AMBIGUOUS", "MISSING")
+# A network of another width is another network, and a batch that was halved another workload.
+KEY: Final = ("variant", "width_scale", *CONDITIONS, "batch_effective")
+_SAID_BY_NONE: Final = {"match"}  # that widths were scaled to meet nothing, as in all runs of earlier versions
+OWN_FACTS: Final = ("env_id", "kernel", "commit", "packages.unet-bench")  # may differ: they are what is compared
+
+By = Literal["ratio", "latency"]
+Row = Mapping[str, Any]
+
+_EMPTY: Final = "–"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One figure to compare: where it and its interval are, and what less, as much and more of it are called."""
+
+    name: str
+    column: str
+    ends: tuple[str, str] | None  # of its 95 % interval; None: the figure is exact
+    probe: str
+    words: tuple[str, str, str]
+    relative: bool = True  # compared by quotient, on the logarithm; otherwise by difference
+
+
+_PACE: Final = ("FASTER", "SAME", "SLOWER")
+_SPACE: Final = ("LESS", "SAME", "MORE")
+_RATIOS: Final = (
+    Kind("speed", "latency_ratio", ("latency_ratio_ci_low", "latency_ratio_ci_high"), "speed", _PACE),
+    Kind(
+        "training step", "train_step_ratio", ("train_step_ratio_ci_low", "train_step_ratio_ci_high"), "training", _PACE
+    ),
+)
+_TIMES: Final = (
+    Kind("speed", "latency_ms", ("latency_ci_low_ms", "latency_ci_high_ms"), "speed", _PACE),
+    Kind("training step", "train_step_ms", ("train_step_ci_low_ms", "train_step_ci_high_ms"), "training", _PACE),
+)
+_REST: Final = (
+    Kind("memory", "peak_memory_mib", None, "memory", _SPACE),
+    Kind("training memory", "train_peak_memory_mib", None, "memory", _SPACE),
+    Kind("accuracy", "dice", ("dice_ci_low", "dice_ci_high"), "accuracy", ("WORSE", "SAME", "BETTER"), relative=False),
+)
+KINDS: Final[Mapping[str, tuple[Kind, ...]]] = {"ratio": (*_RATIOS, *_REST), "latency": (*_TIMES, *_REST)}
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One figure of one variant × workload in both runs.
+
+    `change` and `half_width` (of its 95 % interval) are parts of A (0.02: 2 % more), for accuracy plain differences.
+    """
+
+    variant: str
+    workload: str  # what tells it from the other rows
+    kind: str
+    column: str
+    a: float | None
+    b: float | None
+    change: float | None
+    half_width: float | None
+    verdict: str
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Report:
+    """Every comparison of two runs, and what else is to be known of them."""
+
+    comparisons: tuple[Comparison, ...]
+    notes: tuple[str, ...] = ()
+
+    def failing(self, verdicts: Iterable[str]) -> list[Comparison]:
+        """The comparisons with one of these verdicts, in any case. Raises UnknownName."""
+        wanted = {name.upper() for name in verdicts}
+        for name in sorted(wanted - set(VERDICTS)):
+            raise unknown("verdict", name, VERDICTS, "unet-bench compare --help")
+        return [found for found in self.comparisons if found.verdict in wanted]
+
+
+def compare_runs(
+    a: str | Path,
+    b: str | Path,
+    *,
+    margin: float = 0.02,
+    accuracy_margin: float = 0.01,
+    by: By = "ratio",
+    across_environments: bool = False,
+) -> Report:
+    """Compare what `read_results` reads: a run's folder, a results.csv or a JSON file of pytest-benchmark.
+
+    Margins as in `compare`. Raises InvalidSuite for unlike environments or baselines, StoreError for what is no run.
+    """
+    before, after = read_results(a), read_results(b)
+    if not across_environments:
+        check_environments(Path(a), Path(b), before, after)
+    return Report(tuple(compare(before, after, margin, accuracy_margin, by)), tuple(notes(before, after, by)))
+
+
+def compare(
+    a: pd.DataFrame, b: pd.DataFrame, margin: float = 0.02, accuracy_margin: float = 0.01, by: By = "ratio"
+) -> list[Comparison]:
+    """A verdict for each kind of figure of each variant × workload that is in either frame.
+
+    `margin` is the relative change, `accuracy_margin` the difference in Dice, that does not matter.
+    Raises InvalidSuite when ratios are to different baselines or a margin is below 0, StoreError for a row that is
+    there twice.
+    """
+    if by not in KINDS:
+        raise unknown("figure to compare by", by, KINDS, "unet-bench compare --help")
+    if not (margin >= 0 and accuracy_margin >= 0):
+        raise InvalidSuite(f"margins of {margin:g} and {accuracy_margin:g}: both must be at least 0, such as 0.02")
+    pairs = joined(a, b)
+    if by == "ratio":
+        _check_baselines(pairs.values())
+    labels = workloads(pairs)
+    found = (
+        _compared(kind, str(key[0]), labels[key], *pair, margin if kind.relative else accuracy_margin)
+        for kind in KINDS[by]
+        for key, pair in pairs.items()
+    )
+    return [comparison for comparison in found if comparison is not None]
+
+
+def verdict(
+    change: float, low: float, high: float, margin: float, names: tuple[str, str, str] = ("FASTER", "SAME", "SLOWER")
+) -> str:
+    """What a change and the ends of its interval come to; all on one scale, logarithms or plain differences.
+
+    The middle name when the whole interval lies within ±margin, an outer one when it lies wholly beyond on that side,
+    else AMBIGUOUS: also without an interval (NaN). MISSING without a change (NaN).
+    """
+    if isnan(change):
+        return "MISSING"
+    if -margin <= low and high <= margin:
+        return names[1]
+    if high < -margin:
+        return names[0]
+    return names[2] if low > margin else "AMBIGUOUS"
+
+
+# ---- from frames to pairs of rows
+
+
+Pairs = dict[tuple[Any, ...], tuple[Row | None, Row | None]]
+
+
+def joined(a: pd.DataFrame, b: pd.DataFrame) -> Pairs:
+    """The rows of A and B by variant and conditions, in A's order; None where one has no such row.
+
+    Raises StoreError for a row that is there twice.
+    """
+    # A condition that one side never states, as runs of an earlier version do, cannot tell their rows apart.
+    silent = [{n for n in KEY if len(frame) and (n not in frame or frame[n].isna().all())} for frame in (a, b)]
+    shared = set(KEY) - ((silent[0] ^ silent[1]) - _SAID_BY_NONE)
+    before, after = _by_key(a, "A", shared), _by_key(b, "B", shared)
+    return {key: (before.get(key), after.get(key)) for key in (*before, *(key for key in after if key not in before))}
+
+
+def _by_key(frame: pd.DataFrame, side: str, shared: Collection[str]) -> dict[tuple[Any, ...], Row]:
+    rows: dict[tuple[Any, ...], Row] = {}
+    for row in _records(frame):
+        key = tuple(row.get(name) if name in shared else None for name in KEY)
+        if key in rows:
+            raise StoreError(
+                f"{side} holds variant {row['variant']!r} twice under the same conditions: it cannot be told which is "
+                "meant; give one run at a time"
+            )
+        rows[key] = row
+    return rows
+
+
+def _records(frame: pd.DataFrame) -> list[Row]:
+    """The rows as plain Python values, None where there is none."""
+    plain = frame.astype(object).where(frame.notna(), None)
+    return [dict(zip(map(str, frame), row, strict=True)) for row in plain.itertuples(index=False, name=None)]
+
+
+def _check_baselines(pairs: Iterable[tuple[Row | None, Row | None]]) -> None:
+    for a, b in pairs:
+        names = [row.get("baseline") for row in (a, b) if row is not None]
+        if len({name for name in names if name is not None}) > 1:
+            raise InvalidSuite(
+                f"A's ratios are to {names[0]!r} and B's to {names[1]!r}: ratios to different baselines cannot be "
+                "compared; compare absolute times with --by latency, or run both with one --baseline"
+            )
+
+
+def workloads(pairs: Pairs) -> dict[tuple[Any, ...], str]:
+    """Of each key, the conditions that differ between rows of a variant; the data's hash only if nothing else does."""
+    named = {key: dict(zip(KEY, key, strict=True)) for key in pairs}
+    seen: dict[tuple[Any, str], set[Any]] = defaultdict(set)
+    for key, conditions in named.items():
+        for name in KEY[1:]:
+            seen[key[0], name].add(conditions[name])
+    varying = [name for name in KEY[1:] if any(len(v) > 1 for (_, of), v in seen.items() if of == name)]
+    labels = {key: " ".join(_words(conditions, varying)) for key, conditions in named.items()}
+    alike = Counter((key[0], label) for key, label in labels.items())
+    position = KEY.index("dataset_hash")
+    return {
+        key: f"{label} {key[position] or _EMPTY}".strip() if alike[key[0], label] > 1 else label
+        for key, label in labels.items()
+    }
+
+
+def _words(conditions: Row, varying: Sequence[str]) -> Iterator[str]:
+    for name in varying:
+        value = conditions[name]
+        match name:
+            case "dataset_hash":
+                continue
+            case _ if name in SIZE:
+                if name == next(side for side in SIZE if side in varying):
+                    yield from scored_size(conditions, "")
+            case _ if value is None:
+                continue
+            case "batch_requested":
+                yield f"batch {value}"
+            case "match":
+                yield f"matched {value}"
+            case "threads" | "width_scale":
+                yield f"{name} {value:g}"
+            case _:
+                yield str(value)
+
+
+# ---- from a pair of rows to a verdict
+
+
+def _compared(
+    kind: Kind, variant: str, workload: str, a: Row | None, b: Row | None, margin: float
+) -> Comparison | None:
+    """Nothing where neither run asked for the figure."""
+    figures = _figure(kind, a), _figure(kind, b)
+    if figures == (None, None) and not any(row and row.get(f"{kind.probe}_status") for row in (a, b)):
+        return None
+    found = Comparison(variant, workload, kind.name, kind.column, *figures, None, None, "MISSING")
+    if figures[0] is None or figures[1] is None:
+        reasons = (
+            _absence(kind, row, side) for row, value, side in zip((a, b), figures, "AB", strict=True) if value is None
+        )
+        return replace(found, reason="; ".join(reasons))
+    assert a is not None
+    assert b is not None
+    scale = log if kind.relative else float
+    change = scale(figures[1]) - scale(figures[0])
+    (down_a, up_a), (down_b, up_b) = _reach(kind, a), _reach(kind, b)
+    low, high = change - hypot(down_b, up_a), change + hypot(up_b, down_a)
+    half = (high - low) / 2
+    limit = log1p(margin) if kind.relative else margin
+    return replace(
+        found,
+        change=expm1(change) if kind.relative else change,
+        half_width=None if isnan(half) else (exp(change) * expm1(half) if kind.relative else half),
+        verdict=verdict(change, low, high, limit, kind.words),
+        reason="no interval" if isnan(half) else "",
+    )
+
+
+def _figure(kind: Kind, row: Row | None) -> float | None:
+    """The row's figure; none where its logarithm has to be taken and there is none."""
+    value = row.get(kind.column) if row is not None else None
+    return None if value is None or (kind.relative and not 0 < value < inf) else float(value)
+
+
+def _reach(kind: Kind, row: Row) -> tuple[float, float]:
+    """How far the figure's 95 % interval reaches down and up from it, on the scale it is compared on.
+
+    NaN without an interval, 0 for an exact figure. Each end is combined with the other run's (Zou and Donner 2008),
+    since the interval of a median need not be symmetric.
+    """
+    if kind.ends is None:
+        return 0.0, 0.0
+    low, high = (row.get(end) for end in kind.ends)
+    if low is None or high is None or (kind.relative and low <= 0):
+        return nan, nan
+    scale = log if kind.relative else float
+    middle = scale(row[kind.column])
+    return middle - scale(low), scale(high) - middle
+
+
+def _absence(kind: Kind, row: Row | None, side: str) -> str:
+    """Why a side has no figure."""
+    if row is None:
+        return f"not in {side}"
+    status, error = row.get(f"{kind.probe}_status"), row.get("error")
+    said = [status or "not measured", *[str(error).strip().partition("\n")[0]] * bool(error and status != "ok")]
+    return f"{side} {': '.join(said)}"
+
+
+def notes(a: pd.DataFrame, b: pd.DataFrame, by: By) -> Iterator[str]:
+    """How far the baseline's own time moved, where both machines were quiet; and what could not be compared."""
+    pairs = joined(a, b)
+    labels = workloads(pairs)
+    unpaired = 0
+    for key, (before, after) in pairs.items():
+        if before is None or after is None or not (before.get("latency_ms") and after.get("latency_ms")):
+            continue
+        unpaired += by == "ratio" and before.get("latency_ratio") is None and after.get("latency_ratio") is None
+        if key[0] == before.get("baseline") and before.get("quality") == after.get("quality") == "clean":
+            old, new = before["latency_ms"], after["latency_ms"]
+            where = f" on {labels[key]}" if labels[key] else ""
+            yield f"the baseline {key[0]} itself{where}: {old:.4g} ms, then {new:.4g} ms ({new / old - 1:+.1%})"
+    if unpaired:
+        yield f"{unpaired} rows have a latency but no ratio in either: --by latency compares them"
+
+
+# ---- environments
+
+
+def check_environments(path_a: Path, path_b: Path, a: pd.DataFrame, b: pd.DataFrame) -> None:
+    """Refuse to compare what was measured on unlike machines or software: raises InvalidSuite.
+
+    By the facts in both runs' run.json; without those by the frames' environment ids, or by their devices' names.
+    Our own version and commit may differ, since they are what one compares.
+    """
+    before, after = _facts(path_a), _facts(path_b)
+    if before is None or after is None:
+        known = [name for name in ("env_id", "device_name") if _unique(a, name) and _unique(b, name)][:1]
+        before, after = ({name: _unique(frame, name) for name in known} for frame in (a, b))
+    unlike = [name for name in {**before, **after} if before.get(name) != after.get(name)]
+    if unlike:
+        lines = offenders(
+            [f"{name}: {_shown(before.get(name))} in A, {_shown(after.get(name))} in B" for name in unlike]
+        )
+        raise InvalidSuite(
+            f"A and B were measured in unlike environments:\n{lines}\n"
+            "run both in one; or, to compare in spite of it, add --across-environments"
+        )
+
+
+def _facts(path: Path) -> dict[str, Any] | None:
+    """A run's environment from the run.json in the folder or beside the csv, flat; None if there is none."""
+    folder = path if path.is_dir() else path.parent
+    if path.suffix == ".json" or not (folder / MANIFEST).is_file():
+        return None
+    environment = read_manifest(folder).get("environment")
+    if not isinstance(environment, dict):
+        return None
+    flat: dict[str, Any] = {}
+    for name, value in environment.items():
+        flat |= {f"{name}.{inner}": v for inner, v in value.items()} if isinstance(value, dict) else {name: value}
+    return {name: value for name, value in flat.items() if name not in OWN_FACTS}
+
+
+def _unique(frame: pd.DataFrame, name: str) -> list[str]:
+    return sorted(map(str, frame[name].dropna().unique())) if name in frame else []
+
+
+def _shown(value: object) -> str:
+    return ", ".join(map(str, value)) or "none" if isinstance(value, list) else str(value)
+
+
+# ---- from comparisons to text

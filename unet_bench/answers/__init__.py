@@ -1,1 +1,0 @@
-"""What the rows of runs come to: effects of choices, fronts and ranks, recommendations."""

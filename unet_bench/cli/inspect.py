@@ -1,0 +1,185 @@
+"""What `list`, `plugins`, `geometry` and `doctor` say. Only a network's page and the last two import torch."""
+
+from __future__ import annotations
+
+import importlib.resources
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from unet_bench.errors import UnetBenchError
+from unet_bench.networks.choices import AXES, FIELDS, SLOTS, Choices
+from unet_bench.registry import plugins
+from unet_bench.spec.suite import PRESETS, parse_size
+
+if TYPE_CHECKING:
+    from unet_bench.host.survey import DeviceFacts
+
+
+def listing(what: str, block: Sequence[str]) -> list[dict[str, Any]]:
+    """One record for each thing of a kind."""
+    if what == "presets":
+        return [{"name": p.name, "summary": p.summary} for p in PRESETS.values()]
+    if what == "suites":
+        files = importlib.resources.files("unet_bench.spec.suites").iterdir()
+        names = sorted(file.name for file in files if file.name.endswith(".toml"))
+        return [{"name": name.removesuffix(".toml"), "summary": suite_summary(name)} for name in names]
+    registry = plugins.load(block).registry
+    if what == "variants":
+        return [variant_row(variant, registry.absent(variant)) for variant in registry.variants().values()]
+    kinds = SLOTS if what == "parts" else (what.removesuffix("s"),)
+    rows = [
+        {"kind": e.kind, "name": e.name, "summary": said(e.summary, e.absent)}
+        | {"plugin": e.provider.plugin, "cite": e.cite}
+        for kind in kinds
+        for e in registry.entries(kind)
+    ]
+    if what == "parts":
+        rows += [
+            {"kind": "axis", "name": axis, "summary": axis_summary(axis), "plugin": "", "cite": ""} for axis in AXES
+        ]
+    return rows
+
+
+def said(summary: str, absent: str) -> str:
+    """A summary, with what is missing for it."""
+    return f"{summary} ({absent})" if absent else summary
+
+
+def suite_summary(name: str) -> str:
+    """The comment that a shipped suite begins with."""
+    text = (importlib.resources.files("unet_bench.spec.suites") / name).read_text(encoding="utf-8")
+    return text.splitlines()[0].removeprefix("# ")
+
+
+def axis_summary(name: str) -> str:
+    """What an axis means, the values it takes and its default."""
+    facts = FIELDS[name]
+    values = f"; one of {', '.join(facts.metadata['values'])}" if facts.metadata["values"] else ""
+    return f"{facts.metadata['help']}{values}; default {Choices().text()[name]}"
+
+
+def variant_row(variant: Any, absent: str) -> dict[str, Any]:
+    """A variant with what makes it differ from the baseline."""
+    default = Choices()
+    changed = {name: text for name, text in variant.choices.text().items() if text != default.text()[name]}
+    if variant.architecture:
+        changed = {"architecture": variant.architecture}
+    return {
+        "name": variant.name,
+        "summary": said(variant.summary, absent),
+        "choices": " ".join(f"{name}={text}" for name, text in changed.items()),
+        "tags": ",".join(variant.tags),
+        "plugin": variant.provider,
+        "cite": variant.cite,
+    }
+
+
+def plugin_rows(block: Sequence[str]) -> list[dict[str, Any]]:
+    """One record a plugin."""
+    return [
+        {
+            "plugin": p.provider.plugin,
+            "distribution": f"{p.provider.distribution} {p.provider.version}".strip(),
+            "module": p.module,
+            "status": p.status,
+            "registered": p.registered,
+            "reason": p.reason,
+        }
+        for p in plugins.load(block).plugins
+    ]
+
+
+def print_listing(rows: Sequence[dict[str, Any]]) -> None:
+    """Records as a table; citations are for --json."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    from unet_bench.present.progress import console
+
+    table = Table(box=None, pad_edge=False)
+    shown = [name for name in rows[0] if name != "cite"] if rows else []
+    for name in shown:
+        table.add_column(name, overflow="fold", no_wrap=name == "name")
+    for row in rows:
+        table.add_row(*(escape(str(row[name])) for name in shown))
+    console().print(table)
+
+
+def network_page(name: str, size: str, block: Sequence[str]) -> dict[str, Any]:
+    """One network's page: its facts, and the same as text and SVG."""
+    from unet_bench.present.network_page import as_svg, as_text, detail
+
+    page = detail(plugins.load(block).checked(), name, parse_size(size) if size else ())
+    return {**asdict(page), "text": as_text(page), "svg": as_svg(page)}
+
+
+def geometry_report(name: str, size: str, block: Sequence[str]) -> dict[str, Any]:
+    """Output, offset, skips and legal sizes of a variant (1 channel, 2 classes) at an input size."""
+    import torch
+
+    from unet_bench.geometry import tracker as geometry
+    from unet_bench.models.build import build
+    from unet_bench.models.select import select_one
+
+    registry = plugins.load(block).checked()
+    variant = select_one(registry, name)
+    wanted = parse_size(size)
+    with torch.device("meta"):
+        model = build(registry, variant, 1, 2)
+    advice = geometry.advice(model, 1, wanted)
+    try:
+        found = geometry.geometry(model, 1, wanted)
+    except UnetBenchError as error:
+        raise type(error)(f"{error}; {advice}") from error
+    lines = [
+        f"{name}: {geometry.text(found.input)} in, {geometry.text(found.output)} out, "
+        f"offset {geometry.text(found.offset)}"
+    ]
+    for skip in found.skips:
+        shift = f", misaligned by {geometry.text(skip.misalignment)}" * any(skip.misalignment)
+        cut = (
+            f"cut by {geometry.text(skip.low)} before and {geometry.text(skip.high)} after"
+            if any(skip.low + skip.high)
+            else "as it is"
+        )
+        lines.append(
+            f"  level {skip.level}: skip {geometry.text(skip.size)}, up {geometry.text(skip.up_size)}: {cut}{shift}"
+        )
+    lines.append(f"  {advice}")
+    return {**asdict(found), "legal": found.legal, "advice": advice, "text": "\n".join(lines)}
+
+
+def doctor_report(block: Sequence[str]) -> dict[str, Any]:
+    """Versions, devices, plugins, and where things are."""
+    import unet_bench
+    from unet_bench.host.environment import environment
+    from unet_bench.host.survey import survey
+
+    found = survey()
+    facts = environment(found.names())
+    rows = plugin_rows(block)
+    where = str(Path(unet_bench.__file__).parent)
+    lines = [f"unet-bench {unet_bench.__version__} in {where}"]
+    lines += [f"python {facts['python']} on {facts['system']} {facts['kernel']} {facts['machine']}"]
+    lines += [f"cpu: {facts['cpu']}, {facts['cores']} cores"]
+    lines += [gpu_line(gpu) for gpu in found.accelerators] or ["gpu: none that torch can use"]
+    lines += (
+        [f"gpu driver: {facts['driver_version']}, cuda {facts['cuda']}, cudnn {facts['cudnn']}"]
+        if facts["gpus"]
+        else []
+    )
+    lines += [f"! {problem}" for problem in found.problems()]
+    lines += [f"{name}: {version or 'not installed'}" for name, version in facts["packages"].items()]
+    lines += [f"plugin {r['plugin']} ({r['distribution']}): {r['status']} {r['reason']}".rstrip() for r in rows]
+    lines += [f"environment id: {facts['env_id']}", f"results go to: {Path('results').resolve()}"]
+    devices = [asdict(gpu) for gpu in found.accelerators]
+    about = {"devices": devices, "problems": found.problems(), "plugins": rows, "folder": where}
+    return {**facts, **about, "text": "\n".join(lines)}
+
+
+def gpu_line(gpu: DeviceFacts) -> str:
+    """An accelerator, in a line."""
+    words = [gpu.name, f"compute capability {gpu.capability}" if gpu.capability else "", "/".join(gpu.precisions)]
+    return f"{gpu.device}: {', '.join(filter(None, words))}"

@@ -1,0 +1,131 @@
+"""What rows and run.json say of a cell and a run beside its figures: the key columns, and provenance."""
+
+from __future__ import annotations
+
+import datetime as dt
+import sys
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from unet_bench.host.environment import device_name
+from unet_bench.networks.choices import SLOTS, parse_value
+from unet_bench.networks.variants import OF_ANY
+from unet_bench.registry import plugins
+from unet_bench.spec.cell import digest
+
+if TYPE_CHECKING:
+    from unet_bench.execute.options import Conduct
+    from unet_bench.plan.cells import Plan, Planned
+
+
+def row_id(planned: Planned, name: str) -> str:
+    """A cell's id for one of its variants: the first one's is the cell's own."""
+    return planned.cell.id if name == planned.names[0] else f"{planned.cell.id}-{digest(name)[:6]}"
+
+
+def describe(made: Plan, planned: Planned, name: str) -> dict[str, Any]:
+    """The columns that say what a row is about."""
+    cell = planned.cell
+    variant, task, setting = cell.variant, cell.task, cell.setting
+    choices: dict[str, str | None] = dict(variant.choices.text())
+    if variant.architecture:
+        choices = dict.fromkeys(choices)
+        choices |= {name: variant.choices.text()[name] for name in OF_ANY}
+    return {
+        "cell_id": row_id(planned, name),
+        "variant": name,
+        "same_as": planned.names[0] if name != planned.names[0] else None,
+        "probe": cell.probe,
+        "seed": cell.seed,
+        "replicate": cell.replicate,
+        **typed(choices),
+        "architecture": variant.architecture or None,
+        "architecture_args": ",".join(f"{k}={v}" for k, v in variant.args) or None,
+        "inactive": None if variant.architecture else ",".join(planned.inactive) or None,
+        "plugins": ",".join(sorted(providers(made, planned))),
+        "task": task.name,
+        "dataset_hash": task.dataset_hash,
+        "device": setting.device,
+        "device_name": device_name(setting.device),
+        "precision": setting.precision,
+        "memory_format": setting.memory_format,
+        "mode": setting.mode,
+        "batch_norm": setting.batch_norm,
+        "algorithms": setting.algorithms,
+        "threads": setting.threads,
+        "batch_requested": setting.batch,
+        **sides("input", cell.frame.input),
+        **sides("output", cell.frame.output),
+        **sides("scored", task.scored),
+        "in_channels": task.in_channels,
+        "classes": len(task.classes),
+        "fit": task.fit,
+        "match": made.suite.match or None,
+        "fold": task.fold or None,
+        "pretrained": setting.pretrained,
+        "recipe": cell.protocol.recipe.name,
+        "budget": cell.protocol.budget,
+        "evaluation": cell.protocol.evaluation,
+        "slowdown": cell.protocol.slowdown or None,
+        "env_id": made.environment["env_id"],
+        "torch": made.environment["packages"]["torch"],
+        "commit": made.environment["commit"],
+        "baseline": cell.baseline.name,
+        "predicted_memory_mib": planned.predicted_mib,
+        "predicted_train_memory_mib": planned.predicted_train_mib,
+    }
+
+
+def providers(made: Plan, planned: Planned) -> set[str]:
+    """The plugins whose parts, or whole architecture, a cell's variant is made of."""
+    variant, registry = planned.cell.variant, made.loaded.registry
+    if variant.architecture:
+        return {variant.provider}
+    return {registry.find(slot, getattr(variant.choices, slot)).provider.plugin for slot in SLOTS}
+
+
+def sides(of: str, size: tuple[int, ...]) -> dict[str, int | None]:
+    """A size `(H W)` or `(D H W)` as columns; the input's height and width go without a prefix."""
+    plane = "" if of == "input" else f"{of}_"
+    depth = size[0] if len(size) == 3 else None
+    return {f"{of}_depth": depth, f"{plane}height": size[-2], f"{plane}width": size[-1]}
+
+
+def typed(text: Mapping[str, str | None]) -> dict[str, Any]:
+    """Choices with numbers as numbers; lists stay text."""
+    plain = {name: None if value is None else parse_value(name, value) for name, value in text.items()}
+    return {name: text[name] if isinstance(value, tuple) else value for name, value in plain.items()}
+
+
+def manifest(made: Plan, conduct: Conduct) -> dict[str, Any]:
+    """What run.json holds: enough to know what was run, by what, on what, and to run it again."""
+    started = dt.datetime.now(dt.UTC)
+    return {
+        "run_id": f"{started:%Y%m%d-%H%M%S}-{made.suite.preset}-{digest([time.time_ns(), made.suite.to_dict()])[:4]}",
+        "started": started.isoformat(timespec="seconds"),
+        "argv": ["unet-bench", *sys.argv[1:]],
+        "suite": made.suite.to_dict(),
+        "preset": made.suite.preset,
+        "recipe": made.recipe.to_dict(),
+        "executor": {"name": conduct.executor, "devices": list(conduct.devices), "options": dict(conduct.options)},
+        "baseline": made.planned[0].cell.baseline.name,
+        "environment": made.environment,
+        "commit": made.environment["commit"],
+        "plugins": [
+            {
+                "plugin": p.provider.plugin,
+                "distribution": p.provider.distribution,
+                "version": p.provider.version,
+                "module": p.module,
+                "status": p.status,
+                "source_hash": plugins.source_hash(p.module.partition(".")[0]) if p.status == "ok" else None,
+            }
+            for p in made.loaded.plugins
+        ],
+    }
+
+
+def now() -> str:
+    """This moment, ISO 8601, UTC."""
+    return dt.datetime.now(dt.UTC).isoformat(timespec="seconds")

@@ -1,0 +1,239 @@
+"""What accelerators this host has, looked at in a process of its own.
+
+Whoever asks a GPU anything keeps a context on it: the process that drives a run must have none. It would be a foreign
+process beside every timing, and where a GPU is exclusive no worker could have it. So a child looks, says what it saw
+as a line of JSON, and ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Final
+
+from unet_bench.errors import InvalidSuite, is_out_of_memory
+
+if TYPE_CHECKING:
+    import torch
+
+TIMEOUT_S: Final = 120.0
+RATE_OF_ANOTHER_MACHINE: Final = 1e12  # multiply-accumulates a second, where there is nothing to measure
+# The environment's names for the devices that a process is shown: of CUDA, ROCm and Intel.
+VISIBILITY: Final = ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "ZE_AFFINITY_MASK")
+
+
+@dataclass(frozen=True)
+class DeviceFacts:
+    """What is known of a device before anything is measured on it."""
+
+    device: str  # as torch numbers it: cuda:0
+    name: str = ""  # the model
+    identity: str = ""  # what tells it from all others of the host
+    capability: str = ""  # of an NVIDIA GPU: 9.0
+    precisions: tuple[str, ...] = ()  # that it computes in natively; empty where that is not known
+    mac_rate: float = RATE_OF_ANOTHER_MACHINE
+    problem: str = ""  # why it cannot be measured on, and the remedy
+
+
+@dataclass(frozen=True)
+class Survey:
+    """All accelerators of this host, and what keeps torch from those that are there."""
+
+    accelerators: tuple[DeviceFacts, ...] = ()
+    problem: str = ""
+
+    def usable(self, kind: str = "") -> list[DeviceFacts]:
+        """Return the accelerators that can be measured on, of one kind or of any."""
+        return [a for a in self.accelerators if not a.problem and a.device.startswith(kind)]
+
+    def find(self, device: str) -> DeviceFacts | None:
+        """Return the accelerator of a name such as `cuda:1`; `cuda` is the first that can be measured on."""
+        if ":" not in device:
+            return next(iter(self.usable(device)), None)
+        return next((a for a in self.accelerators if a.device == device), None)
+
+    def names(self) -> list[str]:
+        """Return the models of all accelerators."""
+        return [accelerator.name for accelerator in self.accelerators]
+
+    def problems(self) -> list[str]:
+        """Return what keeps the accelerators from being used, a sentence each."""
+        of_each = [f"{a.device} ({a.name}) cannot be used: {a.problem}" for a in self.accelerators if a.problem]
+        return [*([self.problem] if self.problem else []), *of_each]
+
+    def choose(self, wanted: str) -> str:
+        """See `choose_device`."""
+        from unet_bench.host.device import indexed, kind_of
+
+        if wanted == "auto":
+            automatic = [a for a in self.usable() if kind_of(a.device) != "mps"]  # unproven: only when asked for
+            return kind_of(automatic[0].device) if automatic else "cpu"
+        indexed(wanted)
+        if wanted == "cpu" or ((found := self.find(wanted)) and not found.problem):
+            return wanted
+        problems = [text for text in self.problems() if wanted in text or self.problem == text]
+        here = ", ".join(["cpu", *(a.device for a in self.usable())])
+        reason = "; ".join([f"device {wanted!r} is not available here", *problems])
+        raise InvalidSuite(f"{reason}; these are: {here}")
+
+
+def survey() -> Survey:
+    """Return what accelerators this process is shown. Starts none in it; imports torch."""
+    return _survey(tuple(os.environ.get(name, "") for name in VISIBILITY))
+
+
+@functools.cache
+def _survey(shown: tuple[str, ...]) -> Survey:
+    """Look once for each set of devices that the environment shows."""
+    import torch
+
+    if not _may_have_any():
+        return Survey(problem=_overlooked())
+    kind = torch.accelerator.current_accelerator()
+    command = [sys.executable, "-m", "unet_bench.host.survey"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
+    except (OSError, subprocess.SubprocessError) as error:
+        return Survey(problem=f"{kind} could not be looked at: {error}")
+    try:
+        found = json.loads(done.stdout.splitlines()[-1])
+    except (ValueError, IndexError):
+        last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+        return Survey(problem=f"{kind} could not be looked at: {last}; `{' '.join(command)}` says more")
+    accelerators = tuple(
+        DeviceFacts(**{**facts, "precisions": tuple(facts["precisions"])}) for facts in found["accelerators"]
+    )
+    return Survey(accelerators, found["problem"])
+
+
+def choose_device(wanted: str) -> str:
+    """Return the device to measure on: `auto` is a GPU that can be, else the CPU.
+
+    Raises InvalidSuite when the device is not there, or cannot be used.
+    """
+    return "cpu" if wanted == "cpu" else survey().choose(wanted)
+
+
+def facts_of(device: str, *, here: bool = True) -> DeviceFacts:
+    """Return what is known of a device that a suite asks for; of one that is not on this host, next to nothing."""
+    import torch
+
+    if not here:
+        return DeviceFacts(device)
+    if device == "cpu":
+        return DeviceFacts("cpu", precisions=("fp32", "fp16", "bf16"), mac_rate=mac_rate(torch.device("cpu")))
+    return survey().find(device) or DeviceFacts(device)
+
+
+def _may_have_any() -> bool:
+    """Return whether torch was built for accelerators that are here; asks NVML, not the driver."""
+    import torch
+
+    if torch.accelerator.current_accelerator() is None:
+        return False
+    return torch.accelerator.device_count() > 0
+
+
+def _overlooked() -> str:
+    """Return what to do about an NVIDIA GPU that this torch was not built for; empty where there is none."""
+    import torch
+
+    from unet_bench.host.nvml import gpu_names
+
+    if torch.version.cuda or torch.version.hip or not (names := gpu_names()):
+        return ""
+    return (
+        f"{names[0]} is here, and torch {torch.__version__} was built without CUDA: install torch as "
+        "https://pytorch.org/get-started/locally says for CUDA"
+    )
+
+
+# ---- in the child
+
+
+def look() -> Survey:
+    """Return what accelerators torch sees, each of them tried. Starts them."""
+    import torch
+
+    kind = torch.accelerator.current_accelerator()
+    if kind is None:
+        return Survey()
+    try:
+        count = torch.accelerator.device_count()
+        torch.accelerator.set_device_index(0)
+    except Exception as error:
+        return Survey(problem=f"{kind.type} cannot be started: {remedied(error)}")
+    rates: dict[str, float] = {}
+    return Survey(tuple(_tried(torch.device(kind.type, index), rates) for index in range(count)))
+
+
+def _tried(device: torch.device, rates: dict[str, float]) -> DeviceFacts:
+    """Look at an accelerator and compute something on it. `rates`: of models that were measured already."""
+    import torch
+
+    from unet_bench.host.device import identity_of, name_of, precisions, select
+
+    name = device.type
+    try:
+        select(device)
+        name = name_of(device)
+        capability = ""
+        if device.type == "cuda" and not torch.version.hip:
+            capability = ".".join(map(str, torch.cuda.get_device_capability(device)))
+        if name not in rates:
+            rates[name] = mac_rate(device)
+        return DeviceFacts(str(device), name, identity_of(device), capability, precisions(device), rates[name])
+    except Exception as error:
+        return DeviceFacts(str(device), name, problem=remedied(error))
+
+
+def remedied(error: Exception) -> str:
+    """Return what an error of a device's says, in a line, with what to do about it."""
+    import torch
+
+    said = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+    if "driver" in said and "too old" in said:
+        return (
+            f"{said}; this torch is built for CUDA {torch.version.cuda}: a newer driver, or a torch for an older CUDA"
+        )
+    if "no kernel image" in said or "not compatible" in said:
+        built_for = ", ".join(torch.cuda.get_arch_list())
+        return f"{said}; this torch is built for {built_for}: install a torch that is built for this GPU"
+    if "busy or unavailable" in said:
+        return f"{said}; another process has it for itself (nvidia-smi -q -d COMPUTE): end that, or choose another GPU"
+    if is_out_of_memory(error):
+        return f"{said}; other processes hold its memory (nvidia-smi lists them)"
+    return said
+
+
+def mac_rate(device: torch.device) -> float:
+    """Return multiply-accumulates a second in a small padded convolution: what times are predicted with."""
+    import torch
+
+    from unet_bench.host.device import synchroniser
+
+    conv, sync = torch.nn.Conv2d(32, 32, 3, padding=1).to(device), synchroniser(device)
+    image = torch.zeros(4, 32, 128, 128, device=device)
+    macs = 4 * 128 * 128 * 32 * 32 * 9
+    best = float("inf")
+    with torch.inference_mode():
+        for _ in range(4):
+            sync()
+            start = time.perf_counter()
+            conv(image)
+            sync()
+            best = min(best, time.perf_counter() - start)
+    return macs / best
+
+
+if __name__ == "__main__":
+    with contextlib.redirect_stdout(sys.stderr):  # what a plugin of torch's prints must not be taken for the answer
+        seen = json.dumps(asdict(look()))
+    print(seen, flush=True)
+    os._exit(0)  # a driver that hangs when it is left must not hold up who waits

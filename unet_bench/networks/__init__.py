@@ -1,0 +1,1 @@
+"""What a U-Net is made of: choices, contracts, layers, the decoder, the whole."""

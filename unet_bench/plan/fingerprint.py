@@ -1,0 +1,93 @@
+"""What a result depends on: its cell, how carefully that is measured, and the source that measures it.
+
+Not the source that shows results, carries cells about or reads options: an edit there leaves every result as it is.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from unet_bench.networks.choices import SLOTS
+from unet_bench.registry import plugins
+from unet_bench.spec.cell import Cell, digest
+from unet_bench.store.schema import PROBES
+
+if TYPE_CHECKING:
+    from unet_bench.networks.variants import Variant
+    from unet_bench.plan.cells import Plan
+    from unet_bench.registry.registry import Entry
+
+
+MEASURING: Final = ("context", "geometry", "host.device", "measure", "models", "networks")
+TRAINERS: Final = ("data", "train")  # the rooms that a training, or a step of one, runs besides
+TRAINING: Final = ("memory", "training", "accuracy")  # our probes that take such steps
+SOFTWARE: Final = ("python", "packages")
+MACHINE: Final = ("system", "machine", "cpu", "cores", "cuda", "cudnn")
+
+
+def surroundings(environment: Mapping[str, Any], *, elsewhere: bool) -> dict[str, Any]:
+    """What of the driver's environment a result depends on: its machine only where that measures.
+
+    How many GPUs of a kind are visible does not matter to a cell, which sees one.
+    """
+    software = {name: environment[name] for name in SOFTWARE}
+    if elsewhere:
+        return software
+    return software | {name: environment[name] for name in MACHINE} | {"gpus": sorted(set(environment["gpus"]))}
+
+
+class Keys:
+    """The keys of a plan's cells. A row counts only while its cell still has the key it was measured under."""
+
+    def __init__(self, made: Plan) -> None:
+        self._loaded = made.loaded
+        self._surroundings = surroundings(made.environment, elsewhere=made.executor.elsewhere)
+        self._hash = functools.cache(plugins.source_hash)
+        self._known: dict[tuple[int, int, str], tuple[Cell, dict[str, str], str]] = {}
+
+    def key(self, cell: Cell) -> str:
+        """12 hex digits that change whenever the result may."""
+        return cell.key(self._of(cell)[2])
+
+    def sources(self, cell: Cell) -> dict[str, str]:
+        """Hashes of source by module: of our rooms those that measure it, and of plugins those that the cell needs."""
+        return self._of(cell)[1]
+
+    def _of(self, cell: Cell) -> tuple[Cell, dict[str, str], str]:
+        """Cells of one variant, baseline and probe run the same source: it is looked up once. Holds the first."""
+        parts = (id(cell.variant), id(cell.baseline), cell.probe)
+        if parts not in self._known:
+            probe = self._loaded.registry.find("probe", cell.probe)
+            modules = self._ours(cell.probe) | (self._modules_of(probe) - {"unet_bench"})
+            modules |= (self._modules(cell.variant) | self._modules(cell.baseline)) - {"unet_bench"}
+            sources = {module: self._hash(module) for module in sorted(modules)}
+            self._known[parts] = (cell, sources, digest([sources, self._surroundings]))
+        return self._known[parts]
+
+    def _ours(self, probe: str) -> set[str]:
+        """The rooms that a probe runs, and our own plugins, which make use of one another."""
+        rooms = MEASURING if probe in PROBES and probe not in TRAINING else (*MEASURING, *TRAINERS)
+        loaded = (p for p in self._loaded.plugins if p.status == "ok" and p.provider.distribution == plugins.OURS)
+        ours = {p.module.partition(".")[0] for p in loaded} - {"unet_bench"}
+        return {f"unet_bench.{room}" for room in rooms} | ours
+
+    def _modules(self, variant: Variant) -> set[str]:
+        registry = self._loaded.registry
+        if ":" in variant.architecture and not registry.has_family("architecture", variant.architecture):
+            return {variant.architecture.partition(":")[0].split(".")[0]}  # anybody's, without a plugin
+        if variant.architecture:
+            return self._modules_of(registry.find("architecture", variant.architecture))
+        found = (registry.find(slot, getattr(variant.choices, slot)) for slot in SLOTS)
+        return {module for entry in found for module in self._modules_of(entry)}
+
+    def _modules_of(self, entry: Entry) -> set[str]:
+        """Where a part is registered, and where it lies."""
+        factory = entry.factory if isinstance(entry.factory, str) else getattr(entry.factory, "__module__", "")
+        return {self._module(entry.provider.plugin), re.split("[.:]", factory)[0]} - {"", "functools"}
+
+    def _module(self, plugin: str) -> str:
+        """The top-level module behind a plugin's name."""
+        return next(p.module for p in self._loaded.plugins if p.provider.plugin == plugin).partition(".")[0]

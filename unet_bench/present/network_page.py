@@ -1,0 +1,173 @@
+"""One network on a page: what it is, what it costs, how it differs from the baseline, and its shape as text and SVG."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import torch
+from torch import nn
+
+from unet_bench.errors import InvalidSize
+from unet_bench.geometry import tracker as geometry
+from unet_bench.geometry.stages import stages
+from unet_bench.geometry.tracker import Geometry, text
+from unet_bench.measure.cost import cost
+from unet_bench.models.build import build
+from unet_bench.models.select import canonicalised, select_one
+from unet_bench.networks.choices import AXES, Choices
+from unet_bench.networks.stage import Stage
+from unet_bench.networks.variants import Variant
+from unet_bench.present.drawing import draw
+from unet_bench.registry.registry import Registry
+
+SIDE: Final = 256  # of the square image that a page shows, unless the network takes another one
+SIDE_3D: Final = 64
+
+
+@dataclass(frozen=True)
+class Detail:
+    """What a page says of a network."""
+
+    name: str
+    summary: str
+    cite: str
+    about: str  # a paragraph
+    differs: tuple[tuple[str, str, str], ...]  # choice, its value, what that is
+    in_channels: int
+    classes: int
+    params: int
+    macs: int
+    geometry: Geometry
+    stages: tuple[Stage, ...]
+
+
+def detail(registry: Registry, name: str, size: Sequence[int] = (), in_channels: int = 3, classes: int = 2) -> Detail:
+    """The page of a variant at an input size (default: 256², or the nearest that the network takes).
+
+    Raises UnknownName, InvalidSize, Unsupported.
+    """
+    variant = select_one(registry, name)
+    dims = variant.choices.dims
+    if size and len(size) != dims:
+        raise InvalidSize(
+            f"{text(size)}: {name} is shown with {dims} sides; give as many, such as {text((64,) * dims)}"
+        )
+    wanted = tuple(size) or (SIDE if dims == 2 else SIDE_3D,) * dims
+    with torch.device("meta"):
+        model = build(registry, variant, in_channels, classes, wanted)
+    try:
+        found = geometry.geometry(model, in_channels, wanted if size else nearest(model, in_channels, wanted))
+    except InvalidSize as error:
+        raise InvalidSize(f"{error}; {geometry.advice(model, in_channels, wanted)}") from error
+    counted = cost(model, in_channels, found.input)
+    return Detail(
+        name=variant.name,
+        summary=variant.summary,
+        cite=variant.cite,
+        about=about(registry, variant),
+        differs=differences(registry, variant),
+        in_channels=in_channels,
+        classes=classes,
+        params=counted["params"],
+        macs=counted["macs"],
+        geometry=found,
+        stages=tuple(stages(model, in_channels, found)),
+    )
+
+
+def nearest(model: nn.Module, in_channels: int, wanted: tuple[int, ...]) -> tuple[int, ...]:
+    """The size itself where nothing is lost at it, else the next larger one of which that is true."""
+    try:
+        if geometry.geometry(model, in_channels, wanted).legal:
+            return wanted
+    except InvalidSize:
+        pass
+    base, step = geometry.legal_sizes(model, in_channels, len(wanted))
+    return tuple(base + step * max(0, -(-(side - base) // step)) for side in wanted)
+
+
+def about(registry: Registry, variant: Variant) -> str:
+    """A paragraph: an architecture's own words, or what its parts are."""
+    if variant.architecture:
+        factory = registry.find("architecture", variant.architecture).load()
+        return " ".join((inspect.getdoc(getattr(factory, "func", factory)) or variant.summary).split("\n\n")[0].split())
+    simple = canonicalised(registry, variant)
+    choices, words = simple.choices, []
+    for label, slots in PARAGRAPH:
+        if not {*slots} - {*simple.inactive}:
+            continue
+        found = {registry.find(slot, getattr(choices, slot)).summary for slot in slots}
+        words.append(f"{label}: {' / '.join(sorted(found))}")
+    return ". ".join(words) + "."
+
+
+PARAGRAPH: Final = (
+    ("Encoder", ("encoder",)),
+    ("blocks", ("encoder_block", "decoder_block")),
+    ("down", ("down",)),
+    ("bottleneck", ("bottleneck",)),
+    ("up", ("up",)),
+    ("skips", ("skip",)),
+    ("merged", ("merge",)),
+    ("where sizes differ", ("align",)),
+    ("topology", ("topology",)),
+)
+
+
+def differences(registry: Registry, variant: Variant) -> tuple[tuple[str, str, str], ...]:
+    """The choices that are not the baseline's: name, value, what that is."""
+    if variant.architecture:
+        return ()
+    default = Choices().text()
+    changed = [(name, value) for name, value in variant.choices.text().items() if value != default[name]]
+    return tuple(
+        (name, value, f"default {default[name]}" if name in AXES else registry.find(name, value).summary)
+        for name, value in changed
+    )
+
+
+def picture(page: Detail) -> str:
+    """The stages as text, each indented by its level."""
+    lines = []
+    for stage in page.stages:
+        words = f"{stage.channels} × {text(stage.size)}" + " tokens" * (len(stage.size) != len(page.geometry.input))
+        note = f"{stage.name} + {stage.skip}" if stage.skip else stage.name
+        lines.append(f"{'    ' * stage.level}{words}  {note}")
+    return "\n".join(lines)
+
+
+def as_text(page: Detail) -> str:
+    """The page for a terminal."""
+    lines = [f"{page.name}: {page.summary}", page.about, f"source: {page.cite or '-'}", "", *facts(page), ""]
+    if page.differs:
+        lines += ["differs from `unet` in"]
+        lines += [f"  {name}={value}  ({meaning})" for name, value, meaning in page.differs] + [""]
+    return "\n".join([*lines, picture(page)])
+
+
+def facts(page: Detail) -> list[str]:
+    """Parameters, MACs and geometry, a line each."""
+    at = page.geometry
+    return [
+        f"parameters {page.params:,}",
+        f"MACs {page.macs:,} for {page.in_channels} × {text(at.input)} in, {page.classes} × {text(at.output)} out",
+        f"halves the image to 1/{at.stride}; first output pixel at {text(at.offset)}",
+    ]
+
+
+def as_markdown(page: Detail, figure: str) -> str:
+    """The page for the docs; `figure` is the path of its SVG."""
+    rows = [f"| `{name}` | `{value}` | {meaning} |" for name, value, meaning in page.differs]
+    table = ["| choice | here | what it is |", "|---|---|---|", *rows] if rows else []
+    lines = [f"# {page.name}", "", page.summary[:1].upper() + page.summary[1:] + ".", "", page.about, ""]
+    lines += [f"Source: {page.cite or 'this project'}.", "", *(f"- {fact}" for fact in facts(page)), ""]
+    lines += ["What differs from `unet`:", "", *table, ""] if table else []
+    return "\n".join([*lines, f"![{page.name}]({figure})", ""])
+
+
+def as_svg(page: Detail) -> str:
+    """The page's picture."""
+    return draw(page.name, page.stages)

@@ -1,0 +1,205 @@
+"""What a person sees while a run goes on, and of a plan. Without a terminal: a plain line a cell."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from unet_bench.networks.variants import is_floor
+
+if TYPE_CHECKING:
+    from unet_bench.plan.cells import Plan, Planned
+
+
+class Watcher:
+    """Prints what runs now and when it will all end. Writes only when something happens: it must not cost a core."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.path: Path | None = None
+        self.number = 0
+        self.total = 0
+
+    def begin(self, planned: Sequence[Planned], path: Path) -> None:
+        """Say what will be done, and where it goes."""
+        self.path, self.total = path, len(planned)
+        seconds = sum(p.seconds for p in planned)
+        self.console.print(f"{len(planned)} cells, about {span(seconds)}, into {path}", markup=False, highlight=False)
+
+    def cell(self, planned: Planned, seconds_left: float) -> None:
+        """Say which cell runs, on a terminal only."""
+        self.number += 1
+        if self.console.is_terminal and not planned.status:
+            end = (datetime.now() + timedelta(seconds=seconds_left)).strftime("%H:%M")
+            self._line(
+                f"[{self.number}/{self.total}] {planned.cell.probe} {planned.names[0]} … all by about {end}", "\r"
+            )
+
+    def done(self, planned: Planned, row: dict[str, Any]) -> None:
+        """Say how a cell ended."""
+        if self.console.is_terminal:
+            self._line("", "\r")
+            if row["status"] in ("ok", "unsupported", "skipped"):
+                return
+        note = f": {row['error']}" if row.get("error") else f" {figure(row)}"
+        names = ", ".join(planned.names)
+        self._line(f"[{self.number}/{self.total}] {planned.cell.probe} {names}: {row['status']}{note}", "\n")
+
+    def waiting(self, reason: str) -> None:
+        """Say what the run waits for."""
+        self._line(reason, "\n")
+
+    def _line(self, text: str, end: str) -> None:
+        width = self.console.width - 1
+        shown = text[:width].ljust(width) if self.console.is_terminal and end == "\r" else text
+        self.console.file.write(shown + end)
+        self.console.file.flush()
+
+
+def figure(row: dict[str, Any]) -> str:
+    """A row's main figure, for its line."""
+    formats = (
+        ("params", "{:,} parameters"),
+        ("latency_ms", "{:.1f} ms"),
+        ("peak_memory_mib", "{:.0f} MiB"),
+        ("dice", "Dice {:.3f}"),
+    )
+    return ", ".join(text.format(row[name]) for name, text in formats if row.get(name) is not None)
+
+
+@contextmanager
+def watcher() -> Iterator[Watcher]:
+    """A watcher on stderr, so that stdout stays for tables."""
+    console = Console(file=sys.stderr)
+    yield Watcher(console)
+    if console.is_terminal:
+        console.file.write("\r" + " " * (console.width - 1) + "\r")
+
+
+def console() -> Console:
+    """Where tables go: as wide as the terminal, and wide enough to be read where there is none."""
+    found = Console()
+    return found if found.is_terminal else Console(width=160)
+
+
+def span(seconds: float) -> str:
+    """A duration as people say it."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} hours"
+
+
+def plan_table(planned: Sequence[Planned]) -> list[dict[str, Any]]:
+    """One record a cell: what it is, what it will cost, or why it will not run."""
+    return [
+        {
+            "cell_id": p.cell.id,
+            "variant": p.names[0],
+            "also": list(p.names[1:]),
+            "probe": p.cell.probe,
+            "task": p.cell.task.name,
+            "seed": p.cell.seed,
+            "replicate": p.cell.replicate,
+            "input": list(p.cell.frame.input),
+            "output": list(p.cell.frame.output),
+            "width_scale": p.cell.variant.choices.width_scale,
+            "params": p.params,
+            "macs": p.macs,
+            "setting": dataclasses.asdict(p.cell.setting),
+            "predicted_memory_mib": p.predicted_mib,
+            "predicted_train_memory_mib": p.predicted_train_mib,
+            "predicted_s": round(p.seconds, 2),
+            "status": p.status or "to run",
+            "reason": p.reason or None,
+        }
+        for p in planned
+    ]
+
+
+def plan_text(made: Plan) -> None:
+    """Print the cells: a line a variant and task, probes side by side."""
+    table = Table(box=None, pad_edge=False)
+    for heading in (
+        "variant",
+        "task",
+        "input",
+        "output",
+        "Mparams",
+        "GMACs",
+        "infer MiB",
+        "train MiB",
+        "cells",
+        "seconds",
+        "notes",
+    ):
+        table.add_column(
+            heading,
+            justify="left" if heading in ("variant", "task", "notes") else "right",
+            no_wrap=heading not in ("variant", "notes"),
+            overflow="fold",
+            ratio=1 if heading == "notes" else None,
+        )
+    groups: dict[tuple[Any, ...], list[Planned]] = {}
+    for p in made.planned:
+        groups.setdefault((p.names, p.cell.task), []).append(p)
+    for (names, task), cells in groups.items():
+        first = cells[0]
+        infer = max((p.predicted_mib for p in cells if p.predicted_mib), default=None)
+        train = max((p.predicted_train_mib for p in cells if p.predicted_train_mib), default=None)
+        notes = [*_matching(made, first), *_decided(cells)]
+        table.add_row(
+            escape(" = ".join(names)),
+            escape(task.name),
+            "×".join(map(str, first.cell.frame.input)),
+            "×".join(map(str, first.cell.frame.output)),
+            f"{first.params / 1e6:.2f}" if first.params else "",
+            f"{first.macs / 1e9:.2f}" if first.macs else "",
+            f"{infer:,.0f}" if infer else "",
+            f"{train:,.0f}" if train else "",
+            str(sum(not p.status for p in cells)),
+            f"{sum(p.seconds for p in cells):.0f}",
+            escape("; ".join(notes)),
+        )
+    screen = console()
+    screen.print(table)
+    open_cells = [p for p in made.planned if not p.status]
+    total = span(sum(p.seconds for p in open_cells))
+    suite = made.suite
+    batches = ", ".join(map(str, suite.batch))
+    width = f"width × {suite.width_scale:g}" + f", scaled to the baseline's {suite.match}" * bool(suite.match)
+    screen.print(
+        f"{len(open_cells)} cells to run, about {total}; preset {suite.preset}, {width}, "
+        f"{suite.size} scored, {suite.budget} of training, batch {batches}; "
+        "memory as predicted, at its highest over the settings",
+        markup=False,
+        highlight=False,
+    )
+
+
+def _decided(cells: Sequence[Planned]) -> list[str]:
+    """What will not run, and why: probes with one reason together."""
+    probes: dict[tuple[str, str], set[str]] = {}
+    for p in cells:
+        if p.status:
+            probes.setdefault((p.status, p.reason), set()).add(p.cell.probe)
+    return sorted(f"{status} ({', '.join(sorted(of))}): {reason}" for (status, reason), of in probes.items())
+
+
+def _matching(made: Plan, planned: Planned) -> list[str]:
+    """At which width a variant meets the baseline's cost, and how nearly: `width × 0.2466, params -0.3 %`."""
+    figure = made.suite.match
+    if not figure or planned.status or is_floor(planned.names[0]):
+        return []
+    cell, reached = planned.cell, getattr(planned, figure)
+    of_task = (p for p in made.planned if p.cell.task == cell.task and cell.baseline.name in p.names)
+    change = reached / getattr(next(of_task), figure) - 1
+    return [f"width × {cell.variant.choices.width_scale:g}, {figure} {change:+.1%}".replace("%", " %")]

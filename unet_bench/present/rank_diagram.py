@@ -1,0 +1,95 @@
+"""The critical-difference diagram of Demšar 2006."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from unet_bench.errors import StoreError
+from unet_bench.text_format import one_line
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+from unet_bench.stats.mean_ranks import Ranks
+
+_MOST_LETTERS: Final = 40  # of a name in the picture
+
+
+_LINE: Final = 4.5  # inches from the first rank to the last
+
+
+def draw_critical_differences(ranks: Ranks, path: str | Path) -> None:
+    """Draw average ranks on a line, with bars over those that cannot be told apart, into a .svg or .png file.
+
+    Labels stand in rows of their own, so that they never overlap. Raises StoreError for a file that cannot be written.
+    """
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    bars = list(_stacked(ranks))
+    rows = (len(ranks.means) + 1) // 2
+    depth = 0.8 + 0.35 * (1 + max((row for *_, row in bars), default=-1))
+    labels = {name: _label(name) for name in ranks.means}
+    room = 0.6 + 0.085 * max(map(len, labels.values()))  # inches on either side of the line
+    drawing = Figure(figsize=(_LINE + 2 * room, 0.24 * (4.2 + depth + rows)))
+    axes = drawing.add_axes((0, 0, 1, 1))
+    side = room / _LINE * (len(ranks.means) - 1)
+    axes.set(xlim=(1 - side, len(ranks.means) + side), ylim=(depth + rows, -4.2))
+    _draw(axes, ranks, labels, bars, depth)
+    try:
+        with matplotlib.rc_context({"svg.hashsalt": "unet-bench"}):
+            drawing.savefig(path, dpi=200, metadata={"Date": None} if Path(path).suffix == ".svg" else None)
+    except (OSError, ValueError) as error:
+        raise StoreError(f"{path} cannot be written: {error}; give a file such as ranks.svg") from error
+
+
+def _label(name: str) -> str:
+    text = one_line(name)
+    return text if len(text) <= _MOST_LETTERS else text[: _MOST_LETTERS - 1] + "…"
+
+
+def _draw(
+    axes: Axes, ranks: Ranks, labels: Mapping[str, str], bars: Sequence[tuple[float, float, int]], depth: float
+) -> None:
+    """In ranks to the right and in rows downwards; the line itself lies at 0, labels begin at `depth`."""
+    means = ranks.means
+    low, high = 1.0, float(len(means))
+    pad = 0.015 * (high - low)
+    axes.set_axis_off()
+    black, blue = "#222222", "#0072B2"
+    axes.plot((low, high), (0, 0), color=black, linewidth=1)
+    step = max(1, round((high - low) / 10))
+    for tick in range(1, len(means) + 1, step):
+        axes.plot((tick, tick), (-0.3, 0), color=black, linewidth=1)
+        axes.text(tick, -0.45, str(tick), ha="center", va="bottom", fontsize=8, color=black)
+    axes.text((low + high) / 2, -1.5, "average rank, 1 the best", ha="center", va="bottom", fontsize=8, color=black)
+    reach = min(ranks.critical_difference, high - low)
+    more = " (more than the line)" * (ranks.critical_difference > high - low)
+    axes.errorbar(low + reach / 2, -3.0, xerr=reach / 2, color=black, linewidth=1, capsize=3)
+    text = f"critical difference {ranks.critical_difference:.2f}{more} · {ranks.data_sets} data sets"
+    axes.text(low, -3.3, text, va="bottom", fontsize=8, color=black)
+    for left, right, row in bars:
+        y = 0.55 + 0.35 * row
+        axes.plot((left - pad / 3, right + pad / 3), (y, y), color=blue, linewidth=3, solid_capstyle="butt")
+    for n, (name, mean) in enumerate(means.items()):
+        to_left = n < (len(means) + 1) // 2
+        y = depth + (n if to_left else len(means) - 1 - n) + 0.3
+        end, beside, words = (
+            (low - pad, low - 2 * pad, (labels[name], f"{mean:.2f}"))
+            if to_left
+            else (high + pad, high + 2 * pad, (f"{mean:.2f}", labels[name]))
+        )
+        axes.plot((mean, mean, end), (0, y, y), color=black, linewidth=0.6)
+        side = "right" if to_left else "left"
+        axes.text(beside, y, "  ".join(words), ha=side, va="center", fontsize=8, color=black, parse_math=False)
+
+
+def _stacked(ranks: Ranks) -> Iterator[tuple[float, float, int]]:
+    """Each clique as (first, last average rank, row), in the first row where it touches no other."""
+    ends: list[float] = []
+    for clique in ranks.cliques:
+        first, last = ranks.means[clique[0]], ranks.means[clique[-1]]
+        row = next((n for n, end in enumerate(ends) if end < first - 0.01 * len(ranks.means)), len(ends))
+        ends[row : row + 1] = [last]
+        yield first, last, row

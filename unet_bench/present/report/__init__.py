@@ -1,0 +1,51 @@
+"""Runs as something to read: a web page, markdown for a pull request, tables and figures for a paper."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Final
+
+from unet_bench.errors import StoreError, unknown
+
+NAMES: Final[Mapping[str, str]] = {
+    "html": "report.html",
+    "md": "report.md",
+    "latex": "report.tex",
+    "figures": "figures",
+}
+"""By format, what a report is called unless told otherwise."""
+
+
+def write_report(paths: Iterable[str | Path], out: str | Path, *, format: str = "html") -> Path:
+    """Write a report of runs' folders or tables into the file `out`; `figures` makes a folder of it. Returns it.
+
+    Raises StoreError for what is no run or cannot be written, UnknownName for another format.
+    """
+    from unet_bench.store.log import write_atomic
+    from unet_bench.store.runs import read_runs
+
+    if format not in NAMES:
+        raise unknown("format", format, NAMES, "unet-bench report --help")
+    runs, out = read_runs(paths), Path(out)
+    if out.exists() and not (out.is_dir() if format == "figures" else out.is_file()):
+        wanted = "folder" if format == "figures" else "regular file"
+        raise StoreError(f"{out} is there and no {wanted}: a report would take its place; give another")
+    match format:
+        case "html":
+            from unet_bench.present.report.html import html
+
+            write_atomic(out, html(runs))
+        case "md":
+            from unet_bench.present.report.markdown import markdown
+
+            write_atomic(out, markdown(runs))
+        case "latex":
+            from unet_bench.present.report.latex import latex
+
+            write_atomic(out, latex(runs))
+        case _:
+            from unet_bench.present.report.figures import write_figures
+
+            write_figures(runs, out)
+    return out

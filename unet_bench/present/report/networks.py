@@ -1,0 +1,159 @@
+"""A section for each variant: what it is made of, its figures, its shape as a picture, what went wrong.
+
+rows and cells of a variant ─▶ choices that differ, figures per group, stages ─▶ Network
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from markupsafe import Markup
+
+from unet_bench.networks.choices import NAMES
+from unet_bench.networks.stage import Stage
+from unet_bench.networks.variants import is_floor
+from unet_bench.present.drawing import draw
+from unet_bench.present.report.groups import Group, anchor, has, seen
+from unet_bench.present.report.table import state
+from unet_bench.present.table import HEADINGS, figure
+from unet_bench.store.runs import Runs
+from unet_bench.store.tables import records
+
+Row = Mapping[str, Any]
+
+_LARGEST_PICTURE: Final = 200  # stages
+
+
+@dataclass(frozen=True)
+class Network:
+    """What a variant's section says. `figures`: for each group its label and (label, text) of what was measured."""
+
+    name: str
+    anchor: str
+    is_floor: bool
+    differs: tuple[tuple[str, str, str], ...]  # choice, its value, the baseline's
+    facts: tuple[tuple[str, str], ...]
+    figures: tuple[tuple[str, tuple[tuple[str, str], ...]], ...]
+    states: tuple[str, ...]  # what is not ok or not clean, in a word each
+    problems: tuple[str, ...]
+    drawing: Markup | None
+    undrawn: str  # why not, where its shape was kept but cannot be read
+
+
+def networks(runs: Runs, groups: Sequence[Group]) -> list[Network]:
+    """Every variant of the groups once, in their order."""
+    rows: dict[str, list[tuple[Group, Row]]] = {}
+    for group in groups:
+        for row in group.rows:
+            rows.setdefault(row["variant"] or "", []).append((group, row))
+    cells = _by_variant(runs)
+    return [_network(name, found, cells.get(name, []), runs.folders) for name, found in rows.items()]
+
+
+def differences(row: Row, baseline: Row | None) -> list[tuple[str, str, str]]:
+    """(choice, its value, the baseline's) wherever they differ; an architecture differs as a whole."""
+    if is_floor(row["variant"] or ""):
+        return []
+    if row.get("architecture"):
+        return [("architecture", " ".join(filter(None, (row["architecture"], row.get("architecture_args")))), "")]
+    if baseline is None or baseline.get("architecture"):
+        return []
+    inactive = [name.strip() for name in (row.get("inactive") or "").split(",")]
+    pairs = ((name, row.get(name), baseline.get(name)) for name in NAMES if name not in inactive)
+    return [(name, worded(own), worded(theirs)) for name, own, theirs in pairs if own is not None and own != theirs]
+
+
+def worded(value: object) -> str:
+    """A choice's value as text."""
+    if value is None:
+        return ""
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _by_variant(runs: Runs) -> dict[str, list[Row]]:
+    found: dict[str, list[Row]] = {}
+    for cell in records(runs.cells):
+        found.setdefault(cell["variant"], []).append(cell)
+    return found
+
+
+def _network(
+    name: str, found: Sequence[tuple[Group, Row]], cells: Sequence[Row], folders: Mapping[str, Path]
+) -> Network:
+    first = found[0][1]
+    facts = {
+        "the same network as": first.get("same_as"),
+        "choices that cannot matter": (first.get("inactive") or "").replace(",", ", "),
+        "parts by": (first.get("plugins") or "").replace(",", ", "),
+    }
+    drawing, undrawn = _drawing(name, cells, folders)
+    return Network(
+        name=name,
+        anchor=anchor(name),
+        is_floor=is_floor(name),
+        differs=tuple(dict.fromkeys(line for group, row in found for line in differences(row, group.baseline))),
+        facts=tuple((label, str(value)) for label, value in facts.items() if value),
+        figures=tuple((group.label, _figures(row)) for group, row in found),
+        states=tuple(dict.fromkeys(word for _, row in found if (word := state(row)) != "ok")),
+        problems=tuple(dict.fromkeys((*_quality(found), *_failures(found, cells)))),
+        drawing=drawing,
+        undrawn=undrawn,
+    )
+
+
+def _figures(row: Row) -> tuple[tuple[str, str], ...]:
+    return tuple((heading.label, figure(row, heading)) for heading in HEADINGS if has(row, heading.column))
+
+
+def _quality(found: Sequence[tuple[Group, Row]]) -> list[str]:
+    rows = [row for _, row in found if row.get("quality") not in (None, "clean")]
+    return [": ".join(filter(None, (row["quality"], row.get("evidence")))) for row in rows]
+
+
+def _failures(found: Sequence[tuple[Group, Row]], cells: Sequence[Row]) -> list[str]:
+    """Of each cell without figures its probe, status, error and log; of a table on its own the row's error."""
+    bad = [cell for cell in cells if cell["status"] != "ok"]
+    words = [
+        f"{cell['probe']} {cell['status']}"
+        + f": {cell['error']}" * bool(cell.get("error"))
+        + f" (log: {cell['log']})" * bool(cell.get("log"))
+        for cell in bad
+    ]
+    return words or [str(row["error"]) for _, row in found if row.get("error")]
+
+
+def _drawing(name: str, cells: Sequence[Row], folders: Mapping[str, Path]) -> tuple[Markup | None, str]:
+    for cell in cells:
+        folder = folders.get(cell["run_id"])
+        if cell["probe"] == "cost" and folder is not None:
+            file = folder / "samples" / f"cost-{measured_cell(cell)}.json"
+            try:
+                stages = _stages(file)
+            except (OSError, ValueError, TypeError, KeyError) as error:
+                return None, f"Its shape in {file.name} cannot be read ({type(error).__name__}: {error})."
+            if stages:
+                return Markup(draw(seen(name), stages, tip=f"tip-{anchor(name)}")), ""  # which escapes all text
+    return None, ""
+
+
+def measured_cell(cell: Row) -> str:
+    """The id of the cell that was measured: of a network under another name, that of its twin."""
+    own = str(cell["cell_id"])
+    return own.rpartition("-")[0] if cell.get("same_as") else own
+
+
+def _stages(file: Path) -> list[Stage]:
+    """Those of a file of samples; none where there is no such file, or they are too many for a picture."""
+    if not file.is_file():
+        return []
+    stages = json.loads(file.read_text(encoding="utf-8"))["stages"]
+    if len(stages) > _LARGEST_PICTURE:
+        return []
+    return [
+        Stage(str(s["name"]), int(s["level"]), int(s["channels"]), tuple(map(int, s["size"])), str(s["skip"]))
+        for s in stages
+    ]

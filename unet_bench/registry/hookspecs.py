@@ -1,0 +1,41 @@
+"""The one hook. A complete plugin, which `unet-bench run --variants unet-sharp` measures:
+
+```python
+# sharp.py, installed with the entry point  [project.entry-points.unet_bench]  sharp = "sharp"
+from unet_bench import hookimpl
+
+
+def sub_pixel(place):
+    "Shi et al. 2016: a convolution to four times the channels, rearranged to twice the size."
+    from torch import nn  # here, so that listing plugins stays quick
+
+    from unet_bench.networks.layers import convolution
+
+    return nn.Sequential(
+        convolution(place.at(padding="zeros"), place.in_channels, 4 * place.out_channels), nn.PixelShuffle(2)
+    )
+
+
+@hookimpl
+def unet_bench_register(registry):
+    registry.up("sub-pixel", "sharp:sub_pixel", summary="sub-pixel convolution", dims=(2,))
+    registry.variant("unet-sharp", up="sub-pixel", summary="unet with sub-pixel up-sampling")
+```
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pluggy
+
+if TYPE_CHECKING:
+    from unet_bench.registry.registry import Draft
+
+hookspec = pluggy.HookspecMarker("unet_bench")
+hookimpl = pluggy.HookimplMarker("unet_bench")
+
+
+@hookspec
+def unet_bench_register(registry: Draft) -> None:
+    """Register what the plugin provides, by the typed methods of `registry`. Import nothing heavy here."""

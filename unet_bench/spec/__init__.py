@@ -1,0 +1,1 @@
+"""What is to be measured, as frozen data: suites, recipes, cells."""

@@ -1,0 +1,174 @@
+"""The unit that is run, retried and resumed: variant × task × setting × probe × seed × replicate.
+
+Cells travel to worker processes, and later to other machines, as JSON; their id is the hash of just these.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Final
+
+from unet_bench.geometry.frame import Frame
+from unet_bench.networks.variants import Variant
+from unet_bench.spec.recipe import Recipe
+
+MOST_OVERLAP: Final = 0.9  # of neighbouring tiles; beyond it their number explodes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """A data set as networks meet it: what goes in, and the pixels that are scored."""
+
+    name: str
+    dataset_hash: str
+    classes: tuple[str, ...]
+    in_channels: int
+    scored: tuple[int, ...]  # (H, W) pixels, or (D, H, W) voxels: then images are volumes
+    fit: str  # how images came to that size: resize or crop
+    fold: str = ""  # which fold is the test set, of how many: 0/5
+
+    @property
+    def dims(self) -> int:
+        """Of the images: 2, or 3 of volumes."""
+        return len(self.scored)
+
+    @functools.cached_property
+    def id(self) -> str:
+        """12 hex digits over all of it."""
+        return _hash(_text(self))
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How a network is run."""
+
+    device: str = "cpu"
+    precision: str = "fp32"
+    memory_format: str = "contiguous"
+    mode: str = "eager"
+    batch_norm: str = "kept"  # or folded into the convolutions, for inference
+    algorithms: str = "fastest"  # or deterministic ones only
+    pretrained: str = "none"  # published weights that a training begins from
+    threads: int = 1
+    batch: int = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Protocol:
+    """How long and how carefully is measured; the same for every variant of a run."""
+
+    version: int = 2
+    speed_s: float = 2.0  # of timed blocks per cell, the baseline's included
+    interval: float = 0.02  # stop timing when the ratio's 95 % interval is this narrow, relatively
+    slowdown: float = 0.0  # of the variant, relatively: injected by the self-test, to see whether it is found
+    memory_limit_mib: float = 0.0  # 0: none but the machine's
+    shrink_batch: bool = False  # where the batch does not fit, halve it until it does
+    recipe: Recipe = field(default_factory=Recipe)
+    budget: str = "60 steps"  # of training, as it was asked for
+    steps: int = 60  # what that comes to; 0: as many as `images` need, or until `train_s` is over
+    images: int = 0
+    train_s: float = 0.0
+    whole: bool = False  # test images are predicted at once, not in tiles
+    overlap: float = 0.0  # part of a tile's side that neighbouring tiles share
+    flips: bool = False  # predictions are means over the flipped images, too
+    checkpoint_s: float = 0.0  # seconds between checkpoints of a training; 0: none
+    keep_weights: bool = False
+    examples: int = 3  # test images whose predictions are kept to be looked at
+
+    def steps_of(self, batch: int) -> int:
+        """How many steps the budget comes to with a batch; 0: until `train_s` is over."""
+        return self.steps or math.ceil(self.images / batch)
+
+    @property
+    def evaluation(self) -> str:
+        """How test images are predicted, in words."""
+        words = ["whole" if self.whole else "tiled"]
+        words += [f"overlap {self.overlap:g}"] * (self.overlap > 0 and not self.whole) + ["flips"] * self.flips
+        return " ".join(words)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One measurement to make."""
+
+    variant: Variant
+    frame: Frame
+    baseline: Variant
+    baseline_frame: Frame
+    task: Task
+    setting: Setting
+    protocol: Protocol
+    probe: str
+    seed: int = 0
+    replicate: int = 0
+
+    @functools.cached_property
+    def id(self) -> str:
+        """12 hex digits over what is measured, not how carefully."""
+        parts = [json.dumps(self.variant.canonical()), _text(self.task), _text(self.setting)]
+        return _hash(f"[{', '.join(parts)}, {json.dumps(self.probe)}, {self.seed}, {self.replicate}]")
+
+    def key(self, code: str) -> str:
+        """12 hex digits that change whenever the result may: cell, protocol, baseline, and `code`, the software's."""
+        parts = [json.dumps(self.id), _text(self.protocol), json.dumps(self.baseline.canonical()), json.dumps(code)]
+        return _hash(f"[{', '.join(parts)}]")
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data."""
+        variants = {"variant": self.variant.to_json(), "baseline": self.baseline.to_json()}
+        rest = ("frame", "baseline_frame", "task", "setting", "protocol")
+        scalars = {"probe": self.probe, "seed": self.seed, "replicate": self.replicate}
+        return variants | {name: _plain(getattr(self, name)) for name in rest} | scalars
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Cell:
+        """The inverse of `to_json`."""
+        return cls(
+            variant=Variant.from_json(data["variant"]),
+            baseline=Variant.from_json(data["baseline"]),
+            frame=Frame(**tuples(data["frame"])),
+            baseline_frame=Frame(**tuples(data["baseline_frame"])),
+            task=Task(**tuples(data["task"])),
+            setting=Setting(**data["setting"]),
+            protocol=Protocol(**{**data["protocol"], "recipe": Recipe(**data["protocol"]["recipe"])}),
+            probe=data["probe"],
+            seed=data["seed"],
+            replicate=data["replicate"],
+        )
+
+
+def tuples(data: Mapping[str, Any]) -> dict[str, Any]:
+    """JSON's lists as the tuples they were."""
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in data.items()}
+
+
+def digest(value: Any) -> str:
+    """12 hex digits over plain data."""
+    return _hash(json.dumps(value, sort_keys=True))
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _text(part: Task | Setting | Protocol) -> str:
+    """A part of a cell as `digest` writes it; a hundred thousand cells have but a few of them."""
+    text: str = _once(part, "_json", lambda: json.dumps(_plain(part), sort_keys=True))
+    return text
+
+
+def _plain(part: Any) -> dict[str, Any]:
+    plain: dict[str, Any] = _once(part, "_dict", lambda: asdict(part))
+    return plain
+
+
+def _once(part: Any, name: str, make: Callable[[], Any]) -> Any:
+    """What is made of a frozen part, kept in it: cheaper than any hash of it."""
+    if name not in part.__dict__:
+        part.__dict__[name] = make()
+    return part.__dict__[name]

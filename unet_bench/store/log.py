@@ -1,0 +1,282 @@
+"""A run's folder: `run.json`, written first, and `cells.jsonl`, the truth, to which rows are only ever appended.
+
+A kill at any moment loses at most the row being written. Tables are made from the rows in `tables.py`.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import math
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from io import FileIO
+from pathlib import Path
+from typing import Any, Final, NamedTuple, Self
+
+from unet_bench.errors import StoreError
+from unet_bench.host.locks import Held, hold
+from unet_bench.store.schema import SCHEMA_VERSION, fault
+
+Row = dict[str, Any]
+
+
+class Attempt(NamedTuple):
+    """What deciding whether to go on with a cell takes of its last row."""
+
+    status: str
+    quality: str | None
+    key: str | None
+    number: int
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any]) -> Attempt:
+        """A row's."""
+        return cls(row["status"], row.get("quality"), row.get("key"), int(row.get("attempt") or 0))
+
+
+MANIFEST: Final = "run.json"
+CELLS: Final = "cells.jsonl"
+LOCK: Final = ".lock"
+CHUNK: Final = 1 << 16  # bytes
+FOLDERS: Final = ("samples", "logs")
+
+# Turns a row of the schema version it is filed under into one of the next.
+MIGRATIONS: Final[dict[int, Callable[[Row], Row]]] = {}
+
+_REMEDIES: Final[Mapping[int | None, str]] = {
+    errno.EEXIST: "choose another name, or go on with that run",
+    errno.ENOSPC: "free some space",
+    errno.EDQUOT: "free some space",
+    errno.EFBIG: "raise the limit on file sizes",
+    errno.EACCES: "make it writable, and close what has it open",
+    errno.EPERM: "make it writable, and close what has it open",
+    errno.EROFS: "choose a folder that can be written to",
+}
+
+
+class Store:
+    """A run's folder, held by this process until `close`. Make one with `create` or `open`.
+
+    Every method raises StoreError when the disk says no; rows appended before that are kept.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.manifest = read_manifest(path)
+        with _in_plain_words("open", path):
+            self._lock = _hold(path / LOCK)
+            for folder in FOLDERS:  # a kill may have come before they were made
+                (path / folder).mkdir(exist_ok=True)
+            self._cells = FileIO(path / CELLS, "ab")
+            self._cells.truncate(_whole_lines(path / CELLS))
+
+    @classmethod
+    def create(cls, out: Path, manifest: Mapping[str, Any]) -> Self:
+        """A new folder `out/<run_id>`, named after the manifest's `run_id`. Raises StoreError if it exists."""
+        path = out / _plain_name(manifest["run_id"])
+        with _in_plain_words("create", path):
+            out.mkdir(parents=True, exist_ok=True)
+            path.mkdir()
+            try:
+                write_atomic(path / MANIFEST, _json({"schema_version": SCHEMA_VERSION, **manifest}, indent=2) + "\n")
+            except BaseException:
+                with suppress(OSError):
+                    path.rmdir()
+                raise
+        return cls(path)
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """The folder of a run that is to go on. Raises StoreError if there is none or another process holds it."""
+        return cls(path)
+
+    @property
+    def run_id(self) -> str:
+        """The run's name."""
+        return str(self.manifest["run_id"])
+
+    def append(self, *rows: Mapping[str, Any]) -> dict[str, Attempt]:
+        """Add rows, all in one piece, and wait until they are on disk; what they are to `attempts`.
+
+        NaN and infinity become null.
+        """
+        whole = [{"schema_version": SCHEMA_VERSION, "run_id": self.run_id, **row} for row in rows]
+        lines = b"".join(_json(row).encode() + b"\n" for row in whole)
+        with _in_plain_words("append to", self.path / CELLS, f"what was finished is kept: {resume_command(self.path)}"):
+            end = os.fstat(self._cells.fileno()).st_size
+            try:
+                _write_at_once(self._cells, lines)
+            except OSError:
+                self._cells.truncate(end)  # or the next row would be joined to half of this one
+                raise
+        return {row["cell_id"]: Attempt.of(row) for row in rows if "cell_id" in row and "status" in row}
+
+    def attempts(self) -> dict[str, Attempt]:
+        """The last attempt at each cell, by `cell_id`, without holding all rows at once."""
+        return {row["cell_id"]: Attempt.of(row) for row in iterate_rows(self.path)}
+
+    def rows(self) -> list[Row]:
+        """Every attempt at every cell, in the order of writing."""
+        return read_rows(self.path)
+
+    def close(self) -> None:
+        """Let another process have the folder."""
+        self._cells.close()
+        self._lock.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def read_manifest(path: Path) -> dict[str, Any]:
+    """The `run.json` of the run's folder `path`. Raises StoreError if there is none or it is newer than this code."""
+    file = path / MANIFEST
+    if not file.is_file():
+        raise StoreError(f"{path} is not the folder of a run: it has no {MANIFEST}; give one of results/*")
+    with _in_plain_words("read", file):
+        manifest = _parse(file.read_bytes(), str(file))
+    if not isinstance(manifest.get("run_id"), str):
+        raise StoreError(f"{file} names no run_id: it is damaged, or not of a run; start a new one")
+    return manifest
+
+
+def read_rows(path: Path) -> list[Row]:
+    """Every row of the run's folder `path`, migrated to this schema; holds no lock.
+
+    A last line that a kill tore off is left out. Raises StoreError for any other broken line, and for newer rows.
+    """
+    return list(iterate_rows(path))
+
+
+def iterate_rows(path: Path) -> Iterator[Row]:
+    """The same, one row at a time."""
+    file = path / CELLS
+    if not file.exists():
+        return
+    with _in_plain_words("read", file), file.open("rb") as lines:
+        for number, line in enumerate(lines, 1):
+            if line.endswith(b"\n"):
+                where = f"{file}, line {number}"
+                yield _checked(migrate(_parse(line[:-1], where)), where)
+
+
+def latest(rows: Iterable[Row]) -> dict[str, Row]:
+    """The last attempt at each cell, by `cell_id`."""
+    return {row["cell_id"]: row for row in rows}
+
+
+def migrate(row: Row) -> Row:
+    """The row as this version of unet-bench would have written it."""
+    while row["schema_version"] < SCHEMA_VERSION:
+        version = row["schema_version"]
+        row = {**MIGRATIONS[version](row), "schema_version": version + 1}
+    return row
+
+
+def resume_command(path: Path) -> str:
+    """What to type to go on with the run in `path`."""
+    return f"`unet-bench run --resume {path}`"
+
+
+def write_atomic(path: Path, text: str) -> None:
+    """Replace the file's content in one step, so that a reader sees all of it or what was there. Raises StoreError."""
+    draft = path.with_name(f"{path.name}.tmp")
+    with _in_plain_words("write", path):
+        try:
+            # A file name that is not UTF-8 may stand in an error's text: better escaped than no table at all.
+            with draft.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(draft, path)
+        finally:
+            draft.unlink(missing_ok=True)
+
+
+def _hold(path: Path) -> FileIO:
+    try:
+        return hold(path)
+    except Held as error:
+        raise StoreError(
+            f"{path.parent} is in use by process {error.holder or 'that just started'}: one process writes to a run at"
+            " a time; wait for it to end, or start another run"
+        ) from error
+
+
+def _whole_lines(path: Path) -> int:
+    """Bytes up to the end of the last line that was written whole, found from behind."""
+    with path.open("rb") as file:
+        end = file.seek(0, os.SEEK_END)
+        while end:
+            start = max(0, end - CHUNK)
+            file.seek(start)
+            if (found := file.read(end - start).rfind(b"\n")) >= 0:
+                return start + found + 1
+            end = start
+    return 0
+
+
+def _write_at_once(file: FileIO, line: bytes) -> None:
+    if file.write(line) != len(line):
+        raise OSError(errno.ENOSPC, "only a part could be written")
+    os.fsync(file.fileno())
+
+
+def _plain_name(run_id: str) -> str:
+    if run_id != Path(run_id).name or run_id in ("", "..") or "\\" in run_id:
+        raise StoreError(f"run_id {run_id!r} cannot name a folder: it must be a plain name, without slashes")
+    return run_id
+
+
+def _json(value: Mapping[str, Any], indent: int | None = None) -> str:
+    return json.dumps(_storable(value), indent=indent, allow_nan=False)
+
+
+def _storable(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _storable(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_storable(item) for item in value]
+    if value is None or isinstance(value, str | int):
+        return value
+    raise StoreError(f"{value!r} of type {type(value).__name__} cannot be stored: give numbers, text, None and lists")
+
+
+def _parse(text: bytes, where: str) -> Row:
+    try:
+        row = json.loads(text)
+        version = row["schema_version"]
+        newer = version > SCHEMA_VERSION
+        if not isinstance(version, int) or isinstance(version, bool) or version < 1:
+            raise ValueError("no version of ours")
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise StoreError(f"{where}: {text[:60]!r} is not what unet-bench writes; mend or delete it") from error
+    if newer:
+        raise StoreError(
+            f"{where}: schema {version} is newer than {SCHEMA_VERSION}, the newest known; update unet-bench"
+        )
+    return row  # type: ignore[no-any-return]
+
+
+def _checked(row: Row, where: str) -> Row:
+    named = all(isinstance(row.get(name), str) for name in ("cell_id", "variant", "probe", "status"))
+    if wrong := fault(row) if named else "it does not name a cell":
+        raise StoreError(f"{where} is not what unet-bench writes: {wrong}; mend or delete it")
+    return row
+
+
+@contextmanager
+def _in_plain_words(action: str, path: Path, comfort: str = "") -> Iterator[None]:
+    """Turn what the disk says into one line: what could not be done, why, and the remedy."""
+    try:
+        yield
+    except OSError as error:
+        advice = "; ".join(filter(None, (_REMEDIES.get(error.errno), comfort)))
+        raise StoreError(f"cannot {action} {path}: {error.strerror}" + (advice and f"; {advice}")) from error

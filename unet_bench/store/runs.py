@@ -1,0 +1,56 @@
+"""Several runs side by side: their tables one below another, each row with its run. Nothing is averaged over runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import pandas as pd
+
+from unet_bench.errors import StoreError
+from unet_bench.store.log import MANIFEST, read_manifest
+from unet_bench.store.schema import CONDITIONS, TABLES
+from unet_bench.store.tables import read_results, typed_table
+
+PEERS: Final = ("run_id", *CONDITIONS, "batch_effective")
+"""What rows must have in common for their figures to be compared as they are."""
+
+
+@dataclass(frozen=True)
+class Runs:
+    """The tables of one or more runs; folders and manifests by run_id, without those of a table on its own."""
+
+    results: pd.DataFrame
+    cells: pd.DataFrame
+    classes: pd.DataFrame
+    folders: Mapping[str, Path]
+    manifests: Mapping[str, Mapping[str, Any]]
+
+
+def read_runs(paths: Iterable[str | Path]) -> Runs:
+    """Read runs' folders; a results.csv, or JSON of pytest-benchmark, is a run without cells.
+
+    A table that names no run is called after its file. Raises StoreError for what is no run, or is given twice.
+    """
+    tables: dict[str, list[pd.DataFrame]] = {table: [] for table in TABLES}
+    folders: dict[str, Path] = {}
+    manifests: dict[str, Mapping[str, Any]] = {}
+    seen: dict[str, Path] = {}
+    for path in map(Path, paths):
+        manifest = read_manifest(path) if (path / MANIFEST).is_file() else None
+        for table, frames in tables.items():
+            frame = read_results(path, table) if manifest or table == "results" else typed_table(table)
+            name = manifest["run_id"] if manifest else path.stem
+            frames.append(frame.assign(run_id=frame["run_id"].fillna(name)))
+        for name in dict.fromkeys(tables["results"][-1]["run_id"]):
+            if name in seen:
+                raise StoreError(f"{path} and {seen[name]} are both run {name}: give each run once")
+            seen[name] = path
+        if manifest:
+            folders[manifest["run_id"]], manifests[manifest["run_id"]] = path, manifest
+    if not tables["results"]:
+        raise StoreError("no runs: give at least one run's folder, such as results/RUN")
+    joined = {table: pd.concat(frames, ignore_index=True) for table, frames in tables.items()}
+    return Runs(**joined, folders=folders, manifests=manifests)

@@ -1,0 +1,343 @@
+"""Tables made from the rows of a run: one row per cell, per variant × task × setting, and per class.
+
+rows ─▶ last attempt of each cell ─▶ grouped by variant and conditions ─▶ pooled ─▶ DataFrame ─▶ csv
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from math import exp, isfinite, isnan, log
+from pathlib import Path
+from statistics import fmean, geometric_mean, median_low, stdev
+from typing import Any, Final, cast
+
+import numpy as np
+import pandas as pd
+
+from unet_bench.errors import StoreError
+from unet_bench.networks.variants import is_floor
+from unet_bench.stats.intervals import mean_interval
+from unet_bench.stats.paired import clustered_mean, paired_difference
+from unet_bench.stats.pareto import undominated
+from unet_bench.store.figures import figures_of
+from unet_bench.store.log import CELLS, MANIFEST, Row, Store, latest, read_manifest, read_rows, write_atomic
+from unet_bench.store.pytest_json import benchmark_rows
+from unet_bench.store.schema import (
+    BY_NAME,
+    COLUMNS,
+    CONDITIONS,
+    INTERVALS,
+    PROBES,
+    TABLES,
+    WHERE,
+    Column,
+    columns,
+    gravest,
+)
+
+_PER_CLASS: Final = "per_class"  # the rows of classes.csv, as the accuracy probe leaves them in its own
+_MEASURED: Final = tuple(column.name for column in COLUMNS if column.probes)
+_KNOWN: Final = frozenset((*BY_NAME, _PER_CLASS))
+_COMPARED: Final = ("accuracy", "speed", "memory")  # the probes whose figures decide the Pareto front
+
+Scores = Mapping[tuple[int | None, str | None], float]  # Dice by seed and fold
+
+
+def cells_frame(rows: Iterable[Row]) -> pd.DataFrame:
+    """One row per cell: its last attempt. A cell that is not `ok` has no figures."""
+    last = latest(rows).values()
+    emptied = [row if row["status"] == "ok" else {**row, **dict.fromkeys(_MEASURED)} for row in last]
+    return _frame(emptied, "cells")
+
+
+def results_frame(rows: Iterable[Row], manifest: Mapping[str, Any]) -> pd.DataFrame:
+    """One row per variant × task × setting, with every probe's figures side by side.
+
+    What no cell states, such as the preset, is taken from the manifest's entry of the same name.
+    """
+    groups: dict[tuple[object, ...], list[Row]] = defaultdict(list)
+    for row in latest(rows).values():
+        groups[tuple(row.get(name) for name in ("variant", *CONDITIONS))].append(row)
+    scores = {key: _scores(cells) for key, cells in groups.items()}
+    wide = []
+    for key, cells in groups.items():
+        row = _wide_row(cells, manifest)
+        of_baseline = {} if row["variant"] == row["baseline"] else scores.get((row["baseline"], *key[1:]), {})
+        wide.append(row | _dice(row["variant"], scores[key], of_baseline))
+    _mark_pareto(wide)
+    return _frame(wide, "results")
+
+
+def classes_frame(rows: Iterable[Row]) -> pd.DataFrame:
+    """One row per class of every accuracy cell that is `ok`."""
+    ok = (row for row in latest(rows).values() if row["status"] == "ok")
+    split = [{**row, **of_class} for row in ok for of_class in row.get(_PER_CLASS) or ()]
+    return _frame([{column.name: row.get(column.name) for column in columns("classes")} for row in split], "classes")
+
+
+def write_tables(store: Store) -> None:
+    """Write cells.csv, results.csv and classes.csv anew. Raises StoreError."""
+    rows = store.rows()
+    for table in TABLES:
+        write_atomic(store.path / f"{table}.csv", csv_text(_make(table, rows, store.manifest)))
+
+
+def read_results(path: str | Path, table: str = "results") -> pd.DataFrame:
+    """A table of the run's folder, of a csv file, or of pytest-benchmark's JSON: each column with its type, those it
+    lacks empty.
+
+    A run that was killed before it wrote its tables anew is read from its rows. Raises StoreError if nothing is there.
+    """
+    path = Path(path)
+    known = columns(table)
+    if path.suffix == ".json" and path.is_file() and table == "results":
+        return results_frame(benchmark_rows(path), {})
+    file = path / f"{table}.csv" if path.is_dir() else path
+    if file.is_file() and not is_stale(file):
+        return _read_csv(file, known)
+    if (path / MANIFEST).is_file():
+        return _make(table, read_rows(path), read_manifest(path))
+    raise StoreError(f"no results at {path}: give the folder of a run, which holds {MANIFEST}, or a csv file")
+
+
+def is_stale(file: Path) -> bool:
+    """Whether rows were appended to the run since its table was written."""
+    rows = file.with_name(CELLS)
+    return rows.is_file() and rows.stat().st_mtime_ns > file.stat().st_mtime_ns
+
+
+def mean_columns(values: Sequence[tuple[Hashable, float]]) -> Row:
+    """Mean, interval and spread of Dice by (cluster, Dice), at least one."""
+    spread = stdev(dice for _, dice in values) if len(values) > 1 else None
+    return dict(zip(("dice", *INTERVALS["dice"]), clustered_mean(values), strict=True)) | {"dice_sd": spread}
+
+
+def difference_columns(variant: str, pairs: Sequence[tuple[Hashable, float]]) -> Row:
+    """How far a variant is from the baseline by (cluster, difference in Dice); nothing without pairs.
+
+    A floor has one seed: with one pair it has no verdict, where a network is not separable yet.
+    """
+    if not pairs:
+        return {}
+    found = paired_difference(pairs)
+    ends = dict(zip(INTERVALS["dice_difference"], (found.low, found.high), strict=True))
+    return {
+        "dice_pairs": found.pairs,
+        "dice_difference": found.mean,
+        **ends,
+        "dice_verdict": None if is_floor(variant) and found.pairs == 1 else found.verdict,
+        "dice_pairs_needed": found.pairs_needed,
+    }
+
+
+def typed_frame(rows: Sequence[Row], dtypes: Mapping[str, str]) -> pd.DataFrame:
+    """The rows with these columns of these types; what is missing or not finite is empty."""
+
+    def plain(value: Any) -> Any:
+        return None if isinstance(value, float) and not isfinite(value) else value
+
+    typed = {name: pd.array([plain(row.get(name)) for row in rows], dtype=cast(Any, t)) for name, t in dtypes.items()}
+    return pd.DataFrame(typed)
+
+
+def typed_table(table: str) -> pd.DataFrame:
+    """The table `cells`, `results` or `classes` without rows."""
+    return _frame([], table)
+
+
+def csv_text(frame: pd.DataFrame) -> str:
+    """The frame as csv: floats in full, an empty field where there is no value."""
+    return frame.to_csv(index=False, lineterminator="\n")
+
+
+def _make(table: str, rows: list[Row], manifest: Mapping[str, Any]) -> pd.DataFrame:
+    if table == "results":
+        return results_frame(rows, manifest)
+    return cells_frame(rows) if table == "cells" else classes_frame(rows)
+
+
+# ---- several cells into one row
+
+
+def _wide_row(cells: list[Row], manifest: Mapping[str, Any]) -> Row:
+    cells = [cell for probe in dict.fromkeys(cell["probe"] for cell in cells) for cell in _alike(cells, probe)]
+    ok = [cell for cell in cells if cell["status"] == "ok"]
+    row: Row = {column.name: _stated(column.name, cells, manifest) for column in columns("results")}
+    row |= {name: _pooled(name, ok) for name in (*_MEASURED, *_strange(ok))}
+    for figure in INTERVALS:
+        if not figure.startswith("dice"):  # whose seeds and folds are told apart
+            row |= _interval(figure, _values(ok, figure))
+    for probe in dict.fromkeys((*PROBES, *(cell["probe"] for cell in cells))):
+        row[f"{probe}_status"] = gravest(cell["status"] for cell in cells if cell["probe"] == probe)
+    row |= {name: ", ".join(dict.fromkeys(map(str, _values(cells, name)))) or None for name in WHERE}
+    row["batch_effective"] = min(_values(cells, "batch_effective"), default=None)
+    row["quality"] = gravest(cell.get("quality") for cell in cells)
+    row["evidence"] = _evidence(cells, row["quality"])
+    row["seeds"] = len({cell["seed"] for cell in ok if cell["probe"] == "accuracy"}) or None
+    row["replicates"] = sum(cell.get("latency_ratio") is not None for cell in ok) or None
+    return row
+
+
+def _alike(cells: list[Row], probe: str) -> list[Row]:
+    """The cells of a probe; without figures, where those depend on the device and the devices are unlike."""
+    of_probe = [cell for cell in cells if cell["probe"] == probe]
+    devices = dict.fromkeys(_values((cell for cell in of_probe if cell["status"] == "ok"), "device_name"))
+    if len(devices) < 2 or probe in ("cost", "accuracy"):
+        return of_probe
+    emptied = dict.fromkeys(_MEASURED) | {"quality": "mixed", "evidence": f"replicates on {', '.join(devices)}"}
+    return [{**cell, **emptied} if cell["status"] == "ok" else cell for cell in of_probe]
+
+
+def _scores(cells: Iterable[Row]) -> Scores:
+    found = ((cell.get("seed"), cell.get("fold"), cell.get("dice")) for cell in cells if cell["status"] == "ok")
+    return {(seed, fold): dice for seed, fold, dice in found if dice is not None and isfinite(dice)}
+
+
+def _dice(variant: str, own: Scores, baseline: Scores) -> Row:
+    """Over seeds and folds; a single one keeps the interval its probe gave it."""
+    pairs = [(fold, dice - baseline[seed, fold]) for (seed, fold), dice in own.items() if (seed, fold) in baseline]
+    alone = len(own) < 2
+    return {
+        **({} if alone else mean_columns([(fold, dice) for (_, fold), dice in own.items()])),
+        **difference_columns(variant, pairs),
+    }
+
+
+def _evidence(cells: Iterable[Row], quality: str | None) -> str | None:
+    """What was seen in the cells that the row's quality comes from, each probe's first."""
+    seen = {c["probe"]: c["evidence"] for c in cells if c.get("quality") == quality and c.get("evidence")}
+    return "; ".join(f"{probe}: {evidence}" for probe, evidence in seen.items()) or None
+
+
+def _stated(name: str, cells: Iterable[Row], manifest: Mapping[str, Any]) -> object:
+    given = manifest.get(name)
+    return next(iter(_values(cells, name)), given if isinstance(given, str | int | float) else None)
+
+
+def _values(cells: Iterable[Row], name: str) -> list[Any]:
+    return [cell[name] for cell in cells if cell.get(name) is not None]
+
+
+def _strange(rows: Iterable[Row]) -> list[str]:
+    """Columns that the table does not know: a plugin's probe may bring its own."""
+    return [name for name in dict.fromkeys(name for row in rows for name in row) if name not in _KNOWN]
+
+
+_POOL: Final[Mapping[str, Callable[[list[Any]], object]]] = {
+    "MiB": max,  # a peak is the highest seen
+    "×": geometric_mean,
+    "Float64": fmean,
+    "Int64": median_low,
+}
+
+
+def _pooled(name: str, cells: Iterable[Row]) -> object:
+    """One figure out of several processes' or seeds'; of what is not a number, the first."""
+    values = _values(cells, name)
+    if not values:
+        return None
+    if not all(isinstance(value, int | float) for value in values):
+        return values[0]
+    column = BY_NAME.get(name)
+    pool = fmean if column is None else _POOL.get(column.unit) or _POOL[column.dtype]
+    return pool(values)
+
+
+def _interval(figure: str, values: list[float]) -> Row:
+    """The figure and its interval over processes or seeds; a single one keeps the interval its probe gave it."""
+    if len(values) < 2:
+        return {}
+    is_ratio = BY_NAME[figure].unit == "×"
+    joined = tuple(map(exp, mean_interval([log(value) for value in values]))) if is_ratio else mean_interval(values)
+    return dict(zip((figure, *INTERVALS[figure]), joined, strict=True))
+
+
+def _mark_pareto(rows: list[Row]) -> None:
+    """Mark, among networks that may be compared and have all three figures, those that no other beats in all three.
+
+    Figures are those that `rank` compares: latency by the ratio to the baseline, where they were timed side by side.
+    """
+    peers: dict[tuple[object, ...], list[Row]] = defaultdict(list)
+    for row in rows:
+        complete = None not in (row["dice"], row["latency_ms"], row["peak_memory_mib"]) and not is_floor(row["variant"])
+        if complete and all(row[f"{probe}_status"] in ("ok", None) for probe in _COMPARED):
+            peers[tuple(row[name] for name in (*CONDITIONS, "batch_effective"))].append(row)
+    for group in peers.values():
+        of = figures_of(group)
+        values = np.array([[figure.value for figure in of[row["variant"]].values() if figure] for row in group])
+        for row, on_front in zip(group, undominated(values.T[:, :, None])[:, 0], strict=True):
+            row["pareto"] = bool(on_front)
+
+
+# ---- rows and csv into frames
+
+
+def _frame(rows: Sequence[Row], table: str) -> pd.DataFrame:
+    typed = {c.name: _typed(c, [row.get(c.name) for row in rows], table) for c in columns(table)}
+    strange = {name: pd.Series([row.get(name) for row in rows]).convert_dtypes() for name in _strange(rows)}
+    return pd.DataFrame({**typed, **strange})
+
+
+def _read_csv(file: Path, known: Iterable[Column]) -> pd.DataFrame:
+    try:
+        frame = pd.read_csv(
+            file,
+            dtype={column.name: object for column in known},
+            dtype_backend="numpy_nullable",
+            keep_default_na=False,
+            na_values=[""],
+        )
+    except (OSError, ValueError) as error:
+        raise StoreError(f"{file} cannot be read as csv: {error}; write it anew or give another") from error
+    if "variant" not in frame:
+        raise StoreError(f"{file} has no column variant: it is no table of a run; give a results.csv")
+    absent = [None] * len(frame)
+    typed = {c.name: _typed(c, list(frame[c.name]) if c.name in frame else absent, str(file)) for c in known}
+    return pd.DataFrame({**typed, **{str(name): frame[name] for name in frame if name not in typed}})
+
+
+def _typed(column: Column, values: list[Any], source: str) -> Any:
+    parse, dtype = _PARSE[column.dtype], cast(Any, column.dtype)
+    try:
+        return pd.array([None if _is_empty(value) else parse(value) for value in values], dtype=dtype)
+    except (TypeError, ValueError, KeyError, OverflowError) as error:
+        raise StoreError(f"{source}: column {column.name} takes {dtype} only: {error}; correct or empty it") from error
+
+
+def _is_empty(value: object) -> bool:
+    return value is None or value == "" or (isinstance(value, float) and isnan(value))
+
+
+def _text(value: object) -> str:
+    """A lone carriage return, as progress bars print it, would break the csv's line."""
+    return str(value).replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _number(value: Any) -> float | None:
+    number = float(value)
+    return number if isfinite(number) else None
+
+
+def _whole(value: Any) -> int:
+    if isinstance(value, float) and not value.is_integer():
+        raise ValueError(f"{value} is not a whole number")
+    return int(value)
+
+
+def _boolean(value: object) -> bool:
+    return {"true": True, "false": False}[str(value).lower()]
+
+
+_PARSE: Final[Mapping[str, Callable[[Any], object]]] = {
+    "string": _text,
+    "Float64": _number,
+    "Int64": _whole,
+    "boolean": _boolean,
+}
+
+
+def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """The rows as plain Python values, None where there is none."""
+    plain = frame.astype(object).where(frame.notna(), None)
+    return [dict(zip(map(str, frame), row, strict=True)) for row in plain.itertuples(index=False, name=None)]
