@@ -310,6 +310,18 @@ def test_pareto_agrees_with_its_definition(figures: list[tuple[int, int, int]]) 
     assert pareto(*figures) == expected
 
 
+def test_what_was_timed_beside_the_baseline_is_compared_so_and_what_was_not_takes_no_part() -> None:
+    """A machine that slowed down between two cells decides nothing: `v` is the quicker one of the pair."""
+    rows = []
+    for name, latency, ratio in (("unet", 10.0, 1.0), ("v", 12.0, 0.9), ("w", 5.0, None)):
+        rows += [cell("accuracy", name, dice=0.8, baseline="unet")]
+        rows += [cell("memory", name, peak_memory_mib=100, baseline="unet")]
+        rows += [cell("speed", name, latency_ms=latency, latency_ratio=ratio, baseline="unet")]
+    flags = results_frame(rows, {}).set_index("variant")["pareto"]
+    assert flags["v"]
+    assert not flags["unet"]
+
+
 def test_floors_have_no_part_in_the_pareto_front() -> None:
     rows = [cell(probe, variant) for probe in FIGURES for variant in ("unet", "floor-otsu")]
     floor = [{**row, "dice": 1.0} if row["variant"] == "floor-otsu" and "dice" in row else row for row in rows]

@@ -61,6 +61,7 @@ QUALITIES: Final[Mapping[str, str]] = {
     "mixed": "replicates ran on unlike devices: nothing of them is averaged",
 }
 
+PER_CLASS: Final = "per_class"  # the rows of classes.csv, as the accuracy probe leaves them in its own
 WHERE: Final = ("device_name", "env_id", "torch", "commit")  # what tells machines and their software apart
 
 SIZE: Final = ("scored_depth", "scored_height", "scored_width")  # without a depth: images
@@ -495,6 +496,8 @@ def fault(row: Mapping[str, Any]) -> str:
             continue
         if isinstance(value, int) and abs(value) >= MOST_WHOLE:
             return f"{name} has more than 64 bits"
+        if name == PER_CLASS and not _are_records(value):
+            return f"{name} is no list of records: {ascii(value)[:60]}"
         column = BY_NAME.get(name)
         if column is None or value is None:
             continue
@@ -503,6 +506,10 @@ def fault(row: Mapping[str, Any]) -> str:
         if not right or (column.unit == "×" and value <= 0):
             return f"{name} does not take {ascii(value)[:60]}"
     return ""
+
+
+def _are_records(value: object) -> bool:
+    return value is None or (isinstance(value, list | tuple) and all(isinstance(record, dict) for record in value))
 
 
 def _takes(dtype: str, value: object) -> bool:

@@ -28,6 +28,7 @@ from unet_bench.store.schema import (
     COLUMNS,
     CONDITIONS,
     INTERVALS,
+    PER_CLASS,
     PROBES,
     TABLES,
     WHERE,
@@ -36,9 +37,8 @@ from unet_bench.store.schema import (
     gravest,
 )
 
-_PER_CLASS: Final = "per_class"  # the rows of classes.csv, as the accuracy probe leaves them in its own
 _MEASURED: Final = tuple(column.name for column in COLUMNS if column.probes)
-_KNOWN: Final = frozenset((*BY_NAME, _PER_CLASS))
+_KNOWN: Final = frozenset((*BY_NAME, PER_CLASS))
 _COMPARED: Final = ("accuracy", "speed", "memory")  # the probes whose figures decide the Pareto front
 
 Scores = Mapping[tuple[int | None, str | None], float]  # Dice by seed and fold
@@ -72,7 +72,7 @@ def results_frame(rows: Iterable[Row], manifest: Mapping[str, Any]) -> pd.DataFr
 def classes_frame(rows: Iterable[Row]) -> pd.DataFrame:
     """One row per class of every accuracy cell that is `ok`."""
     ok = (row for row in latest(rows).values() if row["status"] == "ok")
-    split = [{**row, **of_class} for row in ok for of_class in row.get(_PER_CLASS) or ()]
+    split = [{**row, **of_class} for row in ok for of_class in row.get(PER_CLASS) or ()]
     return _frame([{column.name: row.get(column.name) for column in columns("classes")} for row in split], "classes")
 
 
@@ -264,10 +264,13 @@ def _mark_pareto(rows: list[Row]) -> None:
         if complete and all(row[f"{probe}_status"] in ("ok", None) for probe in _COMPARED):
             peers[tuple(row[name] for name in (*CONDITIONS, "batch_effective"))].append(row)
     for group in peers.values():
-        of = figures_of(group)
-        values = np.array([[figure.value for figure in of[row["variant"]].values() if figure] for row in group])
-        for row, on_front in zip(group, undominated(values.T[:, :, None])[:, 0], strict=True):
-            row["pareto"] = bool(on_front)
+        figures = figures_of(group)
+        compared = [row for row in group if None not in figures[row["variant"]].values()]
+        points = [[figure.value for figure in figures[row["variant"]].values() if figure] for row in compared]
+        if points:
+            on_front = undominated(np.array(points).T[:, :, None])[:, 0]
+            for row, marked in zip(compared, on_front, strict=True):
+                row["pareto"] = bool(marked)
 
 
 # ---- rows and csv into frames
