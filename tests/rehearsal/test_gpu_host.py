@@ -95,7 +95,7 @@ def test_every_probe_runs_and_nobody_but_workers_has_a_context(host: Callable[..
     assert set(cells["device_name"]) == {"Stand-in GPU A"}
     assert here.contexts() == {("0", "survey"), ("0", "worker")}
     speed = cells.set_index("probe").loc["speed"]
-    assert is_known(speed["latency_ms"]) == (speed["quality"] != "contaminated")  # by other work on the processors
+    assert is_known(speed["latency_ms"]) or speed["quality"] == "contaminated"  # by other work on the processors
     assert (speed["foreign_gpu_share"], speed["gpu_clock_mhz"], speed["gpu_power_w"]) == (0, 1700, 300)
     memory = cells.set_index("probe").loc["memory"]
     assert memory["peak_memory_mib"] == memory["requested_memory_mib"] == 123
@@ -207,7 +207,7 @@ def test_a_power_limit_is_a_label_and_times_stay(host: Callable[..., Host]) -> N
     [cell] = host("capped").measured("-v", "unet", "--probes", "speed").to_dict("records")
     assert "sw_power_cap" in cell["evidence"]
     assert cell["quality"] in ("throttled", "contaminated")
-    assert is_known(cell["latency_ms"]) == (cell["quality"] != "contaminated")
+    assert is_known(cell["latency_ms"]) or cell["quality"] == "contaminated"
 
 
 def test_what_nobody_watches_is_not_called_clean(host: Callable[..., Host]) -> None:
