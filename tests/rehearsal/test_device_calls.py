@@ -94,6 +94,29 @@ def test_memory_is_counted(kind: str, calls: Calls) -> None:
     assert {"_accelerator_emptyCache", "_accelerator_resetPeakStats"} <= set(calls.names())
 
 
+@pytest.mark.parametrize("kind", ["cuda", "xpu"])
+@pytest.mark.parametrize(
+    ("ask", "c_name"),
+    [
+        (device.memory_statistics, "_accelerator_getDeviceStats"),
+        (device.free_memory, "_accelerator_getMemoryInfo"),
+        (device.reset_peak, "_accelerator_resetPeakStats"),
+        (device.empty_cache, "_accelerator_emptyCache"),
+    ],
+)
+def test_a_failure_of_the_device_is_not_taken_for_an_allocator_that_keeps_no_count(
+    kind: str, ask: Callable[[torch.device], object], c_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replace_c_level(kind, monkeypatch)
+
+    def fail(*_: object) -> None:
+        raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
+
+    monkeypatch.setattr(torch._C, c_name, fail)
+    with pytest.raises(RuntimeError, match="illegal memory access"):
+        ask(device.indexed(kind))
+
+
 def test_random_numbers_are_kept(kind: str, calls: Calls) -> None:
     before = torch.get_rng_state()
     with device.random_numbers_kept(device.indexed(kind)):

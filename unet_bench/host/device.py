@@ -17,6 +17,7 @@ from torch import Tensor
 from unet_bench.errors import InvalidSuite
 
 KINDS: Final = ("cpu", "cuda", "xpu", "mps")  # that can be measured on; ROCm's devices are called cuda
+SERVED: Final = ("cuda", "xpu")  # whose allocators `torch.accelerator` asks
 PLANNED: Final = ("meta",)  # where nothing is computed
 # Which of a host's devices a process sees is said in the environment, before it touches one.
 VISIBLE: Final[Mapping[str, str]] = {"cuda": "CUDA_VISIBLE_DEVICES", "xpu": "ZE_AFFINITY_MASK"}
@@ -119,38 +120,43 @@ def without_algorithm_search() -> Iterator[None]:
 # ---- memory
 
 
+def _if_served(device: torch.device) -> contextlib.AbstractContextManager[None]:
+    """Return a context that passes over allocators which `torch.accelerator` does not serve.
+
+    Those of CUDA and XPU it serves: what they raise is a failure, and is raised.
+    """
+    return contextlib.nullcontext() if device.type in SERVED else contextlib.suppress(RuntimeError)
+
+
 def empty_cache(device: torch.device) -> None:
     """Give back what the device's allocator holds for later."""
-    if not is_accelerator(device):
-        return
-    with contextlib.suppress(RuntimeError):  # an allocator that torch.accelerator does not serve
-        torch.accelerator.empty_cache()
+    if is_accelerator(device):
+        with _if_served(device):
+            torch.accelerator.empty_cache()
 
 
 def memory_statistics(device: torch.device) -> Mapping[str, int]:
     """Return what the device's allocator counted, by `allocated_bytes.all.peak` and the like; empty if it does not."""
-    if not is_accelerator(device):
-        return {}
-    try:
-        return torch.accelerator.memory_stats(device)
-    except RuntimeError:
-        return {}
+    found: Mapping[str, int] = {}
+    if is_accelerator(device):
+        with _if_served(device):
+            found = torch.accelerator.memory_stats(device)
+    return found
 
 
 def reset_peak(device: torch.device) -> None:
     """Have the allocator's peaks begin at what is held now."""
-    with contextlib.suppress(RuntimeError):
+    with _if_served(device):
         torch.accelerator.reset_peak_memory_stats(device)
 
 
 def free_memory(device: torch.device) -> int | None:
     """Return the bytes that are free on the device; None where it shares the host's, or does not say."""
-    if not is_accelerator(device):
-        return None
-    try:
-        return torch.accelerator.get_memory_info(device)[0]
-    except RuntimeError:
-        return None
+    found: int | None = None
+    if is_accelerator(device):
+        with _if_served(device):
+            found = torch.accelerator.get_memory_info(device)[0]
+    return found
 
 
 def limit_memory(device: torch.device, limit: int) -> None:
