@@ -9,7 +9,9 @@ import nox
 nox.options.default_venv_backend = "venv"
 nox.options.sessions = ["lint", "imports", "types", "tests", "docs", "wheel", "smoke"]
 HERE = pathlib.Path(__file__).parent
-PLUGINS = sorted(folder.name for folder in (HERE / "plugins").iterdir() if (folder / "__init__.py").exists())
+PLUGINS = sorted(
+    folder.name for folder in (HERE / "plugins").iterdir() if (folder / "__init__.py").exists()
+)
 
 
 @nox.session
@@ -57,17 +59,32 @@ def docs(session: nox.Session) -> None:
 
 @nox.session
 def wheel(session: nox.Session) -> None:
-    """Build the wheel, install it into this clean environment, leave the repository, and look for every plugin."""
+    """Build the wheel, install it into this clean environment, leave the repository, and look for
+    every plugin.
+    """
     session.install("build", "hatchling")
     built = pathlib.Path(session.create_tmp()) / "dist"
     shutil.rmtree(built, ignore_errors=True)
-    session.run("python", "-m", "build", "--wheel", "--no-isolation", "--outdir", str(built), str(HERE))
+    session.run(
+        "python", "-m", "build", "--wheel", "--no-isolation", "--outdir", str(built), str(HERE)
+    )
     session.install(*map(str, built.glob("*.whl")))
     session.chdir(session.create_tmp())
     session.run("python", "-P", "-c", CHECK_WHEEL, *PLUGINS)
     session.run("python", "-P", "-m", "unet_bench", "plugins")
     shutil.rmtree("results", ignore_errors=True)
-    session.run("unet-bench", "run", "-v", "unet", "--steps", "2", "--speed-s", "0.2", "--width-scale", "0.125")
+    session.run(
+        "unet-bench",
+        "run",
+        "-v",
+        "unet",
+        "--steps",
+        "2",
+        "--speed-s",
+        "0.2",
+        "--width-scale",
+        "0.125",
+    )
     answers(session, next(pathlib.Path("results").iterdir()))
 
 
@@ -76,7 +93,9 @@ def answers(session: nox.Session, run: pathlib.Path) -> None:
     for command in ("effects", "rank", "recommend", "summary"):
         session.run("unet-bench", command, str(run), silent=True)
     for form in ("html", "md", "latex", "figures"):
-        session.run("unet-bench", "report", str(run), "--format", form, "--out", str(run / f"report-{form}"))
+        session.run(
+            "unet-bench", "report", str(run), "--format", form, "--out", str(run / f"report-{form}")
+        )
 
 
 CHECK_WHEEL = """
@@ -121,39 +140,74 @@ TINY = (
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """pytest-benchmark on parts, paths, our timing and other packages' networks. Ratios within one run."""
+    """pytest-benchmark on parts, paths, our timing and other packages' networks. Ratios within one
+    run.
+    """
     session.install("-e", ".[test,peers]")
-    session.run("pytest", "tests/bench", "-o", "addopts=-q", "-s", "--benchmark-only", *session.posargs)
+    session.run(
+        "pytest", "tests/bench", "-o", "addopts=-q", "-s", "--benchmark-only", *session.posargs
+    )
 
 
 @nox.session
 def parity(session: nox.Session) -> None:
-    """Our twins of other packages' networks take their weights and compute the same; and those packages' networks."""
+    """Our twins of other packages' networks take their weights and compute the same; and those
+    packages' networks.
+    """
     session.install("-e", ".[test,peers]")
-    session.run("pytest", "tests/parity", "tests/test_peers_plugin.py", *session.posargs)
+    session.run("pytest", "tests/parity", "tests/plugins/test_peers_plugin.py", *session.posargs)
 
 
 @nox.session
 def gpu(session: nox.Session) -> None:
-    """What needs a CUDA device: marked tests, then the standard preset, resumable. See CONTRIBUTING.md."""
+    """What needs a CUDA device: marked tests, then the standard preset, resumable. See
+    CONTRIBUTING.md.
+    """
     session.install("-e", ".[test]")
     session.run("pytest", "-m", "gpu", "-o", "addopts=-q --strict-markers")
-    session.run("unet-bench", "run", "-v", "all", "--preset", "standard", "--device", "cuda", *session.posargs)
+    session.run(
+        "unet-bench",
+        "run",
+        "-v",
+        "all",
+        "--preset",
+        "standard",
+        "--device",
+        "cuda",
+        *session.posargs,
+    )
 
 
 @nox.session
 def slurm(session: nox.Session) -> None:
-    """Jobs on a real Slurm, one node on this machine: needs root, and Debian's slurm-wlm and munge installed."""
+    """Jobs on a real Slurm, one node on this machine: needs root, and Debian's slurm-wlm and munge
+    installed.
+    """
     session.install("-e", ".[test,slurm]")
     session.env["UNET_BENCH_SLURM"] = "1"
-    session.run("pytest", "tests/slurm", "tests/test_on_slurm.py", "-o", "addopts=-q", *session.posargs)
+    session.run(
+        "pytest",
+        "tests/slurm",
+        "tests/execute/test_on_slurm.py",
+        "-o",
+        "addopts=-q",
+        *session.posargs,
+    )
 
 
 @nox.session
 def ray(session: nox.Session) -> None:
     """Runs on a real Ray of this machine, with GPUs that are not there."""
     session.install("-e", ".[test,ray]")
-    session.run("pytest", "tests/test_on_ray.py", "-m", "slow", "-o", "addopts=-q --strict-markers", *session.posargs)
+    session.run(
+        "pytest",
+        "tests/execute/test_on_ray.py",
+        "-m",
+        "slow",
+        "-o",
+        "addopts=-q --strict-markers",
+        *session.posargs,
+    )
 
 
 @nox.session(python=False)

@@ -24,7 +24,9 @@ def main(run: Path) -> None:
     [group] = groups_of(read_runs([run]).results)
     save(accuracy_against(group, "latency_ratio"), DOCS / "quick-cpu.svg")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        browser = playwright.chromium.launch(
+            executable_path=shutil.which("chromium"), args=["--no-sandbox"]
+        )
         page = browser.new_page(viewport=SIZE, device_scale_factor=1.5, color_scheme="light")
         page.goto((run / "report.html").resolve().as_uri())
         page.wait_for_timeout(3000)

@@ -28,9 +28,14 @@ def commands() -> str:
 
     text = "# Commands\n\n" + NOTE
     for name, command in commands_of(typer.main.get_command(app)):
-        text += f"\n## unet-bench {name}\n\n{command.help}\n\n| option | what it does |\n|---|---|\n"
+        text += (
+            f"\n## unet-bench {name}\n\n{command.help}\n\n| option | what it does |\n|---|---|\n"
+        )
         for option in command.params:
-            words = ", ".join(f"`{word}`" for word in option.opts if word.startswith("-")) or f"`{option.name.upper()}`"
+            words = (
+                ", ".join(f"`{word}`" for word in option.opts if word.startswith("-"))
+                or f"`{option.name.upper()}`"
+            )
             text += f"| {words} | {getattr(option, 'help', None) or ''} |\n"
     return text
 
@@ -68,7 +73,9 @@ def columns() -> str:
 
 
 def readme() -> str:
-    """The README with a recommendation from the committed reference run, and its table, between their marks."""
+    """The README with a recommendation from the committed reference run, and its table, between
+    their marks.
+    """
     from unet_bench import recommend
     from unet_bench.present.table import render
     from unet_bench.store.tables import read_results
@@ -86,19 +93,34 @@ HINTS = "\nΔ to best"  # what follows a recommendation's table: how to read it,
 
 
 def measuring() -> str:
-    """How we measure, with the table of predicted and measured memory and the self-test's report between its marks."""
+    """How we measure, with the table of predicted and measured memory and the self-test's report
+    between its marks.
+    """
     from unet_bench.store.tables import read_results
 
     text = (ROOT / "docs" / "measuring.md").read_text(encoding="utf-8")
     frame = read_results(ROOT / "results" / "reference" / MEMORY).sort_values("variant")
     table = (
-        "| variant | predicted | live | process | predicted, training | live | process |\n|---|" + "---:|" * 6 + "\n"
+        "| variant | predicted | live | process | predicted, training | live | process |\n|---|"
+        + "---:|" * 6
+        + "\n"
     )
     for _, row in frame.iterrows():
-        names = [f"{prefix}{name}_memory_mib" for prefix in ("", "train_") for name in ("live", "rss")]
+        names = [
+            f"{prefix}{name}_memory_mib" for prefix in ("", "train_") for name in ("live", "rss")
+        ]
         live, rss, train_live, train_rss = (row[name] for name in names)
-        figures = (row["predicted_memory_mib"], live, rss, row["predicted_train_memory_mib"], train_live, train_rss)
-        table += f"| {row['variant']} | " + " | ".join(f"{figure:.1f}" for figure in figures) + " |\n"
+        figures = (
+            row["predicted_memory_mib"],
+            live,
+            rss,
+            row["predicted_train_memory_mib"],
+            train_live,
+            train_rss,
+        )
+        table += (
+            f"| {row['variant']} | " + " | ".join(f"{figure:.1f}" for figure in figures) + " |\n"
+        )
     for prefix, of in (("", "inference"), ("train_", "training")):
         process = frame[f"{prefix}rss_memory_mib"].astype(float)
         predicted = frame[f"predicted_{prefix}memory_mib"].astype(float)
@@ -112,7 +134,11 @@ def measuring() -> str:
         f"\nMiB; {row['task']} scored {row['scored_height']}×{row['scored_width']}, batch {row['batch_requested']}, "
         f"width × {row['width_scale']:g}, {row['precision']}, {row['device_name']}, torch {row['torch']}.\n"
     )
-    report = (ROOT / "results" / "reference" / SELFTEST / "selftest.txt").read_text(encoding="utf-8").rstrip()
+    report = (
+        (ROOT / "results" / "reference" / SELFTEST / "selftest.txt")
+        .read_text(encoding="utf-8")
+        .rstrip()
+    )
     text = between(text, "memory", f"\n{table}\n")
     text = between(text, "peers", f"\n{peers()}\n")
     return between(text, "selftest", f"\n```\n{report}\n```\n\n")
@@ -124,7 +150,10 @@ def notebooks() -> str:
 
     import unet_bench
 
-    known = {name: getattr(unet_bench, name) for name in ("effects", "rank", "read_results", "recommend", "show")}
+    known = {
+        name: getattr(unet_bench, name)
+        for name in ("effects", "rank", "read_results", "recommend", "show")
+    }
     known["run"] = f"results/reference/{REFERENCE}"
     shown = "\n"
     with pd.option_context("display.width", 120, "display.max_columns", 20):
@@ -159,18 +188,30 @@ def accuracy() -> str:
         for name, row in frame.drop(["floor-otsu", "floor-majority"]).iterrows():
             table += f"| `{suite}` | {name} | `{column}` | {row[column]:.3f} | {' | '.join(floors)} | {minutes:.1f} |\n"
     table += f"\nTwo cores of {row['device_name']}, torch {row['torch']}; the runs lie under `results/reference/`.\n"
-    return between((ROOT / "docs" / "accuracy.md").read_text(encoding="utf-8"), "suites", f"\n{table}\n")
+    return between(
+        (ROOT / "docs" / "accuracy.md").read_text(encoding="utf-8"), "suites", f"\n{table}\n"
+    )
 
 
 def networks() -> dict[str, str]:
-    """A page and a picture for each network that is more than one change of the baseline, and the list of them."""
+    """A page and a picture for each network that is more than one change of the baseline, and the
+    list of them.
+    """
     from unet_bench.present.network_page import as_markdown, as_svg, detail
     from unet_bench.registry.plugins import load
 
     registry = load().checked()
-    index = "# Networks\n\n" + NOTE + "\nAs `unet-bench list architectures --detail NAME` shows them, 3 channels in "
-    index += "and 2 classes out. [How they compare with their references](parity.md), to the digit.\n\n"
-    index += "| network | parameters | MACs | at | what it is | source |\n|---|---:|---:|---|---|---|\n"
+    index = (
+        "# Networks\n\n"
+        + NOTE
+        + "\nAs `unet-bench list architectures --detail NAME` shows them, 3 channels in "
+    )
+    index += (
+        "and 2 classes out. [How they compare with their references](parity.md), to the digit.\n\n"
+    )
+    index += (
+        "| network | parameters | MACs | at | what it is | source |\n|---|---:|---:|---|---|---|\n"
+    )
     pages = {}
     for name, variant in registry.variants().items():
         if "one-axis" in variant.tags or "peer" in variant.tags:
@@ -192,30 +233,41 @@ def parity() -> str:
     from unet_bench.registry.plugins import load
 
     registry = load().checked()
-    table = (
-        "| network | in → out | input | parameters, reference | ours − it | MACs, reference | ours − it | reference |\n"
-    )
+    table = "| network | in → out | input | parameters, reference | ours − it | MACs, reference | ours − it | reference |\n"
     table += "|---|---|---|---:|---:|---:|---:|---|\n"
     for golden in read_golden():
         found = ours(registry, golden)
-        macs, apart = ("", "") if golden.macs is None else (f"{golden.macs:,}", f"{found['macs'] - golden.macs:,}")
+        macs, apart = (
+            ("", "")
+            if golden.macs is None
+            else (f"{golden.macs:,}", f"{found['macs'] - golden.macs:,}")
+        )
         size = "×".join(map(str, golden.size))
         table += f"| `{golden.variant}` | {golden.in_channels} → {golden.classes} | {size} | {golden.params:,} "
         table += f"| {found['params'] - golden.params:,} | {macs} | {apart} | {golden.source} |\n"
-    return between((ROOT / "docs" / "parity.md").read_text(encoding="utf-8"), "parity", f"\n{table}\n")
+    return between(
+        (ROOT / "docs" / "parity.md").read_text(encoding="utf-8"), "parity", f"\n{table}\n"
+    )
 
 
 def peers() -> str:
-    """The table of our networks beside other packages', of equal MACs, from a file of `nox -s bench`."""
-    found = json.loads((ROOT / "results" / "reference" / BENCH / "benchmark.json").read_text(encoding="utf-8"))
+    """The table of our networks beside other packages', of equal MACs, from a file of `nox -s
+    bench`.
+    """
+    found = json.loads(
+        (ROOT / "results" / "reference" / BENCH / "benchmark.json").read_text(encoding="utf-8")
+    )
     table = "| theirs | theirs ÷ ours, time | at our best setting | peak MiB, theirs | ours | GMACs, theirs | ours |\n"
     table += "|---|" + "---:|" * 6 + "\n"
-    for bench in found["benchmarks"]:
-        extra = bench["extra_info"]
+    for context in found["benchmarks"]:
+        extra = context["extra_info"]
         if "peak_mib" not in extra:
             continue
-        name = bench["name"].partition("[")[2].rstrip("]")
-        (ratio, low, high), best = extra["theirs / ours"], extra["theirs / ours at our best setting"][0]
+        name = context["name"].partition("[")[2].rstrip("]")
+        (ratio, low, high), best = (
+            extra["theirs / ours"],
+            extra["theirs / ours at our best setting"][0],
+        )
         (ours, theirs), (macs, their_macs) = extra["peak_mib"], extra["macs"]
         table += f"| {name} | {ratio:.3f} ({low:.3f} to {high:.3f}) | {best:.2f} | {theirs:.1f} | {ours:.1f} "
         table += f"| {their_macs / 1e9:.3f} | {macs / 1e9:.3f} |\n"

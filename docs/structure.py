@@ -1,4 +1,5 @@
-"""Measure how the core's code is laid out: files, lines, how dense they are, and how many modules import in circles.
+"""Measure how the core's code is laid out: files, lines, how dense they are, and how many modules
+import in circles.
 
 python docs/structure.py [FOLDER ...]    rows of a markdown table, one for each folder of a package (default: ours)
 """
@@ -54,7 +55,9 @@ def body_length(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
 
 
 def in_circles(package: Path, trees: dict[Path, ast.Module]) -> set[str]:
-    """The modules that import themselves by way of others; imports within functions count, those for types do not."""
+    """The modules that import themselves by way of others; imports within functions count, those
+    for types do not.
+    """
     modules = {name_of(package, file): tree for file, tree in trees.items()}
     arrows = {name: imported(tree, modules) - {name} for name, tree in modules.items()}
     reached = {name: set(targets) for name, targets in arrows.items()}
@@ -89,14 +92,19 @@ def imported(tree: ast.Module, modules: dict[str, ast.Module]) -> set[str]:
 
 def name_of(package: Path, file: Path) -> str:
     """The module that a file is."""
-    return ".".join(file.relative_to(package.parent).with_suffix("").parts).removesuffix(".__init__")
+    return ".".join(file.relative_to(package.parent).with_suffix("").parts).removesuffix(
+        ".__init__"
+    )
 
 
 def table(rows: dict[str, list[str]]) -> str:
     """Rows by their name, as markdown: a line for each figure."""
     names = list(rows)
     lines = [f"| | {' | '.join(names)} |", "|---" * (1 + len(names)) + "|"]
-    lines += [f"| {heading} | {' | '.join(rows[name][at] for name in names)} |" for at, heading in enumerate(HEADINGS)]
+    lines += [
+        f"| {heading} | {' | '.join(rows[name][at] for name in names)} |"
+        for at, heading in enumerate(HEADINGS)
+    ]
     return "\n".join(lines)
 
 

@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import HealthCheck, settings
 
-if "PYTEST_XDIST_WORKER" in os.environ:  # they run side by side: threads that wait for one another by spinning, do not
+if (
+    "PYTEST_XDIST_WORKER" in os.environ
+):  # they run side by side: threads that wait for one another by spinning, do not
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from unet_bench.cli.app import main
@@ -28,7 +30,7 @@ from unet_bench.registry import plugins
 from unet_bench.registry.registry import Registry
 
 if TYPE_CHECKING:
-    from unet_bench.context import Bench
+    from unet_bench.context import MeasurementContext
 
 # Shared machines stall for seconds: how long an example takes is never what is tested.
 settings.register_profile("unet-bench", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -41,43 +43,58 @@ def registry() -> Registry:
 
 
 @pytest.fixture(scope="session")
-def bench_of(registry: Registry) -> Callable[..., Bench]:
-    """Put a variant, or anybody's `module:Class`, on a bench in this process: tiny, and for a moment."""
-    from unet_bench.context import Bench
+def context_of(registry: Registry) -> Callable[..., MeasurementContext]:
+    """Put a variant, or anybody's `module:Class`, on a bench in this process: tiny, and for a
+    moment.
+    """
+    from unet_bench.context import MeasurementContext
     from unet_bench.models.build import foreign_variant, with_width_scale
     from unet_bench.models.select import select
-    from unet_bench.plan.cells import Subject, examine
+    from unet_bench.plan.cells import ExaminedNetwork, examine
     from unet_bench.spec.cell import Cell, Protocol, Setting, Task
 
     @functools.cache
-    def seen(name: str, task: Task) -> Subject:
+    def seen(name: str, task: Task) -> ExaminedNetwork:
         [variant] = [foreign_variant(name)] if ":" in name else select(registry, [name])
-        return examine(registry, variant if variant.architecture else with_width_scale(variant, 1 / 16), task)
+        return examine(
+            registry, variant if variant.architecture else with_width_scale(variant, 1 / 16), task
+        )
 
     def put(
-        name: str = "unet", size: tuple[int, int] = (32, 32), protocol: dict[str, Any] | None = None, **setting: Any
-    ) -> Bench:
-        task = Task(name="t", dataset_hash="0", classes=("a", "b", "c"), in_channels=1, scored=size, fit="crop")
+        name: str = "unet",
+        size: tuple[int, int] = (32, 32),
+        protocol: dict[str, Any] | None = None,
+        **setting: Any,
+    ) -> MeasurementContext:
+        task = Task(
+            name="t",
+            dataset_hash="0",
+            classes=("a", "b", "c"),
+            in_channels=1,
+            scored=size,
+            fit="crop",
+        )
         own, base = seen(name, task), seen("unet", task)
-        assert own.frame, own.reason
-        assert base.frame
+        assert own.input_window, own.reason
+        assert base.input_window
         cell = Cell(
             variant=own.variant,
-            frame=own.frame,
+            input_window=own.input_window,
             baseline=base.variant,
-            baseline_frame=base.frame,
+            baseline_input_window=base.input_window,
             task=task,
             setting=Setting(**{"batch": 2, **setting}),
             protocol=Protocol(**{"speed_s": 0.2, **(protocol or {})}),
             probe="speed",
         )
-        return Bench(cell, registry)
+        return MeasurementContext(cell, registry)
 
     return put
 
 
 class Lent(Processes):
-    """`Processes` whose fork server lives on for the next run of this session: importing torch takes seconds.
+    """`Processes` whose fork server lives on for the next run of this session: importing torch
+    takes seconds.
 
     `test_execute.py` and every run by a fresh interpreter have servers of their own.
     """
@@ -85,7 +102,11 @@ class Lent(Processes):
     kept: dict[object, Processes] = {}
 
     def __new__(cls) -> Processes:
-        told = {name: value for name, value in os.environ.items() if name not in ("PYTEST_CURRENT_TEST", "COLUMNS")}
+        told = {
+            name: value
+            for name, value in os.environ.items()
+            if name not in ("PYTEST_CURRENT_TEST", "COLUMNS")
+        }
         key = tuple(sorted(told.items()))  # workers have their server's environment
         if key not in cls.kept:
             cls.give_back()
@@ -99,7 +120,10 @@ class Lent(Processes):
         folder = tempfile.mkdtemp(prefix="unet-bench-tests-")
 
         def begin(job: Job) -> None:
-            modules = [f"unet_bench.measure.{name}" for name in ("cost", "speed", "memory", "training", "accuracy")]
+            modules = [
+                f"unet_bench.measure.{name}"
+                for name in ("cost", "speed", "memory", "training", "accuracy")
+            ]
             job = job.at(modules=("torch", *modules, "timm"))
             if processes._forker is None:  # its log outlives the first run's folder
                 processes._forker_for(job.at(folder=folder))
@@ -132,8 +156,8 @@ def one_fork_server() -> Iterator[None]:
 def unet_bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Run `unet-bench ARGS` in an empty folder; returns the finished process, output as text.
 
-    It is this very process unless a `fresh` one is asked for, or has an environment of its own: what a start costs is
-    for the few tests whose subject it is.
+    It is this very process unless a `fresh` one is asked for, or has an environment of its own:
+    what a start costs is for the few tests whose subject it is.
     """
 
     def run(
@@ -144,12 +168,22 @@ def unet_bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         command = [sys.executable, "-P", "-m", "unet_bench", *args]
         environment = {**os.environ, "COLUMNS": "160", **(env or {})}
         return subprocess.run(
-            command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=timeout, check=False
+            command,
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
         )
 
     def here(args: Sequence[str]) -> subprocess.CompletedProcess[str]:
         out, err, code = io.StringIO(), io.StringIO(), 0
-        with monkeypatch.context() as patched, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        with (
+            monkeypatch.context() as patched,
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+        ):
             patched.chdir(tmp_path)
             patched.setenv("COLUMNS", "160")
             patched.setattr(sys, "argv", ["unet-bench", *args])
@@ -164,7 +198,9 @@ def unet_bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
                 code = 1
             finally:
                 forget(tmp_path)
-        return subprocess.CompletedProcess(["unet-bench", *args], code, out.getvalue(), err.getvalue())
+        return subprocess.CompletedProcess(
+            ["unet-bench", *args], code, out.getvalue(), err.getvalue()
+        )
 
     return run
 

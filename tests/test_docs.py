@@ -1,4 +1,6 @@
-"""Docs say what the code does: generated parts are fresh, commands are those that CI runs, links lead somewhere."""
+"""Docs say what the code does: generated parts are fresh, commands are those that CI runs, links
+lead somewhere.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,11 @@ PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "results" / 
 @pytest.mark.slow
 def test_generated_parts_are_fresh() -> None:
     done = subprocess.run(
-        [sys.executable, "docs/generate.py", "--check"], cwd=ROOT, capture_output=True, text=True, check=False
+        [sys.executable, "docs/generate.py", "--check"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
 
@@ -39,12 +45,18 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 def test_folders_packaging_and_installed_metadata_name_the_same_plugins() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    folders = {folder.name for folder in (ROOT / "plugins").iterdir() if (folder / "__init__.py").exists()}
-    packaged = {Path(p).name for p in project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]} - {
-        "unet_bench"
+    folders = {
+        folder.name for folder in (ROOT / "plugins").iterdir() if (folder / "__init__.py").exists()
     }
+    packaged = {
+        Path(p).name for p in project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
+    } - {"unet_bench"}
     declared = project["project"]["entry-points"]["unet_bench"]
-    installed = {e.name: e.value for e in plugins.find() if plugins.provider_of(e).distribution == "unet-bench"}
+    installed = {
+        e.name: e.value
+        for e in plugins.find()
+        if plugins.provider_of(e).distribution == "unet-bench"
+    }
     assert folders == packaged
     assert folders == set(declared.values()) - {"unet_bench.builtin"}
     assert installed == declared, "the installed entry points are old: pip install -e . again"
@@ -52,11 +64,13 @@ def test_folders_packaging_and_installed_metadata_name_the_same_plugins() -> Non
 
 
 def test_the_hook_and_every_kind_of_registration_are_documented() -> None:
-    from unet_bench.registry.registry import Draft
+    from unet_bench.registry.registry import Registrar
 
     text = (ROOT / "docs" / "plugins.md").read_text()
-    methods = [name for name in vars(Draft) if not name.startswith("_")]
-    missing = [name for name in methods if f"registry.{name}" not in text and f"`{name}`" not in text]
+    methods = [name for name in vars(Registrar) if not name.startswith("_")]
+    missing = [
+        name for name in methods if f"registry.{name}" not in text and f"`{name}`" not in text
+    ]
     assert not missing
 
 
@@ -66,14 +80,20 @@ def test_the_example_beside_the_hook_is_complete(tmp_path: Path) -> None:
     (code,) = re.findall(r"```python\n(.*?)```", str(hookspecs.__doc__), re.S)
     (tmp_path / "sharp.py").write_text(code)
     (tmp_path / "sharp-1.0.dist-info").mkdir()
-    (tmp_path / "sharp-1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: sharp\nVersion: 1.0\n")
-    (tmp_path / "sharp-1.0.dist-info" / "entry_points.txt").write_text("[unet_bench]\nsharp = sharp\n")
+    (tmp_path / "sharp-1.0.dist-info" / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: sharp\nVersion: 1.0\n"
+    )
+    (tmp_path / "sharp-1.0.dist-info" / "entry_points.txt").write_text(
+        "[unet_bench]\nsharp = sharp\n"
+    )
     build = (
         "import sys, torch; sys.path.insert(0, sys.argv[1]); from unet_bench import build_model;"
         "model = build_model('unet-sharp', in_channels=1, classes=2, base_width=4);"
         "print(tuple(model(torch.zeros(1, 1, 32, 32)).shape))"
     )
-    done = subprocess.run([sys.executable, "-c", build, str(tmp_path)], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", build, str(tmp_path)], capture_output=True, text=True, check=False
+    )
     assert done.stdout.strip() == "(1, 2, 32, 32)", done.stderr
 
 
@@ -81,4 +101,8 @@ def test_every_option_of_an_executor_is_documented() -> None:
     from unet_bench.execute import on_ray, on_slurm
 
     text = (ROOT / "docs" / "reliability.md").read_text()
-    assert not [name for name in (*on_ray.OPTIONS, *on_slurm.OWN, *on_slurm.PASSED) if f"`{name}`" not in text]
+    assert not [
+        name
+        for name in (*on_ray.OPTIONS, *on_slurm.OWN, *on_slurm.PASSED)
+        if f"`{name}`" not in text
+    ]

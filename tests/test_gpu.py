@@ -13,16 +13,30 @@ import torch
 from unet_bench import read_results, run
 
 if TYPE_CHECKING:
-    from unet_bench.context import Bench
+    from unet_bench.context import MeasurementContext
 
-pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")]
-TINY = {"preset": "quick", "device": "cuda", "data": ["brain"], "steps": 20, "size": "64x64", "floors": False}
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here"),
+]
+TINY = {
+    "preset": "quick",
+    "device": "cuda",
+    "data": ["brain"],
+    "steps": 20,
+    "size": "64x64",
+    "floors": False,
+}
 
 
 @pytest.mark.parametrize("precision", ["fp32", "tf32", "fp16", "bf16"])
 def test_every_probe_in_every_precision(tmp_path: Path, precision: str) -> None:
     frame = run("unet,unet-paper", out=tmp_path, precision=precision, **TINY)
-    assert (frame[["cost_status", "speed_status", "memory_status", "accuracy_status"]] == "ok").all().all()
+    assert (
+        (frame[["cost_status", "speed_status", "memory_status", "accuracy_status"]] == "ok")
+        .all()
+        .all()
+    )
     assert (frame["peak_memory_mib"] > 0).all()
 
 
@@ -32,14 +46,21 @@ def test_the_baseline_against_itself_is_one(tmp_path: Path) -> None:
 
 
 def test_channels_last_gives_the_same_figures_of_cost(tmp_path: Path) -> None:
-    frame = run("unet", out=tmp_path, probes=["cost", "speed"], memory_format="channels_last", **TINY)
+    frame = run(
+        "unet", out=tmp_path, probes=["cost", "speed"], memory_format="channels_last", **TINY
+    )
     assert frame.loc[0, "speed_status"] == "ok"
 
 
 @pytest.mark.parametrize("mode", ["compile", "cudagraphs"])
 @pytest.mark.parametrize("batch_norm", ["kept", "folded"])
 def test_every_way_of_running(tmp_path: Path, mode: str, batch_norm: str) -> None:
-    options = {"mode": mode, "batch_norm": batch_norm, "probes": ["speed", "memory"], "speed_s": 2.0}
+    options = {
+        "mode": mode,
+        "batch_norm": batch_norm,
+        "probes": ["speed", "memory"],
+        "speed_s": 2.0,
+    }
     frame = run("unet", out=tmp_path, **{**TINY, **options})
     assert (frame[["speed_status", "memory_status"]] == "ok").all().all()
     assert (frame["compile_s"] > 0).all()
@@ -53,7 +74,14 @@ def test_training_and_batch(tmp_path: Path) -> None:
 
 def test_predicted_memory_is_the_allocators_peak_but_for_workspaces(tmp_path: Path) -> None:
     """Within a tenth and 64 MiB, at a size where maps and not workspaces decide."""
-    options = {**TINY, "size": "256x256", "batch": 8, "width_scale": 1.0, "probes": ["memory"], "limit_tmac": 0}
+    options = {
+        **TINY,
+        "size": "256x256",
+        "batch": 8,
+        "width_scale": 1.0,
+        "probes": ["memory"],
+        "limit_tmac": 0,
+    }
     row = run("unet", out=tmp_path, **options).iloc[0]
     for prefix in ("", "train_"):
         measured, predicted = row[f"{prefix}peak_memory_mib"], row[f"predicted_{prefix}memory_mib"]
@@ -66,7 +94,10 @@ def test_the_hosts_clock_agrees_with_the_devices_events() -> None:
     from unet_bench.measure.clock import GPU_BLOCK_S, time_pair
 
     device = indexed("cuda")
-    model, images = build_model("unet").eval().to(device), torch.randn(4, 3, 256, 256, device=device)
+    model, images = (
+        build_model("unet").eval().to(device),
+        torch.randn(4, 3, 256, 256, device=device),
+    )
     with torch.inference_mode():
         timing = time_pair(
             lambda: model(images),
@@ -86,12 +117,17 @@ def test_the_hosts_clock_agrees_with_the_devices_events() -> None:
     assert abs(timing.median()[0] / (start.elapsed_time(end) / 1e3 / 50) - 1) < 0.02
 
 
-def test_training_mixes_precisions_and_repeats_itself_with_deterministic_algorithms(tmp_path: Path) -> None:
+def test_training_mixes_precisions_and_repeats_itself_with_deterministic_algorithms(
+    tmp_path: Path,
+) -> None:
     options = {**TINY, "probes": ["accuracy"], "algorithms": "deterministic", "keep_weights": True}
     first, second = (run("unet", out=tmp_path / name, **options) for name in "ab")
     cells = [read_results(frame.attrs["path"], "cells").iloc[0] for frame in (first, second)]
     assert {cell["train_precision"] for cell in cells} <= {"bf16", "fp16"}
-    kept = [next(Path(frame.attrs["path"]).glob("weights/*.safetensors")).read_bytes() for frame in (first, second)]
+    kept = [
+        next(Path(frame.attrs["path"]).glob("weights/*.safetensors")).read_bytes()
+        for frame in (first, second)
+    ]
     assert kept[0] == kept[1]
 
 
@@ -102,17 +138,19 @@ def test_augmentation_runs_on_the_device(tmp_path: Path, recipe: str) -> None:
 
 
 def test_images_that_do_not_fit_on_the_device_are_made_by_workers(
-    tmp_path: Path, bench_of: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, context_of: Callable[..., MeasurementContext], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The very same batches, and so the same weights."""
     from unet_bench.data import brain
     from unet_bench.measure import accuracy
     from unet_bench.train import loop
 
-    bench = bench_of("unet", protocol={"steps": 8}, device="cuda", algorithms="deterministic")
-    task = replace(bench.cell.task, classes=brain.CLASSES)
+    context = context_of("unet", protocol={"steps": 8}, device="cuda", algorithms="deterministic")
+    task = replace(context.cell.task, classes=brain.CLASSES)
     brain.load().save(tmp_path / "data.npz")
-    bench = replace(bench, cell=replace(bench.cell, task=task, probe="accuracy"), data=tmp_path / "data.npz")
-    resident = accuracy.probe(bench)
+    context = replace(
+        context, cell=replace(context.cell, task=task, probe="accuracy"), data=tmp_path / "data.npz"
+    )
+    resident = accuracy.probe(context)
     monkeypatch.setattr(loop, "fits", lambda *_: False)
-    assert accuracy.probe(bench)["final_loss"] == pytest.approx(resident["final_loss"], rel=1e-3)
+    assert accuracy.probe(context)["final_loss"] == pytest.approx(resident["final_loss"], rel=1e-3)

@@ -37,22 +37,40 @@ def pytest_in(folder: Path, *args: str, tests: str = TESTS) -> subprocess.Comple
     """Run pytest on the tests in a process of its own, with nothing of this repository's settings."""
     (folder / "test_them.py").write_text(tests)
     plugin = ("-p", "unet_bench.pytest_plugin") if not registered() else ()
-    command = [sys.executable, "-m", "pytest", "-rs", "--rootdir=.", "-p", "no:cacheprovider", *plugin, *args]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-rs",
+        "--rootdir=.",
+        "-p",
+        "no:cacheprovider",
+        *plugin,
+        *args,
+    ]
     # It is not one of several side by side, of which pytest-benchmark times none.
-    alone = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_XDIST")}
-    return subprocess.run(command, cwd=folder, env=alone, capture_output=True, text=True, timeout=240, check=False)
+    alone = {
+        name: value for name, value in os.environ.items() if not name.startswith("PYTEST_XDIST")
+    }
+    return subprocess.run(
+        command, cwd=folder, env=alone, capture_output=True, text=True, timeout=240, check=False
+    )
 
 
 def registered() -> bool:
     from importlib.metadata import entry_points
 
-    return any(entry.value == "unet_bench.pytest_plugin" for entry in entry_points(group="pytest11"))
+    return any(
+        entry.value == "unet_bench.pytest_plugin" for entry in entry_points(group="pytest11")
+    )
 
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("saved")
-    done = pytest_in(folder, "--benchmark-json=b.json", "--benchmark-max-time=0.05", "--benchmark-min-rounds=7")
+    done = pytest_in(
+        folder, "--benchmark-json=b.json", "--benchmark-max-time=0.05", "--benchmark-min-rounds=7"
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return folder / "b.json"
 
@@ -61,8 +79,17 @@ def test_the_json_says_what_was_measured_where(saved: Path) -> None:
     loaded = json.loads(saved.read_text())
     assert loaded["machine_info"]["python_version"]
     part = loaded["benchmarks"][0]["extra_info"]["unet_bench"]
-    assert (part["slot"], part["against"], part["variant"]) == ("up", "transpose", "up=bilinear-conv")
-    assert (part["task"], part["batch_requested"], part["scored_height"], part["scored_width"]) == ("part", 3, 8, 10)
+    assert (part["slot"], part["against"], part["variant"]) == (
+        "up",
+        "transpose",
+        "up=bilinear-conv",
+    )
+    assert (part["task"], part["batch_requested"], part["scored_height"], part["scored_width"]) == (
+        "part",
+        3,
+        8,
+        10,
+    )
     assert part["latency_ratio_ci_low"] <= part["latency_ratio"] <= part["latency_ratio_ci_high"]
 
 
@@ -93,14 +120,22 @@ def test_a_run_of_a_fixture_is_compared_with_another(saved: Path, tmp_path: Path
 def test_intervals_come_from_stretches_of_rounds(tmp_path: Path) -> None:
     def latency(**stats: object) -> pd.Series:
         benchmark = {"fullname": "x", "extra_info": {}, "stats": {"median": 2.0, **stats}}
-        (tmp_path / "x.json").write_text(json.dumps({"machine_info": {}, "benchmarks": [benchmark]}))
+        (tmp_path / "x.json").write_text(
+            json.dumps({"machine_info": {}, "benchmarks": [benchmark]})
+        )
         return read_results(tmp_path / "x.json").iloc[0]
 
     assert latency()["latency_ms"] == 2000
     assert pd.isna(latency()["latency_ci_low_ms"])
     assert pd.isna(latency(data=[2.0] * 5)["latency_ci_low_ms"])
-    burst = latency(data=[1.0] * 2900 + [9.0] * 2100)  # of single rounds, the interval would be [1, 1]
-    assert list(burst[["latency_ms", "latency_ci_low_ms", "latency_ci_high_ms"]]) == [1000, 1000, 9000]
+    burst = latency(
+        data=[1.0] * 2900 + [9.0] * 2100
+    )  # of single rounds, the interval would be [1, 1]
+    assert list(burst[["latency_ms", "latency_ci_low_ms", "latency_ci_high_ms"]]) == [
+        1000,
+        1000,
+        9000,
+    ]
 
 
 def test_nothing_else_is_taken_for_it(tmp_path: Path) -> None:

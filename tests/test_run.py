@@ -11,11 +11,22 @@ import time
 from pathlib import Path
 
 import pytest
-from test_cli import folder
+from support.folders import folder
 
 from unet_bench import read_results, run
 
-TINY = ["--width-scale", "0.0625", "--size", "32x32", "--batch", "2", "--steps", "4", "--speed-s", "0.2"]
+TINY = [
+    "--width-scale",
+    "0.0625",
+    "--size",
+    "32x32",
+    "--batch",
+    "2",
+    "--steps",
+    "4",
+    "--speed-s",
+    "0.2",
+]
 TINY += ["--threads", "1", "--out", "runs"]
 
 
@@ -30,7 +41,9 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("finished")
     command = [sys.executable, "-P", "-m", "unet_bench", "run", *TINY, "--data", "cells"]
     command += ["-v", "unet,unet-paper,unet-milesial,unet+bias=false"]
-    done = subprocess.run(command, cwd=path, capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(
+        command, cwd=path, capture_output=True, text=True, timeout=300, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert "unet-paper" in done.stdout
     return only_run(path)
@@ -44,7 +57,11 @@ def test_one_wide_row_a_variant_with_every_probe(finished: Path) -> None:
     assert floors[["latency_ms", "params", "train_s"]].isna().all().all()
     frame = frame.drop(floors.index)
     assert set(frame.index) == {"unet", "unet-paper", "unet-milesial", "unet+bias=false"}
-    assert (frame[["cost_status", "speed_status", "memory_status", "accuracy_status"]] == "ok").all().all()
+    assert (
+        (frame[["cost_status", "speed_status", "memory_status", "accuracy_status"]] == "ok")
+        .all()
+        .all()
+    )
     figures = [
         "params",
         "macs",
@@ -59,7 +76,11 @@ def test_one_wide_row_a_variant_with_every_probe(finished: Path) -> None:
     assert frame[figures].notna().all().all()
     assert (frame["batch_effective"] == 2).all()
     assert (frame["train_peak_memory_mib"] > frame["peak_memory_mib"]).all()
-    assert tuple(frame.loc["unet-paper", ["height", "output_height", "scored_height"]]) == (220, 36, 32)
+    assert tuple(frame.loc["unet-paper", ["height", "output_height", "scored_height"]]) == (
+        220,
+        36,
+        32,
+    )
     assert frame.loc["unet", "align"] == "crop"
     assert "align" in frame.loc["unet", "inactive"]
     assert (frame["width_scale"] == 0.0625).all()
@@ -133,9 +154,22 @@ def test_resuming_a_finished_run_measures_nothing(unet_bench, finished: Path) ->
 
 @pytest.mark.skipif(os.name != "posix", reason="signals are POSIX's")
 def test_ctrl_c_leaves_a_resumable_run(tmp_path: Path, unet_bench) -> None:
-    command = [sys.executable, "-P", "-m", "unet_bench", "run", *TINY, "-v", "unet", "--steps", "100000"]
+    command = [
+        sys.executable,
+        "-P",
+        "-m",
+        "unet_bench",
+        "run",
+        *TINY,
+        "-v",
+        "unet",
+        "--steps",
+        "100000",
+    ]
     command += ["--limit", "0", "--probes", "cost,accuracy", "--no-floors"]
-    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command, cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
     wait_for(
         lambda: (
             list(tmp_path.glob("runs/*/cells.jsonl"))
@@ -167,7 +201,9 @@ def wait_for(condition, seconds: float = 90) -> None:
 
 def test_a_folder_of_images_by_path(unet_bench, tmp_path: Path) -> None:
     data = folder(tmp_path / "mine")
-    done = unet_bench("run", *TINY, "-v", "unet", "--probes", "cost,accuracy", "--no-floors", "--data", str(data))
+    done = unet_bench(
+        "run", *TINY, "-v", "unet", "--probes", "cost,accuracy", "--no-floors", "--data", str(data)
+    )
     assert done.returncode == 0, done.stderr
     frame = read_results(only_run(tmp_path))
     assert frame.loc[0, "task"] == "mine"
@@ -194,7 +230,9 @@ def test_anybodys_module_without_a_plugin(unet_bench, tmp_path: Path) -> None:
     assert frame.loc["mynet:Half", "accuracy_status"] == "unsupported"
     assert "up-sample" in frame.loc["mynet:Half", "error"]
     assert unet_bench("run", "--resume", "last", "--out", "runs", "--steps", "5").returncode == 2
-    (tmp_path / "mynet.py").write_text((tmp_path / "mynet.py").read_text().replace("3, padding=1", "1"))
+    (tmp_path / "mynet.py").write_text(
+        (tmp_path / "mynet.py").read_text().replace("3, padding=1", "1")
+    )
     again = unet_bench("run", "--resume", "last", "--out", "runs", fresh=True)
     assert again.returncode == 0, again.stderr
     fewer = read_results(only_run(tmp_path)).set_index("variant").loc["mynet:Net", "params"]
@@ -211,7 +249,19 @@ def test_run_from_python(tmp_path: Path) -> None:
 
 def test_two_tasks_and_sizes_are_rows_of_their_own(unet_bench, tmp_path: Path) -> None:
     done = unet_bench(
-        "run", "-v", "unet", "--probes", "cost", "-d", "brain", "-d", "cells", "--size", "32x32,64x48", "--out", "runs"
+        "run",
+        "-v",
+        "unet",
+        "--probes",
+        "cost",
+        "-d",
+        "brain",
+        "-d",
+        "cells",
+        "--size",
+        "32x32,64x48",
+        "--out",
+        "runs",
     )
     assert done.returncode == 0, done.stderr
     frame = read_results(only_run(tmp_path))
@@ -251,8 +301,12 @@ def test_a_broken_part_is_a_row_that_names_its_distribution(
     (tmp_path / "lib" / "bad-2.0.dist-info").mkdir(parents=True)
     (tmp_path / "lib" / "badparts.py").write_text(PARTS)
     (tmp_path / "lib" / "badplugin.py").write_text(PLUGIN)
-    (tmp_path / "lib" / "bad-2.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: bad\nVersion: 2.0\n")
-    (tmp_path / "lib" / "bad-2.0.dist-info" / "entry_points.txt").write_text("[unet_bench]\nbad = badplugin\n")
+    (tmp_path / "lib" / "bad-2.0.dist-info" / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: bad\nVersion: 2.0\n"
+    )
+    (tmp_path / "lib" / "bad-2.0.dist-info" / "entry_points.txt").write_text(
+        "[unet_bench]\nbad = badplugin\n"
+    )
     monkeypatch.syspath_prepend(tmp_path / "lib")
     refused = unet_bench("run", *TINY, "-v", "unet-absent", "--probes", "cost")
     assert (refused.returncode, "badparts:absent" in refused.stderr) == (2, True)
@@ -283,10 +337,15 @@ def test_a_run_goes_on_where_it_began_unless_told_otherwise(unet_bench, tmp_path
     changed.write_text(changed.read_text().replace('"name": "local"', '"name": "nowhere"'))
     refused = unet_bench("run", "--resume", "last", "--out", "runs")
     assert (refused.returncode, "nowhere" in refused.stderr) == (2, True)
-    assert unet_bench("run", "--resume", "last", "--out", "runs", "--executor", "local").returncode == 0
+    assert (
+        unet_bench("run", "--resume", "last", "--out", "runs", "--executor", "local").returncode
+        == 0
+    )
 
 
-def test_what_is_skipped_leaves_one_row_however_often_a_run_goes_on(unet_bench, tmp_path: Path) -> None:
+def test_what_is_skipped_leaves_one_row_however_often_a_run_goes_on(
+    unet_bench, tmp_path: Path
+) -> None:
     some = ["-v", "unet", "--probes", "cost,speed", "--memory-limit", "1K"]
     assert unet_bench("run", *TINY, *some).returncode == 0
     rows = (only_run(tmp_path) / "cells.jsonl").read_bytes()

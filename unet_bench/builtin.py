@@ -1,4 +1,6 @@
-"""The core's own plugin: the data sets and probes that ship with it, registered by the same hook as anybody's."""
+"""The core's own plugin: the data sets and probes that ship with it, registered by the same hook as
+anybody's.
+"""
 
 from __future__ import annotations
 
@@ -6,17 +8,33 @@ import functools
 from typing import Final
 
 from unet_bench.registry.hookspecs import hookimpl
-from unet_bench.registry.registry import Draft
+from unet_bench.registry.registry import Registrar
 from unet_bench.spec.recipe import Recipe, shipped
 
-RECIPES: Final = ("short", "paper", "nnunet", "ubench", "nvidia-unet", "openvino-camvid", "medsegbench")
+RECIPES: Final = (
+    "short",
+    "paper",
+    "nnunet",
+    "ubench",
+    "nvidia-unet",
+    "openvino-camvid",
+    "medsegbench",
+)
 
 
 @hookimpl
-def unet_bench_register(registry: Draft) -> None:
+def unet_bench_register(registry: Registrar) -> None:
     """Register `brain`, `cells`, the readers, floors, recipes and probes."""
-    registry.dataset("brain", "unet_bench.data.brain:load", summary="real head MRI: CSF and rest, grey, white matter")
-    registry.dataset("cells", "unet_bench.data.cells:load", summary="generated touching cells with membranes, any size")
+    registry.dataset(
+        "brain",
+        "unet_bench.data.brain:load",
+        summary="real head MRI: CSF and rest, grey, white matter",
+    )
+    registry.dataset(
+        "cells",
+        "unet_bench.data.cells:load",
+        summary="generated touching cells with membranes, any size",
+    )
     registry.reader(
         "folder",
         "unet_bench.data.folder:read_folder",
@@ -58,13 +76,27 @@ def unet_bench_register(registry: Draft) -> None:
         summary="a folder an image, a mask file an instance: ID/images, ID/masks, as in Kaggle's DSB 2018",
         cite="Caicedo et al. 2019, Nature Methods 16",
     )
-    registry.floor("floor-majority", "unet_bench.measure.floors:majority", summary="always the commonest class")
-    registry.floor("floor-otsu", "unet_bench.measure.floors:otsu", summary="thresholds of brightness, image by image")
-    registry.recipe("default", Recipe, summary="AdamW, half a cosine after a linear rise, Dice and cross-entropy")
+    registry.floor(
+        "floor-majority", "unet_bench.measure.floors:majority", summary="always the commonest class"
+    )
+    registry.floor(
+        "floor-otsu",
+        "unet_bench.measure.floors:otsu",
+        summary="thresholds of brightness, image by image",
+    )
+    registry.recipe(
+        "default",
+        Recipe,
+        summary="AdamW, half a cosine after a linear rise, Dice and cross-entropy",
+    )
     for name in RECIPES:
         recipe = shipped(name)
-        registry.recipe(name, functools.partial(shipped, name), summary=recipe.summary, cite=recipe.source)
-    registry.executor("local", "unet_bench.execute.local:Local", summary="this machine, every device of it")
+        registry.recipe(
+            name, functools.partial(shipped, name), summary=recipe.summary, cite=recipe.source
+        )
+    registry.executor(
+        "local", "unet_bench.execute.local:Local", summary="this machine, every device of it"
+    )
     registry.executor(
         "ray",
         "unet_bench.execute.on_ray:OnRay",
@@ -78,12 +110,36 @@ def unet_bench_register(registry: Draft) -> None:
         needs=("submitit", "pip install 'unet-bench[slurm]'"),
     )
     probe, timed = registry.probe, functools.partial(registry.probe, timed=True)
-    probe("cost", "unet_bench.measure.cost:probe", summary="parameters, MACs, activations, intensity")
-    timed("speed", "unet_bench.measure.speed:probe", summary="latency and throughput, paired with the baseline")
-    probe("memory", "unet_bench.measure.memory:probe", summary="peak memory of inference and a training step")
-    timed("training", "unet_bench.measure.training:probe", summary="a training step, whole and split, paired likewise")
-    timed("energy", "unet_bench.measure.energy:probe", summary="joules an image, paired likewise; NVIDIA GPUs")
-    timed(
-        "batch", "unet_bench.measure.batch:probe", summary="the batch of the best throughput, and the largest that fits"
+    probe(
+        "cost", "unet_bench.measure.cost:probe", summary="parameters, MACs, activations, intensity"
     )
-    probe("accuracy", "unet_bench.measure.accuracy:probe", summary="trains, then Dice and IoU on test images")
+    timed(
+        "speed",
+        "unet_bench.measure.speed:probe",
+        summary="latency and throughput, paired with the baseline",
+    )
+    probe(
+        "memory",
+        "unet_bench.measure.memory:probe",
+        summary="peak memory of inference and a training step",
+    )
+    timed(
+        "training",
+        "unet_bench.measure.training:probe",
+        summary="a training step, whole and split, paired likewise",
+    )
+    timed(
+        "energy",
+        "unet_bench.measure.energy:probe",
+        summary="joules an image, paired likewise; NVIDIA GPUs",
+    )
+    timed(
+        "batch",
+        "unet_bench.measure.batch:probe",
+        summary="the batch of the best throughput, and the largest that fits",
+    )
+    probe(
+        "accuracy",
+        "unet_bench.measure.accuracy:probe",
+        summary="trains, then Dice and IoU on test images",
+    )

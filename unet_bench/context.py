@@ -26,14 +26,16 @@ AUTOCAST = {"fp16": torch.float16, "bf16": torch.bfloat16}
 
 
 @dataclass(frozen=True)
-class Bench:
-    """A cell on its bench, in a process of its own."""
+class MeasurementContext:
+    """What a cell is measured with, in a process of its own."""
 
     cell: Cell
     registry: Registry
     data: Path | None = None  # the fitted data set, as the parent saved it
     samples: Path | None = None  # where a probe leaves raw values
-    checkpoint: Path | None = None  # the folder where a training leaves its state, to go on from when it was killed
+    checkpoint: Path | None = (
+        None  # the folder where a training leaves its state, to go on from when it was killed
+    )
     weights: Path | None = None  # where a training leaves the network
     key: str = ""  # of the cell and the software: what a checkpoint must be of
     stand_in: str = ""  # a device in the setting's place: `meta`, where nothing is computed
@@ -43,20 +45,30 @@ class Bench:
         """Where the network runs, its index stated."""
         return device.indexed(self.stand_in or self.cell.setting.device)
 
-    def baseline(self) -> Bench:
+    def baseline(self) -> MeasurementContext:
         """The same with the baseline in the variant's place."""
         cell = self.cell
-        return replace(self, cell=replace(cell, variant=cell.baseline, frame=cell.baseline_frame))
+        return replace(
+            self, cell=replace(cell, variant=cell.baseline, input_window=cell.baseline_input_window)
+        )
 
-    def with_batch(self, batch: int) -> Bench:
+    def with_batch(self, batch: int) -> MeasurementContext:
         """The same with another batch."""
-        return replace(self, cell=replace(self.cell, setting=replace(self.cell.setting, batch=batch)))
+        return replace(
+            self, cell=replace(self.cell, setting=replace(self.cell.setting, batch=batch))
+        )
 
     def network(self, *, training: bool = False) -> nn.Module:
         """The cell's variant, freshly built from the cell's seed, on the device."""
         cell = self.cell
         torch.manual_seed(cell.seed)
-        model = build(self.registry, cell.variant, cell.task.in_channels, len(cell.task.classes), cell.frame.input)
+        model = build(
+            self.registry,
+            cell.variant,
+            cell.task.in_channels,
+            len(cell.task.classes),
+            cell.input_window.input,
+        )
         model.to(self.device, memory_format=self.memory_format)  # type: ignore[call-overload]
         if cell.setting.pretrained != "none" and cell.probe == "accuracy":
             if (load := published_weights(model)) is None:
@@ -68,12 +80,18 @@ class Bench:
         """The cell's variant on the meta device: shapes without memory."""
         cell = self.cell
         with torch.device("meta"):
-            return build(self.registry, cell.variant, cell.task.in_channels, len(cell.task.classes), cell.frame.input)
+            return build(
+                self.registry,
+                cell.variant,
+                cell.task.in_channels,
+                len(cell.task.classes),
+                cell.input_window.input,
+            )
 
     def images(self) -> Tensor:
         """Random input `(N C *S)` of the size that the variant needs for the scored pixels."""
         cell = self.cell
-        shape = (cell.setting.batch, cell.task.in_channels, *cell.frame.input)
+        shape = (cell.setting.batch, cell.task.in_channels, *cell.input_window.input)
         if self.device.type == "meta":
             return torch.empty(shape, device="meta").to(memory_format=self.memory_format)
         images = torch.randn(shape, generator=torch.Generator().manual_seed(cell.seed))
@@ -105,7 +123,8 @@ class Bench:
     def precision(self, *, cache: bool = True) -> Iterator[None]:
         """Run a forward pass in the setting's precision.
 
-        Without `cache` no cast weight is kept for the next pass: a CUDA graph must not read what leaving frees.
+        Without `cache` no cast weight is kept for the next pass: a CUDA graph must not read what
+        leaving frees.
         """
         wanted = AUTOCAST.get(self.cell.setting.precision)
         if wanted is None:
@@ -120,10 +139,11 @@ class Bench:
 
 
 def keep_freed_memory() -> None:
-    """Have glibc keep what tensors leave, as a process that has run for long does; other C libraries are left alone.
+    """Have glibc keep what tensors leave, as a process that has run for long does; other C
+    libraries are left alone.
 
-    Otherwise large tensors come fresh from the system each time, page by page, or not, as the heap happens to lie:
-    that made the intervals of equal networks twice as wide.
+    Otherwise large tensors come fresh from the system each time, page by page, or not, as the heap
+    happens to lie: that made the intervals of equal networks twice as wide.
     """
     if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
         libc.mallopt(M_MMAP_MAX, 0)
@@ -142,13 +162,19 @@ def limit_memory(cell: Cell) -> None:
     elif sys.platform == "linux":
         import resource
 
-        held = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmData"))
+        held = next(
+            line
+            for line in Path("/proc/self/status").read_text().splitlines()
+            if line.startswith("VmData")
+        )
         most = limit + 1024 * int(held.split()[1])
         resource.setrlimit(resource.RLIMIT_DATA, (most, most))
 
 
 def prepare_process(cell: Cell) -> None:
-    """Set, once in a fresh process, what torch keeps globally: threads, tf32, the cuDNN search; and the allocator."""
+    """Set, once in a fresh process, what torch keeps globally: threads, tf32, the cuDNN search; and
+    the allocator.
+    """
     if cell.probe != "memory":
         keep_freed_memory()
     torch.set_num_threads(cell.setting.threads)

@@ -72,7 +72,9 @@ class NonFinite(UnetBenchError):
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an exception says that memory ran out, in any of the ways that torch and Python say it."""
+    """Whether an exception says that memory ran out, in any of the ways that torch and Python say
+    it.
+    """
     named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
     return named or any(words in str(error) for words in OUT_OF_MEMORY)
 

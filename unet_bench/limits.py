@@ -1,6 +1,7 @@
 """How much one file may ask of this machine, and how what stands in a file stands in a message.
 
-A file of a few kilobytes can claim, and unpack to, many gigabytes. Readers ask here before they unpack.
+A file of a few kilobytes can claim, and unpack to, many gigabytes. Readers ask here before they
+unpack.
 """
 
 from __future__ import annotations
@@ -12,13 +13,17 @@ from pathlib import Path
 from typing import Any, Final
 
 MOST_DECODED: Final = 2**32
-"""Bytes of one picture with its pages, one volume or one array when unpacked: 4 GiB, 1024³ voxels of float32."""
+"""Bytes of one picture with its pages, one volume or one array when unpacked: 4 GiB, 1024³ voxels
+of float32.
+"""
 MOST_PAGES: Final = 10_000
 """Pages of one picture: those of a pixel each cost time, not memory."""
 MOST_TEXT: Final = 2**24
 """Bytes of a JSON file or a list of names: 16 MiB."""
 MOST_TOML: Final = 2**15
-"""Bytes of a suite or recipe: 32 KiB. The parser's time grows with the square of what a file can ask of it."""
+"""Bytes of a suite or recipe: 32 KiB. The parser's time grows with the square of what a file can
+ask of it.
+"""
 MOST_NUMBER: Final = 2**63 - 1
 """As TOML has it; Python's own have no end, and cannot be written out beyond 4300 digits."""
 MOST_WORDS: Final = 1000
@@ -39,13 +44,17 @@ def too_large(size: int) -> str:
 
 
 def require_file(path: Path) -> None:
-    """Raises OSError for a folder, pipe or device: opening a pipe waits for ever. What is absent is let pass."""
+    """Raises OSError for a folder, pipe or device: opening a pipe waits for ever. What is absent is
+    let pass.
+    """
     if path.exists() and not path.is_file():
         raise OSError("it is no regular file")
 
 
 def read_text(path: Path, most: int = MOST_TEXT) -> str:
-    """A text file as UTF-8, with or without a byte order mark. Raises OSError, and ValueError for too large a one."""
+    """A text file as UTF-8, with or without a byte order mark. Raises OSError, and ValueError for
+    too large a one.
+    """
     require_file(path)
     with path.open("rb") as file:
         content = file.read(most + 1)
@@ -71,7 +80,9 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def one_line(text: str, most: int = LINE) -> str:
-    """The text without line breaks, control characters and what else a terminal would obey; long ones cut within."""
+    """The text without line breaks, control characters and what else a terminal would obey; long
+    ones cut within.
+    """
     if len(text) > most:
         text = f"{text[: most * 2 // 3]} … {text[-most // 3 :]}"
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

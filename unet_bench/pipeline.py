@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from unet_bench.data.sources import absolute, open_dataset, path_of
 from unet_bench.errors import InvalidSize, InvalidSuite, StoreError, UnetBenchError
 from unet_bench.execute.driver import Finished, Progress, Quiet, Run, measure
-from unet_bench.execute.options import Conduct
+from unet_bench.execute.options import ExecutionOptions
 from unet_bench.execute.provenance import manifest
 from unet_bench.host.locks import own_folder
 from unet_bench.registry import plugins
@@ -42,22 +42,22 @@ def run(
     *,
     out: str | Path = "results",
     progress: Progress | None = None,
-    conduct: Conduct | None = None,
+    execution: ExecutionOptions | None = None,
     **options: Any,
 ) -> pd.DataFrame:
     """Measure variants and return the results table; the run's folder is in `.attrs["path"]`.
 
-    Without `variants` (and `base` or `models` among the options): all of them.
-    `options` are the fields of `Suite`: `run(["unet", "unet-add"], data=["cells"], preset="quick")`; `conduct` says
-    where and for how long.
-    Raises any UnetBenchError before anything is written; afterwards failures are rows.
+    Without `variants` (and `base` or `models` among the options): all of them. `options` are the
+    fields of `Suite`: `run(["unet", "unet-add"], data=["cells"], preset="quick")`; `execution` says
+    where and for how long. Raises any UnetBenchError before anything is written; afterwards
+    failures are rows.
     """
     from unet_bench.store.tables import read_results
 
     chosen = variants.split(",") if isinstance(variants, str) else list(variants)
-    conduct = conduct or Conduct()
-    with plan(from_options({"variants": chosen, **options}), conduct=conduct) as made:
-        path = execute(made, Path(out), progress or Quiet(), conduct=conduct).path
+    execution = execution or ExecutionOptions()
+    with plan(from_options({"variants": chosen, **options}), execution=execution) as made:
+        path = execute(made, Path(out), progress or Quiet(), execution=execution).path
     frame = read_results(path)
     frame.attrs["path"] = str(path)
     return frame
@@ -65,21 +65,28 @@ def run(
 
 @contextmanager
 def plan(
-    suite: Suite, recipe: Recipe | None = None, conduct: Conduct | None = None, *, only: bool = False
+    suite: Suite,
+    recipe: Recipe | None = None,
+    execution: ExecutionOptions | None = None,
+    *,
+    only: bool = False,
 ) -> Iterator[Plan]:
-    """Everything up to the first measurement. The data lie in a temporary folder while the context is open.
+    """Everything up to the first measurement. The data lie in a temporary folder while the context
+    is open.
 
-    `recipe` is for a run that goes on with the one it began with, whatever its file says now. `only`: nothing will be
-    measured here, so that the device may be another machine's.
+    `recipe` is for a run that goes on with the one it began with, whatever its file says now.
+    `only`: nothing will be measured here, so that the device may be another machine's.
     """
     loaded = plugins.load(suite.block)
     registry = loaded.checked()
 
-    from unet_bench.host.environment import environment  # these import torch: what can be refused has been refused
+    from unet_bench.host.environment import (
+        environment,
+    )  # these import torch: what can be refused has been refused
     from unet_bench.host.survey import facts_of, survey
     from unet_bench.plan.cells import Plan, choose_variants, make_plan
 
-    executor = executor_of(conduct or Conduct(), registry)
+    executor = executor_of(execution or ExecutionOptions(), registry)
     wanted = suite.device
     suite = replace(suite, device=device_of(executor, wanted, only=only))
     facts = facts_of(suite.device, here=not executor.elsewhere)
@@ -93,7 +100,17 @@ def plan(
         data = {task.task.id: task.data for task in tasks}
         notes = [] if executor.elsewhere else notes_of(wanted, suite.device, facts)
         about = environment(survey().names())
-        yield Plan(suite, found, loaded, planned, data, about, executor, preload(suite, planned), tuple(notes))
+        yield Plan(
+            suite,
+            found,
+            loaded,
+            planned,
+            data,
+            about,
+            executor,
+            preload(suite, planned),
+            tuple(notes),
+        )
 
 
 def device_of(executor: Executor, wanted: str, *, only: bool) -> str:
@@ -110,34 +127,44 @@ def device_of(executor: Executor, wanted: str, *, only: bool) -> str:
 
 
 def notes_of(wanted: str, device: str, facts: DeviceFacts) -> list[str]:
-    """What whoever runs this should know of the device: that a GPU is left unused, or that times are guesses."""
+    """What whoever runs this should know of the device: that a GPU is left unused, or that times
+    are guesses.
+    """
     from unet_bench.host.survey import survey
 
     notes = survey().problems() if wanted == "auto" else []
     if not facts.name and device != "cpu":
-        notes.append(f"{device} is not on this machine: seconds are guesses, and its number formats are not known")
+        notes.append(
+            f"{device} is not on this machine: seconds are guesses, and its number formats are not known"
+        )
     return notes
 
 
-def executor_of(conduct: Conduct, registry: Registry) -> Executor:
+def executor_of(execution: ExecutionOptions, registry: Registry) -> Executor:
     """What runs the cells. Raises UnknownName, InvalidSuite."""
-    entry = registry.find("executor", conduct.executor)
+    entry = registry.find("executor", execution.executor)
     if entry.absent:
-        raise InvalidSuite(f"executor {conduct.executor} {entry.absent}")
-    found: Executor = entry.load()(conduct.devices, conduct.options)
+        raise InvalidSuite(f"executor {execution.executor} {entry.absent}")
+    found: Executor = entry.load()(execution.devices, execution.options)
     return found
 
 
-def with_recipe(suite: Suite, registry: Registry, on_gpu: bool, recipe: Recipe | None = None) -> tuple[Recipe, Suite]:
-    """The recipe that a suite or its preset names, and the suite resolved; raises UnknownName, InvalidSuite.
+def with_recipe(
+    suite: Suite, registry: Registry, on_gpu: bool, recipe: Recipe | None = None
+) -> tuple[Recipe, Suite]:
+    """The recipe that a suite or its preset names, and the suite resolved; raises UnknownName,
+    InvalidSuite.
 
-    A recipe's batch is the suite's, unless that has its own; a recipe's file is found again from anywhere.
+    A recipe's batch is the suite's, unless that has its own; a recipe's file is found again from
+    anywhere.
     """
     resolved = suite.resolved(on_gpu)
     recipe = recipe or find(registry, resolved.recipe)
     batch = suite.batch or ((recipe.batch,) if recipe.batch else resolved.batch)
     name = resolved.recipe
-    return recipe, replace(resolved, batch=batch, recipe=str(Path(name).resolve()) if name.endswith(".toml") else name)
+    return recipe, replace(
+        resolved, batch=batch, recipe=str(Path(name).resolve()) if name.endswith(".toml") else name
+    )
 
 
 def check_probes(suite: Suite, registry: Registry) -> None:
@@ -147,7 +174,9 @@ def check_probes(suite: Suite, registry: Registry) -> None:
 
 
 def read_tasks(suite: Suite, registry: Registry, folder: Path) -> list[LoadedTask]:
-    """Read and check every data set, at every size and fold, into files that workers read. Raises InvalidData."""
+    """Read and check every data set, at every size and fold, into files that workers read. Raises
+    InvalidData.
+    """
     from unet_bench.data.dataset import fit
     from unet_bench.plan.cells import LoadedTask
 
@@ -165,7 +194,9 @@ def read_tasks(suite: Suite, registry: Registry, folder: Path) -> list[LoadedTas
             for number, dataset in enumerate(folds):
                 task = Task(
                     name=dataset.name,
-                    dataset_hash=dataset.hash if len(folds) == 1 else digest([fold.hash for fold in folds]),
+                    dataset_hash=dataset.hash
+                    if len(folds) == 1
+                    else digest([fold.hash for fold in folds]),
                     classes=dataset.classes,
                     in_channels=dataset.channels,
                     scored=size,
@@ -201,28 +232,39 @@ def class_names(given: tuple[str, ...]) -> int | tuple[str, ...] | None:
 
 
 def execute(
-    made: Plan, out: Path, progress: Progress, resume: Path | None = None, conduct: Conduct | None = None
+    made: Plan,
+    out: Path,
+    progress: Progress,
+    resume: Path | None = None,
+    execution: ExecutionOptions | None = None,
 ) -> Finished:
     """Run every open cell, append each row as it comes, and write the tables. Raises StoreError."""
     from unet_bench.store.log import Store
     from unet_bench.store.tables import write_tables
 
-    conduct = conduct or Conduct()
-    with Store.open(resume) if resume else Store.create(out, manifest(made, conduct)) as store:
+    execution = execution or ExecutionOptions()
+    with Store.open(resume) if resume else Store.create(out, manifest(made, execution)) as store:
         try:
-            run = Run(made, store, conduct)
-            left = tuple(measure(made, run, progress, conduct))
+            run = Run(made, store, execution)
+            left = tuple(measure(made, run, progress, execution))
             write_tables(store)
         except BaseException:
-            with contextlib.suppress(StoreError):  # the first error says more: what is kept, how to go on
+            with contextlib.suppress(
+                StoreError
+            ):  # the first error says more: what is kept, how to go on
                 write_tables(store)
             raise
         return Finished(store.path, run.statuses(), left)
 
 
 def preload(suite: Suite, planned: Iterable[Planned]) -> tuple[str, ...]:
-    """What the fork server imports once, so that no worker has to: torch, and timm where an encoder needs it."""
-    modules = ["torch", *(f"unet_bench.measure.{probe}" for probe in suite.probes if probe in PROBES)]
+    """What the fork server imports once, so that no worker has to: torch, and timm where an encoder
+    needs it.
+    """
+    modules = [
+        "torch",
+        *(f"unet_bench.measure.{probe}" for probe in suite.probes if probe in PROBES),
+    ]
     timm = any(p.cell.variant.choices.encoder.startswith("timm:") for p in planned)
     return (*modules, *["timm"] * timm)
 
@@ -246,7 +288,9 @@ def executor_of_run(path: Path) -> Mapping[str, Any]:
 
 
 def recipe_of(path: Path) -> Recipe | None:
-    """The recipe that a run began with; None if it is of a version that did not note it. Raises StoreError."""
+    """The recipe that a run began with; None if it is of a version that did not note it. Raises
+    StoreError.
+    """
     from unet_bench.store.log import read_manifest
 
     stored = read_manifest(path).get("recipe")

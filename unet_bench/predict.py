@@ -38,34 +38,54 @@ def predict_files(
     overlap: float = 0.5,
     flips: bool = False,
 ) -> Iterator[Path]:
-    """Write the class ids of each image, and yield the paths. All images are read and checked first.
+    """Write the class ids of each image, and yield the paths. All images are read and checked
+    first.
 
-    Pictures become `out/STEM.png`; NIfTI volumes `out/STEM.nii.gz`, which lie where their images do in the scanner.
-    Raises InvalidData naming every image that cannot be used, InvalidSuite, StoreError, UnknownName.
+    Pictures become `out/STEM.png`; NIfTI volumes `out/STEM.nii.gz`, which lie where their images do
+    in the scanner. Raises InvalidData naming every image that cannot be used, InvalidSuite,
+    StoreError, UnknownName.
     """
     if evaluation not in EVALUATIONS:
         raise unknown("evaluation", evaluation, EVALUATIONS, "unet-bench predict --help")
     if not 0 <= overlap <= MOST_OVERLAP:
-        raise InvalidSuite(f"overlap={overlap} must be from 0 to {MOST_OVERLAP}: a part of a tile's side")
+        raise InvalidSuite(
+            f"overlap={overlap} must be from 0 to {MOST_OVERLAP}: a part of a tile's side"
+        )
     stems = [stem_of(image) for image in images]
     if twice := sorted(name for name, count in Counter(stems).items() if count > 1):
         called = one_line(", ".join(twice))
-        raise InvalidData(f"several images are called {called}, and each mask is called as its image")
+        raise InvalidData(
+            f"several images are called {called}, and each mask is called as its image"
+        )
     given = {os.path.realpath(image) for image in images}
-    if replaced := [made for image in images if os.path.realpath(made := mask_file(out, image)) in given]:
+    if replaced := [
+        made for image in images if os.path.realpath(made := mask_file(out, image)) in given
+    ]:
         such = one_line(str(replaced[0]))
-        raise InvalidData(f"masks would replace images, such as {such}: give another folder by --out")
-    network = load_network(run, variant, data=data, seed=seed, fold=fold, device=choose_device(device))
-    problems: list[str] = [f"{image}: no such file" for image in images if not os.path.isfile(image)]
+        raise InvalidData(
+            f"masks would replace images, such as {such}: give another folder by --out"
+        )
+    network = load_network(
+        run, variant, data=data, seed=seed, fold=fold, device=choose_device(device)
+    )
+    problems: list[str] = [
+        f"{image}: no such file" for image in images if not os.path.isfile(image)
+    ]
     files = {str(image): image for image in images if os.path.isfile(image)}
     read = decode(partial(read_for, network), files, problems)
-    prepared = {Path(name): as_trained(network, image, name, problems) for name, image in read.items()}
+    prepared = {
+        Path(name): as_trained(network, image, name, problems) for name, image in read.items()
+    }
     if problems:
-        raise InvalidData(f"no masks were made:\n{offenders([one_line(problem) for problem in problems])}")
+        raise InvalidData(
+            f"no masks were made:\n{offenders([one_line(problem) for problem in problems])}"
+        )
     whole = evaluation == "whole"
     for file, image in prepared.items():
         written = mask_file(out, file)
-        mask = network.predict_fitted(image, whole=whole, overlap=0.0 if whole else overlap, flips=flips)
+        mask = network.predict_fitted(
+            image, whole=whole, overlap=0.0 if whole else overlap, flips=flips
+        )
         draft = out / f".{os.getpid()}{'.nii.gz' if is_nifti(file) else '.png'}"
         try:
             out.mkdir(parents=True, exist_ok=True)
@@ -89,7 +109,9 @@ def mask_file(out: Path, image: Path) -> Path:
 
 
 def read_for(network: Network, file: Path) -> Array:
-    """An image `(H W C)`, or a volume `(D H W C)` in 0..1 as training volumes were. Raises InvalidData."""
+    """An image `(H W C)`, or a volume `(D H W C)` in 0..1 as training volumes were. Raises
+    InvalidData.
+    """
     volumes = network.task.dims == 3
     if is_nifti(file) != volumes:
         wanted = "volumes; give NIfTI" if volumes else "images; give pictures"
@@ -100,12 +122,16 @@ def read_for(network: Network, file: Path) -> Array:
 
 
 def as_trained(network: Network, image: Array, name: str, problems: list[str]) -> Array:
-    """The image in the channels and the number format of the training images; what cannot be goes to `problems`."""
+    """The image in the channels and the number format of the training images; what cannot be goes
+    to `problems`.
+    """
     channels = network.task.in_channels
     if image.shape[-1] == 1 < channels:
         image = np.repeat(image, channels, axis=-1)
     if image.shape[-1] != channels:
-        problems.append(f"{name}: {image.shape[-1]} channels, and the network was trained on {channels}; convert it")
+        problems.append(
+            f"{name}: {image.shape[-1]} channels, and the network was trained on {channels}; convert it"
+        )
     if image.dtype.name == network.image_type:
         return image
     if network.image_type == "uint8":

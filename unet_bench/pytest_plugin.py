@@ -1,4 +1,5 @@
-"""pytest fixtures that benchmark one part or one variant with pytest-benchmark, and pair it with the baseline's.
+"""pytest fixtures that benchmark one part or one variant with pytest-benchmark, and pair it with
+the baseline's.
 
 ```python
 def test_speed(bench_part):
@@ -6,10 +7,12 @@ def test_speed(bench_part):
     assert output.shape == (1, 32, 64, 64)
 ```
 
-pytest-benchmark prints and saves the times; with `--benchmark-json=FILE` the ratio to the baseline's part, with its
-interval, is saved beside them, and `unet-bench show FILE` and `unet-bench compare BEFORE AFTER` read it.
+pytest-benchmark prints and saves the times; with `--benchmark-json=FILE` the ratio to the
+baseline's part, with its interval, is saved beside them, and `unet-bench show FILE` and `unet-bench
+compare BEFORE AFTER` read it.
 
-Whoever has unet-bench installed has this module imported by every pytest: it imports nothing until a fixture is used.
+Whoever has unet-bench installed has this module imported by every pytest: it imports nothing until
+a fixture is used.
 """
 
 from __future__ import annotations
@@ -25,19 +28,24 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from unet_bench.context import Bench
+    from unet_bench.context import MeasurementContext
     from unet_bench.networks.contracts import Place
     from unet_bench.networks.variants import Variant
     from unet_bench.registry.registry import Registry
     from unet_bench.spec.cell import Setting
 
-BENCHMARK_PLUGINS: Final = ("benchmark", "pytest_benchmark.plugin")  # pytest-benchmark, by entry point or by -p
+BENCHMARK_PLUGINS: Final = (
+    "benchmark",
+    "pytest_benchmark.plugin",
+)  # pytest-benchmark, by entry point or by -p
 BUDGET_S: Final = 1.0  # of paired timing, for each benchmark
 INTERVAL: Final = 0.02
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Provide the fixtures: those that measure, or without pytest-benchmark those that say what is missing."""
+    """Provide the fixtures: those that measure, or without pytest-benchmark those that say what is
+    missing.
+    """
     there = any(config.pluginmanager.hasplugin(name) for name in BENCHMARK_PLUGINS)
     config.pluginmanager.register(Fixtures() if there else Excuses(), "unet-bench-fixtures")
 
@@ -89,10 +97,12 @@ def measure_part(
     against: str | None = None,
     **place: Any,
 ) -> Any:
-    """Time a part on random maps of `size` pixels, beside part `against` (the baseline's); returns its output.
+    """Time a part on random maps of `size` pixels, beside part `against` (the baseline's); returns
+    its output.
 
-    `out_channels` are 32, or as many as come in where a slot keeps them; `place` are further fields of its `Place`.
-    Raises UnknownName for slot or part, InvalidSuite for the device, and whatever the part raises.
+    `out_channels` are 32, or as many as come in where a slot keeps them; `place` are further fields
+    of its `Place`. Raises UnknownName for slot or part, InvalidSuite for the device, and whatever
+    the part raises.
     """
     from unet_bench.errors import unknown
     from unet_bench.host.device import indexed
@@ -105,7 +115,10 @@ def measure_part(
     where = place_of(slot, in_channels, out_channels, place)
     setting = setting_of(device, batch)
     parts = [built(slot, part, where, setting) for part in (name, base)]
-    steps = [functools.partial(called, part, inputs_of(slot, part, where, tuple(size), setting)) for part in parts]
+    steps = [
+        functools.partial(called, part, inputs_of(slot, part, where, tuple(size), setting))
+        for part in parts
+    ]
     about = {
         "slot": slot,
         "against": base,
@@ -119,7 +132,9 @@ def measure_part(
 
 
 def called(part: nn.Module, inputs: Sequence[Any]) -> Any:
-    """The part's output. Lists of maps are the part's own, to take maps out of: each call gets its own."""
+    """The part's output. Lists of maps are the part's own, to take maps out of: each call gets its
+    own.
+    """
     return part(*(list(given) if isinstance(given, list) else given for given in inputs))
 
 
@@ -135,15 +150,18 @@ def measure_variant(
     device: str = "cpu",
     against: str | Variant = "unet",
 ) -> Any:
-    """Time a variant's forward pass so that `size` pixels are scored, beside variant `against`; returns its logits.
+    """Time a variant's forward pass so that `size` pixels are scored, beside variant `against`;
+    returns its logits.
 
-    Network and input are the `speed` probe's: from seed 0. Raises UnknownName, InvalidSuite for the device,
-    Unsupported for a variant that cannot serve this size.
+    Network and input are the `speed` probe's: from seed 0. Raises UnknownName, InvalidSuite for the
+    device, Unsupported for a variant that cannot serve this size.
     """
     from unet_bench.measure.runtime import prepare
 
-    bench = bench_of(variant, against, size, in_channels, classes, width_scale, setting_of(device, batch))
-    cell = bench.cell
+    context = context_of(
+        variant, against, size, in_channels, classes, width_scale, setting_of(device, batch)
+    )
+    cell = context.cell
     about = {
         "against": cell.baseline.name,
         "variant": cell.variant.name,
@@ -155,14 +173,20 @@ def measure_variant(
         "classes": classes,
         "width_scale": width_scale,
     }
-    own, base = prepare(bench), prepare(bench.baseline())
-    return measure(benchmark, own.infer, base.infer, bench.device, about)
+    own, base = prepare(context), prepare(context.baseline())
+    return measure(benchmark, own.infer, base.infer, context.device, about)
 
 
 def measure(
-    benchmark: Any, own: Callable[[], Any], base: Callable[[], Any], device: torch.device, about: Mapping[str, Any]
+    benchmark: Any,
+    own: Callable[[], Any],
+    base: Callable[[], Any],
+    device: torch.device,
+    about: Mapping[str, Any],
 ) -> Any:
-    """Time `own` by pytest-benchmark and, unless that is disabled, its ratio to `base`; returns what `own` returns."""
+    """Time `own` by pytest-benchmark and, unless that is disabled, its ratio to `base`; returns
+    what `own` returns.
+    """
     import torch
 
     from unet_bench.host.device import synchroniser
@@ -176,7 +200,12 @@ def measure(
         sync()
         return output
 
-    about = {**about, "device_name": device_name(str(device)), "torch": torch.__version__, "env_id": env_id()}
+    about = {
+        **about,
+        "device_name": device_name(str(device)),
+        "torch": torch.__version__,
+        "env_id": env_id(),
+    }
     with torch.inference_mode():
         output = benchmark(waited_for)
         if benchmark.enabled:
@@ -209,7 +238,9 @@ def env_id() -> str:
 
 
 def setting_of(device: str, batch: int) -> Setting:
-    """How it is run: as everything is by default. Raises InvalidSuite for a device that is not there."""
+    """How it is run: as everything is by default. Raises InvalidSuite for a device that is not
+    there.
+    """
     import torch
 
     from unet_bench.host.survey import choose_device
@@ -219,14 +250,20 @@ def setting_of(device: str, batch: int) -> Setting:
 
 
 def workload(setting: Setting, size: Sequence[int], further: Any) -> dict[str, Any]:
-    """The columns by which results are matched; what has no column of its own is hashed, as a data set's content is."""
+    """The columns by which results are matched; what has no column of its own is hashed, as a data
+    set's content is.
+    """
     from dataclasses import asdict
 
     from unet_bench.spec.cell import digest
 
     columns = asdict(setting)
     columns["batch_requested"] = columns.pop("batch")
-    return columns | {"dataset_hash": digest(further), "scored_height": size[-2], "scored_width": size[-1]}
+    return columns | {
+        "dataset_hash": digest(further),
+        "scored_height": size[-2],
+        "scored_width": size[-1],
+    }
 
 
 def baseline_part(slot: str) -> str:
@@ -237,10 +274,13 @@ def baseline_part(slot: str) -> str:
     return Choices().encoder_block if name == "same" else name
 
 
-def place_of(slot: str, in_channels: int, out_channels: int | None, changes: Mapping[str, Any]) -> Place:
+def place_of(
+    slot: str, in_channels: int, out_channels: int | None, changes: Mapping[str, Any]
+) -> Place:
     """Where contract checks first try the slot's parts, as wide as asked for.
 
-    Encoders and topologies stand in a design whose widths fit one another: of it only `changes` are changed.
+    Encoders and topologies stand in a design whose widths fit one another: of it only `changes` are
+    changed.
     """
     from unet_bench.testing.slots import CONTRACTS
 
@@ -256,21 +296,27 @@ def place_of(slot: str, in_channels: int, out_channels: int | None, changes: Map
     return usual.at(**changes)
 
 
-def inputs_of(slot: str, part: nn.Module, place: Place, size: tuple[int, ...], setting: Setting) -> Any:
+def inputs_of(
+    slot: str, part: nn.Module, place: Place, size: tuple[int, ...], setting: Setting
+) -> Any:
     """Random maps, from seed 0, of the shapes that the slot's contract gives its parts."""
     import torch
     from torch.utils._pytree import tree_map_only
 
     from unet_bench.testing.slots import CONTRACTS
 
-    if slot == "align" and len(size) == place.dims:  # of the up-sampled map, which has lost the margin on both sides
+    if (
+        slot == "align" and len(size) == place.dims
+    ):  # of the up-sampled map, which has lost the margin on both sides
         size = (*(side + 2 * place.margin for side in size), *size)
     with torch.device("meta"):
         shapes = CONTRACTS[slot](registry()).inputs(part, place, size)
     generator = torch.Generator().manual_seed(0)
 
     def drawn(shape: torch.Tensor) -> torch.Tensor:
-        return torch.randn((setting.batch, *shape.shape[1:]), generator=generator).to(setting.device)
+        return torch.randn((setting.batch, *shape.shape[1:]), generator=generator).to(
+            setting.device
+        )
 
     return tree_map_only(torch.Tensor, drawn, shapes)
 
@@ -284,7 +330,7 @@ def built(slot: str, name: str, place: Place, setting: Setting) -> nn.Module:
         return made(registry().find(slot, name), place).eval().to(setting.device)
 
 
-def bench_of(
+def context_of(
     variant: str | Variant,
     against: str | Variant,
     size: tuple[int, int],
@@ -292,9 +338,9 @@ def bench_of(
     classes: int,
     width_scale: float,
     setting: Setting,
-) -> Bench:
-    """A cell of the `speed` probe, on its bench. Raises UnknownName, InvalidSuite, Unsupported."""
-    from unet_bench.context import Bench
+) -> MeasurementContext:
+    """Return the context of a cell of the `speed` probe. Raises UnknownName, InvalidSuite, Unsupported."""
+    from unet_bench.context import MeasurementContext
     from unet_bench.errors import InvalidSuite, Unsupported
     from unet_bench.models.build import with_width_scale
     from unet_bench.models.select import select
@@ -309,22 +355,24 @@ def bench_of(
         scored=size,
         fit="crop",
     )
-    subjects = []
+    examined_networks = []
     for given in (variant, against):
         chosen = select(registry(), [given]) if isinstance(given, str) else [given]
         if len(chosen) != 1:
             raise InvalidSuite(f"{given!r} chooses {len(chosen)} variants: name just one")
-        subject = examine(registry(), with_width_scale(chosen[0], width_scale), task)
-        if subject.frame is None:
-            raise Unsupported(f"{chosen[0].name} cannot be run at {size[0]}x{size[1]}: {subject.reason}")
-        subjects.append((subject.variant, subject.frame))
-    (own, frame), (base, base_frame) = subjects
-    return Bench(
+        examined = examine(registry(), with_width_scale(chosen[0], width_scale), task)
+        if examined.input_window is None:
+            raise Unsupported(
+                f"{chosen[0].name} cannot be run at {size[0]}x{size[1]}: {examined.reason}"
+            )
+        examined_networks.append((examined.variant, examined.input_window))
+    (own, input_window), (base, base_frame) = examined_networks
+    return MeasurementContext(
         Cell(
             variant=own,
-            frame=frame,
+            input_window=input_window,
             baseline=base,
-            baseline_frame=base_frame,
+            baseline_input_window=base_frame,
             task=task,
             setting=setting,
             protocol=Protocol(),

@@ -32,7 +32,16 @@ FULL: Final[Mapping[str, Any]] = {"speed_s": 10.0, "interval": 0.01}
 QUICK: Final[Mapping[str, Any]] = {"speed_s": 1.2, "size": "64x64", "batch": (1,)}
 # What timings depend on, and the audit takes over from a run; of several settings the first.
 LISTS: Final = ("precision", "memory_format", "mode", "batch_norm", "threads", "batch")
-SINGLE: Final = ("preset", "device", "width_scale", "speed_s", "interval", "timeout_s", "baseline", "block")
+SINGLE: Final = (
+    "preset",
+    "device",
+    "width_scale",
+    "speed_s",
+    "interval",
+    "timeout_s",
+    "baseline",
+    "block",
+)
 
 
 @dataclass(frozen=True)
@@ -44,7 +53,9 @@ class Outcome:
     stopped: bool
 
     def exit_code(self, fail_above: float | None = None) -> int:
-        """130 after Ctrl-C; 1 where it is not repeatable within `fail_above` percent, or most pairs were lost."""
+        """130 after Ctrl-C; 1 where it is not repeatable within `fail_above` percent, or most pairs
+        were lost.
+        """
         if self.stopped:
             return 130
         unknown = sum(self.report.lost.values()) >= self.report.pairs
@@ -61,12 +72,14 @@ def selftest(
     out: Path = Path("results"),
     **options: Any,
 ) -> Outcome:
-    """Time a variant against itself and against itself slowed down, and judge the timings by what is true of them.
+    """Time a variant against itself and against itself slowed down, and judge the timings by what
+    is true of them.
 
-    `pairs` of identical code and `repeats` of each slow-down, each in a fresh process, all shuffled. `options` are
-    fields of `Suite`, laid over the conditions of `run`, the folder of a run to audit for: the audit is left there,
-    too. After Ctrl-C, what was measured is audited. Raises any UnetBenchError before anything is measured, and
-    afterwards when no pair of identical code gave a ratio or the disk says no.
+    `pairs` of identical code and `repeats` of each slow-down, each in a fresh process, all
+    shuffled. `options` are fields of `Suite`, laid over the conditions of `run`, the folder of a
+    run to audit for: the audit is left there, too. After Ctrl-C, what was measured is audited.
+    Raises any UnetBenchError before anything is measured, and afterwards when no pair of identical
+    code gave a ratio or the disk says no.
     """
     pairs = (QUICK_PAIRS if quick else PAIRS) if pairs is None else pairs
     repeats = (QUICK_REPEATS if quick else REPEATS) if repeats is None else repeats
@@ -99,7 +112,9 @@ def selftest(
     report = audit(trials, budget_s=cell.protocol.speed_s, workload=workload(cell), lost=lost)
     if cell.setting.device != "cpu":
         queued, lost = trials_of(rows, "throughput_ratio")
-        report = replace(report, throughput=audit(queued, budget_s=cell.protocol.speed_s, lost=lost))
+        report = replace(
+            report, throughput=audit(queued, budget_s=cell.protocol.speed_s, lost=lost)
+        )
     for folder in filter(None, (path, run)):
         leave(report, folder, path)
     return Outcome(report, path, stopped)
@@ -109,11 +124,17 @@ def conditions(run: Path) -> dict[str, Any]:
     """What a run was measured under, as a suite's fields. Raises StoreError."""
     suite = pipeline.resumed(run)
     firsts = {name: getattr(suite, name)[:1] for name in LISTS}
-    return {**firsts, **{name: getattr(suite, name) for name in SINGLE}, "size": suite.size.partition(",")[0]}
+    return {
+        **firsts,
+        **{name: getattr(suite, name) for name in SINGLE},
+        "size": suite.size.partition(",")[0],
+    }
 
 
 def check_environment(run: Path, made: Plan) -> None:
-    """Raises InvalidSuite where the run was measured on another machine or by other software than there is here."""
+    """Raises InvalidSuite where the run was measured on another machine or by other software than
+    there is here.
+    """
     from unet_bench.store.log import read_manifest
 
     if read_manifest(run).get("environment", {}).get("env_id") != made.environment["env_id"]:
@@ -124,40 +145,64 @@ def check_environment(run: Path, made: Plan) -> None:
 
 
 def suite_for(variant: str, pairs: int, given: Mapping[str, Any]) -> Suite:
-    """The suite of so many pairs of a variant and itself, whatever they cost. Raises InvalidSuite, UnknownName."""
-    fixed = {"variants": variant, "baseline": variant, "probes": "speed", "replicates": pairs, "limit_tmac": 0}
+    """The suite of so many pairs of a variant and itself, whatever they cost. Raises InvalidSuite,
+    UnknownName.
+    """
+    fixed = {
+        "variants": variant,
+        "baseline": variant,
+        "probes": "speed",
+        "replicates": pairs,
+        "limit_tmac": 0,
+    }
     return from_options({**given, **fixed})
 
 
 def with_slowed(planned: list[Planned], repeats: int) -> list[Planned]:
-    """The cells of identical code, and of each slow-down some, in an order that is always the same and mixed."""
+    """The cells of identical code, and of each slow-down some, in an order that is always the same
+    and mixed.
+    """
     pattern, free = planned[0], max(p.cell.replicate for p in planned) + 1
     slowdowns = [slowdown for slowdown in SLOWDOWNS for _ in range(repeats)]
-    mixed = [*planned, *(slowed(pattern, slowdown, free + n) for n, slowdown in enumerate(slowdowns))]
+    mixed = [
+        *planned,
+        *(slowed(pattern, slowdown, free + n) for n, slowdown in enumerate(slowdowns)),
+    ]
     random.Random(0).shuffle(mixed)
     return mixed
 
 
 def slowed(planned: Planned, slowdown: float, replicate: int) -> Planned:
-    """The cell with its variant slowed down. It goes by a name of its own: tables must not pool it with the others.
+    """The cell with its variant slowed down. It goes by a name of its own: tables must not pool it
+    with the others.
 
     The replicate tells it from them, since a cell's id says nothing of the protocol.
     """
     protocol = replace(planned.cell.protocol, slowdown=slowdown)
     cell = replace(planned.cell, protocol=protocol, replicate=replicate)
-    return replace(planned, cell=cell, names=(f"{planned.names[0]} slowed by {100 * slowdown:g} %",))
+    return replace(
+        planned, cell=cell, names=(f"{planned.names[0]} slowed by {100 * slowdown:g} %",)
+    )
 
 
 def workload(cell: Cell) -> str:
     """What was timed and how, as words."""
-    setting, size = cell.setting, "×".join(map(str, cell.frame.input))
+    setting, size = cell.setting, "×".join(map(str, cell.input_window.input))
     scale = f"width × {cell.variant.choices.width_scale:g}"
-    how = (setting.device, setting.precision, setting.memory_format, setting.mode, f"threads {setting.threads}")
+    how = (
+        setting.device,
+        setting.precision,
+        setting.memory_format,
+        setting.mode,
+        f"threads {setting.threads}",
+    )
     return " · ".join((cell.variant.name, scale, f"batch {setting.batch} of {size}", *how))
 
 
 def leave(report: Report, folder: Path, path: Path) -> None:
-    """Write selftest.json and selftest.txt into a folder; `path` is the run they come from. Raises StoreError."""
+    """Write selftest.json and selftest.txt into a folder; `path` is the run they come from. Raises
+    StoreError.
+    """
     from unet_bench.store.log import write_atomic
 
     content = {"run": path.name, **report.to_json()}

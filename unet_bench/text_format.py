@@ -25,9 +25,13 @@ def title(row: Mapping[str, Any], names: Sequence[str]) -> str:
     """The row's values of these conditions, as a heading."""
     numbers = {"threads": "threads", "batch_requested": "batch"}
     batch = "batch_effective"
-    words = conditions(row, [name for name in names if name not in (*numbers, *SIZE, "dataset_hash", batch)])
+    words = conditions(
+        row, [name for name in names if name not in (*numbers, *SIZE, "dataset_hash", batch)]
+    )
     words += scored_size(row)
-    words += [f"{label} {row[name]}" for name, label in numbers.items() if row.get(name) is not None]
+    words += [
+        f"{label} {row[name]}" for name, label in numbers.items() if row.get(name) is not None
+    ]
     if batch in names and row.get(batch) not in (None, row.get("batch_requested")):
         words.append(f"ran at batch {row[batch]}")
     return " · ".join(words)
@@ -63,7 +67,11 @@ _USUAL: Final[Mapping[str, str]] = {
 }
 
 
-_WORDED: Final[Mapping[str, str]] = {"match": "matched ", "pretrained": "pretrained ", "batch_norm": "batch norm "}
+_WORDED: Final[Mapping[str, str]] = {
+    "match": "matched ",
+    "pretrained": "pretrained ",
+    "batch_norm": "batch norm ",
+}
 
 
 def scored_size(row: Mapping[Any, Any], word: str = "scored ") -> list[str]:
@@ -75,7 +83,11 @@ def scored_size(row: Mapping[Any, Any], word: str = "scored ") -> list[str]:
 def conditions(row: Mapping[Any, Any], names: Iterable[str]) -> list[str]:
     """The row's values of these conditions, those left out that are empty or as they usually are."""
     found = ((name, row.get(name)) for name in names)
-    return [f"{_WORDED.get(name, '')}{x}" for name, x in found if x is not None and x != _USUAL.get(name)]
+    return [
+        f"{_WORDED.get(name, '')}{x}"
+        for name, x in found
+        if x is not None and x != _USUAL.get(name)
+    ]
 
 
 def printable(text: str) -> str:

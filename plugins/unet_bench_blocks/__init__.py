@@ -1,10 +1,10 @@
 """Blocks.
 
-Every block follows its place's axes: padding, norm, activation, their order, bias, dropout, and the number of
-convolutions where it repeats one. What its paper chose on an axis is for a variant to say: `unet-convnext` differs
-from `unet` in the block alone, and ConvNeXt's own are `norm=layer` and `act=gelu`. Where a paper has two activations
-or orders beside each other, the place's are those of its plain convolutions, and the others belong to the block,
-whose docstring names them.
+Every block follows its place's axes: padding, norm, activation, their order, bias, dropout, and the
+number of convolutions where it repeats one. What its paper chose on an axis is for a variant to
+say: `unet-convnext` differs from `unet` in the block alone, and ConvNeXt's own are `norm=layer` and
+`act=gelu`. Where a paper has two activations or orders beside each other, the place's are those of
+its plain convolutions, and the others belong to the block, whose docstring names them.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import Final
 
 from unet_bench import hookimpl
-from unet_bench.registry.registry import Draft
+from unet_bench.registry.registry import Registrar
 
 RESIDUAL: Final = "He et al. 2015, arXiv 1512.03385"
 PREACT: Final = "He et al. 2016, arXiv 1603.05027"
@@ -35,41 +35,122 @@ MONAI: Final = "Cardoso et al. 2022, arXiv 2211.02701"
 
 BLOCKS: Final = (  # name, or a family's member for its variant to have; factory, summary, source
     ("residual", "residual:Residual", "3×3 convolutions beside a 1×1 shortcut", RESIDUAL),
-    ("preact-residual", "residual:preact_residual", "norm and activation first, nothing on the sum", PREACT),
-    ("preact-residual-3x3", "residual:preact_residual_3x3", "pre-activated, with a normed 3×3 shortcut", RESUNET),
+    (
+        "preact-residual",
+        "residual:preact_residual",
+        "norm and activation first, nothing on the sum",
+        PREACT,
+    ),
+    (
+        "preact-residual-3x3",
+        "residual:preact_residual_3x3",
+        "pre-activated, with a normed 3×3 shortcut",
+        RESUNET,
+    ),
     ("residual-d", "residual:residual_d", "residual, a strided block's shortcut pools", RESNET_D),
-    ("residual-after-1x1", "residual:residual_after_1x1", "1×1 convolution, then a residual block of it", RESIDUAL_3D),
-    ("residual-after-3x3", "residual:residual_after_3x3", "3×3 convolution, then a residual block of it", SEGRESNET),
-    ("recurrent:2", "residual:recurrent", "recurrent convolutions of so many steps, beside a 1×1 one", R2UNET),
-    ("early-doubling", "parts:early_doubling", "3×3 convolutions, the first to half the channels", UNET_3D),
+    (
+        "residual-after-1x1",
+        "residual:residual_after_1x1",
+        "1×1 convolution, then a residual block of it",
+        RESIDUAL_3D,
+    ),
+    (
+        "residual-after-3x3",
+        "residual:residual_after_3x3",
+        "3×3 convolution, then a residual block of it",
+        SEGRESNET,
+    ),
+    (
+        "recurrent:2",
+        "residual:recurrent",
+        "recurrent convolutions of so many steps, beside a 1×1 one",
+        R2UNET,
+    ),
+    (
+        "early-doubling",
+        "parts:early_doubling",
+        "3×3 convolutions, the first to half the channels",
+        UNET_3D,
+    ),
     ("dense", "dense:Dense", "each convolution sees all maps before it; then 1×1", DENSE),
-    ("multi-res", "dense:MultiRes", "three chained 3×3 convolutions side by side, plus a 1×1 shortcut", MULTI_RES),
-    ("se-double-conv", "attentive:se_double_conv", "3×3 convolutions, squeeze-and-excitation", SQUEEZE_EXCITE),
-    ("cbam-double-conv", "attentive:cbam_double_conv", "3×3 convolutions, channel and spatial attention", CBAM),
+    (
+        "multi-res",
+        "dense:MultiRes",
+        "three chained 3×3 convolutions side by side, plus a 1×1 shortcut",
+        MULTI_RES,
+    ),
+    (
+        "se-double-conv",
+        "attentive:se_double_conv",
+        "3×3 convolutions, squeeze-and-excitation",
+        SQUEEZE_EXCITE,
+    ),
+    (
+        "cbam-double-conv",
+        "attentive:cbam_double_conv",
+        "3×3 convolutions, channel and spatial attention",
+        CBAM,
+    ),
     ("separable", "mobile:separable", "depthwise 3×3 and pointwise 1×1", SEPARABLE),
-    ("inverted-residual", "mobile:inverted_residual", "1×1 to six times the channels, depthwise 3×3, 1×1", INVERTED),
+    (
+        "inverted-residual",
+        "mobile:inverted_residual",
+        "1×1 to six times the channels, depthwise 3×3, 1×1",
+        INVERTED,
+    ),
     ("ghost", "mobile:ghost", "half of the channels by 1×1, half by depthwise 3×3 of those", GHOST),
-    ("convnext", "large_kernel:ConvNeXt", "depthwise 7×7, 1×1 to four times the channels, 1×1", CONVNEXT),
-    ("large-kernel:7", "large_kernel:large_kernel", "CMUNeXt's: depthwise k×k, two 1×1, then 3×3", CMUNEXT),
+    (
+        "convnext",
+        "large_kernel:ConvNeXt",
+        "depthwise 7×7, 1×1 to four times the channels, 1×1",
+        CONVNEXT,
+    ),
+    (
+        "large-kernel:7",
+        "large_kernel:large_kernel",
+        "CMUNeXt's: depthwise k×k, two 1×1, then 3×3",
+        CMUNEXT,
+    ),
 )
 DECODER_BLOCKS: Final = (  # name, factory, summary, source
-    ("grouped-fusion", "large_kernel:grouped_fusion", "CMUNeXt's: 3×3 in two groups, two 1×1", CMUNEXT),
-    ("instance-prelu", "parts:instance_prelu", "3×3 convolutions with unscaled instance norm and PReLU always", MONAI),
+    (
+        "grouped-fusion",
+        "large_kernel:grouped_fusion",
+        "CMUNeXt's: 3×3 in two groups, two 1×1",
+        CMUNEXT,
+    ),
+    (
+        "instance-prelu",
+        "parts:instance_prelu",
+        "3×3 convolutions with unscaled instance norm and PReLU always",
+        MONAI,
+    ),
 )
 
 
 @hookimpl
-def unet_bench_register(registry: Draft) -> None:
+def unet_bench_register(registry: Registrar) -> None:
     """Register blocks, a variant for each, and two combinations."""
     one = ("one-axis",)
     for name, factory, summary, cite in BLOCKS:
         family, colon, _ = name.partition(":")
-        registry.block(f"{family}:*" if colon else name, f"unet_bench_blocks.{factory}", summary=summary, cite=cite)
+        registry.block(
+            f"{family}:*" if colon else name,
+            f"unet_bench_blocks.{factory}",
+            summary=summary,
+            cite=cite,
+        )
         variant = f"unet-{family.removesuffix('-double-conv')}"
         registry.variant(variant, encoder_block=name, summary=summary, cite=cite, tags=one)
     for name, factory, summary, cite in DECODER_BLOCKS:
         registry.decoder_block(name, f"unet_bench_blocks.{factory}", summary=summary, cite=cite)
-        registry.variant(f"unet-{name}", decoder_block=name, summary=f"in the decoder, {summary}", cite=cite, tags=one)
+        registry.variant(
+            f"unet-{name}",
+            decoder_block=name,
+            summary=f"in the decoder, {summary}",
+            cite=cite,
+            tags=one,
+        )
     registry.variant(
         "unet-light",
         encoder_block="separable",

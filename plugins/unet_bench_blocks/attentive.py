@@ -17,7 +17,9 @@ def squeezed(place: Place, channels: int) -> nn.Sequential:
     """`(N C)` to `(N C)` through a sixteenth as many hidden units, at least one."""
     hidden = max(1, channels // RATIO)
     return nn.Sequential(
-        nn.Linear(channels, hidden, bias=place.bias), activation(place), nn.Linear(hidden, channels, bias=place.bias)
+        nn.Linear(channels, hidden, bias=place.bias),
+        activation(place),
+        nn.Linear(hidden, channels, bias=place.bias),
     )
 
 
@@ -43,8 +45,8 @@ class SqueezeExcite(nn.Module):
 class Cbam(nn.Module):
     """Weighs channels, then pixels, by means and maxima: `(N C *S)` to `(N C *S)`.
 
-    Woo et al. 2018, arXiv 1807.06521, section 3. The 7×7 convolution that weighs pixels is zero-padded whatever the
-    place says: every pixel has its weight.
+    Woo et al. 2018, arXiv 1807.06521, section 3. The 7×7 convolution that weighs pixels is
+    zero-padded whatever the place says: every pixel has its weight.
     """
 
     def __init__(self, place: Place, channels: int) -> None:
@@ -62,12 +64,16 @@ class Cbam(nn.Module):
 
 
 def se_double_conv(place: Place) -> nn.Module:
-    """3×3 convolutions in a row, their channels then weighed; what weighs has no norms, so it keeps its biases."""
+    """3×3 convolutions in a row, their channels then weighed; what weighs has no norms, so it keeps
+    its biases.
+    """
     weigh = SqueezeExcite(place.at(bias=True), place.out_channels)
     return nn.Sequential(*convolutions(place), weigh, dropout(place))
 
 
 def cbam_double_conv(place: Place) -> nn.Module:
-    """3×3 convolutions in a row, their channels and then their pixels weighed, the channels by maps with biases."""
+    """3×3 convolutions in a row, their channels and then their pixels weighed, the channels by maps
+    with biases.
+    """
     weigh = Cbam(place.at(bias=True), place.out_channels)
     return nn.Sequential(*convolutions(place), weigh, dropout(place))

@@ -21,13 +21,18 @@ EXPANSION: Final = 6  # MobileNetV2, section 3.3
 def separable(place: Place) -> nn.Sequential:
     """`place.convs` times depthwise 3×3 then pointwise 1×1, each pair with one norm and activation.
 
-    Chollet 2016, Xception, arXiv 1610.02357. Nothing stands between the two of a pair, whatever `order`.
+    Chollet 2016, Xception, arXiv 1610.02357. Nothing stands between the two of a pair, whatever
+    `order`.
     """
-    return nn.Sequential(*(of_image(at) if at.image else separable_unit(at) for at in steps(place)), dropout(place))
+    return nn.Sequential(
+        *(of_image(at) if at.image else separable_unit(at) for at in steps(place)), dropout(place)
+    )
 
 
 def separable_unit(place: Place) -> nn.Sequential:
-    """The 1×1 convolution with its norm and activation, and the depthwise one, without bias, right before it."""
+    """The 1×1 convolution with its norm and activation, and the depthwise one, without bias, right
+    before it.
+    """
     width = place.in_channels
     unit = conv_norm_act(place, width, place.out_channels, 1)
     depthwise = convolution(place.at(bias=False), width, width, stride=place.stride, groups=width)
@@ -35,17 +40,21 @@ def separable_unit(place: Place) -> nn.Sequential:
 
 
 def inverted_residual(place: Place) -> nn.Sequential:
-    """`place.convs` inverted residual units: the first changes channels or stride, past the others goes the map itself.
+    """`place.convs` inverted residual units: the first changes channels or stride, past the others
+    goes the map itself.
 
-    Sandler et al. 2018, MobileNetV2, arXiv 1801.04381, section 3. Inside a unit is six times what comes in: for a
-    decoder's concatenated map of twice `out` channels that is twelve times `out`, wide beside MobileNetV2's own units.
+    Sandler et al. 2018, MobileNetV2, arXiv 1801.04381, section 3. Inside a unit is six times what
+    comes in: for a decoder's concatenated map of twice `out` channels that is twelve times `out`,
+    wide beside MobileNetV2's own units.
     """
     units = (of_image(at) if at.image else InvertedResidual(at) for at in steps(place))
     return nn.Sequential(*units, dropout(place))
 
 
 class InvertedResidual(nn.Module):
-    """1×1 to six times the channels, depthwise 3×3, 1×1 without activation; past it the map itself, if it fits."""
+    """1×1 to six times the channels, depthwise 3×3, 1×1 without activation; past it the map itself,
+    if it fits.
+    """
 
     def __init__(self, place: Place) -> None:
         super().__init__()
@@ -65,7 +74,8 @@ class InvertedResidual(nn.Module):
 class GhostModule(nn.Module):
     """Half of the channels by a 1×1 convolution, the other half by a depthwise 3×3 one of those.
 
-    Han et al. 2019, GhostNet, arXiv 1911.11907, section 3.1. Raises InvalidChoice for an odd number of channels.
+    Han et al. 2019, GhostNet, arXiv 1911.11907, section 3.1. Raises InvalidChoice for an odd number
+    of channels.
     """
 
     def __init__(self, place: Place, in_channels: int, out_channels: int) -> None:
@@ -86,7 +96,9 @@ class GhostModule(nn.Module):
 
 
 def ghost(place: Place) -> nn.Sequential:
-    """A ghost module in place of each convolution; a strided block begins with a depthwise 3×3 one that strides."""
+    """A ghost module in place of each convolution; a strided block begins with a depthwise 3×3 one
+    that strides.
+    """
     layers: list[nn.Module] = []
     for at in steps(place):
         if at.image:
@@ -94,6 +106,8 @@ def ghost(place: Place) -> nn.Sequential:
             continue
         width = at.in_channels
         if at.stride != 1:
-            layers.append(unactivated(at, conv_norm_act(at, width, width, stride=at.stride, groups=width)))
+            layers.append(
+                unactivated(at, conv_norm_act(at, width, width, stride=at.stride, groups=width))
+            )
         layers.append(GhostModule(at, width, at.out_channels))
     return nn.Sequential(*layers, dropout(place))

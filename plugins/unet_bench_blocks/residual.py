@@ -1,8 +1,8 @@
 """Residual blocks `(N in *S)` to `(N out *S')`: convolutions beside a shortcut.
 
-The last convolution's activation comes after the sum. Where activations precede convolutions (`order=norm-act-conv`)
-none does, and the shortcut is neither normed nor activated: He et al. 2016, arXiv 1603.05027. Unpadded, the shortcut
-is cut to the middle that the convolutions kept.
+The last convolution's activation comes after the sum. Where activations precede convolutions
+(`order=norm-act-conv`) none does, and the shortcut is neither normed nor activated: He et al. 2016,
+arXiv 1603.05027. Unpadded, the shortcut is cut to the middle that the convolutions kept.
 """
 
 from __future__ import annotations
@@ -13,13 +13,20 @@ from torch import Tensor, nn
 
 from unet_bench.errors import InvalidChoice
 from unet_bench.networks.contracts import Place
-from unet_bench.networks.layers import AVG_POOL, conv_norm_act, convolution, crop, dropout, normalisation
+from unet_bench.networks.layers import (
+    AVG_POOL,
+    conv_norm_act,
+    convolution,
+    crop,
+    dropout,
+    normalisation,
+)
 from unet_bench_blocks.units import after_sum, changes_shape, deep_path, preactivated
 
 
 class Residual(nn.Module):
-    """`act(convs(x) + shortcut(x))` (He et al. 2015, arXiv 1512.03385, section 3); in its own the shortcut is 1×1
-    where channels or stride change, else the map itself.
+    """`act(convs(x) + shortcut(x))` (He et al. 2015, arXiv 1512.03385, section 3); in its own the
+    shortcut is 1×1 where channels or stride change, else the map itself.
     """
 
     def __init__(self, place: Place, shortcut: Callable[[Place], nn.Module] | None = None) -> None:
@@ -30,14 +37,20 @@ class Residual(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         deep = self.convs(x)
-        out: Tensor = self.act(crop(self.shortcut(x), deep.shape[2:]) + deep)  # the sum lies where its first term does
+        out: Tensor = self.act(
+            crop(self.shortcut(x), deep.shape[2:]) + deep
+        )  # the sum lies where its first term does
         return out
 
 
 def shortcut_1x1(place: Place) -> nn.Module:
     """A 1×1 convolution that strides, with a norm unless the block is pre-activated."""
     conv = convolution(place, place.in_channels, place.out_channels, 1, stride=place.stride)
-    return conv if preactivated(place) else nn.Sequential(conv, normalisation(place, place.out_channels))
+    return (
+        conv
+        if preactivated(place)
+        else nn.Sequential(conv, normalisation(place, place.out_channels))
+    )
 
 
 def shortcut_3x3(place: Place) -> nn.Module:
@@ -47,7 +60,9 @@ def shortcut_3x3(place: Place) -> nn.Module:
 
 
 def pooled_shortcut(place: Place) -> nn.Module:
-    """Mean of 2×2 pixels where the block strides, then a 1×1 convolution without bias where channels change."""
+    """Mean of 2×2 pixels where the block strides, then a 1×1 convolution without bias where
+    channels change.
+    """
     shortcut = nn.Sequential()
     if place.stride != 1:  # an odd last pixel is kept, as a padded convolution keeps it
         shortcut.append(AVG_POOL[place.dims](place.stride, ceil_mode=True))
@@ -58,7 +73,8 @@ def pooled_shortcut(place: Place) -> nn.Module:
 
 
 def preact_residual(place: Place) -> nn.Module:
-    """Norm and activation before each convolution, nothing on the sum (He et al. 2016, arXiv 1603.05027, figure 4e).
+    """Norm and activation before each convolution, nothing on the sum (He et al. 2016, arXiv
+    1603.05027, figure 4e).
 
     The network's first block begins with its convolution: an image is not rectified.
     """
@@ -66,51 +82,64 @@ def preact_residual(place: Place) -> nn.Module:
 
 
 def preact_residual_3x3(place: Place) -> nn.Module:
-    """As `preact_residual`, with a normed 3×3 convolution as shortcut: popular ports of ResUNet, and ResUNet++."""
+    """As `preact_residual`, with a normed 3×3 convolution as shortcut: popular ports of ResUNet,
+    and ResUNet++.
+    """
     return Residual(place.at(order="norm-act-conv"), shortcut_3x3)
 
 
 def residual_d(place: Place) -> nn.Module:
-    """ResNet-D's basic block, as nnU-Net's residual encoders have it: a strided block's shortcut sees every pixel.
+    """ResNet-D's basic block, as nnU-Net's residual encoders have it: a strided block's shortcut
+    sees every pixel.
 
-    He et al. 2018, Bag of Tricks, arXiv 1812.01187, figure 2c; Isensee et al. 2024, arXiv 2404.09556.
+    He et al. 2018, Bag of Tricks, arXiv 1812.01187, figure 2c; Isensee et al. 2024, arXiv
+    2404.09556.
     """
     return Residual(place, pooled_shortcut)
 
 
 def residual_after_1x1(place: Place) -> nn.Module:
-    """A 1×1 convolution where channels or stride change, and a residual block of what it returns, past an identity.
+    """A 1×1 convolution where channels or stride change, and a residual block of what it returns,
+    past an identity.
 
-    Lee et al. 2017, arXiv 1706.00120, as pytorch-3dunet builds it: no norm follows the 1×1 convolution, so it has a
-    bias whatever the place says.
+    Lee et al. 2017, arXiv 1706.00120, as pytorch-3dunet builds it: no norm follows the 1×1
+    convolution, so it has a bias whatever the place says.
     """
     return after_convolution(place, place.at(bias=True), 1)
 
 
 def residual_after_3x3(place: Place) -> nn.Module:
-    """A 3×3 convolution where channels or stride change, and a residual block of what it returns, past an identity.
+    """A 3×3 convolution where channels or stride change, and a residual block of what it returns,
+    past an identity.
 
-    Myronenko 2018, arXiv 1810.11654, section 2.1: SegResNet's, with `order=norm-act-conv`. In an order where no norm
-    follows it, the first convolution has a bias whatever the place says.
+    Myronenko 2018, arXiv 1810.11654, section 2.1: SegResNet's, with `order=norm-act-conv`. In an
+    order where no norm follows it, the first convolution has a bias whatever the place says.
     """
-    return after_convolution(place, place.at(bias=place.bias or not place.order.startswith("norm")), 3)
+    return after_convolution(
+        place, place.at(bias=place.bias or not place.order.startswith("norm")), 3
+    )
 
 
 def after_convolution(place: Place, first: Place, kernel: int) -> nn.Module:
-    """A convolution at the place `first`, if the block changes a map's shape, then a residual block that does not."""
+    """A convolution at the place `first`, if the block changes a map's shape, then a residual block
+    that does not.
+    """
     if not changes_shape(place):
         return Residual(place)
     conv = convolution(first, place.in_channels, place.out_channels, kernel, stride=place.stride)
-    return nn.Sequential(conv, Residual(place.at(in_channels=place.out_channels, stride=1, image=False)))
+    return nn.Sequential(
+        conv, Residual(place.at(in_channels=place.out_channels, stride=1, image=False))
+    )
 
 
 class Recurrent(nn.Module):
-    """R2U-Net's block: a 1×1 convolution to `out` channels, and beside its identity `place.convs` recurrent ones.
+    """R2U-Net's block: a 1×1 convolution to `out` channels, and beside its identity `place.convs`
+    recurrent ones.
 
-    A recurrent convolution is run on its input, then `steps` times on the sum of its input and what it last returned,
-    with the same weights: parameters do not depend on `steps`. The 1×1 convolution, which no norm follows, has a bias
-    whatever the place says. Alom et al. 2018, arXiv 1802.06955, section III.
-    Raises InvalidChoice for unpadded convolutions.
+    A recurrent convolution is run on its input, then `steps` times on the sum of its input and what
+    it last returned, with the same weights: parameters do not depend on `steps`. The 1×1
+    convolution, which no norm follows, has a bias whatever the place says. Alom et al. 2018, arXiv
+    1802.06955, section III. Raises InvalidChoice for unpadded convolutions.
     """
 
     def __init__(self, place: Place, steps: int) -> None:
@@ -122,7 +151,9 @@ class Recurrent(nn.Module):
             )
         self.steps = steps
         width = place.out_channels
-        self.first = convolution(place.at(bias=True), place.in_channels, width, 1, stride=place.stride)
+        self.first = convolution(
+            place.at(bias=True), place.in_channels, width, 1, stride=place.stride
+        )
         later = place.at(image=False)
         self.convs = nn.ModuleList(conv_norm_act(later, width, width) for _ in range(place.convs))
         self.dropout = dropout(place)
@@ -142,5 +173,7 @@ class Recurrent(nn.Module):
 def recurrent(member: str) -> Callable[[Place], nn.Module]:
     """`recurrent:2` is two recurrent steps. Raises InvalidChoice."""
     if not (member.isdecimal() and int(member) >= 1):
-        raise InvalidChoice(f"recurrent:{member} is not valid: it takes a number of steps, 1 or more: recurrent:2")
+        raise InvalidChoice(
+            f"recurrent:{member} is not valid: it takes a number of steps, 1 or more: recurrent:2"
+        )
     return lambda place: Recurrent(place, int(member))

@@ -1,4 +1,6 @@
-"""What several blocks are made of: the sum of a deep path and a shortcut, and a plain convolution of the image."""
+"""What several blocks are made of: the sum of a deep path and a shortcut, and a plain convolution
+of the image.
+"""
 
 from __future__ import annotations
 
@@ -9,17 +11,22 @@ from unet_bench.networks.layers import activation, conv_norm_act, convolutions, 
 
 
 def of_image(place: Place) -> nn.Sequential:
-    """A plain 3×3 convolution with norm and activation, which strides: blocks of depthwise convolutions begin with it
-    on the image, as their papers' stems do, since a grey image is a single channel.
+    """A plain 3×3 convolution with norm and activation, which strides: blocks of depthwise
+    convolutions begin with it on the image, as their papers' stems do, since a grey image is a
+    single channel.
     """
     return conv_norm_act(place, place.in_channels, place.out_channels, stride=place.stride)
 
 
 def unactivated(place: Place, unit: nn.Sequential) -> nn.Sequential:
-    """What `conv_norm_act` made, less an activation that follows the convolution; one that precedes it stays."""
+    """What `conv_norm_act` made, less an activation that follows the convolution; one that precedes
+    it stays.
+    """
     if preactivated(place):
         return unit
-    return nn.Sequential(*(part for name, part in zip(place.order.split("-"), unit, strict=True) if name != "act"))
+    return nn.Sequential(
+        *(part for name, part in zip(place.order.split("-"), unit, strict=True) if name != "act")
+    )
 
 
 def deep_path(place: Place) -> nn.Sequential:
@@ -30,7 +37,9 @@ def deep_path(place: Place) -> nn.Sequential:
 
 def after_sum(place: Place) -> nn.Sequential:
     """The activation that the deep path lacks, and the block's dropout."""
-    return nn.Sequential(nn.Identity() if preactivated(place) else activation(place), dropout(place))
+    return nn.Sequential(
+        nn.Identity() if preactivated(place) else activation(place), dropout(place)
+    )
 
 
 def preactivated(place: Place) -> bool:
@@ -39,5 +48,7 @@ def preactivated(place: Place) -> bool:
 
 
 def changes_shape(place: Place) -> bool:
-    """Whether a block returns other channels or another size than it is given, so that no identity can pass it."""
+    """Whether a block returns other channels or another size than it is given, so that no identity
+    can pass it.
+    """
     return place.stride != 1 or place.in_channels != place.out_channels

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from unet_bench import hookimpl
-from unet_bench.registry.registry import Draft
+from unet_bench.registry.registry import Registrar
 
 ASPP = "Chen et al. 2017, arXiv 1706.05587"
 DLINK = "Zhou et al. 2018, doi 10.1109/CVPRW.2018.00034"
@@ -13,34 +13,69 @@ CENTER = "github.com/qubvel-org/segmentation_models.pytorch"
 
 
 @hookimpl
-def unet_bench_register(registry: Draft) -> None:
+def unet_bench_register(registry: Registrar) -> None:
     """Register bottleneck parts and a variant for each."""
     here = "unet_bench_bottlenecks.parts"
     registry.bottleneck(
-        "aspp", f"{here}:Aspp", summary="1×1, three dilated 3×3 convs and the map's mean side by side", cite=ASPP
+        "aspp",
+        f"{here}:Aspp",
+        summary="1×1, three dilated 3×3 convs and the map's mean side by side",
+        cite=ASPP,
     )
     registry.bottleneck(
-        "dilated", f"{here}:Dilated", summary="3×3 convs dilated 1, 2, 4, 8 in a row, all summed", cite=DLINK
+        "dilated",
+        f"{here}:Dilated",
+        summary="3×3 convs dilated 1, 2, 4, 8 in a row, all summed",
+        cite=DLINK,
     )
     registry.bottleneck(
-        "transformer", f"{here}:Transformer", summary="a transformer layer over all pixels", cite=TRANSFORMER
+        "transformer",
+        f"{here}:Transformer",
+        summary="a transformer layer over all pixels",
+        cite=TRANSFORMER,
     )
     registry.bottleneck(
-        "non-local", f"{here}:NonLocal", summary="a weighted mean over all pixels, added", cite=NON_LOCAL
+        "non-local",
+        f"{here}:NonLocal",
+        summary="a weighted mean over all pixels, added",
+        cite=NON_LOCAL,
     )
     registry.bottleneck(
-        "double-conv", "unet_bench_classic.parts:double_conv", summary="one more block of 3×3 convolutions", cite=CENTER
+        "double-conv",
+        "unet_bench_classic.parts:double_conv",
+        summary="one more block of 3×3 convolutions",
+        cite=CENTER,
     )
 
     one = ("one-axis",)
-    registry.variant("unet-aspp", bottleneck="aspp", summary="a pyramid of dilations below", cite=ASPP, tags=one)
-    registry.variant("unet-dilated", bottleneck="dilated", summary="a row of dilations below", cite=DLINK, tags=one)
     registry.variant(
-        "unet-transformer", bottleneck="transformer", summary="a transformer layer below", cite=TRANSFORMER, tags=one
+        "unet-aspp", bottleneck="aspp", summary="a pyramid of dilations below", cite=ASPP, tags=one
     )
     registry.variant(
-        "unet-non-local", bottleneck="non-local", summary="a non-local block below", cite=NON_LOCAL, tags=one
+        "unet-dilated",
+        bottleneck="dilated",
+        summary="a row of dilations below",
+        cite=DLINK,
+        tags=one,
     )
     registry.variant(
-        "unet-center", bottleneck="double-conv", summary="two more convolutions below", cite=CENTER, tags=one
+        "unet-transformer",
+        bottleneck="transformer",
+        summary="a transformer layer below",
+        cite=TRANSFORMER,
+        tags=one,
+    )
+    registry.variant(
+        "unet-non-local",
+        bottleneck="non-local",
+        summary="a non-local block below",
+        cite=NON_LOCAL,
+        tags=one,
+    )
+    registry.variant(
+        "unet-center",
+        bottleneck="double-conv",
+        summary="two more convolutions below",
+        cite=CENTER,
+        tags=one,
     )

@@ -20,11 +20,13 @@ HEAD: Final = 64  # channels per attention head
 
 
 class Aspp(nn.Module):
-    """Atrous spatial pyramid pooling (Chen et al. 2017, section 3.3): a 1×1 convolution, three dilated 3×3 ones and
-    the map's mean side by side, each with a quarter of the channels (DeepLab's 256 of 1024); then a 1×1 convolution.
+    """Atrous spatial pyramid pooling (Chen et al. 2017, section 3.3): a 1×1 convolution, three
+    dilated 3×3 ones and the map's mean side by side, each with a quarter of the channels (DeepLab's
+    256 of 1024); then a 1×1 convolution.
 
-    The rates are 6, 12 and 18 on a map reduced 16 times, twice that on one reduced 8 times, and so on: the same reach
-    in the image. Taps beyond the map see zeros. The mean has no norm: a batch of one has a single value per channel.
+    The rates are 6, 12 and 18 on a map reduced 16 times, twice that on one reduced 8 times, and so
+    on: the same reach in the image. Taps beyond the map see zeros. The mean has no norm: a batch of
+    one has a single value per channel.
     """
 
     def __init__(self, place: Place) -> None:
@@ -33,26 +35,35 @@ class Aspp(nn.Module):
         rates = [max(1, rate * 16 >> place.level) for rate in RATES]
         self.near = conv_norm_act(place, place.in_channels, width, 1)
         zeros = place.at(padding="zeros")
-        self.far = nn.ModuleList(conv_norm_act(zeros, place.in_channels, width, dilation=rate) for rate in rates)
-        self.mean = nn.Sequential(convolution(place.at(bias=True), place.in_channels, width, 1), activation(place))
+        self.far = nn.ModuleList(
+            conv_norm_act(zeros, place.in_channels, width, dilation=rate) for rate in rates
+        )
+        self.mean = nn.Sequential(
+            convolution(place.at(bias=True), place.in_channels, width, 1), activation(place)
+        )
         self.join = conv_norm_act(place, width * (len(rates) + 2), place.out_channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         mean = self.mean(x.mean(tuple(range(2, x.ndim)), keepdim=True))
         mean = mean.expand(-1, -1, *x.shape[2:])
-        joined: Tensor = self.join(torch.cat([self.near(x), *(far(x) for far in self.far), mean], dim=1))
+        joined: Tensor = self.join(
+            torch.cat([self.near(x), *(far(x) for far in self.far), mean], dim=1)
+        )
         return joined
 
 
 class Dilated(nn.Module):
-    """The centre of D-LinkNet (Zhou et al. 2018): 3×3 convolutions with dilations 1, 2, 4 and 8 in a
-    row; the map and what each of them returns are summed. Norm, activation and their order are the place's.
+    """The centre of D-LinkNet (Zhou et al. 2018): 3×3 convolutions with dilations 1, 2, 4 and 8 in
+    a row; the map and what each of them returns are summed. Norm, activation and their order are
+    the place's.
     """
 
     def __init__(self, place: Place) -> None:
         super().__init__()
         zeros, width = place.at(padding="zeros"), place.in_channels
-        self.convs = nn.ModuleList(conv_norm_act(zeros, width, width, dilation=rate) for rate in DILATIONS)
+        self.convs = nn.ModuleList(
+            conv_norm_act(zeros, width, width, dilation=rate) for rate in DILATIONS
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         total = x
@@ -63,23 +74,29 @@ class Dilated(nn.Module):
 
 
 class Transformer(nn.Module):
-    """A pre-norm transformer layer over all pixels: self-attention, then an MLP four times as wide, each added.
+    """A pre-norm transformer layer over all pixels: self-attention, then an MLP four times as wide,
+    each added.
 
-    Positions come from a depthwise 3×3 convolution, added first (Chu et al. 2021), so that any size will
-    do. As many heads of 64 channels as there are; fewer, wider ones where that many do not divide the channels. Its
-    norms and activation are the transformer's own.
+    Positions come from a depthwise 3×3 convolution, added first (Chu et al. 2021), so that any size
+    will do. As many heads of 64 channels as there are; fewer, wider ones where that many do not
+    divide the channels. Its norms and activation are the transformer's own.
     """
 
     def __init__(self, place: Place) -> None:
         super().__init__()
         channels = place.in_channels
-        self.heads = next(heads for heads in range(max(1, channels // HEAD), 0, -1) if channels % heads == 0)
+        self.heads = next(
+            heads for heads in range(max(1, channels // HEAD), 0, -1) if channels % heads == 0
+        )
         self.positions = CONV[place.dims](channels, channels, 3, padding=1, groups=channels)
         self.norm = nn.LayerNorm(channels)
         self.qkv = nn.Linear(channels, 3 * channels)
         self.out = nn.Linear(channels, channels)
         self.mlp = nn.Sequential(
-            nn.LayerNorm(channels), nn.Linear(channels, 4 * channels), nn.GELU(), nn.Linear(4 * channels, channels)
+            nn.LayerNorm(channels),
+            nn.Linear(channels, 4 * channels),
+            nn.GELU(),
+            nn.Linear(4 * channels, channels),
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -92,22 +109,29 @@ class Transformer(nn.Module):
 
     def attended(self, tokens: Tensor) -> Tensor:
         """`(N L C)`: every pixel as a mean of all pixels' values."""
-        query, key, value = self.qkv(tokens).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)  # N heads L C'
-        mixed: Tensor = self.out(F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2))
+        query, key, value = (
+            self.qkv(tokens).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        )  # N heads L C'
+        mixed: Tensor = self.out(
+            F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
+        )
         return mixed
 
 
 class NonLocal(nn.Module):
-    """`x + W(softmax(θ(x)ᵀ φ(x)) g(x))`, the embedded Gaussian with half the channels (Wang et al. 2018, section 3).
+    """`x + W(softmax(θ(x)ᵀ φ(x)) g(x))`, the embedded Gaussian with half the channels (Wang et al.
+    2018, section 3).
 
-    θ, φ, g and W are 1×1 convolutions, W with a norm. What is added begins as zero. Products are divided by the root
-    of their length, as the authors' code does.
+    θ, φ, g and W are 1×1 convolutions, W with a norm. What is added begins as zero. Products are
+    divided by the root of their length, as the authors' code does.
     """
 
     def __init__(self, place: Place) -> None:
         super().__init__()
         inner = max(1, place.in_channels // 2)
-        self.embed = convolution(place.at(bias=True), place.in_channels, 3 * inner, 1)  # θ, φ and g: no norm follows
+        self.embed = convolution(
+            place.at(bias=True), place.in_channels, 3 * inner, 1
+        )  # θ, φ and g: no norm follows
         self.conv = convolution(place, inner, place.in_channels, 1)
         self.norm = normalisation(place, place.in_channels)
         for parameter in (self.conv if place.norm == "none" else self.norm).parameters():

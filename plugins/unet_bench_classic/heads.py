@@ -20,7 +20,8 @@ def conv_3x3(place: Place) -> nn.Module:
 
 
 def conv_1x1_norm(place: Place) -> nn.Sequential:
-    """A 1×1 convolution with bias and a norm of the class scores (Ibtehaz and Rahman 2020, arXiv 1902.04049).
+    """A 1×1 convolution with bias and a norm of the class scores (Ibtehaz and Rahman 2020, arXiv
+    1902.04049).
 
     Raises InvalidChoice for a layer norm, which would take from every pixel how sure it is.
     """
@@ -30,7 +31,8 @@ def conv_1x1_norm(place: Place) -> nn.Sequential:
             "so the norm must look at several pixels; choose decoder_norm=batch, instance or group, or head=conv-1x1"
         )
     return nn.Sequential(
-        CONV[place.dims](place.in_channels, place.out_channels, 1), normalisation(place, place.out_channels)
+        CONV[place.dims](place.in_channels, place.out_channels, 1),
+        normalisation(place, place.out_channels),
     )
 
 

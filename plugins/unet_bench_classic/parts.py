@@ -1,4 +1,6 @@
-"""The parts of the 2015 network and of the baseline; those that assemble others: plain encoder, stem, U topology."""
+"""The parts of the 2015 network and of the baseline; those that assemble others: plain encoder,
+stem, U topology.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,8 @@ from unet_bench.networks.layers import (
 
 
 class PlainEncoder(nn.Module):
-    """A block per level with a down-sampling between: `(N C H W)` to `depth + 1` maps, finest first.
+    """A block per level with a down-sampling between: `(N C H W)` to `depth + 1` maps, finest
+    first.
 
     `image` says that what comes in is the image, and not what a stem made of it.
     """
@@ -33,7 +36,11 @@ class PlainEncoder(nn.Module):
         width = place.in_channels
         for level, wanted in enumerate(place.design.widths):
             last = level == place.depth
-            at = place.at(level=level, role="bottleneck" if last else "encoder", dropout=place.dropout if last else 0.0)
+            at = place.at(
+                level=level,
+                role="bottleneck" if last else "encoder",
+                dropout=place.dropout if last else 0.0,
+            )
             down: nn.Module = nn.Identity()
             if level:
                 down = at.make("down", in_channels=width, out_channels=width)
@@ -41,7 +48,9 @@ class PlainEncoder(nn.Module):
             stride = int(getattr(down, "block_stride", 1))
             blocks: list[nn.Module] = []
             for i in range(at_level(place.design.choices.blocks_per_level, level)):
-                block_at = at.at(in_channels=width, out_channels=wanted, stride=stride if i == 0 else 1)
+                block_at = at.at(
+                    in_channels=width, out_channels=wanted, stride=stride if i == 0 else 1
+                )
                 block_at = block_at.at(image=image and level == i == 0)
                 blocks.append(block_at.make("encoder_block"))
                 width = stated_channels(blocks[-1], block_at)
@@ -59,9 +68,11 @@ class PlainEncoder(nn.Module):
 
 
 class Stem(PlainEncoder):
-    """A convolution, norm and activation at full resolution, then the plain encoder: `(N C *S)` to `depth + 1` maps.
+    """A convolution, norm and activation at full resolution, then the plain encoder: `(N C *S)` to
+    `depth + 1` maps.
 
-    nnU-Net's residual encoder (Isensee et al. 2024, arXiv 2404.09556) begins so: as wide as its finest level.
+    nnU-Net's residual encoder (Isensee et al. 2024, arXiv 2404.09556) begins so: as wide as its
+    finest level.
     """
 
     def __init__(self, place: Place) -> None:
@@ -84,7 +95,9 @@ class UNetTopology(nn.Module):
         self.steps = nn.ModuleList()
         self.channels = [encoder[-1]]
         for level in reversed(range(len(encoder) - 1)):
-            own = at_level(design.decoder_widths, level) if design.decoder_widths else encoder[level]
+            own = (
+                at_level(design.decoder_widths, level) if design.decoder_widths else encoder[level]
+            )
             at = place.at(level=level, in_channels=self.channels[0], out_channels=own)
             step = DecoderNode(at, (), iter(design.margins.get(level, ())))
             self.steps.append(step)
@@ -95,7 +108,9 @@ class UNetTopology(nn.Module):
         assert x is not None
         decoded = [x]
         for step in self.steps:
-            x = step([x], [skip for skip in [maps.pop()] if skip is not None and step.skip is not None])
+            x = step(
+                [x], [skip for skip in [maps.pop()] if skip is not None and step.skip is not None]
+            )
             decoded.insert(0, x)
         return decoded
 
@@ -116,9 +131,11 @@ def transpose(place: Place) -> nn.Module:
 
 
 class Crop(nn.Module):
-    """Cuts the larger map where the other one lies: `place.margin` pixels at the low side, the rest at the high.
+    """Cuts the larger map where the other one lies: `place.margin` pixels at the low side, the rest
+    at the high.
 
-    Pooling an odd size drops its last row, so the middle of a map is not where the other map's middle is.
+    Pooling an odd size drops its last row, so the middle of a map is not where the other map's
+    middle is.
     """
 
     def __init__(self, place: Place) -> None:
@@ -127,11 +144,15 @@ class Crop(nn.Module):
 
     def forward(self, skip: Tensor, up: Tensor) -> tuple[Tensor, Tensor]:
         dims = skip.ndim - 2
-        return crop(skip, up.shape[2:], (self.margin,) * dims), crop(up, skip.shape[2:], (0,) * dims)
+        return crop(skip, up.shape[2:], (self.margin,) * dims), crop(
+            up, skip.shape[2:], (0,) * dims
+        )
 
 
 class CropCenter(nn.Module):
-    """Cuts the larger map to its middle, as the paper does. At odd differences that shifts it by half a pixel."""
+    """Cuts the larger map to its middle, as the paper does. At odd differences that shifts it by
+    half a pixel.
+    """
 
     def __init__(self, place: Place) -> None:
         super().__init__()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from unet_bench import hookimpl
-from unet_bench.registry.registry import Draft
+from unet_bench.registry.registry import Registrar
 
 STRIDED = "Springenberg et al. 2014, arXiv 1412.6806"
 NNUNET = "Isensee et al. 2021, doi 10.1038/s41592-020-01008-z"
@@ -13,26 +13,64 @@ HAAR = "Xu et al. 2023, doi 10.1016/j.patcog.2023.109819"
 
 
 @hookimpl
-def unet_bench_register(registry: Draft) -> None:
+def unet_bench_register(registry: Registrar) -> None:
     """Register down-sampling parts and a variant for each."""
     here = "unet_bench_downsampling.parts"
     registry.down(
-        "strided-conv", f"{here}:strided_conv", summary="3×3 convolution of stride 2, norm, act", cite=STRIDED
+        "strided-conv",
+        f"{here}:strided_conv",
+        summary="3×3 convolution of stride 2, norm, act",
+        cite=STRIDED,
     )
-    registry.down("in-block", f"{here}:in_block", summary="the next block's first convolution strides", cite=NNUNET)
-    registry.down("avg-pool", f"{here}:avg_pool", summary="2×2 average-pool")
-    registry.down("blur-pool", f"{here}:blur_pool", summary="dense 2×2 max-pool, 3×3 binomial blur, halved", cite=BLUR)
     registry.down(
-        "space-to-depth", f"{here}:space_to_depth", summary="pixels to channels, 1×1 conv, norm, act", cite=DEPTH
+        "in-block",
+        f"{here}:in_block",
+        summary="the next block's first convolution strides",
+        cite=NNUNET,
     )
-    registry.down("haar", f"{here}:Haar", summary="Haar wavelets' sub-bands, 1×1 conv, norm, act", cite=HAAR)
+    registry.down("avg-pool", f"{here}:avg_pool", summary="2×2 average-pool")
+    registry.down(
+        "blur-pool",
+        f"{here}:blur_pool",
+        summary="dense 2×2 max-pool, 3×3 binomial blur, halved",
+        cite=BLUR,
+    )
+    registry.down(
+        "space-to-depth",
+        f"{here}:space_to_depth",
+        summary="pixels to channels, 1×1 conv, norm, act",
+        cite=DEPTH,
+    )
+    registry.down(
+        "haar", f"{here}:Haar", summary="Haar wavelets' sub-bands, 1×1 conv, norm, act", cite=HAAR
+    )
 
     one = ("one-axis",)
-    registry.variant("unet-strided", down="strided-conv", summary="strided convolutions down", cite=STRIDED, tags=one)
-    registry.variant("unet-in-block", down="in-block", summary="blocks that stride", cite=NNUNET, tags=one)
-    registry.variant("unet-avg-pool", down="avg-pool", summary="average-pooling", tags=one)
-    registry.variant("unet-blur-pool", down="blur-pool", summary="max-pooling without aliasing", cite=BLUR, tags=one)
     registry.variant(
-        "unet-space-to-depth", down="space-to-depth", summary="pixels to channels, mixed", cite=DEPTH, tags=one
+        "unet-strided",
+        down="strided-conv",
+        summary="strided convolutions down",
+        cite=STRIDED,
+        tags=one,
     )
-    registry.variant("unet-haar", down="haar", summary="Haar wavelets' sub-bands, mixed", cite=HAAR, tags=one)
+    registry.variant(
+        "unet-in-block", down="in-block", summary="blocks that stride", cite=NNUNET, tags=one
+    )
+    registry.variant("unet-avg-pool", down="avg-pool", summary="average-pooling", tags=one)
+    registry.variant(
+        "unet-blur-pool",
+        down="blur-pool",
+        summary="max-pooling without aliasing",
+        cite=BLUR,
+        tags=one,
+    )
+    registry.variant(
+        "unet-space-to-depth",
+        down="space-to-depth",
+        summary="pixels to channels, mixed",
+        cite=DEPTH,
+        tags=one,
+    )
+    registry.variant(
+        "unet-haar", down="haar", summary="Haar wavelets' sub-bands, mixed", cite=HAAR, tags=one
+    )

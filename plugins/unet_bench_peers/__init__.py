@@ -1,9 +1,11 @@
-"""Networks of other packages, as they are: segmentation-models-pytorch, MONAI, dynamic-network-architectures."""
+"""Networks of other packages, as they are: segmentation-models-pytorch, MONAI,
+dynamic-network-architectures.
+"""
 
 from __future__ import annotations
 
 from unet_bench import hookimpl
-from unet_bench.registry.registry import Draft
+from unet_bench.registry.registry import Registrar
 
 SMP = "Iakubovskii, Segmentation Models PyTorch, github.com/qubvel-org/segmentation_models.pytorch"
 MONAI = "Cardoso et al. 2022, arXiv 2211.02701"
@@ -11,7 +13,7 @@ NNUNET = "Isensee et al. 2021, doi 10.1038/s41592-020-01008-z; dynamic-network-a
 
 
 @hookimpl
-def unet_bench_register(registry: Draft) -> None:
+def unet_bench_register(registry: Registrar) -> None:
     """Register an open family for each package, and a few of their networks by name."""
     registry.architecture(
         "smp:*",

@@ -1,4 +1,5 @@
-"""nnU-Net's networks (dynamic-network-architectures), in the stages and widths that it plans for large images.
+"""nnU-Net's networks (dynamic-network-architectures), in the stages and widths that it plans for
+large images.
 
 2-D: seven stages, 32 to at most 512 wide. 3-D: six stages, at most 320 wide.
 """
@@ -42,9 +43,12 @@ def family(member: str) -> Callable[..., nn.Module]:
     if member not in NETWORKS:
         raise unknown("nnU-Net network", member, NETWORKS, LIST_NETWORKS)
 
-    def make(*, in_channels: int, classes: int, dims: int = 2, image_size: Sequence[int] = ()) -> nn.Module:
-        """`(N C *S)` to logits `(N classes *S)`, and in training to those of every decoder stage; sides divide by 64,
-        in 3-D by 32. Instance norm trains on no map of one pixel: images should be twice as large.
+    def make(
+        *, in_channels: int, classes: int, dims: int = 2, image_size: Sequence[int] = ()
+    ) -> nn.Module:
+        """`(N C *S)` to logits `(N classes *S)`, and in training to those of every decoder stage;
+        sides divide by 64, in 3-D by 32. Instance norm trains on no map of one pixel: images should
+        be twice as large.
         """
         stages = STAGES[dims]
         network = getattr(unet, member)(

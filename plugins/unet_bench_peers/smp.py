@@ -1,4 +1,6 @@
-"""Networks of segmentation-models-pytorch: any of its decoders on any of its encoders, without published weights."""
+"""Networks of segmentation-models-pytorch: any of its decoders on any of its encoders, without
+published weights.
+"""
 
 from __future__ import annotations
 
@@ -13,31 +15,46 @@ from unet_bench.errors import InvalidChoice, unknown
 from unet_bench_peers.building import MISUSE, built
 
 TIMM = "tu-"  # what smp calls an encoder that it takes from timm by
-LIST_DECODERS = "python -c 'import segmentation_models_pytorch as smp; print(*smp.MODEL_ARCHITECTURES_MAPPING)'"
-LIST_ENCODERS = "python -c 'import segmentation_models_pytorch as smp; print(smp.encoders.get_encoder_names())'"
+LIST_DECODERS = (
+    "python -c 'import segmentation_models_pytorch as smp; print(*smp.MODEL_ARCHITECTURES_MAPPING)'"
+)
+LIST_ENCODERS = (
+    "python -c 'import segmentation_models_pytorch as smp; print(smp.encoders.get_encoder_names())'"
+)
 LIST_TIMM = "python -c 'import timm; print(timm.list_models())'"
 
 
 def family(member: str) -> Callable[..., nn.Module]:
     """The factory for `DECODER/ENCODER`, such as `unet/resnet34` or `fpn/tu-convnext_tiny`.
 
-    Raises InvalidChoice for a member of another form, UnknownName for a decoder or an encoder that smp has not.
+    Raises InvalidChoice for a member of another form, UnknownName for a decoder or an encoder that
+    smp has not.
     """
     decoder, slash, encoder = member.partition("/")
     if not slash:
-        raise InvalidChoice(f"smp:{member} names no encoder: write smp:DECODER/ENCODER, such as smp:unet/resnet34")
+        raise InvalidChoice(
+            f"smp:{member} names no encoder: write smp:DECODER/ENCODER, such as smp:unet/resnet34"
+        )
     if decoder not in smp.MODEL_ARCHITECTURES_MAPPING:
         raise unknown("smp decoder", decoder, smp.MODEL_ARCHITECTURES_MAPPING, LIST_DECODERS)
     if encoder.startswith(TIMM):
         if not timm.is_model(encoder.removeprefix(TIMM)):
-            raise unknown("smp encoder", encoder, (TIMM + name for name in timm.list_models()), LIST_TIMM)
+            raise unknown(
+                "smp encoder", encoder, (TIMM + name for name in timm.list_models()), LIST_TIMM
+            )
     elif encoder not in smp.encoders.get_encoder_names():
         raise unknown("smp encoder", encoder, smp.encoders.get_encoder_names(), LIST_ENCODERS)
 
-    def make(*, in_channels: int, classes: int, dims: int = 2, image_size: Sequence[int] = ()) -> nn.Module:
-        """`(N C H W)` to logits `(N classes H W)`; which sides it takes is up to the encoder. Raises InvalidChoice."""
+    def make(
+        *, in_channels: int, classes: int, dims: int = 2, image_size: Sequence[int] = ()
+    ) -> nn.Module:
+        """`(N C H W)` to logits `(N classes H W)`; which sides it takes is up to the encoder.
+        Raises InvalidChoice.
+        """
         sized = {"img_size": tuple(image_size)} if decoder == "dpt" and image_size else {}
-        create = functools.partial(smp.create_model, decoder, encoder, encoder_weights=None, **sized)
+        create = functools.partial(
+            smp.create_model, decoder, encoder, encoder_weights=None, **sized
+        )
         try:
             return built(functools.partial(create, in_channels=in_channels, classes=classes))
         except MISUSE as error:

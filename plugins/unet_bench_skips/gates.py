@@ -8,16 +8,25 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from unet_bench.networks.contracts import Place
-from unet_bench.networks.layers import CONV, LINEAR_MODE, activation, convolution, he_init, normalisation
+from unet_bench.networks.layers import (
+    CONV,
+    LINEAR_MODE,
+    activation,
+    convolution,
+    he_init,
+    normalisation,
+)
 
 
 class Attention(nn.Module):
-    """Attention gate (Oktay et al. 2018, arXiv 1804.03999, section 2.1): `x · σ(ψ(act(W_x x + W_g g)))`.
+    """Attention gate (Oktay et al. 2018, arXiv 1804.03999, section 2.1): `x · σ(ψ(act(W_x x + W_g
+    g)))`.
 
-    `g` is the decoder's map before its up-sampling. The skip is brought to about its size by a 2×2 convolution of
-    stride 2, as in the authors' code; the coefficients, one a pixel, are interpolated back. Half as many channels as
-    the skip has lie between. W_g and ψ have biases whatever the place says, W_x has none. `(N C *S)` and gate
-    `(N G *S/2)` to `(N C *S)`; where sizes differ, as unpadded convolutions leave them, the gate is interpolated.
+    `g` is the decoder's map before its up-sampling. The skip is brought to about its size by a 2×2
+    convolution of stride 2, as in the authors' code; the coefficients, one a pixel, are
+    interpolated back. Half as many channels as the skip has lie between. W_g and ψ have biases
+    whatever the place says, W_x has none. `(N C *S)` and gate `(N G *S/2)` to `(N C *S)`; where
+    sizes differ, as unpadded convolutions leave them, the gate is interpolated.
     """
 
     def __init__(self, place: Place) -> None:
@@ -27,7 +36,9 @@ class Attention(nn.Module):
         self.of_skip = he_init(of_skip, place.in_channels * 2**place.dims)
         unnormed = place.at(bias=True)
         self.of_gate = convolution(unnormed, place.gate_channels, between, 1)
-        self.psi = nn.Sequential(activation(place), convolution(unnormed, between, 1, 1), nn.Sigmoid())
+        self.psi = nn.Sequential(
+            activation(place), convolution(unnormed, between, 1, 1), nn.Sigmoid()
+        )
         self.mode = LINEAR_MODE[place.dims]
 
     def forward(self, skip: Tensor, gate: Tensor) -> Tensor:
@@ -37,7 +48,8 @@ class Attention(nn.Module):
 
 
 class AttentionUp(nn.Module):
-    """The attention gate as most code has it: its gate is the up-sampled map, and norms lie behind its convolutions.
+    """The attention gate as most code has it: its gate is the up-sampled map, and norms lie behind
+    its convolutions.
 
     `(N C *S)` and gate `(N G *S)` to `(N C *S)`; where sizes differ, the gate is interpolated.
     """
@@ -57,21 +69,28 @@ class AttentionUp(nn.Module):
         return nn.Sequential(convolution(place, channels, wanted, 1), normalisation(place, wanted))
 
     def forward(self, skip: Tensor, gate: Tensor) -> Tensor:
-        weights: Tensor = self.psi(self.of_skip(skip) + resized(self.of_gate(gate), skip, self.mode))
+        weights: Tensor = self.psi(
+            self.of_skip(skip) + resized(self.of_gate(gate), skip, self.mode)
+        )
         return skip * weights
 
 
 class ScSE(nn.Module):
-    """Concurrent spatial and channel squeeze & excitation (Roy et al. 2018, arXiv 1803.02579, section 2).
+    """Concurrent spatial and channel squeeze & excitation (Roy et al. 2018, arXiv 1803.02579,
+    section 2).
 
-    `(N C *S)` to `(N C *S)`: the sum of the map weighted by pixel and the map weighted by channel. Weights of channels
-    come from their means through half as many, weights of pixels from a 1×1 convolution; no norm follows, so all have
-    biases whatever the place says.
+    `(N C *S)` to `(N C *S)`: the sum of the map weighted by pixel and the map weighted by channel.
+    Weights of channels come from their means through half as many, weights of pixels from a 1×1
+    convolution; no norm follows, so all have biases whatever the place says.
     """
 
     def __init__(self, place: Place) -> None:
         super().__init__()
-        channels, squeezed, place = place.in_channels, max(1, place.in_channels // 2), place.at(bias=True)
+        channels, squeezed, place = (
+            place.in_channels,
+            max(1, place.in_channels // 2),
+            place.at(bias=True),
+        )
         self.of_channels = nn.Sequential(
             convolution(place, channels, squeezed, 1),
             activation(place),

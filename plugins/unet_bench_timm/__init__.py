@@ -1,4 +1,6 @@
-"""Any timm backbone with `features_only` as encoder: `encoder=timm:resnet34`, and U-Nets on a few of them."""
+"""Any timm backbone with `features_only` as encoder: `encoder=timm:resnet34`, and U-Nets on a few
+of them.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,7 @@ from typing import Any, Final
 
 from unet_bench import hookimpl
 from unet_bench.networks.choices import OF_PLAIN_ENCODER
-from unet_bench.registry.registry import Draft
+from unet_bench.registry.registry import Registrar
 
 TIMM = "Wightman, PyTorch Image Models, doi 10.5281/zenodo.4414861"
 SMP = "github.com/qubvel-org/segmentation_models.pytorch"
@@ -33,8 +35,10 @@ SMP_DECODER: Final[dict[str, Any]] = {  # of segmentation-models-pytorch's Unet 
 
 
 @hookimpl
-def unet_bench_register(registry: Draft) -> None:
-    """Register the open family of timm encoders, and U-Nets as segmentation-models-pytorch makes them of some."""
+def unet_bench_register(registry: Registrar) -> None:
+    """Register the open family of timm encoders, and U-Nets as segmentation-models-pytorch makes
+    them of some.
+    """
     registry.encoder(
         "timm:*",
         "unet_bench_timm.encoder:family",
@@ -43,7 +47,10 @@ def unet_bench_register(registry: Draft) -> None:
         ignores=OF_PLAIN_ENCODER,
         dims=(2,),
     )
-    for maps, backbones in (("1/2 to 1/32", FROM_HALF), ("1/4 to 1/32, so two levels without a skip", FROM_QUARTER)):
+    for maps, backbones in (
+        ("1/2 to 1/32", FROM_HALF),
+        ("1/4 to 1/32, so two levels without a skip", FROM_QUARTER),
+    ):
         for name, backbone, paper in backbones:
             registry.variant(
                 name,

@@ -15,8 +15,14 @@ from unet_bench.errors import InvalidChoice, InvalidData, InvalidSize, unknown
 from unet_bench.geometry.tracker import first_line, text
 from unet_bench.networks.contracts import Place
 
-FOR_ANY_SIZE: Final[tuple[Mapping[str, bool], ...]] = ({}, {"strict_img_size": False}, {"dynamic_img_size": True})
-"""What a backbone is asked to be, until it takes any size: as it is, as Swin does it, as plain transformers do it."""
+FOR_ANY_SIZE: Final[tuple[Mapping[str, bool], ...]] = (
+    {},
+    {"strict_img_size": False},
+    {"dynamic_img_size": True},
+)
+"""What a backbone is asked to be, until it takes any size: as it is, as Swin does it, as plain
+transformers do it.
+"""
 LARGEST: Final = 512  # the largest side tried for a backbone that does not take any
 REFUSALS: Final = (RuntimeError, AssertionError, ValueError, IndexError)
 
@@ -25,13 +31,17 @@ def family(backbone: str) -> Callable[[Place], nn.Module]:
     """The encoder factory for one backbone. Raises UnknownName when timm has no such model."""
     if not timm.is_model(backbone):
         raise unknown(
-            "timm backbone", backbone, timm.list_models(), "python -c 'import timm; print(timm.list_models())'"
+            "timm backbone",
+            backbone,
+            timm.list_models(),
+            "python -c 'import timm; print(timm.list_models())'",
         )
     return lambda place: TimmEncoder(backbone, place)
 
 
 class TimmEncoder(nn.Module):
-    """`(N C H W)` to timm's feature maps `(N C_i H_i W_i)`, finest first; of maps of one size the last is taken.
+    """`(N C H W)` to timm's feature maps `(N C_i H_i W_i)`, finest first; of maps of one size the
+    last is taken.
 
     Raises InvalidSize for an image that the backbone's fixed windows or positions do not fit.
     """
@@ -42,7 +52,9 @@ class TimmEncoder(nn.Module):
         self.option, self.sides = sizes(backbone)
         self.body = features(backbone, in_chans=place.in_channels, **self.option)
         for module in self.body.modules():
-            module.looks_around = type(module).__name__ == "WindowAttention"  # not evenly around a pixel
+            module.looks_around = (
+                type(module).__name__ == "WindowAttention"
+            )  # not evenly around a pixel
         self.channels_last = getattr(self.body, "output_fmt", None) == "NHWC"
         channels, reductions = self.body.feature_info.channels(), self.body.feature_info.reduction()
         if any(reduction & (reduction - 1) for reduction in reductions):
@@ -55,17 +67,23 @@ class TimmEncoder(nn.Module):
         self.reductions = [reductions[i] for i in self.taken]
 
     def load_pretrained(self, weights: str) -> None:
-        """Take timm's published weights (`imagenet`: the backbone's default ones, or those of the tag in its name).
+        """Take timm's published weights (`imagenet`: the backbone's default ones, or those of the
+        tag in its name).
 
-        timm fits their first convolution: its weights summed for one channel, repeated in turn for more. Raises
-        InvalidChoice for other weights, InvalidData when they are not on disk and cannot be fetched.
+        timm fits their first convolution: its weights summed for one channel, repeated in turn for
+        more. Raises InvalidChoice for other weights, InvalidData when they are not on disk and
+        cannot be fetched.
         """
         if weights != "imagenet":
             raise InvalidChoice(
                 f"pretrained={weights} is not known for timm:{self.backbone}: it takes imagenet; other published "
                 "weights have a tag in the backbone's name, as in timm:resnet34.tv_in1k"
             )
-        settings: dict[str, Any] = {"features_only": True, "in_chans": self.in_channels, **self.option}
+        settings: dict[str, Any] = {
+            "features_only": True,
+            "in_chans": self.in_channels,
+            **self.option,
+        }
         try:
             published = timm.create_model(self.backbone, pretrained=True, **settings)
         except Exception as error:  # every hub and network library has its own
@@ -85,7 +103,9 @@ class TimmEncoder(nn.Module):
 
 
 def features(backbone: str, **settings: Any) -> Any:
-    """timm's backbone, cut to its feature maps, without published weights. Raises InvalidChoice when it has none."""
+    """timm's backbone, cut to its feature maps, without published weights. Raises InvalidChoice
+    when it has none.
+    """
     try:
         return timm.create_model(backbone, features_only=True, pretrained=False, **settings)
     except (RuntimeError, AttributeError, NotImplementedError, TypeError) as error:
@@ -97,9 +117,11 @@ def features(backbone: str, **settings: Any) -> Any:
 
 @functools.cache
 def sizes(backbone: str) -> tuple[Mapping[str, bool], tuple[int, ...]]:
-    """What to ask timm for so that a backbone takes images of any size; else the sides that it does take.
+    """What to ask timm for so that a backbone takes images of any size; else the sides that it does
+    take.
 
-    Found out on the meta device, at sides of a few of its coarsest pixels. Raises InvalidChoice when it takes none.
+    Found out on the meta device, at sides of a few of its coarsest pixels. Raises InvalidChoice
+    when it takes none.
     """
     bodies = []
     with torch.device("meta"):
@@ -113,10 +135,14 @@ def sizes(backbone: str) -> tuple[Mapping[str, bool], tuple[int, ...]]:
             step = bodies[-1].feature_info.reduction()[-1]
             if takes(bodies[-1], 3 * step, 5 * step):
                 return option, ()
-    step = min(32, bodies[0].feature_info.reduction()[-1])  # made for 224 pixels, which is no multiple of 64
+    step = min(
+        32, bodies[0].feature_info.reduction()[-1]
+    )  # made for 224 pixels, which is no multiple of 64
     sides = tuple(side for side in range(step, LARGEST + 1, step) if takes(bodies[0], side, side))
     if not sides:
-        raise InvalidChoice(f"encoder=timm:{backbone} takes no image of up to {LARGEST}×{LARGEST}; choose another one")
+        raise InvalidChoice(
+            f"encoder=timm:{backbone} takes no image of up to {LARGEST}×{LARGEST}; choose another one"
+        )
     return {}, sides
 
 

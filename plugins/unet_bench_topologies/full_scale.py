@@ -13,13 +13,14 @@ from unet_bench.networks.layers import LINEAR_MODE, MAX_POOL, conv_norm_act
 
 
 class FullScale(nn.Module):
-    """Section 2.1: a decoder level takes the encoder's maps of its level and of all finer ones, max-pooled, and the
-    decoder's maps of all coarser ones, interpolated; each through a 3×3 convolution to as many channels as the
-    encoder's finest map has.
+    """Section 2.1: a decoder level takes the encoder's maps of its level and of all finer ones,
+    max-pooled, and the decoder's maps of all coarser ones, interpolated; each through a 3×3
+    convolution to as many channels as the encoder's finest map has.
 
-    They meet in the merge, and the decoder's block fuses them: a single convolution in the paper (`decoder_convs` 1).
-    What is merged, five times those channels, is also the level's width, unless `decoder_widths` says otherwise.
-    Encoder maps pass through `skip` once they are pooled, as maps of the level.
+    They meet in the merge, and the decoder's block fuses them: a single convolution in the paper
+    (`decoder_convs` 1). What is merged, five times those channels, is also the level's width,
+    unless `decoder_widths` says otherwise. Encoder maps pass through `skip` once they are pooled,
+    as maps of the level.
     """
 
     def __init__(self, place: Place) -> None:
@@ -41,23 +42,31 @@ class FullScale(nn.Module):
 
 
 class Step(nn.Module):
-    """One level of the decoder: the encoder's maps up to its own, the last of `maps`, and the coarser decoder maps,
-    nearest first, to `(N C H W)`."""
+    """One level of the decoder: the encoder's maps up to its own, the last of `maps`, and the
+    coarser decoder maps, nearest first, to `(N C H W)`."""
 
     def __init__(self, place: Place, decoded: Sequence[int]) -> None:
         super().__init__()
         assert place.design is not None
         design, level, encoder = place.design, place.level, place.skip_channels
         width = next(channels for channels in encoder if channels)
-        at = place.at(out_channels=width, gate_channels=decoded[0], up_channels=decoded[0], skip_channels=())
-        # Its own level's first: that is where the level lies, should unpadded maps meet half a pixel apart.
-        finer = [source for source in range(level, -1, -1) if encoder[source] and design.has_skip(source)]
-        pooled = {source: Pooled(at.at(in_channels=encoder[source]), level - source) for source in finer}
+        at = place.at(
+            out_channels=width, gate_channels=decoded[0], up_channels=decoded[0], skip_channels=()
+        )
+        # Its own level's first: that is where the level lies, should unpadded maps meet half a
+        # pixel apart.
+        finer = [
+            source for source in range(level, -1, -1) if encoder[source] and design.has_skip(source)
+        ]
+        pooled = {
+            source: Pooled(at.at(in_channels=encoder[source]), level - source) for source in finer
+        }
         self.sources = [source for source, branch in pooled.items() if branch.passes]
         self.pooled = nn.ModuleList(pooled[source] for source in self.sources)
         self.gates_on_up = any(branch.gates_on_up for branch in pooled.values())
         self.ups = nn.ModuleList(
-            nn.Upsample(scale_factor=2**steps, mode=LINEAR_MODE[place.dims]) for steps in range(1, len(decoded) + 1)
+            nn.Upsample(scale_factor=2**steps, mode=LINEAR_MODE[place.dims])
+            for steps in range(1, len(decoded) + 1)
         )
         self.lifted = nn.ModuleList(conv_norm_act(at, channels, width) for channels in decoded)
         skips = (width,) * (len(self.pooled) + len(decoded) - 1)
@@ -67,7 +76,9 @@ class Step(nn.Module):
         merged = stated_channels(self.merge, merge_at)
         mid = max(1, merged // 2) if design.choices.decoder_mid == "half-in" else 0
         wanted = at_level(design.decoder_widths, level) if design.decoder_widths else merged
-        block_at = place.at(in_channels=merged, out_channels=wanted, mid_channels=mid, skip_channels=())
+        block_at = place.at(
+            in_channels=merged, out_channels=wanted, mid_channels=mid, skip_channels=()
+        )
         self.block = block_at.make("decoder_block")
         self.out_channels = stated_channels(self.block, block_at)
 
@@ -75,11 +86,16 @@ class Step(nn.Module):
         return last_use(self.block, [self._merged(maps, decoded)])
 
     def _merged(self, maps: list[Tensor | None], decoded: Sequence[Tensor]) -> Tensor:
-        """What the block is given. The widest maps are lifted first, while no others wait beside them."""
+        """What the block is given. The widest maps are lifted first, while no others wait beside
+        them.
+        """
         lifting = list(zip(self.lifted, self.ups, decoded, strict=True))
         *coarser, up = [last_use(conv, [lift(x)]) for conv, lift, x in reversed(lifting)]
         gate = self.ups[0](decoded[0]) if self.gates_on_up else decoded[0]
-        skips = [pooled(maps[source], gate) for source, pooled in zip(self.sources, self.pooled, strict=True)]
+        skips = [
+            pooled(maps[source], gate)
+            for source, pooled in zip(self.sources, self.pooled, strict=True)
+        ]
         del gate
         maps.pop()
         skips, up = self.meeting(skips + coarser, up)

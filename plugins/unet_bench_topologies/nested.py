@@ -1,4 +1,6 @@
-"""UNet++ (Zhou et al. 2018, arXiv 1807.10165): between an encoder's map and the decoder lies a dense block."""
+"""UNet++ (Zhou et al. 2018, arXiv 1807.10165): between an encoder's map and the decoder lies a
+dense block.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +12,13 @@ from unet_bench.networks.decoder import DecoderNode
 
 
 class Nested(nn.Module):
-    """Section 3.1, equation 1: X^{i,j} = H([X^{i,0}, …, X^{i,j-1}, U(X^{i+1,j-1})]), where X^{i,0} is the encoder's.
+    """Section 3.1, equation 1: X^{i,j} = H([X^{i,0}, …, X^{i,j-1}, U(X^{i+1,j-1})]), where X^{i,0}
+    is the encoder's.
 
-    `H` is the decoder's block, `U` the up-sampling, the brackets the merge; the encoder's map passes through `skip`
-    on its way into each node. The last node of a level is the decoder's and has its width, those before it have the
-    encoder's. A level without a skip has its last node alone. Auxiliary heads look at the other nodes of the finest
-    level that has any, the last first.
+    `H` is the decoder's block, `U` the up-sampling, the brackets the merge; the encoder's map
+    passes through `skip` on its way into each node. The last node of a level is the decoder's and
+    has its width, those before it have the encoder's. A level without a skip has its last node
+    alone. Auxiliary heads look at the other nodes of the finest level that has any, the last first.
 
     A level is computed as a whole, the coarsest first, so that the maps of two levels wait at most.
     """
@@ -24,7 +27,9 @@ class Nested(nn.Module):
         super().__init__()
         assert place.design is not None
         self.design, encoder = place.design, place.skip_channels
-        self.nested = [bool(width) and self.design.has_skip(level) for level, width in enumerate(encoder)]
+        self.nested = [
+            bool(width) and self.design.has_skip(level) for level, width in enumerate(encoder)
+        ]
         rows: list[list[DecoderNode]] = []  # finest level first
         below, self.channels = [encoder[-1]], [encoder[-1]]
         self.aux_channels: list[int] = []
@@ -35,7 +40,11 @@ class Nested(nn.Module):
             sources = below if self.nested[level] else below[-1:]
             for j, width in enumerate(sources, start=1):
                 last = j == len(sources)
-                at = place.at(level=level, in_channels=width, out_channels=self._width(level, encoder[level], last))
+                at = place.at(
+                    level=level,
+                    in_channels=width,
+                    out_channels=self._width(level, encoder[level], last),
+                )
                 row.append(DecoderNode(at, here[1:], margins))
                 here.append(row[-1].out_channels)
             if len(row) > 1:

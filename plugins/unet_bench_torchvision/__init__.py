@@ -1,15 +1,19 @@
-"""torchvision's classifiers as encoders; Pet, Pascal VOC and Cityscapes, found and fetched by torchvision's classes."""
+"""torchvision's classifiers as encoders; Pet, Pascal VOC and Cityscapes, found and fetched by
+torchvision's classes.
+"""
 
 from __future__ import annotations
 
 from unet_bench import hookimpl
 from unet_bench.networks.choices import OF_PLAIN_ENCODER
-from unet_bench.registry.registry import Draft
+from unet_bench.registry.registry import Registrar
 
 
 @hookimpl
-def unet_bench_register(registry: Draft) -> None:
-    """Register the open family of encoders, three readers, and two data sets that may be downloaded by anybody."""
+def unet_bench_register(registry: Registrar) -> None:
+    """Register the open family of encoders, three readers, and two data sets that may be downloaded
+    by anybody.
+    """
     registry.encoder(
         "torchvision:*",
         "unet_bench_torchvision.encoder:family",

@@ -1,4 +1,6 @@
-"""Data sets that torchvision can download; each is fetched once, whole or not at all, to ~/.cache/unet-bench."""
+"""Data sets that torchvision can download; each is fetched once, whole or not at all, to
+~/.cache/unet-bench.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ def cache() -> Path:
 def load_pet(*, size: tuple[int, int], seed: int = 0) -> Dataset:
     """Oxford-IIIT Pet. Raises InvalidData, which says what to do, where it cannot be downloaded."""
     links = [link for link, _ in OxfordIIITPet._RESOURCES]
-    place = _fetched("oxford-pet", lambda root: OxfordIIITPet(root, download=True), links, "oxford-iiit-pet")
+    place = _fetched(
+        "oxford-pet", lambda root: OxfordIIITPet(root, download=True), links, "oxford-iiit-pet"
+    )
     return read_pet(place, seed=seed)
 
 
@@ -35,7 +39,9 @@ def load_voc(*, size: tuple[int, int], seed: int = 0) -> Dataset:
 
 
 def _fetched(name: str, download: Callable[[Path], object], links: list[str], inside: str) -> Path:
-    """The folder of a data set, downloaded there unless it is there already; archives belong `inside` it."""
+    """The folder of a data set, downloaded there unless it is there already; archives belong
+    `inside` it.
+    """
     place = cache() / name
     if place.is_dir():
         return place

@@ -16,13 +16,18 @@ from unet_bench.geometry.tracker import first_line, text
 from unet_bench.networks.contracts import Place
 from unet_bench.networks.layers import he_init
 
-PROBE: Final = (128, 192)  # pixels: unlike sides, so that a map's height is told from its width and its channels
+PROBE: Final = (
+    128,
+    192,
+)  # pixels: unlike sides, so that a map's height is told from its width and its channels
 RGB: Final = 3
 CLASSIFYING: Final = (nn.AdaptiveAvgPool2d, nn.Dropout, nn.Linear)
 
 
 class Taken(NamedTuple):
-    """A map that is handed on: after which step, of how many channels, at which fraction of the image."""
+    """A map that is handed on: after which step, of how many channels, at which fraction of the
+    image.
+    """
 
     step: int
     channels: int
@@ -31,7 +36,9 @@ class Taken(NamedTuple):
 
 
 def family(backbone: str) -> Callable[[Place], nn.Module]:
-    """The encoder factory for one backbone. Raises UnknownName when torchvision classifies by no such model."""
+    """The encoder factory for one backbone. Raises UnknownName when torchvision classifies by no
+    such model.
+    """
     known = models.list_models(module=models)
     if backbone not in known:
         command = "python -c 'from torchvision import models as m; print(m.list_models(module=m))'"
@@ -42,9 +49,10 @@ def family(backbone: str) -> Callable[[Place], nn.Module]:
 class TorchvisionEncoder(nn.Module):
     """`(N C H W)` to the last map `(N C_i H_i W_i)` of every resolution, finest first.
 
-    The backbone's modules run one after the other as far as its classifier; what stands between them and that (a
-    last norm of DenseNet's or Swin's) is left out. A first convolution for other than three channels is
-    He-initialised. Raises InvalidChoice for a backbone whose modules do not run in order, or do not halve their maps.
+    The backbone's modules run one after the other as far as its classifier; what stands between
+    them and that (a last norm of DenseNet's or Swin's) is left out. A first convolution for other
+    than three channels is He-initialised. Raises InvalidChoice for a backbone whose modules do not
+    run in order, or do not halve their maps.
     """
 
     def __init__(self, backbone: str, place: Place) -> None:
@@ -55,7 +63,9 @@ class TorchvisionEncoder(nn.Module):
         if place.in_channels != RGB:
             stem = first_convolution(self.steps)
             stem.in_channels = place.in_channels
-            stem.weight = nn.Parameter(torch.empty(stem.out_channels, place.in_channels, *stem.kernel_size))
+            stem.weight = nn.Parameter(
+                torch.empty(stem.out_channels, place.in_channels, *stem.kernel_size)
+            )
             he_init(stem, stem.weight[0].numel())
         self.channels = [taken.channels for taken in self.taken.values()]
         self.reductions = [taken.reduction for taken in self.taken.values()]
@@ -63,7 +73,8 @@ class TorchvisionEncoder(nn.Module):
     def load_pretrained(self, weights: str) -> None:
         """Take torchvision's published weights (`imagenet`: its best ones), fitted to the channels.
 
-        Raises InvalidChoice for other weights, InvalidData when they are not on disk and cannot be fetched.
+        Raises InvalidChoice for other weights, InvalidData when they are not on disk and cannot be
+        fetched.
         """
         if weights != "imagenet":
             raise InvalidChoice(
@@ -98,7 +109,9 @@ def blank(backbone: str) -> nn.Module:
     model: nn.Module
     try:
         model = models.get_model(backbone, weights=None)
-    except NotImplementedError:  # RegNet reads its widths off tensors, which have no numbers on the meta device
+    except (
+        NotImplementedError
+    ):  # RegNet reads its widths off tensors, which have no numbers on the meta device
         with torch.device("cpu"):
             model = models.get_model(backbone, weights=None)
         model = model.to(torch.get_default_device())
@@ -106,19 +119,31 @@ def blank(backbone: str) -> nn.Module:
 
 
 def trunk(model: Any) -> list[nn.Module]:
-    """What a backbone runs before its classifier, in order: its `features`, or all up to the pooling to one pixel."""
-    parts = flat(model.features) if hasattr(model, "features") else flat(nn.Sequential(*model.children()))
+    """What a backbone runs before its classifier, in order: its `features`, or all up to the
+    pooling to one pixel.
+    """
+    parts = (
+        flat(model.features)
+        if hasattr(model, "features")
+        else flat(nn.Sequential(*model.children()))
+    )
     return list(itertools.takewhile(lambda part: not isinstance(part, CLASSIFYING), parts))
 
 
 def flat(part: nn.Module) -> list[nn.Module]:
     """The modules of plain sequences of sequences, in order; any other module by itself."""
-    return [module for child in part for module in flat(child)] if type(part) is nn.Sequential else [part]
+    return (
+        [module for child in part for module in flat(child)]
+        if type(part) is nn.Sequential
+        else [part]
+    )
 
 
 @functools.cache
 def pyramid(backbone: str) -> tuple[Taken, ...]:
-    """The maps to hand on, finest first, found by a forward pass on the meta device. Raises InvalidChoice."""
+    """The maps to hand on, finest first, found by a forward pass on the meta device. Raises
+    InvalidChoice.
+    """
     last: dict[int, Taken] = {}
     with torch.device("meta"), torch.no_grad():
         x = torch.empty(1, RGB, *PROBE)
@@ -126,7 +151,13 @@ def pyramid(backbone: str) -> tuple[Taken, ...]:
             try:
                 x = step(x)
                 taken = seen(i, x)
-            except (RuntimeError, AssertionError, NotImplementedError, TypeError, ValueError) as error:
+            except (
+                RuntimeError,
+                AssertionError,
+                NotImplementedError,
+                TypeError,
+                ValueError,
+            ) as error:
                 raise InvalidChoice(
                     f"encoder=torchvision:{backbone} is no row of modules that halve their maps "
                     f"({first_line(error)} at {type(step).__name__}); choose one that is, such as "
@@ -137,7 +168,9 @@ def pyramid(backbone: str) -> tuple[Taken, ...]:
 
 
 def seen(step: int, x: Tensor) -> Taken:
-    """What a step put out for an image of `PROBE`. Raises ValueError for other than a map at 1/1, 1/2, 1/4, …"""
+    """What a step put out for an image of `PROBE`. Raises ValueError for other than a map at 1/1,
+    1/2, 1/4, …
+    """
     for channels_last in (False, True):
         if x.ndim == 4:
             height, width, channels = x.shape[1:] if channels_last else (*x.shape[2:], x.shape[1])
@@ -156,8 +189,8 @@ def first_convolution(steps: nn.Module) -> nn.Conv2d:
 def fitted(weight: Tensor, channels: int) -> Tensor:
     """`(out 3 kh kw)` weights for another number of channels.
 
-    Summed for one channel (a grey image in three channels gives the same), else repeated in turn and scaled by
-    3/channels, so that sums keep their range.
+    Summed for one channel (a grey image in three channels gives the same), else repeated in turn
+    and scaled by 3/channels, so that sums keep their range.
     """
     if channels == RGB:
         return weight

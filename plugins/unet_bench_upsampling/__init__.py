@@ -1,9 +1,11 @@
-"""Ways to double a map: by interpolation, by larger transposed kernels, by shuffling channels, by looking at it."""
+"""Ways to double a map: by interpolation, by larger transposed kernels, by shuffling channels, by
+looking at it.
+"""
 
 from __future__ import annotations
 
 from unet_bench import hookimpl
-from unet_bench.registry.registry import Draft
+from unet_bench.registry.registry import Registrar
 
 ODENA = "Odena et al. 2016, Deconvolution and Checkerboard Artifacts, doi 10.23915/distill.00003"
 SEGRESNET = "Myronenko 2018, arXiv 1810.11654"
@@ -17,13 +19,27 @@ WOLNY = "github.com/wolny/pytorch-3dunet"
 
 
 @hookimpl
-def unet_bench_register(registry: Draft) -> None:
+def unet_bench_register(registry: Registrar) -> None:
     """Register the up-sampling parts and a variant for each."""
     here = "unet_bench_upsampling.parts"
-    registry.up("nearest-conv", f"{here}:nearest_conv", summary="nearest ×2, 3×3 conv, norm, act", cite=ODENA)
-    registry.up("bilinear-conv", f"{here}:bilinear_conv", summary="bilinear ×2, 3×3 conv, norm, act", cite=ODENA)
     registry.up(
-        "bicubic-conv", f"{here}:bicubic_conv", summary="bicubic ×2, 3×3 conv, norm, act", cite=ODENA, dims=(2,)
+        "nearest-conv",
+        f"{here}:nearest_conv",
+        summary="nearest ×2, 3×3 conv, norm, act",
+        cite=ODENA,
+    )
+    registry.up(
+        "bilinear-conv",
+        f"{here}:bilinear_conv",
+        summary="bilinear ×2, 3×3 conv, norm, act",
+        cite=ODENA,
+    )
+    registry.up(
+        "bicubic-conv",
+        f"{here}:bicubic_conv",
+        summary="bicubic ×2, 3×3 conv, norm, act",
+        cite=ODENA,
+        dims=(2,),
     )
     registry.up("nearest-1x1", f"{here}:nearest_1x1", summary="nearest ×2, then a 1×1 conv")
     registry.up("bilinear-1x1", f"{here}:bilinear_1x1", summary="bilinear ×2, then a 1×1 conv")
@@ -40,8 +56,12 @@ def unet_bench_register(registry: Draft) -> None:
         cite=SEGRESNET,
     )
     kept = ("up_policy",)  # an interpolation returns as many channels as it got
-    registry.up("nearest", f"{here}:nearest", summary="nearest ×2 alone, channels kept", ignores=kept)
-    registry.up("bilinear", f"{here}:bilinear", summary="bilinear ×2 alone, channels kept", ignores=kept)
+    registry.up(
+        "nearest", f"{here}:nearest", summary="nearest ×2 alone, channels kept", ignores=kept
+    )
+    registry.up(
+        "bilinear", f"{here}:bilinear", summary="bilinear ×2 alone, channels kept", ignores=kept
+    )
     registry.up(
         "bilinear-corners",
         f"{here}:bilinear_corners",
@@ -62,7 +82,11 @@ def unet_bench_register(registry: Draft) -> None:
         summary="2×2 transposed convolution, stride 2, without bias",
         cite=MONAI,
     )
-    registry.up("transpose-3x3", f"{transposed}:transpose_3x3", summary="3×3 transposed convolution, stride 2")
+    registry.up(
+        "transpose-3x3",
+        f"{transposed}:transpose_3x3",
+        summary="3×3 transposed convolution, stride 2",
+    )
     registry.up(
         "transpose-3x3-norm",
         f"{transposed}:transpose_3x3_norm",
@@ -75,7 +99,11 @@ def unet_bench_register(registry: Draft) -> None:
         summary="3×3 transposed convolution, a pixel short, whose first pixel comes twice",
         cite=WOLNY,
     )
-    registry.up("transpose-4x4", f"{transposed}:transpose_4x4", summary="4×4 transposed convolution, stride 2")
+    registry.up(
+        "transpose-4x4",
+        f"{transposed}:transpose_4x4",
+        summary="4×4 transposed convolution, stride 2",
+    )
     registry.up(
         "transpose-blur",
         f"{transposed}:transpose_blur",
@@ -104,12 +132,24 @@ def unet_bench_register(registry: Draft) -> None:
     )
 
     one = ("one-axis",)
-    registry.variant("unet-nearest-conv", up="nearest-conv", summary="nearest and a convolution", tags=one)
-    registry.variant("unet-bilinear-conv", up="bilinear-conv", summary="bilinear and a convolution", tags=one)
-    registry.variant("unet-bicubic-conv", up="bicubic-conv", summary="bicubic and a convolution", tags=one)
-    registry.variant("unet-nearest-1x1", up="nearest-1x1", summary="nearest, then a 1×1 convolution", tags=one)
-    registry.variant("unet-bilinear-1x1", up="bilinear-1x1", summary="bilinear, then a 1×1 convolution", tags=one)
-    registry.variant("unet-1x1-bilinear", up="1x1-bilinear", summary="a 1×1 convolution, then bilinear", tags=one)
+    registry.variant(
+        "unet-nearest-conv", up="nearest-conv", summary="nearest and a convolution", tags=one
+    )
+    registry.variant(
+        "unet-bilinear-conv", up="bilinear-conv", summary="bilinear and a convolution", tags=one
+    )
+    registry.variant(
+        "unet-bicubic-conv", up="bicubic-conv", summary="bicubic and a convolution", tags=one
+    )
+    registry.variant(
+        "unet-nearest-1x1", up="nearest-1x1", summary="nearest, then a 1×1 convolution", tags=one
+    )
+    registry.variant(
+        "unet-bilinear-1x1", up="bilinear-1x1", summary="bilinear, then a 1×1 convolution", tags=one
+    )
+    registry.variant(
+        "unet-1x1-bilinear", up="1x1-bilinear", summary="a 1×1 convolution, then bilinear", tags=one
+    )
     registry.variant(
         "unet-1x1-bilinear-no-bias",
         up="1x1-bilinear-no-bias",
@@ -117,12 +157,21 @@ def unet_bench_register(registry: Draft) -> None:
         cite=SEGRESNET,
         tags=one,
     )
-    registry.variant("unet-nearest", up="nearest", summary="nearest without a convolution", tags=one)
-    registry.variant("unet-bilinear", up="bilinear", summary="bilinear without a convolution", tags=one)
     registry.variant(
-        "unet-bilinear-corners", up="bilinear-corners", summary="bilinear with corner pixels aligned", tags=one
+        "unet-nearest", up="nearest", summary="nearest without a convolution", tags=one
     )
-    registry.variant("unet-nearest-blur", up="nearest-blur", summary="nearest, blurred", cite=BINOMIAL, tags=one)
+    registry.variant(
+        "unet-bilinear", up="bilinear", summary="bilinear without a convolution", tags=one
+    )
+    registry.variant(
+        "unet-bilinear-corners",
+        up="bilinear-corners",
+        summary="bilinear with corner pixels aligned",
+        tags=one,
+    )
+    registry.variant(
+        "unet-nearest-blur", up="nearest-blur", summary="nearest, blurred", cite=BINOMIAL, tags=one
+    )
     registry.variant(
         "unet-transpose-no-bias",
         up="transpose-no-bias",
@@ -130,7 +179,9 @@ def unet_bench_register(registry: Draft) -> None:
         cite=MONAI,
         tags=one,
     )
-    registry.variant("unet-transpose-3x3", up="transpose-3x3", summary="3×3 transposed convolutions", tags=one)
+    registry.variant(
+        "unet-transpose-3x3", up="transpose-3x3", summary="3×3 transposed convolutions", tags=one
+    )
     registry.variant(
         "unet-transpose-3x3-norm",
         up="transpose-3x3-norm",
@@ -145,7 +196,9 @@ def unet_bench_register(registry: Draft) -> None:
         cite=WOLNY,
         tags=one,
     )
-    registry.variant("unet-transpose-4x4", up="transpose-4x4", summary="4×4 transposed convolutions", tags=one)
+    registry.variant(
+        "unet-transpose-4x4", up="transpose-4x4", summary="4×4 transposed convolutions", tags=one
+    )
     registry.variant(
         "unet-transpose-blur",
         up="transpose-blur",
@@ -154,7 +207,15 @@ def unet_bench_register(registry: Draft) -> None:
         tags=one,
     )
     registry.variant(
-        "unet-pixel-shuffle", up="pixel-shuffle", summary="sub-pixel convolutions", cite=SUBPIXEL, tags=one
+        "unet-pixel-shuffle",
+        up="pixel-shuffle",
+        summary="sub-pixel convolutions",
+        cite=SUBPIXEL,
+        tags=one,
     )
-    registry.variant("unet-carafe", up="carafe", summary="content-aware reassembly", cite=CARAFE, tags=one)
-    registry.variant("unet-dysample", up="dysample", summary="learned sampling points", cite=DYSAMPLE, tags=one)
+    registry.variant(
+        "unet-carafe", up="carafe", summary="content-aware reassembly", cite=CARAFE, tags=one
+    )
+    registry.variant(
+        "unet-dysample", up="dysample", summary="learned sampling points", cite=DYSAMPLE, tags=one
+    )

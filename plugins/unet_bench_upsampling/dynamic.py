@@ -1,4 +1,6 @@
-"""Up-sampling that looks at the map to decide how. A 1×1 convolution changes the channels before: that is cheap."""
+"""Up-sampling that looks at the map to decide how. A 1×1 convolution changes the channels before:
+that is cheap.
+"""
 
 from __future__ import annotations
 
@@ -20,14 +22,17 @@ SCOPE: Final = 0.25  # of an input pixel: what an offset of 1 moves a point by, 
 
 
 def carafe(place: Place) -> nn.Module:
-    """`Carafe` on as many channels as are wanted. As every channel gets the same weights, these commute with the
-    1×1 convolution: it is no other function than the convolution afterwards, beyond the border's bias.
+    """`Carafe` on as many channels as are wanted. As every channel gets the same weights, these
+    commute with the 1×1 convolution: it is no other function than the convolution afterwards,
+    beyond the border's bias.
     """
     return nn.Sequential(change_of_channels(place), Carafe(place, place.out_channels))
 
 
 def dysample(place: Place) -> nn.Module:
-    """`DySample` on as many channels as are wanted. Raises InvalidChoice for a number that its groups do not divide."""
+    """`DySample` on as many channels as are wanted. Raises InvalidChoice for a number that its
+    groups do not divide.
+    """
     if place.out_channels % GROUPS:
         nearest = max(GROUPS, GROUPS * round(place.out_channels / GROUPS))
         raise InvalidChoice(
@@ -45,11 +50,13 @@ def change_of_channels(place: Place) -> nn.Module:
 
 
 class Carafe(nn.Module):
-    """Content-aware reassembly `(N C H W)` to `(N C 2H 2W)`: every output pixel is a mean of the 5×5 pixels around the
-    one it lies in, by weights that two convolutions foretell from the map (Wang et al. 2019, section 3).
+    """Content-aware reassembly `(N C H W)` to `(N C 2H 2W)`: every output pixel is a mean of the
+    5×5 pixels around the one it lies in, by weights that two convolutions foretell from the map
+    (Wang et al. 2019, section 3).
 
-    64·C + 64 + 57,700 parameters, as published; the weights begin nearly uniform. The neighbours are gathered for a
-    matrix product, which takes 25 times the map's memory where the authors' CUDA kernel takes none.
+    64·C + 64 + 57,700 parameters, as published; the weights begin nearly uniform. The neighbours
+    are gathered for a matrix product, which takes 25 times the map's memory where the authors' CUDA
+    kernel takes none.
     """
 
     def __init__(self, place: Place, channels: int) -> None:
@@ -68,11 +75,13 @@ class Carafe(nn.Module):
 
 
 class DySample(nn.Module):
-    """Sampling `(N C H W)` to `(N C 2H 2W)`, bilinearly, at points that a 1×1 convolution moves off the regular ones.
+    """Sampling `(N C H W)` to `(N C 2H 2W)`, bilinearly, at points that a 1×1 convolution moves off
+    the regular ones.
 
-    Liu et al. 2023, style `lp` with static scope: 4 groups of channels with points of their own, each moved by a
-    quarter pixel times the convolution's output; 32·(C + 1) parameters. Without offsets it is `bilinear`. Points are
-    computed in float32 at least: a bfloat16 could not tell pixels apart.
+    Liu et al. 2023, style `lp` with static scope: 4 groups of channels with points of their own,
+    each moved by a quarter pixel times the convolution's output; 32·(C + 1) parameters. Without
+    offsets it is `bilinear`. Points are computed in float32 at least: a bfloat16 could not tell
+    pixels apart.
     """
 
     def __init__(self, channels: int) -> None:
@@ -84,7 +93,11 @@ class DySample(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         n, c, *size = x.shape
         precise = torch.promote_types(x.dtype, torch.float32)
-        offsets = F.pixel_shuffle(self.offset(x), 2).to(precise).reshape(n * GROUPS, 2, 2 * size[0], 2 * size[1])
+        offsets = (
+            F.pixel_shuffle(self.offset(x), 2)
+            .to(precise)
+            .reshape(n * GROUPS, 2, 2 * size[0], 2 * size[1])
+        )
         axes = []  # y, x: where each output pixel looks, from -1 at the low border to 1 at the high one
         for i, side in enumerate(size):
             regular = (torch.arange(2 * side, device=x.device, dtype=precise) + 0.5) / side - 1

@@ -11,11 +11,13 @@ from unet_bench.networks.layers import convolution, padded
 
 
 class PixelShuffle(nn.Module):
-    """A 3×3 convolution to `2^dims · out` channels, then each group of them side by side: `(N out 2*S)`.
+    """A 3×3 convolution to `2^dims · out` channels, then each group of them side by side: `(N out
+    2*S)`.
 
-    The sub-pixel convolution of Shi et al. 2016, with ICNR weights (Aitken et al. 2017): the channels of a
-    group begin alike, so the network begins without a checkerboard, as nearest ×2 after a convolution. With a 1×1
-    convolution in its place this would be the 2×2 transposed convolution.
+    The sub-pixel convolution of Shi et al. 2016, with ICNR weights (Aitken et al. 2017): the
+    channels of a group begin alike, so the network begins without a checkerboard, as nearest ×2
+    after a convolution. With a 1×1 convolution in its place this would be the 2×2 transposed
+    convolution.
     """
 
     def __init__(self, place: Place) -> None:
@@ -31,7 +33,9 @@ class PixelShuffle(nn.Module):
 
 
 def shuffled(x: Tensor) -> Tensor:
-    """`(N C·2^dims *S)` to `(N C 2*S)`; the first half of a group's channels becomes the even rows, and so on."""
+    """`(N C·2^dims *S)` to `(N C 2*S)`; the first half of a group's channels becomes the even rows,
+    and so on.
+    """
     size = x.shape[2:]
     if len(size) == 2:
         return F.pixel_shuffle(x, 2)

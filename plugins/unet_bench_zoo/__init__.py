@@ -1,12 +1,13 @@
 """Published networks: as choices where they are made of slots, as architectures where they are not.
 
-A file a family or origin registers its networks. What a network has of its own lies beside, in a module of its name.
+A file a family or origin registers its networks. What a network has of its own lies beside, in a
+module of its name.
 """
 
 from __future__ import annotations
 
 from unet_bench import hookimpl
-from unet_bench.registry.registry import Draft
+from unet_bench.registry.registry import Registrar
 from unet_bench_zoo.attention import register_attention
 from unet_bench_zoo.baselines import register_baselines
 from unet_bench_zoo.lightweight import register_lightweight
@@ -19,7 +20,7 @@ from unet_bench_zoo.volumes import register_volumes
 
 
 @hookimpl
-def unet_bench_register(registry: Draft) -> None:
+def unet_bench_register(registry: Registrar) -> None:
     """Register the networks, family by family."""
     register_baselines(registry)
     register_attention(registry)

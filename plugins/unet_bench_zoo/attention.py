@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Final
 
-from unet_bench.registry.registry import Draft
+from unet_bench.registry.registry import Registrar
 
 OKTAY: Final = "Oktay et al. 2018, arXiv 1804.03999"
 LEE: Final = "github.com/LeeJunHyun/Image_Segmentation"
 
 
-def register_attention(registry: Draft) -> None:
+def register_attention(registry: Registrar) -> None:
     """Register Attention U-Net, and the same with recurrent blocks."""
     registry.variant(
         "attention-unet",

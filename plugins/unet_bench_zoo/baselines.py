@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Final
 
-from unet_bench.registry.registry import Draft
+from unet_bench.registry.registry import Registrar
 
 MILESIAL: Final = "github.com/milesial/Pytorch-UNet"
 
 
-def register_baselines(registry: Draft) -> None:
+def register_baselines(registry: Registrar) -> None:
     """Register the U-Nets of four repositories, each named after its own, and SegNet."""
     published = ("published",)
     registry.variant(

@@ -1,4 +1,6 @@
-"""CMUNeXt's encoder (Tang et al. 2023, arXiv 2308.01239): large depthwise kernels, one size a level."""
+"""CMUNeXt's encoder (Tang et al. 2023, arXiv 2308.01239): large depthwise kernels, one size a
+level.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +15,11 @@ from unet_bench_blocks.large_kernel import cmunext_block, odd_kernel
 
 
 class LargeKernelEncoder(nn.Module):
-    """`(N C *S)` to `depth + 1` maps, finest first: a 3×3 stem, then a CMUNeXt block per level, a down before each.
+    """`(N C *S)` to `depth + 1` maps, finest first: a 3×3 stem, then a CMUNeXt block per level, a
+    down before each.
 
-    `kernels` are per level, the last one for all coarser levels; `blocks_per_level` says how often a level's block
-    mixes before its 3×3 convolution.
+    `kernels` are per level, the last one for all coarser levels; `blocks_per_level` says how often
+    a level's block mixes before its 3×3 convolution.
     """
 
     def __init__(self, place: Place, kernels: tuple[int, ...]) -> None:
@@ -28,12 +31,18 @@ class LargeKernelEncoder(nn.Module):
         self.stem = conv_norm_act(place.at(image=True), place.in_channels, width)
         for level, wanted in enumerate(place.design.widths):
             last = level == place.depth
-            at = place.at(level=level, role="bottleneck" if last else "encoder", dropout=place.dropout if last else 0.0)
+            at = place.at(
+                level=level,
+                role="bottleneck" if last else "encoder",
+                dropout=place.dropout if last else 0.0,
+            )
             down: nn.Module = nn.Identity()
             if level:
                 down = at.make("down", in_channels=width, out_channels=width)
                 width = stated_channels(down, at.at(out_channels=width))
-            at = at.at(in_channels=width, out_channels=wanted, stride=int(getattr(down, "block_stride", 1)))
+            at = at.at(
+                in_channels=width, out_channels=wanted, stride=int(getattr(down, "block_stride", 1))
+            )
             depth = at_level(place.design.choices.blocks_per_level, level)
             self.downs.append(down)
             self.blocks.append(cmunext_block(at, at_level(kernels, level), depth))
@@ -50,6 +59,10 @@ class LargeKernelEncoder(nn.Module):
 
 
 def family(member: str) -> Callable[[Place], nn.Module]:
-    """`large-kernel:3-3-7`: 3×3 kernels at the two finest levels, 7×7 ones at all others. Raises InvalidChoice."""
-    kernels = tuple(odd_kernel(side, f"encoder=large-kernel:{member}") for side in member.split("-"))
+    """`large-kernel:3-3-7`: 3×3 kernels at the two finest levels, 7×7 ones at all others. Raises
+    InvalidChoice.
+    """
+    kernels = tuple(
+        odd_kernel(side, f"encoder=large-kernel:{member}") for side in member.split("-")
+    )
     return lambda place: LargeKernelEncoder(place, kernels)

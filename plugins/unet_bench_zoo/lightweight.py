@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from unet_bench.registry.registry import Draft
+from unet_bench.registry.registry import Registrar
 
 CMUNEXT: Final = "Tang et al. 2023, arXiv 2308.01239"
 SIZES: Final = (  # name, widths, how often each level mixes, its kernels; finest level first
@@ -14,7 +14,7 @@ SIZES: Final = (  # name, widths, how often each level mixes, its kernels; fines
 )
 
 
-def register_lightweight(registry: Draft) -> None:
+def register_lightweight(registry: Registrar) -> None:
     """Register UNeXt, CMUNeXt's encoder, and its three networks."""
     registry.architecture(
         "unext",

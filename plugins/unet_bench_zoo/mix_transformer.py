@@ -22,7 +22,9 @@ from unet_bench.networks.layers import ChannelNorm
 HEADS: Final = (1, 2, 5, 8)
 SHRINKS: Final = (8, 4, 2, 1)  # by how much keys and values are coarser than queries, per stage
 EXPANSION: Final = 4  # channels between a feed-forward's two linear maps, in those outside
-DROP_PATH: Final = 0.1  # how often the last block's branches are dropped in training; earlier ones in proportion
+DROP_PATH: Final = (
+    0.1  # how often the last block's branches are dropped in training; earlier ones in proportion
+)
 
 
 class Size(NamedTuple):
@@ -44,14 +46,19 @@ SIZES: Final = {
 
 
 def family(size: str) -> Callable[[Place], nn.Module]:
-    """The encoder factory for one of the paper's six sizes, `b0` to `b5`. Raises UnknownName for another."""
+    """The encoder factory for one of the paper's six sizes, `b0` to `b5`. Raises UnknownName for
+    another.
+    """
     if size not in SIZES:
-        raise unknown("Mix Transformer", size, SIZES, "mit:b0, mit:b1, mit:b2, mit:b3, mit:b4, mit:b5")
+        raise unknown(
+            "Mix Transformer", size, SIZES, "mit:b0, mit:b1, mit:b2, mit:b3, mit:b4, mit:b5"
+        )
     return lambda place: MixTransformer(SIZES[size], place)
 
 
 class MixTransformer(nn.Module):
-    """`(N C H W)` to four maps `(N C_i H/r W/r)` with r of 4, 8, 16 and 32; there is none at full or half size.
+    """`(N C H W)` to four maps `(N C_i H/r W/r)` with r of 4, 8, 16 and 32; there is none at full
+    or half size.
 
     Sides below 32 pixels are too small for the coarse keys and values of its attention.
     """
@@ -65,9 +72,13 @@ class MixTransformer(nn.Module):
         self.stages = nn.ModuleList()
         for i, (width, blocks) in enumerate(zip(size.widths, size.blocks, strict=True)):
             before = size.widths[i - 1] if i else place.in_channels
-            embedding = OverlapPatchEmbedding(before, width, kernel=3 if i else 7, stride=2 if i else 4)
+            embedding = OverlapPatchEmbedding(
+                before, width, kernel=3 if i else 7, stride=2 if i else 4
+            )
             drops = itertools.islice(rates, blocks)
-            row = [Block(width, heads=HEADS[i], shrink=SHRINKS[i], drop_path=drop) for drop in drops]
+            row = [
+                Block(width, heads=HEADS[i], shrink=SHRINKS[i], drop_path=drop) for drop in drops
+            ]
             self.stages.append(nn.Sequential(embedding, *row, ChannelNorm(width, eps=1e-6)))
         self.apply(initialise)
 
@@ -80,10 +91,14 @@ class MixTransformer(nn.Module):
 
 
 class OverlapPatchEmbedding(nn.Sequential):
-    """Overlapping patches: a padded strided convolution, `(N C H W)` to `(N C' H/stride W/stride)`, then a norm."""
+    """Overlapping patches: a padded strided convolution, `(N C H W)` to `(N C' H/stride W/stride)`,
+    then a norm.
+    """
 
     def __init__(self, in_channels: int, width: int, *, kernel: int, stride: int) -> None:
-        super().__init__(nn.Conv2d(in_channels, width, kernel, stride, kernel // 2), ChannelNorm(width))
+        super().__init__(
+            nn.Conv2d(in_channels, width, kernel, stride, kernel // 2), ChannelNorm(width)
+        )
 
 
 class Block(nn.Module):
@@ -91,7 +106,9 @@ class Block(nn.Module):
 
     def __init__(self, width: int, *, heads: int, shrink: int, drop_path: float) -> None:
         super().__init__()
-        self.attention = nn.Sequential(ChannelNorm(width, eps=1e-6), EfficientAttention(width, heads, shrink))
+        self.attention = nn.Sequential(
+            ChannelNorm(width, eps=1e-6), EfficientAttention(width, heads, shrink)
+        )
         self.feed_forward = nn.Sequential(ChannelNorm(width, eps=1e-6), MixFeedForward(width))
         self.drop_path = StochasticDepth(drop_path, "row")
 
@@ -102,7 +119,9 @@ class Block(nn.Module):
 
 
 class EfficientAttention(nn.Module):
-    """Every pixel looks at all pixels of a map that is `shrink` times coarser (section 3.1): `(N C H W)` again."""
+    """Every pixel looks at all pixels of a map that is `shrink` times coarser (section 3.1): `(N C
+    H W)` again.
+    """
 
     def __init__(self, width: int, heads: int, shrink: int) -> None:
         super().__init__()
@@ -110,7 +129,9 @@ class EfficientAttention(nn.Module):
         self.query = nn.Linear(width, width)
         self.key_value = nn.Linear(width, 2 * width)
         self.coarsen = (
-            nn.Sequential(nn.Conv2d(width, width, shrink, shrink), ChannelNorm(width)) if shrink > 1 else nn.Identity()
+            nn.Sequential(nn.Conv2d(width, width, shrink, shrink), ChannelNorm(width))
+            if shrink > 1
+            else nn.Identity()
         )
         self.out = nn.Linear(width, width)
 
@@ -126,7 +147,9 @@ class EfficientAttention(nn.Module):
 
 
 class MixFeedForward(nn.Module):
-    """Two linear maps with a 3×3 depth-wise convolution between, whose zero padding tells pixels where they are."""
+    """Two linear maps with a 3×3 depth-wise convolution between, whose zero padding tells pixels
+    where they are.
+    """
 
     def __init__(self, width: int) -> None:
         super().__init__()

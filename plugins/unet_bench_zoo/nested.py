@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from unet_bench.registry.registry import Draft
+from unet_bench.registry.registry import Registrar
 from unet_bench_timm import SMP, SMP_DECODER
 
 NESTED: Final = "Zhou et al. 2018, arXiv 1807.10165"
@@ -14,8 +14,10 @@ FULL_SCALE_CITE: Final = f"Huang et al. 2020, arXiv 2004.08790; {ZJU}"
 U2NET: Final = "Qin et al. 2020, arXiv 2005.09007"
 
 
-def register_nested(registry: Draft) -> None:
-    """Register UNet++ as it is published and as three others have it, UNet 3+, and U²-Net in two sizes."""
+def register_nested(registry: Registrar) -> None:
+    """Register UNet++ as it is published and as three others have it, UNet 3+, and U²-Net in two
+    sizes.
+    """
     published = ("published",)
     registry.variant(
         "unet++",

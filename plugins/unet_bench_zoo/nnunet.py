@@ -1,16 +1,28 @@
-"""nnU-Net's networks for images and for volumes: the same weights give the same outputs (`tests/parity`)."""
+"""nnU-Net's networks for images and for volumes: the same weights give the same outputs
+(`tests/parity`).
+"""
 
 from __future__ import annotations
 
 from typing import Any, Final
 
-from unet_bench.registry.registry import Draft
+from unet_bench.registry.registry import Registrar
 
 NNUNET: Final = "Isensee et al. 2021, doi 10.1038/s41592-020-01008-z"
 RESENC: Final = "Isensee et al. 2024, arXiv 2404.09556"
-STRIDED: Final[dict[str, Any]] = {"down": "in-block", "norm": "instance", "act": "leaky_relu", "up_policy": "match"}
+STRIDED: Final[dict[str, Any]] = {
+    "down": "in-block",
+    "norm": "instance",
+    "act": "leaky_relu",
+    "up_policy": "match",
+}
 FOR_IMAGES: Final[dict[str, Any]] = {"base_width": 32, "max_width": 512, "depth": 6, "aux_heads": 5}
-FOR_VOLUMES: Final[dict[str, Any]] = {"base_width": 32, "max_width": 320, "depth": 5, "aux_heads": 4}
+FOR_VOLUMES: Final[dict[str, Any]] = {
+    "base_width": 32,
+    "max_width": 320,
+    "depth": 5,
+    "aux_heads": 4,
+}
 RESIDUAL: Final[dict[str, Any]] = {
     "encoder": "stem",
     "encoder_block": "residual-d",
@@ -19,7 +31,7 @@ RESIDUAL: Final[dict[str, Any]] = {
 }
 
 
-def register_nnunet(registry: Draft) -> None:
+def register_nnunet(registry: Registrar) -> None:
     """Register the plain networks and those with a residual encoder."""
     published = ("published",)
     registry.variant(

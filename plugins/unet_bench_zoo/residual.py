@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from unet_bench.registry.registry import Draft
+from unet_bench.registry.registry import Registrar
 
 RESUNET: Final = "Zhang et al. 2017, arXiv 1711.10684"
 PORT: Final = "github.com/rishikksh20/ResUnet"
 STRIDED: Final[dict[str, Any]] = {"down": "in-block", "depth": 3}
 
 
-def register_residual(registry: Draft) -> None:
+def register_residual(registry: Registrar) -> None:
     """Register ResUNet, its port, ResUNet++, MultiResUNet and R2U-Net."""
     published = ("published",)
     registry.variant(

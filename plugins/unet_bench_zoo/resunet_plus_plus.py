@@ -1,4 +1,6 @@
-"""ResUNet++ (Jha et al. 2019, arXiv 1911.07067) as in its popular port: its gates are on the decoder's maps."""
+"""ResUNet++ (Jha et al. 2019, arXiv 1911.07067) as in its popular port: its gates are on the
+decoder's maps.
+"""
 
 from __future__ import annotations
 
@@ -46,18 +48,27 @@ class ResUNetPlusPlus(nn.Module):
         place = Place(in_channels=in_channels, out_channels=base, dims=dims)
         self.encoder = nn.ModuleList([preact_residual_3x3(place.at(image=True))])
         for level in range(1, LEVELS):
-            at = place.at(level=level, in_channels=widths[level - 1], out_channels=widths[level], stride=2)
+            at = place.at(
+                level=level, in_channels=widths[level - 1], out_channels=widths[level], stride=2
+            )
             weighed = SqueezeExcite(place.at(bias=False), widths[level - 1])
             self.encoder.append(nn.Sequential(weighed, preact_residual_3x3(at)))
         self.bridge = AtrousPyramid(place, widths[LEVELS - 1], widths[LEVELS])
         self.gates, self.decoder = nn.ModuleList(), nn.ModuleList()
         for level in reversed(range(LEVELS - 1)):
             skip, width = widths[level], widths[level + 2]
-            at = place.at(role="decoder", level=level, in_channels=skip + width, out_channels=widths[level + 1])
+            at = place.at(
+                role="decoder",
+                level=level,
+                in_channels=skip + width,
+                out_channels=widths[level + 1],
+            )
             self.gates.append(DecoderGate(place, skip, width))
             self.decoder.append(preact_residual_3x3(at))
         self.up = nn.Upsample(scale_factor=2, mode=LINEAR_MODE[dims])
-        self.head = nn.Sequential(AtrousPyramid(place, widths[1], base), CONV[dims](base, classes, 1))
+        self.head = nn.Sequential(
+            AtrousPyramid(place, widths[1], base), CONV[dims](base, classes, 1)
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         maps = []
@@ -74,10 +85,11 @@ class ResUNetPlusPlus(nn.Module):
 
 
 class AtrousPyramid(nn.Module):
-    """3×3 convolutions of three dilations side by side, each with ReLU and then a norm; 1×1 to `out` channels.
+    """3×3 convolutions of three dilations side by side, each with ReLU and then a norm; 1×1 to
+    `out` channels.
 
-    Chen et al. 2017, arXiv 1706.05587, section 3.3, without its 1×1 and pooled branches. A map smaller than a
-    dilation meets zeros alone on its outer taps.
+    Chen et al. 2017, arXiv 1706.05587, section 3.3, without its 1×1 and pooled branches. A map
+    smaller than a dilation meets zeros alone on its outer taps.
     """
 
     def __init__(self, place: Place, in_channels: int, out_channels: int) -> None:
@@ -86,7 +98,10 @@ class AtrousPyramid(nn.Module):
         taps = 3**place.dims
         self.branches = nn.ModuleList(
             nn.Sequential(
-                he_init(conv(in_channels, out_channels, 3, padding=dilation, dilation=dilation), in_channels * taps),
+                he_init(
+                    conv(in_channels, out_channels, 3, padding=dilation, dilation=dilation),
+                    in_channels * taps,
+                ),
                 activation(place),
                 normalisation(place, out_channels),
             )
@@ -101,16 +116,19 @@ class AtrousPyramid(nn.Module):
 
 
 class DecoderGate(nn.Module):
-    """Weighs the decoder's map by what it and the finer encoder map are: `(N S 2H 2W)`, `(N C H W)` to `(N C H W)`.
+    """Weighs the decoder's map by what it and the finer encoder map are: `(N S 2H 2W)`, `(N C H W)`
+    to `(N C H W)`.
 
-    One weight a pixel, without a bound: the port has no sigmoid. An odd last pixel is pooled alone, so that any size
-    passes, as it does through the encoder's strided convolutions.
+    One weight a pixel, without a bound: the port has no sigmoid. An odd last pixel is pooled alone,
+    so that any size passes, as it does through the encoder's strided convolutions.
     """
 
     def __init__(self, place: Place, skip: int, width: int) -> None:
         super().__init__()
         place = place.at(order="norm-act-conv")
-        self.skip = nn.Sequential(*conv_norm_act(place, skip, width), MAX_POOL[place.dims](2, ceil_mode=True))
+        self.skip = nn.Sequential(
+            *conv_norm_act(place, skip, width), MAX_POOL[place.dims](2, ceil_mode=True)
+        )
         self.coarse = conv_norm_act(place, width, width)
         self.weigh = conv_norm_act(place, width, 1, 1)
 

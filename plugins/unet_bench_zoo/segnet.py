@@ -1,4 +1,6 @@
-"""SegNet (Badrinarayanan, Kendall, Cipolla 2015, arXiv 1511.00561): VGG-16's convolutions, and max-unpooling."""
+"""SegNet (Badrinarayanan, Kendall, Cipolla 2015, arXiv 1511.00561): VGG-16's convolutions, and
+max-unpooling.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +14,19 @@ from unet_bench.networks.contracts import Place
 from unet_bench.networks.layers import conv_norm_act
 from unet_bench.networks.unet import scaled
 
-STAGES: Final = ((1, 2), (2, 2), (4, 3), (8, 3), (8, 3))  # (width in base widths, convolutions), as in VGG-16
+STAGES: Final = (
+    (1, 2),
+    (2, 2),
+    (4, 3),
+    (8, 3),
+    (8, 3),
+)  # (width in base widths, convolutions), as in VGG-16
 
 
 class SegNet(nn.Module):
-    """`(N C H W)` to logits `(N classes H W)`; sides should be multiples of 32. Raises InvalidChoice for volumes."""
+    """`(N C H W)` to logits `(N classes H W)`; sides should be multiples of 32. Raises
+    InvalidChoice for volumes.
+    """
 
     def __init__(
         self,

@@ -17,17 +17,20 @@ HEADS: Final = (3, 6, 12, 24)  # of each level, finest first
 BLOCKS: Final = 2  # at each level of the encoder, the coarsest included, and of the decoder
 WINDOW: Final = 7
 PATCH: Final = 4
-DROPPED: Final = 0.2  # chance of a branch of the coarsest level's last block to be dropped; rises from 0
+DROPPED: Final = (
+    0.2  # chance of a branch of the coarsest level's last block to be dropped; rises from 0
+)
 STEP: Final = 32
 
 
 class SwinUnet(nn.Module):
     """`(N C H W)`, sides multiples of 32, to logits `(N classes H W)`.
 
-    As the authors' code runs it: two blocks at all levels but the decoder's coarsest, which only expands (their
-    configuration's decoder depths are not read). Where windows of 7 do not fill a map, its far end is padded with
-    tokens that nobody looks at; at 224 there is no need. An image of one channel is taken as it is, where the authors'
-    code repeats it thrice. Raises InvalidChoice for volumes, InvalidSize for other sides.
+    As the authors' code runs it: two blocks at all levels but the decoder's coarsest, which only
+    expands (their configuration's decoder depths are not read). Where windows of 7 do not fill a
+    map, its far end is padded with tokens that nobody looks at; at 224 there is no need. An image
+    of one channel is taken as it is, where the authors' code repeats it thrice. Raises
+    InvalidChoice for volumes, InvalidSize for other sides.
     """
 
     def __init__(
@@ -48,15 +51,22 @@ class SwinUnet(nn.Module):
 
         def stage(level: int) -> nn.Sequential:
             dropped = drops[BLOCKS * level : BLOCKS * (level + 1)]
-            blocks = (Block(widths[level], HEADS[level], shifted=i % 2 == 1, drop=d) for i, d in enumerate(dropped))
+            blocks = (
+                Block(widths[level], HEADS[level], shifted=i % 2 == 1, drop=d)
+                for i, d in enumerate(dropped)
+            )
             return nn.Sequential(*blocks)
 
-        self.embed = nn.Sequential(nn.Conv2d(in_channels, widths[0], PATCH, PATCH), ChannelNorm(widths[0]))
+        self.embed = nn.Sequential(
+            nn.Conv2d(in_channels, widths[0], PATCH, PATCH), ChannelNorm(widths[0])
+        )
         self.encoder = nn.ModuleList(stage(level) for level in levels)
         self.merges = nn.ModuleList(Merge(width) for width in widths[:-1])
         self.norm = ChannelNorm(widths[-1])
         self.expands = nn.ModuleList(Expand(width, width // 2, 2) for width in reversed(widths[1:]))
-        self.joins = nn.ModuleList(nn.Conv2d(2 * width, width, 1) for width in reversed(widths[:-1]))
+        self.joins = nn.ModuleList(
+            nn.Conv2d(2 * width, width, 1) for width in reversed(widths[:-1])
+        )
         self.decoder = nn.ModuleList(stage(level) for level in reversed(levels[:-1]))
         self.last = nn.Sequential(ChannelNorm(widths[0]), Expand(widths[0], widths[0], PATCH))
         self.head = nn.Conv2d(widths[0], classes, 1, bias=False)
@@ -77,13 +87,17 @@ class SwinUnet(nn.Module):
 
 
 class Block(nn.Module):
-    """A Swin transformer block, norms first: `(N C H W)` to the same (Liu et al. 2021, arXiv 2103.14030)."""
+    """A Swin transformer block, norms first: `(N C H W)` to the same (Liu et al. 2021, arXiv
+    2103.14030).
+    """
 
     def __init__(self, channels: int, heads: int, *, shifted: bool, drop: float) -> None:
         super().__init__()
         self.attention_norm, self.mlp_norm = ChannelNorm(channels), ChannelNorm(channels)
         self.attention = WindowAttention(channels, heads, shift=WINDOW // 2 if shifted else 0)
-        self.mlp = nn.Sequential(nn.Linear(channels, 4 * channels), nn.GELU(), nn.Linear(4 * channels, channels))
+        self.mlp = nn.Sequential(
+            nn.Linear(channels, 4 * channels), nn.GELU(), nn.Linear(4 * channels, channels)
+        )
         self.drop = DropPath(drop)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -93,10 +107,12 @@ class Block(nn.Module):
 
 
 class WindowAttention(nn.Module):
-    """Each pixel looks at those of its 7×7 window, by what they hold and by where they lie: `(N C H W)` to the same.
+    """Each pixel looks at those of its 7×7 window, by what they hold and by where they lie: `(N C H
+    W)` to the same.
 
-    Shifted, the windows lie as many pixels further down and to the right, and what then juts out at the far end is
-    joined to what is left over at the near one, without looking at it. A map of less than a window is one window.
+    Shifted, the windows lie as many pixels further down and to the right, and what then juts out at
+    the far end is joined to what is left over at the near one, without looking at it. A map of less
+    than a window is one window.
     """
 
     looks_around = True  # what a pixel looks at is not centred on it
@@ -106,7 +122,9 @@ class WindowAttention(nn.Module):
         self.heads, self.shift = heads, shift
         self.query_key_value = nn.Linear(channels, 3 * channels)
         self.project = nn.Linear(channels, channels)
-        self.preference = nn.Parameter(torch.empty((2 * WINDOW - 1) ** 2, heads))  # by offset within the window
+        self.preference = nn.Parameter(
+            torch.empty((2 * WINDOW - 1) ** 2, heads)
+        )  # by offset within the window
         nn.init.trunc_normal_(self.preference, std=0.02)
         self.register_buffer("offsets", offsets(), persistent=False)
         self.offsets: Tensor
@@ -125,13 +143,19 @@ class WindowAttention(nn.Module):
             looks = looks.roll((-shift[0], -shift[1]), (1, 2))
         looks = looks.reshape(len(x), counts[0], window[0], counts[1], window[1], 3, self.heads, -1)
         looks = looks.permute(5, 0, 1, 3, 6, 2, 4, 7)  # (3 N rows columns heads h w C')
-        query, key, value = looks.flatten(5, 6).flatten(2, 4)  # windows are heads, too: one mask serves the batch
+        query, key, value = looks.flatten(5, 6).flatten(
+            2, 4
+        )  # windows are heads, too: one mask serves the batch
 
         bias = self.bias(window).expand(counts[0] * counts[1], -1, -1, -1)  # (windows heads L L)
         if full != size or any(shift):
-            near = [together(*axis, x.device) for axis in zip(size, full, window, shift, strict=True)]
+            near = [
+                together(*axis, x.device) for axis in zip(size, full, window, shift, strict=True)
+            ]
             allowed = near[0][:, None, :, None, :, None] & near[1][None, :, None, :, None, :]
-            bias = bias.masked_fill(~allowed.flatten(4).flatten(2, 3).flatten(0, 1)[:, None], -torch.inf)
+            bias = bias.masked_fill(
+                ~allowed.flatten(4).flatten(2, 3).flatten(0, 1)[:, None], -torch.inf
+            )
         x = F.scaled_dot_product_attention(query, key, value, attn_mask=bias.flatten(0, 1)[None])
 
         x = x.reshape(len(x), *counts, self.heads, *window, -1).permute(0, 1, 4, 2, 5, 3, 6)
@@ -176,7 +200,9 @@ class Expand(nn.Module):
 
 
 class DropPath(nn.Module):
-    """In training, forgets a branch for some images of a batch (Huang et al. 2016, arXiv 1603.09382)."""
+    """In training, forgets a branch for some images of a batch (Huang et al. 2016, arXiv
+    1603.09382).
+    """
 
     def __init__(self, chance: float) -> None:
         super().__init__()
@@ -208,7 +234,9 @@ def together(side: int, full: int, window: int, shift: int, device: torch.device
 
 def small_weights(module: nn.Module) -> None:
     """A transformer's initialisation: normal weights of std 0.02 in linear maps, and no bias."""
-    if isinstance(module, nn.Linear) or (isinstance(module, nn.Conv2d) and module.kernel_size == (1, 1)):
+    if isinstance(module, nn.Linear) or (
+        isinstance(module, nn.Conv2d) and module.kernel_size == (1, 1)
+    ):
         nn.init.trunc_normal_(module.weight, std=0.02)
         if module.bias is not None:
             nn.init.zeros_(module.bias)

@@ -1,4 +1,6 @@
-"""TransUNet (Chen et al. 2021, arXiv 2102.04306): ResNet-50, a vision transformer on its last map, and a decoder."""
+"""TransUNet (Chen et al. 2021, arXiv 2102.04306): ResNet-50, a vision transformer on its last map,
+and a decoder.
+"""
 
 from __future__ import annotations
 
@@ -25,12 +27,14 @@ USUAL_SIZE: Final = (256, 256)
 
 
 class TransUNet(nn.Module):
-    """`(N C H W)`, sides multiples of 16, to logits `(N classes H W)`: R50-ViT-B/16 with three skips.
+    """`(N C H W)`, sides multiples of 16, to logits `(N classes H W)`: R50-ViT-B/16 with three
+    skips.
 
-    There is a position embedding for each 16×16 patch of `image_size` (256×256 if none is given); at other sizes they
-    are interpolated. An image of one channel is taken as it is, where the authors' code repeats it thrice.
-    Up-sampling aligns corners, as published, the last one too: at the far end logits lie a pixel off.
-    Raises InvalidChoice for volumes, InvalidSize for other sides.
+    There is a position embedding for each 16×16 patch of `image_size` (256×256 if none is given);
+    at other sizes they are interpolated. An image of one channel is taken as it is, where the
+    authors' code repeats it thrice. Up-sampling aligns corners, as published, the last one too: at
+    the far end logits lie a pixel off. Raises InvalidChoice for volumes, InvalidSize for other
+    sides.
     """
 
     def __init__(
@@ -52,13 +56,17 @@ class TransUNet(nn.Module):
         self.embed = nn.Conv2d(skips.pop(), hidden, 1)
         self.positions = nn.Parameter(torch.zeros(1, hidden, *grid))
         self.dropout = nn.Dropout(DROPOUT)
-        self.layers = nn.Sequential(*(Layer(hidden) for _ in range(LAYERS)), nn.LayerNorm(hidden, eps=1e-6))
+        self.layers = nn.Sequential(
+            *(Layer(hidden) for _ in range(LAYERS)), nn.LayerNorm(hidden, eps=1e-6)
+        )
         width = 8 * base
         self.entry = convolved(hidden, width)
         self.blocks = nn.ModuleList()
         for factor, skip in zip(DECODER, (*reversed(skips), 0), strict=True):
             wanted = scaled(round(base_width * factor), width_scale)
-            self.blocks.append(nn.Sequential(convolved(width + skip, wanted), convolved(wanted, wanted)))
+            self.blocks.append(
+                nn.Sequential(convolved(width + skip, wanted), convolved(wanted, wanted))
+            )
             width = wanted
         self.up = nn.UpsamplingBilinear2d(scale_factor=2)
         self.head = nn.Conv2d(width, classes, 3, padding=1)
@@ -71,7 +79,9 @@ class TransUNet(nn.Module):
         positions: Tensor = self.positions
         if positions.shape[2:] != size:
             positions = F.interpolate(positions, size, mode="bilinear")
-        tokens = self.layers(self.dropout(x + positions).flatten(2).transpose(1, 2))  # (N H/16·W/16 hidden)
+        tokens = self.layers(
+            self.dropout(x + positions).flatten(2).transpose(1, 2)
+        )  # (N H/16·W/16 hidden)
         x = self.entry(tokens.transpose(1, 2).unflatten(2, size))
         for block in self.blocks:
             x = self.up(x)
@@ -81,17 +91,20 @@ class TransUNet(nn.Module):
 
 
 class ResNet(nn.Module):
-    """ResNet-50 with standardised weights and group norm, without its last stage: `(N C H W)` to four maps.
+    """ResNet-50 with standardised weights and group norm, without its last stage: `(N C H W)` to
+    four maps.
 
-    They are the maps at 1/2, 1/4, 1/8 and 1/16, of `channels`. The max-pool is unpadded, as published: the map at 1/4
-    is a pixel short, which its skip makes up for with zeros at the far end, and all maps from there on lie two pixels
-    of the image further down and to the right.
+    They are the maps at 1/2, 1/4, 1/8 and 1/16, of `channels`. The max-pool is unpadded, as
+    published: the map at 1/4 is a pixel short, which its skip makes up for with zeros at the far
+    end, and all maps from there on lie two pixels of the image further down and to the right.
     """
 
     def __init__(self, in_channels: int, width: int) -> None:
         super().__init__()
         self.root = nn.Sequential(
-            StandardisedConv(in_channels, width, 7, stride=2), group_norm(width), nn.ReLU(inplace=True)
+            StandardisedConv(in_channels, width, 7, stride=2),
+            group_norm(width),
+            nn.ReLU(inplace=True),
         )
         self.pool = nn.MaxPool2d(3, 2)
         self.stages = nn.ModuleList()
@@ -99,7 +112,9 @@ class ResNet(nn.Module):
         for i, units in enumerate(UNITS):
             out = (4 << i) * width
             first = Bottleneck(self.channels[-1], out, stride=2 if i else 1)
-            self.stages.append(nn.Sequential(first, *(Bottleneck(out, out) for _ in range(units - 1))))
+            self.stages.append(
+                nn.Sequential(first, *(Bottleneck(out, out) for _ in range(units - 1)))
+            )
             self.channels.append(out)
 
     def forward(self, image: Tensor) -> list[Tensor]:
@@ -112,17 +127,23 @@ class ResNet(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """1×1, 3×3 and 1×1 convolution with a shortcut: `(N in H W)` to `(N out H/stride W/stride)`, rounded up."""
+    """1×1, 3×3 and 1×1 convolution with a shortcut: `(N in H W)` to `(N out H/stride W/stride)`,
+    rounded up.
+    """
 
     def __init__(self, in_channels: int, out_channels: int, *, stride: int = 1) -> None:
         super().__init__()
         mid = out_channels // 4
         self.stride = stride
-        self.reduce = nn.Sequential(StandardisedConv(in_channels, mid, 1), group_norm(mid), nn.ReLU(inplace=True))
+        self.reduce = nn.Sequential(
+            StandardisedConv(in_channels, mid, 1), group_norm(mid), nn.ReLU(inplace=True)
+        )
         self.convolve = nn.Sequential(
             StandardisedConv(mid, mid, 3, stride=stride), group_norm(mid), nn.ReLU(inplace=True)
         )
-        self.expand = nn.Sequential(StandardisedConv(mid, out_channels, 1), group_norm(out_channels))
+        self.expand = nn.Sequential(
+            StandardisedConv(mid, out_channels, 1), group_norm(out_channels)
+        )
         self.shortcut: nn.Module = nn.Identity()
         if stride > 1 or in_channels != out_channels:
             project = StandardisedConv(in_channels, out_channels, 1, stride=stride)
@@ -137,9 +158,13 @@ class Bottleneck(nn.Module):
 
 
 class StandardisedConv(nn.Conv2d):
-    """A convolution without bias whose kernels have mean 0 and variance 1 (Qiao et al. 2019, arXiv 1903.10520)."""
+    """A convolution without bias whose kernels have mean 0 and variance 1 (Qiao et al. 2019, arXiv
+    1903.10520).
+    """
 
-    def __init__(self, in_channels: int, out_channels: int, kernel: int, *, stride: int = 1) -> None:
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel: int, *, stride: int = 1
+    ) -> None:
         super().__init__(in_channels, out_channels, kernel, stride, padding=kernel // 2, bias=False)
         he_init(self, in_channels * kernel**2)
         self.standardise = nn.LayerNorm(self.weight.shape[1:], eps=1e-5, elementwise_affine=False)
@@ -149,7 +174,9 @@ class StandardisedConv(nn.Conv2d):
 
 
 class Layer(nn.Module):
-    """A transformer layer, norms first: tokens `(N L C)` to the same (Dosovitskiy et al. 2020, arXiv 2010.11929)."""
+    """A transformer layer, norms first: tokens `(N L C)` to the same (Dosovitskiy et al. 2020,
+    arXiv 2010.11929).
+    """
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -169,8 +196,12 @@ class Layer(nn.Module):
 
     def attend(self, x: Tensor) -> Tensor:
         """Every token looks at every other."""
-        query, key, value = self.query_key_value(x).unflatten(2, (3, HEADS, -1)).permute(2, 0, 3, 1, 4)  # N heads L C'
-        attended: Tensor = self.project(F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2))
+        query, key, value = (
+            self.query_key_value(x).unflatten(2, (3, HEADS, -1)).permute(2, 0, 3, 1, 4)
+        )  # N heads L C'
+        attended: Tensor = self.project(
+            F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
+        )
         return attended
 
 
@@ -182,7 +213,9 @@ def group_norm(channels: int) -> nn.GroupNorm:
 def convolved(in_channels: int, out_channels: int) -> nn.Sequential:
     """3×3 convolution, batch norm, ReLU."""
     return conv_norm_act(
-        Place(in_channels=in_channels, out_channels=out_channels, bias=False), in_channels, out_channels
+        Place(in_channels=in_channels, out_channels=out_channels, bias=False),
+        in_channels,
+        out_channels,
     )
 
 

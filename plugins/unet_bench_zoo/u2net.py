@@ -16,15 +16,21 @@ from unet_bench.networks.unet import scaled
 
 PUBLISHED_WIDTH: Final = 64
 DILATED: Final = (1, 2, 4, 8)  # of RSU-4F, which keeps its maps' size
-RSU_HEIGHTS: Final = (7, 6, 5, 4)  # levels of the U-blocks, finest first; below them come dilated ones
+RSU_HEIGHTS: Final = (
+    7,
+    6,
+    5,
+    4,
+)  # levels of the U-blocks, finest first; below them come dilated ones
 Widths = tuple[tuple[int, int], ...]  # (inside, out) of each level, finest first
 
 
 class U2Net(nn.Module):
-    """`(N C H W)` of any size to logits `(N classes H W)`; in training to Outputs with six side maps, weight 1 each.
+    """`(N C H W)` of any size to logits `(N classes H W)`; in training to Outputs with six side
+    maps, weight 1 each.
 
-    The main output is the fusion of the side maps, which are therefore all computed in evaluation, too. What is
-    published ends in sigmoids; these are logits. Raises InvalidChoice for volumes.
+    The main output is the fusion of the side maps, which are therefore all computed in evaluation,
+    too. What is published ends in sigmoids; these are logits. Raises InvalidChoice for volumes.
     """
 
     ENCODER: ClassVar[Widths] = ((32, 64), (32, 128), (64, 256), (128, 512), (256, 512), (256, 512))
@@ -42,7 +48,10 @@ class U2Net(nn.Module):
     ) -> None:
         super().__init__()
         scale = width_scale * base_width / PUBLISHED_WIDTH
-        encoder, decoder = ([(scaled(a, scale), scaled(b, scale)) for a, b in w] for w in (self.ENCODER, self.DECODER))
+        encoder, decoder = (
+            [(scaled(a, scale), scaled(b, scale)) for a, b in w]
+            for w in (self.ENCODER, self.DECODER)
+        )
         self.encoder, self.decoder = nn.ModuleList(), nn.ModuleList()
         width = in_channels
         for level, (mid, out) in enumerate(encoder):
@@ -65,7 +74,9 @@ class U2Net(nn.Module):
         for block in self.decoder:
             skip = skips.pop()
             maps.insert(0, block(torch.cat((resized(maps[0], skip), skip), 1)))
-        sides = [resized(side(x), image) for side, x in zip(self.sides, maps, strict=True)]  # (N classes H W) each
+        sides = [
+            resized(side(x), image) for side, x in zip(self.sides, maps, strict=True)
+        ]  # (N classes H W) each
         fused: Tensor = self.fuse(torch.cat(sides, 1))
         return Outputs(fused, tuple((1.0, side) for side in sides)) if self.training else fused
 
@@ -80,14 +91,19 @@ class U2NetSmall(U2Net):
 class ResidualUBlock(nn.Module):
     """RSU: `(N in H W)` to `(N out H W)`: a convolution, and a U over it that is added.
 
-    `dilations` are those of the U's levels, the bottom last; `pooled` says whether all but the bottom halve the map.
+    `dilations` are those of the U's levels, the bottom last; `pooled` says whether all but the
+    bottom halve the map.
     """
 
-    def __init__(self, in_channels: int, mid: int, out: int, *, dilations: Sequence[int], pooled: bool) -> None:
+    def __init__(
+        self, in_channels: int, mid: int, out: int, *, dilations: Sequence[int], pooled: bool
+    ) -> None:
         super().__init__()
         self.entry = convolved(in_channels, out)
         widths = (out, *(mid for _ in dilations))
-        self.down = nn.ModuleList(convolved(*w, d) for w, d in zip(itertools.pairwise(widths), dilations, strict=True))
+        self.down = nn.ModuleList(
+            convolved(*w, d) for w, d in zip(itertools.pairwise(widths), dilations, strict=True)
+        )
         ups = [(mid, d) for d in dilations[-2:0:-1]] + [(out, dilations[0])]
         self.up = nn.ModuleList(convolved(2 * mid, wanted, d) for wanted, d in ups)
         self.pool = nn.MaxPool2d(2, ceil_mode=True) if pooled else nn.Identity()
@@ -105,7 +121,9 @@ class ResidualUBlock(nn.Module):
 
 
 def residual_u_block(level: int, in_channels: int, mid: int, out: int) -> ResidualUBlock:
-    """The RSU of a level: the coarser, the fewer levels of its own, and from the fifth on dilated ones."""
+    """The RSU of a level: the coarser, the fewer levels of its own, and from the fifth on dilated
+    ones.
+    """
     if level >= len(RSU_HEIGHTS):
         return ResidualUBlock(in_channels, mid, out, dilations=DILATED, pooled=False)
     dilations = (1,) * (RSU_HEIGHTS[level] - 1) + (2,)
@@ -115,7 +133,9 @@ def residual_u_block(level: int, in_channels: int, mid: int, out: int) -> Residu
 def convolved(in_channels: int, out_channels: int, dilation: int = 1) -> nn.Sequential:
     """A 3×3 convolution that keeps the size, batch norm and ReLU."""
     conv = nn.Conv2d(in_channels, out_channels, 3, padding=dilation, dilation=dilation)
-    return nn.Sequential(he_init(conv, in_channels * 9), nn.BatchNorm2d(out_channels), nn.ReLU(inplace=True))
+    return nn.Sequential(
+        he_init(conv, in_channels * 9), nn.BatchNorm2d(out_channels), nn.ReLU(inplace=True)
+    )
 
 
 def resized(x: Tensor, like: Tensor) -> Tensor:

@@ -1,7 +1,9 @@
-"""MONAI's UNet (Kerfoot et al. 2019, doi 10.1007/978-3-030-12029-0_40): it merges first and up-samples after.
+"""MONAI's UNet (Kerfoot et al. 2019, doi 10.1007/978-3-030-12029-0_40): it merges first and
+up-samples after.
 
-No part does so: a level's skip joins the map that comes from below at the skip's own size, a transposed convolution
-then both mixes and doubles, and the last one returns the scores. There is no map at full resolution beside these.
+No part does so: a level's skip joins the map that comes from below at the skip's own size, a
+transposed convolution then both mixes and doubles, and the last one returns the scores. There is no
+map at full resolution beside these.
 """
 
 from __future__ import annotations
@@ -18,16 +20,19 @@ from unet_bench.networks.unet import scaled
 from unet_bench_upsampling.transposed import transpose_3x3
 
 LEVELS: Final = 4  # each halves the map; the bottom, twice as wide as the last, does not
-NORMS: Final[Mapping[str, Mapping[int, type[nn.Module]]]] = {"instance": INSTANCE_NORM, "batch": BATCH_NORM}
+NORMS: Final[Mapping[str, Mapping[int, type[nn.Module]]]] = {
+    "instance": INSTANCE_NORM,
+    "batch": BATCH_NORM,
+}
 """Instance norm is without scales, as MONAI has it where nothing is said."""
 
 
 class UNetMonai(nn.Module):
-    """`(N C *S)` to logits `(N classes *S)`; sides should be multiples of 16. Others, which MONAI's refuses, are cut
-    to the skip at the high side.
+    """`(N C *S)` to logits `(N classes *S)`; sides should be multiples of 16. Others, which MONAI's
+    refuses, are cut to the skip at the high side.
 
-    `residual_units` is how many convolutions a residual block has on the way down; 0: single convolutions, no
-    shortcuts. `norm` is `instance` or `batch`.
+    `residual_units` is how many convolutions a residual block has on the way down; 0: single
+    convolutions, no shortcuts. `norm` is `instance` or `batch`.
     """
 
     def __init__(
@@ -48,7 +53,11 @@ class UNetMonai(nn.Module):
         place = Place(in_channels=in_channels, out_channels=base, dims=dims, norm=norm, act="prelu")
         self.downs = nn.ModuleList()
         for level in range(LEVELS + 1):
-            at = place.at(in_channels=widths[level], out_channels=widths[level + 1], stride=2 if level < LEVELS else 1)
+            at = place.at(
+                in_channels=widths[level],
+                out_channels=widths[level + 1],
+                stride=2 if level < LEVELS else 1,
+            )
             self.downs.append(Residual(at, units) if units else nn.Sequential(*conv_norm_prelu(at)))
         self.ups = nn.ModuleList()
         width = widths[-1]
@@ -73,7 +82,8 @@ class UNetMonai(nn.Module):
 class Residual(nn.Module):
     """`convs` times convolution, norm, PReLU, and a shortcut: `(N in *S)` to `(N out *S')`.
 
-    Nothing follows the sum. The shortcut is 3×3 where the block strides, 1×1 where only channels change.
+    Nothing follows the sum. The shortcut is 3×3 where the block strides, 1×1 where only channels
+    change.
     """
 
     def __init__(self, place: Place, convs: int, *, bare: bool = False) -> None:
@@ -85,7 +95,9 @@ class Residual(nn.Module):
         self.shortcut: nn.Module = nn.Identity()
         if place.stride != 1 or place.in_channels != place.out_channels:
             kernel = 1 if place.stride == 1 else 3
-            self.shortcut = convolution(place, place.in_channels, place.out_channels, kernel, stride=place.stride)
+            self.shortcut = convolution(
+                place, place.in_channels, place.out_channels, kernel, stride=place.stride
+            )
 
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.shortcut(x) + self.convs(x)
@@ -104,7 +116,8 @@ def norm_prelu(place: Place) -> list[nn.Module]:
 
 
 def up(place: Place, *, residual: bool, last: bool) -> nn.Module:
-    """3×3 transposed convolution, norm, PReLU, and a residual convolution: `(N in *S)` to `(N out *2S)`.
+    """3×3 transposed convolution, norm, PReLU, and a residual convolution: `(N in *S)` to `(N out
+    *2S)`.
 
     The last one returns scores: nothing follows its last convolution.
     """

@@ -1,4 +1,6 @@
-"""UNeXt (Valanarasu and Patel 2022, arXiv 2203.04967): a U-Net of few channels, its two coarsest levels of MLPs."""
+"""UNeXt (Valanarasu and Patel 2022, arXiv 2203.04967): a U-Net of few channels, its two coarsest
+levels of MLPs.
+"""
 
 from __future__ import annotations
 
@@ -38,18 +40,26 @@ class UNeXt(nn.Module):
     ) -> None:
         super().__init__()
         fine, middle = (scaled(base_width * factor, width_scale) for factor in CONV_LEVELS[:-1])
-        coarse, *tokens = (shiftable(base_width * f, width_scale) for f in (CONV_LEVELS[-1], *TOKEN_LEVELS))
+        coarse, *tokens = (
+            shiftable(base_width * f, width_scale) for f in (CONV_LEVELS[-1], *TOKEN_LEVELS)
+        )
         self.convs = nn.ModuleList(
-            nn.Sequential(convolution(a, b), nn.BatchNorm2d(b), nn.MaxPool2d(2), nn.ReLU(inplace=True))
+            nn.Sequential(
+                convolution(a, b), nn.BatchNorm2d(b), nn.MaxPool2d(2), nn.ReLU(inplace=True)
+            )
             for a, b in ((in_channels, fine), (fine, middle), (middle, coarse))
         )
         self.tokens = nn.ModuleList(
-            nn.Sequential(convolution(a, b, stride=2), ChannelNorm(b), ShiftedMLP(b), ChannelNorm(b))
+            nn.Sequential(
+                convolution(a, b, stride=2), ChannelNorm(b), ShiftedMLP(b), ChannelNorm(b)
+            )
             for a, b in ((coarse, tokens[0]), (tokens[0], tokens[1]))
         )
         widths = (tokens[1], tokens[0], coarse, middle, fine)
         self.ups = nn.ModuleList(Up(a, b) for a, b in itertools.pairwise(widths))
-        self.mixers = nn.ModuleList(nn.Sequential(ShiftedMLP(w), ChannelNorm(w)) for w in widths[1:3])
+        self.mixers = nn.ModuleList(
+            nn.Sequential(ShiftedMLP(w), ChannelNorm(w)) for w in widths[1:3]
+        )
         self.mixers.extend((nn.Identity(), nn.Identity()))
         self.last = Up(fine, fine, norm=False)
         self.head = nn.Conv2d(fine, classes, 1)
@@ -68,11 +78,13 @@ class UNeXt(nn.Module):
 
 
 class ShiftedMLP(nn.Module):
-    """Two linear maps of each pixel's channels, `(N C H W)` to the same, added to the input (section 2.2).
+    """Two linear maps of each pixel's channels, `(N C H W)` to the same, added to the input
+    (section 2.2).
 
-    Before the first, fifths of the channels are shifted by -2…2 pixels along the height, before the second along the
-    width. Zeros move in at the border: that is what is left of the published roll of a map padded by two pixels. A
-    3×3 depth-wise convolution between the two tells positions apart. Linear maps are written as 1×1 convolutions.
+    Before the first, fifths of the channels are shifted by -2…2 pixels along the height, before the
+    second along the width. Zeros move in at the border: that is what is left of the published roll
+    of a map padded by two pixels. A 3×3 depth-wise convolution between the two tells positions
+    apart. Linear maps are written as 1×1 convolutions.
     """
 
     def __init__(self, channels: int) -> None:
@@ -102,7 +114,9 @@ class Up(nn.Module):
 
 
 def shifted(x: Tensor, dim: int) -> Tensor:
-    """Groups of the channels of `(N C H W)` moved along `dim` by each of SHIFTS, with zeros moving in."""
+    """Groups of the channels of `(N C H W)` moved along `dim` by each of SHIFTS, with zeros moving
+    in.
+    """
     reach, length = max(SHIFTS), x.shape[dim]
     wide = F.pad(x, (0, 0, reach, reach) if dim == 2 else (reach, reach))
     groups = zip(wide.chunk(len(SHIFTS), 1), SHIFTS, strict=False)
@@ -115,7 +129,9 @@ def convolution(in_channels: int, out_channels: int, *, stride: int = 1) -> nn.M
 
 
 def linear(channels: int) -> nn.Conv2d:
-    """A linear map of each pixel's channels, with a transformer's small weights, so that it starts as next to none."""
+    """A linear map of each pixel's channels, with a transformer's small weights, so that it starts
+    as next to none.
+    """
     conv = nn.Conv2d(channels, channels, 1)
     nn.init.trunc_normal_(conv.weight, std=0.02)
     assert conv.bias is not None

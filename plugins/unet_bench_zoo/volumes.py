@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from unet_bench.registry.registry import Draft
+from unet_bench.registry.registry import Registrar
 
 UNET_3D: Final = "Çiçek et al. 2016, arXiv 1606.06650"
 RESIDUAL_3D: Final = "Lee et al. 2017, arXiv 1706.00120"
@@ -12,7 +12,7 @@ WOLNY: Final = "github.com/wolny/pytorch-3dunet"
 NORM_FIRST: Final[dict[str, Any]] = {"norm": "group", "order": "norm-conv-act", "bias": False}
 
 
-def register_volumes(registry: Draft) -> None:
+def register_volumes(registry: Registrar) -> None:
     """Register the 3-D U-Net of 2016, and pytorch-3dunet's two networks for images and for volumes."""
     published = ("published",)
     registry.variant(

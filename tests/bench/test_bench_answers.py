@@ -32,17 +32,47 @@ LEVELS: dict[str, list[Any]] = {
 def runs(rows: int) -> Runs:
     """The first rows of a grid of eight choices on four data sets, with every figure."""
     random = np.random.default_rng(0)
-    usual = {n: format_value(n, v) if isinstance(v, tuple) else v for n, v in dataclasses.asdict(Choices()).items()}
-    usual |= {"run_id": "r", "baseline": "none", "device": "cpu", "env_id": "e", "accuracy_status": "ok"}
+    usual = {
+        n: format_value(n, v) if isinstance(v, tuple) else v
+        for n, v in dataclasses.asdict(Choices()).items()
+    }
+    usual |= {
+        "run_id": "r",
+        "baseline": "none",
+        "device": "cpu",
+        "env_id": "e",
+        "accuracy_status": "ok",
+    }
     made = []
     for number, values in enumerate(islice(product(*LEVELS.values()), rows)):
         ratio = float(np.exp(0.1 * random.normal()))
-        figures = dict.fromkeys(("latency_ratio", "throughput_ratio", "train_step_ratio", "energy_ratio"), ratio)
-        figures |= {"peak_memory_mib": ratio, "train_peak_memory_mib": ratio, "dice": 0.8 + 0.01 * ratio}
+        figures = dict.fromkeys(
+            ("latency_ratio", "throughput_ratio", "train_step_ratio", "energy_ratio"), ratio
+        )
+        figures |= {
+            "peak_memory_mib": ratio,
+            "train_peak_memory_mib": ratio,
+            "dice": 0.8 + 0.01 * ratio,
+        }
         named = dict(zip(LEVELS, values, strict=True))
-        made.append({**usual, **named, "variant": f"v{number}", "params": 100 + number % 7, "macs": 100, **figures})
+        made.append(
+            {
+                **usual,
+                **named,
+                "variant": f"v{number}",
+                "params": 100 + number % 7,
+                "macs": 100,
+                **figures,
+            }
+        )
     frame = typed_frame(made, {column.name: column.dtype for column in columns("results")})
-    return Runs(frame.assign(dataset_hash=frame["task"]), typed_table("cells"), typed_table("classes"), {}, {})
+    return Runs(
+        frame.assign(dataset_hash=frame["task"]),
+        typed_table("cells"),
+        typed_table("classes"),
+        {},
+        {},
+    )
 
 
 def seconds(of: Runs) -> float:

@@ -1,4 +1,6 @@
-"""What running cells costs beside the cells: isolation, several devices, planning, rows. Ratios within one run."""
+"""What running cells costs beside the cells: isolation, several devices, planning, rows. Ratios
+within one run.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,7 @@ from unet_bench.execute import local
 from unet_bench.execute.jobs import Ended, Job
 from unet_bench.execute.local import Local
 from unet_bench.execute.processes import Processes
-from unet_bench.geometry.frame import Frame
+from unet_bench.geometry.input_window import InputWindow
 from unet_bench.networks.variants import Variant
 from unet_bench.present.table import render
 from unet_bench.spec.cell import Cell, Protocol, Setting, Task
@@ -52,16 +54,18 @@ def nap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     monkeypatch.setattr(local, "Processes", Processes)
     size = (16, 16)
-    frame = Frame(input=size, output=size, start=(0, 0), context=(0, 0))
-    task = Task(name="t", dataset_hash="0", classes=("a", "b"), in_channels=1, scored=size, fit="crop")
+    input_window = InputWindow(input=size, output=size, start=(0, 0), context=(0, 0))
+    task = Task(
+        name="t", dataset_hash="0", classes=("a", "b"), in_channels=1, scored=size, fit="crop"
+    )
     unet = Variant(name="unet").with_choices(base_width=4)
 
     def jobs(count: int, seconds: float) -> list[Job]:
         cell = Cell(
             variant=unet,
-            frame=frame,
+            input_window=input_window,
             baseline=unet,
-            baseline_frame=frame,
+            baseline_input_window=input_window,
             task=task,
             setting=Setting(batch=1),
             protocol=Protocol(),
@@ -69,7 +73,10 @@ def nap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
             seed=round(1000 * seconds),
         )
         made = cell.to_json()
-        return [Job(stem=f"nap-{number}", folder=str(tmp_path), cell=made, key="k") for number in range(count)]
+        return [
+            Job(stem=f"nap-{number}", folder=str(tmp_path), cell=made, key="k")
+            for number in range(count)
+        ]
 
     return jobs
 
@@ -96,7 +103,10 @@ def test_a_process_for_each_cell_costs_less_than_a_tenth_of_a_second(benchmark, 
             fresh.append(time.perf_counter() - start)
             ours.append(ends(executor, nap(20, 0.0)) / 20)
     ratio = median(fresh) / median(ours)
-    benchmark.extra_info |= {"isolation, ms a cell": round(1000 * median(ours), 1), "Popen / ours": round(ratio, 1)}
+    benchmark.extra_info |= {
+        "isolation, ms a cell": round(1000 * median(ours), 1),
+        "Popen / ours": round(ratio, 1),
+    }
     benchmark.pedantic(lambda: None)
     print(
         f"\nisolation: {1000 * median(ours):.0f} ms a cell; a fresh interpreter with torch takes {ratio:.0f} × as long"
@@ -121,15 +131,30 @@ def test_four_devices_are_kept_busy(benchmark, nap) -> None:
 def answered(self: Local, jobs: Sequence[Job], until: float) -> Iterator[Ended]:
     figures = {f"figure_{number}": number / 7 for number in range(20)}
     for job in jobs:
-        yield Ended(job, {"status": "ok", "quality": "clean", "wall_s": 0.01, "dice": 0.5, **figures})
+        yield Ended(
+            job, {"status": "ok", "quality": "clean", "wall_s": 0.01, "dice": 0.5, **figures}
+        )
 
 
 def wide(count: int) -> dict[str, object]:
-    options = {"data": ["cells"], "probes": ["accuracy"], "size": "32x32", "width_scale": 0.0625, "steps": 2}
-    return {"variants": ["unet", "unet-add"], "seeds": list(range(count // 2)), "floors": False, **options}
+    options = {
+        "data": ["cells"],
+        "probes": ["accuracy"],
+        "size": "32x32",
+        "width_scale": 0.0625,
+        "steps": 2,
+    }
+    return {
+        "variants": ["unet", "unet-add"],
+        "seeds": list(range(count // 2)),
+        "floors": False,
+        **options,
+    }
 
 
-def test_a_hundred_thousand_cells_are_planned_and_resumed(benchmark, tmp_path: Path, monkeypatch) -> None:
+def test_a_hundred_thousand_cells_are_planned_and_resumed(
+    benchmark, tmp_path: Path, monkeypatch
+) -> None:
     monkeypatch.setattr(Local, "run", answered)
     monkeypatch.setattr(os, "fsync", lambda _: None)  # what is measured is resuming, not the disk
     monkeypatch.setattr("unet_bench.store.tables.write_tables", lambda _: None)
@@ -143,7 +168,10 @@ def test_a_hundred_thousand_cells_are_planned_and_resumed(benchmark, tmp_path: P
     taken = time.perf_counter() - start
     assert done.statuses == {"ok"}
     assert (path / "cells.jsonl").read_bytes().count(b"\n") == 100_000
-    benchmark.extra_info |= {"10⁵ cells planned, s": round(planned, 1), "and resumed, s": round(taken - planned, 1)}
+    benchmark.extra_info |= {
+        "10⁵ cells planned, s": round(planned, 1),
+        "and resumed, s": round(taken - planned, 1),
+    }
     benchmark.pedantic(lambda: None)
     print(f"\n10⁵ cells: planned in {planned:.1f} s, found done in {taken - planned:.1f} s more")
     assert taken < 10
@@ -169,9 +197,9 @@ def test_rows_cost_the_same_however_many_there_are(benchmark, tmp_path: Path, mo
             few.append(appends(empty))
             many.append(appends(full))
     start = time.perf_counter()
-    frame = read_results(path)
+    input_window = read_results(path)
     loaded = time.perf_counter() - start
-    render(frame)
+    render(input_window)
     shown = time.perf_counter() - start - loaded
     ratio = median(many) / median(few)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

@@ -1,4 +1,6 @@
-"""What our training loop costs, beside one written by hand. Ratios within one run; run it on a quiet machine."""
+"""What our training loop costs, beside one written by hand. Ratios within one run; run it on a
+quiet machine.
+"""
 
 from __future__ import annotations
 
@@ -23,31 +25,37 @@ from unet_bench.train.loop import Training, tensors
 from unet_bench.train.windows import Images
 
 if TYPE_CHECKING:
-    from unet_bench.context import Bench
+    from unet_bench.context import MeasurementContext
 
 STEPS, PAIRS = 10, 12
-RECIPE = Recipe(select="last", looks=1)
+RECIPE = Recipe(select="last", evaluations=1)
 
 
-def ours(bench: Bench, splits: dict[str, Images]) -> Callable[[], float]:
-    """Seconds of `STEPS` of our training; looks, which a loop by hand has not, left out as in `train_s`."""
+def ours(context: MeasurementContext, splits: dict[str, Images]) -> Callable[[], float]:
+    """Seconds of `STEPS` of our training; looks, which a loop by hand has not, left out as in
+    `train_s`.
+    """
 
     def run() -> float:
-        training = Training(bench, bench.network(training=True), splits)
+        training = Training(context, context.network(training=True), splits)
         training.run()
         return training.trained.seconds
 
     return run
 
 
-def by_hand(bench: Bench, splits: dict[str, Images]) -> Callable[[], float]:
-    """Seconds of as many steps of a loop as one writes it: resident tensors, random crops and flips of a batch."""
+def by_hand(context: MeasurementContext, splits: dict[str, Images]) -> Callable[[], float]:
+    """Seconds of as many steps of a loop as one writes it: resident tensors, random crops and flips
+    of a batch.
+    """
     images, masks = torch.stack(splits["train"].images), torch.stack(splits["train"].masks).long()
-    (height, width), batch = bench.cell.task.scored, bench.cell.setting.batch
+    (height, width), batch = context.cell.task.scored, context.cell.setting.batch
 
     def run() -> float:
-        model = bench.network(training=True)
-        optimiser = torch.optim.AdamW(model.parameters(), lr=RECIPE.lr, weight_decay=RECIPE.weight_decay)
+        model = context.network(training=True)
+        optimiser = torch.optim.AdamW(
+            model.parameters(), lr=RECIPE.lr, weight_decay=RECIPE.weight_decay
+        )
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, STEPS)
         rng = np.random.default_rng(0)
         started = time.perf_counter()
@@ -61,7 +69,10 @@ def by_hand(bench: Bench, splits: dict[str, Images]) -> Callable[[], float]:
                 x, y = x.flip(-1), y.flip(-1)
             logits = model(x)
             probability, truth = logits.softmax(1), F.one_hot(y, logits.shape[1]).movedim(-1, 1)
-            overlap, both = (probability * truth).sum((0, 2, 3)), (probability + truth).sum((0, 2, 3))
+            overlap, both = (
+                (probability * truth).sum((0, 2, 3)),
+                (probability + truth).sum((0, 2, 3)),
+            )
             loss = F.cross_entropy(logits, y) + 1 - (2 * overlap / both.clamp_min(1e-6)).mean()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), RECIPE.clip)
@@ -75,17 +86,19 @@ def by_hand(bench: Bench, splits: dict[str, Images]) -> Callable[[], float]:
 
 
 @pytest.mark.parametrize("width_scale", [0.25])
-def test_our_loop_beside_one_by_hand(benchmark, bench_of, tmp_path, width_scale: float) -> None:
+def test_our_loop_beside_one_by_hand(benchmark, context_of, tmp_path, width_scale: float) -> None:
     """The same network, images and batch, in alternating blocks of ten steps: ABBA."""
     keep_freed_memory()
-    bench = bench_of("unet", size=(96, 112), protocol={"recipe": RECIPE, "steps": STEPS}, batch=4)
-    cell = bench.cell
+    context = context_of(
+        "unet", size=(96, 112), protocol={"recipe": RECIPE, "steps": STEPS}, batch=4
+    )
+    cell = context.cell
     variant = replace(cell.variant, choices=cell.variant.choices.replace(width_scale=width_scale))
     task = replace(cell.task, classes=brain.CLASSES)
-    bench = replace(bench, cell=replace(cell, variant=variant, task=task, probe="accuracy"))
-    splits = tensors(bench, brain.load())
+    context = replace(context, cell=replace(cell, variant=variant, task=task, probe="accuracy"))
+    splits = tensors(context, brain.load())
     splits = {**splits, "val": Images([], [])}
-    loops = {"ours": ours(bench, splits), "by hand": by_hand(bench, splits)}
+    loops = {"ours": ours(context, splits), "by hand": by_hand(context, splits)}
     for run in loops.values():
         run()
     logs = []
@@ -96,6 +109,8 @@ def test_our_loop_beside_one_by_hand(benchmark, bench_of, tmp_path, width_scale:
     ratio, low, high = (math.exp(value) for value in mean_interval(logs))
     benchmark.extra_info |= {"ours / by hand": [ratio, low, high], "median": math.exp(median(logs))}
     benchmark.pedantic(lambda: None)
-    print(f"\ntraining loop, ours / by hand: {ratio:.3f} ({low:.3f} to {high:.3f}) {json.dumps(logs)}")
+    print(
+        f"\ntraining loop, ours / by hand: {ratio:.3f} ({low:.3f} to {high:.3f}) {json.dumps(logs)}"
+    )
     assert high - low <= 0.1, "the machine is too busy to tell"
     assert low <= 1.02

@@ -1,4 +1,6 @@
-"""pytest-benchmark on parts: the ways up, down and together, side by side. Read the ratios, not the times."""
+"""pytest-benchmark on parts: the ways up, down and together, side by side. Read the ratios, not the
+times.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ def calm():
 
 
 @pytest.mark.benchmark(group="up: 64 to 32 channels, 32² to 64²")
-@pytest.mark.parametrize("name", ["transpose", "transpose-4x4", "nearest-conv", "bilinear-conv", "bilinear", "nearest"])
+@pytest.mark.parametrize(
+    "name", ["transpose", "transpose-4x4", "nearest-conv", "bilinear-conv", "bilinear", "nearest"]
+)
 def test_up(bench_part, name: str) -> None:
     assert bench_part("up", name).shape[2:] == (64, 64)
 

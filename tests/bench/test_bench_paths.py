@@ -36,14 +36,22 @@ def test_loading_plugins(benchmark) -> None:
     assert len(loaded.registry.variants()) >= 24
 
 
-def test_listing_two_hundred_variants_takes_little_longer_than_twenty(benchmark, tmp_path: Path) -> None:
-    """Of plugins of their own beside those installed; what a variant costs is a line, not an import."""
+def test_listing_two_hundred_variants_takes_little_longer_than_twenty(
+    benchmark, tmp_path: Path
+) -> None:
+    """Of plugins of their own beside those installed; what a variant costs is a line, not an
+    import.
+    """
     code = "import sys; sys.path.insert(0, sys.argv[1])\nfrom unet_bench.cli.app import app\napp(['list', 'variants'])"
     for count in (20, 200):
         folder = tmp_path / str(count)
         (folder / "many-1.0.dist-info").mkdir(parents=True)
-        (folder / "many-1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: many\nVersion: 1.0\n")
-        (folder / "many-1.0.dist-info" / "entry_points.txt").write_text("[unet_bench]\nmany = many\n")
+        (folder / "many-1.0.dist-info" / "METADATA").write_text(
+            "Metadata-Version: 2.1\nName: many\nVersion: 1.0\n"
+        )
+        (folder / "many-1.0.dist-info" / "entry_points.txt").write_text(
+            "[unet_bench]\nmany = many\n"
+        )
         (folder / "many.py").write_text(
             "from unet_bench import hookimpl\n@hookimpl\ndef unet_bench_register(registry):\n"
             f"    for i in range({count}): registry.variant(f'unet-many-{{i}}', depth=3, summary='many')\n"
@@ -62,5 +70,7 @@ def test_listing_two_hundred_variants_takes_little_longer_than_twenty(benchmark,
 @pytest.mark.benchmark(group="appending a row to a store of so many")
 def test_append(benchmark, tmp_path: Path, before: int) -> None:
     with Store.create(tmp_path, {"run_id": "r"}) as store:
-        (store.path / "cells.jsonl").write_text('{"schema_version": 1, "cell_id": "x", "status": "ok"}\n' * before)
+        (store.path / "cells.jsonl").write_text(
+            '{"schema_version": 1, "cell_id": "x", "status": "ok"}\n' * before
+        )
         benchmark(store.append, {"cell_id": "y", "status": "ok", "latency_ms": 1.0})

@@ -1,4 +1,6 @@
-"""What the report of a hundred networks costs: to write, to send, to open. Times are told, sizes are asserted."""
+"""What the report of a hundred networks costs: to write, to send, to open. Times are told, sizes
+are asserted.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_report import cells, stored, with_samples
+from support.reported import cells, stored, with_samples
 
 from unet_bench.present.report import write_report
 
@@ -25,13 +27,20 @@ MOST_MB = 8
 @pytest.fixture(scope="module")
 def hundred(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of a hundred networks with three seeds, its curves, shapes and examples."""
-    grid = [dict(zip(LEVELS, values, strict=True)) for values in islice(product(*LEVELS.values()), 100)]
-    names = {"unet" if not n else "unet+" + "+".join(map("=".join, made.items())): made for n, made in enumerate(grid)}
+    grid = [
+        dict(zip(LEVELS, values, strict=True)) for values in islice(product(*LEVELS.values()), 100)
+    ]
+    names = {
+        "unet" if not n else "unet+" + "+".join(map("=".join, made.items())): made
+        for n, made in enumerate(grid)
+    }
     made = {name: {**choices, "decoder_norm": choices["norm"]} for name, choices in names.items()}
     return with_samples(stored(tmp_path_factory.mktemp("hundred"), cells(made, seeds=(0, 1, 2))))
 
 
-def test_a_report_of_a_hundred_networks_is_small_enough_to_send(hundred: Path, benchmark: Any) -> None:
+def test_a_report_of_a_hundred_networks_is_small_enough_to_send(
+    hundred: Path, benchmark: Any
+) -> None:
     page = hundred.parent / "report.html"
     benchmark.pedantic(write_report, args=([hundred], page), rounds=3)
     benchmark.extra_info["MB"] = round(page.stat().st_size / 1e6, 1)

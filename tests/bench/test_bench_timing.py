@@ -1,4 +1,6 @@
-"""What our timing costs, beside torch's own. Ratios and shares within one run; run it on a quiet machine."""
+"""What our timing costs, beside torch's own. Ratios and shares within one run; run it on a quiet
+machine.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,9 @@ def network():
 
 
 def test_wall_time_to_a_narrow_interval(benchmark) -> None:
-    """Both to 1 %, for a pair of networks, in turns: ours times them together, torch's one after the other."""
+    """Both to 1 %, for a pair of networks, in turns: ours times them together, torch's one after
+    the other.
+    """
     torch.set_num_threads(1)
     walls: dict[str, list[float]] = {"ours": [], "torch": []}
     with torch.inference_mode():
@@ -65,11 +69,20 @@ def test_most_of_a_cell_is_measured_work_and_the_parent_sleeps(
         return exits
 
     monkeypatch.setattr(Processes, "wait", watched)
-    options = {"data": ["brain"], "probes": ["speed"], "threads": 1, "interval": 1e-9, "speed_s": speed_s}
+    options = {
+        "data": ["brain"],
+        "probes": ["speed"],
+        "threads": 1,
+        "interval": 1e-9,
+        "speed_s": speed_s,
+    }
     frame = run("unet,unet-add,unet-bilinear", out=tmp_path, **options)
     cells = read_results(frame.attrs["path"], "cells")
     efficiency = float(cells["measured_s"].sum() / cells["wall_s"].sum())
-    benchmark.extra_info |= {"measured / wall": round(efficiency, 3), "parent's share of a core": max(waited[1:])}
+    benchmark.extra_info |= {
+        "measured / wall": round(efficiency, 3),
+        "parent's share of a core": max(waited[1:]),
+    }
     benchmark.pedantic(lambda: None)
     print(f"\nmeasured / wall = {efficiency:.0%}; the parent used {max(waited[1:]):.2%} of a core")
     assert efficiency >= 0.70

@@ -1,12 +1,14 @@
 """Our networks beside those of other packages that compute the same: time, and live bytes
 of an inference pass and of a training step.
 
-Both are in eval, eager, in fp32, on one thread, given the same image of 256². `extra_info` and the printed line hold
-what was found; `theirs / ours` of 1 and above means that ours is as fast or faster. Parameters and MACs are equal to
-the digit; `tests/parity` shows that the same weights give the same outputs.
+Both are in eval, eager, in fp32, on one thread, given the same image of 256². `extra_info` and the
+printed line hold what was found; `theirs / ours` of 1 and above means that ours is as fast or
+faster. Parameters and MACs are equal to the digit; `tests/parity` shows that the same weights give
+the same outputs.
 
-Whether freed maps go back to the system, to be asked for again page by page, depends on what else the process holds:
-by that alone one of two equal networks was up to 4 % slower. So the allocator keeps what it has (`calm`).
+Whether freed maps go back to the system, to be asked for again page by page, depends on what else
+the process holds: by that alone one of two equal networks was up to 4 % slower. So the allocator
+keeps what it has (`calm`).
 """
 
 from __future__ import annotations
@@ -68,11 +70,15 @@ def calm() -> Iterator[None]:
 
 @pytest.mark.benchmark(group="inference beside other packages")
 @pytest.mark.parametrize("pair", PAIRS, ids=lambda pair: pair.theirs)
-def test_no_slower_and_no_larger_for_the_same_function(benchmark, registry: Registry, pair: Pair) -> None:
+def test_no_slower_and_no_larger_for_the_same_function(
+    benchmark, registry: Registry, pair: Pair
+) -> None:
     if reason := registry.find("architecture", pair.theirs).absent:
         pytest.skip(f"{pair.theirs} {reason}")
     with torch.device("meta"):
-        their_cost, our_cost = (cost(build_model(name, classes=CLASSES), 3, SIZE) for name in (pair.theirs, pair.ours))
+        their_cost, our_cost = (
+            cost(build_model(name, classes=CLASSES), 3, SIZE) for name in (pair.theirs, pair.ours)
+        )
     their_training_peak, our_training_peak = training_peak(pair.theirs), training_peak(pair.ours)
     theirs, ours = (build_model(name, classes=CLASSES).eval() for name in (pair.theirs, pair.ours))
     image = torch.randn(1, 3, *SIZE)
@@ -85,7 +91,9 @@ def test_no_slower_and_no_larger_for_the_same_function(benchmark, registry: Regi
     if pair.folds:
         fast, fast_image = fastest(ours), image.to(memory_format=torch.channels_last)
         assert torch.allclose(fast(fast_image), ours(image), rtol=1e-3, atol=1e-4)
-        best = time_pair(lambda: theirs(image), lambda: fast(fast_image), budget_s=10, interval=0.04).ratio_interval()
+        best = time_pair(
+            lambda: theirs(image), lambda: fast(fast_image), budget_s=10, interval=0.04
+        ).ratio_interval()
 
     benchmark.extra_info.update(
         {
@@ -94,7 +102,9 @@ def test_no_slower_and_no_larger_for_the_same_function(benchmark, registry: Regi
             "macs": [our_cost["macs"], their_cost["macs"]],
             "params": [our_cost["params"], their_cost["params"]],
             "peak_mib": [round(found / MIB, 1) for found in (our_peak, their_peak)],
-            "train_peak_mib": [round(found / MIB, 1) for found in (our_training_peak, their_training_peak)],
+            "train_peak_mib": [
+                round(found / MIB, 1) for found in (our_training_peak, their_training_peak)
+            ],
         }
     )
     benchmark.pedantic(ours, args=(image,), rounds=3)
@@ -116,7 +126,9 @@ def peak(network: nn.Module, image: Tensor) -> int:
 
 
 def training_peak(name: str) -> int:
-    """The peak of live bytes of a forward and a backward pass of one image, all heads included, without computing."""
+    """The peak of live bytes of a forward and a backward pass of one image, all heads included,
+    without computing.
+    """
     with torch.inference_mode(False), torch.enable_grad(), torch.device("meta"):
         network, image = build_model(name, classes=CLASSES).train(), torch.empty(1, 3, *SIZE)
 
@@ -128,7 +140,9 @@ def training_peak(name: str) -> int:
 
 
 def fastest(network: nn.Module) -> nn.Module:
-    """A copy in its best setting: batch norms folded into the convolutions before them, channels last."""
+    """A copy in its best setting: batch norms folded into the convolutions before them, channels
+    last.
+    """
     network = copy.deepcopy(network)
     for parent in network.modules():
         children = list(parent.named_children()) if isinstance(parent, nn.Sequential) else []

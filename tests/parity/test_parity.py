@@ -1,7 +1,9 @@
-"""Our twins of other packages' networks compute the same: with their weights, the same outputs and gradients.
+"""Our twins of other packages' networks compute the same: with their weights, the same outputs and
+gradients.
 
-In float64, so that only a real difference is one. Weights, biases, scales and statistics are random. Networks are
-narrow, and as deep as it takes: what a variant is at its own width is told by its golden parameters and MACs.
+In float64, so that only a real difference is one. Weights, biases, scales and statistics are
+random. Networks are narrow, and as deep as it takes: what a variant is at its own width is told by
+its golden parameters and MACs.
 """
 
 from __future__ import annotations
@@ -13,13 +15,16 @@ from typing import Any
 
 import pytest
 import torch
+from support.transplant import assert_same, transplant
 from torch import Tensor, nn
-from transplant import assert_same, transplant
 
 from unet_bench import build_model
 
 WIDTHS = (4, 8, 16, 32)
-ABOVE_ONE_PIXEL = {2: (48, 64), 3: (16, 16, 32)}  # at the coarsest of four levels there is something to normalise
+ABOVE_ONE_PIXEL = {
+    2: (48, 64),
+    3: (16, 16, 32),
+}  # at the coarsest of four levels there is something to normalise
 
 
 @dataclass(frozen=True)
@@ -63,7 +68,9 @@ def monai_unet(**arguments: Any) -> Callable[[Any, int, int, int], nn.Module]:
     """MONAI's UNet in its usual widths."""
 
     def make(nets: Any, dims: int, channels: int, classes: int) -> nn.Module:
-        made: nn.Module = nets.UNet(dims, channels, classes, (16, 32, 64, 128, 256), (2, 2, 2, 2), **arguments)
+        made: nn.Module = nets.UNet(
+            dims, channels, classes, (16, 32, 64, 128, 256), (2, 2, 2, 2), **arguments
+        )
         return made
 
     return make
@@ -82,7 +89,9 @@ def smp(variant: str, network: str, encoder: str) -> Twin:
 
 
 class Ordered(nn.Module):
-    """A network that returns its heads' maps from the coarsest on: the main one first in training, alone otherwise."""
+    """A network that returns its heads' maps from the coarsest on: the main one first in training,
+    alone otherwise.
+    """
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -108,14 +117,18 @@ TWINS = [
         "unet++-monai",
         "monai.networks.nets",
         lambda nets, dims, channels, classes: Ordered(
-            nets.BasicUNetPlusPlus(dims, channels, classes, (4, 4, 8, 16, 32, 4), deep_supervision=True)
+            nets.BasicUNetPlusPlus(
+                dims, channels, classes, (4, 4, 8, 16, 32, 4), deep_supervision=True
+            )
         ),
         {"encoder_widths": (4, *WIDTHS)},
     ),
     Twin(
         "basicunet",
         "monai.networks.nets",
-        lambda nets, dims, channels, classes: nets.BasicUNet(dims, channels, classes, features=(4, 4, 8, 16, 32, 4)),
+        lambda nets, dims, channels, classes: nets.BasicUNet(
+            dims, channels, classes, features=(4, 4, 8, 16, 32, 4)
+        ),
         {"encoder_widths": (4, *WIDTHS)},
     ),
     Twin(
@@ -129,7 +142,9 @@ TWINS = [
     Twin(
         "attention-unet-monai",
         "monai.networks.nets",
-        lambda nets, dims, channels, classes: nets.AttentionUnet(dims, channels, classes, WIDTHS, (2, 2, 2)),
+        lambda nets, dims, channels, classes: nets.AttentionUnet(
+            dims, channels, classes, WIDTHS, (2, 2, 2)
+        ),
         {"encoder_widths": WIDTHS, "depth": 3},
     ),
     Twin("unet-monai", "monai.networks.nets", monai_unet()),
@@ -155,7 +170,9 @@ CASES = [
 
 
 @pytest.mark.parametrize(("twin", "dims", "channels", "classes"), CASES)
-def test_same_weights_same_outputs_and_gradients(twin: Twin, dims: int, channels: int, classes: int) -> None:
+def test_same_weights_same_outputs_and_gradients(
+    twin: Twin, dims: int, channels: int, classes: int
+) -> None:
     theirs, ours = both(twin, dims, channels, classes)
     size = twin.size or ABOVE_ONE_PIXEL[dims]
     first, second, third = torch.randn(3, 2, channels, *size, dtype=torch.float64)
@@ -171,11 +188,15 @@ def both(twin: Twin, dims: int, channels: int, classes: int) -> tuple[nn.Module,
     torch.manual_seed(dims)
     package = pytest.importorskip(twin.package)
     theirs = twin.theirs(package, dims, channels, classes).double()
-    ours = build_model(twin.variant, in_channels=channels, classes=classes, dims=dims, **twin.choices).double()
+    ours = build_model(
+        twin.variant, in_channels=channels, classes=classes, dims=dims, **twin.choices
+    ).double()
     with torch.no_grad():
         for name, tensor in theirs.state_dict().items():
             if tensor.is_floating_point() and tensor.ndim < 2:
-                tensor.uniform_(0.5, 1.5) if name.endswith(("weight", "var")) else tensor.normal_(std=0.2)
+                tensor.uniform_(0.5, 1.5) if name.endswith(("weight", "var")) else tensor.normal_(
+                    std=0.2
+                )
     return theirs, ours
 
 
@@ -196,7 +217,8 @@ def test_another_network_is_refused(changes: dict[str, Any], words: str) -> None
 
 
 @pytest.mark.parametrize(
-    ("training", "kind"), [(True, "weight"), (True, "bias"), (False, "weight"), (False, "running_var")]
+    ("training", "kind"),
+    [(True, "weight"), (True, "bias"), (False, "weight"), (False, "running_var")],
 )
 def test_a_difference_of_a_millionth_is_seen(training: bool, kind: str) -> None:
     twin = next(twin for twin in TWINS if twin.variant == "attention-unet-monai")

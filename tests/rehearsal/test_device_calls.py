@@ -1,4 +1,6 @@
-"""Every call that is made to a device, through torch's own Python and its checks, down to C code that is replaced."""
+"""Every call that is made to a device, through torch's own Python and its checks, down to C code
+that is replaced.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,7 @@ from unet_bench.errors import InvalidSuite
 from unet_bench.host import device
 
 if TYPE_CHECKING:
-    from unet_bench.context import Bench
+    from unet_bench.context import MeasurementContext
 
 pytestmark = pytest.mark.rehearsal
 KINDS = ("cuda", "xpu", "mps")
@@ -37,7 +39,14 @@ def calls(kind: str, monkeypatch: pytest.MonkeyPatch) -> Calls:
 
 @pytest.mark.parametrize(
     ("name", "is_then"),
-    [("cuda", "cuda:0"), ("cuda:1", "cuda:1"), ("xpu", "xpu:0"), ("mps", "mps:0"), ("cpu", "cpu"), ("meta", "meta")],
+    [
+        ("cuda", "cuda:0"),
+        ("cuda:1", "cuda:1"),
+        ("xpu", "xpu:0"),
+        ("mps", "mps:0"),
+        ("cpu", "cpu"),
+        ("meta", "meta"),
+    ],
 )
 def test_an_accelerators_index_is_always_stated(name: str, is_then: str) -> None:
     assert str(device.indexed(name)) == is_then
@@ -56,22 +65,30 @@ def test_what_is_no_device_is_refused(name: str) -> None:
 
 
 def test_the_process_is_prepared_on_the_device_of_its_cell(
-    bench_of: Callable[..., Bench], kind: str, calls: Calls, monkeypatch: pytest.MonkeyPatch
+    context_of: Callable[..., MeasurementContext],
+    kind: str,
+    calls: Calls,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("unet_bench.context.keep_freed_memory", lambda: None)
     threads = torch.get_num_threads()
-    prepare_process(bench_of("unet", device=kind, threads=threads).cell)
+    prepare_process(context_of("unet", device=kind, threads=threads).cell)
     assert calls.arguments("_accelerator_setDeviceIndex") == [(0,)]
     if kind != "mps":
-        prepare_process(bench_of("unet", device=f"{kind}:1", threads=threads).cell)
+        prepare_process(context_of("unet", device=f"{kind}:1", threads=threads).cell)
         assert calls.arguments("_accelerator_setDeviceIndex")[-1] == (1,)
 
 
 def test_a_limit_of_memory_is_a_part_of_the_devices_own(
-    bench_of: Callable[..., Bench], kind: str, calls: Calls, monkeypatch: pytest.MonkeyPatch
+    context_of: Callable[..., MeasurementContext],
+    kind: str,
+    calls: Calls,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("unet_bench.context.keep_freed_memory", lambda: None)
-    cell = bench_of("unet", device=kind, threads=torch.get_num_threads(), protocol={"memory_limit_mib": 2048.0}).cell
+    cell = context_of(
+        "unet", device=kind, threads=torch.get_num_threads(), protocol={"memory_limit_mib": 2048.0}
+    ).cell
     prepare_process(cell)
     [(part, *index)] = calls.arguments(f"_{kind}_setMemoryFraction")
     assert part == pytest.approx(2 * GIB / (8 * GIB))
@@ -132,7 +149,9 @@ def test_it_says_what_it_is(kind: str, calls: Calls) -> None:
     assert "fp16" in device.precisions(where)
 
 
-@pytest.mark.parametrize(("capability", "half"), [((7, 5), "fp16"), ((8, 0), "bf16"), ((12, 0), "bf16")])
+@pytest.mark.parametrize(
+    ("capability", "half"), [((7, 5), "fp16"), ((8, 0), "bf16"), ((12, 0), "bf16")]
+)
 def test_emulated_number_formats_are_not_native(
     capability: tuple[int, int], half: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -141,26 +160,37 @@ def test_emulated_number_formats_are_not_native(
     monkeypatch.setattr(device_calls.PROPERTIES, "minor", capability[1])
     where = device.indexed("cuda")
     assert device.mixed_precision(where) == half
-    assert ("tf32" in device.precisions(where)) == ("bf16" in device.precisions(where)) == (half == "bf16")
+    assert (
+        ("tf32" in device.precisions(where))
+        == ("bf16" in device.precisions(where))
+        == (half == "bf16")
+    )
 
 
 def test_on_rocm_torch_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     replace_c_level("cuda", monkeypatch)
     monkeypatch.setattr(torch.version, "hip", "6.4")
-    assert device.precisions(device.indexed("cuda")) == ("fp32", "fp16", "bf16", "tf32")  # of gfx942
+    assert device.precisions(device.indexed("cuda")) == (
+        "fp32",
+        "fp16",
+        "bf16",
+        "tf32",
+    )  # of gfx942
     assert device.visible_variable("cuda") == "HIP_VISIBLE_DEVICES"
 
 
 def test_a_graph_is_captured_on_a_stream_of_the_device(
-    bench_of: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch
+    context_of: Callable[..., MeasurementContext], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Warm-up on a side stream, the peak reset just before the capture, no weight cast kept from the warm-up."""
+    """Warm-up on a side stream, the peak reset just before the capture, no weight cast kept from
+    the warm-up.
+    """
     import contextlib
 
     from unet_bench.measure import runtime
 
     calls = replace_c_level("cuda", monkeypatch)
-    bench = bench_of("unet", device="cuda", mode="cudagraphs", precision="bf16")
+    context = context_of("unet", device="cuda", mode="cudagraphs", precision="bf16")
     events: list[str] = []
 
     class Stream:
@@ -180,7 +210,7 @@ def test_a_graph_is_captured_on_a_stream_of_the_device(
     monkeypatch.setattr(torch.cuda, "stream", lambda _: contextlib.nullcontext())
     monkeypatch.setattr(torch.cuda, "CUDAGraph", object)
     monkeypatch.setattr(torch.cuda, "graph", capture)
-    here = replace(bench, stand_in="cpu")
+    here = replace(context, stand_in="cpu")
     model = here.network().eval()
 
     def passed(module: object, *_: object) -> None:
@@ -189,21 +219,21 @@ def test_a_graph_is_captured_on_a_stream_of_the_device(
 
     model.register_forward_hook(passed)
     monkeypatch.setattr(runtime, "reset_peak", lambda _: events.append("resets"))
-    monkeypatch.setattr(type(bench), "network", lambda *_, **__: model)
-    run = runtime._captured(bench_on_host(bench), model, here.images(), 0.0)
+    monkeypatch.setattr(type(context), "network", lambda *_, **__: model)
+    run = runtime._captured(bench_on_host(context), model, here.images(), 0.0)
     assert events == ["waits", *["passes"] * 3, "waits", "resets", "captures", "passes"]
     assert run.captured_bytes == 7 * 2**20
     assert calls.arguments("_accelerator_synchronizeDevice")
 
 
-def bench_on_host(bench: Bench) -> Bench:
+def bench_on_host(context: MeasurementContext) -> MeasurementContext:
     """A bench whose device is CUDA's by name, and whose autocast is the host's."""
 
-    class OnHost(type(bench)):  # type: ignore[misc]
+    class OnHost(type(context)):  # type: ignore[misc]
         def precision(self, *, cache: bool = True):
             return torch.autocast("cpu", dtype=torch.bfloat16, cache_enabled=cache)
 
-    return OnHost(bench.cell, bench.registry)
+    return OnHost(context.cell, context.registry)
 
 
 # ---- one module
@@ -219,7 +249,9 @@ ELSEWHERE = {  # what has no name in `torch.accelerator`, and where it is used
 
 
 def test_what_differs_between_kinds_of_device_is_said_in_one_module() -> None:
-    """`torch.cuda.…` and the like stand in `host/device.py`, and elsewhere only where they are listed."""
+    """`torch.cuda.…` and the like stand in `host/device.py`, and elsewhere only where they are
+    listed.
+    """
     root = Path(unet_bench.__file__).parent
     found: dict[str, set[str]] = {}
     for file in root.rglob("*.py"):

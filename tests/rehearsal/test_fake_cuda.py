@@ -1,4 +1,6 @@
-"""What runs on a GPU, on tensors of `cuda` without data: `support/fake_cuda.py` says what is looked for."""
+"""What runs on a GPU, on tensors of `cuda` without data: `support/fake_cuda.py` says what is looked
+for.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,7 @@ import torch
 from support.fake_cuda import Watching, believe_in_cuda, moved
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from unet_bench.geometry.frame import Frame
+from unet_bench.geometry.input_window import InputWindow
 from unet_bench.measure import runtime
 from unet_bench.measure.floors import Majority, Otsu, grey_bins
 from unet_bench.measure.runtime import hold_cast_weights
@@ -27,12 +29,21 @@ from unet_bench.train.tiles import predict
 from unet_bench.train.windows import Images, scored, training_batch
 
 if TYPE_CHECKING:
-    from unet_bench.context import Bench
+    from unet_bench.context import MeasurementContext
     from unet_bench.registry.registry import Registry
 
 pytestmark = pytest.mark.rehearsal
 NAMES = [variant.name for variant in select(plugins.load().checked(), ["all"])]
-RECIPES = ("default", "short", "paper", "nnunet", "medsegbench", "openvino-camvid", "nvidia-unet", "ubench")
+RECIPES = (
+    "default",
+    "short",
+    "paper",
+    "nnunet",
+    "medsegbench",
+    "openvino-camvid",
+    "nvidia-unet",
+    "ubench",
+)
 
 
 @pytest.fixture(autouse=True)
@@ -41,25 +52,41 @@ def cuda(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_network_stays_on_the_device(bench_of: Callable[..., Bench], registry: Registry, name: str) -> None:
+def test_every_network_stays_on_the_device(
+    context_of: Callable[..., MeasurementContext], registry: Registry, name: str
+) -> None:
     """A pass in fp32, one in bf16 and channels last, and the loss of a training step in each."""
     for precision, memory_format in (("fp32", "contiguous"), ("bf16", "channels_last")):
         try:
-            bench = bench_of(name, device="cuda", precision=precision, memory_format=memory_format)
+            context = context_of(
+                name, device="cuda", precision=precision, memory_format=memory_format
+            )
         except AssertionError as error:
             pytest.skip(str(error))
-        cell, mode = bench.cell, FakeTensorMode()
-        model = build(registry, cell.variant, cell.task.in_channels, len(cell.task.classes), cell.frame.input)
-        model = moved(model, mode, bench.memory_format, cell.task.dims)
-        shape = (cell.setting.batch, cell.task.in_channels, *cell.frame.input)
+        cell, mode = context.cell, FakeTensorMode()
+        model = build(
+            registry,
+            cell.variant,
+            cell.task.in_channels,
+            len(cell.task.classes),
+            cell.input_window.input,
+        )
+        model = moved(model, mode, context.memory_format, cell.task.dims)
+        shape = (cell.setting.batch, cell.task.in_channels, *cell.input_window.input)
         with mode:
-            images = torch.empty(shape, device="cuda").to(memory_format=bench.memory_format)
-            target = torch.zeros((cell.setting.batch, *cell.task.scored), dtype=torch.long, device="cuda")
-            step = TrainingStep(bench, model.train())
+            images = torch.empty(shape, device="cuda").to(memory_format=context.memory_format)
+            target = torch.zeros(
+                (cell.setting.batch, *cell.task.scored), dtype=torch.long, device="cuda"
+            )
+            step = TrainingStep(context, model.train())
             with Watching() as training:
                 assert step.forward(images, target).device.type == "cuda"
             hold_cast_weights(model.eval(), precision)
-            with Watching(model.parameters()) as inference, torch.inference_mode(), bench.precision():
+            with (
+                Watching(model.parameters()) as inference,
+                torch.inference_mode(),
+                context.precision(),
+            ):
                 output = main_output(model(images))
         assert output.device.type == "cuda"
         assert output.dtype == {"fp32": torch.float32, "bf16": torch.bfloat16}[precision]
@@ -67,27 +94,31 @@ def test_every_network_stays_on_the_device(bench_of: Callable[..., Bench], regis
         assert not inference.found()
 
 
-def test_weights_are_cast_once_and_not_at_each_pass(bench_of: Callable[..., Bench], registry: Registry) -> None:
+def test_weights_are_cast_once_and_not_at_each_pass(
+    context_of: Callable[..., MeasurementContext], registry: Registry
+) -> None:
     """One cast a pass, of the image; by autocast alone there are three for a single convolution."""
-    bench = bench_of("unet", device="cuda", precision="bf16")
+    context = context_of("unet", device="cuda", precision="bf16")
     conv = torch.nn.Conv2d(1, 4, 3)
     for held, casts in ((False, 3), (True, 1)):
         mode = FakeTensorMode()
         model = moved(torch.nn.Sequential(conv), mode, torch.contiguous_format, 2)
         if held:
             hold_cast_weights(model, "bf16")
-        with mode, Watching() as watching, torch.inference_mode(), bench.precision():
+        with mode, Watching() as watching, torch.inference_mode(), context.precision():
             model(torch.empty(1, 1, 8, 8, device="cuda"))
         assert watching.casts == casts
         conv = torch.nn.Conv2d(1, 4, 3)
 
 
 @pytest.mark.parametrize("name", ["unet", "resnet34-unet", "unet-group", "segnet"])
-def test_held_weights_change_no_output(bench_of: Callable[..., Bench], name: str) -> None:
+def test_held_weights_change_no_output(
+    context_of: Callable[..., MeasurementContext], name: str
+) -> None:
     """To the bit, on the host, where there are values."""
-    bench = bench_of(name, precision="bf16")
-    model, images = bench.network(), bench.images()
-    with torch.inference_mode(), bench.precision():
+    context = context_of(name, precision="bf16")
+    model, images = context.network(), context.images()
+    with torch.inference_mode(), context.precision():
         before = main_output(model(images))
         hold_cast_weights(model, "bf16")
         assert torch.equal(main_output(model(images)), before)
@@ -95,17 +126,26 @@ def test_held_weights_change_no_output(bench_of: Callable[..., Bench], name: str
 
 @pytest.mark.parametrize("name", ["unet", "unet-paper", "resnet34-unet", "unet-group"])
 def test_batch_norms_are_folded_on_the_device(
-    bench_of: Callable[..., Bench], registry: Registry, monkeypatch: pytest.MonkeyPatch, name: str
+    context_of: Callable[..., MeasurementContext],
+    registry: Registry,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
 ) -> None:
     """That folding changes no output is seen where there are values: `test_standin_device.py`."""
     # Tensors without data that are copied stay of one mode.
     monkeypatch.setattr(FakeTensorMode, "__deepcopy__", lambda self, _: self, raising=False)
-    bench = bench_of(name, device="cuda")
-    cell, mode = bench.cell, FakeTensorMode()
-    model = build(registry, cell.variant, cell.task.in_channels, len(cell.task.classes), cell.frame.input).eval()
+    context = context_of(name, device="cuda")
+    cell, mode = context.cell, FakeTensorMode()
+    model = build(
+        registry,
+        cell.variant,
+        cell.task.in_channels,
+        len(cell.task.classes),
+        cell.input_window.input,
+    ).eval()
     moved(model, mode, torch.contiguous_format, 2)
     with mode, Watching() as watching:
-        images = torch.empty((1, cell.task.in_channels, *cell.frame.input), device="cuda")
+        images = torch.empty((1, cell.task.in_channels, *cell.input_window.input), device="cuda")
         assert bool(runtime._fold(model, images)) == (name in ("unet", "resnet34-unet"))
         model(images)
     assert not watching.found()
@@ -115,27 +155,35 @@ def test_batch_norms_are_folded_on_the_device(
 @pytest.mark.parametrize("name", ["unet", "unet-paper"])
 @pytest.mark.parametrize("overlap", [0.0, 0.25])
 def test_images_larger_than_a_tile_are_predicted_on_the_device(
-    bench_of: Callable[..., Bench], registry: Registry, name: str, overlap: float
+    context_of: Callable[..., MeasurementContext], registry: Registry, name: str, overlap: float
 ) -> None:
-    bench = bench_of(name, device="cuda")
-    cell, mode = bench.cell, FakeTensorMode()
-    model = build(registry, cell.variant, cell.task.in_channels, len(cell.task.classes), cell.frame.input).eval()
+    context = context_of(name, device="cuda")
+    cell, mode = context.cell, FakeTensorMode()
+    model = build(
+        registry,
+        cell.variant,
+        cell.task.in_channels,
+        len(cell.task.classes),
+        cell.input_window.input,
+    ).eval()
     moved(model, mode, torch.contiguous_format, 2)
-    size, frame = cell.task.scored, cell.frame
+    size, input_window = cell.task.scored, cell.input_window
 
     def call(inputs: torch.Tensor) -> torch.Tensor:
-        return scored(main_output(model(inputs)), frame, size).float()
+        return scored(main_output(model(inputs)), input_window, size).float()
 
     with mode, Watching() as watching:
         images = torch.empty((2, 1, *(side + 17 for side in size)), device="cuda")
-        found = predict(call, images, frame, size, overlap=overlap, flips=True, batch=4)
+        found = predict(call, images, input_window, size, overlap=overlap, flips=True, batch=4)
     assert found.device.type == "cuda"
     allowed = small_things_of_the_host(watching.found())
     assert not allowed, allowed
 
 
 def small_things_of_the_host(found: dict[str, int]) -> dict[str, int]:
-    """What is left without indices and ramps of one side, which the host makes and sends without waiting."""
+    """What is left without indices and ramps of one side, which the host makes and sends without
+    waiting.
+    """
     made = (
         "aten.arange",
         "aten.ones",
@@ -147,25 +195,33 @@ def small_things_of_the_host(found: dict[str, int]) -> dict[str, int]:
         "aten.unsqueeze",
     )
     return {
-        what: count for what, count in found.items() if what.startswith("waits") or not any(m in what for m in made)
+        what: count
+        for what, count in found.items()
+        if what.startswith("waits") or not any(m in what for m in made)
     }
 
 
 @pytest.mark.parametrize("size", [(48, 48), (16, 24, 24)], ids=["2-D", "3-D"])
 @pytest.mark.parametrize("name", RECIPES)
-def test_batches_are_made_on_the_device(registry: Registry, name: str, size: tuple[int, ...]) -> None:
+def test_batches_are_made_on_the_device(
+    registry: Registry, name: str, size: tuple[int, ...]
+) -> None:
     recipe, dims = find(registry, name), len(size)
     more = (4,) * dims
-    frame = Frame(input=tuple(side + 8 for side in size), output=size, start=(0,) * dims, context=more)
+    input_window = InputWindow(
+        input=tuple(side + 8 for side in size), output=size, start=(0,) * dims, context=more
+    )
     plane = tuple(side + 9 for side in size)
     with FakeTensorMode(), Watching() as watching:
         images = [torch.empty((3, *plane), device="cuda") for _ in range(4)]
         masks = [torch.zeros(plane, dtype=torch.uint8, device="cuda") for _ in range(4)]
-        weights = [torch.ones(plane, device="cuda") for _ in range(4)] if recipe.border_weight else None
+        weights = (
+            [torch.ones(plane, device="cuda") for _ in range(4)] if recipe.border_weight else None
+        )
         data = Images(images, masks, weights)
         data.__dict__["foreground"] = [np.arange(50)] * 4
         for step in range(3):
-            batch = training_batch(data, recipe, size, frame, 4, 0, step)
+            batch = training_batch(data, recipe, size, input_window, 4, 0, step)
             assert {tensor.device.type for tensor in batch if tensor is not None} == {"cuda"}
     assert not small_things_of_the_host(watching.found())
 
@@ -175,8 +231,17 @@ def test_losses_and_weights_of_classes_look_at_no_value() -> None:
         logits = torch.empty((2, 3, 8, 8), device="cuda")
         target = torch.zeros((2, 8, 8), dtype=torch.long, device="cuda")
         weights = torch.ones(3, device="cuda")
-        for class_weights, weight in ((None, None), (weights, None), (None, torch.ones((2, 8, 8), device="cuda"))):
-            assert segmentation_loss(logits, target, class_weights=class_weights, weight=weight).device.type == "cuda"
+        for class_weights, weight in (
+            (None, None),
+            (weights, None),
+            (None, torch.ones((2, 8, 8), device="cuda")),
+        ):
+            assert (
+                segmentation_loss(
+                    logits, target, class_weights=class_weights, weight=weight
+                ).device.type
+                == "cuda"
+            )
     assert not watching.found()
 
 

@@ -20,7 +20,18 @@ pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="its world is one of Linux's processes"),
 ]
 HOST = Path(__file__).parents[1] / "support" / "gpu_host"
-TINY = ("--size", "32x32", "--width-scale", "0.0625", "--batch", "2", "--steps", "2", "--speed-s", "0.2")
+TINY = (
+    "--size",
+    "32x32",
+    "--width-scale",
+    "0.0625",
+    "--batch",
+    "2",
+    "--steps",
+    "2",
+    "--speed-s",
+    "0.2",
+)
 SMALL = ("--preset", "quick", *TINY, "--threads", "1", "--examples", "0")
 
 
@@ -89,19 +100,30 @@ def host(tmp_path: Path) -> Callable[..., Host]:
 
 def test_every_probe_runs_and_nobody_but_workers_has_a_context(host: Callable[..., Host]) -> None:
     here = host()
-    cells = here.measured("-v", "unet", "--probes", "cost,speed,memory,accuracy,training", "--no-floors")
+    cells = here.measured(
+        "-v", "unet", "--probes", "cost,speed,memory,accuracy,training", "--no-floors"
+    )
     assert set(cells["status"]) == {"ok"}, cells["error"].tolist()
     assert set(cells["device"]) == {"cuda"}
     assert set(cells["device_name"]) == {"Stand-in GPU A"}
     assert here.contexts() == {("0", "survey"), ("0", "worker")}
     speed = cells.set_index("probe").loc["speed"]
-    assert is_known(speed["latency_ms"]) or speed["quality"] == "contaminated"  # by other work on the processors
-    assert (speed["foreign_gpu_share"], speed["gpu_clock_mhz"], speed["gpu_power_w"]) == (0, 1700, 300)
+    assert (
+        is_known(speed["latency_ms"]) or speed["quality"] == "contaminated"
+    )  # by other work on the processors
+    assert (speed["foreign_gpu_share"], speed["gpu_clock_mhz"], speed["gpu_power_w"]) == (
+        0,
+        1700,
+        300,
+    )
     memory = cells.set_index("probe").loc["memory"]
     assert memory["peak_memory_mib"] == memory["requested_memory_mib"] == 123
     assert memory["process_memory_mib"] == 500
     training = cells.set_index("probe").loc["accuracy"]
-    assert (training["train_precision"], training["train_memory_format"]) == ("bf16", "channels_last")
+    assert (training["train_precision"], training["train_memory_format"]) == (
+        "bf16",
+        "channels_last",
+    )
 
 
 def test_joules_are_counted_and_batches_tried(host: Callable[..., Host]) -> None:
@@ -114,12 +136,21 @@ def test_joules_are_counted_and_batches_tried(host: Callable[..., Host]) -> None
 
 
 def test_half_precision_and_graphs(host: Callable[..., Host]) -> None:
-    options = ("--mode", "eager,cudagraphs", "--precision", "bf16", "--memory-format", "channels_last")
+    options = (
+        "--mode",
+        "eager,cudagraphs",
+        "--precision",
+        "bf16",
+        "--memory-format",
+        "channels_last",
+    )
     cells = host().measured("-v", "unet", *options, "--probes", "speed,memory")
     assert (len(cells), set(cells["status"])) == (4, {"ok"}), cells["error"].tolist()
 
 
-def test_plans_and_doctors_leave_no_context_and_say_what_is_there(host: Callable[..., Host]) -> None:
+def test_plans_and_doctors_leave_no_context_and_say_what_is_there(
+    host: Callable[..., Host],
+) -> None:
     here = host("gpus=2")
     done = here.run("doctor")
     assert done.returncode == 0, done.stderr
@@ -131,8 +162,12 @@ def test_plans_and_doctors_leave_no_context_and_say_what_is_there(host: Callable
     assert {role for _, role in here.contexts()} == {"survey"}
 
 
-def test_without_arguments_a_gpu_has_a_first_look_of_limited_length(host: Callable[..., Host]) -> None:
-    """Its cells; what else belongs to a first look is foreseen in half a minute, and tested with the presets."""
+def test_without_arguments_a_gpu_has_a_first_look_of_limited_length(
+    host: Callable[..., Host],
+) -> None:
+    """Its cells; what else belongs to a first look is foreseen in half a minute, and tested with
+    the presets.
+    """
     done = host().run("plan", "--json", "--probes", "cost")
     assert done.returncode == 0, done.stderr
     cells = json.loads(done.stdout)
@@ -145,7 +180,9 @@ def test_without_arguments_a_gpu_has_a_first_look_of_limited_length(host: Callab
 
 def test_trainings_are_spread_and_each_row_names_its_own_gpu(host: Callable[..., Host]) -> None:
     here = host("gpus=2")
-    cells = here.measured("-v", "unet,unet-add,unet-same", "--probes", "accuracy", "--no-floors", "--seeds", "0,1")
+    cells = here.measured(
+        "-v", "unet,unet-add,unet-same", "--probes", "accuracy", "--no-floors", "--seeds", "0,1"
+    )
     assert set(cells["status"]) == {"ok"}, cells["error"].tolist()
     assert set(cells["device_name"]) == {"Stand-in GPU A", "Stand-in GPU B"}
     assert cells.groupby("place")["device_name"].nunique().tolist() == [1, 1]
@@ -167,7 +204,9 @@ def test_one_of_several_can_be_named(
     cells = here.measured("-v", "unet", "--probes", "speed", *options, **environment)
     assert set(cells["status"]) == {"ok"}, cells["error"].tolist()
     assert set(cells["device_name"]) == {"Stand-in GPU B"}
-    assert set(cells["place"]) == {"cuda-00000001"}  # by its identity: within a share of a node it may be number 0
+    assert set(cells["place"]) == {
+        "cuda-00000001"
+    }  # by its identity: within a share of a node it may be number 0
     assert ("1", "worker") in here.contexts()
     assert ("0", "worker") not in here.contexts()
 
@@ -190,7 +229,12 @@ def test_an_exclusive_gpu_is_the_workers_alone(host: Callable[..., Host]) -> Non
 
 @pytest.mark.parametrize(
     ("faults", "share"),
-    [(("desktop",), 0.0), (("busy",), 0.4), (("busy", "unsaid"), 0.4), (("desktop", "unsaid"), 0.0)],
+    [
+        (("desktop",), 0.0),
+        (("busy",), 0.4),
+        (("busy", "unsaid"), 0.4),
+        (("desktop", "unsaid"), 0.0),
+    ],
 )
 def test_others_contexts_are_harmless_and_their_work_is_not(
     host: Callable[..., Host], faults: tuple[str, ...], share: float
@@ -233,7 +277,11 @@ def test_emulated_formats_are_rows_with_their_reason(host: Callable[..., Host]) 
 
 
 def test_mixed_precision_is_fp16_where_bf16_is_emulated(host: Callable[..., Host]) -> None:
-    [cell] = host("sm75").measured("-v", "unet", "--probes", "accuracy", "--no-floors").to_dict("records")
+    [cell] = (
+        host("sm75")
+        .measured("-v", "unet", "--probes", "accuracy", "--no-floors")
+        .to_dict("records")
+    )
     assert cell["train_precision"] == "fp16"
 
 
@@ -258,7 +306,9 @@ def test_a_gpu_that_cannot_be_used_is_told_with_the_remedy(
     assert "Traceback" not in doctor.stderr + refused.stderr
 
 
-def test_where_no_gpu_can_be_used_the_processor_is_and_that_is_said(host: Callable[..., Host]) -> None:
+def test_where_no_gpu_can_be_used_the_processor_is_and_that_is_said(
+    host: Callable[..., Host],
+) -> None:
     here = host("olddriver")
     fallen_back = here.run("run", "-v", "unet", *SMALL, "--probes", "cost")
     assert fallen_back.returncode == 0

@@ -1,4 +1,6 @@
-"""The probes' own code, with real values, on a device that refuses what a GPU refuses: `support/standin_device.py`."""
+"""The probes' own code, with real values, on a device that refuses what a GPU refuses:
+`support/standin_device.py`.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,7 @@ from unet_bench.spec.recipe import find
 from unet_bench.train.loop import Training, tensors
 
 if TYPE_CHECKING:
-    from unet_bench.context import Bench
+    from unet_bench.context import MeasurementContext
     from unet_bench.registry.registry import Registry
 
 pytestmark = pytest.mark.rehearsal
@@ -36,7 +38,9 @@ def on_the_device(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     standin_device.install()
     monkeypatch.setattr(device, "KINDS", (*device.KINDS, NAME))
     # Tensors that wrap others cannot be made in inference mode.
-    monkeypatch.setattr(torch, "inference_mode", lambda mode=True: torch.no_grad() if mode else torch.enable_grad())
+    monkeypatch.setattr(
+        torch, "inference_mode", lambda mode=True: torch.no_grad() if mode else torch.enable_grad()
+    )
     for probe in (speed, training, batch):  # other tests beside this one are no reason to wait
         monkeypatch.setattr(probe, "wait_until_quiet", lambda *_: 0.0)
     standin_device.counts.clear()
@@ -56,16 +60,24 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def trains(bench_of: Callable[..., Bench], registry: Registry, images: Path, tmp_path: Path) -> Callable[..., Bench]:
+def trains(
+    context_of: Callable[..., MeasurementContext], registry: Registry, images: Path, tmp_path: Path
+) -> Callable[..., MeasurementContext]:
     """Put a network on a bench where it is trained, for two steps and one look."""
 
-    def put(name: str, recipe: str = "short", protocol: dict[str, Any] | None = None, **setting: Any) -> Bench:
-        stated = {"steps": 2, "recipe": replace(find(registry, recipe), looks=1), **(protocol or {})}
-        bench = bench_of(name, size=SIZE, protocol=stated, device=NAME, **setting)
-        task = replace(bench.cell.task, classes=brain.CLASSES)
+    def put(
+        name: str, recipe: str = "short", protocol: dict[str, Any] | None = None, **setting: Any
+    ) -> MeasurementContext:
+        stated = {
+            "steps": 2,
+            "recipe": replace(find(registry, recipe), evaluations=1),
+            **(protocol or {}),
+        }
+        context = context_of(name, size=SIZE, protocol=stated, device=NAME, **setting)
+        task = replace(context.cell.task, classes=brain.CLASSES)
         return replace(
-            bench,
-            cell=replace(bench.cell, task=task, probe="accuracy"),
+            context,
+            cell=replace(context.cell, task=task, probe="accuracy"),
             data=images,
             samples=tmp_path / "samples.json",
             checkpoint=tmp_path / "checkpoint",
@@ -99,9 +111,13 @@ def test_waits_and_copies_are_counted() -> None:
     assert standin_device.counts["copies: from the device"] >= 1
 
 
-def test_a_kind_of_device_that_torch_knows_and_we_do_not_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_kind_of_device_that_torch_knows_and_we_do_not_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(device, "KINDS", ("cpu", "cuda"))
-    with pytest.raises(InvalidSuite, match=f"torch knows devices of type {NAME}, and unet-bench does not"):
+    with pytest.raises(
+        InvalidSuite, match=f"torch knows devices of type {NAME}, and unet-bench does not"
+    ):
         device.indexed(NAME)
 
 
@@ -109,83 +125,114 @@ def test_a_kind_of_device_that_torch_knows_and_we_do_not_is_told(monkeypatch: py
 
 
 @pytest.mark.parametrize("name", ["unet", "unet-paper"])
-@pytest.mark.parametrize("setting", [{}, {"memory_format": "channels_last"}, {"batch_norm": "folded"}], ids=str)
-def test_speed_is_timed_and_waited_for(bench_of: Callable[..., Bench], name: str, setting: dict[str, str]) -> None:
-    row = speed.probe(bench_of(name, device=NAME, **setting))
+@pytest.mark.parametrize(
+    "setting", [{}, {"memory_format": "channels_last"}, {"batch_norm": "folded"}], ids=str
+)
+def test_speed_is_timed_and_waited_for(
+    context_of: Callable[..., MeasurementContext], name: str, setting: dict[str, str]
+) -> None:
+    row = speed.probe(context_of(name, device=NAME, **setting))
     assert row["blocks"] > 0
     assert row["stop_reason"] in ("ci", "plateau", "cap")
     assert row["quality"] in ("unwatched", "contaminated")  # no NVML knows it
     assert standin_device.counts["synchronised"] > 20
 
 
-def test_a_slow_down_is_waited_for_before_it_is_added(bench_of: Callable[..., Bench]) -> None:
-    bench = bench_of("unet", device=NAME, protocol={"slowdown": 0.5})
-    step = speed.slowed(bench, lambda: None)
+def test_a_slow_down_is_waited_for_before_it_is_added(
+    context_of: Callable[..., MeasurementContext],
+) -> None:
+    context = context_of("unet", device=NAME, protocol={"slowdown": 0.5})
+    step = speed.slowed(context, lambda: None)
     standin_device.counts.clear()
     step()
     assert standin_device.counts["synchronised"] == 1
 
 
 @pytest.mark.parametrize("setting", [{}, {"memory_format": "channels_last"}], ids=str)
-def test_a_training_step_is_timed_in_parts(bench_of: Callable[..., Bench], setting: dict[str, str]) -> None:
-    row = training.probe(bench_of("unet", device=NAME, **setting))
+def test_a_training_step_is_timed_in_parts(
+    context_of: Callable[..., MeasurementContext], setting: dict[str, str]
+) -> None:
+    row = training.probe(context_of("unet", device=NAME, **setting))
     assert row["blocks"] > 0
     assert standin_device.counts["synchronised"] > 20
 
 
-def test_memory_is_of_live_bytes_where_the_allocator_keeps_no_count(bench_of: Callable[..., Bench]) -> None:
-    row = memory.probe(bench_of("unet", device=NAME))
+def test_memory_is_of_live_bytes_where_the_allocator_keeps_no_count(
+    context_of: Callable[..., MeasurementContext],
+) -> None:
+    row = memory.probe(context_of("unet", device=NAME))
     assert row["peak_memory_mib"] == row["live_memory_mib"]
     assert row["train_live_memory_mib"] > 0
 
 
-def test_cost_does_not_touch_the_device(bench_of: Callable[..., Bench]) -> None:
-    assert cost.probe(bench_of("unet", device=NAME))["params"] > 0
+def test_cost_does_not_touch_the_device(context_of: Callable[..., MeasurementContext]) -> None:
+    assert cost.probe(context_of("unet", device=NAME))["params"] > 0
     assert not +standin_device.counts
 
 
-def test_the_best_batch_is_tried(bench_of: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_best_batch_is_tried(
+    context_of: Callable[..., MeasurementContext], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(batch, "MOST", 4)
-    row = batch.probe(bench_of("unet", device=NAME, protocol={"speed_s": 0.08}))
+    row = batch.probe(context_of("unet", device=NAME, protocol={"speed_s": 0.08}))
     assert (row["largest_batch"], row["stop_reason"]) == (4, "cap")
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_trainings_run_and_are_scored(trains: Callable[..., Bench], recipe: str) -> None:
-    bench = trains("unet", recipe, {"flips": recipe == "paper", "overlap": 0.25 * (recipe == "paper")})
-    row = accuracy.probe(bench)
+def test_trainings_run_and_are_scored(
+    trains: Callable[..., MeasurementContext], recipe: str
+) -> None:
+    context = trains(
+        "unet", recipe, {"flips": recipe == "paper", "overlap": 0.25 * (recipe == "paper")}
+    )
+    row = accuracy.probe(context)
     assert 0 <= row["dice"] <= 1
     assert row["train_steps"] == 2
 
 
 @pytest.mark.parametrize("name", ["floor-majority", "floor-otsu"])
-def test_what_needs_no_training_is_scored(trains: Callable[..., Bench], registry: Registry, name: str) -> None:
-    bench = trains("unet")
+def test_what_needs_no_training_is_scored(
+    trains: Callable[..., MeasurementContext], registry: Registry, name: str
+) -> None:
+    context = trains("unet")
     [floor] = [variant for variant in registry.floors() if variant.name == name]
-    seen = examine(registry, floor, bench.cell.task)
-    row = accuracy.probe(replace(bench, cell=replace(bench.cell, variant=seen.variant, frame=seen.frame)))
+    seen = examine(registry, floor, context.cell.task)
+    row = accuracy.probe(
+        replace(
+            context,
+            cell=replace(context.cell, variant=seen.variant, input_window=seen.input_window),
+        )
+    )
     assert 0 <= row["dice"] <= 1
 
 
-def test_images_are_predicted_whole(trains: Callable[..., Bench]) -> None:
+def test_images_are_predicted_whole(trains: Callable[..., MeasurementContext]) -> None:
     assert 0 <= accuracy.probe(trains("unet", protocol={"whole": True}))["dice"] <= 1
 
 
-def test_each_batch_that_is_scored_waits_twice(trains: Callable[..., Bench]) -> None:
+def test_each_batch_that_is_scored_waits_twice(trains: Callable[..., MeasurementContext]) -> None:
     """Once for the figures of the whole batch, once for its classes; not for every image."""
-    bench = trains("unet", batch=3)
-    train = Training(bench, bench.network(training=True), tensors(bench, bench.dataset()))
+    context = trains("unet", batch=3)
+    train = Training(context, context.network(training=True), tensors(context, context.dataset()))
     standin_device.counts.clear()
-    accuracy.scored_on_test(bench, train.model, tensors(bench, bench.dataset())["test"], bench.dataset())
-    waits = {name: count for name, count in standin_device.counts.items() if name.startswith("waits") and count}
+    accuracy.scored_on_test(
+        context, train.model, tensors(context, context.dataset())["test"], context.dataset()
+    )
+    waits = {
+        name: count
+        for name, count in standin_device.counts.items()
+        if name.startswith("waits") and count
+    }
     assert waits == {"waits: tolist": 1}
     assert standin_device.counts["copies: from the device"] == 1
 
 
-def test_a_killed_training_goes_on_from_its_checkpoint(trains: Callable[..., Bench]) -> None:
-    bench = trains("unet", protocol={"steps": 4, "checkpoint_s": 1e-9})
-    whole = accuracy.probe(replace(bench, checkpoint=None))
-    first = Training(bench, bench.network(training=True), tensors(bench, bench.dataset()))
+def test_a_killed_training_goes_on_from_its_checkpoint(
+    trains: Callable[..., MeasurementContext],
+) -> None:
+    context = trains("unet", protocol={"steps": 4, "checkpoint_s": 1e-9})
+    whole = accuracy.probe(replace(context, checkpoint=None))
+    first = Training(context, context.network(training=True), tensors(context, context.dataset()))
 
     class Killed(Exception):
         pass
@@ -198,19 +245,23 @@ def test_a_killed_training_goes_on_from_its_checkpoint(trains: Callable[..., Ben
     first.read = lambda: kill(0)  # type: ignore[method-assign]
     with pytest.raises(Killed):
         first.run()
-    row = accuracy.probe(bench)
+    row = accuracy.probe(context)
     assert row["resumed_step"] == 2
     assert row["final_loss"] == pytest.approx(whole["final_loss"], rel=1e-4)
     assert row["dice"] == pytest.approx(whole["dice"], abs=1e-3)
 
 
-def test_a_kept_network_predicts_there_as_on_the_host(trains: Callable[..., Bench], tmp_path: Path) -> None:
+def test_a_kept_network_predicts_there_as_on_the_host(
+    trains: Callable[..., MeasurementContext], tmp_path: Path
+) -> None:
     from unet_bench.train.trained import load_network
 
-    bench = trains("unet")
-    accuracy.probe(bench)
-    image = bench.dataset().test[0].image
-    here, there = (load_network(tmp_path, "unet", device=where).predict(image) for where in ("cpu", NAME))
+    context = trains("unet")
+    accuracy.probe(context)
+    image = context.dataset().test[0].image
+    here, there = (
+        load_network(tmp_path, "unet", device=where).predict(image) for where in ("cpu", NAME)
+    )
     assert isinstance(there, np.ndarray)
     assert (here == there).mean() > 0.99
 
@@ -222,10 +273,23 @@ def variants() -> list[str]:
     from unet_bench.models.select import select
     from unet_bench.registry import plugins
 
-    return [variant.name for variant in select(plugins.load().checked(), ["all"]) if not variant.name.endswith("3d")]
+    return [
+        variant.name
+        for variant in select(plugins.load().checked(), ["all"])
+        if not variant.name.endswith("3d")
+    ]
 
 
-LAST = ("unet", "unet-paper", "unet-bilinear", "unet-group", "resnet34-unet", "swin-unet", "attention-unet", "u2net")
+LAST = (
+    "unet",
+    "unet-paper",
+    "unet-bilinear",
+    "unet-group",
+    "resnet34-unet",
+    "swin-unet",
+    "attention-unet",
+    "u2net",
+)
 
 
 @pytest.mark.parametrize(
@@ -233,7 +297,7 @@ LAST = ("unet", "unet-paper", "unet-bilinear", "unet-group", "resnet34-unet", "s
     [(name, "contiguous") for name in variants()] + [(name, "channels_last") for name in LAST],
 )
 def test_every_network_is_trained_and_folded_there(
-    bench_of: Callable[..., Bench], name: str, memory_format: str
+    context_of: Callable[..., MeasurementContext], name: str, memory_format: str
 ) -> None:
     """All of it lies on the device, and no operation fetches a value from it."""
     from unet_bench.measure.runtime import fold_batch_norm
@@ -241,12 +305,12 @@ def test_every_network_is_trained_and_folded_there(
     from unet_bench.train.step import TrainingStep
 
     try:
-        bench = bench_of(name, device=NAME, memory_format=memory_format)
+        context = context_of(name, device=NAME, memory_format=memory_format)
     except AssertionError as error:
         pytest.skip(str(error))
-    model = bench.network(training=True)
+    model = context.network(training=True)
     assert {tensor.device.type for tensor in (*model.parameters(), *model.buffers())} == {NAME}
-    images, target, step = bench.images(), bench.target(), TrainingStep(bench, model)
+    images, target, step = context.images(), context.target(), TrainingStep(context, model)
     standin_device.counts.clear()
     loss = step(images, target)
     assert loss.device.type == NAME

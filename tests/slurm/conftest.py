@@ -15,12 +15,18 @@ CLUSTER = Path(__file__).with_name("cluster.sh")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Nobody's plain `pytest` is to start daemons. The hook is called with the items of all folders."""
+    """Nobody's plain `pytest` is to start daemons. The hook is called with the items of all
+    folders.
+    """
     if os.environ.get("UNET_BENCH_SLURM") == "1":
         return
     for item in items:
         if CLUSTER.parent in item.path.parents:
-            item.add_marker(pytest.mark.skip(reason="starts a Slurm cluster: set UNET_BENCH_SLURM=1, or nox -s slurm"))
+            item.add_marker(
+                pytest.mark.skip(
+                    reason="starts a Slurm cluster: set UNET_BENCH_SLURM=1, or nox -s slurm"
+                )
+            )
 
 
 @pytest.fixture(scope="session")
@@ -32,7 +38,9 @@ def slurm() -> Iterator[Path]:
     # Not pytest's folder: the sockets below must have names shorter than 108 bytes.
     folder = Path(tempfile.mkdtemp(prefix="slurm-"))
     try:
-        subprocess.run([CLUSTER, "start", folder], check=True, timeout=90, stdout=subprocess.DEVNULL)
+        subprocess.run(
+            [CLUSTER, "start", folder], check=True, timeout=90, stdout=subprocess.DEVNULL
+        )
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("SLURM_CONF", str(folder / "slurm.conf"))
             yield folder

@@ -1,4 +1,6 @@
-"""The cluster that the other tests of this folder use: it runs jobs, and submitit gets their results."""
+"""The cluster that the other tests of this folder use: it runs jobs, and submitit gets their
+results.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,11 @@ submitit = pytest.importorskip("submitit", reason="pip install 'unet-bench[slurm
 
 def test_node_is_up(slurm: Path) -> None:
     command = ["sinfo", "--noheader", "--partition=main", "--format=%N %c %a"]
-    assert subprocess.run(command, check=True, capture_output=True, text=True).stdout.split() == ["node0", "2", "up"]
+    assert subprocess.run(command, check=True, capture_output=True, text=True).stdout.split() == [
+        "node0",
+        "2",
+        "up",
+    ]
 
 
 def test_array_gives_its_results(slurm: Path, tmp_path: Path) -> None:

@@ -1,4 +1,6 @@
-"""The slurm executor on a real cluster: what a queue does to tasks, and what becomes of their cells."""
+"""The slurm executor on a real cluster: what a queue does to tasks, and what becomes of their
+cells.
+"""
 
 from __future__ import annotations
 
@@ -10,17 +12,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from held import ALL_OK, ONCE, VARIANTS, Held, gone, held_in, submissions, until
+from support.held import ALL_OK, ONCE, VARIANTS, Held, gone, held_in, submissions, until
 
 from unet_bench.errors import InvalidSuite
-from unet_bench.execute.options import Conduct
+from unet_bench.execute.options import ExecutionOptions
 from unet_bench.store.log import read_rows
 
 pytest.importorskip("submitit", reason="pip install 'unet-bench[slurm]'")
 
 # Of submitit: below ten minutes every preemption counts as a time that is over.
 OPTIONS = {"poll_s": "0.5", "minutes": "20", "cpus_per_task": "1"}
-CONDUCT = Conduct(executor="slurm", options=OPTIONS)
+CONDUCT = ExecutionOptions(executor="slurm", options=OPTIONS)
 
 
 @pytest.fixture
@@ -40,7 +42,7 @@ def squeue(*options: str) -> list[list[str]]:
 def test_an_array_of_several_tasks_gives_every_row(tmp_path: Path, held: Held) -> None:
     held.go()
     options = {**OPTIONS, "cells_per_task": "1", "workers": "2"}
-    watch = held.run(tmp_path, Conduct(executor="slurm", options=options))
+    watch = held.run(tmp_path, ExecutionOptions(executor="slurm", options=options))
     assert sorted(watch.statuses) == sorted(ALL_OK)
     assert held.times("done") == ONCE
     [name] = submissions(tmp_path)
@@ -50,7 +52,9 @@ def test_an_array_of_several_tasks_gives_every_row(tmp_path: Path, held: Held) -
 
 
 @pytest.mark.parametrize("how", ["requeue", "signal", "preemption"])
-def test_a_task_that_is_requeued_goes_on_and_measures_nothing_twice(tmp_path: Path, held: Held, how: str) -> None:
+def test_a_task_that_is_requeued_goes_on_and_measures_nothing_twice(
+    tmp_path: Path, held: Held, how: str
+) -> None:
     def interrupt() -> None:
         [worker] = until(lambda: held.begun("unet-add"), "the second cell")
         [(id, _)] = squeue()
@@ -59,7 +63,13 @@ def test_a_task_that_is_requeued_goes_on_and_measures_nothing_twice(tmp_path: Pa
         elif how == "signal":
             subprocess.run(["scancel", "--signal=USR2", id], check=True)
         else:
-            urgent = ["sbatch", "--partition=urgent", "--exclusive", "--output=/dev/null", "--wrap=sleep 1"]
+            urgent = [
+                "sbatch",
+                "--partition=urgent",
+                "--exclusive",
+                "--output=/dev/null",
+                "--wrap=sleep 1",
+            ]
             subprocess.run(urgent, check=True, stdout=subprocess.DEVNULL, cwd=tmp_path)
         until(lambda: len(held.begun("unet-add")) == 2, "the second cell's second begin")
         assert gone(worker)
@@ -72,14 +82,18 @@ def test_a_task_that_is_requeued_goes_on_and_measures_nothing_twice(tmp_path: Pa
     assert len(submissions(tmp_path)) == 1
 
 
-def test_a_task_that_is_cancelled_gives_killed_rows_and_the_suite_ends(tmp_path: Path, held: Held) -> None:
+def test_a_task_that_is_cancelled_gives_killed_rows_and_the_suite_ends(
+    tmp_path: Path, held: Held
+) -> None:
     def cancel() -> None:
         until(lambda: held.begun("unet-add"), "the second cell")
         [(id, _)] = squeue()
         subprocess.run(["scancel", id], check=True)
 
     started = time.monotonic()
-    watch = held.run(tmp_path, Conduct(executor="slurm", options=OPTIONS, retries={}), cancel)
+    watch = held.run(
+        tmp_path, ExecutionOptions(executor="slurm", options=OPTIONS, retries={}), cancel
+    )
     assert watch.statuses == [ALL_OK[0], ("unet-add", "killed"), ("unet-bilinear", "killed")]
     assert "CANCELLED" in watch.rows[2]["error"]
     assert watch.rows[2]["log"]
@@ -87,25 +101,55 @@ def test_a_task_that_is_cancelled_gives_killed_rows_and_the_suite_ends(tmp_path:
     assert time.monotonic() - started < 60
 
 
-def test_tasks_outlive_their_driver_and_the_next_one_collects_what_they_leave(tmp_path: Path, held: Held) -> None:
-    command = [sys.executable, "-m", "unet_bench", "run", "-v", VARIANTS, "--probes", "held", "--out", str(tmp_path)]
-    command += ["--data", "cells", "--size", "32x32", "--width-scale", "0.0625", "--threads", "1", "--batch", "1"]
+def test_tasks_outlive_their_driver_and_the_next_one_collects_what_they_leave(
+    tmp_path: Path, held: Held
+) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "unet_bench",
+        "run",
+        "-v",
+        VARIANTS,
+        "--probes",
+        "held",
+        "--out",
+        str(tmp_path),
+    ]
+    command += [
+        "--data",
+        "cells",
+        "--size",
+        "32x32",
+        "--width-scale",
+        "0.0625",
+        "--threads",
+        "1",
+        "--batch",
+        "1",
+    ]
     options = {**OPTIONS, "cells_per_task": "1", "workers": "1"}
-    command += ["--executor", "slurm", *(f"--executor-option={name}={value}" for name, value in options.items())]
-    driver = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    command += [
+        "--executor",
+        "slurm",
+        *(f"--executor-option={name}={value}" for name, value in options.items()),
+    ]
+    driver = subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     until(lambda: held.begun("unet-add"), "the second cell")
     driver.send_signal(signal.SIGKILL)
     driver.wait()
     [run] = [path.parent for path in tmp_path.glob("*/run.json")]
 
-    soon = Conduct(executor="slurm", options=options, until=time.monotonic() + 4)
+    soon = ExecutionOptions(executor="slurm", options=options, until=time.monotonic() + 4)
     watch = held.resume(run, soon)  # one task runs and one has not begun: there is but to wait
     assert watch.finished
     assert len(watch.finished.left) == 2
     assert sorted(state for _, state in squeue()) == ["PENDING", "RUNNING"]
 
     held.go()
-    watch = held.resume(run, Conduct(executor="slurm", options=options))
+    watch = held.resume(run, ExecutionOptions(executor="slurm", options=options))
     assert {(row["variant"], row["status"]) for row in read_rows(run)} == set(ALL_OK)
     assert held.times("begun") == ONCE
     assert len(submissions(tmp_path)) == 1
@@ -118,11 +162,14 @@ def test_ctrl_c_cancels_what_runs_and_what_waits(tmp_path: Path, held: Held) -> 
 
     options = {**OPTIONS, "cells_per_task": "1", "workers": "1"}
     with pytest.raises(KeyboardInterrupt):
-        held.run(tmp_path, Conduct(executor="slurm", options=options), stop)
+        held.run(tmp_path, ExecutionOptions(executor="slurm", options=options), stop)
     until(lambda: not squeue(), "an empty queue", 20)
     assert gone(held.begun("unet-add")[0])
 
 
 def test_what_sbatch_refuses_is_told_with_a_remedy(tmp_path: Path, held: Held) -> None:
     with pytest.raises(InvalidSuite, match=r"sbatch refuses: .*partition.*--resume"):
-        held.run(tmp_path, Conduct(executor="slurm", options={**OPTIONS, "partition": "nowhere"}))
+        held.run(
+            tmp_path,
+            ExecutionOptions(executor="slurm", options={**OPTIONS, "partition": "nowhere"}),
+        )

@@ -1,4 +1,5 @@
-"""Torch's own Python of a device's calls, above C code that is replaced: argument checks are torch's, nothing runs.
+"""Torch's own Python of a device's calls, above C code that is replaced: argument checks are
+torch's, nothing runs.
 
 `calls` lists what reached the C level, with its arguments as torch's Python left them.
 """
@@ -13,8 +14,13 @@ import pytest
 import torch
 
 GIB = 2**30
-STATISTICS = {"allocated_bytes": {"all": {"peak": 7 * 2**20}}, "requested_bytes": {"all": {"peak": 6 * 2**20}}}
-PROPERTIES = SimpleNamespace(name="Replaced", uuid="abcd", major=9, minor=0, total_memory=8 * GIB, gcnArchName="gfx942")
+STATISTICS = {
+    "allocated_bytes": {"all": {"peak": 7 * 2**20}},
+    "requested_bytes": {"all": {"peak": 6 * 2**20}},
+}
+PROPERTIES = SimpleNamespace(
+    name="Replaced", uuid="abcd", major=9, minor=0, total_memory=8 * GIB, gcnArchName="gfx942"
+)
 
 
 class Calls(list[tuple[str, tuple[Any, ...]]]):
@@ -48,7 +54,9 @@ def replace_c_level(kind: str, monkeypatch: pytest.MonkeyPatch) -> Calls:
     c("_accelerator_resetPeakStats")
     c("_accelerator_getMemoryInfo", (6 * GIB, 8 * GIB))
     state = torch.zeros(16, dtype=torch.uint8)
-    generator = SimpleNamespace(get_state=lambda: state.clone(), set_state=lambda _: calls.append(("set_state", (_,))))
+    generator = SimpleNamespace(
+        get_state=lambda: state.clone(), set_state=lambda _: calls.append(("set_state", (_,)))
+    )
     if kind == "mps":
         c("_mps_get_default_generator", generator)
         c("_mps_setMemoryFraction")

@@ -1,8 +1,10 @@
-"""Tensors of `cuda` without data, by torch's FakeTensorMode: shapes and devices are true, and nothing is computed.
+"""Tensors of `cuda` without data, by torch's FakeTensorMode: shapes and devices are true, and
+nothing is computed.
 
-Torch itself refuses operations on tensors of two devices. What it lets pass and a GPU would pay for is noted by
-`Watching`: tensors made on the host, copies between host and device, waits for a value, casts of weights.
-A backward pass cannot be had so: a CUDA build of torch would ask the driver for a context.
+Torch itself refuses operations on tensors of two devices. What it lets pass and a GPU would pay for
+is noted by `Watching`: tensors made on the host, copies between host and device, waits for a value,
+casts of weights. A backward pass cannot be had so: a CUDA build of torch would ask the driver for a
+context.
 """
 
 from __future__ import annotations
@@ -59,11 +61,17 @@ class Watching(TorchDispatchMode):
 
 def devices(values: Any) -> set[str]:
     """The kinds of device that tensors lie on; plain numbers, which travel with a call, left out."""
-    return {leaf.device.type for leaf in tree_leaves(values) if isinstance(leaf, Tensor) and leaf.ndim}
+    return {
+        leaf.device.type for leaf in tree_leaves(values) if isinstance(leaf, Tensor) and leaf.ndim
+    }
 
 
-def moved(model: nn.Module, mode: FakeTensorMode, memory_format: torch.memory_format, dims: int) -> nn.Module:
-    """The network, in place, with weights and buffers of `cuda` and without data; tied ones stay tied."""
+def moved(
+    model: nn.Module, mode: FakeTensorMode, memory_format: torch.memory_format, dims: int
+) -> nn.Module:
+    """The network, in place, with weights and buffers of `cuda` and without data; tied ones stay
+    tied.
+    """
     known: dict[int, Tensor] = {}
 
     def there(tensor: Tensor) -> Tensor:
@@ -72,7 +80,11 @@ def moved(model: nn.Module, mode: FakeTensorMode, memory_format: torch.memory_fo
             made = mode.from_tensor(tensor.detach())
             with mode:
                 made = made.to("cuda", memory_format=order)
-            known[id(tensor)] = nn.Parameter(made, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else made
+            known[id(tensor)] = (
+                nn.Parameter(made, tensor.requires_grad)
+                if isinstance(tensor, nn.Parameter)
+                else made
+            )
         return known[id(tensor)]
 
     for module in model.modules():

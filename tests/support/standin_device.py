@@ -1,10 +1,12 @@
-"""A device `standin` that refuses what a GPU refuses, in pure Python, with real values. No GPU and no compiler.
+"""A device `standin` that refuses what a GPU refuses, in pure Python, with real values. No GPU and
+no compiler.
 
-Its tensors wrap tensors of the host, which nobody else sees: `.numpy()`, and operations on tensors of two devices, fail
-as they do on CUDA. What a GPU would do behind one's back is counted in `counts`: waits for the device, and copies.
+Its tensors wrap tensors of the host, which nobody else sees: `.numpy()`, and operations on tensors
+of two devices, fail as they do on CUDA. What a GPU would do behind one's back is counted in
+`counts`: waits for the device, and copies.
 
-It is made by torch's own registration of PrivateUse1, which holds for the whole process: call `install` in a test, not
-when a module is imported.
+It is made by torch's own registration of PrivateUse1, which holds for the whole process: call
+`install` in a test, not when a module is imported.
 """
 
 from __future__ import annotations
@@ -23,7 +25,10 @@ aten = torch.ops.aten
 WAITS = {aten._local_scalar_dense.default, aten.nonzero.default}
 COPIES = {aten._to_copy.default, aten.copy_.default, aten._copy_from.default}
 ALIASES = {aten.detach.default, aten.alias.default}
-MAKERS = ("empty.memory_format", "empty_strided")  # nothing among their arguments lies on the device
+MAKERS = (
+    "empty.memory_format",
+    "empty_strided",
+)  # nothing among their arguments lies on the device
 
 
 class Module:
@@ -71,7 +76,9 @@ class Held(torch.Tensor):
         return f"Held({self.raw})"
 
     def numpy(self, *_: Any, **__: Any) -> Any:
-        raise TypeError("can't convert a device tensor to numpy; use Tensor.cpu() to copy it to host memory first")
+        raise TypeError(
+            "can't convert a device tensor to numpy; use Tensor.cpu() to copy it to host memory first"
+        )
 
     __array__ = numpy
 
@@ -93,13 +100,19 @@ def run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     leaves = target is not None and torch.device(target).type != NAME
     if func in COPIES:
         counts[f"copies: {'to' if hosts else 'from'} the device"] += bool(hosts) or leaves
-    elif ours and any(tensor.ndim for tensor in hosts):  # a host's number is taken along, as CUDA takes it
-        raise RuntimeError(f"Expected all tensors to be on the same device, but found {NAME}:0 and cpu! ({func})")
+    elif ours and any(
+        tensor.ndim for tensor in hosts
+    ):  # a host's number is taken along, as CUDA takes it
+        raise RuntimeError(
+            f"Expected all tensors to be on the same device, but found {NAME}:0 and cpu! ({func})"
+        )
     counts[f"waits: {func}"] += func in WAITS
     plain = {name: value for name, value in kwargs.items() if name != "pin_memory"}
     if target is not None:
         plain["device"] = torch.device("cpu")
-    bare_args, bare_kwargs = tree_map(lambda leaf: leaf.raw if isinstance(leaf, Held) else leaf, (args, plain))
+    bare_args, bare_kwargs = tree_map(
+        lambda leaf: leaf.raw if isinstance(leaf, Held) else leaf, (args, plain)
+    )
     result = func(*bare_args, **bare_kwargs)
     if func is aten.copy_.default:
         return args[0]
@@ -121,7 +134,11 @@ def maker(op: Any) -> Callable[..., Held]:
     """What makes an empty tensor on the device."""
 
     def make(*args: Any, **kwargs: Any) -> Held:
-        plain = {name: value for name, value in kwargs.items() if name not in ("device", "pin_memory", "layout")}
+        plain = {
+            name: value
+            for name, value in kwargs.items()
+            if name not in ("device", "pin_memory", "layout")
+        }
         return Held(op(*args, **plain, device="cpu"))
 
     return make
@@ -135,7 +152,9 @@ def copied(source: torch.Tensor, target: torch.Tensor, non_blocking: bool = Fals
 
 
 def synchronized(index: int) -> None:
-    """In the place of C code that knows no such device; the argument is checked by torch's own Python before."""
+    """In the place of C code that knows no such device; the argument is checked by torch's own
+    Python before.
+    """
     assert index == 0, index
     counts["synchronised"] += 1
 
@@ -154,6 +173,8 @@ def install() -> None:
     library = torch.library.Library("aten", "IMPL")
     for name in MAKERS:
         packet, _, overload = name.partition(".")
-        library.impl(name, maker(getattr(getattr(aten, packet), overload or "default")), "PrivateUse1")
+        library.impl(
+            name, maker(getattr(getattr(aten, packet), overload or "default")), "PrivateUse1"
+        )
     library.impl("_copy_from", copied, "PrivateUse1")
     _library.append(library)

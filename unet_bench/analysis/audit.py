@@ -1,4 +1,5 @@
-"""What a run's timings of identical code, and of code made slower by a known share, say of the timing itself.
+"""What a run's timings of identical code, and of code made slower by a known share, say of the
+timing itself.
 
 trials ─▶ repeatability, false alarms, detection, coverage ─▶ text or JSON
 """
@@ -26,7 +27,9 @@ ALARMS: Final = ("FASTER", "SLOWER")
 
 @dataclass(frozen=True)
 class Trial:
-    """One pair in a process of its own: the time of a workload over that of the same workload, with its interval."""
+    """One pair in a process of its own: the time of a workload over that of the same workload, with
+    its interval.
+    """
 
     slowdown: float  # injected into the first, relatively; 0 in an A/A pair
     ratio: float
@@ -64,7 +67,9 @@ class Count:
         return cls(sum(listed), len(listed))
 
     def share(self) -> Interval:
-        """(share, low, high) with Wilson's 95 % interval, for independent trials. Raises ZeroDivisionError for none."""
+        """(share, low, high) with Wilson's 95 % interval, for independent trials. Raises
+        ZeroDivisionError for none.
+        """
         p, n, z2 = self.hits / self.of, self.of, Z_975**2
         centre = (p + z2 / (2 * n)) / (1 + z2 / n)
         half = Z_975 / (1 + z2 / n) * math.sqrt(p * (1 - p) / n + z2 / (4 * n * n))
@@ -82,7 +87,9 @@ class Count:
 
 @dataclass(frozen=True)
 class Detection:
-    """What became of the pairs with one injected slow-down: called different, the true factor in the interval."""
+    """What became of the pairs with one injected slow-down: called different, the true factor in
+    the interval.
+    """
 
     slowdown: float
     found: Count
@@ -108,7 +115,9 @@ class Report:
     detections: tuple[Detection, ...]
     coverage: Count  # A/A pairs and injected ones
     closed: Count
-    throughput: Report | None = None  # the same of passes that are queued, where these are timed apart
+    throughput: Report | None = (
+        None  # the same of passes that are queued, where these are timed apart
+    )
 
     def within(self) -> float:
         """X of "repeatable within X %", rounded up, so that the sentence holds."""
@@ -130,7 +139,11 @@ class Report:
             "median_ratio_ci": [None if math.isnan(end) else end for end in self.middle[1:]],
             "above_one": self.above.to_json(),
             "false_alarms": self.false_alarms.to_json(),
-            "compare": {"margin": MARGIN, "verdicts": dict(self.verdicts), "alarms": self.alarms().hits},
+            "compare": {
+                "margin": MARGIN,
+                "verdicts": dict(self.verdicts),
+                "alarms": self.alarms().hits,
+            },
             "detection": [
                 {
                     "slowdown": d.slowdown,
@@ -146,8 +159,12 @@ class Report:
         }
 
     def alarms(self) -> Count:
-        """What `compare` called faster or slower, of every two A/A pairs. These share pairs: no interval holds."""
-        return Count(sum(self.verdicts.get(name, 0) for name in ALARMS), sum(self.verdicts.values()))
+        """What `compare` called faster or slower, of every two A/A pairs. These share pairs: no
+        interval holds.
+        """
+        return Count(
+            sum(self.verdicts.get(name, 0) for name in ALARMS), sum(self.verdicts.values())
+        )
 
     def text(self) -> str:
         """Plain lines, the sentence to quote first."""
@@ -155,7 +172,11 @@ class Report:
         lines = [
             f"repeatable within {self.within():.1f} % ({math.floor(100 * self.confidence)} % confidence that "
             f"{100 * SHARE:g} % of pairs are; {self.pairs} pairs of at most {self.budget_s:g} s"
-            + (f"; {sum(self.lost.values())} of all were lost: {told(self.lost)})" if self.lost else ")"),
+            + (
+                f"; {sum(self.lost.values())} of all were lost: {told(self.lost)})"
+                if self.lost
+                else ")"
+            ),
             *filter(None, [self.workload]),
             "",
             f"identical code, {self.pairs} pairs, each in a process of its own:",
@@ -187,12 +208,18 @@ def _indented(line: str) -> str:
 def _ends(interval: Interval) -> str:
     """The ends of a ratio's interval as words; none of few pairs."""
     _, low, high = interval
-    return "" if math.isnan(low) else f" (95 % interval {100 * (low - 1):+.2f} to {100 * (high - 1):+.2f})"
+    return (
+        ""
+        if math.isnan(low)
+        else f" (95 % interval {100 * (low - 1):+.2f} to {100 * (high - 1):+.2f})"
+    )
 
 
 def told(counts: Mapping[str, int]) -> str:
     """Counts as words, the most frequent first."""
-    return ", ".join(f"{count} {name}" for name, count in sorted(counts.items(), key=lambda item: -item[1]))
+    return ", ".join(
+        f"{count} {name}" for name, count in sorted(counts.items(), key=lambda item: -item[1])
+    )
 
 
 def _line(found: Detection) -> str:
@@ -203,7 +230,11 @@ def _line(found: Detection) -> str:
 
 
 def audit(
-    trials: Sequence[Trial], *, budget_s: float, workload: str = "", lost: Mapping[str, int] | None = None
+    trials: Sequence[Trial],
+    *,
+    budget_s: float,
+    workload: str = "",
+    lost: Mapping[str, int] | None = None,
 ) -> Report:
     """What the trials show; each had at most `budget_s` seconds, and those `lost` gave no ratio.
 
@@ -212,7 +243,9 @@ def audit(
     same = [trial for trial in trials if not trial.slowdown]
     if not same:
         causes = f" ({told(lost)})" if lost else ""
-        raise UnetBenchError(f"no pair of identical code gave a ratio{causes}: give it more time, or a quieter machine")
+        raise UnetBenchError(
+            f"no pair of identical code gave a ratio{causes}: give it more time, or a quieter machine"
+        )
     deviations = sorted(trial.deviation for trial in same)
     return Report(
         pairs=len(same),
@@ -236,14 +269,18 @@ def audit(
 
 
 def confidence(pairs: int, share: float = SHARE) -> float:
-    """That at least `share` of all pairs lie within the farthest of these (Wilks): 59 give 95 % for 95 %."""
+    """That at least `share` of all pairs lie within the farthest of these (Wilks): 59 give 95 % for
+    95 %.
+    """
     return 1 - share**pairs
 
 
 def compared(a: Trial, b: Trial, margin: float = MARGIN) -> str:
     """What `compare` says of two runs whose ratios these are, `a` before and `b` after."""
     change = math.log(b.ratio / a.ratio)
-    (down_a, up_a), (down_b, up_b) = ((math.log(t.ratio / t.low), math.log(t.high / t.ratio)) for t in (a, b))
+    (down_a, up_a), (down_b, up_b) = (
+        (math.log(t.ratio / t.low), math.log(t.high / t.ratio)) for t in (a, b)
+    )
     low, high = change - math.hypot(down_b, up_a), change + math.hypot(up_b, down_a)
     return verdict(change, low, high, math.log1p(margin))
 
@@ -257,8 +294,11 @@ def _detection(slowdown: float, trials: Sequence[Trial]) -> Detection:
     )
 
 
-def trials_of(rows: Iterable[Row], figure: str = "latency_ratio") -> tuple[list[Trial], Mapping[str, int]]:
-    """The trials of a self-test's rows, and of the cells that have no ratio with an interval how many by cause.
+def trials_of(
+    rows: Iterable[Row], figure: str = "latency_ratio"
+) -> tuple[list[Trial], Mapping[str, int]]:
+    """The trials of a self-test's rows, and of the cells that have no ratio with an interval how
+    many by cause.
 
     Of `throughput_ratio`, trials are of the time an image takes.
     """
@@ -268,7 +308,9 @@ def trials_of(rows: Iterable[Row], figure: str = "latency_ratio") -> tuple[list[
         if figure == "throughput_ratio" and ratio and low and high:
             ratio, low, high = 1 / ratio, 1 / high, 1 / low
         if row["status"] == "ok" and ratio and low and high:
-            trials.append(Trial(row.get("slowdown") or 0.0, ratio, low, high, row.get("stop_reason") == "ci"))
+            trials.append(
+                Trial(row.get("slowdown") or 0.0, ratio, low, high, row.get("stop_reason") == "ci")
+            )
         else:
             lost[row["quality"] if row["status"] == "ok" else row["status"]] += 1
     return trials, lost

@@ -35,7 +35,9 @@ class Budget:
                     f"{_option(field.name)} {value:g}: a limit is a number above 0; leave it out for none"
                 )
         if self.min_dice is not None and self.min_dice > 1:
-            raise InvalidSuite(f"--min-dice {self.min_dice:g}: Dice lies between 0 and 1, such as 0.85")
+            raise InvalidSuite(
+                f"--min-dice {self.min_dice:g}: Dice lies between 0 and 1, such as 0.85"
+            )
 
     def asked(self) -> Iterator[tuple[Limit, float]]:
         """The limits that are set, each with its value."""
@@ -72,8 +74,8 @@ LIMITS: Final = (
 
 
 class Figure(NamedTuple):
-    """A figure in the limit's unit, the ends of its 95 % interval (itself where it is exact), and whether it is
-    estimated.
+    """A figure in the limit's unit, the ends of its 95 % interval (itself where it is exact), and
+    whether it is estimated.
     """
 
     value: float
@@ -84,8 +86,8 @@ class Figure(NamedTuple):
 
 @dataclass(frozen=True)
 class Fit:
-    """How a network stands to a budget: by label how many times over it (of Dice, below it), where the limit lies
-    within the figure's interval, and what nobody measured.
+    """How a network stands to a budget: by label how many times over it (of Dice, below it), where
+    the limit lies within the figure's interval, and what nobody measured.
     """
 
     over: Mapping[str, float]
@@ -105,7 +107,9 @@ class Fit:
 
 
 def fit(row: Row, baseline: Row | None, budget: Budget) -> Fit:
-    """How the row's figures stand to the budget. An interval that straddles a limit makes it unsure."""
+    """How the row's figures stand to the budget. An interval that straddles a limit makes it
+    unsure.
+    """
     over, short, unsure, unknown = {}, 0.0, [], []
     for limit, most in budget.asked():
         found = figure(row, baseline, limit)
@@ -114,7 +118,11 @@ def fit(row: Row, baseline: Row | None, budget: Budget) -> Fit:
             continue
         if found.low < most < found.high:
             unsure.append(limit.label)
-        times = (most / found.value if found.value > 0 else inf) if limit.at_least else found.value / most
+        times = (
+            (most / found.value if found.value > 0 else inf)
+            if limit.at_least
+            else found.value / most
+        )
         if times > 1:
             over[limit.label] = times
             short = most - found.value if limit.at_least else short
@@ -122,7 +130,9 @@ def fit(row: Row, baseline: Row | None, budget: Budget) -> Fit:
 
 
 def figure(row: Row, baseline: Row | None, limit: Limit) -> Figure | None:
-    """The row's figure that a limit is about; None where there is none, or a cell of its probe failed."""
+    """The row's figure that a limit is about; None where there is none, or a cell of its probe
+    failed.
+    """
     if not is_good(row, limit.probe):
         return None
     value = row.get(limit.column)
@@ -133,7 +143,8 @@ def figure(row: Row, baseline: Row | None, limit: Limit) -> Figure | None:
 
 
 def _estimated_latency(row: Row, baseline: Row | None) -> Figure | None:
-    """From the ratio to the baseline and the baseline's own time, where that was measured on a quiet machine.
+    """From the ratio to the baseline and the baseline's own time, where that was measured on a
+    quiet machine.
 
     The errors of both, on the logarithm, are joined as if they were independent.
     """
@@ -141,7 +152,10 @@ def _estimated_latency(row: Row, baseline: Row | None) -> Figure | None:
     if baseline is None or not ratio or not own or baseline.get("quality") not in ("clean", None):
         return None
     value = ratio * own
-    down, up = (hypot(_reach(row, "latency_ratio", end), _reach(baseline, "latency_ms", end)) for end in (0, 1))
+    down, up = (
+        hypot(_reach(row, "latency_ratio", end), _reach(baseline, "latency_ms", end))
+        for end in (0, 1)
+    )
     return Figure(value, value * exp(-down), value * exp(up), True)
 
 

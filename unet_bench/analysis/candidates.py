@@ -1,9 +1,10 @@
-"""Choosing a network under a budget: the best, the gap of every other to it, those as good, and the next step up.
+"""Choosing a network under a budget: the best, the gap of every other to it, those as good, and the
+next step up.
 
 rows that may be compared ─▶ those within the budget ─▶ the best by the goal ─▶ gaps to it, in pairs where there are any
 
-The goal is Dice; where nobody measured it, latency, and so on. Each comparison is made at 95 % by itself: of many
-networks one or another will seem worse by chance.
+The goal is Dice; where nobody measured it, latency, and so on. Each comparison is made at 95 % by
+itself: of many networks one or another will seem worse by chance.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ from unet_bench.store.schema import INTERVALS
 from unet_bench.text_format import one_line
 
 ONE_SEED: Final = 0.018
-"""A gap in Dice that one seed cannot show: three equal trainings of nnU-Net lay so far apart (MIC-DKFZ/nnUNet 2624)."""
+"""A gap in Dice that one seed cannot show: three equal trainings of nnU-Net lay so far apart
+(MIC-DKFZ/nnUNet 2624).
+"""
 NEAREST: Final = 3  # networks named where nothing fits
 RIVALS: Final = 2  # networks that are worse and named, to see how much
 GOALS: Final[Mapping[str, str]] = {
@@ -33,7 +36,9 @@ GOALS: Final[Mapping[str, str]] = {
     "macs": "cost",
     "params": "cost",
 }
-"""What the best is the best in, the first of them that was measured, and the probe that measures it."""
+"""What the best is the best in, the first of them that was measured, and the probe that measures
+it.
+"""
 
 Verdict = Literal["separable", "apparent", "not separable"]
 SUREST: Final[tuple[Verdict, ...]] = ("separable", "apparent", "not separable")
@@ -42,11 +47,11 @@ Role = Literal["best", "as good", "unclear", "worse", "step up", "nearest"]
 
 @dataclass(frozen=True)
 class Gap:
-    """How a network stands to the best: Dice less the best's, or the logarithm of its latency over the best's, or how
-    much more it takes of another figure.
+    """How a network stands to the best: Dice less the best's, or the logarithm of its latency over
+    the best's, or how much more it takes of another figure.
 
-    `separable` by an interval that leaves out 0; `apparent` where it is larger than one seed's error can be, or than
-    figures without intervals show.
+    `separable` by an interval that leaves out 0; `apparent` where it is larger than one seed's
+    error can be, or than figures without intervals show.
     """
 
     difference: float
@@ -112,7 +117,10 @@ class Group:
         """What to prefer among equals: the fastest, then that of least memory, then the smallest."""
         latency = self.latency(row)
         rest = (row.get("peak_memory_mib"), row.get("params"))
-        return (inf if latency is None else latency.value, *(inf if x is None else float(x) for x in rest))
+        return (
+            inf if latency is None else latency.value,
+            *(inf if x is None else float(x) for x in rest),
+        )
 
     def within(self) -> list[Row]:
         """Networks that fit, the best first."""
@@ -132,16 +140,21 @@ def goal_of(networks: Sequence[Row]) -> str:
     """The first goal that any network has a figure for."""
     for goal, probe in GOALS.items():
         columns = ("latency_ratio", "latency_ms") if goal == "latency" else (goal,)
-        if any(is_good(row, probe) and row.get(column) is not None for row in networks for column in columns):
+        if any(
+            is_good(row, probe) and row.get(column) is not None
+            for row in networks
+            for column in columns
+        ):
             return goal
     return next(iter(GOALS))
 
 
 def options(group: Group) -> tuple[Option, ...]:
-    """The best, those as good from the cheapest on, those behind that cannot be told from it, the next worse ones, and
-    the next step up; or, where nothing fits, the nearest to it.
+    """The best, those as good from the cheapest on, those behind that cannot be told from it, the
+    next worse ones, and the next step up; or, where nothing fits, the nearest to it.
 
-    A wide interval makes nothing as good: that takes a gap, too, which the seeds of one network may have.
+    A wide interval makes nothing as good: that takes a gap, too, which the seeds of one network may
+    have.
     """
     within, beyond = group.within(), group.beyond()
     if not within:
@@ -162,10 +175,14 @@ def options(group: Group) -> tuple[Option, ...]:
 
 
 def _step_up(group: Group, best: Row, beyond: Sequence[Row]) -> list[Row]:
-    """Of those of higher Dice that do not fit the surest, and of these the one nearest to the budget; or none."""
+    """Of those of higher Dice that do not fit the surest, and of these the one nearest to the
+    budget; or none.
+    """
     if group.goal != "dice":
         return []
-    better = [(row, found.verdict) for row in beyond if (found := gap(group, best, row)).difference > 0]
+    better = [
+        (row, found.verdict) for row in beyond if (found := gap(group, best, row)).difference > 0
+    ]
     return [row for wanted in SUREST for row, verdict in better if verdict == wanted][:1]
 
 
@@ -185,13 +202,17 @@ def _option(group: Group, role: Role, row: Row, best: Row | None) -> Option:
 
 
 def gap(group: Group, best: Row, row: Row) -> Gap:
-    """How a network stands to the best. Dice is compared over equal (fold, seed) where there are two and more."""
+    """How a network stands to the best. Dice is compared over equal (fold, seed) where there are
+    two and more.
+    """
     if group.goal != "dice":
         return _cost_gap(group, best, row)
     own, other = group.scores.get(row["variant"], {}), group.scores.get(best["variant"], {})
     shared = [key for key in own if key in other]
     if len(shared) > 1:
-        found = paired_difference([(fold, own[fold, seed] - other[fold, seed]) for fold, seed in shared])
+        found = paired_difference(
+            [(fold, own[fold, seed] - other[fold, seed]) for fold, seed in shared]
+        )
         verdict: Verdict = "not separable" if found.verdict == "not separable" else "separable"
         low, high = (None if isnan(end) else end for end in (found.low, found.high))
         folds = len({fold for fold, _ in shared})
@@ -200,7 +221,9 @@ def gap(group: Group, best: Row, row: Row) -> Gap:
 
 
 def _unpaired_gap(best: Row, row: Row, pairs: int) -> Gap:
-    """By both intervals. Those of one seed know of test images alone, and prove nothing beyond them."""
+    """By both intervals. Those of one seed know of test images alone, and prove nothing beyond
+    them.
+    """
     difference = row["dice"] - best["dice"]
     reach = hypot(_half(row), _half(best))
     several = min(row.get("seeds") or 1, best.get("seeds") or 1) > 1 and reach > 0
@@ -210,7 +233,10 @@ def _unpaired_gap(best: Row, row: Row, pairs: int) -> Gap:
 
 
 def _half(row: Row) -> float:
-    return max((abs(row[end] - row["dice"]) for end in INTERVALS["dice"] if row.get(end) is not None), default=0.0)
+    return max(
+        (abs(row[end] - row["dice"]) for end in INTERVALS["dice"] if row.get(end) is not None),
+        default=0.0,
+    )
 
 
 def _cost_gap(group: Group, best: Row, row: Row) -> Gap:
@@ -229,6 +255,8 @@ def _speed(group: Group, best: Row, row: Row) -> float | None:
 
 
 def _speed_reach(group: Group, a: Row, b: Row) -> float:
-    """Half of the interval of the difference of two latencies, on the logarithm; NaN where one has none."""
+    """Half of the interval of the difference of two latencies, on the logarithm; NaN where one has
+    none.
+    """
     found = [group.latency(row) for row in (a, b)]
     return hypot(*(nan if x is None else max(x.down, x.up) for x in found))

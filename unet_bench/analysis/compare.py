@@ -1,10 +1,11 @@
-"""Two runs against each other, before (A) and after (B): what became faster, leaner, better, or cannot be told.
+"""Two runs against each other, before (A) and after (B): what became faster, leaner, better, or
+cannot be told.
 
 frames ─▶ rows joined on variant and conditions ─▶ a change with its interval per figure ─▶ verdicts ─▶ text
 
-Speed is compared by the ratio to the baseline, timed in alternating blocks of one process: on a busy or slower
-machine it stays what it was, where absolute times do not. The baseline's own ratio therefore says only 1; how far its
-absolute time moved is a note.
+Speed is compared by the ratio to the baseline, timed in alternating blocks of one process: on a
+busy or slower machine it stays what it was, where absolute times do not. The baseline's own ratio
+therefore says only 1; how far its absolute time moved is a note.
 """
 
 from __future__ import annotations
@@ -24,11 +25,28 @@ from unet_bench.store.schema import CONDITIONS, SIZE
 from unet_bench.store.tables import read_results
 from unet_bench.text_format import scored_size
 
-VERDICTS: Final = ("FASTER", "SLOWER", "LESS", "MORE", "BETTER", "WORSE", "SAME", "AMBIGUOUS", "MISSING")
+VERDICTS: Final = (
+    "FASTER",
+    "SLOWER",
+    "LESS",
+    "MORE",
+    "BETTER",
+    "WORSE",
+    "SAME",
+    "AMBIGUOUS",
+    "MISSING",
+)
 # A network of another width is another network, and a batch that was halved another workload.
 KEY: Final = ("variant", "width_scale", *CONDITIONS, "batch_effective")
-_SAID_BY_NONE: Final = {"match"}  # that widths were scaled to meet nothing, as in all runs of earlier versions
-OWN_FACTS: Final = ("env_id", "kernel", "commit", "packages.unet-bench")  # may differ: they are what is compared
+_SAID_BY_NONE: Final = {
+    "match"
+}  # that widths were scaled to meet nothing, as in all runs of earlier versions
+OWN_FACTS: Final = (
+    "env_id",
+    "kernel",
+    "commit",
+    "packages.unet-bench",
+)  # may differ: they are what is compared
 
 By = Literal["ratio", "latency"]
 Row = Mapping[str, Any]
@@ -38,7 +56,9 @@ _EMPTY: Final = "–"
 
 @dataclass(frozen=True)
 class Kind:
-    """One figure to compare: where it and its interval are, and what less, as much and more of it are called."""
+    """One figure to compare: where it and its interval are, and what less, as much and more of it
+    are called.
+    """
 
     name: str
     column: str
@@ -51,28 +71,51 @@ class Kind:
 _PACE: Final = ("FASTER", "SAME", "SLOWER")
 _SPACE: Final = ("LESS", "SAME", "MORE")
 _RATIOS: Final = (
-    Kind("speed", "latency_ratio", ("latency_ratio_ci_low", "latency_ratio_ci_high"), "speed", _PACE),
     Kind(
-        "training step", "train_step_ratio", ("train_step_ratio_ci_low", "train_step_ratio_ci_high"), "training", _PACE
+        "speed", "latency_ratio", ("latency_ratio_ci_low", "latency_ratio_ci_high"), "speed", _PACE
+    ),
+    Kind(
+        "training step",
+        "train_step_ratio",
+        ("train_step_ratio_ci_low", "train_step_ratio_ci_high"),
+        "training",
+        _PACE,
     ),
 )
 _TIMES: Final = (
     Kind("speed", "latency_ms", ("latency_ci_low_ms", "latency_ci_high_ms"), "speed", _PACE),
-    Kind("training step", "train_step_ms", ("train_step_ci_low_ms", "train_step_ci_high_ms"), "training", _PACE),
+    Kind(
+        "training step",
+        "train_step_ms",
+        ("train_step_ci_low_ms", "train_step_ci_high_ms"),
+        "training",
+        _PACE,
+    ),
 )
 _REST: Final = (
     Kind("memory", "peak_memory_mib", None, "memory", _SPACE),
     Kind("training memory", "train_peak_memory_mib", None, "memory", _SPACE),
-    Kind("accuracy", "dice", ("dice_ci_low", "dice_ci_high"), "accuracy", ("WORSE", "SAME", "BETTER"), relative=False),
+    Kind(
+        "accuracy",
+        "dice",
+        ("dice_ci_low", "dice_ci_high"),
+        "accuracy",
+        ("WORSE", "SAME", "BETTER"),
+        relative=False,
+    ),
 )
-KINDS: Final[Mapping[str, tuple[Kind, ...]]] = {"ratio": (*_RATIOS, *_REST), "latency": (*_TIMES, *_REST)}
+KINDS: Final[Mapping[str, tuple[Kind, ...]]] = {
+    "ratio": (*_RATIOS, *_REST),
+    "latency": (*_TIMES, *_REST),
+}
 
 
 @dataclass(frozen=True)
 class Comparison:
     """One figure of one variant × workload in both runs.
 
-    `change` and `half_width` (of its 95 % interval) are parts of A (0.02: 2 % more), for accuracy plain differences.
+    `change` and `half_width` (of its 95 % interval) are parts of A (0.02: 2 % more), for accuracy
+    plain differences.
     """
 
     variant: str
@@ -111,35 +154,47 @@ def compare_runs(
     by: By = "ratio",
     across_environments: bool = False,
 ) -> Report:
-    """Compare what `read_results` reads: a run's folder, a results.csv or a JSON file of pytest-benchmark.
+    """Compare what `read_results` reads: a run's folder, a results.csv or a JSON file of
+    pytest-benchmark.
 
-    Margins as in `compare`. Raises InvalidSuite for unlike environments or baselines, StoreError for what is no run.
+    Margins as in `compare`. Raises InvalidSuite for unlike environments or baselines, StoreError
+    for what is no run.
     """
     before, after = read_results(a), read_results(b)
     if not across_environments:
         check_environments(Path(a), Path(b), before, after)
-    return Report(tuple(compare(before, after, margin, accuracy_margin, by)), tuple(notes(before, after, by)))
+    return Report(
+        tuple(compare(before, after, margin, accuracy_margin, by)), tuple(notes(before, after, by))
+    )
 
 
 def compare(
-    a: pd.DataFrame, b: pd.DataFrame, margin: float = 0.02, accuracy_margin: float = 0.01, by: By = "ratio"
+    a: pd.DataFrame,
+    b: pd.DataFrame,
+    margin: float = 0.02,
+    accuracy_margin: float = 0.01,
+    by: By = "ratio",
 ) -> list[Comparison]:
     """A verdict for each kind of figure of each variant × workload that is in either frame.
 
     `margin` is the relative change, `accuracy_margin` the difference in Dice, that does not matter.
-    Raises InvalidSuite when ratios are to different baselines or a margin is below 0, StoreError for a row that is
-    there twice.
+    Raises InvalidSuite when ratios are to different baselines or a margin is below 0, StoreError
+    for a row that is there twice.
     """
     if by not in KINDS:
         raise unknown("figure to compare by", by, KINDS, "unet-bench compare --help")
     if not (margin >= 0 and accuracy_margin >= 0):
-        raise InvalidSuite(f"margins of {margin:g} and {accuracy_margin:g}: both must be at least 0, such as 0.02")
+        raise InvalidSuite(
+            f"margins of {margin:g} and {accuracy_margin:g}: both must be at least 0, such as 0.02"
+        )
     pairs = joined(a, b)
     if by == "ratio":
         _check_baselines(pairs.values())
     labels = workloads(pairs)
     found = (
-        _compared(kind, str(key[0]), labels[key], *pair, margin if kind.relative else accuracy_margin)
+        _compared(
+            kind, str(key[0]), labels[key], *pair, margin if kind.relative else accuracy_margin
+        )
         for kind in KINDS[by]
         for key, pair in pairs.items()
     )
@@ -147,12 +202,18 @@ def compare(
 
 
 def verdict(
-    change: float, low: float, high: float, margin: float, names: tuple[str, str, str] = ("FASTER", "SAME", "SLOWER")
+    change: float,
+    low: float,
+    high: float,
+    margin: float,
+    names: tuple[str, str, str] = ("FASTER", "SAME", "SLOWER"),
 ) -> str:
-    """What a change and the ends of its interval come to; all on one scale, logarithms or plain differences.
+    """What a change and the ends of its interval come to; all on one scale, logarithms or plain
+    differences.
 
-    The middle name when the whole interval lies within ±margin, an outer one when it lies wholly beyond on that side,
-    else AMBIGUOUS: also without an interval (NaN). MISSING without a change (NaN).
+    The middle name when the whole interval lies within ±margin, an outer one when it lies wholly
+    beyond on that side, else AMBIGUOUS: also without an interval (NaN). MISSING without a change
+    (NaN).
     """
     if isnan(change):
         return "MISSING"
@@ -174,11 +235,18 @@ def joined(a: pd.DataFrame, b: pd.DataFrame) -> Pairs:
 
     Raises StoreError for a row that is there twice.
     """
-    # A condition that one side never states, as runs of an earlier version do, cannot tell their rows apart.
-    silent = [{n for n in KEY if len(frame) and (n not in frame or frame[n].isna().all())} for frame in (a, b)]
+    # A condition that one side never states, as runs of an earlier version do, cannot tell their
+    # rows apart.
+    silent = [
+        {n for n in KEY if len(frame) and (n not in frame or frame[n].isna().all())}
+        for frame in (a, b)
+    ]
     shared = set(KEY) - ((silent[0] ^ silent[1]) - _SAID_BY_NONE)
     before, after = _by_key(a, "A", shared), _by_key(b, "B", shared)
-    return {key: (before.get(key), after.get(key)) for key in (*before, *(key for key in after if key not in before))}
+    return {
+        key: (before.get(key), after.get(key))
+        for key in (*before, *(key for key in after if key not in before))
+    }
 
 
 def _by_key(frame: pd.DataFrame, side: str, shared: Collection[str]) -> dict[tuple[Any, ...], Row]:
@@ -197,7 +265,10 @@ def _by_key(frame: pd.DataFrame, side: str, shared: Collection[str]) -> dict[tup
 def _records(frame: pd.DataFrame) -> list[Row]:
     """The rows as plain Python values, None where there is none."""
     plain = frame.astype(object).where(frame.notna(), None)
-    return [dict(zip(map(str, frame), row, strict=True)) for row in plain.itertuples(index=False, name=None)]
+    return [
+        dict(zip(map(str, frame), row, strict=True))
+        for row in plain.itertuples(index=False, name=None)
+    ]
 
 
 def _check_baselines(pairs: Iterable[tuple[Row | None, Row | None]]) -> None:
@@ -211,13 +282,17 @@ def _check_baselines(pairs: Iterable[tuple[Row | None, Row | None]]) -> None:
 
 
 def workloads(pairs: Pairs) -> dict[tuple[Any, ...], str]:
-    """Of each key, the conditions that differ between rows of a variant; the data's hash only if nothing else does."""
+    """Of each key, the conditions that differ between rows of a variant; the data's hash only if
+    nothing else does.
+    """
     named = {key: dict(zip(KEY, key, strict=True)) for key in pairs}
     seen: dict[tuple[Any, str], set[Any]] = defaultdict(set)
     for key, conditions in named.items():
         for name in KEY[1:]:
             seen[key[0], name].add(conditions[name])
-    varying = [name for name in KEY[1:] if any(len(v) > 1 for (_, of), v in seen.items() if of == name)]
+    varying = [
+        name for name in KEY[1:] if any(len(v) > 1 for (_, of), v in seen.items() if of == name)
+    ]
     labels = {key: " ".join(_words(conditions, varying)) for key, conditions in named.items()}
     alike = Counter((key[0], label) for key, label in labels.items())
     position = KEY.index("dataset_hash")
@@ -256,12 +331,16 @@ def _compared(
 ) -> Comparison | None:
     """Nothing where neither run asked for the figure."""
     figures = _figure(kind, a), _figure(kind, b)
-    if figures == (None, None) and not any(row and row.get(f"{kind.probe}_status") for row in (a, b)):
+    if figures == (None, None) and not any(
+        row and row.get(f"{kind.probe}_status") for row in (a, b)
+    ):
         return None
     found = Comparison(variant, workload, kind.name, kind.column, *figures, None, None, "MISSING")
     if figures[0] is None or figures[1] is None:
         reasons = (
-            _absence(kind, row, side) for row, value, side in zip((a, b), figures, "AB", strict=True) if value is None
+            _absence(kind, row, side)
+            for row, value, side in zip((a, b), figures, "AB", strict=True)
+            if value is None
         )
         return replace(found, reason="; ".join(reasons))
     assert a is not None
@@ -288,10 +367,11 @@ def _figure(kind: Kind, row: Row | None) -> float | None:
 
 
 def _reach(kind: Kind, row: Row) -> tuple[float, float]:
-    """How far the figure's 95 % interval reaches down and up from it, on the scale it is compared on.
+    """How far the figure's 95 % interval reaches down and up from it, on the scale it is compared
+    on.
 
-    NaN without an interval, 0 for an exact figure. Each end is combined with the other run's (Zou and Donner 2008),
-    since the interval of a median need not be symmetric.
+    NaN without an interval, 0 for an exact figure. Each end is combined with the other run's (Zou
+    and Donner 2008), since the interval of a median need not be symmetric.
     """
     if kind.ends is None:
         return 0.0, 0.0
@@ -308,20 +388,36 @@ def _absence(kind: Kind, row: Row | None, side: str) -> str:
     if row is None:
         return f"not in {side}"
     status, error = row.get(f"{kind.probe}_status"), row.get("error")
-    said = [status or "not measured", *[str(error).strip().partition("\n")[0]] * bool(error and status != "ok")]
+    said = [
+        status or "not measured",
+        *[str(error).strip().partition("\n")[0]] * bool(error and status != "ok"),
+    ]
     return f"{side} {': '.join(said)}"
 
 
 def notes(a: pd.DataFrame, b: pd.DataFrame, by: By) -> Iterator[str]:
-    """How far the baseline's own time moved, where both machines were quiet; and what could not be compared."""
+    """How far the baseline's own time moved, where both machines were quiet; and what could not be
+    compared.
+    """
     pairs = joined(a, b)
     labels = workloads(pairs)
     unpaired = 0
     for key, (before, after) in pairs.items():
-        if before is None or after is None or not (before.get("latency_ms") and after.get("latency_ms")):
+        if (
+            before is None
+            or after is None
+            or not (before.get("latency_ms") and after.get("latency_ms"))
+        ):
             continue
-        unpaired += by == "ratio" and before.get("latency_ratio") is None and after.get("latency_ratio") is None
-        if key[0] == before.get("baseline") and before.get("quality") == after.get("quality") == "clean":
+        unpaired += (
+            by == "ratio"
+            and before.get("latency_ratio") is None
+            and after.get("latency_ratio") is None
+        )
+        if (
+            key[0] == before.get("baseline")
+            and before.get("quality") == after.get("quality") == "clean"
+        ):
             old, new = before["latency_ms"], after["latency_ms"]
             where = f" on {labels[key]}" if labels[key] else ""
             yield f"the baseline {key[0]} itself{where}: {old:.4g} ms, then {new:.4g} ms ({new / old - 1:+.1%})"
@@ -335,17 +431,22 @@ def notes(a: pd.DataFrame, b: pd.DataFrame, by: By) -> Iterator[str]:
 def check_environments(path_a: Path, path_b: Path, a: pd.DataFrame, b: pd.DataFrame) -> None:
     """Refuse to compare what was measured on unlike machines or software: raises InvalidSuite.
 
-    By the facts in both runs' run.json; without those by the frames' environment ids, or by their devices' names.
-    Our own version and commit may differ, since they are what one compares.
+    By the facts in both runs' run.json; without those by the frames' environment ids, or by their
+    devices' names. Our own version and commit may differ, since they are what one compares.
     """
     before, after = _facts(path_a), _facts(path_b)
     if before is None or after is None:
-        known = [name for name in ("env_id", "device_name") if _unique(a, name) and _unique(b, name)][:1]
+        known = [
+            name for name in ("env_id", "device_name") if _unique(a, name) and _unique(b, name)
+        ][:1]
         before, after = ({name: _unique(frame, name) for name in known} for frame in (a, b))
     unlike = [name for name in {**before, **after} if before.get(name) != after.get(name)]
     if unlike:
         lines = offenders(
-            [f"{name}: {_shown(before.get(name))} in A, {_shown(after.get(name))} in B" for name in unlike]
+            [
+                f"{name}: {_shown(before.get(name))} in A, {_shown(after.get(name))} in B"
+                for name in unlike
+            ]
         )
         raise InvalidSuite(
             f"A and B were measured in unlike environments:\n{lines}\n"
@@ -354,7 +455,9 @@ def check_environments(path_a: Path, path_b: Path, a: pd.DataFrame, b: pd.DataFr
 
 
 def _facts(path: Path) -> dict[str, Any] | None:
-    """A run's environment from the run.json in the folder or beside the csv, flat; None if there is none."""
+    """A run's environment from the run.json in the folder or beside the csv, flat; None if there is
+    none.
+    """
     folder = path if path.is_dir() else path.parent
     if path.suffix == ".json" or not (folder / MANIFEST).is_file():
         return None
@@ -363,7 +466,11 @@ def _facts(path: Path) -> dict[str, Any] | None:
         return None
     flat: dict[str, Any] = {}
     for name, value in environment.items():
-        flat |= {f"{name}.{inner}": v for inner, v in value.items()} if isinstance(value, dict) else {name: value}
+        flat |= (
+            {f"{name}.{inner}": v for inner, v in value.items()}
+            if isinstance(value, dict)
+            else {name: value}
+        )
     return {name: value for name, value in flat.items() if name not in OWN_FACTS}
 
 

@@ -1,4 +1,5 @@
-"""Curves of training: loss and validation Dice against steps and seconds, and the time it takes to a given Dice.
+"""Curves of training: loss and validation Dice against steps and seconds, and the time it takes to
+a given Dice.
 
 samples/accuracy-*.json of a run ─▶ one row per look of each cell ─▶ time to a target, plots
 """
@@ -35,7 +36,11 @@ _REACHED: Final[Mapping[str, str]] = {
     "target": "Float64",
     "reached": "Int64",
     "runs": "Int64",
-    **{f"{name}{end}": "Float64" for name in ("seconds", "steps") for end in ("", "_ci_low", "_ci_high")},
+    **{
+        f"{name}{end}": "Float64"
+        for name in ("seconds", "steps")
+        for end in ("", "_ci_low", "_ci_high")
+    },
 }
 
 Row = dict[str, Any]
@@ -44,41 +49,59 @@ Row = dict[str, Any]
 def read_curves(run: str | Path) -> pd.DataFrame:
     """Every look of every training of a run's folder, in order: a row per cell and step.
 
-    Columns: variant, task, whichever other conditions differ within the run, seed, fold, status, step (steps taken),
-    seconds (of training), val_dice, val_loss, loss (mean training loss since the row before). Behind the last look
-    stands where training ended; a cell that never looked has a row per step. A cell that left no curve is one row with
-    its status. Raises StoreError for what is no run, or a file of samples that cannot be read.
+    Columns: variant, task, whichever other conditions differ within the run, seed, fold, status,
+    step (steps taken), seconds (of training), val_dice, val_loss, loss (mean training loss since
+    the row before). Behind the last look stands where training ended; a cell that never looked has
+    a row per step. A cell that left no curve is one row with its status. Raises StoreError for what
+    is no run, or a file of samples that cannot be read.
     """
     run = Path(run)
     cells = read_results(run, "cells")
     of_training = (cells["probe"] == "accuracy").fillna(False)
-    trained = cells[of_training & ~cells["variant"].map(is_floor, na_action="ignore").fillna(False).astype(bool)]
+    trained = cells[
+        of_training & ~cells["variant"].map(is_floor, na_action="ignore").fillna(False).astype(bool)
+    ]
     apart = tuple(
-        name for name in CONDITIONS if name not in ("task", "dataset_hash") and trained[name].nunique(dropna=False) > 1
+        name
+        for name in CONDITIONS
+        if name not in ("task", "dataset_hash") and trained[name].nunique(dropna=False) > 1
     )
     key = (*_KEY[:2], *apart, *_KEY[2:])
     rows = [
-        {**{name: cell[name] for name in key}, **point} for cell in records(trained) for point in _points(run, cell)
+        {**{name: cell[name] for name in key}, **point}
+        for cell in records(trained)
+        for point in _points(run, cell)
     ]
     return typed_frame(rows, {**{name: BY_NAME[name].dtype for name in key}, **_CURVE})
 
 
 def time_to(curves: pd.DataFrame, target: float) -> pd.DataFrame:
-    """Training time and steps to a validation Dice of at least `target`, of each variant × task of `read_curves`.
+    """Training time and steps to a validation Dice of at least `target`, of each variant × task of
+    `read_curves`.
 
-    `reached` of `runs` cells got there, at whichever look did first. Times differ by factors, so their mean is the
-    geometric one; its 95 % interval is over seeds, or over folds if there are several. Without one, so of a single
-    seed, or where not every cell got there, both are empty: the mean of the lucky ones would flatter.
-    Raises InvalidSuite unless 0 < target <= 1.
+    `reached` of `runs` cells got there, at whichever look did first. Times differ by factors, so
+    their mean is the geometric one; its 95 % interval is over seeds, or over folds if there are
+    several. Without one, so of a single seed, or where not every cell got there, both are empty:
+    the mean of the lucky ones would flatter. Raises InvalidSuite unless 0 < target <= 1.
     """
     if not 0 < target <= 1:
-        raise InvalidSuite(f"target {target:g}: Dice is above 0 and at most 1; give one such as 0.8")
+        raise InvalidSuite(
+            f"target {target:g}: Dice is above 0 and at most 1; give one such as 0.8"
+        )
     named = [str(name) for name in curves if name not in (*_CURVE, "seed", "fold", "status")]
     rows = []
     for key, group in curves.groupby(named, dropna=False, sort=False):
-        cells = [_first(cell, target) for _, cell in group.groupby(["seed", "fold"], dropna=False, sort=False)]
+        cells = [
+            _first(cell, target)
+            for _, cell in group.groupby(["seed", "fold"], dropna=False, sort=False)
+        ]
         hits = [(row["fold"], row) for row in cells if row is not None]
-        row = {**dict(zip(named, key, strict=True)), "target": target, "reached": len(hits), "runs": len(cells)}
+        row = {
+            **dict(zip(named, key, strict=True)),
+            "target": target,
+            "reached": len(hits),
+            "runs": len(cells),
+        }
         if len(hits) == len(cells):
             row |= _geometric("seconds", [(fold, hit["seconds"]) for fold, hit in hits])
             row |= _geometric("steps", [(fold, hit["step"]) for fold, hit in hits])
@@ -93,15 +116,17 @@ def _points(run: Path, cell: Row) -> Iterator[Row]:
     samples = _samples(run, cell)
     losses = [math.nan if loss is None else loss for loss in samples.get("losses", [])]
     end = {"step": len(losses), "seconds": samples.get("seconds")}
-    looks = samples.get("looks") or [{"step": step} for step in range(1, len(losses))]
-    if losses and (not looks or looks[-1]["step"] < len(losses)):
-        looks = [*looks, end]
+    evaluations = samples.get("looks") or [{"step": step} for step in range(1, len(losses))]
+    if losses and (not evaluations or evaluations[-1]["step"] < len(losses)):
+        evaluations = [*evaluations, end]
     before = 0
-    for look in looks:
-        since = losses[before : look["step"]]
-        yield {name: look.get(name) for name in _CURVE} | {"loss": fmean(since) if since else None}
-        before = look["step"]
-    if not looks:
+    for evaluation in evaluations:
+        since = losses[before : evaluation["step"]]
+        yield {name: evaluation.get(name) for name in _CURVE} | {
+            "loss": fmean(since) if since else None
+        }
+        before = evaluation["step"]
+    if not evaluations:
         yield {}
 
 
@@ -126,9 +151,9 @@ def _check(samples: Row) -> None:
     for loss in samples["losses"]:
         if not isinstance(loss, int | float | None):
             raise TypeError(f"loss {loss!r}")
-    for look in samples.get("looks") or []:
-        if not isinstance(look["step"], int):
-            raise TypeError(f"step {look['step']!r}")
+    for evaluation in samples.get("looks") or []:
+        if not isinstance(evaluation["step"], int):
+            raise TypeError(f"step {evaluation['step']!r}")
 
 
 # ---- from rows to times
@@ -136,7 +161,10 @@ def _check(samples: Row) -> None:
 
 def _first(cell: pd.DataFrame, target: float) -> Row | None:
     """The first look of a cell at which the target was reached."""
-    return next((row for row in records(cell) if row["val_dice"] is not None and row["val_dice"] >= target), None)
+    return next(
+        (row for row in records(cell) if row["val_dice"] is not None and row["val_dice"] >= target),
+        None,
+    )
 
 
 def _geometric(name: str, values: Sequence[tuple[Any, float | None]]) -> Row:
@@ -145,7 +173,8 @@ def _geometric(name: str, values: Sequence[tuple[Any, float | None]]) -> Row:
     if len(logs) < max(2, len(values)):
         return {}
     return {
-        f"{name}{end}": math.exp(x) for end, x in zip(("", "_ci_low", "_ci_high"), clustered_mean(logs), strict=True)
+        f"{name}{end}": math.exp(x)
+        for end, x in zip(("", "_ci_low", "_ci_high"), clustered_mean(logs), strict=True)
     }
 
 

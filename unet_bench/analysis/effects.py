@@ -1,12 +1,14 @@
-"""What each choice is worth: its effect on speed, memory and Dice over the contexts in which nothing else changed.
+"""What each choice is worth: its effect on speed, memory and Dice over the contexts in which
+nothing else changed.
 
 runs ─▶ pairs of rows that differ in one choice (contexts.py) ─▶ mean change and interval ─▶ interactions ─▶ text
 
-The model is y = context + alternative, with y the logarithm of a figure (Dice: itself), for one alternative and the
-reference at a time. Least squares on it is the mean of the differences within contexts, and its errors clustered by
-context are those of the paired t-test. Taking two at a time costs nothing where contexts are complete, lets each
-alternative vary as it does, and no effect changes because another alternative was measured, too (the objection of
-Benavoli, Corani and Mangili 2016, Should we really use post-hoc tests based on mean-ranks?, JMLR 17).
+The model is y = context + alternative, with y the logarithm of a figure (Dice: itself), for one
+alternative and the reference at a time. Least squares on it is the mean of the differences within
+contexts, and its errors clustered by context are those of the paired t-test. Taking two at a time
+costs nothing where contexts are complete, lets each alternative vary as it does, and no effect
+changes because another alternative was measured, too (the objection of Benavoli, Corani and Mangili
+2016, Should we really use post-hoc tests based on mean-ranks?, JMLR 17).
 """
 
 from __future__ import annotations
@@ -21,7 +23,16 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from unet_bench.analysis.matched_pairs import FIGURES, GROUP, Array, Choice, Contexts, Differences, Figure, estimated
+from unet_bench.analysis.matched_pairs import (
+    FIGURES,
+    GROUP,
+    Array,
+    Choice,
+    Contexts,
+    Differences,
+    Figure,
+    estimated,
+)
 from unet_bench.errors import InvalidChoice, unknown
 from unet_bench.networks.choices import NAMES, format_value, parse_value
 from unet_bench.store.runs import Runs
@@ -32,14 +43,22 @@ from unet_bench.text_format import named
 Row = dict[str, Any]
 
 SIGNIFICANT: Final = 0.05
-MATTERS: Final[Mapping[bool, float]] = {True: math.log(1.02), False: 0.01}  # by whether the figure is relative
+MATTERS: Final[Mapping[bool, float]] = {
+    True: math.log(1.02),
+    False: 0.01,
+}  # by whether the figure is relative
 _LARGEST: Final = 700.0  # a logarithm, about the largest of a float
 _ARITHMETIC: Final = ("params", "macs")  # whose interactions follow from how networks are made
 _OF_GROUP: Final[Mapping[str, str]] = {
     "run_id": "string",
     **{name: BY_NAME[name].dtype if name in BY_NAME else "string" for name in GROUP},
 }
-_ESTIMATE: Final[Mapping[str, str]] = {"ci_low": "Float64", "ci_high": "Float64", "contexts": "Int64", "units": "Int64"}
+_ESTIMATE: Final[Mapping[str, str]] = {
+    "ci_low": "Float64",
+    "ci_high": "Float64",
+    "contexts": "Int64",
+    "units": "Int64",
+}
 COLUMNS: Final[Mapping[str, str]] = {
     **_OF_GROUP,
     **dict.fromkeys(("slot", "alternative", "reference", "figure"), "string"),
@@ -75,7 +94,9 @@ FIT: Final[Mapping[str, str]] = {
 
 @dataclass(frozen=True)
 class Effects:
-    """Frames with the columns of COLUMNS, INTERACTIONS and FIT, and what else is to be known of them."""
+    """Frames with the columns of COLUMNS, INTERACTIONS and FIT, and what else is to be known of
+    them.
+    """
 
     table: pd.DataFrame
     interactions: pd.DataFrame
@@ -90,10 +111,11 @@ def effects(
     slots: Collection[str] = (),
     figures: Collection[str] = (),
 ) -> Effects:
-    """The effect of each alternative of each slot and axis against a reference, in every group of like conditions.
+    """The effect of each alternative of each slot and axis against a reference, in every group of
+    like conditions.
 
-    The reference is the baseline's choice, or what `references` says: a value by slot or axis. `slots` and `figures`
-    leave out others. Raises UnknownName, InvalidChoice.
+    The reference is the baseline's choice, or what `references` says: a value by slot or axis.
+    `slots` and `figures` leave out others. Raises UnknownName, InvalidChoice.
     """
     _check_names(slots, figures)
     contexts = Contexts(runs)
@@ -103,15 +125,31 @@ def effects(
     pairs = {choice: of for choice, of, _ in found if len(of)}
     differences = {choice: contexts.differences(of) for choice, of in pairs.items()}
     seen = np.any([np.isfinite(of.value).any(axis=0) for of in differences.values()], axis=0)
-    shown = [n for n, figure in enumerate(FIGURES) if pairs and seen[n] and (not figures or figure.column in figures)]
+    shown = [
+        n
+        for n, figure in enumerate(FIGURES)
+        if pairs and seen[n] and (not figures or figure.column in figures)
+    ]
     table, fit = _main_effects(contexts, pairs, differences, shown)
     interactions = _interactions(contexts, pairs, differences, shown)
     missed = {choice: without for choice, _, without in found if without}
     notes = (
-        *_standing(contexts, chosen, slots, figures, _used(pairs, differences, shown), bool(missed) and not pairs),
+        *_standing(
+            contexts,
+            chosen,
+            slots,
+            figures,
+            _used(pairs, differences, shown),
+            bool(missed) and not pairs,
+        ),
         *_notes(contexts, pairs, table, interactions, missed, wanted),
     )
-    return Effects(typed_frame(table, COLUMNS), typed_frame(interactions, INTERACTIONS), typed_frame(fit, FIT), notes)
+    return Effects(
+        typed_frame(table, COLUMNS),
+        typed_frame(interactions, INTERACTIONS),
+        typed_frame(fit, FIT),
+        notes,
+    )
 
 
 def parse_references(texts: Iterable[str]) -> dict[str, str]:
@@ -120,7 +158,9 @@ def parse_references(texts: Iterable[str]) -> dict[str, str]:
     for text in texts:
         name, _, value = (part.strip() for part in text.partition("="))
         if not name or not value:
-            raise InvalidChoice(f"{text!r} is no reference: write SLOT=PART or AXIS=VALUE, such as up=bilinear")
+            raise InvalidChoice(
+                f"{text!r} is no reference: write SLOT=PART or AXIS=VALUE, such as up=bilinear"
+            )
         found[name] = value
     return found
 
@@ -142,13 +182,20 @@ def _wanted(contexts: Contexts, references: Mapping[str, str]) -> dict[str, str]
         wanted[name] = text = format_value(name, parse_value(name, value))
         seen = [v for v in dict.fromkeys(contexts.values.get(name, ())) if v]
         if text not in seen:
-            raise unknown(f"reference for {name}", value, seen, "unet-bench show RUN --columns variant," + name)
+            raise unknown(
+                f"reference for {name}",
+                value,
+                seen,
+                "unet-bench show RUN --columns variant," + name,
+            )
     return wanted
 
 
 @dataclass(frozen=True)
 class _Sample:
-    """Differences to be averaged by `cell`, of which `heads` says what it compares; `levels` of each figure."""
+    """Differences to be averaged by `cell`, of which `heads` says what it compares; `levels` of
+    each figure.
+    """
 
     heads: list[Row]
     cell: Array
@@ -162,22 +209,33 @@ class _Sample:
         return zip(map(int, found.index), records(found), strict=True)
 
 
-def _sample(contexts: Contexts, rows: pd.DataFrame, by: Sequence[str], varied: Choice, of: Differences) -> _Sample:
-    """The differences of `rows`, one cell for each combination of the columns `by`; heads are first rows."""
+def _sample(
+    contexts: Contexts, rows: pd.DataFrame, by: Sequence[str], varied: Choice, of: Differences
+) -> _Sample:
+    """The differences of `rows`, one cell for each combination of the columns `by`; heads are first
+    rows.
+    """
     cell = rows.groupby(list(by), sort=False).ngroup().to_numpy()
     heads = records(rows[~pd.Series(cell).duplicated().to_numpy()])
     alt = rows["alt"].to_numpy()
-    return _Sample(heads, cell, of, {kind: contexts.levels(alt, varied, kind) for kind in (True, False)})
+    return _Sample(
+        heads, cell, of, {kind: contexts.levels(alt, varied, kind) for kind in (True, False)}
+    )
 
 
 def _joined(samples: Sequence[_Sample]) -> _Sample:
     starts = np.cumsum([0, *(len(sample.heads) for sample in samples)])
     return _Sample(
         [head for sample in samples for head in sample.heads],
-        np.concatenate([sample.cell + start for sample, start in zip(samples, starts, strict=False)]),
+        np.concatenate(
+            [sample.cell + start for sample, start in zip(samples, starts, strict=False)]
+        ),
         Differences.joined([sample.of for sample in samples]),
         {
-            kind: [np.concatenate(level) for level in zip(*(s.levels[kind] for s in samples), strict=True)]
+            kind: [
+                np.concatenate(level)
+                for level in zip(*(s.levels[kind] for s in samples), strict=True)
+            ]
             for kind in (True, False)
         },
     )
@@ -187,14 +245,23 @@ def _joined(samples: Sequence[_Sample]) -> _Sample:
 
 
 def _main_effects(
-    contexts: Contexts, pairs: Mapping[Choice, pd.DataFrame], of: Mapping[Choice, Differences], shown: Sequence[int]
+    contexts: Contexts,
+    pairs: Mapping[Choice, pd.DataFrame],
+    of: Mapping[Choice, Differences],
+    shown: Sequence[int],
 ) -> tuple[list[Row], list[Row]]:
     """The rows of the effects and of their fit, by group, slot, alternative and figure."""
     if not pairs:
         return [], []
     sample = _joined(
         [
-            _sample(contexts, found.assign(slot="+".join(choice)), ("group", "alternative"), choice, of[choice])
+            _sample(
+                contexts,
+                found.assign(slot="+".join(choice)),
+                ("group", "alternative"),
+                choice,
+                of[choice],
+            )
             for choice, found in pairs.items()
         ]
     )
@@ -235,7 +302,13 @@ def _part(logarithm: float) -> float:
 
 
 def _basis(figure: Figure, mean: Row) -> str:
-    return "contexts" if mean["units"] > 1 else "exact" if figure.exact and mean["error"] == 0 else "measurement"
+    return (
+        "contexts"
+        if mean["units"] > 1
+        else "exact"
+        if figure.exact and mean["error"] == 0
+        else "measurement"
+    )
 
 
 def _fit(means: Sequence[Row]) -> Row:
@@ -255,21 +328,30 @@ def _fit(means: Sequence[Row]) -> Row:
 
 
 def _interactions(
-    contexts: Contexts, pairs: Mapping[Choice, pd.DataFrame], of: Mapping[Choice, Differences], shown: Sequence[int]
+    contexts: Contexts,
+    pairs: Mapping[Choice, pd.DataFrame],
+    of: Mapping[Choice, Differences],
+    shown: Sequence[int],
 ) -> list[Row]:
-    """The effect of one choice where another has its alternative, less that where it has its reference.
+    """The effect of one choice where another has its alternative, less that where it has its
+    reference.
 
-    Each is a mean over the contexts that hold all four networks, with Student's t over them as for the effects: what
-    tells them apart is all else, so that a third choice cannot pass for the second.
+    Each is a mean over the contexts that hold all four networks, with Student's t over them as for
+    the effects: what tells them apart is all else, so that a third choice cannot pass for the
+    second.
     """
     samples, references = [], []
     for one, other in combinations(pairs, 2):
         fours = _fours(contexts, one, other, pairs)
         if len(fours) and not {*one} & {*other}:
-            at_alternative, at_reference = (of[one][fours[number].to_numpy()] for number in ("number", "number_second"))
+            at_alternative, at_reference = (
+                of[one][fours[number].to_numpy()] for number in ("number", "number_second")
+            )
             fours = fours.assign(slot="+".join(one), with_slot="+".join(other))
             by = ("group", "alternative", "with_alternative")
-            samples.append(_sample(contexts, fours, by, (*one, *other), at_alternative.less(at_reference)))
+            samples.append(
+                _sample(contexts, fours, by, (*one, *other), at_alternative.less(at_reference))
+            )
             references.append(at_reference)
     if not samples:
         return []
@@ -288,10 +370,13 @@ def _interactions(
     return _adjusted(found)
 
 
-def _fours(contexts: Contexts, one: Choice, other: Choice, pairs: Mapping[Choice, pd.DataFrame]) -> pd.DataFrame:
+def _fours(
+    contexts: Contexts, one: Choice, other: Choice, pairs: Mapping[Choice, pd.DataFrame]
+) -> pd.DataFrame:
     """Four networks each: two pairs alike in all but `one` within and `other` between them.
 
-    `number` and `number_second` say which of the pairs of `one` they are, the latter where `other` is the reference.
+    `number` and `number_second` say which of the pairs of `one` they are, the latter where `other`
+    is the reference.
     """
     own = pairs[one]
     alt, ref = own["alt"].to_numpy(), own["ref"].to_numpy()
@@ -305,7 +390,9 @@ def _fours(contexts: Contexts, one: Choice, other: Choice, pairs: Mapping[Choice
     )[settled[alt] & settled[ref]]
     is_reference = frame["with_alternative"] == frame["with_reference"]
     second = frame.loc[is_reference, ["rest", "alternative", "number"]]
-    fours: pd.DataFrame = frame[~is_reference].merge(second, on=["rest", "alternative"], suffixes=("", "_second"))
+    fours: pd.DataFrame = frame[~is_reference].merge(
+        second, on=["rest", "alternative"], suffixes=("", "_second")
+    )
     return fours
 
 
@@ -335,7 +422,9 @@ def _p(mean: Row) -> float | None:
 
 
 def _adjusted(found: list[Row]) -> list[Row]:
-    """With p adjusted by Holm's method (1979) over those of a group, the smallest first; flagged: significant, too."""
+    """With p adjusted by Holm's method (1979) over those of a group, the smallest first; flagged:
+    significant, too.
+    """
     groups: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
     for row in found:
         groups[tuple(row[name] for name in GROUP)].append(row)
@@ -352,12 +441,12 @@ def _adjusted(found: list[Row]) -> list[Row]:
 
 # ---- notes
 
-_MEASURE: Final = (
-    "measure some that do, such as `unet-bench run --base unet --vary up=transpose,bilinear --vary merge=concat,add`"
-)
+_MEASURE: Final = "measure some that do, such as `unet-bench run --base unet --vary up=transpose,bilinear --vary merge=concat,add`"
 
 
-def _used(pairs: Mapping[Choice, pd.DataFrame], of: Mapping[Choice, Differences], shown: Sequence[int]) -> set[int]:
+def _used(
+    pairs: Mapping[Choice, pd.DataFrame], of: Mapping[Choice, Differences], shown: Sequence[int]
+) -> set[int]:
     """The rows of pairs with a figure that is shown."""
     used: set[int] = set()
     for choice, found in pairs.items():
@@ -374,14 +463,17 @@ def _standing(
     used: Collection[int],
     unreferred: bool,
 ) -> Iterator[str]:
-    """Why rows that are not `used` are in no comparison with a figure; first, if none is, why there is no effect.
+    """Why rows that are not `used` are in no comparison with a figure; first, if none is, why there
+    is no effect.
 
     `unreferred`: there are contexts, but none holds a reference.
     """
     rows = contexts.rows
     unused = ~rows.index.isin(used)
     alike = contexts.alike()
-    related = np.logical_or.reduce([contexts.related(c) for c in chosen], axis=0) & np.ones(len(rows), dtype=bool)
+    related = np.logical_or.reduce([contexts.related(c) for c in chosen], axis=0) & np.ones(
+        len(rows), dtype=bool
+    )
     if not used:
         yield "no effect to tell: " + _why_none(contexts, related, slots, figures, unreferred)
     twins = rows.loc[alike & unused, "variant"]
@@ -397,7 +489,11 @@ def _standing(
 
 
 def _why_none(
-    contexts: Contexts, related: Array, slots: Collection[str], figures: Collection[str], unreferred: bool
+    contexts: Contexts,
+    related: Array,
+    slots: Collection[str],
+    figures: Collection[str],
+    unreferred: bool,
 ) -> str:
     rows = contexts.rows
     if rows.empty:
@@ -405,7 +501,9 @@ def _why_none(
     varied = {name for choice in contexts.choices() for name in choice}
     still = [name for name in slots if name not in varied]
     if slots and len(still) == len(slots):
-        others = f"; varied: {', '.join(name for name in NAMES if name in varied)}" if varied else ""
+        others = (
+            f"; varied: {', '.join(name for name in NAMES if name in varied)}" if varied else ""
+        )
         return f"{', '.join(still)}: all {len(rows)} rows where it can matter have the same value{others}"
     if unreferred:
         return "rows differ in one choice only, but none of them has the reference; `--reference` takes another"
@@ -413,8 +511,14 @@ def _why_none(
         of = f" among {', '.join(figures)}" if figures else ""
         statuses = [rows[name] for name in rows if str(name).endswith("_status")]
         counts = Counter(word for status in statuses for word in status.dropna() if word != "ok")
-        told = f" ({', '.join(f'{status} {count}' for status, count in counts.items())})" if counts else ""
-        return f"rows differ in one choice only, but share no figure{of}{told}; see `unet-bench show`"
+        told = (
+            f" ({', '.join(f'{status} {count}' for status, count in counts.items())})"
+            if counts
+            else ""
+        )
+        return (
+            f"rows differ in one choice only, but share no figure{of}{told}; see `unet-bench show`"
+        )
     of_slots = f" and in {' or '.join(slots)}" if slots else ""
     return f"no two of {len(rows)} rows differ in one choice only{of_slots}; {_MEASURE}"
 
@@ -433,26 +537,40 @@ def _notes(
         yield f"left out, since they are not made of slots: {named(whole)}"
     renamed = contexts.all[contexts.renamed]
     if len(renamed):
-        same = (f"{row['variant']} is {row['same_as']}" for row in records(renamed[["variant", "same_as"]]))
+        same = (
+            f"{row['variant']} is {row['same_as']}"
+            for row in records(renamed[["variant", "same_as"]])
+        )
         yield f"the same network under another name, counted once: {named(_unique(same))}"
     idle = {name: int((~contexts.active[name]).sum()) for choice in pairs for name in choice}
     if any(idle.values()):
         told = ", ".join(f"{name} in {count}" for name, count in idle.items() if count)
         yield f"of {len(rows)} rows, those where a choice cannot matter say nothing of it: {told}"
-    strange = [choice for choice in pairs if choice[0] not in wanted and _is_strange(contexts, choice, pairs[choice])]
+    strange = [
+        choice
+        for choice in pairs
+        if choice[0] not in wanted and _is_strange(contexts, choice, pairs[choice])
+    ]
     if strange:
         told = ", ".join("+".join(choice) for choice in strange)
         yield f"{told}: the baseline's choice is in no context; the reference is the one in most"
     for choice, count in missed.items():
         yield f"{'+'.join(choice)}: {count} contexts hold alternatives, but not the reference"
-    failed = (rows[[name for name in rows if str(name).endswith("_status")]] != "ok").fillna(False).any(axis=1)
+    failed = (
+        (rows[[name for name in rows if str(name).endswith("_status")]] != "ok")
+        .fillna(False)
+        .any(axis=1)
+    )
     if failed.any():
         yield f"{failed.sum()} of {len(rows)} rows are not ok: a figure that one side lacks is no comparison"
     disturbed = rows.loc[(rows["quality"] != "clean").fillna(False), "quality"].value_counts()
     if len(disturbed):
         told = ", ".join(f"{count} {quality}" for quality, count in disturbed.items())
         yield f"of {len(rows)} rows {told}: ratios are used where they were kept"
-    grown = any(row["figure"] == "params" and abs(row["change"]) > 0.02 and not row.get("match") for row in table)
+    grown = any(
+        row["figure"] == "params" and abs(row["change"]) > 0.02 and not row.get("match")
+        for row in table
+    )
     if grown:
         yield "effects at equal width hold what capacity does: see params; `unet-bench run --match params` levels it"
     if pairs:

@@ -1,4 +1,6 @@
-"""A choice in words: what to use and what it costs, and what to measure to be sure, with the commands for it."""
+"""A choice in words: what to use and what it costs, and what to measure to be sure, with the
+commands for it.
+"""
 
 from __future__ import annotations
 
@@ -53,22 +55,33 @@ def verdicts(group: Group, options: Sequence[Option], fitting: int) -> Iterator[
 
 def _ahead(group: Group, options: Sequence[Option]) -> Iterator[str]:
     """How far the best is ahead of those that fit, where none of them is as good."""
-    best, worse = options[0], [option for option in options if option.role == "worse" and option.gap]
+    best, worse = (
+        options[0],
+        [option for option in options if option.role == "worse" and option.gap],
+    )
     if not worse or group.goal != "dice":
         return
-    apparent = next((option for option in worse if option.gap and option.gap.verdict == "apparent"), None)
+    apparent = next(
+        (option for option in worse if option.gap and option.gap.verdict == "apparent"), None
+    )
     if apparent is None or apparent.gap is None:
         yield "every other that fits is worse, separably"
         return
     ahead = f"{abs(apparent.gap.difference):.3f} ahead of {apparent.variant}"
     nearest = ", the next that fits" if apparent is worse[0] else ""
-    why = "one seed proves nothing" if _is_lone(group, best, apparent) else "without intervals nothing is proven"
+    why = (
+        "one seed proves nothing"
+        if _is_lone(group, best, apparent)
+        else "without intervals nothing is proven"
+    )
     yield f"{best.variant} is {ahead}{nearest}: more than the choice of test images explains, but {why}"
 
 
 def _as_good(best: Option, equals: Sequence[Option]) -> Iterator[str]:
     cheaper = (option for option in equals if is_cheaper(best, option))
-    first = next(cheaper, None) or next((option for option in equals if _is_mixed(costs(best, option))), None)
+    first = next(cheaper, None) or next(
+        (option for option in equals if _is_mixed(costs(best, option))), None
+    )
     if first is None:
         yield f"as good as can be told, but not cheaper: {named([option.variant for option in equals])}"
         return
@@ -94,25 +107,34 @@ def _is_mixed(costs: Sequence[str]) -> bool:
 def is_cheaper(best: Option, option: Option) -> bool:
     """Faster beyond error, or of less memory and not slower."""
     found = costs(best, option)
-    return any("faster" in cost or "less" in cost for cost in found) and not any("slower" in cost for cost in found)
+    return any("faster" in cost or "less" in cost for cost in found) and not any(
+        "slower" in cost for cost in found
+    )
 
 
 def costs(best: Option, option: Option) -> list[str]:
     """What an option takes against the best, without what lies within the error."""
     found = []
-    if option.speed is not None and (isnan(option.speed_reach) or abs(log(option.speed)) > option.speed_reach):
+    if option.speed is not None and (
+        isnan(option.speed_reach) or abs(log(option.speed)) > option.speed_reach
+    ):
         faster = option.speed < 1
-        found.append(f"{times(1 / option.speed)} faster" if faster else f"{times(option.speed)} slower")
+        found.append(
+            f"{times(1 / option.speed)} faster" if faster else f"{times(option.speed)} slower"
+        )
     own, other = option.row.get("peak_memory_mib"), best.row.get("peak_memory_mib")
     if own and other and abs(own / other - 1) >= 0.02:
-        found.append(f"takes {100 * abs(own / other - 1):.0f} % {'less' if own < other else 'more'} memory")
+        found.append(
+            f"takes {100 * abs(own / other - 1):.0f} % {'less' if own < other else 'more'} memory"
+        )
     return found
 
 
 def _step_up(group: Group, best: Option, option: Option) -> str:
     assert option.gap is not None
     sure = {"separable": "separably", "not separable": "unproven"}.get(
-        option.gap.verdict, "apparently: one seed" if _is_lone(group, best, option) else "apparently"
+        option.gap.verdict,
+        "apparently: one seed" if _is_lone(group, best, option) else "apparently",
     )
     gain = f"Dice {option.gap.difference:.3f} higher ({sure})"
     return f"a step up is {option.variant}: {gain}, and over the budget by {over(option)}"
@@ -170,7 +192,11 @@ def _figures(group: Group, option: Option) -> str:
 
 
 def _unsure(option: Option) -> str:
-    return f"; within error of the budget in {' and '.join(option.fit.unsure)}" if option.fit.unsure else ""
+    return (
+        f"; within error of the budget in {' and '.join(option.fit.unsure)}"
+        if option.fit.unsure
+        else ""
+    )
 
 
 def over(option: Option) -> str:
@@ -208,7 +234,9 @@ def steps(
         yield words, command(manifest, [], probes=("accuracy",))
     elif options and options[0].role == "best":
         yield from _seeds(group, options, manifest)
-    unsure = [str(option.row["variant"]) for option in options if "latency" in option.fit.unsure][:SHOWN]
+    unsure = [str(option.row["variant"]) for option in options if "latency" in option.fit.unsure][
+        :SHOWN
+    ]
     if unsure:
         words = f"the latency of {named(unsure)} is within error of the budget: fresh processes narrow it down"
         yield words, command(manifest, unsure, probes=("speed",), only=True, replicates="5")
@@ -222,7 +250,9 @@ def steps(
     yield from _unmeasured(group, manifest)
 
 
-def _seeds(group: Group, options: Sequence[Option], manifest: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _seeds(
+    group: Group, options: Sequence[Option], manifest: Mapping[str, Any]
+) -> Iterator[tuple[str, str]]:
     """How many trainings would settle what is open between the best and the others that are named."""
     best, *rivals = options
     if not rivals:
@@ -238,16 +268,24 @@ def _seeds(group: Group, options: Sequence[Option], manifest: Mapping[str, Any])
     yield from _pairs(best, [option for option in open_ if option not in lone][:SHOWN], manifest)
 
 
-def _pairs(best: Option, options: Sequence[Option], manifest: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _pairs(
+    best: Option, options: Sequence[Option], manifest: Mapping[str, Any]
+) -> Iterator[tuple[str, str]]:
     """What would tell these from the best: for those that seeds can, one command."""
     by_seeds: list[tuple[Option, int]] = []
     for option in options:
         assert option.gap is not None
         needed, both = option.gap.pairs_needed, f"{best.variant} and {option.variant}"
         if option.gap.pairs < 2:
-            yield f"{both} have no pairs of equal fold and seed: their run's cells.csv would say more", ""
+            yield (
+                f"{both} have no pairs of equal fold and seed: their run's cells.csv would say more",
+                "",
+            )
         elif needed is None:
-            yield f"{both} are too close to be told apart by any number of trainings: take the cheaper", ""
+            yield (
+                f"{both} are too close to be told apart by any number of trainings: take the cheaper",
+                "",
+            )
         elif option.gap.folds > 1:
             further = "of further folds or data sets, since seeds of a fold move together"
             yield f"to tell {both} apart takes {_trainings(needed, option.gap)}: {further}", ""
@@ -260,7 +298,12 @@ def _pairs(best: Option, options: Sequence[Option], manifest: Mapping[str, Any])
         assert slowest.gap is not None
         names = [str(option.row["variant"]) for option, _ in by_seeds]
         words = f"to tell {best.variant} from {named(names)} takes {_trainings(most, slowest.gap)}"
-        yield words, command(manifest, [str(best.row["variant"]), *names], seeds=",".join(map(str, range(most))))
+        yield (
+            words,
+            command(
+                manifest, [str(best.row["variant"]), *names], seeds=",".join(map(str, range(most)))
+            ),
+        )
 
 
 def _trainings(needed: int, gap: Gap) -> str:
@@ -272,11 +315,18 @@ def _unmeasured(group: Group, manifest: Mapping[str, Any]) -> Iterator[tuple[str
     for row in group.networks:
         for limit in group.fit(row).unknown:
             timed = limit.probe == "speed" and row.get("quality") in _RESTLESS
-            if is_good(row, limit.probe) and not timed and (limit.probe != "accuracy" or group.goal == "dice"):
+            if (
+                is_good(row, limit.probe)
+                and not timed
+                and (limit.probe != "accuracy" or group.goal == "dice")
+            ):
                 lacking.setdefault(limit, []).append(row["variant"])
     for limit, names in lacking.items():
         alone = [] if len(names) == len(group.networks) else names
-        yield f"there is no {limit.label} of {named(names)}", command(manifest, alone, probes=(limit.probe,))
+        yield (
+            f"there is no {limit.label} of {named(names)}",
+            command(manifest, alone, probes=(limit.probe,)),
+        )
 
 
 _OF_ONE_RUN: Final = frozenset(("--resume", "--rerun", "--time-limit"))
@@ -291,8 +341,9 @@ def command(
     only: bool = False,
     **options: str,
 ) -> str:
-    """The command that makes a run again: with these variants (none: as it was), further or `only` these probes, and
-    other options. What a run was asked for is in its manifest; without that the command ends in `…`, to be completed.
+    """The command that makes a run again: with these variants (none: as it was), further or `only`
+    these probes, and other options. What a run was asked for is in its manifest; without that the
+    command ends in `…`, to be completed.
     """
     changes = {f"--{name}": value for name, value in options.items()}
     if probes:
@@ -300,7 +351,9 @@ def command(
         before = suite.get("probes", ()) if isinstance(suite, Mapping) and not only else ()
         changes["--probes"] = ",".join(dict.fromkeys((*map(str, before), *probes)))
     if variants:
-        models = suite.get("models", ()) if isinstance(suite := manifest.get("suite"), Mapping) else ()
+        models = (
+            suite.get("models", ()) if isinstance(suite := manifest.get("suite"), Mapping) else ()
+        )
         if own := ",".join(name for name in variants if name not in models):
             changes["--variants"] = own
     dropped = {
@@ -313,19 +366,25 @@ def command(
     words = [str(word) for word in manifest.get("argv") or ()]
     known = words[1:2] == ["run"]
     kept = _without(words[2:], dropped) if known else ()
-    text = shlex.join(["unet-bench", "run", *kept, *(word for pair in changes.items() for word in pair)])
+    text = shlex.join(
+        ["unet-bench", "run", *kept, *(word for pair in changes.items() for word in pair)]
+    )
     return text if known else f"{text} …"
 
 
 def _without(words: Iterable[str], dropped: Iterable[str]) -> Iterator[str]:
-    """The words of a command line without these options and their values, which may be joined: --a=b, -ab."""
+    """The words of a command line without these options and their values, which may be joined:
+    --a=b, -ab.
+    """
     unwanted, is_value = frozenset(dropped), False
     for word in words:
         if is_value:
             is_value = False
         elif word in unwanted:
             is_value = True
-        elif not (word.partition("=")[0] in unwanted or (word[:2] in unwanted and word[1:2] != "-")):
+        elif not (
+            word.partition("=")[0] in unwanted or (word[:2] in unwanted and word[1:2] != "-")
+        ):
             yield word
 
 
@@ -334,13 +393,23 @@ def _without(words: Iterable[str], dropped: Iterable[str]) -> Iterator[str]:
 
 def notes(group: Group, options: Sequence[Option]) -> Iterator[str]:
     """What was left out, and what the figures rest on."""
-    asked = tuple(dict.fromkeys((GOALS[group.goal], *(limit.probe for limit, _ in group.budget.asked()))))
+    asked = tuple(
+        dict.fromkeys((GOALS[group.goal], *(limit.probe for limit, _ in group.budget.asked())))
+    )
     if failed := _failed(group.networks, asked):
         yield f"left out, since a cell failed: {named(failed)}"
     if group.goal != "dice" and (failed := _failed(group.networks, ("accuracy",))):
-        every = "all accuracy cells failed" if len(failed) == len(group.networks) else "no Dice, since a cell failed"
+        every = (
+            "all accuracy cells failed"
+            if len(failed) == len(group.networks)
+            else "no Dice, since a cell failed"
+        )
         yield f"{every}: {named(failed)}"
-    rest = [probe for probe in PROBES if probe not in asked and (probe != "accuracy" or group.goal == "dice")]
+    rest = [
+        probe
+        for probe in PROBES
+        if probe not in asked and (probe != "accuracy" or group.goal == "dice")
+    ]
     if failed := _failed([option.row for option in options], rest):
         yield f"not asked for, but a cell failed: {named(failed)}"
     if group.goal == "dice" and not group.scores:
@@ -353,6 +422,8 @@ def _failed(rows: Iterable[Row], probes: Sequence[str]) -> list[str]:
     """The networks of which a cell of these probes failed, and how."""
 
     def bad(row: Row) -> str:
-        return ", ".join(f"{probe} {row[f'{probe}_status']}" for probe in probes if not is_good(row, probe))
+        return ", ".join(
+            f"{probe} {row[f'{probe}_status']}" for probe in probes if not is_good(row, probe)
+        )
 
     return [f"{row['variant']} ({words})" for row in rows if (words := bad(row))]

@@ -2,8 +2,9 @@
 
 results, cells ─▶ networks made of slots ─▶ a hash for each thing they are ─▶ pairs of rows ─▶ difference per figure
 
-A row's hash is the sum of its values' hashes (Zobrist 1970, A new hashing method with application for game playing),
-so that a row without one of its choices takes one subtraction, and contexts are found by grouping instead of in pairs.
+A row's hash is the sum of its values' hashes (Zobrist 1970, A new hashing method with application
+for game playing), so that a row without one of its choices takes one subtraction, and contexts are
+found by grouping instead of in pairs.
 """
 
 from __future__ import annotations
@@ -29,21 +30,27 @@ Choice = tuple[str, ...]  # the names of a choice; several if they are changed t
 
 TARGET: Final = "target"
 GROUP: Final = ("device_name", "env_id", *SETTING, "batch_effective", TARGET)
-"""What the contexts of one effect have in common: machine, software, how it was run, and whose cost was to be met."""
+"""What the contexts of one effect have in common: machine, software, how it was run, and whose cost
+was to be met.
+"""
 _DATA: Final = ("task", "dataset_hash")
 _NAMED: Final = ("run_id", "variant", "same_as")
 _BASED: Final = ("run_id", "variant", "baseline")
 _WIDTHS: Final = ("base_width", "width_scale")  # what a run scales to meet the baseline's cost
-# The decoder's part is the encoder's unless told otherwise: both change at once, which is a choice of its own.
+# The decoder's part is the encoder's unless told otherwise: both change at once, which is a choice
+# of its own.
 _LED: Final = (("encoder_block", "decoder_block"), ("norm", "decoder_norm"))
 CHOICES: Final[tuple[Choice, ...]] = tuple(
-    choice for name in NAMES for choice in ((name,), *((name, led) for leader, led in _LED if leader == name))
+    choice
+    for name in NAMES
+    for choice in ((name,), *((name, led) for leader, led in _LED if leader == name))
 )
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A column of the results: compared by quotient on the logarithm (`relative`), or by difference.
+    """A column of the results: compared by quotient on the logarithm (`relative`), or by
+    difference.
 
     `exact`: counted, not sampled, so that one measurement has no error.
     """
@@ -74,9 +81,11 @@ FIGURES: Final = (
 
 @dataclass(frozen=True)
 class Differences:
-    """Figures of one row less the other's, a row per pair and a column per figure; NaN where one has none.
+    """Figures of one row less the other's, a row per pair and a column per figure; NaN where one
+    has none.
 
-    `down` and `up`: how far the 95 % interval of the measurement itself reaches (0: exact, NaN: unknown).
+    `down` and `up`: how far the 95 % interval of the measurement itself reaches (0: exact, NaN:
+    unknown).
     """
 
     value: Array
@@ -89,24 +98,37 @@ class Differences:
     @classmethod
     def joined(cls, parts: Sequence[Differences]) -> Differences:
         """Several, one below another."""
-        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in ("value", "down", "up")))
+        return cls(
+            *(
+                np.concatenate([getattr(part, name) for part in parts])
+                for name in ("value", "down", "up")
+            )
+        )
 
     def less(self, other: Differences) -> Differences:
         """The difference of these differences, measured apart; intervals as in Zou and Donner 2008."""
-        return Differences(self.value - other.value, np.hypot(self.down, other.up), np.hypot(self.up, other.down))
+        return Differences(
+            self.value - other.value, np.hypot(self.down, other.up), np.hypot(self.up, other.down)
+        )
 
 
 class Contexts:
     """The measured networks made of slots, and the contexts in which they differ in one choice.
 
-    `rows`: a frame from 0; `group`: the number of each row's group, `labels`: what groups have in common, with their
-    runs; `values` and `active`: each choice as text, and where it can matter; `measured`: rows with any figure. `whole`
-    and `renamed` mark, among `all` rows, those left out: not made of slots, or measured under another name.
+    `rows`: a frame from 0; `group`: the number of each row's group, `labels`: what groups have in
+    common, with their runs; `values` and `active`: each choice as text, and where it can matter;
+    `measured`: rows with any figure. `whole` and `renamed` mark, among `all` rows, those left out:
+    not made of slots, or measured under another name.
     """
 
     def __init__(self, runs: Runs) -> None:
         self.all = runs.results
-        floor = runs.results["variant"].map(is_floor, na_action="ignore").astype("boolean").fillna(False)
+        floor = (
+            runs.results["variant"]
+            .map(is_floor, na_action="ignore")
+            .astype("boolean")
+            .fillna(False)
+        )
         whole = runs.results["architecture"].notna() | floor
         self.whole, self.renamed = whole, ~whole & runs.results["same_as"].notna()
         self.rows = runs.results[~whole & ~self.renamed].reset_index(drop=True)
@@ -114,27 +136,43 @@ class Contexts:
         self.rows[TARGET] = _targets(self.rows, runs.results)
         self.names = tuple(name for name in NAMES if name in self.rows)
         self.values = {name: _text(self.rows, name) for name in self.names}
-        self.active = {name: _active(self.rows, name) & (self.values[name] != "") for name in self.names}
+        self.active = {
+            name: _active(self.rows, name) & (self.values[name] != "") for name in self.names
+        }
         grouped = self.rows.groupby(list(GROUP), dropna=False, sort=False)
         self.group: Array = grouped.ngroup().to_numpy()
         heads = self.rows.loc[~pd.Series(self.group).duplicated().to_numpy(), list(GROUP)]
         named = self.rows["run_id"].groupby(self.group).agg(lambda names: ", ".join(names.unique()))
-        self.labels = [{"run_id": names, **head} for names, head in zip(named, records(heads), strict=True)]
+        self.labels = [
+            {"run_id": names, **head} for names, head in zip(named, records(heads), strict=True)
+        ]
         everything = (*GROUP, "run_id", *_DATA, *self.names)
-        self._hash = _hashes(self.rows.assign(**{name: self._filled(name) for name in self.names}), everything)
+        self._hash = _hashes(
+            self.rows.assign(**{name: self._filled(name) for name in self.names}), everything
+        )
         self._total = self._sum(everything)
-        self._figures = _measured(self.rows, self._is_baseline, self._sum((*GROUP, "run_id", *_DATA)))
+        self._figures = _measured(
+            self.rows, self._is_baseline, self._sum((*GROUP, "run_id", *_DATA))
+        )
         self._count: Array = np.isfinite(self._figures.value).sum(axis=1)
         self.measured: Array = self._count > 0
         self._scores = _scores(self.rows, runs.cells)
 
     def choices(self) -> tuple[Choice, ...]:
         """Those of which two values were measured."""
-        return tuple(c for c in CHOICES if {*c} <= {*self.names} and len({*self.values[c[0]][self.settled(c)]}) > 1)
+        return tuple(
+            c
+            for c in CHOICES
+            if {*c} <= {*self.names} and len({*self.values[c[0]][self.settled(c)]}) > 1
+        )
 
     def settled(self, choice: Choice) -> Array:
-        """The rows that say something of a choice: it can matter, and those that change together are alike."""
-        alike = [np.equal(self.values[name], self.values[choice[0]]).astype(bool) for name in choice]
+        """The rows that say something of a choice: it can matter, and those that change together
+        are alike.
+        """
+        alike = [
+            np.equal(self.values[name], self.values[choice[0]]).astype(bool) for name in choice
+        ]
         active: Array = np.logical_and.reduce([*alike, *(self.active[name] for name in choice)])
         return active
 
@@ -146,7 +184,9 @@ class Contexts:
 
     def alike(self) -> Array:
         """The measured rows whose choices are those of another, which is taken in their place."""
-        order = np.flatnonzero(self.measured)[np.argsort(-self._count[self.measured], kind="stable")]
+        order = np.flatnonzero(self.measured)[
+            np.argsort(-self._count[self.measured], kind="stable")
+        ]
         found = np.zeros(len(self.rows), dtype=bool)
         found[order] = pd.Series(self._total[order]).duplicated()
         return found
@@ -154,17 +194,20 @@ class Contexts:
     def related(self, choice: Choice) -> Array:
         """The rows that differ from another in this choice only, measured or not."""
         settled = self.settled(choice)
-        seen = pd.DataFrame({"key": self._total - self._sum(choice), "value": self.values[choice[0]]})[settled]
+        seen = pd.DataFrame(
+            {"key": self._total - self._sum(choice), "value": self.values[choice[0]]}
+        )[settled]
         counts = seen.groupby("key")["value"].transform("nunique")
         found = np.zeros(len(self.rows), dtype=bool)
         found[settled] = counts > 1
         return found
 
     def pairs(self, choice: Choice, wanted: str | None = None) -> tuple[pd.DataFrame, int]:
-        """Measured rows that differ in this choice only: `alt`, `ref` (numbers), `group`, `alternative`, `reference`.
+        """Measured rows that differ in this choice only: `alt`, `ref` (numbers), `group`,
+        `alternative`, `reference`.
 
-        The reference is the value `wanted`, else the baseline's, else the one in most contexts. The number counts
-        contexts that hold several alternatives but not the reference.
+        The reference is the value `wanted`, else the baseline's, else the one in most contexts. The
+        number counts contexts that hold several alternatives but not the reference.
         """
         settled = self.settled(choice) & self.measured
         seen = pd.DataFrame(
@@ -177,10 +220,15 @@ class Contexts:
             }
         )[settled]
         # Of rows with the same choices that with most figures, else the first.
-        seen = seen.sort_values("count", ascending=False, kind="stable").drop_duplicates(["key", "alternative"])
+        seen = seen.sort_values("count", ascending=False, kind="stable").drop_duplicates(
+            ["key", "alternative"]
+        )
         seen = seen.sort_index().drop(columns="count")
         seen = seen[seen.groupby("key")["row"].transform("size") > 1]
-        counts, reference = Counter(zip(seen["group"], seen["alternative"], strict=True)), self.baselines(choice)
+        counts, reference = (
+            Counter(zip(seen["group"], seen["alternative"], strict=True)),
+            self.baselines(choice),
+        )
         often = {group: value for (group, value), _ in reversed(counts.most_common())}
         for group, value in often.items():
             if wanted or not counts[group, reference.get(group)]:
@@ -202,10 +250,12 @@ class Contexts:
         return found
 
     def levels(self, rows: Array, without: Iterable[str], relative: bool) -> list[Array]:
-        """From coarse to fine, what varies independently: the other choices; for Dice the data before them.
+        """From coarse to fine, what varies independently: the other choices; for Dice the data
+        before them.
 
-        Networks on one data set rise and fall together in Dice; the time that a network takes hardly depends on data,
-        so that a second data set measures the same thing once more. So does a second run, of any figure.
+        Networks on one data set rise and fall together in Dice; the time that a network takes
+        hardly depends on data, so that a second data set measures the same thing once more. So does
+        a second run, of any figure.
         """
         named = {*without}
         others = self._sum([name for name in self.names if name not in named])[rows]
@@ -217,7 +267,9 @@ class Contexts:
         return rest
 
     def _filled(self, name: str) -> Array:
-        """The choice where it cannot matter as the baseline has it, else as most do, so that it keeps no rows apart."""
+        """The choice where it cannot matter as the baseline has it, else as most do, so that it
+        keeps no rows apart.
+        """
         active, values = self.active[name], self.values[name]
         if active.all():
             return values
@@ -233,17 +285,23 @@ class Contexts:
         return sum((self._hash[name] for name in dict.fromkeys(names)), start)
 
 
-def estimated(cell: Array, of: Differences, levels: Sequence[Array], figure: Figure) -> pd.DataFrame:
-    """For each cell, the mean of its differences in a figure: `mean`, `low`, `high`, its standard `error`, and `units`.
+def estimated(
+    cell: Array, of: Differences, levels: Sequence[Array], figure: Figure
+) -> pd.DataFrame:
+    """For each cell, the mean of its differences in a figure: `mean`, `low`, `high`, its standard
+    `error`, and `units`.
 
-    Of those the standard deviation `sd` and the sum of squares about the mean `sse`; `contexts`: differences in all.
-    Units are the means at the first level on which a cell's differences lie apart; the interval is Student's t over
-    them (of two rows a context, what ordinary least squares with an intercept per context gives). A single one has the
-    interval of its measurement; NaN: none. Neither is believed if it has no width, unless the figure is exact.
+    Of those the standard deviation `sd` and the sum of squares about the mean `sse`; `contexts`:
+    differences in all. Units are the means at the first level on which a cell's differences lie
+    apart; the interval is Student's t over them (of two rows a context, what ordinary least squares
+    with an intercept per context gives). A single one has the interval of its measurement; NaN:
+    none. Neither is believed if it has no width, unless the figure is exact.
     """
     value = of.value.round(12)  # beyond is what logarithms lose
     there = ~np.isnan(value)
-    frame = pd.DataFrame({"cell": cell[there], "value": value[there], "down": of.down[there], "up": of.up[there]})
+    frame = pd.DataFrame(
+        {"cell": cell[there], "value": value[there], "down": of.down[there], "up": of.up[there]}
+    )
     by = frame.groupby("cell")
     apart, labels = [], []
     for level in levels:
@@ -252,7 +310,9 @@ def estimated(cell: Array, of: Differences, levels: Sequence[Array], figure: Fig
         labels.append(labels_of)
     frame["unit"] = np.select(apart, labels, default=np.uint64(0))
     units = frame.groupby(["cell", "unit"])["value"].mean().groupby("cell")
-    found = pd.DataFrame({"mean": units.mean(), "sd": units.std(), "units": units.size(), "contexts": by.size()})
+    found = pd.DataFrame(
+        {"mean": units.mean(), "sd": units.std(), "units": units.size(), "contexts": by.size()}
+    )
     found["sse"] = found["sd"] ** 2 * (found["units"] - 1)
     factor = {n: t_975(n - 1) for n in found["units"].unique() if n > 1}
     error = found["sd"] / np.sqrt(found["units"])
@@ -269,9 +329,9 @@ def estimated(cell: Array, of: Differences, levels: Sequence[Array], figure: Fig
 def _repeated(frame: pd.DataFrame, figure: Figure) -> pd.DataFrame:
     """By cell, how far `down` and `up` the interval reaches of a mean of measurements of one thing.
 
-    The errors that they state, of those that state none taken as large as the others'; or what their scatter says, if
-    that is more: measurements of several runs may disagree by more than each of them knows. Those of Dice hold all
-    repeats already.
+    The errors that they state, of those that state none taken as large as the others'; or what
+    their scatter says, if that is more: measurements of several runs may disagree by more than each
+    of them knows. Those of Dice hold all repeats already.
     """
     by = frame.assign(down=frame["down"] ** 2, up=frame["up"] ** 2).groupby("cell")
     repeats = by.size() if figure.relative else 1
@@ -284,11 +344,16 @@ def _repeated(frame: pd.DataFrame, figure: Figure) -> pd.DataFrame:
 
 
 def _text(rows: pd.DataFrame, name: str) -> Array:
-    """A choice as text, empty where it is none: also widths where the run scaled them to meet the baseline's cost."""
+    """A choice as text, empty where it is none: also widths where the run scaled them to meet the
+    baseline's cost.
+    """
     column = rows[name]
     if name in _WIDTHS and "match" in rows:
         column = column.where(rows["match"].isna())
-    words = {value: f"{value:g}" if isinstance(value, float) else str(value) for value in column.dropna().unique()}
+    words = {
+        value: f"{value:g}" if isinstance(value, float) else str(value)
+        for value in column.dropna().unique()
+    }
     if pd.api.types.is_bool_dtype(column.dtype):
         words = {value: str(value).lower() for value in words}
     return column.astype(object).map(words).where(column.notna(), "").to_numpy(dtype=object)
@@ -301,7 +366,9 @@ def _active(rows: pd.DataFrame, name: str) -> Array:
 
 
 def _hashes(frame: pd.DataFrame, names: Iterable[str]) -> dict[str, Array]:
-    """For each column a random 64-bit number per value; what is missing is a value, too. The same at every call."""
+    """For each column a random 64-bit number per value; what is missing is a value, too. The same
+    at every call.
+    """
     random, found = np.random.default_rng(0), {}
     for name in names:
         codes, values = pd.factorize(frame[name], use_na_sentinel=False)
@@ -311,13 +378,20 @@ def _hashes(frame: pd.DataFrame, names: Iterable[str]) -> dict[str, Array]:
 
 def _baselines(rows: pd.DataFrame, renamed: pd.DataFrame) -> Array:
     """Which rows are the baseline, also where it was measured under another name."""
-    twin = {(run, name): same for run, name, same in zip(*(renamed[n] for n in _NAMED), strict=True)}
-    named = zip(*(rows[name].astype(object).where(rows[name].notna(), None) for name in _BASED), strict=True)
-    return np.array([of is not None and own in (of, twin.get((run, of))) for run, own, of in named], dtype=bool)
+    twin = {
+        (run, name): same for run, name, same in zip(*(renamed[n] for n in _NAMED), strict=True)
+    }
+    named = zip(
+        *(rows[name].astype(object).where(rows[name].notna(), None) for name in _BASED), strict=True
+    )
+    return np.array(
+        [of is not None and own in (of, twin.get((run, of))) for run, own, of in named], dtype=bool
+    )
 
 
 def _targets(rows: pd.DataFrame, everything: pd.DataFrame) -> pd.Series[str]:
-    """Where a run scaled widths: the network whose cost was to be met, as text; of one not in the rows, the run.
+    """Where a run scaled widths: the network whose cost was to be met, as text; of one not in the
+    rows, the run.
 
     Its widths and not its cost, which depends on the data's channels and classes.
     """
@@ -325,14 +399,18 @@ def _targets(rows: pd.DataFrame, everything: pd.DataFrame) -> pd.Series[str]:
     if "match" not in rows or not rows["match"].notna().any():
         return found
     widths: dict[tuple[Any, ...], str] = {}
-    for row in records(everything[[*_NAMED, "match", *(name for name in _WIDTHS if name in everything)]]):
+    for row in records(
+        everything[[*_NAMED, "match", *(name for name in _WIDTHS if name in everything)]]
+    ):
         told = " ".join(f"{name}={row[name]:g}" for name in _WIDTHS if row.get(name) is not None)
         widths.setdefault((row["run_id"], row["variant"], row["match"]), told)
     matched = rows["match"].notna()
     names = []
     for row in records(rows.loc[matched, ["run_id", "baseline", "match"]]):
         known = widths.get((row["run_id"], row["baseline"], row["match"]))
-        names.append(f"{row['baseline']} {known}" if known else f"{row['baseline']} of {row['run_id']}")
+        names.append(
+            f"{row['baseline']} {known}" if known else f"{row['baseline']} of {row['run_id']}"
+        )
     found[matched] = names
     return found
 
@@ -340,14 +418,17 @@ def _targets(rows: pd.DataFrame, everything: pd.DataFrame) -> pd.Series[str]:
 def _measured(rows: pd.DataFrame, is_baseline: Array, beside: Array) -> Differences:
     """Every figure on the scale it is compared on, and how far its interval reaches.
 
-    The baseline stands at a ratio of exactly 1 where a row `beside` it, equal in run and conditions, has that ratio:
-    it was measured against the baseline, whose own, a measurement against itself, says nothing of it and may be lost.
+    The baseline stands at a ratio of exactly 1 where a row `beside` it, equal in run and
+    conditions, has that ratio: it was measured against the baseline, whose own, a measurement
+    against itself, says nothing of it and may be lost.
     """
     columns = [_column(rows, figure, is_baseline, beside) for figure in FIGURES]
     return Differences(*(np.stack(part, axis=1) for part in zip(*columns, strict=True)))
 
 
-def _column(rows: pd.DataFrame, figure: Figure, is_baseline: Array, beside: Array) -> tuple[Array, Array, Array]:
+def _column(
+    rows: pd.DataFrame, figure: Figure, is_baseline: Array, beside: Array
+) -> tuple[Array, Array, Array]:
     value = _scaled(rows, figure.column, figure)
     if figure.exact:
         reach = np.zeros(len(rows)), np.zeros(len(rows))
@@ -357,8 +438,13 @@ def _column(rows: pd.DataFrame, figure: Figure, is_baseline: Array, beside: Arra
     else:
         reach = np.full(len(rows), np.nan), np.full(len(rows), np.nan)
     if figure.is_ratio:
-        known = is_baseline & pd.Series(~np.isnan(value)).groupby(beside).transform("any").to_numpy(dtype=bool)
-        value, reach = np.where(known, 0.0, value), (np.where(known, 0.0, reach[0]), np.where(known, 0.0, reach[1]))
+        known = is_baseline & pd.Series(~np.isnan(value)).groupby(beside).transform("any").to_numpy(
+            dtype=bool
+        )
+        value, reach = (
+            np.where(known, 0.0, value),
+            (np.where(known, 0.0, reach[0]), np.where(known, 0.0, reach[1])),
+        )
     return value, *reach
 
 
@@ -371,10 +457,14 @@ def _scaled(rows: pd.DataFrame, name: str, figure: Figure) -> Array:
 
 
 def _scores(rows: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
-    """Dice by row, fold and seed; of a run without cells the row's own, which pairs with as many seeds."""
+    """Dice by row, fold and seed; of a run without cells the row's own, which pairs with as many
+    seeds.
+    """
     of = ["run_id", "variant", *(name for name in CONDITIONS if name in cells)]
     accuracy = cells[(cells["probe"] == "accuracy").fillna(False) & cells["dice"].notna()]
-    hashes = _hashes(pd.concat([rows[of].astype(object), accuracy[of].astype(object)], ignore_index=True), of)
+    hashes = _hashes(
+        pd.concat([rows[of].astype(object), accuracy[of].astype(object)], ignore_index=True), of
+    )
     keys = sum(hashes.values(), np.zeros(len(rows) + len(accuracy), dtype=np.uint64))
     number = pd.Series(np.arange(len(rows)), index=keys[: len(rows)])
     own = pd.Series(keys[len(rows) :]).map(number[~number.index.duplicated()])
@@ -383,20 +473,30 @@ def _scores(rows: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
     found["dice"] = accuracy["dice"].to_numpy(dtype=float)
     whole = ~rows["run_id"].isin(cells["run_id"]) & rows["accuracy_status"].fillna("ok").eq("ok")
     alone = rows[whole & rows["dice"].notna()]
-    summed = pd.DataFrame({"row": alone.index, "fold": "", "seed": alone["seeds"].fillna(-1).to_numpy()})
+    summed = pd.DataFrame(
+        {"row": alone.index, "fold": "", "seed": alone["seeds"].fillna(-1).to_numpy()}
+    )
     summed["dice"] = alone["dice"].to_numpy(dtype=float)
-    return pd.concat([found.dropna(subset="row"), summed], ignore_index=True).astype({"row": int, "seed": int})
+    return pd.concat([found.dropna(subset="row"), summed], ignore_index=True).astype(
+        {"row": int, "seed": int}
+    )
 
 
 def _dice(pairs: pd.DataFrame, repeated: Array, scores: pd.DataFrame) -> pd.DataFrame:
-    """For each pair the mean difference in Dice over equal folds and seeds, and how far its interval reaches.
+    """For each pair the mean difference in Dice over equal folds and seeds, and how far its
+    interval reaches.
 
-    Pairs that are `repeated`, equal in all but the run, have their folds and seeds together; one that several of them
-    hold is one, of their mean.
+    Pairs that are `repeated`, equal in all but the run, have their folds and seeds together; one
+    that several of them hold is one, of their mean.
     """
-    own = pairs[["alt", "ref"]].rename_axis("pair").reset_index().assign(of=pd.factorize(repeated)[0])
+    own = (
+        pairs[["alt", "ref"]].rename_axis("pair").reset_index().assign(of=pd.factorize(repeated)[0])
+    )
     joined = own.merge(scores, left_on="alt", right_on="row").merge(
-        scores, left_on=["ref", "fold", "seed"], right_on=["row", "fold", "seed"], suffixes=("", "_ref")
+        scores,
+        left_on=["ref", "fold", "seed"],
+        right_on=["row", "fold", "seed"],
+        suffixes=("", "_ref"),
     )
     joined["difference"] = joined["dice"] - joined["dice_ref"]
     single = joined.groupby(["of", "fold", "seed"], sort=False)["difference"].mean().reset_index()

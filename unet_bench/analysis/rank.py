@@ -59,8 +59,8 @@ _NO_SCORE: Final = ("", "na", "n/a", "nan", "null", "none")
 
 @dataclass(frozen=True)
 class Ranking:
-    """`table`: a row per network × task × setting, `COLUMNS`; `tests`: a row per setting ranked, `TESTS`, and their
-    `ranks` in the same order.
+    """`table`: a row per network × task × setting, `COLUMNS`; `tests`: a row per setting ranked,
+    `TESTS`, and their `ranks` in the same order.
     """
 
     table: pd.DataFrame
@@ -80,10 +80,11 @@ class Ranking:
 
 
 def rank(runs: Runs, *, u_score: bool = False) -> Ranking:
-    """Fronts among rows that may be compared, and average ranks over the data sets of each run and setting.
+    """Fronts among rows that may be compared, and average ranks over the data sets of each run and
+    setting.
 
-    Figures of cells that failed do not count, floors take no part in either; both stay in the table. With `u_score`
-    also U-Bench's figure.
+    Figures of cells that failed do not count, floors take no part in either; both stay in the
+    table. With `u_score` also U-Bench's figure.
     """
     rows: list[dict[str, Any]] = []
     notes: list[str] = []
@@ -113,33 +114,51 @@ def rank_table(scores: pd.DataFrame, *, lower_is_better: bool = False) -> Rankin
     """Average ranks of any table (data set × network). Raises InvalidSuite as `mean_ranks` does."""
     ranks = mean_ranks(scores, lower_is_better=lower_is_better)
     means = scores.mean()
-    rows = [{"variant": name, "score": means[name], **_rank_columns(ranks, name)} for name in ranks.means]
+    rows = [
+        {"variant": name, "score": means[name], **_rank_columns(ranks, name)}
+        for name in ranks.means
+    ]
     tests = [_test_row(ranks)]
-    return Ranking(typed_frame(rows, COLUMNS), typed_frame(tests, TESTS), (ranks,), tuple(_rank_notes(ranks)))
+    return Ranking(
+        typed_frame(rows, COLUMNS), typed_frame(tests, TESTS), (ranks,), tuple(_rank_notes(ranks))
+    )
 
 
 def read_scores(path: str | Path, variant: str, data: str, score: str) -> pd.DataFrame:
-    """From a csv with a row per score the table data set × network; of repeats, such as seeds, the mean.
+    """From a csv with a row per score the table data set × network; of repeats, such as seeds, the
+    mean.
 
-    The arguments are its columns' names. Names are taken as they stand, NA and None too; a network or data set without
-    any score stays, as a column or row without figures. Raises StoreError for what is no such csv, UnknownName for a
-    column.
+    The arguments are its columns' names. Names are taken as they stand, NA and None too; a network
+    or data set without any score stays, as a column or row without figures. Raises StoreError for
+    what is no such csv, UnknownName for a column.
     """
     try:
-        frame = pd.read_csv(path, dtype=str, keep_default_na=False).fillna("")  # filled: lines that are too short
+        frame = pd.read_csv(path, dtype=str, keep_default_na=False).fillna(
+            ""
+        )  # filled: lines that are too short
     except (OSError, ValueError) as error:
-        raise StoreError(f"{path} cannot be read as csv: {error}; give a table with one score a row") from error
+        raise StoreError(
+            f"{path} cannot be read as csv: {error}; give a table with one score a row"
+        ) from error
     for name in (variant, data, score):
         if name not in frame:
             raise unknown("column", name, map(str, frame), f"head -1 {path}")
     for name in (variant, data):
         if (empty := frame[name].str.strip() == "").any():
-            raise StoreError(f"{path}: {int(empty.sum())} rows have no {name}: give each a name, or delete them")
+            raise StoreError(
+                f"{path}: {int(empty.sum())} rows have no {name}: give each a name, or delete them"
+            )
     scored = ~frame[score].str.strip().str.lower().isin(_NO_SCORE)
     numbers = pd.to_numeric(frame[score].where(scored), errors="coerce").astype(float)
     if (bad := frame[score][scored & ~numbers.abs().lt(inf)].unique()).size:
-        what = "no finite number" if pd.to_numeric(pd.Series(bad), errors="coerce").notna().all() else "text"
-        raise StoreError(f"{path}: column {score} holds {what}, {bad[0]!r}: a score is a number or empty")
+        what = (
+            "no finite number"
+            if pd.to_numeric(pd.Series(bad), errors="coerce").notna().all()
+            else "text"
+        )
+        raise StoreError(
+            f"{path}: column {score} holds {what}, {bad[0]!r}: a score is a number or empty"
+        )
     named_scores = pd.DataFrame({"data": frame[data], "variant": frame[variant], "score": numbers})
     return named_scores.groupby(["data", "variant"])["score"].mean().unstack()
 
@@ -148,11 +167,15 @@ def read_scores(path: str | Path, variant: str, data: str, score: str) -> pd.Dat
 
 
 def _ranked(rows: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[Ranks], list[str]]:
-    """Adds the columns of ranks to the rows; (rows of tests, ranks, notes) of the settings that can be ranked."""
+    """Adds the columns of ranks to the rows; (rows of tests, ranks, notes) of the settings that can
+    be ranked.
+    """
     settings: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for row in rows:
         if not is_floor(row["variant"]) and row.get("dice") is not None:
-            settings.setdefault(tuple(row.get(name) for name in ("run_id", *SETTING)), []).append(row)
+            settings.setdefault(tuple(row.get(name) for name in ("run_id", *SETTING)), []).append(
+                row
+            )
     tests, ranks, notes = [], [], []
     for key, group in settings.items():
         scores: dict[tuple[Any, Any], dict[str, float]] = {}
@@ -184,7 +207,10 @@ def _rank_columns(ranks: Ranks, name: str) -> dict[str, Any]:
 
 
 def _test_row(ranks: Ranks) -> dict[str, Any]:
-    own = {name: getattr(ranks, name) for name in ("data_sets", "chi2", "chi2_p", "f", "p", "critical_difference")}
+    own = {
+        name: getattr(ranks, name)
+        for name in ("data_sets", "chi2", "chi2_p", "f", "p", "critical_difference")
+    }
     return {**own, "networks": len(ranks.means), "left_out": ", ".join(ranks.left_out) or None}
 
 
@@ -223,9 +249,13 @@ def _u_scores(group: Sequence[Row]) -> tuple[dict[str, float], tuple[str, ...]]:
     known = {row["variant"]: row for row in networks if _has_all(row)}
     quantiles = iou_quantiles(task, (row["iou"] for row in known.values()))
     if quantiles is None:
-        return {}, ("no U-Score: it takes IoU, parameters, MACs and throughput of at least three unlike networks",)
+        return {}, (
+            "no U-Score: it takes IoU, parameters, MACs and throughput of at least three unlike networks",
+        )
     scores = {
-        name: u_score(row["iou"], row["params"] / 1e6, row["macs"] / 1e9, row["throughput_img_s"], quantiles)
+        name: u_score(
+            row["iou"], row["params"] / 1e6, row["macs"] / 1e9, row["throughput_img_s"], quantiles
+        )
         for name, row in known.items()
     }
     return scores, tuple(_u_notes(task, [*known.values()]))

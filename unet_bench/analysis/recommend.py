@@ -1,4 +1,5 @@
-"""Which network to use under a budget, what is as good, what more would cost, and what to measure to be sure.
+"""Which network to use under a budget, what is as good, what more would cost, and what to measure
+to be sure.
 
 runs ─▶ rows that may be compared ─▶ a choice (choice.py) ─▶ its words (advice.py) ─▶ a recommendation ─▶ text
 """
@@ -24,7 +25,9 @@ from unet_bench.store.tables import typed_frame
 
 @dataclass(frozen=True)
 class Recommendation:
-    """What to use among rows that may be compared: `options`, the best first, and all of it in words."""
+    """What to use among rows that may be compared: `options`, the best first, and all of it in
+    words.
+    """
 
     conditions: Mapping[str, Any]  # by the names in PEERS
     budget: Budget
@@ -44,7 +47,9 @@ class Recommendation:
 
 
 def recommend(runs: Runs, budget: Budget | None = None) -> list[Recommendation]:
-    """A recommendation for every group of rows that may be compared. Without a budget, the best of all."""
+    """A recommendation for every group of rows that may be compared. Without a budget, the best of
+    all.
+    """
     groups = peer_groups(rows_of(runs.results))
     scores = scores_of(runs)
     several = len({key[0] for key in groups}) > 1
@@ -56,7 +61,9 @@ def recommend(runs: Runs, budget: Budget | None = None) -> list[Recommendation]:
             continue
         own = scores.get(key[:-1], {})
         floors = [row for row in rows if is_floor(row["variant"]) and row.get("dice") is not None]
-        group = Group(networks, floors, baseline_of(networks), budget or Budget(), own, goal_of(networks))
+        group = Group(
+            networks, floors, baseline_of(networks), budget or Budget(), own, goal_of(networks)
+        )
         folder = str(runs.folders.get(known["run_id"], "RUN"))
         manifest = runs.manifests.get(known["run_id"], {})
         found.append(_recommended(group, known, several, folder, manifest))
@@ -119,14 +126,27 @@ COLUMNS: Final[Mapping[str, str]] = {
 def _rows(found: Recommendation) -> Iterator[dict[str, Any]]:
     for option in found.options:
         row = {**found.conditions, **{name: option.row.get(name) for name in _SHOWN_FIGURES}}
-        row |= {"role": option.role, "variant": option.variant, "baseline": option.row.get("baseline")}
+        row |= {
+            "role": option.role,
+            "variant": option.variant,
+            "baseline": option.row.get("baseline"),
+        }
         row |= {"goal": found.goal, "latency_over_best": option.speed}
         if option.gap is not None:
-            row |= {"difference": option.gap.difference, "verdict": option.gap.verdict, "pairs": option.gap.pairs}
+            row |= {
+                "difference": option.gap.difference,
+                "verdict": option.gap.verdict,
+                "pairs": option.gap.pairs,
+            }
             row |= {"difference_ci_low": option.gap.low, "difference_ci_high": option.gap.high}
             row |= {"pairs_needed": option.gap.pairs_needed}
         if option.latency is not None:
             ends = ("latency_ms", *INTERVALS["latency_ms"])
-            row |= dict(zip(ends, option.latency, strict=False)) | {"latency_estimated": option.latency.estimated}
-        row |= {"over_budget": over(option) or None, "may_exceed": ", ".join(option.fit.unsure) or None}
+            row |= dict(zip(ends, option.latency, strict=False)) | {
+                "latency_estimated": option.latency.estimated
+            }
+        row |= {
+            "over_budget": over(option) or None,
+            "may_exceed": ", ".join(option.fit.unsure) or None,
+        }
         yield row

@@ -1,4 +1,5 @@
-"""A run's Dice over all its data sets: one row per variant and way of training, with its difference to the baseline.
+"""A run's Dice over all its data sets: one row per variant and way of training, with its difference
+to the baseline.
 
 cells ─▶ accuracy cells by variant and setting ─▶ pairs of equal (data set, fold, seed) ─▶ DataFrame ─▶ text
 """
@@ -12,17 +13,19 @@ from typing import Any, Final
 import pandas as pd
 
 from unet_bench.stats.paired import coarsest
-from unet_bench.store.schema import BY_NAME, CONDITIONS, INTERVALS, gravest
+from unet_bench.store.schema import BY_NAME, CONDITIONS, INTERVALS, worst_of
 from unet_bench.store.tables import difference_columns, mean_columns, records, typed_frame
 
 _OF_DATA: Final = ("task", "dataset_hash")
-SETTING: Final = tuple(name for name in CONDITIONS if name not in _OF_DATA)  # what a row's cells have in common
+SETTING: Final = tuple(
+    name for name in CONDITIONS if name not in _OF_DATA
+)  # what a row's cells have in common
 _PAIR: Final = (*_OF_DATA, "fold", "seed")  # what a cell and the baseline's must share to be a pair
 _FIGURES: Final[Mapping[str, str]] = {
     "tasks": "Int64",  # data sets with a figure
     "cells": "Int64",  # figures that the mean comes from
     "failed": "Int64",  # accuracy cells without a figure
-    "status": "string",  # the gravest of all accuracy cells
+    "status": "string",  # the worst of all accuracy cells
     **{
         name: BY_NAME[name].dtype
         for name in (
@@ -44,14 +47,18 @@ COLUMNS: Final[Mapping[str, str]] = {
 
 
 Row = dict[str, Any]
-Scores = Mapping[tuple[Hashable, ...], tuple[tuple[Hashable, ...], float]]  # by pair: labels of its unit, and Dice
+Scores = Mapping[
+    tuple[Hashable, ...], tuple[tuple[Hashable, ...], float]
+]  # by pair: labels of its unit, and Dice
 
 
 def summary(cells: pd.DataFrame) -> pd.DataFrame:
-    """One row per variant × setting over all data sets of `read_results(run, "cells")`; `COLUMNS` in this order.
+    """One row per variant × setting over all data sets of `read_results(run, "cells")`; `COLUMNS`
+    in this order.
 
-    Within a setting sorted by the difference to the baseline, the best first; the baseline stands at 0, variants that
-    share no pair with it come last. A cell that failed is counted in `failed`, and its pair is left out.
+    Within a setting sorted by the difference to the baseline, the best first; the baseline stands
+    at 0, variants that share no pair with it come last. A cell that failed is counted in `failed`,
+    and its pair is left out.
     """
     groups: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
     for row in records(cells):
@@ -64,8 +71,12 @@ def summary(cells: pd.DataFrame) -> pd.DataFrame:
         of_baseline = {} if baseline == key[-1] else scores.get((*key[:-1], baseline), {})
         named = dict(zip(("run_id", *SETTING, "variant"), key, strict=True))
         found.append({**named, "baseline": baseline, **_figures(rows, scores[key], of_baseline)})
-    settings = {key[:-1]: rank for rank, key in reversed(list(enumerate(groups)))}  # in the order of appearance
-    found.sort(key=lambda row: (settings[row["run_id"], *(row[name] for name in SETTING)], *_rank(row)))
+    settings = {
+        key[:-1]: rank for rank, key in reversed(list(enumerate(groups)))
+    }  # in the order of appearance
+    found.sort(
+        key=lambda row: (settings[row["run_id"], *(row[name] for name in SETTING)], *_rank(row))
+    )
     return typed_frame(found, COLUMNS)
 
 
@@ -74,7 +85,9 @@ def summary(cells: pd.DataFrame) -> pd.DataFrame:
 
 def _scores(rows: list[Row]) -> Scores:
     return {
-        tuple(row.get(name) for name in _PAIR): (_unit(row), row["dice"]) for row in rows if row["dice"] is not None
+        tuple(row.get(name) for name in _PAIR): (_unit(row), row["dice"])
+        for row in rows
+        if row["dice"] is not None
     }
 
 
@@ -88,11 +101,15 @@ def _figures(rows: list[Row], own: Scores, baseline: Scores) -> Row:
         "tasks": len({labels[0] for labels, _ in own.values()}),
         "cells": len(own),
         "failed": sum(row["dice"] is None for row in rows),
-        "status": gravest(row["status"] for row in rows),
+        "status": worst_of(row["status"] for row in rows),
     }
     if own:
         figures |= mean_columns(_clustered(own))
-    shared = {pair: (labels, dice - baseline[pair][1]) for pair, (labels, dice) in own.items() if pair in baseline}
+    shared = {
+        pair: (labels, dice - baseline[pair][1])
+        for pair, (labels, dice) in own.items()
+        if pair in baseline
+    }
     if shared:
         figures |= difference_columns(rows[0]["variant"], _clustered(shared))
     return figures

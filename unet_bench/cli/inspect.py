@@ -1,4 +1,6 @@
-"""What `list`, `plugins`, `geometry` and `doctor` say. Only a network's page and the last two import torch."""
+"""What `list`, `plugins`, `geometry` and `doctor` say. Only a network's page and the last two
+import torch.
+"""
 
 from __future__ import annotations
 
@@ -24,10 +26,15 @@ def listing(what: str, block: Sequence[str]) -> list[dict[str, Any]]:
     if what == "suites":
         files = importlib.resources.files("unet_bench.spec.suites").iterdir()
         names = sorted(file.name for file in files if file.name.endswith(".toml"))
-        return [{"name": name.removesuffix(".toml"), "summary": suite_summary(name)} for name in names]
+        return [
+            {"name": name.removesuffix(".toml"), "summary": suite_summary(name)} for name in names
+        ]
     registry = plugins.load(block).registry
     if what == "variants":
-        return [variant_row(variant, registry.absent(variant)) for variant in registry.variants().values()]
+        return [
+            variant_row(variant, registry.absent(variant))
+            for variant in registry.variants().values()
+        ]
     kinds = SLOTS if what == "parts" else (what.removesuffix("s"),)
     rows = [
         {"kind": e.kind, "name": e.name, "summary": said(e.summary, e.absent)}
@@ -37,7 +44,8 @@ def listing(what: str, block: Sequence[str]) -> list[dict[str, Any]]:
     ]
     if what == "parts":
         rows += [
-            {"kind": "axis", "name": axis, "summary": axis_summary(axis), "plugin": "", "cite": ""} for axis in AXES
+            {"kind": "axis", "name": axis, "summary": axis_summary(axis), "plugin": "", "cite": ""}
+            for axis in AXES
         ]
     return rows
 
@@ -63,7 +71,9 @@ def axis_summary(name: str) -> str:
 def variant_row(variant: Any, absent: str) -> dict[str, Any]:
     """A variant with what makes it differ from the baseline."""
     default = Choices()
-    changed = {name: text for name, text in variant.choices.text().items() if text != default.text()[name]}
+    changed = {
+        name: text for name, text in variant.choices.text().items() if text != default.text()[name]
+    }
     if variant.architecture:
         changed = {"architecture": variant.architecture}
     return {
@@ -171,8 +181,13 @@ def doctor_report(block: Sequence[str]) -> dict[str, Any]:
         else []
     )
     lines += [f"! {problem}" for problem in found.problems()]
-    lines += [f"{name}: {version or 'not installed'}" for name, version in facts["packages"].items()]
-    lines += [f"plugin {r['plugin']} ({r['distribution']}): {r['status']} {r['reason']}".rstrip() for r in rows]
+    lines += [
+        f"{name}: {version or 'not installed'}" for name, version in facts["packages"].items()
+    ]
+    lines += [
+        f"plugin {r['plugin']} ({r['distribution']}): {r['status']} {r['reason']}".rstrip()
+        for r in rows
+    ]
     lines += [f"environment id: {facts['env_id']}", f"results go to: {Path('results').resolve()}"]
     devices = [asdict(gpu) for gpu in found.accelerators]
     about = {"devices": devices, "problems": found.problems(), "plugins": rows, "folder": where}
@@ -181,5 +196,9 @@ def doctor_report(block: Sequence[str]) -> dict[str, Any]:
 
 def gpu_line(gpu: DeviceFacts) -> str:
     """An accelerator, in a line."""
-    words = [gpu.name, f"compute capability {gpu.capability}" if gpu.capability else "", "/".join(gpu.precisions)]
+    words = [
+        gpu.name,
+        f"compute capability {gpu.capability}" if gpu.capability else "",
+        "/".join(gpu.precisions),
+    ]
     return f"{gpu.device}: {', '.join(filter(None, words))}"

@@ -1,10 +1,11 @@
 """Drawn microscopy: touching cells with membranes, of any size, without a file.
 
-Brightness alone decides nothing: organelles and debris are as dark as membranes, and cells are as grey as the ground
-between them. What tells them apart is texture, and being enclosed.
+Brightness alone decides nothing: organelles and debris are as dark as membranes, and cells are as
+grey as the ground between them. What tells them apart is texture, and being enclosed.
 
-Only sums, products, quotients and roots are used, which IEEE 754 fixes to the bit, so every platform draws the same
-pixels. (`exp`, normal deviates and matrix products differ in the last digit from one machine to the next.)
+Only sums, products, quotients and roots are used, which IEEE 754 fixes to the bit, so every
+platform draws the same pixels. (`exp`, normal deviates and matrix products differ in the last digit
+from one machine to the next.)
 """
 
 from __future__ import annotations
@@ -24,17 +25,23 @@ COUNTS: Final = {2: {"train": 48, "val": 8, "test": 16}, 3: {"train": 24, "val":
 """Images, or volumes, of each split."""
 
 SCALE: Final = {2: 1.0, 3: 0.6}
-"""Volumes are small, and a cell is to fit into one: all lengths below are multiplied by this, by dimensions."""
+"""Volumes are small, and a cell is to fit into one: all lengths below are multiplied by this, by
+dimensions.
+"""
 CELL: Final = 26.0
-"""Mean distance between cells in pixels, whatever the image size: a larger image shows more cells."""
+"""Mean distance between cells in pixels, whatever the image size: a larger image shows more cells.
+"""
 MEMBRANE: Final = 3.2
-"""A pixel is membrane when the second nearest centre is at most this many pixels farther than the nearest."""
+"""A pixel is membrane when the second nearest centre is at most this many pixels farther than the
+nearest.
+"""
 INHABITED: Final = 0.72
 """The share of places where a cell lives; the others are background."""
 
 
 def load(*, size: tuple[int, ...], seed: int = 0) -> Dataset:
-    """48 training, 8 validation and 16 test images `(H W 1)` at `size` (H W), or half as many volumes `(D H W 1)`.
+    """48 training, 8 validation and 16 test images `(H W 1)` at `size` (H W), or half as many
+    volumes `(D H W 1)`.
 
     uint8; equal for equal arguments. Raises InvalidSize.
     """
@@ -45,14 +52,19 @@ def load(*, size: tuple[int, ...], seed: int = 0) -> Dataset:
     samples = tuple(_sample(size, seed, number) for number in range(sum(counts.values())))
     first, last = counts["train"], -counts["test"]
     by = f"generated, seed {seed}"
-    return Dataset("cells", CLASSES, 1, samples[:first], samples[first:last], samples[last:], dims, by)
+    return Dataset(
+        "cells", CLASSES, 1, samples[:first], samples[first:last], samples[last:], dims, by
+    )
 
 
 def _sample(size: tuple[int, ...], seed: int, number: int) -> Sample:
     rng = np.random.Generator(np.random.PCG64([seed, number]))
     px = SCALE[len(size)]
     # Straight borders would betray the construction: bend space before it is divided.
-    bent = [axis + px * (5 * _smooth(rng, size, 17 * px) + 1.5 * _smooth(rng, size, 6 * px)) for axis in _axes(size)]
+    bent = [
+        axis + px * (5 * _smooth(rng, size, 17 * px) + 1.5 * _smooth(rng, size, 6 * px))
+        for axis in _axes(size)
+    ]
     place = _nearest(rng, bent, CELL * px, reach=4 - len(size))
     lives = rng.random(place.total) < INHABITED
     membrane = (lives[place.first] | lives[place.second]) & (place.gap < MEMBRANE * px)
@@ -96,7 +108,9 @@ def _axes(size: tuple[int, ...]) -> Sequence[Array]:
 
 
 def _smooth(rng: np.random.Generator, size: tuple[int, ...], scale: float) -> Array:
-    """Noise in -1..1 whose bumps are about `scale` pixels wide: random values on a grid, blended in between."""
+    """Noise in -1..1 whose bumps are about `scale` pixels wide: random values on a grid, blended in
+    between.
+    """
     blends = [_blend(length, scale) for length in size]
     grid: Array = 2 * rng.random([int(line[-1]) + 2 for line, _ in blends]) - 1
     for axis, (line, past) in enumerate(blends):
@@ -106,7 +120,9 @@ def _smooth(rng: np.random.Generator, size: tuple[int, ...], scale: float) -> Ar
 
 
 def _blend(length: int, scale: float) -> tuple[Array, Array]:
-    """For each pixel along one side: the grid line before it, and how much the line after it counts, 0..1."""
+    """For each pixel along one side: the grid line before it, and how much the line after it
+    counts, 0..1.
+    """
     position = np.arange(length) / scale
     line = position.astype(int)
     past = position - line
@@ -114,7 +130,9 @@ def _blend(length: int, scale: float) -> tuple[Array, Array]:
 
 
 class _Places(NamedTuple):
-    """Whose place each pixel is, when plane or space is divided among scattered centres (a Voronoi diagram)."""
+    """Whose place each pixel is, when plane or space is divided among scattered centres (a Voronoi
+    diagram).
+    """
 
     first: Array
     second: Array
@@ -124,22 +142,29 @@ class _Places(NamedTuple):
 
 
 def _nearest(rng: np.random.Generator, axes: Sequence[Array], pitch: float, reach: int) -> _Places:
-    """The nearest and second nearest of centres `pitch` pixels apart; `nearest` and `gap` in pixels.
+    """The nearest and second nearest of centres `pitch` pixels apart; `nearest` and `gap` in
+    pixels.
 
-    Each square (or cube) of a grid holds one centre, so that only those within `reach` squares need a look, not all.
+    Each square (or cube) of a grid holds one centre, so that only those within `reach` squares need
+    a look, not all.
     """
     margin = 4
     square = [np.floor(axis / pitch).astype(int) + margin for axis in axes]
     grid = [int(index.max()) + margin for index in square]
     jitter = 0.1 + 0.8 * rng.random((len(grid), *grid))
     corners = np.meshgrid(*map(np.arange, grid), indexing="ij", sparse=True)
-    centres = [((corner - margin + moved) * pitch).ravel() for corner, moved in zip(corners, jitter, strict=True)]
+    centres = [
+        ((corner - margin + moved) * pitch).ravel()
+        for corner, moved in zip(corners, jitter, strict=True)
+    ]
     first = second = np.zeros(axes[0].shape, int)
     nearest = next_nearest = np.full(axes[0].shape, np.inf)
     at = sum(index * math.prod(grid[axis + 1 :]) for axis, index in enumerate(square))
     for step in product(range(-reach, reach + 1), repeat=len(grid)):
         here = at + sum(moved * math.prod(grid[axis + 1 :]) for axis, moved in enumerate(step))
-        distance = sum((axis - centre[here]) ** 2 for axis, centre in zip(axes, centres, strict=True))
+        distance = sum(
+            (axis - centre[here]) ** 2 for axis, centre in zip(axes, centres, strict=True)
+        )
         wins, follows = distance < nearest, distance < next_nearest
         second = np.where(wins, first, np.where(follows, here, second))
         next_nearest = np.where(wins, nearest, np.where(follows, distance, next_nearest))

@@ -72,7 +72,9 @@ class Report:
         ]
         for index, share in enumerate(self.classes):
             found = ", ".join(f"{split} {count}" for split, count in share.images.items())
-            lines.append(f"class {index} {share.name}: {share.pixels:.2%} of the pixels; in images: {found}")
+            lines.append(
+                f"class {index} {share.name}: {share.pixels:.2%} of the pixels; in images: {found}"
+            )
         lines += [f"note: {warning}" for warning in self.warnings]
         lines += [
             f"leak: {leak.name} ({leak.split}) {'is' if leak.identical else 'is nearly'} "
@@ -82,7 +84,9 @@ class Report:
         if len(self.leaks) > SHOWN:
             lines.append(f"… and {len(self.leaks) - SHOWN} leaks more (--json lists all)")
         lines.append(
-            f"{len(self.leaks)} pair(s) of images in different splits" if self.leaks else "no image is in two splits"
+            f"{len(self.leaks)} pair(s) of images in different splits"
+            if self.leaks
+            else "no image is in two splits"
         )
         return "\n".join(one_line(line, most=2000) for line in lines)
 
@@ -93,10 +97,16 @@ def check(dataset: Dataset) -> Report:
     pixels = np.sum([_histogram(sample) for sample in dataset.samples], axis=0)
     scored = max(1, int(pixels[:IGNORE].sum()))
     occurs = {
-        split: np.sum([_histogram(s) > 0 for s in held], axis=0) for split, held in dataset.splits.items() if held
+        split: np.sum([_histogram(s) > 0 for s in held], axis=0)
+        for split, held in dataset.splits.items()
+        if held
     }
     classes = tuple(
-        ClassShare(name, float(pixels[i] / scored), {split: int(found[i]) for split, found in occurs.items()})
+        ClassShare(
+            name,
+            float(pixels[i] / scored),
+            {split: int(found[i]) for split, found in occurs.items()},
+        )
         for i, name in enumerate(dataset.classes)
     )
     return Report(
@@ -116,14 +126,24 @@ def check(dataset: Dataset) -> Report:
 
 
 def leaks(dataset: Dataset) -> Iterable[Leak]:
-    """Pairs of images in different splits that are equal, or whose thumbnails correlate by `ALIKE` or more."""
+    """Pairs of images in different splits that are equal, or whose thumbnails correlate by `ALIKE`
+    or more.
+    """
     samples = [(split, sample) for split, held in dataset.splits.items() for sample in held]
     thumbs = np.stack([_thumb(sample.image) for _, sample in samples])
     for first, (split, sample) in enumerate(samples):
-        for second in (first + 1 + np.flatnonzero(thumbs[first + 1 :] @ thumbs[first] >= ALIKE)).tolist():
+        for second in (
+            first + 1 + np.flatnonzero(thumbs[first + 1 :] @ thumbs[first] >= ALIKE)
+        ).tolist():
             other_split, other = samples[second]
             if split != other_split:
-                yield Leak(split, sample.name, other_split, other.name, np.array_equal(sample.image, other.image))
+                yield Leak(
+                    split,
+                    sample.name,
+                    other_split,
+                    other.name,
+                    np.array_equal(sample.image, other.image),
+                )
 
 
 def _warnings(classes: tuple[ClassShare, ...]) -> Iterable[str]:
@@ -139,8 +159,14 @@ def _histogram(sample: Sample) -> Array:
 
 def _thumb(image: Array) -> Array:
     """The grey image at 16x16, of mean 0 and length 1; a flat one is all zero, and like nothing."""
-    grey = Image.fromarray(image.mean(-1).astype(np.float32)).resize((THUMB, THUMB), Image.Resampling.BOX)
+    grey = Image.fromarray(image.mean(-1).astype(np.float32)).resize(
+        (THUMB, THUMB), Image.Resampling.BOX
+    )
     values = np.asarray(grey, np.float64).ravel()
     values = values - values.mean()
     length = float(np.linalg.norm(values))
-    return values / length if length > 1e-6 * max(1.0, float(np.abs(image).max())) else np.zeros_like(values)
+    return (
+        values / length
+        if length > 1e-6 * max(1.0, float(np.abs(image).max()))
+        else np.zeros_like(values)
+    )

@@ -1,7 +1,7 @@
 """The one shape in which data travel: named samples of an image and a mask, in three splits.
 
-Whoever makes a `Dataset` (the folder reader, a generator, a plugin) has it checked on the spot, so that no later
-step meets a stray class or a mask of another size.
+Whoever makes a `Dataset` (the folder reader, a generator, a plugin) has it checked on the spot, so
+that no later step meets a stray class or a mask of another size.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """One image `(*S C)`, uint8 or finite float32 (about 0..1), and its mask `(*S)`, uint8 class ids or `IGNORE`.
+    """One image `(*S C)`, uint8 or finite float32 (about 0..1), and its mask `(*S)`, uint8 class
+    ids or `IGNORE`.
 
     `*S` is `H W`; of a volume `D H W`, whose slices are what lies along the first axis.
     """
@@ -40,15 +41,19 @@ class Sample:
     image: Array
     mask: Array
     group: str = ""
-    """What may not be divided between splits: the volume that this is a slice of. Empty: the sample stands alone."""
+    """What may not be divided between splits: the volume that this is a slice of. Empty: the sample
+    stands alone.
+    """
 
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Samples in three splits, all of one type, channel count and number of dimensions. Class 0 is the background.
+    """Samples in three splits, all of one type, channel count and number of dimensions. Class 0 is
+    the background.
 
-    `modalities` say of volumes what their channels are, as far as that is known: see `assemble.normalised`. `val` may
-    be empty, for recipes that test the last weights instead of the best.
+    `modalities` say of volumes what their channels are, as far as that is known: see
+    `assemble.normalised`. `val` may be empty, for recipes that test the last weights instead of the
+    best.
 
     Raises InvalidData, naming all offenders, where samples and statements disagree.
     """
@@ -81,17 +86,25 @@ class Dataset:
 
     @cached_property
     def hash(self) -> str:
-        """12 hex digits over pixels, masks, class names and splits: equal for equal data, on every platform."""
+        """12 hex digits over pixels, masks, class names and splits: equal for equal data, on every
+        platform.
+        """
         digest = hashlib.sha256(json.dumps([self.classes, self.dims]).encode())
         for split, samples in self.splits.items():
             for sample in samples:
-                digest.update(json.dumps([split, sample.name, sample.image.shape, sample.image.dtype.name]).encode())
+                digest.update(
+                    json.dumps(
+                        [split, sample.name, sample.image.shape, sample.image.dtype.name]
+                    ).encode()
+                )
                 for array in (sample.image, sample.mask):
                     digest.update(np.ascontiguousarray(array, array.dtype.newbyteorder("<")).data)
         return digest.hexdigest()[:12]
 
     def save(self, path: Path) -> None:
-        """Write one .npz without pickles, whole or not at all; `Dataset.load` reads it in another process."""
+        """Write one .npz without pickles, whole or not at all; `Dataset.load` reads it in another
+        process.
+        """
         meta = {
             "name": self.name,
             "classes": self.classes,
@@ -99,7 +112,10 @@ class Dataset:
             "dims": self.dims,
             "split_by": self.split_by,
             "modalities": self.modalities,
-            "samples": {split: [[s.name, s.group] for s in samples] for split, samples in self.splits.items()},
+            "samples": {
+                split: [[s.name, s.group] for s in samples]
+                for split, samples in self.splits.items()
+            },
         }
         arrays: dict[str, Any] = {"meta": np.array(json.dumps(meta))}
         for split, samples in self.splits.items():
@@ -116,16 +132,23 @@ class Dataset:
 
     @classmethod
     def load(cls, path: Path) -> Dataset:
-        """Read what `save` wrote. Raises InvalidData when the file is missing, damaged or something else."""
+        """Read what `save` wrote. Raises InvalidData when the file is missing, damaged or something
+        else.
+        """
         try:
             with np.load(path, allow_pickle=False) as arrays:
                 meta = json.loads(str(arrays["meta"]))
-                splits = {split: _stored(arrays, split, names) for split, names in meta.pop("samples").items()}
+                splits = {
+                    split: _stored(arrays, split, names)
+                    for split, names in meta.pop("samples").items()
+                }
                 meta |= {name: tuple(meta[name]) for name in ("classes", "modalities")}
                 return cls(**{**meta, **splits})
         except InvalidData:
             raise
-        except Exception as error:  # a damaged archive can make zipfile, zlib and numpy raise anything
+        except (
+            Exception
+        ) as error:  # a damaged archive can make zipfile, zlib and numpy raise anything
             raise InvalidData(
                 f"{path}: not a data set written by `Dataset.save` ({error}); delete it and read the data anew"
             ) from error
@@ -142,11 +165,17 @@ def _contradictions(dataset: Dataset) -> list[str]:
     classes, samples = dataset.classes, dataset.samples
     problems = []
     if not 2 <= len(classes) <= IGNORE or len(set(classes)) < len(classes):
-        problems.append(f"classes {list(classes)}: give 2 to {IGNORE} different names, the background first")
+        problems.append(
+            f"classes {list(classes)}: give 2 to {IGNORE} different names, the background first"
+        )
     empty = [split for split in ("train", "test") if not dataset.splits[split]]
     problems += [f"the {split} split is empty: give it a sample" for split in empty]
     counts = Counter(sample.name for sample in samples)
-    problems += [f"{name}: {count} samples of this name; keep one" for name, count in counts.items() if count > 1]
+    problems += [
+        f"{name}: {count} samples of this name; keep one"
+        for name, count in counts.items()
+        if count > 1
+    ]
     holders: dict[str, set[str]] = {}
     for split, held in dataset.splits.items():
         for sample in held:
@@ -157,9 +186,14 @@ def _contradictions(dataset: Dataset) -> list[str]:
         if group and len(splits) > 1
     ]
     unlabelled = [
-        split for split, held in dataset.splits.items() if held and all((s.mask == IGNORE).all() for s in held)
+        split
+        for split, held in dataset.splits.items()
+        if held and all((s.mask == IGNORE).all() for s in held)
     ]
-    problems += [f"the {split} split has no labelled pixel: every mask is {IGNORE} = ignore" for split in unlabelled]
+    problems += [
+        f"the {split} split has no labelled pixel: every mask is {IGNORE} = ignore"
+        for split in unlabelled
+    ]
     dtypes = sorted({sample.image.dtype.name for sample in samples})
     if len(dtypes) > 1:
         problems.append(f"images of types {', '.join(dtypes)}: convert all to one")
@@ -168,7 +202,9 @@ def _contradictions(dataset: Dataset) -> list[str]:
 
 
 def fault(sample: Sample, channels: int, classes: int, dims: int = 2) -> str | None:
-    """The first thing wrong with a sample of a data set with these channels and classes, as one line; or None."""
+    """The first thing wrong with a sample of a data set with these channels and classes, as one
+    line; or None.
+    """
     image, mask, name = sample.image, sample.mask, sample.name
     if image.ndim != dims + 1 or image.shape[-1] != channels or image.size == 0:
         return f"{name}: image of shape {image.shape}; it must be {dims} sizes, then {channels} channels"
@@ -194,30 +230,39 @@ def _by(shape: tuple[int, ...]) -> str:
 def sliced(dataset: Dataset) -> Dataset:
     """A data set of volumes as one of their slices, `CASE/z000` and so on, which stay in one split."""
     train, val, test = (
-        tuple(piece for volume in held for piece in _slices(volume)) for held in dataset.splits.values()
+        tuple(piece for volume in held for piece in _slices(volume))
+        for held in dataset.splits.values()
     )
     return replace(dataset, train=train, val=val, test=test, dims=2)
 
 
 def _slices(volume: Sample) -> list[Sample]:
     pairs = enumerate(zip(volume.image, volume.mask, strict=True))
-    return [Sample(f"{volume.name}/z{z:03}", image, mask, group=volume.name) for z, (image, mask) in pairs]
+    return [
+        Sample(f"{volume.name}/z{z:03}", image, mask, group=volume.name)
+        for z, (image, mask) in pairs
+    ]
 
 
 def fit(dataset: Dataset, size: tuple[int, ...], how: Literal["resize", "crop"]) -> Dataset:
     """The data set at `size` (`*S`).
 
-    `resize` makes every image exactly that size (antialiased linear; masks nearest). `crop` keeps the scale: larger
-    images stay as they are (training crops them, evaluation tiles them), smaller ones grow to at least `size`, their
-    image mirrored and their mask `IGNORE` there. Raises InvalidSize or InvalidChoice for another `size` or `how`.
+    `resize` makes every image exactly that size (antialiased linear; masks nearest). `crop` keeps
+    the scale: larger images stay as they are (training crops them, evaluation tiles them), smaller
+    ones grow to at least `size`, their image mirrored and their mask `IGNORE` there. Raises
+    InvalidSize or InvalidChoice for another `size` or `how`.
     """
     methods = {"resize": _resize, "crop": _grow}
     if how not in methods:
         raise InvalidChoice(f"cannot fit images by {how!r}: use one of {', '.join(methods)}")
     if min(size) < 1 or dataset.dims != len(size):
-        raise InvalidSize(f"cannot fit {dataset.dims}-D data to {_by(size)}: give {dataset.dims} positive sizes")
+        raise InvalidSize(
+            f"cannot fit {dataset.dims}-D data to {_by(size)}: give {dataset.dims} positive sizes"
+        )
     method = methods[how]
-    train, val, test = (tuple(method(sample, size) for sample in held) for held in dataset.splits.values())
+    train, val, test = (
+        tuple(method(sample, size) for sample in held) for held in dataset.splits.values()
+    )
     return replace(dataset, train=train, val=val, test=test)
 
 
@@ -235,13 +280,18 @@ def resized(image: Array, size: tuple[int, ...], method: Image.Resampling) -> Ar
         rows = slices.reshape(len(slices), -1, image.shape[-1])
         return resized(rows, (size[0], rows.shape[1]), method).reshape(*size, -1)
     height, width = size
-    # One channel at a time: Pillow knows float images of one channel only, and no image of, say, five.
+    # One channel at a time: Pillow knows float images of one channel only, and no image of, say,
+    # five.
     bands = (np.ascontiguousarray(image[..., band]) for band in range(image.shape[-1]))
-    return np.stack([np.array(Image.fromarray(band).resize((width, height), method)) for band in bands], axis=-1)
+    return np.stack(
+        [np.array(Image.fromarray(band).resize((width, height), method)) for band in bands], axis=-1
+    )
 
 
 def _grow(sample: Sample, size: tuple[int, ...]) -> Sample:
-    missing = [max(0, wanted - given) for wanted, given in zip(size, sample.mask.shape, strict=True)]
+    missing = [
+        max(0, wanted - given) for wanted, given in zip(size, sample.mask.shape, strict=True)
+    ]
     if not any(missing):
         return sample
     margin = [(lack // 2, lack - lack // 2) for lack in missing]

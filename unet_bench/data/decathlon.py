@@ -15,11 +15,11 @@ from typing import Any, Final
 
 from unet_bench.data.assemble import found, only, refuse, volumes
 from unet_bench.data.dataset import Dataset
+from unet_bench.data.dataset_json import inside, modalities, read_json, title
 from unet_bench.data.decode import decode, files
 from unet_bench.data.labels import Classes, class_names, labelled
 from unet_bench.data.nifti import ENDINGS, read_labels, read_volume
 from unet_bench.data.splits import seeded
-from unet_bench.data.stated import inside, modalities, read_json, title
 from unet_bench.limits import shown
 
 NEEDS: Final = "dataset.json, imagesTr/CASE.nii.gz and labelsTr/CASE.nii.gz"
@@ -39,7 +39,8 @@ def _fits(path: Path) -> bool:
 
 
 def read(path: Path, *, classes: Classes = None, seed: int = 0) -> Dataset:
-    """The labelled cases, split 70/10/20 by case and `seed`: the official test cases have no labels.
+    """The labelled cases, split 70/10/20 by case and `seed`: the official test cases have no
+    labels.
 
     Images become float32 in 0..1, see `assemble.volumes`. Raises InvalidData, naming all offenders.
     """
@@ -53,13 +54,20 @@ def read(path: Path, *, classes: Classes = None, seed: int = 0) -> Dataset:
             continue
         case = image.name.removesuffix(".gz").removesuffix(".nii")
         absent = [file for file in (image, mask) if not os.path.isfile(file)]
-        problems += [f"{file.parent.name}/{file.name}: no such file; add it, or mend dataset.json" for file in absent]
+        problems += [
+            f"{file.parent.name}/{file.name}: no such file; add it, or mend dataset.json"
+            for file in absent
+        ]
         if case in images:
-            problems.append(f"dataset.json: names the training case {case} more than once; keep one")
+            problems.append(
+                f"dataset.json: names the training case {case} more than once; keep one"
+            )
         elif not absent:
             images[case], masks[case] = image, mask
     if not images:
-        problems.append("dataset.json: names no training case that exists; list image and label under `training`")
+        problems.append(
+            "dataset.json: names no training case that exists; list image and label under `training`"
+        )
     names = class_names(classes, problems) or _classes(stated.get("labels"), problems)
     refuse(root, problems if not images or names is None else [])
     splits = seeded(sorted(images), seed, problems, where="imagesTr/", kind="case")
@@ -76,10 +84,14 @@ def _pairs(training: object, problems: list[str]) -> list[dict[str, Any]]:
     pairs = [
         pair
         for pair in listed
-        if isinstance(pair, dict) and isinstance(pair.get("image"), str) and isinstance(pair.get("label"), str)
+        if isinstance(pair, dict)
+        and isinstance(pair.get("image"), str)
+        and isinstance(pair.get("label"), str)
     ]
     if len(pairs) < len(listed):
-        problems.append("dataset.json: each case under `training` must have an `image` and a `label`")
+        problems.append(
+            "dataset.json: each case under `training` must have an `image` and a `label`"
+        )
     return [pair for pair in pairs if not Path(pair["image"]).name.startswith("._")]
 
 
@@ -88,6 +100,8 @@ def _classes(labels: object, problems: list[str]) -> tuple[str, ...] | None:
     stated = labels if isinstance(labels, dict) else {}
     names = [stated.get(str(number)) for number in range(len(stated))]
     if not names or None in names:
-        problems.append(f"dataset.json: labels {shown(labels)} must name the values 0, 1, 2, … without a gap")
+        problems.append(
+            f"dataset.json: labels {shown(labels)} must name the values 0, 1, 2, … without a gap"
+        )
         return None
     return class_names(names, problems)

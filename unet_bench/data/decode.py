@@ -1,6 +1,8 @@
-"""Pixels from picture files, whatever their bits, modes and palettes; files that cannot be used are named, all at once.
+"""Pixels from picture files, whatever their bits, modes and palettes; files that cannot be used are
+named, all at once.
 
-Every reader of a format comes by its pixels here, so that RGBA, 16 bits or a palette mean the same in all of them.
+Every reader of a format comes by its pixels here, so that RGBA, 16 bits or a palette mean the same
+in all of them.
 """
 
 from __future__ import annotations
@@ -29,12 +31,16 @@ Source = TypeVar("Source")
 
 
 def files(folder: Path, endings: Collection[str] = ENDINGS) -> dict[str, list[Path]]:
-    """The files of a folder with one of these endings, by stem; `._x.png`, `.DS_Store` and the like do not count."""
+    """The files of a folder with one of these endings, by stem; `._x.png`, `.DS_Store` and the like
+    do not count.
+    """
     found: dict[str, list[Path]] = {}
     try:
         inside = sorted(folder.iterdir())
     except OSError as error:
-        raise InvalidData(f"{one_line(str(folder))}: cannot be looked into ({error}); make it readable") from error
+        raise InvalidData(
+            f"{one_line(str(folder))}: cannot be looked into ({error}); make it readable"
+        ) from error
     for file in inside:
         ending = next((ending for ending in endings if file.name.lower().endswith(ending)), None)
         if ending and not file.name.startswith(".") and os.path.isfile(file):
@@ -42,7 +48,9 @@ def files(folder: Path, endings: Collection[str] = ENDINGS) -> dict[str, list[Pa
     return found
 
 
-def decode(read: Callable[[Source], Array], sources: Mapping[str, Source], problems: list[str]) -> dict[str, Array]:
+def decode(
+    read: Callable[[Source], Array], sources: Mapping[str, Source], problems: list[str]
+) -> dict[str, Array]:
     """What `read` makes of each source, by name, where it can: its InvalidData go to `problems`."""
     arrays = {}
     with warnings.catch_warnings(), ThreadPoolExecutor(THREADS) as pool:
@@ -58,12 +66,16 @@ def decode(read: Callable[[Source], Array], sources: Mapping[str, Source], probl
 
 
 def read_image(path: Path) -> Array:
-    """`(H W 1)` or `(H W 3)`; uint8, or float32 in 0..1 from 16 bits. Raises InvalidData, naming the file."""
+    """`(H W 1)` or `(H W 3)`; uint8, or float32 in 0..1 from 16 bits. Raises InvalidData, naming
+    the file.
+    """
     return _pages(_image, path, only=True)[0]
 
 
 def read_mask(path: Path) -> Array:
-    """`(H W)` whole numbers as they stand in the file; palette indices, not colours. Raises InvalidData."""
+    """`(H W)` whole numbers as they stand in the file; palette indices, not colours. Raises
+    InvalidData.
+    """
     return _pages(_mask, path, only=True)[0]
 
 
@@ -91,7 +103,10 @@ def of_one_depth(images: list[Array]) -> list[Array]:
     """The same pictures, those of 8 bits brought to 0..1 where others are float32."""
     if not any(image.dtype == np.float32 for image in images):
         return images
-    return [image.astype(np.float32) / np.float32(255) if image.dtype == np.uint8 else image for image in images]
+    return [
+        image.astype(np.float32) / np.float32(255) if image.dtype == np.uint8 else image
+        for image in images
+    ]
 
 
 def _pages(convert: Callable[[Image.Image], Array], path: Path, only: bool = False) -> list[Array]:
@@ -104,7 +119,9 @@ def _pages(convert: Callable[[Image.Image], Array], path: Path, only: bool = Fal
             while _turned(file, len(pages)):
                 if only and pages:
                     raise InvalidData("several pages; save each page as a file of its own")
-                held += 4 * file.width * file.height  # bytes, as Pillow has RGBA and 32 bits on the way
+                held += (
+                    4 * file.width * file.height
+                )  # bytes, as Pillow has RGBA and 32 bits on the way
                 if problem := _too_large(file, len(pages), held):
                     raise InvalidData(problem)
                 pages.append(convert(file))
@@ -114,12 +131,16 @@ def _pages(convert: Callable[[Image.Image], Array], path: Path, only: bool = Fal
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise InvalidData(f"{where}: {TOO_MANY.format(Image.MAX_IMAGE_PIXELS)}") from None
     except Exception as error:  # a damaged file can make Pillow raise anything
-        raise InvalidData(f"{where}: cannot be read ({error}); save it anew or remove it") from error
+        raise InvalidData(
+            f"{where}: cannot be read ({error}); save it anew or remove it"
+        ) from error
 
 
 def _turned(file: Image.Image, number: int) -> bool:
     """Whether a file has a page of that number, to which it is turned then."""
-    if number and file.format == "MPO":  # a phone's JPEG may carry a second picture besides the one everybody sees
+    if (
+        number and file.format == "MPO"
+    ):  # a phone's JPEG may carry a second picture besides the one everybody sees
         return False
     try:
         file.seek(number)
@@ -129,10 +150,14 @@ def _turned(file: Image.Image, number: int) -> bool:
 
 
 def _too_large(file: Image.Image, page: int, held: int) -> str:
-    """What is wrong with the size of a file of which so many bytes are or will be held; empty where nothing is."""
+    """What is wrong with the size of a file of which so many bytes are or will be held; empty where
+    nothing is.
+    """
     if page >= limits.MOST_PAGES:
         return f"more than {limits.MOST_PAGES} pages; cut it into smaller ones"
-    if Image.MAX_IMAGE_PIXELS and file.width * file.height > Image.MAX_IMAGE_PIXELS:  # Pillow sees to the first alone
+    if (
+        Image.MAX_IMAGE_PIXELS and file.width * file.height > Image.MAX_IMAGE_PIXELS
+    ):  # Pillow sees to the first alone
         return TOO_MANY.format(Image.MAX_IMAGE_PIXELS)
     return limits.too_large(held)
 
@@ -145,19 +170,24 @@ def _image(file: Image.Image) -> Array:
         raise InvalidData("holds 32 bits a pixel; save it with 8 or 16")
     if file.mode in ("1", "L", "LA", "La"):
         return np.array(file.convert("L"))[..., None]
-    # By way of RGBA: a palette may hold its own transparency, which Pillow does not like to drop at once.
+    # By way of RGBA: a palette may hold its own transparency, which Pillow does not like to drop at
+    # once.
     return np.array((file.convert("RGBA") if file.mode in ("P", "PA") else file).convert("RGB"))
 
 
 def _mask(file: Image.Image) -> Array:
     """`(H W)` whole numbers as they stand in the file; palette indices, not colours."""
     if file.format in ("JPEG", "MPO"):
-        raise InvalidData("JPEG blurs class ids; save masks as PNG, blurred ones once rounded to whole ids")
+        raise InvalidData(
+            "JPEG blurs class ids; save masks as PNG, blurred ones once rounded to whole ids"
+        )
     if file.mode == "F":
         raise InvalidData("holds fractions; save class ids 0, 1, 2, … as 8-bit PNG")
     if file.mode in ("L", "P") or file.mode.startswith("I"):
         return np.array(file)
     rgb = np.array(file.convert("RGB"))
     if (rgb != rgb[..., :1]).any():
-        raise InvalidData("holds colours; replace each colour by its class id 0, 1, 2, … and save as 8-bit PNG")
+        raise InvalidData(
+            "holds colours; replace each colour by its class id 0, 1, 2, … and save as 8-bit PNG"
+        )
     return rgb[..., 0].copy()

@@ -19,15 +19,25 @@ from typing import Final
 
 from unet_bench.data.assemble import pictures, refuse, volumes
 from unet_bench.data.dataset import IGNORE, Dataset
+from unet_bench.data.dataset_json import modalities, read_json, title
 from unet_bench.data.decode import ENDINGS, FORMATS, decode, files, read_image, read_mask
 from unet_bench.data.labels import Classes, class_names, labelled
 from unet_bench.data.nifti import ENDINGS as NIFTI
 from unet_bench.data.nifti import is_nifti, read_labels, read_volume
 from unet_bench.data.splits import SPLITS, Splits, listed, seeded
-from unet_bench.data.stated import modalities, read_json, title
 from unet_bench.limits import shown
 
-MASK_SUFFIXES: Final = ("", "_mask", "_masks", "_seg", "_segmentation", "_label", "_labels", "_gt", "-mask")
+MASK_SUFFIXES: Final = (
+    "",
+    "_mask",
+    "_masks",
+    "_seg",
+    "_segmentation",
+    "_label",
+    "_labels",
+    "_gt",
+    "-mask",
+)
 
 
 def recognises(path: Path) -> bool:
@@ -38,18 +48,20 @@ def recognises(path: Path) -> bool:
 def read_folder(path: Path | str, *, classes: Classes = None, seed: int = 0) -> Dataset:
     """The data set in the folder `path`, see above.
 
-    Classes come from `classes` (names, or how many), else from dataset.json, else from the masks. Masks which hold
-    nothing but 0 and 255 are 0 and 1, if there are two classes. Without split files the images are split 70/10/20 by
-    `seed`; with them, images in no split are left alone. Grey and RGB in one set become RGB, 16 bits become 0..1.
-    Volumes become float32 in 0..1, see `assemble.volumes`; dataset.json may give their `modality` as the Decathlon
-    writes it.
-    Raises InvalidData, naming all offenders and the remedies.
+    Classes come from `classes` (names, or how many), else from dataset.json, else from the masks.
+    Masks which hold nothing but 0 and 255 are 0 and 1, if there are two classes. Without split
+    files the images are split 70/10/20 by `seed`; with them, images in no split are left alone.
+    Grey and RGB in one set become RGB, 16 bits become 0..1. Volumes become float32 in 0..1, see
+    `assemble.volumes`; dataset.json may give their `modality` as the Decathlon writes it. Raises
+    InvalidData, naming all offenders and the remedies.
     """
     root = Path(path)
     problems: list[str] = []
     _require_folders(root)
     about = _about(root, classes, problems)
-    image_files, mask_files = (files(root / folder, (*ENDINGS, *NIFTI)) for folder in ("images", "masks"))
+    image_files, mask_files = (
+        files(root / folder, (*ENDINGS, *NIFTI)) for folder in ("images", "masks")
+    )
     splits, split_by = _splits(root, sorted(image_files), seed, problems)
     stems = [stem for split in SPLITS for stem in splits[split]]
 
@@ -64,13 +76,21 @@ def read_folder(path: Path | str, *, classes: Classes = None, seed: int = 0) -> 
     masks = decode(read_labels if deep else read_mask, matched, problems)
     names, masks = labelled(masks, about.classes, problems, ignore=about.ignore, where="masks/")
     if deep:
-        return volumes(root, about.name, names, images, masks, splits, split_by, problems, about.modalities)
+        return volumes(
+            root, about.name, names, images, masks, splits, split_by, problems, about.modalities
+        )
     return pictures(root, about.name, names, images, masks, splits, split_by, problems)
 
 
 def _require_folders(root: Path) -> None:
     missing = [str(folder) for folder in (root / "images", root / "masks") if not folder.is_dir()]
-    refuse(root, [f"{folder}: no such folder; put the images in images/, the masks in masks/" for folder in missing])
+    refuse(
+        root,
+        [
+            f"{folder}: no such folder; put the images in images/, the masks in masks/"
+            for folder in missing
+        ],
+    )
 
 
 @dataclass(frozen=True)
@@ -87,10 +107,13 @@ def _about(root: Path, classes: Classes, problems: list[str]) -> _About:
     stated = read_json(root / "dataset.json", problems)
     ignore = stated.get("ignore_index")
     if ignore is not None and type(ignore) is not int:
-        problems.append(f"dataset.json: ignore_index {shown(ignore)} must be one whole number or null")
+        problems.append(
+            f"dataset.json: ignore_index {shown(ignore)} must be one whole number or null"
+        )
         ignore = None
     names = class_names(stated.get("classes") if classes is None else classes, problems)
-    # 255 is `IGNORE` already; and where 255 turns out to mean 1, an ignore_index of 255 was a default nobody meant.
+    # 255 is `IGNORE` already; and where 255 turns out to mean 1, an ignore_index of 255 was a
+    # default nobody meant.
     ignore = None if ignore == IGNORE else ignore
     name = title(stated, os.path.basename(os.path.realpath(root)))
     return _About(name, names, ignore, modalities(stated.get("modality")))
@@ -106,14 +129,26 @@ def _splits(root: Path, stems: list[str], seed: int, problems: list[str]) -> tup
         return seeded(stems, seed, problems, where="images/"), f"seeded 70/10/20, seed {seed}"
     splits = {file.stem: listed(file, problems) for file in listings}
     counts = Counter(stem for names in splits.values() for stem in names)
-    problems += [f"splits/: {stem} is named {n} times; keep it in one split" for stem, n in counts.items() if n > 1]
+    problems += [
+        f"splits/: {stem} is named {n} times; keep it in one split"
+        for stem, n in counts.items()
+        if n > 1
+    ]
     known = set(stems)
     for split, names in splits.items():
-        problems += [f"splits/{split}.txt: no image has the stem {stem!r}" for stem in names if stem not in known]
-    return {split: [stem for stem in names if stem in known] for split, names in splits.items()}, "files"
+        problems += [
+            f"splits/{split}.txt: no image has the stem {stem!r}"
+            for stem in names
+            if stem not in known
+        ]
+    return {
+        split: [stem for stem in names if stem in known] for split, names in splits.items()
+    }, "files"
 
 
-def _chosen(images: dict[str, list[Path]], stems: Iterable[str], problems: list[str]) -> dict[str, Path]:
+def _chosen(
+    images: dict[str, list[Path]], stems: Iterable[str], problems: list[str]
+) -> dict[str, Path]:
     """The image file of each stem."""
     chosen = {}
     for stem in dict.fromkeys(stems):
@@ -124,22 +159,33 @@ def _chosen(images: dict[str, list[Path]], stems: Iterable[str], problems: list[
 
 
 def _matched(
-    masks: dict[str, list[Path]], images: dict[str, list[Path]], stems: Iterable[str], problems: list[str]
+    masks: dict[str, list[Path]],
+    images: dict[str, list[Path]],
+    stems: Iterable[str],
+    problems: list[str],
 ) -> dict[str, Path]:
     """The mask file of each stem; `a_mask` is the mask of `a`, unless there is an image `a_mask`."""
     matched, missing = {}, []
     for stem in dict.fromkeys(stems):
-        fitting = [stem + suffix for suffix in MASK_SUFFIXES if not suffix or stem + suffix not in images]
+        fitting = [
+            stem + suffix for suffix in MASK_SUFFIXES if not suffix or stem + suffix not in images
+        ]
         candidates = [file for name in fitting for file in masks.get(name, [])]
         if len(candidates) == 1:
             matched[stem] = candidates[0]
         elif candidates:
-            problems.append(f"masks/: {_listing(candidates)} fit the image {stem}; keep one of them")
+            problems.append(
+                f"masks/: {_listing(candidates)} fit the image {stem}; keep one of them"
+            )
         else:
-            missing.append(f"masks/: no mask for the image {stem}; add {stem}.png or {stem}_mask.png")
+            missing.append(
+                f"masks/: no mask for the image {stem}; add {stem}.png or {stem}_mask.png"
+            )
     if missing and not matched:
         given = _listing([file for held in masks.values() for file in held][:3]) or "no image file"
-        problems.append(f"masks/: holds {given}; name masks as their images, or with _mask, _seg, _gt … behind")
+        problems.append(
+            f"masks/: holds {given}; name masks as their images, or with _mask, _seg, _gt … behind"
+        )
     problems += missing
     return matched
 

@@ -16,9 +16,11 @@ from unet_bench.limits import one_line
 
 
 def seeded_folds(dataset: Dataset, count: int, seed: int = 0) -> list[Dataset]:
-    """`count` data sets over all samples, whatever splits they were in: fold i tests part i and validates on the next.
+    """`count` data sets over all samples, whatever splits they were in: fold i tests part i and
+    validates on the next.
 
-    What belongs together (the slices of a volume) stays together. Raises InvalidSuite for too many folds or too few.
+    What belongs together (the slices of a volume) stays together. Raises InvalidSuite for too many
+    folds or too few.
     """
     groups: dict[str, list[Sample]] = {}
     for sample in sorted(dataset.samples, key=lambda sample: sample.name):
@@ -30,23 +32,34 @@ def seeded_folds(dataset: Dataset, count: int, seed: int = 0) -> list[Dataset]:
         )
     order = np.random.Generator(np.random.PCG64(seed)).permutation(len(groups))
     names = [list(groups)[index] for index in order]
-    parts = [tuple(sample for name in names[part::count] for sample in groups[name]) for part in range(count)]
+    parts = [
+        tuple(sample for name in names[part::count] for sample in groups[name])
+        for part in range(count)
+    ]
     folds = []
     for test in range(count):
         val = (test + 1) % count
-        train = tuple(sample for part in range(count) if part not in (test, val) for sample in parts[part])
+        train = tuple(
+            sample for part in range(count) if part not in (test, val) for sample in parts[part]
+        )
         by = f"fold {test} of {count}, seed {seed}"
         folds.append(replace(dataset, train=train, val=parts[val], test=parts[test], split_by=by))
     return folds
 
 
 def given_folds(dataset: Dataset, folder: Path, prefix: str) -> list[Dataset]:
-    """The folds that files `splits/PREFIX_fold0_train.txt`, `…_val.txt`, `…_test.txt` name, one stem a line.
+    """The folds that files `splits/PREFIX_fold0_train.txt`, `…_val.txt`, `…_test.txt` name, one
+    stem a line.
 
-    Without a test file the validation images are the test, and there is no validation. Raises InvalidData.
+    Without a test file the validation images are the test, and there is no validation. Raises
+    InvalidData.
     """
     pattern = re.compile(rf"{re.escape(prefix)}_?fold(\d+)_(train|val|test)\.txt")
-    files = {(int(found[1]), found[2]): f for f in folder.glob("splits/*") if (found := pattern.fullmatch(f.name))}
+    files = {
+        (int(found[1]), found[2]): f
+        for f in folder.glob("splits/*")
+        if (found := pattern.fullmatch(f.name))
+    }
     numbers = sorted({number for number, _ in files})
     if not numbers:
         raise InvalidData(
@@ -78,4 +91,6 @@ def given_folds(dataset: Dataset, folder: Path, prefix: str) -> list[Dataset]:
 
 def _refuse(problems: Iterable[str]) -> None:
     if listed := list(problems):
-        raise InvalidData(f"the folds cannot be used:\n{offenders([one_line(problem) for problem in listed])}")
+        raise InvalidData(
+            f"the folds cannot be used:\n{offenders([one_line(problem) for problem in listed])}"
+        )

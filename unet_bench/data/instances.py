@@ -1,4 +1,5 @@
-"""Reads folders of instances, as Kaggle's Data Science Bowl 2018 gave them: one mask file a nucleus, merged here.
+"""Reads folders of instances, as Kaggle's Data Science Bowl 2018 gave them: one mask file a
+nucleus, merged here.
 
     FOLDER/ID/images/ID.png
     FOLDER/ID/masks/*.png    0 and 255, one nucleus each
@@ -27,28 +28,37 @@ NEEDS: Final = "folders ID/images/ID.png with ID/masks/*.png"
 
 
 def recognises(path: Path) -> bool:
-    """Whether `path` holds ID/images/ID.png and ID/masks, or a folder in it (such as stage1_train) does."""
+    """Whether `path` holds ID/images/ID.png and ID/masks, or a folder in it (such as stage1_train)
+    does.
+    """
     return bool(found(path, _fits))
 
 
 def _fits(path: Path) -> bool:
     return path.is_dir() and any(
-        (case / "masks").is_dir() and any((case / "images" / f"{case.name}{ending}").exists() for ending in ENDINGS)
+        (case / "masks").is_dir()
+        and any((case / "images" / f"{case.name}{ending}").exists() for ending in ENDINGS)
         for case in _cases(path)
     )
 
 
 def _cases(root: Path) -> Iterator[Path]:
-    # `scandir` tells files from folders without a look at each: a folder of a million pictures is asked, too.
+    # `scandir` tells files from folders without a look at each: a folder of a million pictures is
+    # asked, too.
     with os.scandir(root) as entries:
-        folders = [Path(entry.path) for entry in entries if entry.is_dir() and not entry.name.startswith(".")]
+        folders = [
+            Path(entry.path)
+            for entry in entries
+            if entry.is_dir() and not entry.name.startswith(".")
+        ]
     return (folder for folder in folders if (folder / "images").is_dir())
 
 
 def read(path: Path, *, classes: Classes = None, seed: int = 0) -> Dataset:
     """The images with their instances merged to one class, split 70/10/20 by `seed`.
 
-    Raises InvalidData, naming all offenders: an image without any mask file, instances of another size, and the rest.
+    Raises InvalidData, naming all offenders: an image without any mask file, instances of another
+    size, and the rest.
     """
     root = only(path, _fits, NEEDS)
     problems: list[str] = []
@@ -59,7 +69,9 @@ def read(path: Path, *, classes: Classes = None, seed: int = 0) -> Dataset:
         if len(held) != 1:
             problems.append(f"{case.name}/images: holds {len(held)} images; keep one")
         elif not instances:
-            problems.append(f"{case.name}/masks: holds no mask; add one, all 0 where the image shows no nucleus")
+            problems.append(
+                f"{case.name}/masks: holds no mask; add one, all 0 where the image shows no nucleus"
+            )
         else:
             images[case.name] = held[0]
             masks[case.name] = [file for named in instances.values() for file in named]
@@ -68,7 +80,9 @@ def read(path: Path, *, classes: Classes = None, seed: int = 0) -> Dataset:
     pixels, merged = decode(read_image, images, problems), decode(_merged, masks, problems)
     names = class_names(classes, problems) or CLASSES
     name = root.resolve().name
-    return pictures(root, name, names, pixels, merged, splits, f"seeded 70/10/20, seed {seed}", problems)
+    return pictures(
+        root, name, names, pixels, merged, splits, f"seeded 70/10/20, seed {seed}", problems
+    )
 
 
 def _merged(instances: list[Path]) -> Array:
@@ -79,6 +93,8 @@ def _merged(instances: list[Path]) -> Array:
         instance = read_mask(file) != 0
         if instance.shape != merged.shape:
             case = file.parent.parent.name
-            raise InvalidData(f"{case}/masks/{file.name}: of another size than {first.name}; all of an image are equal")
+            raise InvalidData(
+                f"{case}/masks/{file.name}: of another size than {first.name}; all of an image are equal"
+            )
         merged |= instance
     return merged.astype(np.uint8)

@@ -24,14 +24,19 @@ def class_names(classes: object, problems: list[str]) -> tuple[str, ...] | None:
     if type(classes) is int and 2 <= classes <= IGNORE:
         return ("background", *(f"class {number}" for number in range(1, classes)))
     names = tuple(classes) if isinstance(classes, list | tuple) else ()
-    if all(isinstance(name, str) for name in names) and 2 <= len(set(names)) == len(names) <= IGNORE:
+    if (
+        all(isinstance(name, str) for name in names)
+        and 2 <= len(set(names)) == len(names) <= IGNORE
+    ):
         if not (odd := [name for name in names if len(name) > NAME or not name.isprintable()]):
             return names
         problems.append(
             f"class {shown(odd[0])}: a name has at most {NAME} characters, all of them printable; rename it"
         )
         return None
-    problems.append(f"classes {shown(classes)}: give 2 to {IGNORE} different names, the background first, or how many")
+    problems.append(
+        f"classes {shown(classes)}: give 2 to {IGNORE} different names, the background first, or how many"
+    )
     return None
 
 
@@ -43,9 +48,11 @@ def labelled(
     ignore: int | None = None,
     where: str = "masks",
 ) -> tuple[tuple[str, ...], dict[str, Array]]:
-    """The class names, and masks of class ids: 255 is 1 where only 0 is beside it, and `ignore` becomes `IGNORE`.
+    """The class names, and masks of class ids: 255 is 1 where only 0 is beside it, and `ignore`
+    becomes `IGNORE`.
 
-    Without `declared` names the values decide, if they look like class ids; `where` is what a problem names.
+    Without `declared` names the values decide, if they look like class ids; `where` is what a
+    problem names.
     """
     values = {int(value) for mask in masks.values() for value in np.unique(mask)}
     two_classes = declared is None or len(declared) == 2
@@ -57,13 +64,18 @@ def labelled(
 def _scanned(values: set[int], problems: list[str], where: str) -> tuple[str, ...]:
     """Class names for the values that occur, where nobody declared any."""
     count = max(values, default=1) + 1
-    # One-based ids, grey levels and stray values would make classes which nobody has; a class or two may be absent.
+    # One-based ids, grey levels and stray values would make classes which nobody has; a class or
+    # two may be absent.
     if values and (count < 2 or 0 not in values or 2 * len(values) < count):
         if values == {0}:
-            problems.append(f"{where}: hold only 0, the background; declare how many classes there are (--classes 2)")
+            problems.append(
+                f"{where}: hold only 0, the background; declare how many classes there are (--classes 2)"
+            )
             return ()
         shown = ", ".join(map(str, sorted(values)[:10]))
-        problems.append(f"{where}: values {shown} are not class ids 0, 1, 2, …; renumber them or declare the classes")
+        problems.append(
+            f"{where}: values {shown} are not class ids 0, 1, 2, …; renumber them or declare the classes"
+        )
     return class_names(max(2, min(count, IGNORE)), problems) or ()
 
 

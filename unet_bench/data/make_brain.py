@@ -1,4 +1,5 @@
-"""Rebuilds brain.npz from the ICBM 152 maps that nilearn carries: `python -m unet_bench.data.make_brain [--out PATH]`.
+"""Rebuilds brain.npz from the ICBM 152 maps that nilearn carries: `python -m
+unet_bench.data.make_brain [--out PATH]`.
 
 Needs `pip install nilearn==0.14.1` (nibabel comes with it), which unet-bench itself does not.
 """
@@ -18,15 +19,20 @@ import numpy as np
 from unet_bench.data.dataset import Array
 
 MAP: Final = "datasets/data/mni_icbm152_{}_tal_nlin_sym_09a_converted.nii.gz"
-NEEDS: Final = "needs nilearn and its maps: run `pip install nilearn==0.14.1` in this Python, then try again"
+NEEDS: Final = (
+    "needs nilearn and its maps: run `pip install nilearn==0.14.1` in this Python, then try again"
+)
 
 
 def build() -> dict[str, Array]:
     """`image` (T1) and `mask` (labels 0..3) of the head at 2 mm, both uint8 `(98 116 94)`: x, y, z."""
     t1, grey, white = (_map(name) for name in ("t1", "gm", "wm"))
-    labels = np.select([t1 == 0, (white >= grey) & (white >= 128), (grey > white) & (grey >= 128)], [0, 3, 2], 1)
+    labels = np.select(
+        [t1 == 0, (white >= grey) & (white >= 128), (grey > white) & (grey >= 128)], [0, 3, 2], 1
+    )
     votes = np.stack([(_blocks(labels) == label).sum(axis=-1) for label in range(4)])
-    # `argmax` takes the first of equals: where a block's voxels disagree evenly, the lower label has it.
+    # `argmax` takes the first of equals: where a block's voxels disagree evenly, the lower label
+    # has it.
     return {
         "image": np.round(_blocks(t1).mean(axis=-1)).astype(np.uint8),
         "mask": votes.argmax(axis=0).astype(np.uint8),
@@ -34,7 +40,9 @@ def build() -> dict[str, Array]:
 
 
 def _map(name: str) -> Array:
-    """One map at 1 mm, `(197 233 189)`, 0..255. Found by path: importing nilearn takes seconds and is not needed."""
+    """One map at 1 mm, `(197 233 189)`, 0..255. Found by path: importing nilearn takes seconds and
+    is not needed.
+    """
     package = importlib.util.find_spec("nilearn")
     if package is None or package.origin is None or not importlib.util.find_spec("nibabel"):
         raise SystemExit(f"make_brain {NEEDS}")

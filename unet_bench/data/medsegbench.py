@@ -26,7 +26,9 @@ from unet_bench.errors import InvalidData
 from unet_bench.limits import one_line
 
 KEYS: Final = frozenset(f"{split}_{kind}" for split in SPLITS for kind in ("images", "label"))
-NEEDS: Final = f"an .npz file with the arrays {', '.join(sorted(KEYS))}, or a folder with one such file"
+NEEDS: Final = (
+    f"an .npz file with the arrays {', '.join(sorted(KEYS))}, or a folder with one such file"
+)
 
 
 def recognises(path: Path) -> bool:
@@ -45,10 +47,12 @@ def _fits(path: Path) -> bool:
 
 
 def read(path: Path, *, classes: Classes = None, seed: int = 0) -> Dataset:
-    """The data set in the file, in its own splits; samples are named SPLIT/NUMBER. `seed` changes nothing.
+    """The data set in the file, in its own splits; samples are named SPLIT/NUMBER. `seed` changes
+    nothing.
 
-    Without `classes` the label values decide; labels of 0 and 255 only are 0 and 1.
-    Raises InvalidData for a damaged file, one that holds pickles, and images or labels that cannot be used.
+    Without `classes` the label values decide; labels of 0 and 255 only are 0 and 1. Raises
+    InvalidData for a damaged file, one that holds pickles, and images or labels that cannot be
+    used.
     """
     file = path if path.is_file() else only(path, _fits, NEEDS)
     arrays = _load(file)
@@ -61,10 +65,14 @@ def read(path: Path, *, classes: Classes = None, seed: int = 0) -> Dataset:
         pixels = pixels[..., None] if pixels.ndim == 3 else pixels
         labels = labels[..., 0] if labels.ndim == 4 and labels.shape[-1] == 1 else labels
         if pixels.ndim != 4 or labels.ndim != 3 or len(pixels) != len(labels):
-            problems.append(f"{split}: images {pixels.shape} and labels {labels.shape} do not belong together")
+            problems.append(
+                f"{split}: images {pixels.shape} and labels {labels.shape} do not belong together"
+            )
             continue
         if pixels.dtype != np.uint8 or labels.dtype.kind not in "biu":
-            problems.append(f"{split}: holds {pixels.dtype} and {labels.dtype}; save uint8 images and whole class ids")
+            problems.append(
+                f"{split}: holds {pixels.dtype} and {labels.dtype}; save uint8 images and whole class ids"
+            )
             continue
         if len(pixels) and not pixels.size:
             problems.append(f"{split}: images {pixels.shape} without a pixel; save images")
@@ -89,14 +97,24 @@ def _load(file: Path) -> dict[str, Array]:
     except InvalidData:
         raise
     except Exception as error:  # a damaged archive can make zipfile, zlib and numpy raise anything
-        raise InvalidData(f"{one_line(str(file))}: cannot be read ({one_line(str(error))}); needed: {NEEDS}") from error
+        raise InvalidData(
+            f"{one_line(str(file))}: cannot be read ({one_line(str(error))}); needed: {NEEDS}"
+        ) from error
 
 
 def _unfit(archive: zipfile.ZipFile, name: str) -> str:
-    """What is wrong with an array's size, before memory is taken for it; empty where nothing is. Raises anything."""
-    size = archive.getinfo(name).file_size  # no more than this is unpacked, whatever the array claims
+    """What is wrong with an array's size, before memory is taken for it; empty where nothing is.
+    Raises anything.
+    """
+    size = archive.getinfo(
+        name
+    ).file_size  # no more than this is unpacked, whatever the array claims
     with archive.open(name) as file:
-        read = format.read_array_header_1_0 if format.read_magic(file) == (1, 0) else format.read_array_header_2_0
+        read = (
+            format.read_array_header_1_0
+            if format.read_magic(file) == (1, 0)
+            else format.read_array_header_2_0
+        )
         shape, _, dtype = read(file)
     if math.prod(shape) * dtype.itemsize > size:
         return f"is too short for the shape {shape} that it claims; save it anew"

@@ -30,7 +30,8 @@ def stem_of(file: Path) -> str:
 def read_volume(path: Path) -> Array:
     """`(X Y Z C)` float32, scaled as the header says; one plane becomes Z = 1, one channel C = 1.
 
-    Raises InvalidData, naming the file: when it cannot be read, is of another shape, or holds NaN or infinite voxels.
+    Raises InvalidData, naming the file: when it cannot be read, is of another shape, or holds NaN
+    or infinite voxels.
     """
     values = _read(path)
     if values.ndim == 2:
@@ -38,7 +39,9 @@ def read_volume(path: Path) -> Array:
     if values.ndim == 3:
         values = values[..., None]
     if values.ndim != 4:
-        raise _refused(path, f"has shape {values.shape}; save X, Y, Z and, of several channels, those last")
+        raise _refused(
+            path, f"has shape {values.shape}; save X, Y, Z and, of several channels, those last"
+        )
     with np.errstate(over="ignore"):
         values = values.astype(np.float32, copy=False)
     if not np.isfinite(values).all():
@@ -47,7 +50,9 @@ def read_volume(path: Path) -> Array:
 
 
 def read_labels(path: Path) -> Array:
-    """`(X Y Z)` whole numbers, which may be stored as fractions. Raises InvalidData, naming the file."""
+    """`(X Y Z)` whole numbers, which may be stored as fractions. Raises InvalidData, naming the
+    file.
+    """
     values = _read(path)
     while values.ndim > 3 and values.shape[-1] == 1:
         values = values[..., 0]
@@ -56,14 +61,18 @@ def read_labels(path: Path) -> Array:
     if values.ndim != 3:
         raise _refused(path, f"has shape {values.shape}; save one label a voxel: X, Y, Z")
     if values.dtype.kind == "f":
-        if not (np.isfinite(values) & (values == np.round(values)) & (np.abs(values) < 2**31)).all():
+        if not (
+            np.isfinite(values) & (values == np.round(values)) & (np.abs(values) < 2**31)
+        ).all():
             raise _refused(path, "holds fractions, or NaN; save whole class ids 0, 1, 2, …")
         values = values.astype(np.int64)
     return values
 
 
 def write_labels(path: Path, labels: Array, like: Path) -> None:
-    """Write labels `(X Y Z)`, uint8, that lie where the volume `like` does: its affine and header. Raises OSError."""
+    """Write labels `(X Y Z)`, uint8, that lie where the volume `like` does: its affine and header.
+    Raises OSError.
+    """
     import nibabel
 
     header = _header(like)
@@ -75,7 +84,9 @@ def _read(path: Path) -> Array:
     try:
         import nibabel  # noqa: F401
     except ImportError as error:
-        raise InvalidData(f"{path.parent.name}/{path.name}: needs nibabel: pip install nibabel") from error
+        raise InvalidData(
+            f"{path.parent.name}/{path.name}: needs nibabel: pip install nibabel"
+        ) from error
     try:
         values = _voxels(path)
     except InvalidData:
@@ -88,7 +99,9 @@ def _read(path: Path) -> Array:
 
 
 def _header(path: Path) -> Any:
-    """The header alone: `nibabel.load` reads its extensions too, which may unpack to any size. Raises anything."""
+    """The header alone: `nibabel.load` reads its extensions too, which may unpack to any size.
+    Raises anything.
+    """
     from nibabel.nifti1 import Nifti1Header
     from nibabel.nifti2 import Nifti2Header
     from nibabel.openers import ImageOpener
@@ -101,18 +114,28 @@ def _header(path: Path) -> Any:
 
 
 def _voxels(path: Path) -> Array:
-    """What the header speaks of, once it is known to be no more than a file may hold. Raises anything."""
+    """What the header speaks of, once it is known to be no more than a file may hold. Raises
+    anything.
+    """
     from nibabel.arrayproxy import ArrayProxy
 
     header = _header(path)
-    shape, offset, item = header.get_data_shape(), header.get_data_offset(), header.get_data_dtype().itemsize
+    shape, offset, item = (
+        header.get_data_shape(),
+        header.get_data_offset(),
+        header.get_data_dtype().itemsize,
+    )
     count = math.prod(shape)
     if min(shape, default=0) < 1:
         raise _refused(path, f"has shape {shape}; save at least one voxel")
     if problem := limits.too_large(offset + count * max(item, np.dtype(np.float32).itemsize)):
         raise _refused(path, problem)
-    if offset + count * item > path.stat().st_size * (DEFLATE if path.suffix.lower() == ".gz" else 1):
-        raise _refused(path, f"is too short for the {count} voxels that it claims; save it anew or remove it")
+    if offset + count * item > path.stat().st_size * (
+        DEFLATE if path.suffix.lower() == ".gz" else 1
+    ):
+        raise _refused(
+            path, f"is too short for the {count} voxels that it claims; save it anew or remove it"
+        )
     return np.asarray(ArrayProxy(str(path), header, mmap=False))  # type: ignore[no-untyped-call]
 
 

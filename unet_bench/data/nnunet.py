@@ -18,12 +18,12 @@ import numpy as np
 
 from unet_bench.data.assemble import found, only, pictures, refuse, volumes
 from unet_bench.data.dataset import Array, Dataset
+from unet_bench.data.dataset_json import modalities, read_json
 from unet_bench.data.decode import ENDINGS, decode, files, of_one_depth, read_image, read_mask
 from unet_bench.data.labels import Classes, class_names, labelled
 from unet_bench.data.nifti import ENDINGS as NIFTI
 from unet_bench.data.nifti import read_labels, read_volume
 from unet_bench.data.splits import seeded
-from unet_bench.data.stated import modalities, read_json
 from unet_bench.errors import InvalidData
 from unet_bench.limits import shown
 
@@ -53,7 +53,8 @@ def _with_channel(name: str, channel: str) -> str:
 
 
 def read(path: Path, *, classes: Classes = None, seed: int = 0) -> Dataset:
-    """The labelled cases, split 70/10/20 by case and `seed`: imagesTs has no labels. Channels are stacked.
+    """The labelled cases, split 70/10/20 by case and `seed`: imagesTs has no labels. Channels are
+    stacked.
 
     Volumes become float32 in 0..1, see `assemble.volumes`. The label called `ignore` becomes 255.
     Raises InvalidData, naming all offenders.
@@ -80,14 +81,27 @@ def read(path: Path, *, classes: Classes = None, seed: int = 0) -> Dataset:
         if match := CHANNEL.fullmatch(stem):
             images.setdefault(match[1], []).extend(held)
         else:
-            problems.append(f"imagesTr/{held[0].name}: no channel in its name; call it {stem}_0000{ending}")
-    problems += [f"labelsTr: no label for the case {case}; add {case}{ending}" for case in images if case not in masks]
-    problems += [f"imagesTr: no image for the label {case}; add {case}_0000{ending}" for case in masks.keys() - images]
+            problems.append(
+                f"imagesTr/{held[0].name}: no channel in its name; call it {stem}_0000{ending}"
+            )
+    problems += [
+        f"labelsTr: no label for the case {case}; add {case}{ending}"
+        for case in images
+        if case not in masks
+    ]
+    problems += [
+        f"imagesTr: no image for the label {case}; add {case}_0000{ending}"
+        for case in masks.keys() - images
+    ]
     refuse(root, sorted(problems))
     splits = seeded(sorted(images), seed, problems, where="imagesTr/", kind="case")
     pixels = decode(partial(_stack, deep, len(channels)), images, problems)
     names, labels = labelled(
-        decode(read_labels if deep else read_mask, masks, problems), names, problems, ignore=ignore, where="labelsTr/"
+        decode(read_labels if deep else read_mask, masks, problems),
+        names,
+        problems,
+        ignore=ignore,
+        where="labelsTr/",
     )
     split_by = f"cases seeded 70/10/20, seed {seed}"
     if deep:
@@ -101,7 +115,9 @@ def _stack(deep: bool, channels: int, held: list[Path]) -> Array:
     shapes = sorted({part.shape[:-1] for part in parts})
     where = f"imagesTr/{held[0].name}"
     if len(shapes) > 1:
-        raise InvalidData(f"{where}: the channels of this case have shapes {shapes}; they must be equal")
+        raise InvalidData(
+            f"{where}: the channels of this case have shapes {shapes}; they must be equal"
+        )
     stacked = np.concatenate(parts, axis=-1)
     if stacked.shape[-1] != channels:
         raise InvalidData(
@@ -121,10 +137,18 @@ def _classes(labels: object, problems: list[str]) -> tuple[tuple[str, ...] | Non
         )
         return None, None
     by_value = {value: name for name, value in stated.items()}
-    if len(by_value) < len(stated) or sorted(by_value) != list(range(len(by_value))) or not by_value:
-        problems.append(f"dataset.json: labels {shown(labels)} must give the values 0, 1, 2, … without a gap")
+    if (
+        len(by_value) < len(stated)
+        or sorted(by_value) != list(range(len(by_value)))
+        or not by_value
+    ):
+        problems.append(
+            f"dataset.json: labels {shown(labels)} must give the values 0, 1, 2, … without a gap"
+        )
         return None, None
     if ignore is not None and type(ignore) is not int:
-        problems.append(f"dataset.json: the label `ignore` is {shown(ignore)}; give it one whole number")
+        problems.append(
+            f"dataset.json: the label `ignore` is {shown(ignore)}; give it one whole number"
+        )
         return None, None
     return class_names([by_value[value] for value in range(len(by_value))], problems), ignore

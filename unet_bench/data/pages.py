@@ -1,4 +1,5 @@
-"""Reads multi-page TIFF: a stack of sections and a stack of their labels, as the ISBI 2012 EM challenge gave them.
+"""Reads multi-page TIFF: a stack of sections and a stack of their labels, as the ISBI 2012 EM
+challenge gave them.
 
     FOLDER/train-volume.tif   a page a section
     FOLDER/train-labels.tif   a page a section: 0 membrane, 255 cell; or class ids
@@ -41,10 +42,12 @@ def _stack(root: Path, name: str) -> Path | None:
 
 
 def read(path: Path, *, classes: Classes = None, seed: int = 0) -> Dataset:
-    """The sections of the stack, split 70/10/20 in blocks: neighbours look alike. `seed` changes nothing.
+    """The sections of the stack, split 70/10/20 in blocks: neighbours look alike. `seed` changes
+    nothing.
 
-    Labels of 0 and 255 are the challenge's: 255 is cell, class 0, and 0 is membrane, class 1. Others are class ids.
-    The test stack has no labels and is left out. Raises InvalidData, naming all offenders.
+    Labels of 0 and 255 are the challenge's: 255 is cell, class 0, and 0 is membrane, class 1.
+    Others are class ids. The test stack has no labels and is left out. Raises InvalidData, naming
+    all offenders.
     """
     root = only(path, _fits, NEEDS)
     problems: list[str] = []
@@ -57,15 +60,32 @@ def read(path: Path, *, classes: Classes = None, seed: int = 0) -> Dataset:
     refuse(root, problems)
     images, labels = stacks
     if len(images) != len(labels):
-        refuse(root, [f"train-volume has {len(images)} page(s), train-labels {len(labels)}; make them equal"])
+        refuse(
+            root,
+            [
+                f"train-volume has {len(images)} page(s), train-labels {len(labels)}; make them equal"
+            ],
+        )
     stems = [f"section{number:03}" for number in range(len(images))]
     splits = in_blocks(stems, problems, where="train-volume", kind="section")
     marked = dict(zip(stems, labels, strict=True))
     named = class_names(classes, problems)
     values = {int(value) for page in labels for value in np.unique(page)}
     if 255 in values and values <= {0, 255}:
-        names, masks = named or CLASSES, {stem: (page == 0).astype(np.uint8) for stem, page in marked.items()}
+        names, masks = (
+            named or CLASSES,
+            {stem: (page == 0).astype(np.uint8) for stem, page in marked.items()},
+        )
     else:
         names, masks = labelled(marked, named, problems, where="train-labels")
     pixels = dict(zip(stems, images, strict=True))
-    return pictures(root, root.resolve().name, names, pixels, masks, splits, "blocks of sections 70/10/20", problems)
+    return pictures(
+        root,
+        root.resolve().name,
+        names,
+        pixels,
+        masks,
+        splits,
+        "blocks of sections 70/10/20",
+        problems,
+    )

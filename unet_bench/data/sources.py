@@ -1,4 +1,5 @@
-"""What `--data` means: the name of a registered data set, `KIND:PATH`, or a path whose format is recognised.
+"""What `--data` means: the name of a registered data set, `KIND:PATH`, or a path whose format is
+recognised.
 
 --data cells                        registered by a plugin
 --data nnunet:~/raw/Dataset501_WBC  read by the reader `nnunet`
@@ -33,13 +34,15 @@ def open_dataset(
     classes: int | Sequence[str] | None = None,
     seed: int = 0,
 ) -> Dataset:
-    """The data set that `name` means, checked, for networks that see `size` (`*S`), 256x256 unless given.
+    """The data set that `name` means, checked, for networks that see `size` (`*S`), 256x256 unless
+    given.
 
-    Data that are drawn are drawn at that size. Volumes stay whole for a `size` of three numbers, and are taken slice by
-    slice for one of two. `classes` (names, or how many) belong to data on disk. Raises UnknownName for a name or kind
-    that nobody registered, InvalidSuite for `classes` of a registered data set, InvalidSize for a `size` of three
-    numbers where there are no volumes, and InvalidData for a path that is missing, that no reader or more than one
-    recognises, or whose data cannot be used.
+    Data that are drawn are drawn at that size. Volumes stay whole for a `size` of three numbers,
+    and are taken slice by slice for one of two. `classes` (names, or how many) belong to data on
+    disk. Raises UnknownName for a name or kind that nobody registered, InvalidSuite for `classes`
+    of a registered data set, InvalidSize for a `size` of three numbers where there are no volumes,
+    and InvalidData for a path that is missing, that no reader or more than one recognises, or whose
+    data cannot be used.
     """
     size = size or DRAWN
     found = _read(registry, name, size, classes, seed)
@@ -56,24 +59,34 @@ def open_dataset(
 
 
 def _read(
-    registry: Registry, name: str, size: tuple[int, ...], classes: int | Sequence[str] | None, seed: int
+    registry: Registry,
+    name: str,
+    size: tuple[int, ...],
+    classes: int | Sequence[str] | None,
+    seed: int,
 ) -> Dataset:
     kind, path = _parsed(registry, name)
     if path is None:
         entry = registry.find("dataset", one_line(name))
         if classes:
-            raise InvalidSuite(f"--classes belongs to data on disk; data set {name!r} knows its own")
+            raise InvalidSuite(
+                f"--classes belongs to data on disk; data set {name!r} knows its own"
+            )
         made: Dataset = entry.load()(size=size, seed=seed)
         return made
     reader = registry.find("reader", one_line(kind) or _recognised(registry, path))
     if not os.path.exists(path):
-        raise InvalidData(f"{one_line(str(path))}: no such file or folder; mend the path behind {kind}:")
+        raise InvalidData(
+            f"{one_line(str(path))}: no such file or folder; mend the path behind {kind}:"
+        )
     read: Dataset = reader.load()(path, classes=classes or None, seed=seed)
     return read
 
 
 def absolute(registry: Registry, name: str) -> str:
-    """`name` with its path made absolute, so that a run can be resumed from anywhere; a registered name as it is."""
+    """`name` with its path made absolute, so that a run can be resumed from anywhere; a registered
+    name as it is.
+    """
     kind, path = _parsed(registry, name)
     if path is None:
         return name
@@ -85,12 +98,16 @@ def path_of(registry: Registry, name: str) -> Path:
     """Where the data lie that `name` means. Raises InvalidSuite for a registered data set."""
     _, path = _parsed(registry, name)
     if path is None:
-        raise InvalidSuite(f"data set {name!r} is no folder, in which split files could lie; --folds 5 makes folds")
+        raise InvalidSuite(
+            f"data set {name!r} is no folder, in which split files could lie; --folds 5 makes folds"
+        )
     return path
 
 
 def _parsed(registry: Registry, name: str) -> tuple[str, Path | None]:
-    """Kind (or nothing) and path (or None, where `name` is a registered data set's, or could have been)."""
+    """Kind (or nothing) and path (or None, where `name` is a registered data set's, or could have
+    been).
+    """
     datasets = {entry.name for entry in registry.entries("dataset")}
     if "\0" in name:
         raise InvalidData(f"{one_line(name)}: no path holds a NUL character; mend the name")
@@ -105,11 +122,15 @@ def _parsed(registry: Registry, name: str) -> tuple[str, Path | None]:
 
 
 def _recognised(registry: Registry, path: Path) -> str:
-    """The kind of the one reader that knows the data at `path`. Raises InvalidData for none or several."""
+    """The kind of the one reader that knows the data at `path`. Raises InvalidData for none or
+    several.
+    """
     kinds = [entry.name for entry in registry.entries("reader")]
     where = one_line(str(path))
     if not os.path.exists(path):
-        raise InvalidData(f"{where}: no such file or folder; mend the path; `unet-bench list datasets` lists names")
+        raise InvalidData(
+            f"{where}: no such file or folder; mend the path; `unet-bench list datasets` lists names"
+        )
     fitting = [entry.name for entry in registry.entries("reader") if entry.fits(path)]
     if len(fitting) == 1:
         return fitting[0]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from unet_bench.execute.jobs import Ended, Job, Started, Waiting, forget, left_in
 from unet_bench.execute.logs import tidy
-from unet_bench.execute.options import Conduct
+from unet_bench.execute.options import ExecutionOptions
 from unet_bench.execute.provenance import describe, now, providers, row_id
 from unet_bench.plan.fingerprint import Keys
 from unet_bench.store.schema import WHERE
@@ -39,7 +39,9 @@ class Progress(Protocol):
 
 @dataclass(frozen=True)
 class Finished:
-    """A run that has ended: its folder, the statuses of its cells, and those that there was no time for."""
+    """A run that has ended: its folder, the statuses of its cells, and those that there was no time
+    for.
+    """
 
     path: Path
     statuses: set[str]
@@ -63,7 +65,9 @@ class Quiet:
 
 
 class Pace:
-    """How long cells take beside what was foreseen, learnt as they end: each probe's own factor, or else all cells'."""
+    """How long cells take beside what was foreseen, learnt as they end: each probe's own factor, or
+    else all cells'.
+    """
 
     def __init__(self) -> None:
         self._foreseen: dict[str, float] = {}
@@ -87,10 +91,11 @@ class Pace:
         return sum(self._took.values()) / foreseen if foreseen else 1.0
 
 
-def measure(made: Plan, run: Run, progress: Progress, conduct: Conduct) -> list[Planned]:
+def measure(made: Plan, run: Run, progress: Progress, execution: ExecutionOptions) -> list[Planned]:
     """Every cell that has no result yet into the store; those that are left when the time is over.
 
-    Cells that failed before come last, so that one which never ends does not keep the others from their turn.
+    Cells that failed before come last, so that one which never ends does not keep the others from
+    their turn.
     """
     open_cells = run.open_cells()
     progress.begin(open_cells, run.path)
@@ -98,17 +103,27 @@ def measure(made: Plan, run: Run, progress: Progress, conduct: Conduct) -> list[
     for planned in open_cells:
         job = run.job(planned)
         if planned.status:
-            result = {"status": planned.status, "error": planned.reason, "wall_s": 0.0, "started": now()}
-        elif (found := job.left()) is not None:  # by a worker whose parent was killed, or on another machine
+            result = {
+                "status": planned.status,
+                "error": planned.reason,
+                "wall_s": 0.0,
+                "started": now(),
+            }
+        elif (
+            found := job.left()
+        ) is not None:  # by a worker whose parent was killed, or on another machine
             tidy(job.log)
-            result = {"log": f"{job.log.parent.name}/{job.log.name}" if job.log.exists() else None, **found}
+            result = {
+                "log": f"{job.log.parent.name}/{job.log.name}" if job.log.exists() else None,
+                **found,
+            }
         else:
             pending.append(job)
             continue
         progress.done(planned, run.settle(job, result))
     pace, waits = Pace(), {job.stem: run.planned[job.stem] for job in pending}
     now_s = time.monotonic()
-    until = conduct.until - min(made.executor.ending_s, max(0.0, conduct.until - now_s) / 5)
+    until = execution.until - min(made.executor.ending_s, max(0.0, execution.until - now_s) / 5)
     begun: dict[str, str] = {}
     left = {job.stem for job in pending}
     with made.executor as executor:
@@ -140,12 +155,12 @@ def measure(made: Plan, run: Run, progress: Progress, conduct: Conduct) -> list[
 class Run:
     """The cells of a plan, and what the store has of them."""
 
-    def __init__(self, made: Plan, store: Store, conduct: Conduct) -> None:
+    def __init__(self, made: Plan, store: Store, execution: ExecutionOptions) -> None:
         self.path = store.path
         self.planned = {stem_of(planned): planned for planned in made.planned}
         self._made = made
         self._store = store
-        self._conduct = conduct
+        self._conduct = execution
         self._keys = Keys(made)
         self._attempts = store.attempts()
         self._tried: Counter[tuple[str, str]] = Counter()  # in this go, by job and status
@@ -156,14 +171,18 @@ class Run:
         found = [planned for planned in self.planned.values() if not self._is_kept(planned)]
         for stem in left_in(self.path) & (self.planned.keys() - map(stem_of, found)):
             forget(self.path, stem)  # a kill may have come between storing a row and this
-        return sorted(found, key=lambda planned: row_id(planned, planned.names[0]) in self._attempts)
+        return sorted(
+            found, key=lambda planned: row_id(planned, planned.names[0]) in self._attempts
+        )
 
     def statuses(self) -> set[str]:
         """How the store's cells ended, each at its last attempt."""
         return {attempt.status for attempt in self._attempts.values()}
 
     def _is_kept(self, planned: Planned) -> bool:
-        """Whether the store holds this cell, for all its names, measured by this very software, and well enough."""
+        """Whether the store holds this cell, for all its names, measured by this very software, and
+        well enough.
+        """
         attempts = [self._attempts.get(row_id(planned, name)) for name in planned.names]
         key = self._keys.key(planned.cell)
         return all(
@@ -197,8 +216,15 @@ class Run:
         """Append a cell's rows, one for each of its names, and let go of what its worker left."""
         planned = self.planned[job.stem]
         before = self._attempts.get(row_id(planned, planned.names[0]))
-        shared = {"started": now(), "attempt": (before.number if before else 0) + 1, "key": job.key, **result}
-        if self._made.executor.elsewhere and not planned.status:  # where it ran is for its worker to say, if it could
+        shared = {
+            "started": now(),
+            "attempt": (before.number if before else 0) + 1,
+            "key": job.key,
+            **result,
+        }
+        if (
+            self._made.executor.elsewhere and not planned.status
+        ):  # where it ran is for its worker to say, if it could
             shared = dict.fromkeys(WHERE) | shared
         rows = [{**describe(self._made, planned, name), **shared} for name in planned.names]
         self._attempts |= self._store.append(*rows)

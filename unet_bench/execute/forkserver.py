@@ -1,8 +1,10 @@
-"""A process that has imported torch and touched no device; it forks a worker for each job that it is sent.
+"""A process that has imported torch and touched no device; it forks a worker for each job that it
+is sent.
 
-A fork takes tens of milliseconds where a fresh interpreter that imports torch takes seconds. On stdin come lines of
-JSON: `["start", JOB]`, `["signal", STEM, NUMBER]`. On stdout go `["ready"]`, `["ended", STEM, CODE]`. When stdin ends,
-as it does when the parent is killed, so do all workers, at once. Linux only: elsewhere forking is not safe.
+A fork takes tens of milliseconds where a fresh interpreter that imports torch takes seconds. On
+stdin come lines of JSON: `["start", JOB]`, `["signal", STEM, NUMBER]`. On stdout go `["ready"]`,
+`["ended", STEM, CODE]`. When stdin ends, as it does when the parent is killed, so do all workers,
+at once. Linux only: elsewhere forking is not safe.
 """
 
 from __future__ import annotations
@@ -26,7 +28,9 @@ from unet_bench.execute.jobs import DISK_FULL, Job
 from unet_bench.execute.signals import PR_SET_PDEATHSIG, die_with_parent
 
 PR_SET_CHILD_SUBREAPER = 36  # Linux's prctl.h
-OOM_SCORE: Final = 500  # where memory runs out, the system ends a worker before the parent that keeps its rows
+OOM_SCORE: Final = (
+    500  # where memory runs out, the system ends a worker before the parent that keeps its rows
+)
 
 
 def main() -> None:
@@ -40,7 +44,10 @@ def main() -> None:
     for module in modules:
         importlib.import_module(module)
     if "torch" in modules and not warm(block):
-        print("a plugin starts CUDA when it is imported: what has started it cannot be forked", file=sys.stderr)
+        print(
+            "a plugin starts CUDA when it is imported: what has started it cannot be forked",
+            file=sys.stderr,
+        )
         return
     Server(answers).serve()
 
@@ -48,7 +55,8 @@ def main() -> None:
 def warm(block: list[str]) -> bool:
     """Do once what every worker would; whether workers may be forked afterwards.
 
-    Torch imports half of itself again for the first operation on the meta device, about a second of it.
+    Torch imports half of itself again for the first operation on the meta device, about a second of
+    it.
     """
     import torch
 
@@ -72,8 +80,12 @@ class Server:
 
     def serve(self) -> None:
         """Until stdin ends."""
-        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)  # what workers leave behind becomes this one's child
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, 0)  # stdin ends with the parent, and leaves time to end workers
+        ctypes.CDLL(None).prctl(
+            PR_SET_CHILD_SUBREAPER, 1
+        )  # what workers leave behind becomes this one's child
+        ctypes.CDLL(None).prctl(
+            PR_SET_PDEATHSIG, 0
+        )  # stdin ends with the parent, and leaves time to end workers
         os.set_blocking(self._wake, False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(self._wake, warn_on_full_buffer=False)
@@ -113,7 +125,8 @@ class Server:
 
     def _reap(self) -> None:
         while self._workers:
-            # A worker that is over but not yet waited for keeps its number, so that its group is surely its own.
+            # A worker that is over but not yet waited for keeps its number, so that its group is
+            # surely its own.
             try:
                 over = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
             except ChildProcessError:
@@ -140,7 +153,9 @@ def kill_group(pid: int, number: int = signal.SIGKILL) -> None:
 
 
 def end_orphans() -> None:
-    """Kill what is left when no worker is: processes that left their worker's group and outlived it."""
+    """Kill what is left when no worker is: processes that left their worker's group and outlived
+    it.
+    """
     children = Path(f"/proc/self/task/{os.getpid()}/children")
     for _ in range(100):  # those that are killed may leave orphans in turn
         with contextlib.suppress(OSError):
@@ -156,7 +171,9 @@ def end_orphans() -> None:
 
 
 def work(job: Job, parent: int, theirs: list[int]) -> NoReturn:
-    """In the child: a process group of its own, what it prints to the log, then the cell. Closes the server's files."""
+    """In the child: a process group of its own, what it prints to the log, then the cell. Closes
+    the server's files.
+    """
     code = 1
     try:
         os.setpgid(0, 0)

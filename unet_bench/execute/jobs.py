@@ -1,7 +1,9 @@
-"""A job: a cell on its way to a worker process, as plain data, and the files that it reads and leaves.
+"""A job: a cell on its way to a worker process, as plain data, and the files that it reads and
+leaves.
 
-A worker leaves its row in the run's `inbox/` by rename; who runs the suite appends it to `cells.jsonl` and then
-removes the file. So a row that was finished when everything was killed is found there by the next `--resume`.
+A worker leaves its row in the run's `inbox/` by rename; who runs the suite appends it to
+`cells.jsonl` and then removes the file. So a row that was finished when everything was killed is
+found there by the next `--resume`.
 """
 
 from __future__ import annotations
@@ -40,13 +42,17 @@ class Job:
     data: str | None = None  # the task's images and masks
     block: tuple[str, ...] = ()  # plugins that are left out
     modules: tuple[str, ...] = ("torch",)  # what the process that forks workers imports beforehand
-    sources: Mapping[str, str] = field(default_factory=dict)  # hashes of the source that the cell depends on
+    sources: Mapping[str, str] = field(
+        default_factory=dict
+    )  # hashes of the source that the cell depends on
     timed: bool = False  # needs its device, and the host's timing, to itself
     fresh: bool = False  # wants an interpreter of its own, not a fork
     keep_weights: bool = False
-    abroad: bool = False  # on another machine than planned it: what is there has to be looked at
+    remote: bool = False  # on another machine than planned it: what is there has to be looked at
     timeout_s: float = 3600.0
-    environ: Mapping[str, str] = field(default_factory=dict)  # set in the worker before it touches a device
+    environ: Mapping[str, str] = field(
+        default_factory=dict
+    )  # set in the worker before it touches a device
 
     @property
     def device(self) -> str:
@@ -95,20 +101,29 @@ class Job:
 
     def leave(self, result: Mapping[str, Any]) -> None:
         """Write the row whole or not at all; numbers that are none become null."""
-        plain = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in result.items()}
+        plain = {
+            k: None if isinstance(v, float) and not math.isfinite(v) else v
+            for k, v in result.items()
+        }
         self.result.parent.mkdir(parents=True, exist_ok=True)
         draft = self.result.with_suffix(".tmp")
         draft.write_text(json.dumps({"key": self.key, "result": plain}), encoding="utf-8")
         os.replace(draft, self.result)
 
     def left(self) -> Result | None:
-        """The row that a worker left for this very cell, protocol and software; None if there is none."""
+        """The row that a worker left for this very cell, protocol and software; None if there is
+        none.
+        """
         try:
             found = json.loads(self.result.read_text(encoding="utf-8"))
             result: Result = found["result"]
         except (OSError, ValueError, TypeError, KeyError, RecursionError):
             return None
-        ours = found.get("key") == self.key and isinstance(result, dict) and isinstance(result.get("status"), str)
+        ours = (
+            found.get("key") == self.key
+            and isinstance(result, dict)
+            and isinstance(result.get("status"), str)
+        )
         return result if ours and not fault(result) else None
 
     def forget(self) -> None:
@@ -153,7 +168,8 @@ Event = Started | Waiting | Ended
 
 
 class Executor(Protocol):
-    """Runs jobs somewhere. A context manager: on leaving it, none of its processes is left on this host.
+    """Runs jobs somewhere. A context manager: on leaving it, none of its processes is left on this
+    host.
 
     `elsewhere`: not on the driver's host. `ending_s`: how long it may take to end what runs.
     """
@@ -166,10 +182,13 @@ class Executor(Protocol):
     def __exit__(self, *_: object) -> None: ...
 
     def device(self, wanted: str) -> str:
-        """The device that cells state, for what a suite asks: `auto`, `cpu`, `cuda`, …; raises InvalidSuite."""
+        """The device that cells state, for what a suite asks: `auto`, `cpu`, `cuda`, …; raises
+        InvalidSuite.
+        """
 
     def run(self, jobs: Sequence[Job], until: float = math.inf) -> Iterator[Event]:
         """Run the jobs, in about this order; every one comes back once, as it ends.
 
-        At `until`, of the monotonic clock, what still runs is ended and the rest not begun: these do not come back.
+        At `until`, of the monotonic clock, what still runs is ended and the rest not begun: these
+        do not come back.
         """

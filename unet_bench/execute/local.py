@@ -54,9 +54,13 @@ class Local:
     elsewhere = False
     ending_s = 8.0
 
-    def __init__(self, devices: Sequence[str] = (), options: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, devices: Sequence[str] = (), options: Mapping[str, str] | None = None
+    ) -> None:
         if options:
-            raise InvalidSuite(f"executor local takes no option {', '.join(options)}: leave --executor-option out")
+            raise InvalidSuite(
+                f"executor local takes no option {', '.join(options)}: leave --executor-option out"
+            )
         self._devices = tuple(devices)
         self._processes = Processes()
         self._locks = DeviceLocks()
@@ -80,15 +84,21 @@ class Local:
 
         named = {choose_device(device).partition(":")[0] for device in self._devices}
         if len(named) > 1:
-            raise InvalidSuite(f"--devices {','.join(self._devices)} are of several kinds: name devices of one")
+            raise InvalidSuite(
+                f"--devices {','.join(self._devices)} are of several kinds: name devices of one"
+            )
         if named and wanted not in ("auto", *named):
-            raise InvalidSuite(f"--devices {','.join(self._devices)} do not go with --device {wanted}: leave one out")
+            raise InvalidSuite(
+                f"--devices {','.join(self._devices)} do not go with --device {wanted}: leave one out"
+            )
         return next(iter(named), None) or choose_device(wanted)
 
     def run(self, jobs: Sequence[Job], until: float = math.inf) -> Iterator[Event]:
         """See `Executor`."""
         places = self.places(jobs[0].device) if jobs else []
-        waiting = {timed: deque(job for job in jobs if job.timed == timed) for timed in (True, False)}
+        waiting = {
+            timed: deque(job for job in jobs if job.timed == timed) for timed in (True, False)
+        }
         order = {job.stem: number for number, job in enumerate(jobs)}
         begun = time.monotonic()
         while (any(waiting.values()) or self._running) and time.monotonic() < until:
@@ -103,7 +113,9 @@ class Local:
         yield from self._end_all()
 
     def places(self, device: str) -> list[Place]:
-        """Where jobs of a device may run: `cuda` means every GPU that can be used, one of them to each job."""
+        """Where jobs of a device may run: `cuda` means every GPU that can be used, one of them to
+        each job.
+        """
         from unet_bench.host.survey import survey
 
         kind, _, number = device.partition(":")
@@ -124,7 +136,9 @@ class Local:
         for running in self._running.values():
             idle.remove(running.place)
         for place in idle:
-            heads = sorted((queue[0] for queue in waiting.values() if queue), key=lambda job: order[job.stem])
+            heads = sorted(
+                (queue[0] for queue in waiting.values() if queue), key=lambda job: order[job.stem]
+            )
             for job in heads:
                 try:
                     locks = self._locks.take(place.name, timed=job.timed)
@@ -163,7 +177,9 @@ class Local:
             yield Ended(running.job, result_of(running, over))
 
     def _patience(self, blocked: bool, until: float) -> float | None:
-        """How long to sleep, unless a worker ends: until a deadline, or until a lock is tried again."""
+        """How long to sleep, unless a worker ends: until a deadline, or until a lock is tried
+        again.
+        """
         ends = [until, *(running.deadline for running in self._running.values())]
         seconds = max(0.0, min(ends) - time.monotonic())
         return min(seconds, POLL_S) if blocked else seconds if seconds < math.inf else None
@@ -172,13 +188,17 @@ class Local:
         for stem, running in self._running.items():
             if time.monotonic() < running.deadline:
                 continue
-            running.ended_by = f"did not end within {running.job.timeout_s:g} s; --timeout allows more"
+            running.ended_by = (
+                f"did not end within {running.job.timeout_s:g} s; --timeout allows more"
+            )
             self._processes.signal(stem, KILL if running.asked else signal.SIGTERM)
             running.asked = True
             running.deadline = time.monotonic() + GRACE_S
 
     def _end_all(self) -> Iterator[Ended]:
-        """Ask what runs to end, then kill it. What left its row in time comes back, and what had all the time."""
+        """Ask what runs to end, then kill it. What left its row in time comes back, and what had
+        all the time.
+        """
         for number in (signal.SIGTERM, KILL):
             for stem in self._running:
                 self._processes.signal(stem, number)
@@ -190,12 +210,16 @@ class Local:
 
 
 def place_of(facts: DeviceFacts, *, alone: bool) -> Place:
-    """The place of an accelerator; if `alone`, its workers are shown no other, and call it the first."""
+    """The place of an accelerator; if `alone`, its workers are shown no other, and call it the
+    first.
+    """
     from unet_bench.host.device import kind_of, visible_variable
 
     kind = kind_of(facts.device)
     variable, number = visible_variable(kind), int(facts.device.partition(":")[2] or 0)
-    entries = os.environ.get(variable or "") or os.environ.get(VISIBILITY[0], "")  # ROCm goes by CUDA's name, too
+    entries = os.environ.get(variable or "") or os.environ.get(
+        VISIBILITY[0], ""
+    )  # ROCm goes by CUDA's name, too
     listed = [entry.strip() for entry in entries.split(",")]
     entry = listed[number] if number < len(listed) and listed[number] else str(number)
     # By its identity: in a container, or in Slurm's share of a node, every GPU may be number 0.
@@ -206,10 +230,15 @@ def place_of(facts: DeviceFacts, *, alone: bool) -> Place:
 def result_of(running: Running, over: Exit) -> Result:
     """What a worker left, or else the status that its ending stands for."""
     log = running.job.log
-    where = {"place": running.place.name, "log": f"{log.parent.name}/{log.name}" if log.exists() else None}
+    where = {
+        "place": running.place.name,
+        "log": f"{log.parent.name}/{log.name}" if log.exists() else None,
+    }
     model = {"device_name": running.place.model} if running.place.model else {}
     result = model | (running.job.left() or verdict(running, over)) | where
-    return result | ({"error": without_secrets(str(result["error"]))} if result.get("error") else {})
+    return result | (
+        {"error": without_secrets(str(result["error"]))} if result.get("error") else {}
+    )
 
 
 def verdict(running: Running, over: Exit) -> Result:
@@ -226,10 +255,16 @@ def verdict(running: Running, over: Exit) -> Result:
     if over.code is None:
         return {"status": "killed", "error": over.reason}
     if over.code >= 0:
-        return {"status": "error", "error": f"the worker ended with code {over.code} and left no row{tail}"}
+        return {
+            "status": "error",
+            "error": f"the worker ended with code {over.code} and left no row{tail}",
+        }
     name = signal_name(-over.code)
     if name == "SIGKILL" and oom_kills() > running.oom_kills:
-        return {"status": "oom", "error": f"the system ran out of memory and ended the worker by {name}{tail}"}
+        return {
+            "status": "oom",
+            "error": f"the system ran out of memory and ended the worker by {name}{tail}",
+        }
     return {"status": "killed", "error": f"the worker was ended by {name}{tail}"}
 
 

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Final
 
 MOST_BYTES: Final = 1 << 20  # of a log: a worker that prints garbage must not fill the disk
-SECRET: Final = re.compile(r"TOKEN|SECRET|PASSW|CREDENTIAL|API_?KEY|ACCESS_?KEY|PRIVATE_?KEY", re.IGNORECASE)
+SECRET: Final = re.compile(
+    r"TOKEN|SECRET|PASSW|CREDENTIAL|API_?KEY|ACCESS_?KEY|PRIVATE_?KEY", re.IGNORECASE
+)
 SHORTEST: Final = 6  # characters of a value that is taken for a secret: others stand everywhere
 
 
@@ -33,7 +35,11 @@ def tidy(log: Path) -> None:
             if size > MOST_BYTES:
                 half = MOST_BYTES // 2
                 file.seek(size - half)
-                kept = kept[:half] + f"\n… {size - MOST_BYTES} bytes left out …\n".encode() + file.read()
+                kept = (
+                    kept[:half]
+                    + f"\n… {size - MOST_BYTES} bytes left out …\n".encode()
+                    + file.read()
+                )
         text = kept.decode(errors="replace")
         clean = without_secrets(text)
         if size > MOST_BYTES or clean != text:

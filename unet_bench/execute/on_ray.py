@@ -1,8 +1,9 @@
-"""Runs jobs on a Ray cluster: each is a task of Ray's, which runs it by `Local` on the node that Ray chose for it.
+"""Runs jobs on a Ray cluster: each is a task of Ray's, which runs it by `Local` on the node that
+Ray chose for it.
 
-Nodes need share no files with this host. What a job reads travels to the node as data, what it leaves comes back as
-data, and this host alone writes into the run's folder. The upper half of this module runs on nodes, the lower half
-where the run was started.
+Nodes need share no files with this host. What a job reads travels to the node as data, what it
+leaves comes back as data, and this host alone writes into the run's folder. The upper half of this
+module runs on nodes, the lower half where the run was started.
 """
 
 from __future__ import annotations
@@ -41,10 +42,16 @@ from unet_bench.host.locks import own_folder
 from unet_bench.host.survey import VISIBILITY
 from unet_bench.store.log import resume_command
 
-SENT_BACK: Final = (LOGS, SAMPLES, WEIGHTS, ENVIRONMENTS)  # folders of a run that a job leaves files in
+SENT_BACK: Final = (
+    LOGS,
+    SAMPLES,
+    WEIGHTS,
+    ENVIRONMENTS,
+)  # folders of a run that a job leaves files in
 Left = dict[str, bytes]  # what a job left: files by their path in the run's folder
 
-# On a node -----------------------------------------------------------------------------------------------------------
+# On a node
+# -----------------------------------------------------------------------------------------------------------
 
 IDLE_S: Final = 10.0  # that a fork server is kept for the next task
 NOD_S: Final = 0.5
@@ -54,7 +61,9 @@ class OnNode(Local):
     """The device that Ray gave to this task."""
 
     def __init__(self) -> None:
-        super().__init__(["cuda:0"])  # of those that Ray shows it; means nothing to cells on the CPU
+        super().__init__(
+            ["cuda:0"]
+        )  # of those that Ray shows it; means nothing to cells on the CPU
 
     def _patience(self, blocked: bool, until: float) -> float:
         """Briefly: Ray asks a task to end by a flag, which a sleeping thread does not see."""
@@ -62,7 +71,9 @@ class OnNode(Local):
 
 
 class Kept:
-    """Runs the jobs of one process of Ray's, which has many tasks: a fork server takes seconds to start."""
+    """Runs the jobs of one process of Ray's, which has many tasks: a fork server takes seconds to
+    start.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -90,7 +101,9 @@ class Kept:
         self._idle.start()
 
     def close(self) -> None:
-        """End the fork server: Ray's process may live on, for a cluster that is not ours to shut down."""
+        """End the fork server: Ray's process may live on, for a cluster that is not ours to shut
+        down.
+        """
         with self._lock:
             self._close()
 
@@ -104,9 +117,11 @@ KEPT: Final = Kept()
 
 
 def carry_out(text: str, data: Sequence[Any]) -> tuple[Result, Left]:
-    """Ray's task: run a job, as JSON, in a folder of this node's own; `data` holds a reference to its images, if any.
+    """Ray's task: run a job, as JSON, in a folder of this node's own; `data` holds a reference to
+    its images, if any.
 
-    The reference is in a list so that Ray does not fetch it into a process that then has to hold it.
+    The reference is in a list so that Ray does not fetch it into a process that then has to hold
+    it.
     """
     import ray
 
@@ -114,9 +129,10 @@ def carry_out(text: str, data: Sequence[Any]) -> tuple[Result, Left]:
     with own_folder() as folder:
         for part in (INBOX, *SENT_BACK):
             (folder / part).mkdir()
-        # Ray shows each task its own GPUs, but the fork server saw those of the task that it was started in.
+        # Ray shows each task its own GPUs, but the fork server saw those of the task that it was
+        # started in.
         shown = {name: os.environ[name] for name in VISIBILITY if name in os.environ}
-        here = job.at(folder=str(folder), data=None, abroad=True, environ={**job.environ, **shown})
+        here = job.at(folder=str(folder), data=None, remote=True, environ={**job.environ, **shown})
         try:
             if data:
                 here = here.at(data=str(folder / "data.npz"))
@@ -128,17 +144,27 @@ def carry_out(text: str, data: Sequence[Any]) -> tuple[Result, Left]:
                     elif isinstance(event, Ended):
                         result = event.result
         except (OSError, StoreError) as error:  # this node's disk: no reason to stop on all others
-            result = {"status": "error", "error": f"{folder} of {socket.gethostname()} cannot be used: {error}"}
-        return {"host": socket.gethostname(), "started": started or now(), **result}, left_in(folder)
+            result = {
+                "status": "error",
+                "error": f"{folder} of {socket.gethostname()} cannot be used: {error}",
+            }
+        return {"host": socket.gethostname(), "started": started or now(), **result}, left_in(
+            folder
+        )
 
 
 def left_in(folder: Path) -> Left:
     """The files that are to go back; a training's checkpoints stay, since no other node finds them."""
     files = (file for part in SENT_BACK for file in (folder / part).rglob("*") if file.is_file())
-    return {file.relative_to(folder).as_posix(): content for file in files if (content := file.read_bytes())}
+    return {
+        file.relative_to(folder).as_posix(): content
+        for file in files
+        if (content := file.read_bytes())
+    }
 
 
-# Where the run was started -------------------------------------------------------------------------------------------
+# Where the run was started
+# -------------------------------------------------------------------------------------------
 
 OPTIONS: Final[Mapping[str, Callable[[str], Any]]] = {
     "address": str,
@@ -153,14 +179,20 @@ END_S: Final = 15.0  # for tasks that were asked to end, and then for their work
 
 
 class OnRay:
-    """A Ray cluster: the one at `address`, or that Ray finds by its own rules, or else a new one of this machine."""
+    """A Ray cluster: the one at `address`, or that Ray finds by its own rules, or else a new one of
+    this machine.
+    """
 
     elsewhere = True
     ending_s = 30.0
 
-    def __init__(self, devices: Sequence[str] = (), options: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, devices: Sequence[str] = (), options: Mapping[str, str] | None = None
+    ) -> None:
         if devices:
-            raise InvalidSuite(f"--devices {','.join(devices)}: Ray hands out its devices itself; leave --devices out")
+            raise InvalidSuite(
+                f"--devices {','.join(devices)}: Ray hands out its devices itself; leave --devices out"
+            )
         self._options = read_options(options or {})
         self._shut_down: Callable[[], object] | None = None  # if the connection is ours
         self._carry_out: Any = None
@@ -184,7 +216,9 @@ class OnRay:
     def device(self, wanted: str) -> str:
         """See `Executor`. A cluster that has no GPU yet may get one: then cells for `cuda` wait."""
         if wanted not in ("auto", "cpu", "cuda"):
-            raise InvalidSuite(f"--device {wanted} cannot be asked of a Ray cluster: auto, cpu and cuda can")
+            raise InvalidSuite(
+                f"--device {wanted} cannot be asked of a Ray cluster: auto, cpu and cuda can"
+            )
         import ray
 
         self._connect()
@@ -200,7 +234,9 @@ class OnRay:
             if waiting and time.monotonic() >= look:
                 slots, look = self._slots(waiting[0]), time.monotonic() + LOOK_S
             if not slots and not told:
-                yield Waiting(f"waiting for a node with a {kind_of(waiting[0])} to join the Ray cluster")
+                yield Waiting(
+                    f"waiting for a node with a {kind_of(waiting[0])} to join the Ray cluster"
+                )
                 told = True
             while waiting and len(self._running) < WINDOW * max(1, slots):
                 job = waiting.popleft()
@@ -214,12 +250,18 @@ class OnRay:
         import ray
 
         if not ray.is_initialized():
-            # A cell that exhausts a node's memory does so again; a cluster that is there already has its own rule.
+            # A cell that exhausts a node's memory does so again; a cluster that is there already
+            # has its own rule.
             os.environ.setdefault("RAY_task_oom_retries", "0")
             with own_signals():
                 try:
                     # Nobody is to find Ray's words, and those of its processes, among ours.
-                    ray.init(**self._options, log_to_driver=False, configure_logging=False, include_dashboard=False)
+                    ray.init(
+                        **self._options,
+                        log_to_driver=False,
+                        configure_logging=False,
+                        include_dashboard=False,
+                    )
                 except (ConnectionError, RuntimeError, ValueError) as error:
                     raise InvalidSuite(
                         f"no Ray cluster to run on: {error}; start one by `ray start --head`, name it by "
@@ -242,7 +284,10 @@ class OnRay:
 
         if kind_of(job) == "GPU":
             return {"num_gpus": 1}
-        largest = max((int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]), default=1)
+        largest = max(
+            (int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]),
+            default=1,
+        )
         return {"num_cpus": max(1, min(job.cell["setting"]["threads"], largest))}
 
     def _submit(self, job: Job) -> None:
@@ -252,7 +297,9 @@ class OnRay:
             self._data[job.data] = ray.put(Path(job.data).read_bytes())
         data = [self._data[job.data]] if job.data else []
         # Spread: where two are on one node, what is timed waits for the other.
-        task = self._carry_out.options(**self._needs(job), max_retries=RETRIES, scheduling_strategy="SPREAD")
+        task = self._carry_out.options(
+            **self._needs(job), max_retries=RETRIES, scheduling_strategy="SPREAD"
+        )
         self._running[task.remote(job.to_json(), data)] = job
 
     def _ended(self, timeout_s: float) -> Iterator[Ended]:
@@ -277,7 +324,9 @@ class OnRay:
         for reference in self._running:
             ray.cancel(reference)
         if self._running:
-            _, living = ray.wait([*self._running], num_returns=len(self._running), timeout=END_S, fetch_local=False)
+            _, living = ray.wait(
+                [*self._running], num_returns=len(self._running), timeout=END_S, fetch_local=False
+            )
             for reference in living:
                 ray.cancel(reference, force=True)
         self._running.clear()
@@ -287,7 +336,9 @@ def read_options(given: Mapping[str, str]) -> dict[str, Any]:
     """What `--executor-option` says, as `ray.init` takes it. Raises InvalidSuite."""
     for name, value in given.items():
         if name not in OPTIONS:
-            raise InvalidSuite(f"executor ray takes no option {name}; it takes {', '.join(OPTIONS)}")
+            raise InvalidSuite(
+                f"executor ray takes no option {name}; it takes {', '.join(OPTIONS)}"
+            )
         if OPTIONS[name] is int and not value.isdecimal():
             raise InvalidSuite(f"executor option {name}={value} is not valid: write a whole number")
     return {name: OPTIONS[name](value) for name, value in given.items()}
@@ -312,7 +363,9 @@ def kind_of(job: Job) -> str:
 
 
 def received(job: Job, reference: Any) -> Result:
-    """The result of a task that is over, once the files that it left are in the run's folder. Raises StoreError."""
+    """The result of a task that is over, once the files that it left are in the run's folder.
+    Raises StoreError.
+    """
     import ray
 
     try:
@@ -342,20 +395,38 @@ def verdict(error: Exception) -> Result:
     """The status of a task that gave nothing back."""
     from ray import exceptions as known
 
-    lost = (known.WorkerCrashedError, known.NodeDiedError, known.ObjectLostError, known.LocalRayletDiedError)
+    lost = (
+        known.WorkerCrashedError,
+        known.NodeDiedError,
+        known.ObjectLostError,
+        known.LocalRayletDiedError,
+    )
     if isinstance(error, known.OutOfMemoryError):
-        return {"status": "oom", "error": f"Ray ended the task for want of memory: {describe(error)}"}
+        return {
+            "status": "oom",
+            "error": f"Ray ended the task for want of memory: {describe(error)}",
+        }
     if isinstance(error, lost):
-        return {"status": "killed", "error": f"Ray gave up after {RETRIES + 1} attempts: {describe(error)}"}
+        return {
+            "status": "killed",
+            "error": f"Ray gave up after {RETRIES + 1} attempts: {describe(error)}",
+        }
     cause = getattr(error, "cause", None)  # what the task raised, without Ray's traceback around it
     return {"status": "error", "error": describe(cause if isinstance(cause, Exception) else error)}
 
 
 def write(folder: Path, files: Left) -> None:
-    """Files below the folder, each whole or not at all. Raises ValueError for a path that leads elsewhere, OSError."""
+    """Files below the folder, each whole or not at all. Raises ValueError for a path that leads
+    elsewhere, OSError.
+    """
     for name, content in files.items():
         path = PurePosixPath(name)
-        if path.parts[:1] not in [(part,) for part in SENT_BACK] or ".." in path.parts or "\\" in name or ":" in name:
+        if (
+            path.parts[:1] not in [(part,) for part in SENT_BACK]
+            or ".." in path.parts
+            or "\\" in name
+            or ":" in name
+        ):
             raise ValueError(f"a node sent a file that is none of a run's: {name!r}")
         file = folder / path
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -1,10 +1,11 @@
-"""Runs jobs on a Slurm cluster: arrays of tasks, by submitit, each of which runs a share of the jobs by `Local`.
+"""Runs jobs on a Slurm cluster: arrays of tasks, by submitit, each of which runs a share of the
+jobs by `Local`.
 
-The run's folder lies where this host and all nodes see it, and files there are the only results. In `RUN/slurm`,
-`submissions.json` says which cells are with which task: tasks outlive who submitted them, and the next driver waits
-for those that still live. A task may be ended and begun anew at any moment; it notes in a file what it has finished,
-since the driver takes rows away as they come. The upper half of this module runs on nodes, the lower half where the
-run was started.
+The run's folder lies where this host and all nodes see it, and files there are the only results. In
+`RUN/slurm`, `submissions.json` says which cells are with which task: tasks outlive who submitted
+them, and the next driver waits for those that still live. A task may be ended and begun anew at any
+moment; it notes in a file what it has finished, since the driver takes rows away as they come. The
+upper half of this module runs on nodes, the lower half where the run was started.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ from unet_bench.store.log import write_atomic
 if TYPE_CHECKING:
     from submitit.helpers import DelayedSubmission
 
-# On a node -----------------------------------------------------------------------------------------------------------
+# On a node
+# -----------------------------------------------------------------------------------------------------------
 
 SECOND_THOUGHT_S: Final = 2.0
 KILL_S: Final = 60.0  # that Slurm may take from SIGTERM to SIGKILL: KillWait, of 30 s
@@ -49,7 +51,8 @@ class Share:
     done: str  # a file: stems, one a line
 
     def __call__(self) -> None:
-        # Submitit's handler lets SIGTERM pass, but workers are sent it, too: none that it ended must count as killed.
+        # Submitit's handler lets SIGTERM pass, but workers are sent it, too: none that it ended
+        # must count as killed.
         with terminable():
             try:
                 self._run()
@@ -74,8 +77,8 @@ class Share:
                         started[job.stem] = now()
                     case Ended(job, result):
                         if result["status"] == "killed":
-                            # Slurm signals workers and us together: if it did, our own signal is here in a moment,
-                            # and the job is not done but to be begun anew.
+                            # Slurm signals workers and us together: if it did, our own signal is
+                            # here in a moment, and the job is not done but to be begun anew.
                             time.sleep(SECOND_THOUGHT_S)
                         self._finish(job, {"started": started[job.stem], **result})
 
@@ -86,7 +89,9 @@ class Share:
         job.leave(result)
 
     def checkpoint(self) -> DelayedSubmission:
-        """What submitit is to call when the task begins anew, after it was preempted or its time was over."""
+        """What submitit is to call when the task begins anew, after it was preempted or its time
+        was over.
+        """
         from submitit.helpers import DelayedSubmission
 
         return DelayedSubmission(self)
@@ -100,11 +105,14 @@ def read_done(path: Path) -> set[str]:
 
 
 def is_final(row: Result) -> bool:
-    """Whether a task left this row; a worker's own, which the task is about to replace, says nothing of its place."""
+    """Whether a task left this row; a worker's own, which the task is about to replace, says
+    nothing of its place.
+    """
     return "place" in row
 
 
-# Where the run was started -------------------------------------------------------------------------------------------
+# Where the run was started
+# -------------------------------------------------------------------------------------------
 
 FOLDER: Final = "slurm"
 DATA: Final = "data"
@@ -112,9 +120,12 @@ SUBMISSIONS: Final = "submissions.json"
 MOST_TASKS: Final = 1000  # of an array: Slurm's own limit, unless it is told another
 MOST_REQUEUES: Final = 10  # of a task whose time is over
 MARGIN_S: Final = 30.0  # of a task's time, beyond what one cell may take
-POLLS: Final = 2  # in a row that must find a task over: shared file systems may show its last rows late
+POLLS: Final = (
+    2  # in a row that must find a task over: shared file systems may show its last rows late
+)
 ASK_S: Final = 60.0
-# States that a task does not come back from. It does from others that sound like it: REQUEUED, COMPLETING, STOPPED.
+# States that a task does not come back from. It does from others that sound like it: REQUEUED,
+# COMPLETING, STOPPED.
 OVER: Final = (
     *("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "OUT_OF_MEMORY", "NODE_FAIL"),
     *("PREEMPTED", "DEADLINE", "BOOT_FAIL", "REVOKED"),
@@ -156,8 +167,14 @@ PASSED: Final[Mapping[str, tuple[str, Callable[[str], Any]]]] = {
     "constraint": ("slurm_constraint", str),
     "nodelist": ("slurm_nodelist", str),
     "exclude": ("slurm_exclude", str),
-    "exclusive": ("slurm_exclusive", _yes),  # no other job on the node: timings are the quieter for it
-    "setup": ("slurm_setup", lambda text: [text]),  # a line of shell before Python: module load cuda
+    "exclusive": (
+        "slurm_exclusive",
+        _yes,
+    ),  # no other job on the node: timings are the quieter for it
+    "setup": (
+        "slurm_setup",
+        lambda text: [text],
+    ),  # a line of shell before Python: module load cuda
 }
 DEFAULTS: Final[Mapping[str, Any]] = {
     "cluster": "slurm",
@@ -196,7 +213,9 @@ class Queue(Protocol):
     at_once: bool  # all tasks run at once, whatever is asked for
 
     def seen(self, names: Iterable[str]) -> dict[tuple[str, int], Seen]:
-        """The tasks of these submissions, by name and index; raises QueueSilent where nobody could say."""
+        """The tasks of these submissions, by name and index; raises QueueSilent where nobody could
+        say.
+        """
 
     def cancel(self, tasks: Sequence[Task]) -> None:
         """End these tasks."""
@@ -214,7 +233,14 @@ class SlurmQueue:
     def seen(self, names: Iterable[str]) -> dict[tuple[str, int], Seen]:
         """See `Queue`. Slurm shows tasks for some minutes after their end."""
         return parse_queue(
-            ask("squeue", "--noheader", "--array", "--states=all", f"--name={','.join(names)}", "--format=%j|%i|%T|%r")
+            ask(
+                "squeue",
+                "--noheader",
+                "--array",
+                "--states=all",
+                f"--name={','.join(names)}",
+                "--format=%j|%i|%T|%r",
+            )
         )
 
     def cancel(self, tasks: Sequence[Task]) -> None:
@@ -223,7 +249,9 @@ class SlurmQueue:
 
 
 class LocalQueue:
-    """Submitit's local executor: this host alone, for trials. Each task is a process tree of its own."""
+    """Submitit's local executor: this host alone, for trials. Each task is a process tree of its
+    own.
+    """
 
     at_once = True
 
@@ -235,7 +263,11 @@ class LocalQueue:
         for process in psutil.process_iter(["cmdline", "status"]):
             command = process.info["cmdline"] or [""]
             name = Path(command[-1]).name
-            if name in wanted and "submitit.local._local" in command and process.info["status"] != "zombie":
+            if (
+                name in wanted
+                and "submitit.local._local" in command
+                and process.info["status"] != "zombie"
+            ):
                 found[name, 0] = Seen(str(process.pid), "RUNNING")
         return found
 
@@ -249,7 +281,9 @@ class LocalQueue:
 def ask(*command: str) -> str:
     """What a command of Slurm's answers. Raises QueueSilent."""
     try:
-        return subprocess.run(command, check=True, capture_output=True, text=True, timeout=ASK_S).stdout
+        return subprocess.run(
+            command, check=True, capture_output=True, text=True, timeout=ASK_S
+        ).stdout
     except subprocess.CalledProcessError as error:
         raise QueueSilent(f"{command[0]} fails: {_last(error.stderr)}") from error
     except (OSError, subprocess.TimeoutExpired) as error:
@@ -257,7 +291,9 @@ def ask(*command: str) -> str:
 
 
 def parse_queue(text: str) -> dict[tuple[str, int], Seen]:
-    """Lines such as `NAME|12_3|PENDING|Resources`; a job that is no array's, `12`, counts as task 0."""
+    """Lines such as `NAME|12_3|PENDING|Resources`; a job that is no array's, `12`, counts as task
+    0.
+    """
     found = {}
     for line in text.splitlines():
         name, id, state, reason = line.split("|", 3)
@@ -268,14 +304,17 @@ def parse_queue(text: str) -> dict[tuple[str, int], Seen]:
 class OnSlurm:
     """A Slurm cluster.
 
-    Tasks need nobody to wait for them. When the time limit is reached, or the driver is ended by a signal, they stay in
-    the queue, and `run --resume RUN --executor slurm` collects what they left; Ctrl-C cancels them.
+    Tasks need nobody to wait for them. When the time limit is reached, or the driver is ended by a
+    signal, they stay in the queue, and `run --resume RUN --executor slurm` collects what they left;
+    Ctrl-C cancels them.
     """
 
     elsewhere = True
     ending_s = 5.0  # tasks stay in the queue
 
-    def __init__(self, devices: Sequence[str] = (), options: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, devices: Sequence[str] = (), options: Mapping[str, str] | None = None
+    ) -> None:
         if devices:
             raise InvalidSuite(
                 f"executor slurm takes no --devices ({','.join(devices)}), since Slurm gives them out: ask it for some "
@@ -296,7 +335,9 @@ class OnSlurm:
         return self
 
     def __exit__(self, kind: type[BaseException] | None = None, *_: object) -> None:
-        if kind is KeyboardInterrupt and self._tasks:  # not Terminated, which is a KeyboardInterrupt, too
+        if (
+            kind is KeyboardInterrupt and self._tasks
+        ):  # not Terminated, which is a KeyboardInterrupt, too
             with suppress(QueueSilent):
                 self._look()  # the last ones may have been submitted just now
             self._cancel(self._tasks)
@@ -308,7 +349,9 @@ class OnSlurm:
         gpus = "gpu" in self._options.get("gres", "") or "gpus_per_node" in self._options
         found = ("cuda" if gpus else "cpu") if wanted == "auto" else wanted
         if found not in ("cpu", "cuda"):
-            raise InvalidSuite(f"device {wanted!r} cannot be asked of Slurm: give cpu, or cuda with gres=gpu:1")
+            raise InvalidSuite(
+                f"device {wanted!r} cannot be asked of Slurm: give cpu, or cuda with gres=gpu:1"
+            )
         return found
 
     def run(self, jobs: Sequence[Job], until: float = math.inf) -> Iterator[Event]:
@@ -346,7 +389,11 @@ class OnSlurm:
         for name, tasks in noted.items():
             for index, cells in tasks.items():
                 done = read_done(self._done(name, int(index)))
-                cells = {stem: key for stem, key in cells.items() if stem not in done or f"{stem}.json" in arrived}
+                cells = {
+                    stem: key
+                    for stem, key in cells.items()
+                    if stem not in done or f"{stem}.json" in arrived
+                }
                 self._tasks.append(Task(name, int(index), cells))
         try:
             self._look()
@@ -368,7 +415,9 @@ class OnSlurm:
         return self._folder / FOLDER / name / f"{index}.done"
 
     def _cancel_stale(self, waiting: Mapping[str, Job]) -> None:
-        """End tasks that measure a wanted cell by other source than ours: they would replace its row by theirs."""
+        """End tasks that measure a wanted cell by other source than ours: they would replace its
+        row by theirs.
+        """
         stale = [
             task
             for task in self._tasks
@@ -386,11 +435,19 @@ class OnSlurm:
         most = self._options["workers"] if self._queue.at_once else MOST_TASKS
         size = max(self._options["cells_per_task"], math.ceil(len(jobs) / most))
         shares = [jobs[start : start + size] for start in range(0, len(jobs), size)]
-        for array in [[share] for share in shares] if self._queue.at_once else [shares] if shares else []:
+        for array in (
+            [[share] for share in shares] if self._queue.at_once else [shares] if shares else []
+        ):
             name = f"unet-bench-{secrets.token_hex(4)}"
-            tasks = [Task(name, index, {job.stem: job.key for job in share}) for index, share in enumerate(array)]
+            tasks = [
+                Task(name, index, {job.stem: job.key for job in share})
+                for index, share in enumerate(array)
+            ]
             ready = [
-                Share(tuple(self._abroad(job).to_json() for job in share), str(self._done(name, index)))
+                Share(
+                    tuple(self._remote(job).to_json() for job in share),
+                    str(self._done(name, index)),
+                )
                 for index, share in enumerate(array)
             ]
             self._tasks += tasks
@@ -398,10 +455,12 @@ class OnSlurm:
             for task, id in zip(tasks, self._send(name, ready), strict=True):
                 task.seen = Seen(id, "submitted")
 
-    def _abroad(self, job: Job) -> Job:
-        """The job as a node is given it: its data lie in the run's folder, and what is there is looked at."""
+    def _remote(self, job: Job) -> Job:
+        """The job as a node is given it: its data lie in the run's folder, and what is there is
+        looked at.
+        """
         if not job.data:
-            return job.at(abroad=True)
+            return job.at(remote=True)
         assert self._folder
         shared = self._folder / DATA / Path(job.data).name
         if not shared.exists():
@@ -411,8 +470,10 @@ class OnSlurm:
                 shutil.copyfile(job.data, draft)
                 os.replace(draft, shared)
             except OSError as error:
-                raise StoreError(f"cannot copy the data to {shared} ({error}); free space there") from error
-        return job.at(abroad=True, data=str(shared))
+                raise StoreError(
+                    f"cannot copy the data to {shared} ({error}); free space there"
+                ) from error
+        return job.at(remote=True, data=str(shared))
 
     def _note(self) -> None:
         assert self._folder
@@ -431,17 +492,29 @@ class OnSlurm:
 
         logging.getLogger("submitit").setLevel(logging.CRITICAL)
         assert self._folder
-        passed = {PASSED[option][0]: value for option, value in self._options.items() if option in PASSED}
+        passed = {
+            PASSED[option][0]: value for option, value in self._options.items() if option in PASSED
+        }
         conf = {"SLURM_CONF": os.environ["SLURM_CONF"]} if "SLURM_CONF" in os.environ else {}
         try:
             executor = submitit.AutoExecutor(
-                self._folder / FOLDER / name, cluster=self._options["cluster"], slurm_max_num_timeout=MOST_REQUEUES
+                self._folder / FOLDER / name,
+                cluster=self._options["cluster"],
+                slurm_max_num_timeout=MOST_REQUEUES,
             )
-            executor.update_parameters(name=name, slurm_array_parallelism=self._options["workers"], **passed)
-            # A driver that is a job of Slurm's itself has variables that its children must not have.
+            executor.update_parameters(
+                name=name, slurm_array_parallelism=self._options["workers"], **passed
+            )
+            # A driver that is a job of Slurm's itself has variables that its children must not
+            # have.
             with clean_env(), environment_variables(**conf):
                 return [str(job.job_id) for job in executor.submit_array(shares)]
-        except (FailedJobError, FailedSubmissionError, subprocess.CalledProcessError, OSError) as error:
+        except (
+            FailedJobError,
+            FailedSubmissionError,
+            subprocess.CalledProcessError,
+            OSError,
+        ) as error:
             raise InvalidSuite(
                 f"sbatch refuses: {_last(str(error))}; change --executor-option, and go on with "
                 f"`unet-bench run --resume {self._folder} --executor slurm`"
@@ -465,7 +538,11 @@ class OnSlurm:
         arrived = self._inbox()
         for task in self._tasks:
             over = task.over >= POLLS
-            for stem in [stem for stem in task.cells if stem in waiting and (over or f"{stem}.json" in arrived)]:
+            for stem in [
+                stem
+                for stem in task.cells
+                if stem in waiting and (over or f"{stem}.json" in arrived)
+            ]:
                 job = waiting[stem]
                 row = job.left()
                 if over:
@@ -478,7 +555,9 @@ class OnSlurm:
         self._tasks = [task for task in self._tasks if task.cells and task.over < POLLS]
         pending = {task.seen.reason for task in self._tasks if task.seen.state == "PENDING"}
         idle = all(task.seen.state == "PENDING" for task in self._tasks)
-        reason = silent or (f"waiting for Slurm to begin a task: {', '.join(sorted(pending))}" if idle else "")
+        reason = silent or (
+            f"waiting for Slurm to begin a task: {', '.join(sorted(pending))}" if idle else ""
+        )
         if waiting and reason and reason != self._told:
             yield Waiting(reason)
         self._told = reason
@@ -500,14 +579,20 @@ def read_options(given: Mapping[str, str]) -> dict[str, Any]:
     found = {}
     for name, text in given.items():
         if name not in OWN and name not in PASSED:
-            raise InvalidSuite(f"executor slurm has no option {name!r}; these are: {', '.join([*OWN, *PASSED])}")
+            raise InvalidSuite(
+                f"executor slurm has no option {name!r}; these are: {', '.join([*OWN, *PASSED])}"
+            )
         read = OWN[name] if name in OWN else PASSED[name][1]
         try:
             found[name] = read(text)
         except (ValueError, KeyError) as error:
-            raise InvalidSuite(f"executor option {name}={text} is not valid: {ASKED_FOR[read]}") from error
+            raise InvalidSuite(
+                f"executor option {name}={text} is not valid: {ASKED_FOR[read]}"
+            ) from error
     if found.get("cluster", "slurm") not in ("slurm", "local"):
-        raise InvalidSuite(f"executor option cluster={found['cluster']} is not valid: write slurm or local")
+        raise InvalidSuite(
+            f"executor option cluster={found['cluster']} is not valid: write slurm or local"
+        )
     return found
 
 

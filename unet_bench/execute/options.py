@@ -1,4 +1,6 @@
-"""How a run goes about its cells: where, for how long, and what it tries again. No result depends on it."""
+"""How a run goes about its cells: where, for how long, and what it tries again. No result depends
+on it.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +12,15 @@ from typing import Final
 
 from unet_bench.errors import InvalidSuite
 
-# Failures that a second attempt may mend, and how many it gets. Memory that ran out once does so again.
+# Failures that a second attempt may mend, and how many it gets. Memory that ran out once does so
+# again.
 RETRIES: Final[Mapping[str, int]] = {"killed": 1, "timeout": 0, "error": 0, "nonfinite": 0}
 KEPT: Final = ("ok", "oom", "unsupported")  # statuses that a resumed run does not try again
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Conduct:
+class ExecutionOptions:
     """Options of `run` that are no part of its suite."""
 
     executor: str = "local"
@@ -70,5 +73,7 @@ def parse_options(items: list[str]) -> dict[str, str]:
     pairs = [item.partition("=") for item in items]
     for name, equals, _ in pairs:
         if not name or not equals:
-            raise InvalidSuite(f"executor option {name!r} is not valid: write NAME=VALUE, such as partition=gpu")
+            raise InvalidSuite(
+                f"executor option {name!r} is not valid: write NAME=VALUE, such as partition=gpu"
+            )
     return {name: value for name, _, value in pairs}

@@ -1,4 +1,6 @@
-"""Worker processes of this host: started, signalled, waited for asleep; the parent's side of `forkserver`."""
+"""Worker processes of this host: started, signalled, waited for asleep; the parent's side of
+`forkserver`.
+"""
 
 from __future__ import annotations
 
@@ -20,8 +22,9 @@ from unet_bench.execute.jobs import DISK_FULL, Job
 from unet_bench.execute.logs import tidy
 
 READY_S: Final = 300.0  # for a fork server to import what workers need
-# Else `torch.cuda.is_available()`, which many a plugin calls while it is imported, would start CUDA's driver; what has
-# started that cannot be forked, and does not look at CUDA_VISIBLE_DEVICES again.
+# Else `torch.cuda.is_available()`, which many a plugin calls while it is imported, would start
+# CUDA's driver; what has started that cannot be forked, and does not look at CUDA_VISIBLE_DEVICES
+# again.
 ASKS_NO_DRIVER: Final = {"PYTORCH_NVML_BASED_CUDA_CHECK": "1"}
 FORKS: Final = sys.platform == "linux"
 KILL: Final = getattr(signal, "SIGKILL", signal.SIGTERM)  # Windows has but one way
@@ -29,7 +32,9 @@ KILL: Final = getattr(signal, "SIGKILL", signal.SIGTERM)  # Windows has but one 
 
 @dataclass(frozen=True)
 class Exit:
-    """A worker that is over. `code`: as subprocess has it; None where nobody could say. `reason`: if it never began."""
+    """A worker that is over. `code`: as subprocess has it; None where nobody could say. `reason`:
+    if it never began.
+    """
 
     stem: str
     code: int | None
@@ -46,7 +51,9 @@ class Forker:
     over: bool = False  # its answers have ended
 
     def take(self) -> str | None:
-        """One of its jobs, off the list; None if there is none. What two threads ask for, one of them gets."""
+        """One of its jobs, off the list; None if there is none. What two threads ask for, one of
+        them gets.
+        """
         try:
             return self.stems.pop()
         except KeyError:
@@ -64,7 +71,9 @@ class Processes:
         self.notice = ""  # what whoever watches should know
 
     def start(self, job: Job) -> None:
-        """Begin a job in a process of its own; it will be among what `wait` returns, whatever happens."""
+        """Begin a job in a process of its own; it will be among what `wait` returns, whatever
+        happens.
+        """
         forker = self._forker_for(job) if self._forks and not job.fresh else None
         if forker is None:
             self._start_fresh(job)
@@ -116,10 +125,18 @@ class Processes:
             forker.process.stdin.flush()
 
     def _forker_for(self, job: Job) -> Forker | None:
-        """The living fork server, or a new one; None if none gets ready: then there will be no other."""
+        """The living fork server, or a new one; None if none gets ready: then there will be no
+        other.
+        """
         if self._forker is not None and self._forker.process.poll() is None:
             return self._forker
-        command = [sys.executable, "-m", "unet_bench.execute.forkserver", json.dumps(job.block), *job.modules]
+        command = [
+            sys.executable,
+            "-m",
+            "unet_bench.execute.forkserver",
+            json.dumps(job.block),
+            *job.modules,
+        ]
         path = job.log.with_name("forkserver.log")
         with path.open("ab") as log:
             process = subprocess.Popen(
@@ -138,7 +155,9 @@ class Processes:
                 if process.poll() is not None or time.monotonic() > deadline:
                     process.kill()
                     self._forks = False
-                    self.notice = f"workers cannot be forked and take seconds to begin; {path} says why"
+                    self.notice = (
+                        f"workers cannot be forked and take seconds to begin; {path} says why"
+                    )
                     return None
         except BaseException:  # Ctrl-C: `close` does not know of it yet
             process.kill()
@@ -156,14 +175,18 @@ class Processes:
                 ready.set()
                 continue
             forker.stems.discard(rest[0])
-            self._exits.put(Exit(rest[0], rest[1]) if what == "ended" else Exit(rest[0], None, rest[1]))
+            self._exits.put(
+                Exit(rest[0], rest[1]) if what == "ended" else Exit(rest[0], None, rest[1])
+            )
         forker.process.stdout.close()
         forker.over = True
         self._give_up(forker)
 
     def _give_up(self, forker: Forker) -> None:
         while stem := forker.take():
-            self._exits.put(Exit(stem, None, "the process that forks workers was ended from outside"))
+            self._exits.put(
+                Exit(stem, None, "the process that forks workers was ended from outside")
+            )
 
     def _start_fresh(self, job: Job) -> None:
         command = [sys.executable, "-m", "unet_bench.execute.worker"]
@@ -188,7 +211,9 @@ class Processes:
         with contextlib.suppress(OSError):  # it may be over already
             process.stdin.write(job.to_json().encode())
             process.stdin.close()
-        if hasattr(os, "waitid"):  # until it is over, but not yet waited for: so its number, and its group, are its own
+        if hasattr(
+            os, "waitid"
+        ):  # until it is over, but not yet waited for: so its number, and its group, are its own
             with contextlib.suppress(ChildProcessError):
                 os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
             _signal_group(process, KILL)  # children that the worker left behind

@@ -1,4 +1,6 @@
-"""What rows and run.json say of a cell and a run beside its figures: the key columns, and provenance."""
+"""What rows and run.json say of a cell and a run beside its figures: the key columns, and
+provenance.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,7 @@ from unet_bench.registry import plugins
 from unet_bench.spec.cell import digest
 
 if TYPE_CHECKING:
-    from unet_bench.execute.options import Conduct
+    from unet_bench.execute.options import ExecutionOptions
     from unet_bench.plan.cells import Plan, Planned
 
 
@@ -55,8 +57,8 @@ def describe(made: Plan, planned: Planned, name: str) -> dict[str, Any]:
         "algorithms": setting.algorithms,
         "threads": setting.threads,
         "batch_requested": setting.batch,
-        **sides("input", cell.frame.input),
-        **sides("output", cell.frame.output),
+        **sides("input", cell.input_window.input),
+        **sides("output", cell.input_window.output),
         **sides("scored", task.scored),
         "in_channels": task.in_channels,
         "classes": len(task.classes),
@@ -94,11 +96,15 @@ def sides(of: str, size: tuple[int, ...]) -> dict[str, int | None]:
 
 def typed(text: Mapping[str, str | None]) -> dict[str, Any]:
     """Choices with numbers as numbers; lists stay text."""
-    plain = {name: None if value is None else parse_value(name, value) for name, value in text.items()}
-    return {name: text[name] if isinstance(value, tuple) else value for name, value in plain.items()}
+    plain = {
+        name: None if value is None else parse_value(name, value) for name, value in text.items()
+    }
+    return {
+        name: text[name] if isinstance(value, tuple) else value for name, value in plain.items()
+    }
 
 
-def manifest(made: Plan, conduct: Conduct) -> dict[str, Any]:
+def manifest(made: Plan, execution: ExecutionOptions) -> dict[str, Any]:
     """What run.json holds: enough to know what was run, by what, on what, and to run it again."""
     started = dt.datetime.now(dt.UTC)
     return {
@@ -108,7 +114,11 @@ def manifest(made: Plan, conduct: Conduct) -> dict[str, Any]:
         "suite": made.suite.to_dict(),
         "preset": made.suite.preset,
         "recipe": made.recipe.to_dict(),
-        "executor": {"name": conduct.executor, "devices": list(conduct.devices), "options": dict(conduct.options)},
+        "executor": {
+            "name": execution.executor,
+            "devices": list(execution.devices),
+            "options": dict(execution.options),
+        },
         "baseline": made.planned[0].cell.baseline.name,
         "environment": made.environment,
         "commit": made.environment["commit"],
@@ -119,7 +129,9 @@ def manifest(made: Plan, conduct: Conduct) -> dict[str, Any]:
                 "version": p.provider.version,
                 "module": p.module,
                 "status": p.status,
-                "source_hash": plugins.source_hash(p.module.partition(".")[0]) if p.status == "ok" else None,
+                "source_hash": plugins.source_hash(p.module.partition(".")[0])
+                if p.status == "ok"
+                else None,
             }
             for p in made.loaded.plugins
         ],

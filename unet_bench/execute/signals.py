@@ -1,4 +1,6 @@
-"""Being asked to end (by SIGTERM and SIGHUP, which then do what Ctrl-C does), and ending when a parent does."""
+"""Being asked to end (by SIGTERM and SIGHUP, which then do what Ctrl-C does), and ending when a
+parent does.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,9 @@ from types import FrameType
 from typing import Final
 
 PR_SET_PDEATHSIG: Final = 1  # Linux's prctl.h
-ENDING: Final = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
+ENDING: Final = tuple(
+    getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)
+)
 
 
 class Terminated(KeyboardInterrupt):
@@ -24,11 +28,15 @@ class Terminated(KeyboardInterrupt):
 
 @contextmanager
 def terminable() -> Iterator[None]:
-    """Raise Terminated where such a signal comes, as Ctrl-C raises KeyboardInterrupt. In the main thread only."""
+    """Raise Terminated where such a signal comes, as Ctrl-C raises KeyboardInterrupt. In the main
+    thread only.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    ignored = {number for number in ENDING if signal.getsignal(number) == signal.SIG_IGN}  # as nohup wants it
+    ignored = {
+        number for number in ENDING if signal.getsignal(number) == signal.SIG_IGN
+    }  # as nohup wants it
     before = {number: signal.signal(number, _raise) for number in ENDING if number not in ignored}
     try:
         yield
@@ -42,5 +50,7 @@ def _raise(number: int, _: FrameType | None) -> None:
 
 
 def die_with_parent() -> None:
-    """Have the kernel end this process when its parent ends, however that ends: nothing may time beside a new run."""
+    """Have the kernel end this process when its parent ends, however that ends: nothing may time
+    beside a new run.
+    """
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

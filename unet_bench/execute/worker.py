@@ -1,4 +1,6 @@
-"""The child: one cell in a process of its own. Takes a job as JSON, leaves its row as JSON, renamed into place."""
+"""The child: one cell in a process of its own. Takes a job as JSON, leaves its row as JSON, renamed
+into place.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,7 @@ from unet_bench.execute.logs import without_secrets
 from unet_bench.registry.plugins import source_hash
 
 if TYPE_CHECKING:
-    from unet_bench.context import Bench
+    from unet_bench.context import MeasurementContext
     from unet_bench.registry.plugins import Loaded
     from unet_bench.spec.cell import Cell
 
@@ -45,13 +47,15 @@ def main(job: Job) -> None:
 
 
 def outcome(job: Job) -> dict[str, Any]:
-    """The row. Whatever goes wrong becomes a status; the traceback goes to stderr, which is the log."""
+    """The row. Whatever goes wrong becomes a status; the traceback goes to stderr, which is the
+    log.
+    """
     from unet_bench.execute.provenance import now
 
     begun, started = time.perf_counter(), now()
     os.environ.update(job.environ)  # shows the device that it is to have, before it touches one
     try:
-        if job.abroad:
+        if job.remote:
             check_sources(job.sources)
         result = measure(job)
     except BaseException as error:
@@ -60,12 +64,16 @@ def outcome(job: Job) -> dict[str, Any]:
         traceback.print_exc()
         result = failure(error)
     try:
-        result |= surroundings(job) if job.abroad else {"device_name": own_device_name(job.device)}
+        result |= surroundings(job) if job.remote else {"device_name": own_device_name(job.device)}
     except Exception as error:  # a row that does not say where it was measured is better than none
         if is_disk_full(error):
             raise
         traceback.print_exc()
-    about = {"started": started, "wall_s": time.perf_counter() - begun, "host": socket.gethostname()}
+    about = {
+        "started": started,
+        "wall_s": time.perf_counter() - begun,
+        "host": socket.gethostname(),
+    }
     return result | about
 
 
@@ -74,11 +82,15 @@ def check_sources(sources: Mapping[str, str]) -> None:
     for module, wanted in sources.items():
         if (found := source_hash(module)) != wanted:
             here = f"is of another version ({found}, not {wanted})" if found else "is not installed"
-            raise PluginFailure(f"{module} {here} on {socket.gethostname()}: install there what the driver has")
+            raise PluginFailure(
+                f"{module} {here} on {socket.gethostname()}: install there what the driver has"
+            )
 
 
 def surroundings(job: Job) -> dict[str, Any]:
-    """Where a cell ran, as its row's columns; all the facts go into the run's folder, once for each environment."""
+    """Where a cell ran, as its row's columns; all the facts go into the run's folder, once for each
+    environment.
+    """
     from unet_bench.host.environment import environment
 
     facts = environment(own_gpus(job.device))
@@ -105,7 +117,9 @@ def own_device_name(device: str) -> str:
 
 
 def own_gpus(device: str) -> list[str]:
-    """The models of the accelerators that torch sees here; none is started for a cell on the processor."""
+    """The models of the accelerators that torch sees here; none is started for a cell on the
+    processor.
+    """
     import torch
 
     from unet_bench.host.device import indexed, is_accelerator, names_of_all
@@ -126,7 +140,7 @@ def plugins_of(block: tuple[str, ...]) -> Loaded:
 
 def measure(job: Job) -> dict[str, Any]:
     """The columns that the cell's probe measured, with its status."""
-    from unet_bench.context import Bench, prepare_process
+    from unet_bench.context import MeasurementContext, prepare_process
     from unet_bench.spec.cell import Cell
     from unet_bench.store.schema import NOT_MEASURED, PROBE_COLUMNS, fault
 
@@ -134,29 +148,45 @@ def measure(job: Job) -> dict[str, Any]:
     prepare_process(cell)
     registry = plugins_of(job.block).checked()
     data = Path(job.data) if job.data else None
-    bench = Bench(cell, registry, data, job.samples, job.checkpoint, job.weights, key=job.key)
-    measured, cell = shrinking(registry.find("probe", cell.probe).load(), bench)
-    unknown = set(measured) - set(PROBE_COLUMNS.get(cell.probe, measured)) - {"quality", "evidence", "per_class"}
+    context = MeasurementContext(
+        cell, registry, data, job.samples, job.checkpoint, job.weights, key=job.key
+    )
+    measured, cell = shrinking(registry.find("probe", cell.probe).load(), context)
+    unknown = (
+        set(measured)
+        - set(PROBE_COLUMNS.get(cell.probe, measured))
+        - {"quality", "evidence", "per_class"}
+    )
     if unknown:
-        raise TypeError(f"probe {cell.probe} returned columns that results do not have: {', '.join(sorted(unknown))}")
+        raise TypeError(
+            f"probe {cell.probe} returned columns that results do not have: {', '.join(sorted(unknown))}"
+        )
     if reserved := measured.keys() & NOT_MEASURED:
-        raise TypeError(f"probe {cell.probe} returned {', '.join(sorted(reserved))}: that is not the probe's to say")
+        raise TypeError(
+            f"probe {cell.probe} returned {', '.join(sorted(reserved))}: that is not the probe's to say"
+        )
     if wrong := fault(measured):
         raise TypeError(f"probe {cell.probe} returned what results do not hold: {wrong}")
     quality = measured.pop("quality", None) or "clean"
     return {"status": "ok", "quality": quality, "batch_effective": cell.setting.batch, **measured}
 
 
-def shrinking(probe: Callable[[Bench], Mapping[str, Any]], bench: Bench) -> tuple[dict[str, Any], Cell]:
-    """What the probe measured, and at which cell: with a smaller batch, if the protocol allows it and memory asks."""
+def shrinking(
+    probe: Callable[[MeasurementContext], Mapping[str, Any]], context: MeasurementContext
+) -> tuple[dict[str, Any], Cell]:
+    """What the probe measured, and at which cell: with a smaller batch, if the protocol allows it
+    and memory asks.
+    """
     while True:
         try:
-            return dict(probe(bench)), bench.cell
+            return dict(probe(context)), context.cell
         except BaseException as error:
-            batch = bench.cell.setting.batch
-            if status_of(error) != "oom" or not bench.cell.protocol.shrink_batch or batch == 1:
+            batch = context.cell.setting.batch
+            if status_of(error) != "oom" or not context.cell.protocol.shrink_batch or batch == 1:
                 raise
-        bench = bench.with_batch(batch // 2)  # outside of the handler, which holds on to the memory
+        context = context.with_batch(
+            batch // 2
+        )  # outside of the handler, which holds on to the memory
 
 
 def failure(error: BaseException) -> dict[str, Any]:

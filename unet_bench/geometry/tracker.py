@@ -1,7 +1,9 @@
-"""Sizes and positions: what a network makes of an input size, found by a forward pass on the meta device.
+"""Sizes and positions: what a network makes of an input size, found by a forward pass on the meta
+device.
 
-Every map is followed through convolutions, pools, crops and resizes as the position of its first pixel in the input
-and the spacing of its pixels there; so a part of anybody's is understood as long as it is made of torch operations.
+Every map is followed through convolutions, pools, crops and resizes as the position of its first
+pixel in the input and the spacing of its pixels there; so a part of anybody's is understood as long
+as it is made of torch operations.
 """
 
 from __future__ import annotations
@@ -21,19 +23,27 @@ from unet_bench.errors import InvalidPart, InvalidSize, UnetBenchError
 from unet_bench.networks.contracts import Label, main_output, stated_channels
 
 aten = torch.ops.aten
-SEARCH_STEPS: Final = 512  # the largest input tried while looking for a legal size, in total strides
+SEARCH_STEPS: Final = (
+    512  # the largest input tried while looking for a legal size, in total strides
+)
 
 
 @dataclass(frozen=True)
 class Skip:
-    """How a skip met the up-sampled map, finest level 0. Lengths in pixels of that level, one per dimension."""
+    """How a skip met the up-sampled map, finest level 0. Lengths in pixels of that level, one per
+    dimension.
+    """
 
     level: int
     size: tuple[int, ...]
     up_size: tuple[int, ...]
-    low: tuple[int, ...]  # cut from the skip's start; negative: added to it, or cut from the other map
+    low: tuple[
+        int, ...
+    ]  # cut from the skip's start; negative: added to it, or cut from the other map
     high: tuple[int, ...]  # cut from its end
-    misalignment: tuple[float, ...]  # how far the up-sampled map then lies from the skip it is merged with
+    misalignment: tuple[
+        float, ...
+    ]  # how far the up-sampled map then lies from the skip it is merged with
 
     @property
     def agrees(self) -> bool:
@@ -62,11 +72,15 @@ class Geometry:
 
 @dataclass(frozen=True)
 class Position:
-    """Where a map lies in the input: its first pixel's centre and its pixels' spacing, per dimension."""
+    """Where a map lies in the input: its first pixel's centre and its pixels' spacing, per
+    dimension.
+    """
 
     origin: tuple[float, ...]
     spacing: tuple[float, ...]
-    coarsest: float = 1.0  # the widest spacing on its way: a merged map takes the position of its finest source
+    coarsest: float = (
+        1.0  # the widest spacing on its way: a merged map takes the position of its finest source
+    )
 
     def moved(self, pixels: Sequence[float]) -> Position:
         """The first pixel moved by so many of the map's own pixels."""
@@ -109,12 +123,16 @@ def followed(model: nn.Module, in_channels: int, size: tuple[int, ...]) -> tuple
         ) from error
     except Exception as error:
         culprit = str(watched.running[-1]) if watched.running else "this network"
-        raise InvalidPart(f"{culprit}: forward raised {type(error).__name__}: {first_line(error)}") from error
+        raise InvalidPart(
+            f"{culprit}: forward raised {type(error).__name__}: {first_line(error)}"
+        ) from error
     finally:
         for module in training:
             module.training = True
     if output.ndim != len(size) + 2 or 0 in output.shape:
-        raise InvalidSize(f"an input of {text(size)} gives an output of shape {tuple(output.shape)}: nothing to score")
+        raise InvalidSize(
+            f"an input of {text(size)} gives an output of shape {tuple(output.shape)}: nothing to score"
+        )
     where = where or centred(size, output.shape[2:])
     found = Geometry(
         input=size,
@@ -153,13 +171,19 @@ class Tracker(TorchDispatchMode):
         super().__init__()  # type: ignore[no-untyped-call]
         self.dims = dims
         self.positions: dict[int, Position] = {}
-        self.carried: dict[int, tuple[Position, torch.Size]] = {}  # of tokens and the like: of the map they came from
+        self.carried: dict[
+            int, tuple[Position, torch.Size]
+        ] = {}  # of tokens and the like: of the map they came from
         self.alive: list[Tensor] = []  # ids are only unique while their tensors live
         self.lost: list[str] = []
         self.skips: list[Skip] = []
         self.coarsest = 1.0
-        self.narrowest = math.inf  # input pixels between a map's first and last pixel, of the map where they are fewest
-        self.losses: list[tuple[float, int]] = []  # (spacing of a map, input pixels wanting for its side to be divided)
+        self.narrowest = (
+            math.inf
+        )  # input pixels between a map's first and last pixel, of the map where they are fewest
+        self.losses: list[
+            tuple[float, int]
+        ] = []  # (spacing of a map, input pixels wanting for its side to be divided)
 
     def place(self, tensor: Tensor, position: Position) -> None:
         """Note where a tensor lies."""
@@ -176,7 +200,9 @@ class Tracker(TorchDispatchMode):
 
     @property
     def wanting(self) -> int:
-        """By how many pixels the input must be larger for the finest map that lost something to lose nothing."""
+        """By how many pixels the input must be larger for the finest map that lost something to
+        lose nothing.
+        """
         return max(1, min(self.losses)[1]) if self.losses else 0
 
     def of(self, tensor: object) -> Position | None:
@@ -195,7 +221,9 @@ class Tracker(TorchDispatchMode):
 
     def _carry(self, args: Sequence[Any], output: Tensor) -> None:
         """Tokens keep the position of their map, until they are a map of its size again."""
-        sources = [source for tensor in flat_tensors(args) if (source := self._source(tensor)) is not None]
+        sources = [
+            source for tensor in flat_tensors(args) if (source := self._source(tensor)) is not None
+        ]
         if not sources:
             return
         position, size = min(sources, key=lambda source: source[0].coarsest)
@@ -235,7 +263,9 @@ class Tracker(TorchDispatchMode):
     def _convolved(self, source: Tensor, position: Position, args: Sequence[Any]) -> Position:
         weight, strides, pads, dilations, transposed = args[1], args[3], args[4], args[5], args[6]
         kernel = weight.shape[2:]
-        strides, pads, dilations = (list(v) * self.dims if len(v) == 1 else list(v) for v in (strides, pads, dilations))
+        strides, pads, dilations = (
+            list(v) * self.dims if len(v) == 1 else list(v) for v in (strides, pads, dilations)
+        )
         reach = [d * (k - 1) / 2 - p for d, k, p in zip(dilations, kernel, pads, strict=True)]
         if transposed:
             fine = position.scaled([1 / s for s in strides])
@@ -255,7 +285,9 @@ class Tracker(TorchDispatchMode):
             [float(s) for s in strides]
         )
 
-    def _sliced(self, source: Tensor, position: Position, dim: int, start: int, step: int) -> Position:
+    def _sliced(
+        self, source: Tensor, position: Position, dim: int, start: int, step: int
+    ) -> Position:
         axis = dim % source.ndim - 2
         if axis < 0:
             return position
@@ -277,22 +309,35 @@ class Tracker(TorchDispatchMode):
                 if loss not in self.lost:
                     self.lost.append(loss)
 
-    def _rescaled(self, source: Tensor, position: Position, op: Any, args: Sequence[Any], output: Tensor) -> Position:
+    def _rescaled(
+        self, source: Tensor, position: Position, op: Any, args: Sequence[Any], output: Tensor
+    ) -> Position:
         if output.shape[2:] == source.shape[2:]:
             return position
         if op is aten.new_empty:  # what circular padding is copied into, as much on either side
-            return position.moved([(i - o) // 2 for i, o in zip(source.shape[2:], output.shape[2:], strict=True)])
+            return position.moved(
+                [(i - o) // 2 for i, o in zip(source.shape[2:], output.shape[2:], strict=True)]
+            )
         factors = [i / o for i, o in zip(source.shape[2:], output.shape[2:], strict=True)]
         if op in CORNER_ALIGNED and len(args) > 2 and args[2] is True:
-            factors = [(i - 1) / max(o - 1, 1) for i, o in zip(source.shape[2:], output.shape[2:], strict=True)]
+            factors = [
+                (i - 1) / max(o - 1, 1)
+                for i, o in zip(source.shape[2:], output.shape[2:], strict=True)
+            ]
             return position.scaled(factors)
         return position.moved([(f - 1) / 2 for f in factors]).scaled(factors)
 
     def _note_loss(self, source: Tensor, strides: Sequence[int], position: Position) -> None:
-        strided = [spacing * stride for spacing, stride in zip(position.spacing, strides, strict=True) if stride > 1]
+        strided = [
+            spacing * stride
+            for spacing, stride in zip(position.spacing, strides, strict=True)
+            if stride > 1
+        ]
         self.coarsest = max(self.coarsest, *strided) if strided else self.coarsest
         level = round(max(position.spacing)).bit_length() - 1
-        for length, stride, spacing in zip(source.shape[2:], strides, position.spacing, strict=True):
+        for length, stride, spacing in zip(
+            source.shape[2:], strides, position.spacing, strict=True
+        ):
             if stride > 1 and length % stride:
                 self.losses.append((spacing, math.ceil((stride - length % stride) * spacing)))
                 loss = f"level {level} halves a side of {length}, which is no multiple of {stride}"
@@ -337,16 +382,23 @@ def normed(source: Tensor, *_: Any) -> tuple[Tensor, Tensor, Tensor]:
     return torch.empty_like(source), source.new_empty(0), source.new_empty(0)
 
 
-# Torch's own way to these shapes runs through every step of the formula, which takes most of a forward pass.
+# Torch's own way to these shapes runs through every step of the formula, which takes most of a
+# forward pass.
 BLANKS: Final[dict[Any, Callable[..., Any]]] = {
     **dict.fromkeys((aten.upsample_nearest2d, aten.upsample_nearest3d), interpolated),
-    **dict.fromkeys((aten.upsample_bilinear2d, aten.upsample_trilinear3d, aten.upsample_bicubic2d), interpolated),
+    **dict.fromkeys(
+        (aten.upsample_bilinear2d, aten.upsample_trilinear3d, aten.upsample_bicubic2d), interpolated
+    ),
     aten.grid_sampler_2d: sampled,
     aten.native_batch_norm: normed,
     aten.leaky_relu_: unchanged,
 }
 REORDERED: Final = (aten.permute, aten.transpose)
-CORNER_ALIGNED: Final = (aten.upsample_bilinear2d, aten.upsample_trilinear3d, aten.upsample_bicubic2d)
+CORNER_ALIGNED: Final = (
+    aten.upsample_bilinear2d,
+    aten.upsample_trilinear3d,
+    aten.upsample_bicubic2d,
+)
 
 
 def flat_tensors(value: Any) -> Iterator[Tensor]:
@@ -359,7 +411,9 @@ def flat_tensors(value: Any) -> Iterator[Tensor]:
 
 
 class watch_parts:  # noqa: N801 - used as a `with` statement
-    """While a model runs under a Tracker: check each labelled part against its contract, and note each `align`."""
+    """While a model runs under a Tracker: check each labelled part against its contract, and note
+    each `align`.
+    """
 
     def __init__(self, model: nn.Module, tracker: Tracker) -> None:
         self.model = model
@@ -370,8 +424,12 @@ class watch_parts:  # noqa: N801 - used as a `with` statement
     def __enter__(self) -> None:
         for module in self.model.modules():
             if (label := getattr(module, "_unet_bench_label", None)) is not None:
-                self.handles.append(module.register_forward_pre_hook(functools.partial(self._before, label)))
-                self.handles.append(module.register_forward_hook(functools.partial(self._after, label)))
+                self.handles.append(
+                    module.register_forward_pre_hook(functools.partial(self._before, label))
+                )
+                self.handles.append(
+                    module.register_forward_hook(functools.partial(self._after, label))
+                )
 
     def __exit__(self, *_: object) -> None:
         for handle in self.handles:
@@ -390,23 +448,35 @@ class watch_parts:  # noqa: N801 - used as a `with` statement
             expected = stated_channels(module, label.place)
             if not isinstance(output, Tensor) or output.shape[1] != expected:
                 got = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
-                raise InvalidPart(f"{label}: returned {got} where {expected} channels were promised")
+                raise InvalidPart(
+                    f"{label}: returned {got} where {expected} channels were promised"
+                )
 
     def _after_encoder(self, encoder: nn.Module, image: Tensor, maps: Any) -> None:
-        """A map that was not followed all the way (windows, merged patches) lies where the stated reduction says."""
+        """A map that was not followed all the way (windows, merged patches) lies where the stated
+        reduction says.
+        """
         tracker = self.tracker
         reductions: list[int] = list(encoder.reductions)  # type: ignore[arg-type]
-        for finer, reduction, x in zip([1, *reductions], reductions, flat_tensors(maps), strict=False):
+        for finer, reduction, x in zip(
+            [1, *reductions], reductions, flat_tensors(maps), strict=False
+        ):
             spacing = (float(reduction),) * tracker.dims
             position = tracker.of(x)
             if position is not None and position.spacing == spacing:
                 continue
-            tracker.place(x, Position(tuple((s - 1) / 2 for s in spacing), spacing, float(reduction)))
+            tracker.place(
+                x, Position(tuple((s - 1) / 2 for s in spacing), spacing, float(reduction))
+            )
             tracker.coarsest = max(tracker.coarsest, reduction)
             tracker.note_loss(image.shape[2:], finer, reduction)
 
     def _after_align(self, label: Label, inputs: tuple[Any, ...], output: Any) -> None:
-        if not isinstance(output, tuple) or len(output) != 2 or output[0].shape[2:] != output[1].shape[2:]:
+        if (
+            not isinstance(output, tuple)
+            or len(output) != 2
+            or output[0].shape[2:] != output[1].shape[2:]
+        ):
             got = [tuple(t.shape) for t in flat_tensors(output)]
             raise InvalidPart(f"{label}: must return two maps of one size, returned {got}")
         skip, up = inputs
@@ -417,16 +487,29 @@ class watch_parts:  # noqa: N801 - used as a `with` statement
         nowhere = (0.0,) * dims
         low, shift = nowhere, nowhere
         if before and after and lifted:
-            low = tuple((a - b) / s for a, b, s in zip(after.origin, before.origin, before.spacing, strict=True))
-            shift = tuple((u - a) / s for u, a, s in zip(lifted.origin, after.origin, after.spacing, strict=True))
+            low = tuple(
+                (a - b) / s
+                for a, b, s in zip(after.origin, before.origin, before.spacing, strict=True)
+            )
+            shift = tuple(
+                (u - a) / s
+                for u, a, s in zip(lifted.origin, after.origin, after.spacing, strict=True)
+            )
         starts = tuple(round(value) for value in low)
-        ends = tuple(i - o - start for i, o, start in zip(skip.shape[2:], output[0].shape[2:], starts, strict=True))
+        ends = tuple(
+            i - o - start
+            for i, o, start in zip(skip.shape[2:], output[0].shape[2:], starts, strict=True)
+        )
         level = label.place.level
-        self.tracker.skips.append(Skip(level, tuple(skip.shape[2:]), tuple(up.shape[2:]), starts, ends, shift))
+        self.tracker.skips.append(
+            Skip(level, tuple(skip.shape[2:]), tuple(up.shape[2:]), starts, ends, shift)
+        )
 
 
 def legal_covering(model: nn.Module, in_channels: int, scored: Sequence[int]) -> Geometry:
-    """The smallest legal input whose output covers `scored` pixels. Raises InvalidSize when there is none."""
+    """The smallest legal input whose output covers `scored` pixels. Raises InvalidSize when there
+    is none.
+    """
     base, step = legal_sizes(model, in_channels, len(scored))
     at_base = geometry(model, in_channels, (base,) * len(scored))
     size = []
@@ -436,10 +519,12 @@ def legal_covering(model: nn.Module, in_channels: int, scored: Sequence[int]) ->
 
 
 def legal_sizes(model: nn.Module, in_channels: int, dims: int = 2) -> tuple[int, int]:
-    """(smallest, step): the legal square inputs are smallest + k·step. Raises InvalidSize when none was found.
+    """(smallest, step): the legal square inputs are smallest + k·step. Raises InvalidSize when none
+    was found.
 
-    A forward pass tells how much larger its input must be for nothing to be lost, and how much smaller it may be for
-    every map to keep a pixel: so few of them find what bisection would find with many.
+    A forward pass tells how much larger its input must be for nothing to be lost, and how much
+    smaller it may be for every map to keep a pixel: so few of them find what bisection would find
+    with many.
     """
     step = _total_stride(model, in_channels, dims)
     size, spare = 64 * step, -1
@@ -452,7 +537,9 @@ def legal_sizes(model: nn.Module, in_channels: int, dims: int = 2) -> tuple[int,
         size += 0 if found.legal else tracker.wanting
         spare = tracker.spare if found.legal else -1
     if spare < 0:
-        raise InvalidSize(f"no legal input size was found between {64 * step} and {65 * step} pixels a side")
+        raise InvalidSize(
+            f"no legal input size was found between {64 * step} and {65 * step} pixels a side"
+        )
     low, high = -1, size // step  # in steps: too small a size, and a large enough one
     likely = high - spare // step
     guesses = [likely, likely - 1, likely + 1]
@@ -483,19 +570,24 @@ def _try(model: nn.Module, in_channels: int, size: int, dims: int) -> Geometry |
 
 
 def margins(model: nn.Module, in_channels: int, dims: int = 2) -> dict[int, tuple[int, ...]]:
-    """By level, of its `align` parts as they run: the pixels that an up-sampled map has lost on its low side.
+    """By level, of its `align` parts as they run: the pixels that an up-sampled map has lost on its
+    low side.
 
-    Unpadded convolutions take as much from either side, so at a legal size this is half the difference to the skip.
+    Unpadded convolutions take as much from either side, so at a legal size this is half the
+    difference to the skip.
     """
     base, step = legal_sizes(model, in_channels, dims)
     large = geometry(model, in_channels, (base + 16 * step,) * dims)
     levels = itertools.groupby(large.skips, key=lambda skip: skip.level)
-    return {level: tuple((skip.size[0] - skip.up_size[0]) // 2 for skip in skips) for level, skips in levels}
+    return {
+        level: tuple((skip.size[0] - skip.up_size[0]) // 2 for skip in skips)
+        for level, skips in levels
+    }
 
 
 def fit_input(model: nn.Module, in_channels: int, scored: Sequence[int]) -> Geometry:
-    """The input to feed so that `scored` pixels come out: themselves if the network returns all, else a legal size
-    with context around. Raises InvalidSize.
+    """The input to feed so that `scored` pixels come out: themselves if the network returns all,
+    else a legal size with context around. Raises InvalidSize.
     """
     try:
         same = geometry(model, in_channels, scored)

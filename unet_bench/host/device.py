@@ -1,6 +1,8 @@
-"""What differs between kinds of device, said here and nowhere else; the rest is one path, by `torch.accelerator`.
+"""What differs between kinds of device, said here and nowhere else; the rest is one path, by
+`torch.accelerator`.
 
-A device's index is always stated: torch takes `cuda` for "the current one" in some calls and refuses it in others.
+A device's index is always stated: torch takes `cuda` for "the current one" in some calls and
+refuses it in others.
 """
 
 from __future__ import annotations
@@ -16,12 +18,18 @@ from torch import Tensor
 
 from unet_bench.errors import InvalidSuite
 
-KINDS: Final = ("cpu", "cuda", "xpu", "mps")  # that can be measured on; ROCm's devices are called cuda
+KINDS: Final = (
+    "cpu",
+    "cuda",
+    "xpu",
+    "mps",
+)  # that can be measured on; ROCm's devices are called cuda
 SERVED: Final = ("cuda", "xpu")  # whose allocators `torch.accelerator` asks
 PLANNED: Final = ("meta",)  # where nothing is computed
 # Which of a host's devices a process sees is said in the environment, before it touches one.
 VISIBLE: Final[Mapping[str, str]] = {"cuda": "CUDA_VISIBLE_DEVICES", "xpu": "ZE_AFFINITY_MASK"}
-# Number formats of an NVIDIA GPU's tensor cores; before 8.0 (Ampere) torch computes bf16 by way of fp32.
+# Number formats of an NVIDIA GPU's tensor cores; before 8.0 (Ampere) torch computes bf16 by way of
+# fp32.
 AMPERE: Final = (8, 0)
 
 
@@ -33,13 +41,17 @@ def indexed(name: str) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError as error:
-        raise InvalidSuite(f"device {name!r} is not valid: write one of {', '.join(KINDS)}, or cuda:1") from error
+        raise InvalidSuite(
+            f"device {name!r} is not valid: write one of {', '.join(KINDS)}, or cuda:1"
+        ) from error
     if device.type not in (*KINDS, *PLANNED):
         raise InvalidSuite(
             f"torch knows devices of type {device.type}, and unet-bench does not: it could not wait for them, and its "
             f"times would be wrong; use one of {', '.join(KINDS)}"
         )
-    return device if device.type in ("cpu", *PLANNED) else torch.device(device.type, device.index or 0)
+    return (
+        device if device.type in ("cpu", *PLANNED) else torch.device(device.type, device.index or 0)
+    )
 
 
 def kind_of(name: str) -> str:
@@ -53,7 +65,9 @@ def is_accelerator(device: torch.device) -> bool:
 
 
 def visible_variable(kind: str) -> str | None:
-    """Return the environment variable that shows a process some devices of a kind alone; None if there is none."""
+    """Return the environment variable that shows a process some devices of a kind alone; None if
+    there is none.
+    """
     return "HIP_VISIBLE_DEVICES" if kind == "cuda" and torch.version.hip else VISIBLE.get(kind)
 
 
@@ -85,7 +99,9 @@ def precisions(device: torch.device) -> tuple[str, ...]:
 
 
 def mixed_precision(device: torch.device) -> str:
-    """Return the half precision in which a training is quickest and safest: bf16, or fp16 where that is emulated."""
+    """Return the half precision in which a training is quickest and safest: bf16, or fp16 where
+    that is emulated.
+    """
     return "bf16" if "bf16" in precisions(device) else "fp16"
 
 
@@ -108,7 +124,9 @@ def exact_fp32() -> Iterator[None]:
 
 @contextlib.contextmanager
 def without_algorithm_search() -> Iterator[None]:
-    """Take cuDNN's first choice within the context: it would search anew at every new size of image."""
+    """Take cuDNN's first choice within the context: it would search anew at every new size of
+    image.
+    """
     searching = torch.backends.cudnn.benchmark
     torch.backends.cudnn.benchmark = False
     try:
@@ -136,7 +154,9 @@ def empty_cache(device: torch.device) -> None:
 
 
 def memory_statistics(device: torch.device) -> Mapping[str, int]:
-    """Return what the device's allocator counted, by `allocated_bytes.all.peak` and the like; empty if it does not."""
+    """Return what the device's allocator counted, by `allocated_bytes.all.peak` and the like; empty
+    if it does not.
+    """
     found: Mapping[str, int] = {}
     if is_accelerator(device):
         with _if_served(device):
@@ -151,7 +171,9 @@ def reset_peak(device: torch.device) -> None:
 
 
 def free_memory(device: torch.device) -> int | None:
-    """Return the bytes that are free on the device; None where it shares the host's, or does not say."""
+    """Return the bytes that are free on the device; None where it shares the host's, or does not
+    say.
+    """
     found: int | None = None
     if is_accelerator(device):
         with _if_served(device):
@@ -160,7 +182,9 @@ def free_memory(device: torch.device) -> int | None:
 
 
 def limit_memory(device: torch.device, limit: int) -> None:
-    """Have the device's allocator refuse what is beyond `limit` bytes; where it cannot, nothing is limited."""
+    """Have the device's allocator refuse what is beyond `limit` bytes; where it cannot, nothing is
+    limited.
+    """
     restrict = getattr(module_of(device), "set_per_process_memory_fraction", None)
     if restrict is None:
         return
@@ -177,7 +201,11 @@ def random_state(device: torch.device) -> Tensor | None:
     """Return the state of the device's own random numbers; None where they are the host's."""
     if not is_accelerator(device):
         return None
-    state: Tensor = torch.mps.get_rng_state() if device.type == "mps" else module_of(device).get_rng_state(device)
+    state: Tensor = (
+        torch.mps.get_rng_state()
+        if device.type == "mps"
+        else module_of(device).get_rng_state(device)
+    )
     return state
 
 
@@ -191,7 +219,9 @@ def set_random_state(device: torch.device, state: Tensor) -> None:
 
 @contextlib.contextmanager
 def random_numbers_kept(device: torch.device) -> Iterator[None]:
-    """Leave the random numbers of host and device as they were, whatever is drawn within the context."""
+    """Leave the random numbers of host and device as they were, whatever is drawn within the
+    context.
+    """
     host, own = torch.get_rng_state(), random_state(device)
     try:
         yield
@@ -221,6 +251,8 @@ def names_of_all(kind: str) -> list[str]:
 
 
 def identity_of(device: torch.device) -> str:
-    """Return what tells an accelerator from all others of its host, and stays; empty if it has no such thing."""
+    """Return what tells an accelerator from all others of its host, and stays; empty if it has no
+    such thing.
+    """
     properties = getattr(module_of(device), "get_device_properties", None)
     return str(getattr(properties(device), "uuid", "")) if properties else ""

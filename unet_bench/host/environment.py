@@ -16,9 +16,11 @@ PACKAGES = ("torch", "torchvision", "timm", "pluggy", "pandas", "numpy", "unet-b
 
 
 def environment(gpus: Sequence[str]) -> dict[str, Any]:
-    """Facts that do not change between two runs on one machine; `env_id` is their hash. Imports torch.
+    """Facts that do not change between two runs on one machine; `env_id` is their hash. Imports
+    torch.
 
-    `gpus` are the models of the accelerators that torch sees: whoever asks knows how to look at them.
+    `gpus` are the models of the accelerators that torch sees: whoever asks knows how to look at
+    them.
     """
     import torch
 
@@ -37,13 +39,17 @@ def environment(gpus: Sequence[str]) -> dict[str, Any]:
     }
     driver = driver_version()
     if gpus and driver:
-        facts["driver"] = driver.partition(".")[0]  # what a driver fixes after its major number changes no figure
+        facts["driver"] = driver.partition(".")[
+            0
+        ]  # what a driver fixes after its major number changes no figure
     about = {"kernel": platform.release(), "commit": commit(), "driver_version": driver}
     return {"env_id": digest(facts), **facts, **about}
 
 
 def cudnn_version() -> int | None:
-    """The version of the cuDNN (of MIOpen, on ROCm) that torch found; None where it is not what torch was built for."""
+    """The version of the cuDNN (of MIOpen, on ROCm) that torch found; None where it is not what
+    torch was built for.
+    """
     import torch
 
     try:
@@ -76,7 +82,9 @@ def cpu_model() -> str:
 
 
 def device_name(device: str) -> str | None:
-    """What people call the device; None where it may be one of unlike devices, or none. Starts none."""
+    """What people call the device; None where it may be one of unlike devices, or none. Starts
+    none.
+    """
     from unet_bench.host.survey import survey
 
     if device == "cpu":
@@ -89,9 +97,11 @@ def device_name(device: str) -> str | None:
 
 
 def commit() -> str | None:
-    """The commit that this code is at, with `+dirty` where it was changed since; `None` if it is not in a repository.
+    """The commit that this code is at, with `+dirty` where it was changed since; `None` if it is
+    not in a repository.
 
-    An installed copy may lie inside somebody else's repository: it counts only where git tracks this very file.
+    An installed copy may lie inside somebody else's repository: it counts only where git tracks
+    this very file.
     """
 
     def git(*args: str) -> str:
@@ -101,6 +111,8 @@ def commit() -> str | None:
 
     try:
         git("ls-files", "--error-unmatch", Path(__file__).name)
-        return git("rev-parse", "HEAD") + "+dirty" * bool(git("status", "--porcelain", "--untracked-files=no"))
+        return git("rev-parse", "HEAD") + "+dirty" * bool(
+            git("status", "--porcelain", "--untracked-files=no")
+        )
     except (OSError, subprocess.SubprocessError):
         return None

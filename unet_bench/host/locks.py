@@ -1,7 +1,8 @@
 """Files that processes hold. The system lets go of them when a process ends, however that ends.
 
-A run's folder has one writer. A device has one timing at a time, and nothing of ours runs on it meanwhile: what is
-timed holds it alone, all else shares it. A host has one timing at a time, too, since devices share its processor.
+A run's folder has one writer. A device has one timing at a time, and nothing of ours runs on it
+meanwhile: what is timed holds it alone, all else shares it. A host has one timing at a time, too,
+since devices share its processor.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ if sys.platform == "win32":
     def _lock(file: FileIO, shared: bool) -> None:
         if shared:  # Windows has no shared locks of this kind: what is not timed goes unlocked
             return
-        file.seek(1 << 30)  # far behind the process id, since Windows lets nobody read what is locked
+        file.seek(
+            1 << 30
+        )  # far behind the process id, since Windows lets nobody read what is locked
         msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
 else:
     import fcntl
@@ -68,9 +71,11 @@ def hold(path: Path, *, shared: bool = False) -> FileIO:
 
 
 class DeviceLocks:
-    """What cells of this process hold while they run: a device, shared unless timed, and then the host's timing, too.
+    """What cells of this process hold while they run: a device, shared unless timed, and then the
+    host's timing, too.
 
-    Processes that see another temporary folder (containers, say) are not kept apart: the guard sees what they use.
+    Processes that see another temporary folder (containers, say) are not kept apart: the guard sees
+    what they use.
     """
 
     def __init__(self) -> None:
@@ -78,9 +83,11 @@ class DeviceLocks:
         self._turn_until: dict[Path, float] = {}  # of somebody else
 
     def take(self, device: str, *, timed: bool) -> list[FileIO]:
-        """All locks for a cell on a device of this host, or none; closing them lets go. Raises Held.
+        """All locks for a cell on a device of this host, or none; closing them lets go. Raises
+        Held.
 
-        `device` is a physical one. Who holds and takes again while another process polls, waits for it once.
+        `device` is a physical one. Who holds and takes again while another process polls, waits for
+        it once.
         """
         held: list[FileIO] = []
         try:
@@ -115,7 +122,9 @@ class DeviceLocks:
 
 @contextmanager
 def own_folder() -> Iterator[Path]:
-    """A temporary folder, locked while its process lives: the next one removes those that killed processes left."""
+    """A temporary folder, locked while its process lives: the next one removes those that killed
+    processes left.
+    """
     for lock in Path(tempfile.gettempdir()).glob(f"{OWN}*/{OWNED}"):
         with suppress(Held, OSError):
             if time.time() - lock.stat().st_mtime > YOUNG_S:

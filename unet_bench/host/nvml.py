@@ -27,7 +27,8 @@ THROTTLE_BITS: Final = {
 
 
 def open_gpu(device: torch.device | int) -> Gpu | None:
-    """The GPU that torch calls `device`, also where CUDA_VISIBLE_DEVICES renumbers them. Starts CUDA in this process.
+    """The GPU that torch calls `device`, also where CUDA_VISIBLE_DEVICES renumbers them. Starts
+    CUDA in this process.
 
     `None` where there is no pynvml, no driver or no such GPU; never raises.
     """
@@ -46,7 +47,9 @@ def open_gpu(device: torch.device | int) -> Gpu | None:
 
 
 def gpu_names() -> list[str]:
-    """Return the models of all NVIDIA GPUs of this host, whatever torch was built for; never raises."""
+    """Return the models of all NVIDIA GPUs of this host, whatever torch was built for; never
+    raises.
+    """
     try:
         import pynvml
     except ImportError:
@@ -78,7 +81,9 @@ class Gpu:
     handle: Any
 
     def energy_j(self) -> float | None:
-        """Joules since the driver was loaded, all of the board's; it moves every 10 to 100 ms. Volta and later."""
+        """Joules since the driver was loaded, all of the board's; it moves every 10 to 100 ms.
+        Volta and later.
+        """
         millijoules = self._ask("nvmlDeviceGetTotalEnergyConsumption")
         return None if millijoules is None else millijoules / 1e3
 
@@ -98,12 +103,15 @@ class Gpu:
         return None if milliwatts is None else milliwatts / 1e3
 
     def utilisation(self) -> int | None:
-        """Percent of the driver's last sampling period, up to a second, in which any kernel ran, whoever's."""
+        """Percent of the driver's last sampling period, up to a second, in which any kernel ran,
+        whoever's.
+        """
         rates = self._ask("nvmlDeviceGetUtilizationRates")
         return None if rates is None else int(rates.gpu)
 
     def utilisation_by_process(self, since_s: float) -> dict[int, float] | None:
-        """The percent of time that each process's kernels ran since a moment of the system's clock, by pid.
+        """The percent of time that each process's kernels ran since a moment of the system's clock,
+        by pid.
 
         Empty where none did; `None` where the driver does not tell processes apart.
         """
@@ -118,10 +126,11 @@ class Gpu:
         return {pid: sum(values) / len(values) for pid, values in found.items()}
 
     def foreign_share(self, since_s: float) -> float | None:
-        """The part of the time since then in which kernels of other processes ran; `None` where nobody says.
+        """The part of the time since then in which kernels of other processes ran; `None` where
+        nobody says.
 
-        A process that only holds a context, as an idle notebook or a desktop does, takes nothing. In a container this
-        process may go by the host's pid: then the busiest one is taken for it.
+        A process that only holds a context, as an idle notebook or a desktop does, takes nothing.
+        In a container this process may go by the host's pid: then the busiest one is taken for it.
         """
         used = self.utilisation_by_process(since_s)
         if used is None:
@@ -131,9 +140,11 @@ class Gpu:
         return min(1.0, sum(used.values()) / 100)
 
     def share_at_rest(self) -> float | None:
-        """The part of the last second in which kernels ran, while this process runs none; `None` where nobody says.
+        """The part of the last second in which kernels ran, while this process runs none; `None`
+        where nobody says.
 
-        For drivers that do not tell processes apart; a second goes by only where another process is there.
+        For drivers that do not tell processes apart; a second goes by only where another process is
+        there.
         """
         if len(self.processes()) <= (os.getpid() in self.processes()):
             return 0.0
@@ -143,7 +154,10 @@ class Gpu:
 
     def throttle_reasons(self) -> frozenset[str]:
         """Why the clocks are now lower than they could be: values of `THROTTLE_BITS`."""
-        for name in ("nvmlDeviceGetCurrentClocksEventReasons", "nvmlDeviceGetCurrentClocksThrottleReasons"):
+        for name in (
+            "nvmlDeviceGetCurrentClocksEventReasons",
+            "nvmlDeviceGetCurrentClocksThrottleReasons",
+        ):
             mask = self._ask(name)  # the second is the older name
             if mask is not None:
                 return frozenset(reason for bit, reason in THROTTLE_BITS.items() if mask & bit)
@@ -174,10 +188,14 @@ def _text(name: Any) -> str:
 
 
 def _handle(nvml: Any, properties: Any, device: torch.device | int) -> Any:
-    """NVML's handle of a GPU, by what stays when GPUs are renumbered. Raises one of `_errors` where NVML has none."""
+    """NVML's handle of a GPU, by what stays when GPUs are renumbered. Raises one of `_errors` where
+    NVML has none.
+    """
     uuid = getattr(properties, "uuid", None)
     if uuid is None:  # a torch that does not tell
-        return nvml.nvmlDeviceGetHandleByIndex(device if isinstance(device, int) else device.index or 0)
+        return nvml.nvmlDeviceGetHandleByIndex(
+            device if isinstance(device, int) else device.index or 0
+        )
     for kind in ("GPU", "MIG"):
         with contextlib.suppress(*_errors(nvml)):
             return nvml.nvmlDeviceGetHandleByUUID(f"{kind}-{uuid}")
@@ -186,5 +204,7 @@ def _handle(nvml: Any, properties: Any, device: torch.device | int) -> Any:
 
 
 def _errors(nvml: Any) -> tuple[type[Exception], ...]:
-    """What pynvml raises: its own errors, one outside them for an older driver; an older pynvml lacks functions."""
+    """What pynvml raises: its own errors, one outside them for an older driver; an older pynvml
+    lacks functions.
+    """
     return nvml.NVMLError, getattr(nvml, "NVMLLibraryMismatchError", nvml.NVMLError), AttributeError

@@ -1,8 +1,8 @@
 """What accelerators this host has, looked at in a process of its own.
 
-Whoever asks a GPU anything keeps a context on it: the process that drives a run must have none. It would be a foreign
-process beside every timing, and where a GPU is exclusive no worker could have it. So a child looks, says what it saw
-as a line of JSON, and ends.
+Whoever asks a GPU anything keeps a context on it: the process that drives a run must have none. It
+would be a foreign process beside every timing, and where a GPU is exclusive no worker could have
+it. So a child looks, says what it saw as a line of JSON, and ends.
 """
 
 from __future__ import annotations
@@ -23,9 +23,16 @@ if TYPE_CHECKING:
     import torch
 
 TIMEOUT_S: Final = 120.0
-RATE_OF_ANOTHER_MACHINE: Final = 1e12  # multiply-accumulates a second, where there is nothing to measure
+RATE_OF_ANOTHER_MACHINE: Final = (
+    1e12  # multiply-accumulates a second, where there is nothing to measure
+)
 # The environment's names for the devices that a process is shown: of CUDA, ROCm and Intel.
-VISIBILITY: Final = ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "ZE_AFFINITY_MASK")
+VISIBILITY: Final = (
+    "CUDA_VISIBLE_DEVICES",
+    "HIP_VISIBLE_DEVICES",
+    "ROCR_VISIBLE_DEVICES",
+    "ZE_AFFINITY_MASK",
+)
 
 
 @dataclass(frozen=True)
@@ -53,7 +60,9 @@ class Survey:
         return [a for a in self.accelerators if not a.problem and a.device.startswith(kind)]
 
     def find(self, device: str) -> DeviceFacts | None:
-        """Return the accelerator of a name such as `cuda:1`; `cuda` is the first that can be measured on."""
+        """Return the accelerator of a name such as `cuda:1`; `cuda` is the first that can be
+        measured on.
+        """
         if ":" not in device:
             return next(iter(self.usable(device)), None)
         return next((a for a in self.accelerators if a.device == device), None)
@@ -64,7 +73,11 @@ class Survey:
 
     def problems(self) -> list[str]:
         """Return what keeps the accelerators from being used, a sentence each."""
-        of_each = [f"{a.device} ({a.name}) cannot be used: {a.problem}" for a in self.accelerators if a.problem]
+        of_each = [
+            f"{a.device} ({a.name}) cannot be used: {a.problem}"
+            for a in self.accelerators
+            if a.problem
+        ]
         return [*([self.problem] if self.problem else []), *of_each]
 
     def choose(self, wanted: str) -> str:
@@ -72,7 +85,9 @@ class Survey:
         from unet_bench.host.device import indexed, kind_of
 
         if wanted == "auto":
-            automatic = [a for a in self.usable() if kind_of(a.device) != "mps"]  # unproven: only when asked for
+            automatic = [
+                a for a in self.usable() if kind_of(a.device) != "mps"
+            ]  # unproven: only when asked for
             return kind_of(automatic[0].device) if automatic else "cpu"
         indexed(wanted)
         if wanted == "cpu" or ((found := self.find(wanted)) and not found.problem):
@@ -98,16 +113,21 @@ def _survey(shown: tuple[str, ...]) -> Survey:
     kind = torch.accelerator.current_accelerator()
     command = [sys.executable, "-m", "unet_bench.host.survey"]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False
+        )
     except (OSError, subprocess.SubprocessError) as error:
         return Survey(problem=f"{kind} could not be looked at: {error}")
     try:
         found = json.loads(done.stdout.splitlines()[-1])
     except (ValueError, IndexError):
         last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-        return Survey(problem=f"{kind} could not be looked at: {last}; `{' '.join(command)}` says more")
+        return Survey(
+            problem=f"{kind} could not be looked at: {last}; `{' '.join(command)}` says more"
+        )
     accelerators = tuple(
-        DeviceFacts(**{**facts, "precisions": tuple(facts["precisions"])}) for facts in found["accelerators"]
+        DeviceFacts(**{**facts, "precisions": tuple(facts["precisions"])})
+        for facts in found["accelerators"]
     )
     return Survey(accelerators, found["problem"])
 
@@ -121,13 +141,17 @@ def choose_device(wanted: str) -> str:
 
 
 def facts_of(device: str, *, here: bool = True) -> DeviceFacts:
-    """Return what is known of a device that a suite asks for; of one that is not on this host, next to nothing."""
+    """Return what is known of a device that a suite asks for; of one that is not on this host, next
+    to nothing.
+    """
     import torch
 
     if not here:
         return DeviceFacts(device)
     if device == "cpu":
-        return DeviceFacts("cpu", precisions=("fp32", "fp16", "bf16"), mac_rate=mac_rate(torch.device("cpu")))
+        return DeviceFacts(
+            "cpu", precisions=("fp32", "fp16", "bf16"), mac_rate=mac_rate(torch.device("cpu"))
+        )
     return survey().find(device) or DeviceFacts(device)
 
 
@@ -141,7 +165,9 @@ def _may_have_any() -> bool:
 
 
 def _overlooked() -> str:
-    """Return what to do about an NVIDIA GPU that this torch was not built for; empty where there is none."""
+    """Return what to do about an NVIDIA GPU that this torch was not built for; empty where there is
+    none.
+    """
     import torch
 
     from unet_bench.host.nvml import gpu_names
@@ -174,7 +200,9 @@ def look() -> Survey:
 
 
 def _tried(device: torch.device, rates: dict[str, float]) -> DeviceFacts:
-    """Look at an accelerator and compute something on it. `rates`: of models that were measured already."""
+    """Look at an accelerator and compute something on it. `rates`: of models that were measured
+    already.
+    """
     import torch
 
     from unet_bench.host.device import identity_of, name_of, precisions, select
@@ -188,7 +216,9 @@ def _tried(device: torch.device, rates: dict[str, float]) -> DeviceFacts:
             capability = ".".join(map(str, torch.cuda.get_device_capability(device)))
         if name not in rates:
             rates[name] = mac_rate(device)
-        return DeviceFacts(str(device), name, identity_of(device), capability, precisions(device), rates[name])
+        return DeviceFacts(
+            str(device), name, identity_of(device), capability, precisions(device), rates[name]
+        )
     except Exception as error:
         return DeviceFacts(str(device), name, problem=remedied(error))
 
@@ -199,9 +229,7 @@ def remedied(error: Exception) -> str:
 
     said = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
     if "driver" in said and "too old" in said:
-        return (
-            f"{said}; this torch is built for CUDA {torch.version.cuda}: a newer driver, or a torch for an older CUDA"
-        )
+        return f"{said}; this torch is built for CUDA {torch.version.cuda}: a newer driver, or a torch for an older CUDA"
     if "no kernel image" in said or "not compatible" in said:
         built_for = ", ".join(torch.cuda.get_arch_list())
         return f"{said}; this torch is built for {built_for}: install a torch that is built for this GPU"
@@ -213,7 +241,9 @@ def remedied(error: Exception) -> str:
 
 
 def mac_rate(device: torch.device) -> float:
-    """Return multiply-accumulates a second in a small padded convolution: what times are predicted with."""
+    """Return multiply-accumulates a second in a small padded convolution: what times are predicted
+    with.
+    """
     import torch
 
     from unet_bench.host.device import synchroniser
@@ -233,7 +263,9 @@ def mac_rate(device: torch.device) -> float:
 
 
 if __name__ == "__main__":
-    with contextlib.redirect_stdout(sys.stderr):  # what a plugin of torch's prints must not be taken for the answer
+    with contextlib.redirect_stdout(
+        sys.stderr
+    ):  # what a plugin of torch's prints must not be taken for the answer
         seen = json.dumps(asdict(look()))
     print(seen, flush=True)
     os._exit(0)  # a driver that hangs when it is left must not hold up who waits

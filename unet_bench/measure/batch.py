@@ -13,7 +13,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from unet_bench.context import Bench
+from unet_bench.context import MeasurementContext
 from unet_bench.errors import is_out_of_memory
 from unet_bench.host.device import empty_cache, is_accelerator, synchroniser
 from unet_bench.measure.clock import warm_up
@@ -28,29 +28,32 @@ KEPT_FREE: Final = 0.8  # of the free memory, where running out of it ends the p
 FEWEST: Final = 3  # steps for each batch
 
 
-def probe(bench: Bench) -> dict[str, Any]:
-    """Find the edge of memory, and double the batch from one image until throughput has twice not grown.
+def probe(context: MeasurementContext) -> dict[str, Any]:
+    """Find the edge of memory, and double the batch from one image until throughput has twice not
+    grown.
 
-    On a GPU what fits is tried; elsewhere, where the system would end the process, it is predicted. No tensor gets
-    2³¹ elements: many kernels number them with 32 bits.
+    On a GPU what fits is tried; elsewhere, where the system would end the process, it is predicted.
+    No tensor gets 2³¹ elements: many kernels number them with 32 bits.
     """
-    watch = Watch.over(bench.device)
-    fits = _tried if is_accelerator(bench.device) else _foreseen
-    most = min(MOST, MOST_ELEMENTS // largest_map(bench))
-    largest = edge(lambda batch: batch <= most and fits(bench.with_batch(batch)))
-    wait_until_quiet(watch, bench.cell.protocol.speed_s)
+    watch = Watch.over(context.device)
+    fits = _tried if is_accelerator(context.device) else _foreseen
+    most = min(MOST, MOST_ELEMENTS // largest_map(context))
+    largest = edge(lambda batch: batch <= most and fits(context.with_batch(batch)))
+    wait_until_quiet(watch, context.cell.protocol.speed_s)
     watch.start()
     found: dict[int, float] = {}
     batch, ended = 1, "cap" if largest >= MOST else "elements" if largest == most else "memory"
     while batch <= largest:
-        found[batch] = throughput(bench.with_batch(batch))
+        found[batch] = throughput(context.with_batch(batch))
         if batch >= 4 * enough(found):
             ended = "throughput"
             break
         batch *= 2
     verdict = watch.verdict()
-    if bench.samples is not None:
-        bench.samples.write_text(json.dumps({"unit": "images per second by batch", **found}), encoding="utf-8")
+    if context.samples is not None:
+        context.samples.write_text(
+            json.dumps({"unit": "images per second by batch", **found}), encoding="utf-8"
+        )
     best_batch = enough(found) if found and verdict.absolute else None
     return {
         "best_batch": best_batch,
@@ -77,9 +80,9 @@ def edge(fits: Callable[[int], bool]) -> int:
     return low
 
 
-def largest_map(bench: Bench) -> int:
+def largest_map(context: MeasurementContext) -> int:
     """The elements of the largest tensor that an operation makes in a pass of one image."""
-    alone = replace(bench.with_batch(1), stand_in="meta")
+    alone = replace(context.with_batch(1), stand_in="meta")
     model, largest = alone.blueprint().eval(), Largest()
     with torch.no_grad(), largest:
         model(alone.images())
@@ -100,10 +103,10 @@ class Largest(TorchDispatchMode):
         return result
 
 
-def throughput(bench: Bench) -> float:
+def throughput(context: MeasurementContext) -> float:
     """Images per second of forward passes, for an eighth of the protocol's time."""
-    sync = synchroniser(bench.device)
-    own = prepare(bench)
+    sync = synchroniser(context.device)
+    own = prepare(context)
 
     def step() -> float:
         start = time.perf_counter()
@@ -111,34 +114,37 @@ def throughput(bench: Bench) -> float:
         sync()
         return time.perf_counter() - start
 
-    with torch.inference_mode(), bench.precision():
-        budget = bench.cell.protocol.speed_s / 8
+    with torch.inference_mode(), context.precision():
+        budget = context.cell.protocol.speed_s / 8
         warm_up(step, most_s=budget / 2)
         times = [step() for _ in range(FEWEST)]
         while sum(times) < budget:
             times.append(step())
-    return bench.cell.setting.batch / statistics.median(times)
+    return context.cell.setting.batch / statistics.median(times)
 
 
-def _foreseen(bench: Bench) -> bool:
+def _foreseen(context: MeasurementContext) -> bool:
     import psutil
 
-    limit = bench.cell.protocol.memory_limit_mib * MIB or KEPT_FREE * psutil.virtual_memory().available
-    return predicted_bytes(bench, training=False) <= limit
+    limit = (
+        context.cell.protocol.memory_limit_mib * MIB
+        or KEPT_FREE * psutil.virtual_memory().available
+    )
+    return predicted_bytes(context, training=False) <= limit
 
 
-def _tried(bench: Bench) -> bool:
-    limit = bench.cell.protocol.memory_limit_mib * MIB
-    if limit and predicted_bytes(bench, training=False) > limit:
+def _tried(context: MeasurementContext) -> bool:
+    limit = context.cell.protocol.memory_limit_mib * MIB
+    if limit and predicted_bytes(context, training=False) > limit:
         return False
     try:
-        with torch.inference_mode(), bench.precision():
-            prepare(bench).infer()
-            synchroniser(bench.device)()
+        with torch.inference_mode(), context.precision():
+            prepare(context).infer()
+            synchroniser(context.device)()
     except Exception as error:
         if not is_out_of_memory(error):
             raise
         return False
     finally:
-        empty_cache(bench.device)
+        empty_cache(context.device)
     return True

@@ -1,4 +1,6 @@
-"""What the device can do at best: the ceilings of the roofline (Williams et al. 2009), measured, not looked up."""
+"""What the device can do at best: the ceilings of the roofline (Williams et al. 2009), measured,
+not looked up.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,9 @@ class Ceiling:
 
 
 def ceiling(device: torch.device, precision: str) -> Ceiling:
-    """Measure a large matrix product in `precision` and a large copy: the best of a few, some 0.2 s on a CPU."""
+    """Measure a large matrix product in `precision` and a large copy: the best of a few, some 0.2 s
+    on a CPU.
+    """
     side, floats = SIDE.get(device.type, 4096), COPIED.get(device.type, 2**26)
     left = torch.randn(side, side, device=device, dtype=AUTOCAST.get(precision, torch.float32))
     source = torch.zeros(floats, device=device)

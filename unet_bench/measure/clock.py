@@ -1,7 +1,7 @@
 """Timing that synchronises, warms up, alternates with the baseline, and knows when to stop.
 
-Blocks of steps alternate own, baseline, baseline, own, and the other way round in every second such quad (ABBA BAAB):
-slow drift cancels within a quad, and what a place in it costs within two.
+Blocks of steps alternate own, baseline, baseline, own, and the other way round in every second such
+quad (ABBA BAAB): slow drift cancels within a quad, and what a place in it costs within two.
 """
 
 from __future__ import annotations
@@ -27,8 +27,12 @@ WARM_UP_TOLERANCE: Final = 0.02
 MIN_QUADS: Final = 10
 FEWEST_QUADS: Final = 6  # below that a median has no interval
 PATIENCE: Final = 4  # budgets after which two quads must do
-LEAD_IN: Final = 4  # steps of a block from which one untimed goes before: the first after a switch is slower
-LOOK_EVERY: Final = 1.2  # quads from one look at the interval to the next: each look is a chance to stop by luck
+LEAD_IN: Final = (
+    4  # steps of a block from which one untimed goes before: the first after a switch is slower
+)
+LOOK_EVERY: Final = (
+    1.2  # quads from one look at the interval to the next: each look is a chance to stop by luck
+)
 PLATEAU_QUADS: Final = 64
 
 
@@ -45,19 +49,24 @@ class Timing:
     measured_s: float = 0.0  # in timed blocks, the baseline's included
 
     def ratios(self) -> list[float]:
-        """Log-ratios, one for each quad. Geometric within it: one disturbed block counts for a quarter."""
+        """Log-ratios, one for each quad. Geometric within it: one disturbed block counts for a
+        quarter.
+        """
         pairs = zip(self.own[::2], self.own[1::2], self.base[::2], self.base[1::2], strict=False)
         return [math.log(a1 * a2 / (b1 * b2)) / 2 for a1, a2, b1, b2 in pairs]
 
     def ratio_interval(self) -> Interval:
-        """(ratio, low, high) to the baseline at 95 %: of the median quad, since disturbances come in bursts.
+        """(ratio, low, high) to the baseline at 95 %: of the median quad, since disturbances come
+        in bursts.
 
         NaN without a baseline; the ends are NaN with a single quad.
         """
         ratios = self.ratios()
         if not ratios:
             return math.nan, math.nan, math.nan
-        low_mid_high = median_interval(ratios) if len(ratios) >= FEWEST_QUADS else mean_interval(ratios)
+        low_mid_high = (
+            median_interval(ratios) if len(ratios) >= FEWEST_QUADS else mean_interval(ratios)
+        )
         mid, low, high = map(math.exp, low_mid_high)
         return mid, low, high
 
@@ -66,7 +75,9 @@ class Timing:
         return median_interval(self.own)
 
     def width(self) -> float:
-        """How wide the interval to be closed is, relatively: the ratio's, or without a baseline the median's."""
+        """How wide the interval to be closed is, relatively: the ratio's, or without a baseline the
+        median's.
+        """
         mid, low, high = self.ratio_interval() if self.base else self.median()
         return math.inf if math.isnan(low) else (high - low) / mid
 
@@ -84,12 +95,14 @@ def time_pair(
     least_warm_up_s: float = 0.0,
     between: Callable[[], None] = lambda: None,
 ) -> Timing:
-    """Time `own` against `base` in alternating blocks until the ratio's 95 % interval is narrower than `interval`
-    (relatively), or no longer shrinks, or the budget is spent: `stop_reason` is `ci`, `plateau` or `cap`.
+    """Time `own` against `base` in alternating blocks until the ratio's 95 % interval is narrower
+    than `interval` (relatively), or no longer shrinks, or the budget is spent: `stop_reason` is
+    `ci`, `plateau` or `cap`.
 
-    `singly` waits for the device after each step and keeps each own step's time (latency); otherwise only after
-    each block (throughput). Without `base`, blocks of `own` alone are timed until their median's interval closes.
-    `between` is called after each quad of blocks, outside of what is timed.
+    `singly` waits for the device after each step and keeps each own step's time (latency);
+    otherwise only after each block (throughput). Without `base`, blocks of `own` alone are timed
+    until their median's interval closes. `between` is called after each quad of blocks, outside of
+    what is timed.
     """
 
     def block(step: Step, count: int) -> list[float]:
@@ -108,9 +121,12 @@ def time_pair(
             return [(now() - start) / count] * count
         return [end - begin for begin, end in zip([start, *times], times, strict=False)]
 
-    subjects = [own] if base is None else [own, base]
     longest = max(least_warm_up_s, 0.05 * budget_s, 0.25)
-    warm = [warm_up(lambda s=s: block(s, 1)[0], least_warm_up_s, longest) for s in subjects]  # type: ignore[misc]
+
+    def warmed(step: Step) -> list[float]:
+        return warm_up(lambda: block(step, 1)[0], least_warm_up_s, longest)
+
+    warm = [warmed(step) for step in (own, base) if step is not None]
     counts = [max(1, math.ceil(block_s / max(statistics.median(times), 1e-9))) for times in warm]
     timing = Timing((counts[0], counts[-1]), sum(map(len, warm)))
 
@@ -141,7 +157,9 @@ def time_pair(
             if quads >= next_look and spent >= min(1.0, budget_s / 2):
                 next_look = math.ceil(quads * LOOK_EVERY)
                 timing.stop_reason = _look(timing, interval, spent / budget_s)
-            elif spent >= budget_s and (quads >= FEWEST_QUADS or (quads >= 2 and spent >= PATIENCE * budget_s)):
+            elif spent >= budget_s and (
+                quads >= FEWEST_QUADS or (quads >= 2 and spent >= PATIENCE * budget_s)
+            ):
                 timing.stop_reason = "cap"
     return timing
 
@@ -171,7 +189,11 @@ def warm_up(step: Callable[[], float], least_s: float = 0.0, most_s: float = 1.0
         times.append(step())
         spent += times[-1]
         window = max(MIN_WINDOW, len(times) // 4)
-        if len(times) >= 2 * window and spent >= least_s and settled(times[-2 * window : -window], times[-window:]):
+        if (
+            len(times) >= 2 * window
+            and spent >= least_s
+            and settled(times[-2 * window : -window], times[-window:])
+        ):
             return times
         if spent >= most_s and len(times) >= MIN_WARM_UP:
             return times
@@ -196,7 +218,9 @@ def without_garbage_collection() -> Iterator[None]:
 
 
 def percentile(times: Sequence[float], share: float) -> float:
-    """A high percentile of single steps; NaN with fewer than ten steps beyond it (200 for p95, 1000 for p99)."""
+    """A high percentile of single steps; NaN with fewer than ten steps beyond it (200 for p95, 1000
+    for p99).
+    """
     if len(times) * (1 - share) < 10 - 1e-9:
         return math.nan
     return sorted(times)[math.ceil(share * len(times)) - 1]

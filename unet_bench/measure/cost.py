@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
-from unet_bench.context import Bench
+from unet_bench.context import MeasurementContext
 from unet_bench.geometry.stages import stages
 from unet_bench.geometry.tracker import geometry
 from unet_bench.networks.contracts import main_output
@@ -21,28 +21,35 @@ from unet_bench.networks.contracts import main_output
 COUNTED = (nn.Linear, nn.modules.conv._ConvNd)
 
 
-def probe(bench: Bench) -> dict[str, Any]:
-    """The cost of one image through the main path, counted on the meta device; and the network's shape, to be drawn."""
-    if bench.samples is not None:
-        bench.samples.write_text(json.dumps({"stages": drawn(bench)}), encoding="utf-8")
-    return cost(bench.blueprint(), bench.cell.task.in_channels, bench.cell.frame.input)
+def probe(context: MeasurementContext) -> dict[str, Any]:
+    """The cost of one image through the main path, counted on the meta device; and the network's
+    shape, to be drawn.
+    """
+    if context.samples is not None:
+        context.samples.write_text(json.dumps({"stages": drawn(context)}), encoding="utf-8")
+    return cost(context.blueprint(), context.cell.task.in_channels, context.cell.input_window.input)
 
 
-def drawn(bench: Bench) -> list[dict[str, Any]]:
-    """The network's maps in the order in which they are made, as plain data; none of a module that does not say."""
+def drawn(context: MeasurementContext) -> list[dict[str, Any]]:
+    """The network's maps in the order in which they are made, as plain data; none of a module that
+    does not say.
+    """
     try:
-        model, channels = bench.blueprint(), bench.cell.task.in_channels
-        found = stages(model, channels, geometry(model, channels, bench.cell.frame.input))
-    except Exception:  # somebody's module, in somebody's way: its figures are worth having without a drawing
+        model, channels = context.blueprint(), context.cell.task.in_channels
+        found = stages(model, channels, geometry(model, channels, context.cell.input_window.input))
+    except (
+        Exception
+    ):  # somebody's module, in somebody's way: its figures are worth having without a drawing
         traceback.print_exc()
         return []
     return [asdict(stage) for stage in found]
 
 
 def cost(model: nn.Module, in_channels: int, size: Sequence[int]) -> dict[str, Any]:
-    """`params` (all), and for one image of `size` pixels: `macs` (torch's FlopCounterMode ÷ 2: convolutions, linear
-    maps, matrix products, attention), `activations` (elements that convolutions and linear maps put out) and
-    `flop_per_byte` (2 × MACs over the bytes that these read and write if each tensor moves once, in fp32).
+    """`params` (all), and for one image of `size` pixels: `macs` (torch's FlopCounterMode ÷ 2:
+    convolutions, linear maps, matrix products, attention), `activations` (elements that
+    convolutions and linear maps put out) and `flop_per_byte` (2 × MACs over the bytes that these
+    read and write if each tensor moves once, in fp32).
     """
     outputs = moved = 0
 
@@ -71,7 +78,9 @@ def cost(model: nn.Module, in_channels: int, size: Sequence[int]) -> dict[str, A
 
 @contextmanager
 def counting_attention() -> Iterator[FlopCounterMode]:
-    """Torch's counter without its holes: on a CPU it knows neither the fused attention nor the fused encoder layer."""
+    """Torch's counter without its holes: on a CPU it knows neither the fused attention nor the
+    fused encoder layer.
+    """
 
     def attention(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
         return int(sdpa_flop_count(query, key, value))

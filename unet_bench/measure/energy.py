@@ -1,4 +1,6 @@
-"""Joules an image, alternating with the baseline in the same process, by the GPU's own energy counter."""
+"""Joules an image, alternating with the baseline in the same process, by the GPU's own energy
+counter.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,7 @@ from typing import Any, Final, NamedTuple
 
 import torch
 
-from unet_bench.context import Bench
+from unet_bench.context import MeasurementContext
 from unet_bench.errors import Unsupported
 from unet_bench.host.device import synchroniser
 from unet_bench.host.nvml import Gpu, open_gpu
@@ -45,13 +47,20 @@ class Energy:
     crowded: bool = False  # other processes' kernels ran on the GPU too
 
     def columns(self) -> dict[str, Any]:
-        """The measured columns. Slow drift cancels within each quadruple that the ratio is the geometric mean of."""
+        """The measured columns. Slow drift cancels within each quadruple that the ratio is the
+        geometric mean of.
+        """
         quads = range(0, len(self.own), 2)
-        ratios = [joules_per_image(self.own[i : i + 2]) / joules_per_image(self.base[i : i + 2]) for i in quads]
+        ratios = [
+            joules_per_image(self.own[i : i + 2]) / joules_per_image(self.base[i : i + 2])
+            for i in quads
+        ]
         return {
             "energy_j_img": None if self.crowded else joules_per_image(self.own),
             "energy_ratio": statistics.geometric_mean(ratios),
-            "power_w": None if self.crowded else sum(w.joules for w in self.own) / sum(w.seconds for w in self.own),
+            "power_w": None
+            if self.crowded
+            else sum(w.joules for w in self.own) / sum(w.seconds for w in self.own),
             "energy_windows": len(self.own),
             "quality": "contaminated" if self.crowded else "clean",
             "evidence": "other processes used the GPU" if self.crowded else None,
@@ -63,18 +72,20 @@ def joules_per_image(windows: Sequence[Window]) -> float:
     return sum(w.joules for w in windows) / sum(w.images for w in windows)
 
 
-def probe(bench: Bench) -> dict[str, Any]:
+def probe(context: MeasurementContext) -> dict[str, Any]:
     """Joules of forward passes of the setting's batch. Raises Unsupported where no GPU counts them."""
-    gpu = open_gpu(bench.device)
+    gpu = open_gpu(context.device)
     if gpu is None:
-        raise Unsupported(f"{NEEDS}; NVML knows no GPU as {bench.device}")
-    own, base = _step(bench), _step(bench.baseline())
-    sync = synchroniser(bench.device)
-    with torch.inference_mode(), bench.precision():
-        energy = measure(own, base, gpu, bench.cell.protocol.speed_s, bench.cell.setting.batch, sync=sync)
-    if bench.samples is not None:
+        raise Unsupported(f"{NEEDS}; NVML knows no GPU as {context.device}")
+    own, base = _step(context), _step(context.baseline())
+    sync = synchroniser(context.device)
+    with torch.inference_mode(), context.precision():
+        energy = measure(
+            own, base, gpu, context.cell.protocol.speed_s, context.cell.setting.batch, sync=sync
+        )
+    if context.samples is not None:
         raw = {"unit": "J, images, s per window", "own": energy.own, "baseline": energy.base}
-        bench.samples.write_text(json.dumps(raw), encoding="utf-8")
+        context.samples.write_text(json.dumps(raw), encoding="utf-8")
     return energy.columns()
 
 
@@ -87,8 +98,9 @@ def measure(
     now: Callable[[], float] = time.perf_counter,
     sync: Callable[[], None] = lambda: None,
 ) -> Energy:
-    """Watch the counter in windows of `own` and `base`, steps of `images` each, until `budget_s` seconds are spent;
-    two quadruples at least. Raises Unsupported where the counter is missing or stands still.
+    """Watch the counter in windows of `own` and `base`, steps of `images` each, until `budget_s`
+    seconds are spent; two quadruples at least. Raises Unsupported where the counter is missing or
+    stands still.
     """
 
     def timed(step: Step) -> float:
@@ -113,7 +125,9 @@ def measure(
         steps, spent = run(step, chunk, WINDOW_S)
         joules = _joules(gpu) - before
         if joules <= 0:
-            raise Unsupported(f"{NEEDS}; this GPU's stood still at {before:g} J for {spent:.1f} s of work")
+            raise Unsupported(
+                f"{NEEDS}; this GPU's stood still at {before:g} J for {spent:.1f} s of work"
+            )
         energy.crowded |= (gpu.foreign_share(since_s) or 0.0) > GPU_BUSY
         return Window(joules, steps * images, spent)
 
@@ -141,5 +155,5 @@ def _joules(gpu: Gpu) -> float:
     return joules
 
 
-def _step(bench: Bench) -> Step:
-    return prepare(bench).infer
+def _step(context: MeasurementContext) -> Step:
+    return prepare(context).infer

@@ -1,4 +1,6 @@
-"""Rules that need no training, in the place of a network: what a table's networks must add something to."""
+"""Rules that need no training, in the place of a network: what a table's networks must add
+something to.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,8 @@ MAPS: Final = 50_000  # from bins to classes that are tried at most
 
 
 class Floor(nn.Module):
-    """Scores `(N classes *S)` from images `(N C *S)`: 1 for the class that the rule chooses, 0 for the others.
+    """Scores `(N classes *S)` from images `(N C *S)`: 1 for the class that the rule chooses, 0 for
+    the others.
 
     `choice` is what `fit` finds; before that all is class 0.
     """
@@ -30,7 +33,9 @@ class Floor(nn.Module):
 
     @abstractmethod
     def fit(self, images: list[Tensor], masks: list[Tensor]) -> None:
-        """Find `choice` from training images `(C *S)`, float, and their masks `(*S)`: class ids, 255 = ignore."""
+        """Find `choice` from training images `(C *S)`, float, and their masks `(*S)`: class ids,
+        255 = ignore.
+        """
 
     @abstractmethod
     def parts(self, image: Tensor) -> Tensor:
@@ -38,7 +43,9 @@ class Floor(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         chosen = self.choice[self.parts(image)].unsqueeze(1)
-        classes = torch.arange(self.classes, device=image.device).view(1, -1, *[1] * (image.ndim - 2))
+        classes = torch.arange(self.classes, device=image.device).view(
+            1, -1, *[1] * (image.ndim - 2)
+        )
         return (chosen == classes).to(image.dtype)
 
 
@@ -53,15 +60,19 @@ class Majority(Floor):
         self.choice.fill_(int(torch.as_tensor(counts).argmax()))
 
     def parts(self, image: Tensor) -> Tensor:
-        return torch.zeros((image.shape[0], *image.shape[2:]), dtype=torch.long, device=image.device)
+        return torch.zeros(
+            (image.shape[0], *image.shape[2:]), dtype=torch.long, device=image.device
+        )
 
 
 class Otsu(Floor):
-    """Each image's grey levels in bins by Otsu's thresholds (Liao et al. 2001), and a class for each bin.
+    """Each image's grey levels in bins by Otsu's thresholds (Liao et al. 2001), and a class for
+    each bin.
 
-    Bins are told apart by brightness, or by extent, so that objects may be bright in some images and dark in others
-    (fluorescent nuclei, and stained ones): whichever is better on the training images. The thresholds are of what
-    `forward` is given: of whole images when given these, of tiles when given tiles.
+    Bins are told apart by brightness, or by extent, so that objects may be bright in some images
+    and dark in others (fluorescent nuclei, and stained ones): whichever is better on the training
+    images. The thresholds are of what `forward` is given: of whole images when given these, of
+    tiles when given tiles.
     """
 
     order: Tensor  # (1,): 0 by brightness, 1 by extent
@@ -88,16 +99,22 @@ class Otsu(Floor):
         return found
 
 
-# As an operator of torch's, so that its shape is known on the meta device too, and to tensors without data.
+# As an operator of torch's, so that its shape is known on the meta device too, and to tensors
+# without data.
 @torch.library.custom_op("unet_bench::grey_bins", mutates_args=())
 def grey_bins(image: Tensor, bins: int) -> Tensor:
-    """Otsu's bin of each pixel's mean over channels, `(N 2 *S)`: numbered from the darkest, and from the largest.
+    """Otsu's bin of each pixel's mean over channels, `(N 2 *S)`: numbered from the darkest, and
+    from the largest.
 
     All 0 in an image of fewer grey levels than bins.
     """
-    grey = image.detach().cpu().double().mean(1).numpy()  # on the host: not every device has doubles
+    grey = (
+        image.detach().cpu().double().mean(1).numpy()
+    )  # on the host: not every device has doubles
     found = [otsu_bins(one, bins) for one in grey]
-    return torch.from_numpy(np.stack([[one, by_extent(one, bins)] for one in found])).to(image.device)
+    return torch.from_numpy(np.stack([[one, by_extent(one, bins)] for one in found])).to(
+        image.device
+    )
 
 
 @grey_bins.register_fake
@@ -106,7 +123,9 @@ def _(image: Tensor, bins: int) -> Tensor:
 
 
 def by_extent(found: np.ndarray, bins: int) -> np.ndarray:
-    """The bins `(*S)` of one image, numbered from the one of the most pixels; of equals the darker first."""
+    """The bins `(*S)` of one image, numbered from the one of the most pixels; of equals the darker
+    first.
+    """
     rank = np.empty(bins, dtype=np.int64)
     rank[np.argsort(-np.bincount(found.ravel(), minlength=bins), kind="stable")] = np.arange(bins)
     ranked: np.ndarray = rank[found]
@@ -114,7 +133,9 @@ def by_extent(found: np.ndarray, bins: int) -> np.ndarray:
 
 
 def otsu_bins(grey: np.ndarray, bins: int) -> np.ndarray:
-    """The bin of each pixel of one image, int64, `bins` in all; all 0 where there are fewer grey levels than bins."""
+    """The bin of each pixel of one image, int64, `bins` in all; all 0 where there are fewer grey
+    levels than bins.
+    """
     from skimage.filters import threshold_multiotsu
 
     counts, edges = np.histogram(grey, 256)
@@ -127,9 +148,11 @@ def otsu_bins(grey: np.ndarray, bins: int) -> np.ndarray:
 
 
 def best_map(counts: np.ndarray) -> tuple[np.ndarray, float]:
-    """Of all maps `(bins,)` from bins to classes that of the greatest sum of Dice over foreground classes; and it.
+    """Of all maps `(bins,)` from bins to classes that of the greatest sum of Dice over foreground
+    classes; and it.
 
-    `counts` are pixels `(bins, true class)`. Of equals the first; no foreground at all makes everything background.
+    `counts` are pixels `(bins, true class)`. Of equals the first; no foreground at all makes
+    everything background.
     """
     bins, classes = counts.shape
     maps = np.indices((classes,) * bins).reshape(bins, -1).T
@@ -137,7 +160,8 @@ def best_map(counts: np.ndarray) -> tuple[np.ndarray, float]:
     for index, chosen in enumerate(maps.T):
         hits[np.arange(len(maps)), chosen] += counts[index, chosen]
         predicted[np.arange(len(maps)), chosen] += counts[index].sum()
-    # The greatest sum is the greatest mean: a class that is never true adds nothing, and background is tried first.
+    # The greatest sum is the greatest mean: a class that is never true adds nothing, and background
+    # is tried first.
     dice = 2 * hits / np.maximum(predicted + counts.sum(0), 1)
     total = dice[:, 1:].sum(1)
     return maps[total.argmax()], float(total.max())

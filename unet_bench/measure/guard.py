@@ -1,4 +1,6 @@
-"""Is the machine quiet? What others took of it while we measured, and whether a GPU lowered its clocks."""
+"""Is the machine quiet? What others took of it while we measured, and whether a GPU lowered its
+clocks.
+"""
 
 from __future__ import annotations
 
@@ -15,15 +17,20 @@ if TYPE_CHECKING:
     from unet_bench.host.nvml import Gpu
 
 BUSY: Final = 0.10  # of all processors: above it a timing on them is called contaminated
-# A GPU's timing needs one processor that launches its work: others' work matters once cores run short.
+# A GPU's timing needs one processor that launches its work: others' work matters once cores run
+# short.
 BUSY_BESIDE_GPU: Final = 0.50
 GPU_BUSY: Final = 0.05  # of a GPU's time, taken by others' kernels
 # Of psutil's names, which differ between systems; guests' time is in the user's already.
-AT_WORK: Final = frozenset({"user", "nice", "system", "irq", "softirq", "steal", "interrupt", "dpc"})
+AT_WORK: Final = frozenset(
+    {"user", "nice", "system", "irq", "softirq", "steal", "interrupt", "dpc"}
+)
 GLANCE_S: Final = 0.2  # the system counts processor time in ticks of 10 ms
 PATIENCE_S: Final = 5.0  # how long a busy machine is waited for
 SAMPLE_S: Final = 0.5  # between two samples of a GPU's clock, power and temperature
-HARMLESS: Final = frozenset({"applications_clocks", "sync_boost"})  # somebody's settings, not a lack of power or air
+HARMLESS: Final = frozenset(
+    {"applications_clocks", "sync_boost"}
+)  # somebody's settings, not a lack of power or air
 
 
 @dataclass(frozen=True)
@@ -34,8 +41,12 @@ class Reading:
     busy: float  # of all processors, stolen seconds included
     stolen: float  # by the host of a virtual machine
     own: float
-    held_back: frozenset[str] = frozenset()  # why the GPU lowers its clocks, now or since the last reading
-    foreign_gpu: float = 0.0  # part of the GPU's time that others' kernels took since the last reading
+    held_back: frozenset[str] = (
+        frozenset()
+    )  # why the GPU lowers its clocks, now or since the last reading
+    foreign_gpu: float = (
+        0.0  # part of the GPU's time that others' kernels took since the last reading
+    )
 
 
 @dataclass(frozen=True)
@@ -68,11 +79,15 @@ class Watch:
     gpu: Gpu | None = None
     accelerated: bool = False  # what is timed runs on an accelerator, be it watched or not
     before: Reading | None = field(default=None, init=False)
-    _since_s: float = field(default_factory=time.time, init=False)  # of the last reading, by the system's clock
+    _since_s: float = field(
+        default_factory=time.time, init=False
+    )  # of the last reading, by the system's clock
     _sampled_s: float = field(default=0.0, init=False)
     _samples: list[tuple[float | None, ...]] = field(default_factory=list, init=False)
     _held_back: set[str] = field(default_factory=set, init=False)
-    _at_rest: float | None = field(default=None, init=False)  # where the driver does not tell processes apart
+    _at_rest: float | None = field(
+        default=None, init=False
+    )  # where the driver does not tell processes apart
 
     @classmethod
     def over(cls, device: torch.device) -> Watch:
@@ -94,14 +109,17 @@ class Watch:
         self.before = self.read()
 
     def sample(self) -> None:
-        """Take clock, power, temperature and reasons for low clocks of the GPU, if the last ones are of a while ago.
+        """Take clock, power, temperature and reasons for low clocks of the GPU, if the last ones
+        are of a while ago.
 
         To be called between timed blocks.
         """
         if self.gpu is None or time.monotonic() - self._sampled_s < SAMPLE_S:
             return
         self._sampled_s = time.monotonic()
-        self._samples.append((self.gpu.sm_clock_mhz(), self.gpu.power_w(), self.gpu.temperature_c()))
+        self._samples.append(
+            (self.gpu.sm_clock_mhz(), self.gpu.power_w(), self.gpu.temperature_c())
+        )
         self._held_back |= self.gpu.throttle_reasons()
 
     def verdict(self) -> Verdict:
@@ -112,8 +130,14 @@ class Watch:
         if self.gpu is None:
             blind = "the GPU was not watched: NVML does not know it"
             evidence = "; ".join(filter(None, (found.evidence, blind)))
-            return replace(found, quality="unwatched" if found.quality == "clean" else found.quality, evidence=evidence)
-        clocks, powers, temperatures = zip(*self._samples, strict=True) if self._samples else ((), (), ())
+            return replace(
+                found,
+                quality="unwatched" if found.quality == "clean" else found.quality,
+                evidence=evidence,
+            )
+        clocks, powers, temperatures = (
+            zip(*self._samples, strict=True) if self._samples else ((), (), ())
+        )
         return replace(
             found,
             gpu_clock_mhz=_mean(clocks),
@@ -153,7 +177,9 @@ def _mean(values: Sequence[float | None]) -> float | None:
 
 
 def judge(before: Reading | None, after: Reading | None, *, accelerated: bool = False) -> Verdict:
-    """`throttled`, `contaminated` or `clean`, between two readings. `accelerated`: the processors only launch work."""
+    """`throttled`, `contaminated` or `clean`, between two readings. `accelerated`: the processors
+    only launch work.
+    """
     if before is None or after is None or after.wall <= before.wall:
         return Verdict("clean")
     cores = os.cpu_count() or 1
@@ -162,7 +188,11 @@ def judge(before: Reading | None, after: Reading | None, *, accelerated: bool = 
     steal = max(0.0, (after.stolen - before.stolen) / seconds)
     held_back = (before.held_back | after.held_back) - HARMLESS
     found = [
-        ("throttled", bool(held_back), f"the GPU lowered its clocks: {', '.join(sorted(held_back))}"),
+        (
+            "throttled",
+            bool(held_back),
+            f"the GPU lowered its clocks: {', '.join(sorted(held_back))}",
+        ),
         (
             "contaminated",
             after.foreign_gpu > GPU_BUSY,
@@ -183,9 +213,11 @@ def judge(before: Reading | None, after: Reading | None, *, accelerated: bool = 
 def wait_until_quiet(
     watch: Watch, patience_s: float = PATIENCE_S, sleep: Callable[[float], None] = time.sleep
 ) -> float:
-    """Wait while others use the machine, but no longer than `patience_s`; returns the seconds waited.
+    """Wait while others use the machine, but no longer than `patience_s`; returns the seconds
+    waited.
 
-    What was seen since the watch began counts as the first glance, so that a quiet machine costs nothing.
+    What was seen since the watch began counts as the first glance, so that a quiet machine costs
+    nothing.
     """
     waited = 0.0
     while not watch.verdict().absolute and waited < min(patience_s, PATIENCE_S):

@@ -1,6 +1,8 @@
-"""Peak memory of inference and of a training step, measured in passes of their own, and foreseen without running.
+"""Peak memory of inference and of a training step, measured in passes of their own, and foreseen
+without running.
 
-The peak of live tensor bytes is the same on every machine, and on tensors without data: that is the prediction.
+The peak of live tensor bytes is the same on every machine, and on tensors without data: that is the
+prediction.
 """
 
 from __future__ import annotations
@@ -22,67 +24,87 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from unet_bench.context import AUTOCAST, Bench
-from unet_bench.host.device import empty_cache, is_accelerator, memory_statistics, reset_peak, synchroniser
+from unet_bench.context import AUTOCAST, MeasurementContext
+from unet_bench.host.device import (
+    empty_cache,
+    is_accelerator,
+    memory_statistics,
+    reset_peak,
+    synchroniser,
+)
 from unet_bench.measure.runtime import Runnable, hold_cast_weights, prepare, unsupported
 from unet_bench.train.step import TrainingStep
 
 MIB: Final = 2**20
 GRAIN: Final = 512  # bytes that torch's caching allocators round up to
-WORKSPACE: Final = 32 * MIB  # that cuBLAS takes by torch's default on the largest GPUs; others take less
+WORKSPACE: Final = (
+    32 * MIB
+)  # that cuBLAS takes by torch's default on the largest GPUs; others take less
 Step = Callable[[], object]
 
 
-def probe(bench: Bench) -> dict[str, Any]:
-    """Peaks of a forward pass, and of a training step with the optimiser's state (`train_…`), all in MiB."""
-    measure = _on_accelerator if is_accelerator(bench.device) else _on_cpu
-    inference = measure(bench, False)
-    training = {} if unsupported(bench.cell.setting, "training") else measure(bench, True)
+def probe(context: MeasurementContext) -> dict[str, Any]:
+    """Peaks of a forward pass, and of a training step with the optimiser's state (`train_…`), all
+    in MiB.
+    """
+    measure = _on_accelerator if is_accelerator(context.device) else _on_cpu
+    inference = measure(context, False)
+    training = {} if unsupported(context.cell.setting, "training") else measure(context, True)
     return inference | {f"train_{name}": value for name, value in training.items()}
 
 
-def predicted_bytes(bench: Bench, training: bool) -> int:
+def predicted_bytes(context: MeasurementContext, training: bool) -> int:
     """The peak of live bytes that a pass of the cell will have, found on tensors without data.
 
-    Eager execution, without the workspaces that convolution libraries take for themselves. On an accelerator every
-    tensor is rounded up as the allocator does, and `WORKSPACE` is added.
+    Eager execution, without the workspaces that convolution libraries take for themselves. On an
+    accelerator every tensor is rounded up as the allocator does, and `WORKSPACE` is added.
     """
-    if is_accelerator(bench.device):
-        return _predicted_live_bytes(bench, training, GRAIN) + WORKSPACE
-    return _predicted_live_bytes(bench, training, 1)
+    if is_accelerator(context.device):
+        return _predicted_live_bytes(context, training, GRAIN) + WORKSPACE
+    return _predicted_live_bytes(context, training, 1)
 
 
-def _predicted_live_bytes(bench: Bench, training: bool, grain: int) -> int:
-    if bench.cell.setting.precision in AUTOCAST:  # torch casts automatically on real devices alone: act as if on one
+def _predicted_live_bytes(context: MeasurementContext, training: bool, grain: int) -> int:
+    if (
+        context.cell.setting.precision in AUTOCAST
+    ):  # torch casts automatically on real devices alone: act as if on one
         from torch._subclasses.fake_tensor import FakeTensorMode
 
-        blueprint = bench.blueprint()  # some constructors look at their weights, which fake ones do not allow
+        blueprint = (
+            context.blueprint()
+        )  # some constructors look at their weights, which fake ones do not allow
         with FakeTensorMode(allow_non_fake_inputs=True):
             model = blueprint.to_empty(device="cpu")
-            return _foreseen_peak(replace(bench, stand_in="cpu"), model, training, grain)
+            return _foreseen_peak(replace(context, stand_in="cpu"), model, training, grain)
     with torch.device("meta"):
-        return _foreseen_peak(replace(bench, stand_in="meta"), bench.blueprint(), training, grain)
+        return _foreseen_peak(
+            replace(context, stand_in="meta"), context.blueprint(), training, grain
+        )
 
 
-def _foreseen_peak(bench: Bench, model: nn.Module, training: bool, grain: int) -> int:
+def _foreseen_peak(
+    context: MeasurementContext, model: nn.Module, training: bool, grain: int
+) -> int:
     model.train(training)
     if not training:
-        hold_cast_weights(model, bench.cell.setting.precision)
-    return live_peak(*workload(bench, Runnable(model, model, bench.images()), training), grain)
+        hold_cast_weights(model, context.cell.setting.precision)
+    return live_peak(*workload(context, Runnable(model, model, context.images()), training), grain)
 
 
 # ---- what runs
 
 
-def workload(bench: Bench, run: Runnable, training: bool) -> tuple[list[Tensor], Step]:
+def workload(
+    context: MeasurementContext, run: Runnable, training: bool
+) -> tuple[list[Tensor], Step]:
     """The tensors that are there beforehand, and the step."""
     state = [*run.model.parameters(), *run.model.buffers(), run.images]
     if training:
-        target, take = bench.target(), TrainingStep(bench, run.model, call=run.call)
+        target, take = context.target(), TrainingStep(context, run.model, call=run.call)
         return [*state, target], lambda: [take(run.images, target)].clear()
 
     def infer() -> None:
-        with torch.inference_mode(), bench.precision():
+        with torch.inference_mode(), context.precision():
             run.infer()
 
     return state, infer
@@ -91,20 +113,20 @@ def workload(bench: Bench, run: Runnable, training: bool) -> tuple[list[Tensor],
 # ---- how it is measured
 
 
-def _on_accelerator(bench: Bench, training: bool) -> dict[str, float | None]:
+def _on_accelerator(context: MeasurementContext, training: bool) -> dict[str, float | None]:
     """What the allocator counted at its peak; live bytes where the device's keeps no count."""
     from unet_bench.host.nvml import open_gpu
 
-    empty_cache(bench.device)
-    run = prepare(bench, training=training)
-    tensors, step = workload(bench, run, training)
-    sync = synchroniser(bench.device)
+    empty_cache(context.device)
+    run = prepare(context, training=training)
+    tensors, step = workload(context, run, training)
+    sync = synchroniser(context.device)
     step()
     sync()
-    reset_peak(bench.device)
+    reset_peak(context.device)
     step()
     sync()
-    counted = memory_statistics(bench.device)
+    counted = memory_statistics(context.device)
 
     def peak(of: str) -> float | None:
         found = counted.get(f"{of}.all.peak")
@@ -113,8 +135,8 @@ def _on_accelerator(bench: Bench, training: bool) -> dict[str, float | None]:
     allocated = peak("allocated_bytes")
     if run.captured_bytes is not None:
         allocated = max(allocated or 0.0, run.captured_bytes / MIB)
-    live = live_peak(tensors, step) / MIB if bench.cell.setting.mode == "eager" else None
-    gpu = open_gpu(bench.device) if bench.device.type == "cuda" else None
+    live = live_peak(tensors, step) / MIB if context.cell.setting.mode == "eager" else None
+    gpu = open_gpu(context.device) if context.device.type == "cuda" else None
     return {
         "peak_memory_mib": live if allocated is None else allocated,
         "requested_memory_mib": peak("requested_bytes"),
@@ -124,15 +146,18 @@ def _on_accelerator(bench: Bench, training: bool) -> dict[str, float | None]:
     }
 
 
-def _on_cpu(bench: Bench, training: bool) -> dict[str, float | None]:
-    """Live bytes, and how much the process itself grew: what libraries take beside tensors is in there too.
+def _on_cpu(context: MeasurementContext, training: bool) -> dict[str, float | None]:
+    """Live bytes, and how much the process itself grew: what libraries take beside tensors is in
+    there too.
 
     What compiled code allocates cannot be watched; what compiling itself took is left out.
     """
-    torch.conv2d(torch.zeros(1, 1, 8, 8), torch.zeros(1, 1, 3, 3))  # threads and libraries come with the first one
+    torch.conv2d(
+        torch.zeros(1, 1, 8, 8), torch.zeros(1, 1, 3, 3)
+    )  # threads and libraries come with the first one
     before, live = reset_peak_rss(), None
-    tensors, step = workload(bench, prepare(bench, training=training), training)
-    if bench.cell.setting.mode == "eager":
+    tensors, step = workload(context, prepare(context, training=training), training)
+    if context.cell.setting.mode == "eager":
         live = live_peak(tensors, step) / MIB
     else:
         state = sum(tensor.untyped_storage().nbytes() for tensor in tensors)
@@ -144,7 +169,9 @@ def _on_cpu(bench: Bench, training: bool) -> dict[str, float | None]:
 
 
 def live_peak(tensors: Iterable[Tensor], step: Step, grain: int = 1) -> int:
-    """The peak of live tensor bytes in the second of two steps (the first makes the state that stays)."""
+    """The peak of live tensor bytes in the second of two steps (the first makes the state that
+    stays).
+    """
     tracker = LiveBytes(grain)
     for tensor in tensors:
         tracker.add(tensor)
@@ -194,7 +221,9 @@ class LiveBytes(TorchDispatchMode):
 
 
 def reset_peak_rss() -> int | None:
-    """Give freed memory back, forget the process's peak, and return what it holds now, in bytes; Linux only."""
+    """Give freed memory back, forget the process's peak, and return what it holds now, in bytes;
+    Linux only.
+    """
     if sys.platform != "linux":
         return None
     with suppress(OSError, AttributeError):

@@ -1,4 +1,6 @@
-"""The variant against the baseline, in one process, on a watched machine: what `speed` and `training` share."""
+"""The variant against the baseline, in one process, on a watched machine: what `speed` and
+`training` share.
+"""
 
 from __future__ import annotations
 
@@ -7,17 +9,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
-from unet_bench.context import Bench
+from unet_bench.context import MeasurementContext
 from unet_bench.errors import is_out_of_memory
 from unet_bench.host.device import empty_cache, is_accelerator, synchroniser
 from unet_bench.measure.clock import BLOCK_S, GPU_BLOCK_S, Step, Timing, percentile, time_pair
 from unet_bench.measure.guard import Verdict, Watch
 from unet_bench.measure.runtime import Runnable, graphs_compiled
 from unet_bench.stats.intervals import Interval
-from unet_bench.store.schema import gravest
+from unet_bench.store.schema import worst_of
 
 GPU_WARM_UP_S: Final = 1.0  # until its clocks have risen
-CLOSED: Final = 0.10  # on a disturbed machine a ratio is kept if its interval is at most this wide, relatively
+CLOSED: Final = (
+    0.10  # on a disturbed machine a ratio is kept if its interval is at most this wide, relatively
+)
 Made = TypeVar("Made")
 NOTHING: Final[Interval] = (float("nan"),) * 3
 
@@ -31,7 +35,9 @@ class Paired:
     recompiled: int = 0  # graphs that were compiled in the timed part
 
     def ratio(self) -> Interval:
-        """(ratio, low, high) of times; NaN where the machine was disturbed and the interval stayed wide."""
+        """(ratio, low, high) of times; NaN where the machine was disturbed and the interval stayed
+        wide.
+        """
         believed = self.verdict.absolute or self.timing.width() <= CLOSED
         return self.timing.ratio_interval() if believed else NOTHING
 
@@ -45,18 +51,26 @@ class Paired:
 
 
 def take(
-    bench: Bench, own: Step, base: Step | None, watch: Watch, *, share: float = 1.0, singly: bool = True
+    context: MeasurementContext,
+    own: Step,
+    base: Step | None,
+    watch: Watch,
+    *,
+    share: float = 1.0,
+    singly: bool = True,
 ) -> Paired:
-    """Time `own` against `base` for a share of the protocol's budget. `singly`: wait for the device at each step."""
-    on_gpu, budget_s = is_accelerator(bench.device), share * bench.cell.protocol.speed_s
+    """Time `own` against `base` for a share of the protocol's budget. `singly`: wait for the device
+    at each step.
+    """
+    on_gpu, budget_s = is_accelerator(context.device), share * context.cell.protocol.speed_s
     watch.start()
     graphs = graphs_compiled()
     timing = time_pair(
         own,
         base,
         budget_s=budget_s,
-        interval=bench.cell.protocol.interval,
-        sync=synchroniser(bench.device),
+        interval=context.cell.protocol.interval,
+        sync=synchroniser(context.device),
         block_s=GPU_BLOCK_S if on_gpu else BLOCK_S,
         least_warm_up_s=min(GPU_WARM_UP_S, budget_s / 2) if on_gpu else 0.0,
         singly=singly,
@@ -65,14 +79,16 @@ def take(
     return Paired(timing, watch.verdict(), graphs_compiled() - graphs)
 
 
-def beside(bench: Bench, make: Callable[[], Made]) -> Made | None:
-    """What `make` makes and tries for the baseline, or nothing where it does not fit beside the variant."""
+def beside(context: MeasurementContext, make: Callable[[], Made]) -> Made | None:
+    """What `make` makes and tries for the baseline, or nothing where it does not fit beside the
+    variant.
+    """
     try:
         return make()
     except Exception as error:
         if not is_out_of_memory(error):
             raise
-    empty_cache(bench.device)
+    empty_cache(context.device)
     return None
 
 
@@ -83,20 +99,27 @@ def quality(timings: Sequence[Paired], base: Runnable | None) -> dict[str, Any]:
         found.append(("unpaired", "the baseline does not fit into memory beside it"))
     if graphs := sum(paired.recompiled for paired in timings):
         found.append(("recompiled", f"{graphs} graph(s) were compiled again while timing"))
-    worst = max((paired.verdict for paired in timings), key=lambda verdict: verdict.foreign_cpu_share or 0.0)
+    worst = max(
+        (paired.verdict for paired in timings), key=lambda verdict: verdict.foreign_cpu_share or 0.0
+    )
     evidence = "; ".join(dict.fromkeys(text for _, text in found if text))
-    return worst.columns() | {"quality": gravest(name for name, _ in found), "evidence": evidence or None}
+    return worst.columns() | {
+        "quality": worst_of(name for name, _ in found),
+        "evidence": evidence or None,
+    }
 
 
-def interval_columns(name: str, suffix: str, interval: Interval, factor: float = 1.0) -> dict[str, float]:
+def interval_columns(
+    name: str, suffix: str, interval: Interval, factor: float = 1.0
+) -> dict[str, float]:
     """A figure and the ends of its interval under their columns' names."""
     mid, low, high = (factor * value for value in interval)
     return {f"{name}{suffix}": mid, f"{name}_ci_low{suffix}": low, f"{name}_ci_high{suffix}": high}
 
 
-def keep(bench: Bench, **timings: Timing) -> None:
+def keep(context: MeasurementContext, **timings: Timing) -> None:
     """Every block time is kept: an interval that looks odd can be looked into."""
-    if bench.samples is None:
+    if context.samples is None:
         return
     raw: dict[str, Any] = {"unit": "s per step"}
     for name, timing in timings.items():
@@ -106,4 +129,4 @@ def keep(bench: Bench, **timings: Timing) -> None:
             "own_steps": timing.singles,
             "steps_per_block": timing.steps_per_block,
         }
-    bench.samples.write_text(json.dumps(raw), encoding="utf-8")
+    context.samples.write_text(json.dumps(raw), encoding="utf-8")

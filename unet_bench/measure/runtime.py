@@ -1,4 +1,6 @@
-"""How a network is run: eager, compiled, as a CUDA graph; batch norm folded or not. Built and compiled timed apart."""
+"""How a network is run: eager, compiled, as a CUDA graph; batch norm folded or not. Built and
+compiled timed apart.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from unet_bench.context import AUTOCAST, Bench
+from unet_bench.context import AUTOCAST, MeasurementContext
 from unet_bench.errors import Unsupported
 from unet_bench.host.device import (
     exact_fp32,
@@ -26,7 +28,14 @@ from unet_bench.host.device import (
 from unet_bench.networks.contracts import Outputs, main_output
 from unet_bench.spec.cell import Setting
 
-FOLDABLE: Final = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+FOLDABLE: Final = (
+    nn.Conv1d,
+    nn.Conv2d,
+    nn.Conv3d,
+    nn.ConvTranspose1d,
+    nn.ConvTranspose2d,
+    nn.ConvTranspose3d,
+)
 AGREE: Final = 1e-4  # relative to the largest score, between a folded network and itself before
 
 
@@ -41,7 +50,9 @@ class Runnable:
     compile_s: float | None = None
     compile_cache: str | None = None
     graph_breaks: int | None = None
-    captured_bytes: int | None = None  # allocated at the peak, while a graph was captured: replaying allocates nothing
+    captured_bytes: int | None = (
+        None  # allocated at the peak, while a graph was captured: replaying allocates nothing
+    )
 
     def infer(self) -> Tensor:
         """A forward pass of the batch: logits."""
@@ -53,14 +64,14 @@ class Runnable:
         return {name: getattr(self, name) for name in names}
 
 
-def prepare(bench: Bench, *, training: bool = False) -> Runnable:
+def prepare(context: MeasurementContext, *, training: bool = False) -> Runnable:
     """The cell's variant as the setting wants it run. Raises Unsupported."""
-    setting = bench.cell.setting
-    if reason := unsupported(setting, "training" if training else "", precisions(bench.device)):
+    setting = context.cell.setting
+    if reason := unsupported(setting, "training" if training else "", precisions(context.device)):
         raise Unsupported(reason)
-    sync = synchroniser(bench.device)
+    sync = synchroniser(context.device)
     started = time.perf_counter()
-    model, images = bench.network(training=training), bench.images()
+    model, images = context.network(training=training), context.images()
     if setting.batch_norm == "folded":
         fold_batch_norm(model, images[:1])
     if not training:
@@ -68,9 +79,9 @@ def prepare(bench: Bench, *, training: bool = False) -> Runnable:
     sync()
     build_s = time.perf_counter() - started
     if setting.mode == "cudagraphs":
-        return _captured(bench, model, images, build_s)
+        return _captured(context, model, images, build_s)
     if setting.mode == "compile":
-        return _compiled(bench, model, images, build_s, training)
+        return _compiled(context, model, images, build_s, training)
     return Runnable(model, model, images, build_s)
 
 
@@ -102,10 +113,12 @@ def unsupported(setting: Setting, probe: str = "", native: Sequence[str] = ()) -
 
 
 def hold_cast_weights(model: nn.Module, precision: str) -> None:
-    """Hold the weights of a network for inference as autocast would cast them: it does so at each pass, elsewise.
+    """Hold the weights of a network for inference as autocast would cast them: it does so at each
+    pass, elsewise.
 
-    In inference mode autocast keeps no casts, and a pass of a small batch would be spent on casting. Outputs stay the
-    same to the bit. Only of torch's own modules: a subclass may compute something of its weights.
+    In inference mode autocast keeps no casts, and a pass of a small batch would be spent on
+    casting. Outputs stay the same to the bit. Only of torch's own modules: a subclass may compute
+    something of its weights.
     """
     wanted = AUTOCAST.get(precision)
     if wanted is None:
@@ -119,22 +132,28 @@ def hold_cast_weights(model: nn.Module, precision: str) -> None:
 # ---- torch.compile
 
 
-def _compiled(bench: Bench, model: nn.Module, images: Tensor, build_s: float, training: bool) -> Runnable:
+def _compiled(
+    context: MeasurementContext, model: nn.Module, images: Tensor, build_s: float, training: bool
+) -> Runnable:
     from torch._dynamo.utils import counters
 
     call = torch.compile(model)
-    sync = synchroniser(bench.device)
+    sync = synchroniser(context.device)
     started = time.perf_counter()
-    with torch.set_grad_enabled(training), bench.precision():
+    with torch.set_grad_enabled(training), context.precision():
         if training:
-            main_output(call(images)).float().mean().backward()  # the backward graph is compiled when first needed
+            main_output(
+                call(images)
+            ).float().mean().backward()  # the backward graph is compiled when first needed
         else:
             with torch.inference_mode():
                 call(images)
     sync()
     compile_s = time.perf_counter() - started
     model.zero_grad()
-    hits, misses = (counters["inductor"][name] for name in ("fxgraph_cache_hit", "fxgraph_cache_miss"))
+    hits, misses = (
+        counters["inductor"][name] for name in ("fxgraph_cache_hit", "fxgraph_cache_miss")
+    )
     return Runnable(
         model,
         call,
@@ -147,7 +166,9 @@ def _compiled(bench: Bench, model: nn.Module, images: Tensor, build_s: float, tr
 
 
 def graphs_compiled() -> int:
-    """Graphs that torch.compile has made in this process; importing it takes a second, so that is not done for it."""
+    """Graphs that torch.compile has made in this process; importing it takes a second, so that is
+    not done for it.
+    """
     dynamo = sys.modules.get("torch._dynamo.utils")
     return int(dynamo.counters["stats"]["unique_graphs"]) if dynamo else 0
 
@@ -155,78 +176,109 @@ def graphs_compiled() -> int:
 # ---- CUDA graphs
 
 
-def _captured(bench: Bench, model: nn.Module, images: Tensor, build_s: float) -> Runnable:
+def _captured(
+    context: MeasurementContext, model: nn.Module, images: Tensor, build_s: float
+) -> Runnable:
     """The whole forward pass as one graph, replayed on the same input (torch.cuda.graphs)."""
     started = time.perf_counter()
-    side = torch.cuda.Stream(bench.device)
-    side.wait_stream(torch.cuda.current_stream(bench.device))
-    with torch.inference_mode(), bench.precision(cache=False):
-        with torch.cuda.stream(side):  # capturing wants cuDNN's search and the allocator's pools done
+    side = torch.cuda.Stream(context.device)
+    side.wait_stream(torch.cuda.current_stream(context.device))
+    with torch.inference_mode(), context.precision(cache=False):
+        with torch.cuda.stream(
+            side
+        ):  # capturing wants cuDNN's search and the allocator's pools done
             for _ in range(3):
                 model(images)
-        torch.cuda.current_stream(bench.device).wait_stream(side)
-        synchroniser(bench.device)()
-        reset_peak(bench.device)
+        torch.cuda.current_stream(context.device).wait_stream(side)
+        synchroniser(context.device)()
+        reset_peak(context.device)
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph):
             output = main_output(model(images))
-    synchroniser(bench.device)()
-    captured = memory_statistics(bench.device).get("allocated_bytes.all.peak")
+    synchroniser(context.device)()
+    captured = memory_statistics(context.device).get("allocated_bytes.all.peak")
 
     def replay(_: Tensor) -> Tensor:
         graph.replay()
         return output
 
-    return Runnable(model, replay, images, build_s, time.perf_counter() - started, captured_bytes=captured)
+    return Runnable(
+        model, replay, images, build_s, time.perf_counter() - started, captured_bytes=captured
+    )
 
 
 # ---- folding
 
 
 def fold_batch_norm(model: nn.Module, example: Tensor) -> int:
-    """Fold every batch norm that takes a convolution's output into that convolution, in place; returns how many.
+    """Fold every batch norm that takes a convolution's output into that convolution, in place;
+    returns how many.
 
-    Which feeds which is seen in a forward pass, so that it works for anybody's module; a network without any stays as
-    it is. Tried on a copy first. Raises Unsupported where the output changes by it.
+    Which feeds which is seen in a forward pass, so that it works for anybody's module; a network
+    without any stays as it is. Tried on a copy first. Raises Unsupported where the output changes
+    by it.
     """
     trial = copy.deepcopy(model)
     for norm in trial.modules():
         if isinstance(norm, nn.modules.batchnorm._BatchNorm):
             _unsettle(norm)
-    with torch.inference_mode(), exact_fp32():  # TF32 alone changes scores by more than a right folding does
+    with (
+        torch.inference_mode(),
+        exact_fp32(),
+    ):  # TF32 alone changes scores by more than a right folding does
         before = main_output(trial(example)).float()
         _fold(trial, example)
         after = main_output(trial(example)).float()
     worst = float((after - before).abs().max() / before.abs().max().clamp_min(1e-12))
     if not worst <= AGREE:
-        raise Unsupported(f"batch_norm folded: the output changes by {worst:.1e} of its largest score; use kept")
+        raise Unsupported(
+            f"batch_norm folded: the output changes by {worst:.1e} of its largest score; use kept"
+        )
     return _fold(model, example)
 
 
 def _unsettle(norm: nn.modules.batchnorm._BatchNorm) -> None:
-    """Have the norm do something: a fresh one hardly changes its input, and folding it wrongly would not show."""
+    """Have the norm do something: a fresh one hardly changes its input, and folding it wrongly
+    would not show.
+    """
     with torch.no_grad():
-        for name, low, high in (("running_mean", -0.3, 0.3), ("bias", -0.3, 0.3), ("running_var", 0.6, 1.6)):
+        for name, low, high in (
+            ("running_mean", -0.3, 0.3),
+            ("bias", -0.3, 0.3),
+            ("running_var", 0.6, 1.6),
+        ):
             if (tensor := getattr(norm, name)) is not None:
                 tensor.uniform_(low, high)
 
 
 def _fold(model: nn.Module, example: Tensor) -> int:
     pairs = _fed_by_convolutions(model, example)
-    parents = {id(child): (parent, name) for parent in model.modules() for name, child in parent.named_children()}
+    parents = {
+        id(child): (parent, name)
+        for parent in model.modules()
+        for name, child in parent.named_children()
+    }
     for norm, conv in pairs:
-        fused = fuse_conv_bn_eval(conv, norm, transpose=isinstance(conv, nn.modules.conv._ConvTransposeNd))
+        fused = fuse_conv_bn_eval(
+            conv, norm, transpose=isinstance(conv, nn.modules.conv._ConvTransposeNd)
+        )
         conv.weight, conv.bias = fused.weight, fused.bias
         parent, name = parents[id(norm)]
         # timm's batch norm has its activation inside
-        rest = [part for part in (getattr(norm, "drop", None), getattr(norm, "act", None)) if part is not None]
+        rest = [
+            part
+            for part in (getattr(norm, "drop", None), getattr(norm, "act", None))
+            if part is not None
+        ]
         setattr(parent, name, nn.Sequential(*rest) if rest else nn.Identity())
     return len(pairs)
 
 
 def _fed_by_convolutions(model: nn.Module, example: Tensor) -> list[tuple[Any, Any]]:
     """Each batch norm whose input is the very tensor that a convolution put out, both used once."""
-    made: dict[int, tuple[nn.Module, Tensor]] = {}  # the tensors are held, so that no id is used again
+    made: dict[
+        int, tuple[nn.Module, Tensor]
+    ] = {}  # the tensors are held, so that no id is used again
     used: dict[nn.Module, int] = {}
     pairs: list[tuple[Any, Any]] = []
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from unet_bench.context import AUTOCAST, Bench
+from unet_bench.context import AUTOCAST, MeasurementContext
 from unet_bench.errors import NonFinite, is_out_of_memory
 from unet_bench.host.device import empty_cache, is_accelerator, synchroniser
 from unet_bench.measure.ceiling import ceiling
@@ -20,35 +20,44 @@ from unet_bench.measure.pairing import Paired, beside, interval_columns, keep, q
 from unet_bench.measure.runtime import Runnable, prepare
 
 
-def probe(bench: Bench) -> dict[str, Any]:
+def probe(context: MeasurementContext) -> dict[str, Any]:
     """Time forward passes of the setting's batch; ratios to the baseline are of paired blocks.
 
-    On a CPU one timing gives latency and throughput; on a GPU, where steps queue up, each has its own.
+    On a CPU one timing gives latency and throughput; on a GPU, where steps queue up, each has its
+    own.
     """
-    watch = Watch.over(bench.device)
-    # Both are made outside of inference mode: weights made inside are another kind of tensor, and quicker by 1 to 2 %.
-    own, base = prepare(bench), beside(bench, lambda: prepare(bench.baseline()))
-    with torch.inference_mode(), bench.precision():
+    watch = Watch.over(context.device)
+    # Both are made outside of inference mode: weights made inside are another kind of tensor, and
+    # quicker by 1 to 2 %.
+    own, base = prepare(context), beside(context, lambda: prepare(context.baseline()))
+    with torch.inference_mode(), context.precision():
         if not bool(torch.isfinite(own.infer()).all()):
             raise NonFinite("the output of a forward pass on random input is not finite")
-        base = beside(bench, functools.partial(_tried, base)) if base else None
-        step = slowed(bench, own.infer)
+        base = beside(context, functools.partial(_tried, base)) if base else None
+        step = slowed(context, own.infer)
         pair = (step, base.infer if base else None)
-        wait_until_quiet(watch, bench.cell.protocol.speed_s)
-        if not is_accelerator(bench.device):
-            latency = throughput = take(bench, *pair, watch)
+        wait_until_quiet(watch, context.cell.protocol.speed_s)
+        if not is_accelerator(context.device):
+            latency = throughput = take(context, *pair, watch)
         else:
-            throughput = take(bench, *pair, watch, share=0.6, singly=False)
-            latency = take(bench, *pair, watch, share=0.4)
-        found = columns(bench, latency, throughput) | roofline(bench, throughput)
-    keep(bench, latency=latency.timing, throughput=throughput.timing)
-    return own.columns() | found | quality([throughput] if latency is throughput else [throughput, latency], base)
+            throughput = take(context, *pair, watch, share=0.6, singly=False)
+            latency = take(context, *pair, watch, share=0.4)
+        found = columns(context, latency, throughput) | roofline(context, throughput)
+    keep(context, latency=latency.timing, throughput=throughput.timing)
+    return (
+        own.columns()
+        | found
+        | quality([throughput] if latency is throughput else [throughput, latency], base)
+    )
 
 
-def columns(bench: Bench, latency: Paired, throughput: Paired) -> dict[str, Any]:
+def columns(context: MeasurementContext, latency: Paired, throughput: Paired) -> dict[str, Any]:
     """The measured columns."""
-    cell = bench.cell
-    pixels, base_pixels = math.prod(cell.frame.output), math.prod(cell.baseline_frame.output)
+    cell = context.cell
+    pixels, base_pixels = (
+        math.prod(cell.input_window.output),
+        math.prod(cell.baseline_input_window.output),
+    )
     ratio, per_step = latency.ratio(), throughput.seconds()[0]
     slower, slow_low, slow_high = throughput.ratio()
     timings = [latency.timing] if latency is throughput else [latency.timing, throughput.timing]
@@ -68,18 +77,20 @@ def columns(bench: Bench, latency: Paired, throughput: Paired) -> dict[str, Any]
     }
 
 
-def roofline(bench: Bench, throughput: Paired) -> dict[str, Any]:
-    """The device's ceilings, measured now, and the part of what they allow that the network reaches."""
-    cell = bench.cell
+def roofline(context: MeasurementContext, throughput: Paired) -> dict[str, Any]:
+    """The device's ceilings, measured now, and the part of what they allow that the network
+    reaches.
+    """
+    cell = context.cell
     try:
-        roof = ceiling(bench.device, cell.setting.precision)
+        roof = ceiling(context.device, cell.setting.precision)
     except Exception as error:  # the timing is done, and worth more than the ceilings
         if not is_out_of_memory(error):
             raise
-        empty_cache(bench.device)
+        empty_cache(context.device)
         return {}
     with torch.inference_mode(False):  # torch's counter hangs hooks on what needs a gradient
-        counted = cost(bench.blueprint(), cell.task.in_channels, cell.frame.input)
+        counted = cost(context.blueprint(), cell.task.in_channels, cell.input_window.input)
     flop_s = 2 * counted["macs"] * cell.setting.batch / throughput.seconds()[0]
     narrower = 2 if cell.setting.precision in AUTOCAST else 1  # numbers of 16 bits instead of 32
     allowed = roof.attainable(counted["flop_per_byte"] * narrower)
@@ -92,12 +103,14 @@ def roofline(bench: Bench, throughput: Paired) -> dict[str, Any]:
     }
 
 
-def slowed(bench: Bench, step: Step) -> Step:
-    """The step made slower by the protocol's share, as the self-test asks for; else the step itself."""
-    share = bench.cell.protocol.slowdown
+def slowed(context: MeasurementContext, step: Step) -> Step:
+    """The step made slower by the protocol's share, as the self-test asks for; else the step
+    itself.
+    """
+    share = context.cell.protocol.slowdown
     if not share:
         return step
-    sync = synchroniser(bench.device)
+    sync = synchroniser(context.device)
 
     def timed() -> float:
         start = time.perf_counter()
@@ -105,7 +118,7 @@ def slowed(bench: Bench, step: Step) -> Step:
         sync()
         return time.perf_counter() - start
 
-    if bench.device.type == "cuda":
+    if context.device.type == "cuda":
         torch.cuda._sleep(1)  # the first call loads its kernel
         sync()
         seconds = sorted(timed() for _ in range(11))[5]

@@ -1,4 +1,6 @@
-"""Time of a training step: whole, alternating with the baseline, and split in forward, backward and update."""
+"""Time of a training step: whole, alternating with the baseline, and split in forward, backward and
+update.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,7 @@ from typing import Any, Final
 
 from torch import Tensor
 
-from unet_bench.context import Bench
+from unet_bench.context import MeasurementContext
 from unet_bench.errors import NonFinite
 from unet_bench.host.device import synchroniser
 from unet_bench.measure.clock import Step, without_garbage_collection
@@ -22,33 +24,33 @@ SPLIT_SHARE: Final = 0.15  # of the budget
 FEWEST: Final = 5  # split steps
 
 
-def probe(bench: Bench) -> dict[str, Any]:
+def probe(context: MeasurementContext) -> dict[str, Any]:
     """Time the training step that the recipe takes, on random images and classes."""
-    watch = Watch.over(bench.device)
-    target = bench.target()
-    own = prepare(bench, training=True)
-    take_step = _trainer(bench, own)
+    watch = Watch.over(context.device)
+    target = context.target()
+    own = prepare(context, training=True)
+    take_step = _trainer(context, own)
     if not math.isfinite(take_step(own.images, target).item()):
         raise NonFinite("the loss of a training step on random images is not finite")
-    other = bench.baseline()
-    base = beside(bench, lambda: _tried(other, prepare(other, training=True), target))
-    wait_until_quiet(watch, bench.cell.protocol.speed_s)
+    other = context.baseline()
+    base = beside(context, lambda: _tried(other, prepare(other, training=True), target))
+    wait_until_quiet(watch, context.cell.protocol.speed_s)
     paired = take(
-        bench,
+        context,
         lambda: take_step(own.images, target),
         _step(other, base, target) if base else None,
         watch,
         share=1 - SPLIT_SHARE,
     )
     whole = paired.seconds()
-    forward, backward, update = split(bench, take_step, own.images, target)
-    keep(bench, training=paired.timing)
+    forward, backward, update = split(context, take_step, own.images, target)
+    keep(context, training=paired.timing)
     believed = 1e3 if paired.verdict.absolute else math.nan
     return {
         **own.columns(),
         **interval_columns("train_step", "_ms", whole, 1e3),
         **interval_columns("train_step_ratio", "", paired.ratio()),
-        "train_throughput_img_s": bench.cell.setting.batch / whole[0],
+        "train_throughput_img_s": context.cell.setting.batch / whole[0],
         "train_forward_ms": believed * forward,
         "train_backward_ms": believed * backward,
         "train_update_ms": believed * update,
@@ -61,12 +63,16 @@ def probe(bench: Bench) -> dict[str, Any]:
     }
 
 
-def split(bench: Bench, step: TrainingStep, images: Tensor, target: Tensor) -> tuple[float, ...]:
-    """Median seconds of forward pass and loss, backward pass, and update, the device waited for after each."""
-    sync = synchroniser(bench.device)
+def split(
+    context: MeasurementContext, step: TrainingStep, images: Tensor, target: Tensor
+) -> tuple[float, ...]:
+    """Median seconds of forward pass and loss, backward pass, and update, the device waited for
+    after each.
+    """
+    sync = synchroniser(context.device)
     parts: list[tuple[float, float, float]] = []
     with without_garbage_collection():
-        end = time.perf_counter() + SPLIT_SHARE * bench.cell.protocol.speed_s
+        end = time.perf_counter() + SPLIT_SHARE * context.cell.protocol.speed_s
         while len(parts) < FEWEST or time.perf_counter() < end:
             sync()
             marks = [time.perf_counter()]
@@ -83,15 +89,15 @@ def split(bench: Bench, step: TrainingStep, images: Tensor, target: Tensor) -> t
     return tuple(statistics.median(part) for part in zip(*parts, strict=True))
 
 
-def _trainer(bench: Bench, runnable: Runnable) -> TrainingStep:
-    return TrainingStep(bench, runnable.model, call=runnable.call)
+def _trainer(context: MeasurementContext, runnable: Runnable) -> TrainingStep:
+    return TrainingStep(context, runnable.model, call=runnable.call)
 
 
-def _step(bench: Bench, runnable: Runnable, target: Tensor) -> Step:
-    step = _trainer(bench, runnable)
+def _step(context: MeasurementContext, runnable: Runnable, target: Tensor) -> Step:
+    step = _trainer(context, runnable)
     return lambda: step(runnable.images, target)
 
 
-def _tried(bench: Bench, runnable: Runnable, target: Tensor) -> Runnable:
-    _step(bench, runnable, target)()
+def _tried(context: MeasurementContext, runnable: Runnable, target: Tensor) -> Runnable:
+    _step(context, runnable, target)()
     return runnable

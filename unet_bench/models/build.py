@@ -25,7 +25,12 @@ from unet_bench.registry.registry import Registry
 
 
 def build_model(
-    name: str = "unet", *, in_channels: int = 3, classes: int = 2, image_size: Sequence[int] = (), **overrides: Value
+    name: str = "unet",
+    *,
+    in_channels: int = 3,
+    classes: int = 2,
+    image_size: Sequence[int] = (),
+    **overrides: Value,
 ) -> nn.Module:
     """The network of a variant: `(N in_channels H W)` to logits `(N classes H' W')`.
 
@@ -40,11 +45,17 @@ def build_model(
 
 
 def build(
-    registry: Registry, variant: Variant, in_channels: int, classes: int, image_size: Sequence[int] = ()
+    registry: Registry,
+    variant: Variant,
+    in_channels: int,
+    classes: int,
+    image_size: Sequence[int] = (),
 ) -> nn.Module:
     """The network of a variant, built on torch's current default device."""
     if in_channels < 1 or classes < 1:
-        raise InvalidChoice(f"in_channels={in_channels} and classes={classes} must both be at least 1")
+        raise InvalidChoice(
+            f"in_channels={in_channels} and classes={classes} must both be at least 1"
+        )
     try:
         if variant.architecture:
             return _architecture(registry, variant, in_channels, classes, image_size)
@@ -64,14 +75,18 @@ def _factory(registry: Registry, slot: str, choices: Choices) -> NamedFactory:
     name = getattr(choices, slot)
     entry = registry.find(slot, name)
     if choices.dims not in entry.dims:
-        raise Unsupported(f"{slot}={name} does not serve dims={choices.dims}: it serves {entry.dims}")
+        raise Unsupported(
+            f"{slot}={name} does not serve dims={choices.dims}: it serves {entry.dims}"
+        )
     return NamedFactory(slot, name, str(entry.provider), entry.load())
 
 
 def _architecture(
     registry: Registry, variant: Variant, in_channels: int, classes: int, image_size: Sequence[int]
 ) -> nn.Module:
-    if ":" in variant.architecture and not registry.has_family("architecture", variant.architecture):
+    if ":" in variant.architecture and not registry.has_family(
+        "architecture", variant.architecture
+    ):
         return foreign(variant.architecture, in_channels, classes)
     entry = registry.find("architecture", variant.architecture)
     if absent := entry.absent:
@@ -82,8 +97,12 @@ def _architecture(
     dims = variant.choices.dims
     if dims not in entry.dims:
         kinds = " and ".join({2: "images", 3: "volumes"}[of] for of in entry.dims)
-        raise Unsupported(f"{variant.name} is a network for {kinds} alone: dims={dims} is not available")
-    model = entry.load()(in_channels=in_channels, classes=classes, dims=dims, image_size=tuple(image_size), **args)
+        raise Unsupported(
+            f"{variant.name} is a network for {kinds} alone: dims={dims} is not available"
+        )
+    model = entry.load()(
+        in_channels=in_channels, classes=classes, dims=dims, image_size=tuple(image_size), **args
+    )
     if not isinstance(model, nn.Module):
         raise InvalidPart(
             f"architecture {entry.name} of plugin {entry.provider} returned {type(model).__name__}, no nn.Module"
@@ -91,8 +110,25 @@ def _architecture(
     return model
 
 
-NAMES_OF_CHANNELS = ("in_channels", "in_chans", "n_channels", "in_ch", "img_ch", "input_channels", "num_channels")
-NAMES_OF_CLASSES = ("classes", "num_classes", "n_classes", "out_channels", "out_ch", "output_ch", "nclass", "num_class")
+NAMES_OF_CHANNELS = (
+    "in_channels",
+    "in_chans",
+    "n_channels",
+    "in_ch",
+    "img_ch",
+    "input_channels",
+    "num_channels",
+)
+NAMES_OF_CLASSES = (
+    "classes",
+    "num_classes",
+    "n_classes",
+    "out_channels",
+    "out_ch",
+    "output_ch",
+    "nclass",
+    "num_class",
+)
 
 
 def foreign_variant(reference: str) -> Variant:
@@ -100,11 +136,15 @@ def foreign_variant(reference: str) -> Variant:
     module, colon, name = reference.partition(":")
     if not (colon and module and name.isidentifier()):
         raise InvalidSuite(f"--model {reference}: it must be of the form package.module:Class")
-    return Variant(name=reference, architecture=reference, summary="measured as it is", provider=module)
+    return Variant(
+        name=reference, architecture=reference, summary="measured as it is", provider=module
+    )
 
 
 def foreign(reference: str, in_channels: int, classes: int) -> nn.Module:
-    """Build anybody's class or function, giving it channels and classes by whatever names it has for them."""
+    """Build anybody's class or function, giving it channels and classes by whatever names it has
+    for them.
+    """
     module_name, _, name = reference.partition(":")
     if "" not in sys.path:
         sys.path.insert(0, "")  # the user's own file, beside which the command was started
@@ -117,7 +157,11 @@ def foreign(reference: str, in_channels: int, classes: int) -> nn.Module:
     for names, value in ((NAMES_OF_CHANNELS, in_channels), (NAMES_OF_CLASSES, classes)):
         if found := next((n for n in names if n in known), None):
             given[found] = value
-    missing = [p.name for p in known.values() if p.default is p.empty and p.kind not in (2, 4) and p.name not in given]
+    missing = [
+        p.name
+        for p in known.values()
+        if p.default is p.empty and p.kind not in (2, 4) and p.name not in given
+    ]
     if missing:
         raise InvalidSuite(
             f"--model {reference}: it wants {', '.join(missing)}, which cannot be guessed; "
@@ -128,14 +172,20 @@ def foreign(reference: str, in_channels: int, classes: int) -> nn.Module:
     except UnetBenchError:
         raise
     except Exception as error:
-        raise InvalidPart(f"{reference} with {given} failed: {type(error).__name__}: {error}") from error
+        raise InvalidPart(
+            f"{reference} with {given} failed: {type(error).__name__}: {error}"
+        ) from error
     if not isinstance(model, nn.Module):
-        raise InvalidSuite(f"--model {reference}: it returned {type(model).__name__}, which is no torch nn.Module")
+        raise InvalidSuite(
+            f"--model {reference}: it returned {type(model).__name__}, which is no torch nn.Module"
+        )
     return model
 
 
 def published_weights(model: nn.Module) -> Callable[[str], None] | None:
-    """What brings published weights (`imagenet`) into a network or its encoder: `load_pretrained`, if it has that."""
+    """What brings published weights (`imagenet`) into a network or its encoder: `load_pretrained`,
+    if it has that.
+    """
     owners = (model, getattr(model, "encoder", None))
     found: Callable[[str], None] | None = next(
         filter(None, (getattr(o, "load_pretrained", None) for o in owners)), None
@@ -144,15 +194,20 @@ def published_weights(model: nn.Module) -> Callable[[str], None] | None:
 
 
 def takes_width(registry: Registry, variant: Variant) -> bool:
-    """Whether `width_scale` changes a variant: not where the encoder, or the architecture, comes as it is."""
+    """Whether `width_scale` changes a variant: not where the encoder, or the architecture, comes as
+    it is.
+    """
     if not variant.architecture:
         return "width_scale" not in canonicalised(registry, variant).inactive
-    known = ":" not in variant.architecture or registry.has_family("architecture", variant.architecture)
+    known = ":" not in variant.architecture or registry.has_family(
+        "architecture", variant.architecture
+    )
     return known and "base_width" in registry.find("architecture", variant.architecture).args
 
 
 def doubling_step(variant: Variant) -> float:
-    """The width scale whose multiples keep widths that double exactly, as parts that add maps may need; 0: unknown.
+    """The width scale whose multiples keep widths that double exactly, as parts that add maps may
+    need; 0: unknown.
 
     `unet.scaled` rounds each width to a multiple of four.
     """

@@ -1,7 +1,9 @@
-"""The width at which a network costs what another does. Pure: the cost at a width comes from a function.
+"""The width at which a network costs what another does. Pure: the cost at a width comes from a
+function.
 
-Cost rises with the width in steps, since widths are whole numbers, and nearly as a power of it between them: so on
-logarithms the crossing is looked for by the secant, and by halving where that says nothing new.
+Cost rises with the width in steps, since widths are whole numbers, and nearly as a power of it
+between them: so on logarithms the crossing is looked for by the secant, and by halving where that
+says nothing new.
 """
 
 from __future__ import annotations
@@ -21,12 +23,14 @@ POWERS: Final = (0.5, 3.0)  # of the width, within which cost is taken to rise
 Costs = Mapping[float, int]
 
 
-def nearest_scale(cost: Callable[[float], int | None], target: int, start: float, step: float = 0.0) -> float:
+def nearest_scale(
+    cost: Callable[[float], int | None], target: int, start: float, step: float = 0.0
+) -> float:
     """The width scale from 1/64 to 16 at which `cost` comes nearest to `target`.
 
-    Scales beside `start` have four digits, so that every machine finds the same one. `cost` gives `None` for a width
-    that cannot be built: from there on multiples of `step` are tried; without one, or if such a one fails, the search
-    ends with what it has.
+    Scales beside `start` have four digits, so that every machine finds the same one. `cost` gives
+    `None` for a width that cannot be built: from there on multiples of `step` are tried; without
+    one, or if such a one fails, the search ends with what it has.
     """
     costs: dict[float, int] = {}
     scale, grid = start, 0.0
@@ -50,7 +54,9 @@ def is_within(cost: int, target: int, share: float) -> bool:
 
 
 def _next(costs: Costs, target: int) -> float:
-    """The scale to try next: where a line through the nearest two meets the target, and every other time between."""
+    """The scale to try next: where a line through the nearest two meets the target, and every other
+    time between.
+    """
     below = max((scale for scale in costs if costs[scale] < target), default=None)
     above = min((scale for scale in costs if costs[scale] > target), default=None)
     if below is None or above is None:
@@ -61,7 +67,9 @@ def _next(costs: Costs, target: int) -> float:
 
 
 def _beyond(costs: Costs, target: int) -> float:
-    """Out from the tried scales, all of whose costs are on one side of the target; ever further along a step."""
+    """Out from the tried scales, all of whose costs are on one side of the target; ever further
+    along a step.
+    """
     outwards = sorted(costs, reverse=max(costs.values()) < target)
     near, *before = outwards
     if not before:

@@ -27,9 +27,11 @@ MATTERS: Final[Mapping[str, Callable[[Choices], bool]]] = {
 
 
 def select(registry: Registry, patterns: Iterable[str]) -> list[Variant]:
-    """The variants that names, globs, `tag:NAME` and `all` choose, each once, in registration order per pattern.
+    """The variants that names, globs, `tag:NAME` and `all` choose, each once, in registration order
+    per pattern.
 
-    `unet+up=bilinear+depth=3` is `unet` with two choices changed. Raises UnknownName, InvalidChoice.
+    `unet+up=bilinear+depth=3` is `unet` with two choices changed. Raises UnknownName,
+    InvalidChoice.
     """
     known = registry.variants()
     chosen: dict[str, Variant] = {}
@@ -43,7 +45,9 @@ def select_one(registry: Registry, name: str) -> Variant:
     """The one variant of a name. Raises as `select`, and InvalidSuite for a pattern of several."""
     found = select(registry, [name])
     if len(found) != 1:
-        raise InvalidSuite(f"{name} chooses {len(found)} variants: name just one, such as {found[0].name}")
+        raise InvalidSuite(
+            f"{name} chooses {len(found)} variants: name just one, such as {found[0].name}"
+        )
     return found[0]
 
 
@@ -53,9 +57,15 @@ def _match(registry: Registry, known: Mapping[str, Variant], pattern: str) -> li
         tags = {tag for variant in known.values() for tag in variant.tags}
         if pattern[4:] not in tags:
             raise unknown("tag", pattern[4:], tags, command)
-        return _present(registry, pattern, [variant for variant in known.values() if pattern[4:] in variant.tags])
+        return _present(
+            registry,
+            pattern,
+            [variant for variant in known.values() if pattern[4:] in variant.tags],
+        )
     if pattern == "all" or any(character in pattern for character in "*?["):
-        found = [v for name, v in known.items() if pattern == "all" or fnmatch.fnmatchcase(name, pattern)]
+        found = [
+            v for name, v in known.items() if pattern == "all" or fnmatch.fnmatchcase(name, pattern)
+        ]
         if not found:
             raise UnknownName(f"no variant matches {pattern!r}. All of them: `{command}`")
         return _present(registry, pattern, found)
@@ -79,7 +89,9 @@ def split_changes(known: Mapping[str, Variant], pattern: str) -> tuple[str, list
 
 
 def _of_family(registry: Registry, name: str) -> Variant | None:
-    """A variant for a member of an open family of architectures. Raises what its plugin raises for an unknown one."""
+    """A variant for a member of an open family of architectures. Raises what its plugin raises for
+    an unknown one.
+    """
     if not registry.has_family("architecture", name):
         return None
     entry = registry.find("architecture", name)
@@ -109,12 +121,16 @@ def _present(registry: Registry, pattern: str, variants: list[Variant]) -> list[
 def _change(text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     if not equals or not value:
-        raise InvalidChoice(f"{text!r} is not a change: write SLOT=PART or AXIS=VALUE, such as up=bilinear")
+        raise InvalidChoice(
+            f"{text!r} is not a change: write SLOT=PART or AXIS=VALUE, such as up=bilinear"
+        )
     return name.strip(), value.strip()
 
 
 def grid(registry: Registry, base: str, vary: Sequence[str]) -> list[Variant]:
-    """Every combination of the alternatives in `vary` (`["up=transpose,bilinear", …]`), applied to `base`."""
+    """Every combination of the alternatives in `vary` (`["up=transpose,bilinear", …]`), applied to
+    `base`.
+    """
     matched = _match(registry, registry.variants(), base)
     if len(matched) != 1:
         raise InvalidSuite(f"--base {base} chooses {len(matched)} variants: name just one")
@@ -124,10 +140,14 @@ def grid(registry: Registry, base: str, vary: Sequence[str]) -> list[Variant]:
         name, values = _change(text)
         found = [value.strip() for value in values.split(",") if value.strip()]
         if not found:
-            raise InvalidChoice(f"--vary {text}: name at least one alternative, such as up=bilinear")
+            raise InvalidChoice(
+                f"--vary {text}: name at least one alternative, such as up=bilinear"
+            )
         alternatives[name] = list(dict.fromkeys(alternatives.get(name, []) + found))
     combined = itertools.product(*alternatives.values())
-    variants = [start.with_choices(**dict(zip(alternatives, values, strict=True))) for values in combined]
+    variants = [
+        start.with_choices(**dict(zip(alternatives, values, strict=True))) for values in combined
+    ]
     return [checked(registry, variant) for variant in variants]
 
 

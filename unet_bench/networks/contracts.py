@@ -1,7 +1,7 @@
 """What a part is given, and what each slot takes and returns.
 
-Shapes: `N` batch, `C` channels, `*S` the spatial sizes (`H W`, or `D H W` in 3-D). Every part is made by a factory
-`(Place) -> nn.Module`; what the module's `forward` does depends on its slot:
+Shapes: `N` batch, `C` channels, `*S` the spatial sizes (`H W`, or `D H W` in 3-D). Every part is
+made by a factory `(Place) -> nn.Module`; what the module's `forward` does depends on its slot:
 
 | slot | forward | must state |
 |---|---|---|
@@ -16,10 +16,11 @@ Shapes: `N` batch, `C` channels, `*S` the spatial sizes (`H W`, or `D H W` in 3-
 | topology | `[map or None per level, finest first] -> (N C_l *S_l) per level` | `channels`; `aux_channels` |
 | head | `(N in *S) -> (N classes *S)` | |
 
-A module that returns other than `place.out_channels` channels states so in an attribute `out_channels`. A skip's gate
-is the decoder's map before up-sampling unless it states otherwise. A topology may take maps out of the list it is
-given: one that nobody holds is freed. Auxiliary heads look at its coarser maps; one that states `aux_channels` for
-others returns those after its levels' maps, where `design.supervised(self)` says that they are wanted.
+A module that returns other than `place.out_channels` channels states so in an attribute
+`out_channels`. A skip's gate is the decoder's map before up-sampling unless it states otherwise. A
+topology may take maps out of the list it is given: one that nobody holds is freed. Auxiliary heads
+look at its coarser maps; one that states `aux_channels` for others returns those after its levels'
+maps, where `design.supervised(self)` says that they are wanted.
 """
 
 from __future__ import annotations
@@ -40,7 +41,9 @@ Role = Literal["encoder", "bottleneck", "decoder"]
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """Where a part stands in the network, and the axes it is to follow. The one argument of every factory."""
+    """Where a part stands in the network, and the axes it is to follow. The one argument of every
+    factory.
+    """
 
     in_channels: int
     out_channels: int
@@ -60,11 +63,15 @@ class Place:
     bias: bool = True
     dropout: float = 0.0
     convs: int = 2
-    skip_channels: tuple[int, ...] = ()  # merge: of each skip. topology: of each encoder level, 0 where there is no map
+    skip_channels: tuple[
+        int, ...
+    ] = ()  # merge: of each skip. topology: of each encoder level, 0 where there is no map
     gate_channels: int = 0  # skip: of the decoder's map before up-sampling
     up_channels: int = 0  # skip: of the decoder's map after up-sampling
     margin: int = 0  # align: pixels the up-sampled map has lost on its low side, so that positions can be kept
-    design: Design | None = field(default=None, compare=False, repr=False)  # for encoder and topology only
+    design: Design | None = field(
+        default=None, compare=False, repr=False
+    )  # for encoder and topology only
 
     def at(self, **changes: Any) -> Place:
         """The same place with some fields changed."""
@@ -73,7 +80,9 @@ class Place:
     def make(self, slot: str, **changes: Any) -> nn.Module:
         """Build the part that fills another slot, at this place with some fields changed."""
         if self.design is None:
-            raise ValueError(f"this Place has no design, so it cannot make {slot!r}: only encoders and topologies can")
+            raise ValueError(
+                f"this Place has no design, so it cannot make {slot!r}: only encoders and topologies can"
+            )
         return self.design.make(slot, self.at(**changes, design=None))
 
 
@@ -85,7 +94,9 @@ class Design:
     parts: Mapping[str, NamedFactory]
     widths: tuple[int, ...]  # of the plain encoder, finest first
     decoder_widths: tuple[int, ...]  # finest first; empty: the encoder's channels
-    margins: Mapping[int, tuple[int, ...]] = field(default_factory=dict)  # of each level's `align` parts, as they run
+    margins: Mapping[int, tuple[int, ...]] = field(
+        default_factory=dict
+    )  # of each level's `align` parts, as they run
 
     def make(self, slot: str, place: Place) -> nn.Module:
         """Build the part that fills `slot`."""
@@ -110,7 +121,9 @@ class NamedFactory:
     factory: Callable[[Place], nn.Module]
 
     def make(self, place: Place) -> nn.Module:
-        """Build the part and leave a label on it: which part it is, and its place. Raises InvalidPart."""
+        """Build the part and leave a label on it: which part it is, and its place. Raises
+        InvalidPart.
+        """
         from torch import nn
 
         label = Label(self.slot, self.name, self.plugin, place)
@@ -119,9 +132,13 @@ class NamedFactory:
         except UnetBenchError:
             raise
         except Exception as error:
-            raise InvalidPart(f"{label}: its factory raised {type(error).__name__}: {error}") from error
+            raise InvalidPart(
+                f"{label}: its factory raised {type(error).__name__}: {error}"
+            ) from error
         if not isinstance(part, nn.Module):
-            raise InvalidPart(f"{label}: its factory returned {type(part).__name__}, which is no torch nn.Module")
+            raise InvalidPart(
+                f"{label}: its factory returned {type(part).__name__}, which is no torch nn.Module"
+            )
         part._unet_bench_label = label  # type: ignore[assignment]
         return part
 
@@ -139,7 +156,9 @@ class Label(NamedTuple):
 
 
 class Outputs(NamedTuple):
-    """What a network with auxiliary heads returns in training mode; in eval every network returns `main` alone."""
+    """What a network with auxiliary heads returns in training mode; in eval every network returns
+    `main` alone.
+    """
 
     main: Tensor  # (N classes *S)
     aux: tuple[tuple[float, Tensor], ...] = ()  # (weight, (N classes *S_l)) of each auxiliary head

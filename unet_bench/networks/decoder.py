@@ -12,16 +12,23 @@ from unet_bench.networks.contracts import Place, stated_channels
 class DecoderNode(nn.Module):
     """One map of a decoder: up-sample the coarser one, align it with the skips, merge, block.
 
-    `place` has the level's encoder channels in `skip_channels`, the coarser map's in `in_channels`, and in
-    `out_channels` what the node is to return, 0 for half of what is merged. `earlier`: channels of the level's maps
-    that are merged beside the encoder's, which alone passes through `skip`. `margins`: see `Meeting`.
+    `place` has the level's encoder channels in `skip_channels`, the coarser map's in `in_channels`,
+    and in `out_channels` what the node is to return, 0 for half of what is merged. `earlier`:
+    channels of the level's maps that are merged beside the encoder's, which alone passes through
+    `skip`. `margins`: see `Meeting`.
     """
 
     def __init__(self, place: Place, earlier: Sequence[int], margins: Iterator[int]) -> None:
         super().__init__()
         assert place.design is not None
-        choices, gate, encoder = place.design.choices, place.in_channels, place.skip_channels[place.level]
-        up_at = place.at(out_channels=up_channels(choices.up_policy, gate, place.out_channels), skip_channels=())
+        choices, gate, encoder = (
+            place.design.choices,
+            place.in_channels,
+            place.skip_channels[place.level],
+        )
+        up_at = place.at(
+            out_channels=up_channels(choices.up_policy, gate, place.out_channels), skip_channels=()
+        )
         self.up = up_at.make("up")
         width = stated_channels(self.up, up_at)
         self.skip: nn.Module | None = None
@@ -39,12 +46,16 @@ class DecoderNode(nn.Module):
         width = stated_channels(self.merge, merge_at)
         mid = max(1, width // 2) if choices.decoder_mid == "half-in" else 0
         wanted = place.out_channels or max(1, width // 2)
-        block_at = place.at(in_channels=width, out_channels=wanted, mid_channels=mid, skip_channels=())
+        block_at = place.at(
+            in_channels=width, out_channels=wanted, mid_channels=mid, skip_channels=()
+        )
         self.block = block_at.make("decoder_block")
         self.out_channels = stated_channels(self.block, block_at)
 
     def forward(self, below: list[Tensor], here: list[Tensor]) -> Tensor:
-        """From the first map `below` and those `here`, the encoder's first; they are taken out of both lists."""
+        """From the first map `below` and those `here`, the encoder's first; they are taken out of
+        both lists.
+        """
         return last_use(self.block, [self._merged(below, here)])
 
     def _merged(self, below: list[Tensor], here: list[Tensor]) -> Tensor:
@@ -63,14 +74,15 @@ class DecoderNode(nn.Module):
 class Meeting(nn.Module):
     """Brings the maps that a merge is to join to one size, by an `align` part for each skip.
 
-    `place` is the merge's. `margins` are what the up-sampled maps have lost, in the order in which the level's
-    `align` parts run. `([(N C_k *S_k), …], (N C *S))` to the same of one size.
+    `place` is the merge's. `margins` are what the up-sampled maps have lost, in the order in which
+    the level's `align` parts run. `([(N C_k *S_k), …], (N C *S))` to the same of one size.
     """
 
     def __init__(self, place: Place, margins: Iterator[int]) -> None:
         super().__init__()
         self.aligns = nn.ModuleList(
-            place.make("align", skip_channels=(channels,), margin=next(margins, 0)) for channels in place.skip_channels
+            place.make("align", skip_channels=(channels,), margin=next(margins, 0))
+            for channels in place.skip_channels
         )
 
     def forward(self, skips: list[Tensor], up: Tensor) -> tuple[list[Tensor], Tensor]:
@@ -79,13 +91,17 @@ class Meeting(nn.Module):
             skip, up = align(skip, up)
             met.append(skip)
         for i, align in enumerate(self.aligns):
-            if met[i].shape[2:] != up.shape[2:]:  # a later skip has changed the up-sampled map's size
+            if (
+                met[i].shape[2:] != up.shape[2:]
+            ):  # a later skip has changed the up-sampled map's size
                 _, met[i] = align(up, met[i])
         return met, up
 
 
 def up_channels(policy: str, width: int, own: int) -> int:
-    """How many channels an up-sampling of `width` is to return; `own`: its level's width, 0 if that is open."""
+    """How many channels an up-sampling of `width` is to return; `own`: its level's width, 0 if that
+    is open.
+    """
     if policy == "keep":
         return width
     return own if policy == "match" and own else max(1, width // 2)
@@ -94,8 +110,8 @@ def up_channels(policy: str, width: int, own: int) -> int:
 def last_use(module: nn.Module, held: list[Tensor]) -> Tensor:
     """`module(held.pop())` for a map that nobody needs any more.
 
-    A call keeps its argument until it returns; a plain sequence is run part by part here, and so frees the map after
-    the first. With hooks on it, it is called as usual.
+    A call keeps its argument until it returns; a plain sequence is run part by part here, and so
+    frees the map after the first. With hooks on it, it is called as usual.
     """
     hooked = module._forward_hooks or module._forward_pre_hooks
     parts = module if type(module) is nn.Sequential and not hooked else [module]

@@ -1,4 +1,6 @@
-"""Convolution, normalisation and activation as the axes of a Place ask for them, for parts to build from."""
+"""Convolution, normalisation and activation as the axes of a Place ask for them, for parts to build
+from.
+"""
 
 from __future__ import annotations
 
@@ -37,11 +39,12 @@ def convolution(
     dilation: int = 1,
     groups: int = 1,
 ) -> nn.Module:
-    """A convolution with the place's padding and bias, He-initialised (U-Net 2015, section 3: std √(2/N)).
+    """A convolution with the place's padding and bias, He-initialised (U-Net 2015, section 3: std
+    √(2/N)).
 
-    With `padding=valid` the map shrinks by `dilation * (kernel - 1)`; otherwise it keeps its size (stride 1, odd
-    kernel). Where no norm follows that would take a bias away, give it `place.at(bias=True)`: `bias=false` is about
-    those that are of no use.
+    With `padding=valid` the map shrinks by `dilation * (kernel - 1)`; otherwise it keeps its size
+    (stride 1, odd kernel). Where no norm follows that would take a bias away, give it
+    `place.at(bias=True)`: `bias=false` is about those that are of no use.
     """
     valid = place.padding == "valid"
     conv = CONV[place.dims](
@@ -79,7 +82,8 @@ def he_init(conv: nn.Module, incoming: int) -> nn.Module:
 
 
 class ChannelNorm(nn.LayerNorm):
-    """Layer norm (Ba 2016, arXiv 1607.06450) of each pixel's channels, as ConvNeXt and transformers have it.
+    """Layer norm (Ba 2016, arXiv 1607.06450) of each pixel's channels, as ConvNeXt and transformers
+    have it.
 
     `(N C *S)` to the same.
     """
@@ -123,7 +127,9 @@ def activation(place: Place, *, inplace: bool = True) -> nn.Module:
             return nn.SiLU(inplace=inplace)
         case "gelu":
             return nn.GELU()
-    raise InvalidChoice(f"act={place.act} is not valid: it takes one of {', '.join(FIELDS['act'].metadata['values'])}")
+    raise InvalidChoice(
+        f"act={place.act} is not valid: it takes one of {', '.join(FIELDS['act'].metadata['values'])}"
+    )
 
 
 def dropout(place: Place) -> nn.Module:
@@ -143,10 +149,12 @@ def conv_norm_act(
 ) -> nn.Sequential:
     """Convolution with the place's norm and activation, in the place's order.
 
-    At a `place.image`, `norm-act-conv` is the convolution alone: a rectified image has lost its darker half. Later
-    convolutions of a block are at `place.at(image=False)`.
+    At a `place.image`, `norm-act-conv` is the convolution alone: a rectified image has lost its
+    darker half. Later convolutions of a block are at `place.at(image=False)`.
     """
-    conv = convolution(place, in_channels, out_channels, kernel, stride=stride, dilation=dilation, groups=groups)
+    conv = convolution(
+        place, in_channels, out_channels, kernel, stride=stride, dilation=dilation, groups=groups
+    )
     if place.image and place.order == "norm-act-conv":
         return nn.Sequential(conv)
     first, second, third = place.order.split("-")
@@ -158,7 +166,9 @@ def conv_norm_act(
 
 
 def steps(place: Place) -> list[Place]:
-    """The places of a block's `place.convs` convolutions: the first one alone strides, and meets the image."""
+    """The places of a block's `place.convs` convolutions: the first one alone strides, and meets
+    the image.
+    """
     between = [place.mid_channels or place.out_channels] * (place.convs - 1)
     widths = [place.in_channels, *between, place.out_channels]
     first, later = place.at(mid_channels=0), place.at(mid_channels=0, stride=1, image=False)
@@ -170,7 +180,9 @@ def steps(place: Place) -> list[Place]:
 
 def convolutions(place: Place) -> list[nn.Sequential]:
     """`place.convs` times a 3×3 convolution with norm and activation; the first one strides."""
-    return [conv_norm_act(at, at.in_channels, at.out_channels, stride=at.stride) for at in steps(place)]
+    return [
+        conv_norm_act(at, at.in_channels, at.out_channels, stride=at.stride) for at in steps(place)
+    ]
 
 
 def keeping(module: nn.Module, channels: int) -> nn.Module:
@@ -180,7 +192,9 @@ def keeping(module: nn.Module, channels: int) -> nn.Module:
 
 
 def crop(x: Tensor, size: torch.Size, low: tuple[int, ...] | None = None) -> Tensor:
-    """A view of `(N C *S)` cut to spatial `size`, starting at `low` pixels per dimension (default: centred)."""
+    """A view of `(N C *S)` cut to spatial `size`, starting at `low` pixels per dimension (default:
+    centred).
+    """
     for i, wanted in enumerate(size):
         spare = x.shape[2 + i] - wanted
         start = spare // 2 if low is None else min(low[i], spare)

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Stage:
-    """A map on its way through the network, `channels` of `size`; `skip` tells what it was merged with."""
+    """A map on its way through the network, `channels` of `size`; `skip` tells what it was merged
+    with.
+    """
 
     name: str
     level: int  # how often the image was halved

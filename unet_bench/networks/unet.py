@@ -14,7 +14,9 @@ from unet_bench.networks.layers import LINEAR_MODE
 
 
 class UNet(nn.Module):
-    """Image `(N C H W)` to logits `(N classes H' W')`, after Ronneberger et al. 2015 (arXiv 1505.04597)."""
+    """Image `(N C H W)` to logits `(N classes H' W')`, after Ronneberger et al. 2015 (arXiv
+    1505.04597).
+    """
 
     def __init__(
         self,
@@ -37,19 +39,28 @@ class UNet(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor | Outputs:
         encoded = dict(zip(self.levels, self.encoder(image), strict=True))
-        # (N C_l H/2^l W/2^l) by level, in one list alone: the topology takes maps out of it, and so frees them
-        maps: list[Tensor | None] = [encoded.pop(level, None) for level in range(self.levels[-1] + 1)]
+        # (N C_l H/2^l W/2^l) by level, in one list alone: the topology takes maps out of it, and so
+        # frees them
+        maps: list[Tensor | None] = [
+            encoded.pop(level, None) for level in range(self.levels[-1] + 1)
+        ]
         maps[-1] = self.bottleneck(maps[-1])
-        decoded = self.topology(maps)  # per level, finest first, then what else auxiliary heads look at
+        decoded = self.topology(
+            maps
+        )  # per level, finest first, then what else auxiliary heads look at
         logits: Tensor = self.head(decoded[0])
         if not self.aux_heads or not (self.training or self.average_heads):
             return logits
         others = [head(decoded[i]) for i, head in zip(self.supervised, self.aux_heads, strict=True)]
         if self.training:
-            return Outputs(logits, tuple((0.5**i, other) for i, other in enumerate(others, start=1)))
+            return Outputs(
+                logits, tuple((0.5**i, other) for i, other in enumerate(others, start=1))
+            )
         size, mode = logits.shape[2:], LINEAR_MODE[logits.ndim - 2]
         for other in others:
-            logits = logits + (other if other.shape[2:] == size else F.interpolate(other, size, mode=mode))
+            logits = logits + (
+                other if other.shape[2:] == size else F.interpolate(other, size, mode=mode)
+            )
         return logits / (1 + len(others))
 
 
@@ -62,8 +73,8 @@ def assemble(
 ) -> UNet:
     """Build the network that `choices` describe; `parts` names a factory for each slot.
 
-    `margins` (pixels, by level, of its `align` parts as they run) tell what unpadded convolutions took from the
-    up-sampled map; `geometry.margins` finds them.
+    `margins` (pixels, by level, of its `align` parts as they run) tell what unpadded convolutions
+    took from the up-sampled map; `geometry.margins` finds them.
     """
     design = Design(
         choices=choices,
@@ -97,12 +108,18 @@ def assemble(
 
     pyramid = dict(zip(levels, channels, strict=True))
     decoder_norm = choices.norm if choices.decoder_norm == "same" else choices.decoder_norm
-    decoder = place.at(role="decoder", depth=levels[-1], norm=decoder_norm, dropout=0.0, in_channels=channels[-1])
+    decoder = place.at(
+        role="decoder", depth=levels[-1], norm=decoder_norm, dropout=0.0, in_channels=channels[-1]
+    )
     decoder = decoder.at(convs=choices.decoder_convs or choices.convs_per_level)
-    decoder = decoder.at(skip_channels=tuple(pyramid.get(level, 0) for level in range(levels[-1] + 1)))
+    decoder = decoder.at(
+        skip_channels=tuple(pyramid.get(level, 0) for level in range(levels[-1] + 1))
+    )
     topology = design.make("topology", decoder)
     if beyond := [level for level in choices.skip_levels if level >= levels[-1]]:
-        raise InvalidChoice(f"skip_levels: there is no skip at level {beyond[0]}; they are 0 to {levels[-1] - 1}")
+        raise InvalidChoice(
+            f"skip_levels: there is no skip at level {beyond[0]}; they are 0 to {levels[-1] - 1}"
+        )
     if choices.aux_heads and choices.padding == "valid":
         raise InvalidChoice(
             f"aux_heads={choices.aux_heads} with padding=valid: unpadded, each head's map shows another part of the "
@@ -110,36 +127,54 @@ def assemble(
         )
     at = decoder.at(out_channels=classes, skip_channels=(), design=None)
     main, *others = supervised(topology, choices.aux_heads)
-    head, *aux = (design.make("head", at.at(in_channels=width, level=level)) for _, level, width in (main, *others))
+    head, *aux = (
+        design.make("head", at.at(in_channels=width, level=level))
+        for _, level, width in (main, *others)
+    )
     aux_heads = {index: made for (index, _, _), made in zip(others, aux, strict=True)}
     return UNet(encoder, bottleneck, topology, head, aux_heads, choices.average_heads)
 
 
 def supervised(topology: nn.Module, aux_heads: int) -> list[tuple[int, int, int]]:
-    """(index, level, channels) of the topology's maps that get a head, the main one first. Raises InvalidChoice."""
+    """(index, level, channels) of the topology's maps that get a head, the main one first. Raises
+    InvalidChoice.
+    """
     channels: list[int] = list(topology.channels)  # type: ignore[arg-type]
     levels = list(enumerate(channels))
     extra: list[int] | None = getattr(topology, "aux_channels", None)
     others = levels[1:] if extra is None else [(0, width) for width in extra]
     first = 1 if extra is None else len(levels)
     if aux_heads > len(others):
-        raise InvalidChoice(f"aux_heads={aux_heads}: this decoder has {len(others)} further maps; ask for that many")
-    return [(0, 0, channels[0]), *((first + i, *other) for i, other in enumerate(others[:aux_heads]))]
+        raise InvalidChoice(
+            f"aux_heads={aux_heads}: this decoder has {len(others)} further maps; ask for that many"
+        )
+    return [
+        (0, 0, channels[0]),
+        *((first + i, *other) for i, other in enumerate(others[:aux_heads])),
+    ]
 
 
 def levels_of(encoder: nn.Module) -> list[int]:
-    """The level of each map that an encoder returns: a reduction of 2^l is level l. Raises InvalidPart."""
+    """The level of each map that an encoder returns: a reduction of 2^l is level l. Raises
+    InvalidPart.
+    """
     reductions = [int(r) for r in encoder.reductions]  # type: ignore[union-attr]
     levels = [r.bit_length() - 1 for r in reductions]
     if [1 << level for level in levels] != reductions or levels != sorted(set(levels)):
         label = getattr(encoder, "_unet_bench_label", "this encoder")
-        raise InvalidPart(f"{label}: reductions {reductions} must be rising powers of two, such as 1, 2, 4, 8, 16")
+        raise InvalidPart(
+            f"{label}: reductions {reductions} must be rising powers of two, such as 1, 2, 4, 8, 16"
+        )
     return levels
 
 
 def encoder_widths(choices: Choices) -> tuple[int, ...]:
-    """Channels of the plain encoder's levels, finest first: as chosen, or doubling from `base_width` to `max_width`."""
-    widths = [min(choices.base_width << level, choices.max_width) for level in range(choices.depth + 1)]
+    """Channels of the plain encoder's levels, finest first: as chosen, or doubling from
+    `base_width` to `max_width`.
+    """
+    widths = [
+        min(choices.base_width << level, choices.max_width) for level in range(choices.depth + 1)
+    ]
     if choices.encoder_widths:
         widths = [at_level(choices.encoder_widths, level) for level in range(choices.depth + 1)]
     return tuple(scaled(width, choices.width_scale) for width in widths)

@@ -57,7 +57,9 @@ class Variant:
         if data.get("architecture"):
             choices = Choices(**{name: data[name] for name in OF_ANY if name in data})
             args = tuple(sorted(data["args"].items()))
-            return cls(name=data["name"], architecture=data["architecture"], args=args, choices=choices)
+            return cls(
+                name=data["name"], architecture=data["architecture"], args=args, choices=choices
+            )
         return cls(name=data["name"], choices=Choices().replace(**data["choices"]))
 
     def with_choices(self, **changes: Value | str) -> Variant:
@@ -67,6 +69,8 @@ class Variant:
                 f"{self.name} is a whole architecture: {wrong[0]} cannot be changed in it; vary one made of slots"
             )
         choices = self.choices.replace(**changes)
-        changed = [name for name in changes if getattr(choices, name) != getattr(self.choices, name)]
+        changed = [
+            name for name in changes if getattr(choices, name) != getattr(self.choices, name)
+        ]
         suffix = "".join(f"+{name}={choices.text()[name]}" for name in changed)
         return replace(self, name=self.name + suffix, choices=choices, tags=())

@@ -1,6 +1,8 @@
-"""What a result depends on: its cell, how carefully that is measured, and the source that measures it.
+"""What a result depends on: its cell, how carefully that is measured, and the source that measures
+it.
 
-Not the source that shows results, carries cells about or reads options: an edit there leaves every result as it is.
+Not the source that shows results, carries cells about or reads options: an edit there leaves every
+result as it is.
 """
 
 from __future__ import annotations
@@ -36,11 +38,17 @@ def surroundings(environment: Mapping[str, Any], *, elsewhere: bool) -> dict[str
     software = {name: environment[name] for name in SOFTWARE}
     if elsewhere:
         return software
-    return software | {name: environment[name] for name in MACHINE} | {"gpus": sorted(set(environment["gpus"]))}
+    return (
+        software
+        | {name: environment[name] for name in MACHINE}
+        | {"gpus": sorted(set(environment["gpus"]))}
+    )
 
 
 class Keys:
-    """The keys of a plan's cells. A row counts only while its cell still has the key it was measured under."""
+    """The keys of a plan's cells. A row counts only while its cell still has the key it was
+    measured under.
+    """
 
     def __init__(self, made: Plan) -> None:
         self._loaded = made.loaded
@@ -53,11 +61,15 @@ class Keys:
         return cell.key(self._of(cell)[2])
 
     def sources(self, cell: Cell) -> dict[str, str]:
-        """Hashes of source by module: of our rooms those that measure it, and of plugins those that the cell needs."""
+        """Hashes of source by module: of our rooms those that measure it, and of plugins those that
+        the cell needs.
+        """
         return self._of(cell)[1]
 
     def _of(self, cell: Cell) -> tuple[Cell, dict[str, str], str]:
-        """Cells of one variant, baseline and probe run the same source: it is looked up once. Holds the first."""
+        """Cells of one variant, baseline and probe run the same source: it is looked up once. Holds
+        the first.
+        """
         parts = (id(cell.variant), id(cell.baseline), cell.probe)
         if parts not in self._known:
             probe = self._loaded.registry.find("probe", cell.probe)
@@ -70,14 +82,22 @@ class Keys:
     def _ours(self, probe: str) -> set[str]:
         """The rooms that a probe runs, and our own plugins, which make use of one another."""
         rooms = MEASURING if probe in PROBES and probe not in TRAINING else (*MEASURING, *TRAINERS)
-        loaded = (p for p in self._loaded.plugins if p.status == "ok" and p.provider.distribution == plugins.OURS)
+        loaded = (
+            p
+            for p in self._loaded.plugins
+            if p.status == "ok" and p.provider.distribution == plugins.OURS
+        )
         ours = {p.module.partition(".")[0] for p in loaded} - {"unet_bench"}
         return {f"unet_bench.{room}" for room in rooms} | ours
 
     def _modules(self, variant: Variant) -> set[str]:
         registry = self._loaded.registry
-        if ":" in variant.architecture and not registry.has_family("architecture", variant.architecture):
-            return {variant.architecture.partition(":")[0].split(".")[0]}  # anybody's, without a plugin
+        if ":" in variant.architecture and not registry.has_family(
+            "architecture", variant.architecture
+        ):
+            return {
+                variant.architecture.partition(":")[0].split(".")[0]
+            }  # anybody's, without a plugin
         if variant.architecture:
             return self._modules_of(registry.find("architecture", variant.architecture))
         found = (registry.find(slot, getattr(variant.choices, slot)) for slot in SLOTS)
@@ -85,9 +105,18 @@ class Keys:
 
     def _modules_of(self, entry: Entry) -> set[str]:
         """Where a part is registered, and where it lies."""
-        factory = entry.factory if isinstance(entry.factory, str) else getattr(entry.factory, "__module__", "")
-        return {self._module(entry.provider.plugin), re.split("[.:]", factory)[0]} - {"", "functools"}
+        factory = (
+            entry.factory
+            if isinstance(entry.factory, str)
+            else getattr(entry.factory, "__module__", "")
+        )
+        return {self._module(entry.provider.plugin), re.split("[.:]", factory)[0]} - {
+            "",
+            "functools",
+        }
 
     def _module(self, plugin: str) -> str:
         """The top-level module behind a plugin's name."""
-        return next(p.module for p in self._loaded.plugins if p.provider.plugin == plugin).partition(".")[0]
+        return next(
+            p.module for p in self._loaded.plugins if p.provider.plugin == plugin
+        ).partition(".")[0]

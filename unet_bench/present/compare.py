@@ -22,11 +22,19 @@ from unet_bench.text_format import escaped
 FORMATS: Final = ("table", "csv", "md", "json")
 
 
-_COLOURS: Final = {"FASTER": "green", "LESS": "green", "BETTER": "green", "SAME": "dim", "AMBIGUOUS": "yellow"}
+_COLOURS: Final = {
+    "FASTER": "green",
+    "LESS": "green",
+    "BETTER": "green",
+    "SAME": "dim",
+    "AMBIGUOUS": "yellow",
+}
 
 
 def render(report: Report, *, format: str = "table") -> RenderableType:
-    """The report: a rich renderable for `table`, text for `csv`, `md` and `json`. Raises UnknownName."""
+    """The report: a rich renderable for `table`, text for `csv`, `md` and `json`. Raises
+    UnknownName.
+    """
     if format not in FORMATS:
         raise unknown("format", format, FORMATS, "unet-bench compare --help")
     records = [asdict(found) for found in report.comparisons]
@@ -44,7 +52,10 @@ def render(report: Report, *, format: str = "table") -> RenderableType:
 def summary(report: Report) -> str:
     """How often each verdict fell, of each kind."""
     counts = (
-        f"{kind}: " + ", ".join(f"{n} {name}" for name, n in Counter(found.verdict for found in group).most_common())
+        f"{kind}: "
+        + ", ".join(
+            f"{n} {name}" for name, n in Counter(found.verdict for found in group).most_common()
+        )
         for kind, group in _sections(report)
     )
     return " · ".join(counts) or "nothing to compare: no figure is in either"
@@ -84,7 +95,11 @@ def _rich(report: Report) -> Group:
         headings = _headings(group)
         table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
         for heading in headings:
-            table.add_column(heading, justify="right" if heading in ("A", "B", "change") else "left", overflow="fold")
+            table.add_column(
+                heading,
+                justify="right" if heading in ("A", "B", "change") else "left",
+                overflow="fold",
+            )
         for found in group:
             *cells, told = _cells(found, "workload" in headings)
             table.add_row(*map(Text, cells), Text(told, style=_COLOURS.get(found.verdict, "red")))
@@ -99,5 +114,8 @@ def _markdown(report: Report) -> str:
         headings = _headings(group)
         rows = [headings, ("---",) * len(headings)]
         rows += [tuple(map(escaped, _cells(found, "workload" in headings))) for found in group]
-        parts.append(f"### {kind}: {group[0].column}\n\n" + "".join(f"| {' | '.join(row)} |\n" for row in rows))
+        parts.append(
+            f"### {kind}: {group[0].column}\n\n"
+            + "".join(f"| {' | '.join(row)} |\n" for row in rows)
+        )
     return "\n".join((*parts, "\n\n".join(map(escaped, (summary(report), *report.notes))) + "\n"))

@@ -10,7 +10,16 @@ import pandas as pd
 from rich.console import RenderableType
 
 from unet_bench.errors import StoreError, unknown
-from unet_bench.present.table import FORMATS, Heading, Line, Section, as_json, as_markdown, as_table, figure
+from unet_bench.present.table import (
+    FORMATS,
+    Heading,
+    Line,
+    Section,
+    as_json,
+    as_markdown,
+    as_table,
+    figure,
+)
 from unet_bench.store.schema import CONDITIONS
 from unet_bench.store.tables import csv_text, records
 
@@ -25,30 +34,36 @@ _WIDTH: Final = 24  # characters of a curve in a table
 
 
 def plot(curves: pd.DataFrame, path: str | Path) -> None:
-    """Draw validation Dice against seconds of training, a panel per task and a line per variant, into an image file.
+    """Draw validation Dice against seconds of training, a panel per task and a line per variant,
+    into an image file.
 
-    A line is the mean over seeds and folds at each look, in Dice and in seconds, its band the range of Dice.
-    Raises StoreError without looks or for a file that cannot be written.
+    A line is the mean over seeds and folds at each look, in Dice and in seconds, its band the range
+    of Dice. Raises StoreError without looks or for a file that cannot be written.
     """
     from matplotlib.figure import Figure
 
-    looks = curves.dropna(subset=["seconds", "val_dice"])
-    if looks.empty:
-        raise StoreError("no curve to plot: nothing in this run was trained with looks at validation images")
-    tasks = looks["task"].unique()
+    evaluations = curves.dropna(subset=["seconds", "val_dice"])
+    if evaluations.empty:
+        raise StoreError(
+            "no curve to plot: nothing in this run was trained with looks at validation images"
+        )
+    tasks = evaluations["task"].unique()
     drawing = Figure(figsize=(6.4, 4.0 * len(tasks)), layout="constrained")
     panels = drawing.subplots(len(tasks), squeeze=False)[:, 0]
     for axes, task in zip(panels, tasks, strict=True):
-        _draw(axes, looks[looks["task"] == task])
+        _draw(axes, evaluations[evaluations["task"] == task])
         axes.set(title=task, xlabel="seconds of training", ylabel="validation Dice")
     try:
         drawing.savefig(path, dpi=150)
     except (OSError, ValueError) as error:
-        raise StoreError(f"{path} cannot be written: {error}; give a file such as curves.png") from error
+        raise StoreError(
+            f"{path} cannot be written: {error}; give a file such as curves.png"
+        ) from error
 
 
 def render_curves(curves: pd.DataFrame, *, format: str = "table") -> RenderableType:
-    """The frame of `read_curves`, in a table a line per cell; otherwise as text, in csv and JSON every row.
+    """The frame of `read_curves`, in a table a line per cell; otherwise as text, in csv and JSON
+    every row.
 
     Raises UnknownName.
     """
@@ -67,12 +82,17 @@ def render_curves(curves: pd.DataFrame, *, format: str = "table") -> RenderableT
 
 
 def render_times(times: pd.DataFrame, *, format: str = "table") -> RenderableType:
-    """The frame of `time_to`: a rich renderable for `table`, text for `csv`, `md` and `json`. Raises UnknownName."""
+    """The frame of `time_to`: a rich renderable for `table`, text for `csv`, `md` and `json`.
+    Raises UnknownName.
+    """
     caption = (
         "time to a validation Dice of at least the target: geometric mean and its 95 % interval over seeds or folds; "
         "empty where not every run got there, or there is but one"
     )
-    shown = [{**row, **_intervals(row), "reached": f"{row['reached']} of {row['runs']}"} for row in records(times)]
+    shown = [
+        {**row, **_intervals(row), "reached": f"{row['reached']} of {row['runs']}"}
+        for row in records(times)
+    ]
     headings = [
         Heading("target", "target"),
         Heading("reached", "reached"),
@@ -82,12 +102,17 @@ def render_times(times: pd.DataFrame, *, format: str = "table") -> RenderableTyp
     return _rendered(times, shown, headings, caption, format)
 
 
-def _draw(axes: Axes, looks: pd.DataFrame) -> None:
-    named = [name for name in _named(looks) if name not in ("task", "seed", "fold", "status")]
-    for key, rows in looks.groupby(named, dropna=False, sort=False):
-        look = rows.groupby(["seed", "fold"], dropna=False).cumcount()  # steps differ where seconds are the budget
-        at = rows.groupby(look).agg(
-            x=("seconds", "mean"), y=("val_dice", "mean"), low=("val_dice", "min"), high=("val_dice", "max")
+def _draw(axes: Axes, evaluations: pd.DataFrame) -> None:
+    named = [name for name in _named(evaluations) if name not in ("task", "seed", "fold", "status")]
+    for key, rows in evaluations.groupby(named, dropna=False, sort=False):
+        evaluation = rows.groupby(
+            ["seed", "fold"], dropna=False
+        ).cumcount()  # steps differ where seconds are the budget
+        at = rows.groupby(evaluation).agg(
+            x=("seconds", "mean"),
+            y=("val_dice", "mean"),
+            low=("val_dice", "min"),
+            high=("val_dice", "max"),
         )
         x, y, low, high = (at[name].to_numpy(dtype=float) for name in at)
         [line] = axes.plot(x, y, label=" · ".join(str(word) for word in key if word is not pd.NA))
@@ -114,7 +139,9 @@ def sparkline(values: Sequence[float]) -> str:
 
 
 def _intervals(row: Row) -> Row:
-    """Means with the ends of their intervals as text, since on the logarithm these are not equally far."""
+    """Means with the ends of their intervals as text, since on the logarithm these are not equally
+    far.
+    """
     return {
         name: None
         if row[name] is None
@@ -138,9 +165,15 @@ def _rendered(
 
 
 def _section(task: str, rows: Sequence[Row], headings: Sequence[Heading]) -> Section:
-    shown = [heading for heading in headings if any(row.get(heading.column) is not None for row in rows)]
+    shown = [
+        heading for heading in headings if any(row.get(heading.column) is not None for row in rows)
+    ]
     apart = [name for name in CONDITIONS if name != "task" and name in rows[0]]
-    return Section(task, tuple(heading.label for heading in shown), tuple(_line(row, shown, apart) for row in rows))
+    return Section(
+        task,
+        tuple(heading.label for heading in shown),
+        tuple(_line(row, shown, apart) for row in rows),
+    )
 
 
 def _line(row: Row, headings: Sequence[Heading], apart: Sequence[str]) -> Line:

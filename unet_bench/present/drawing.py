@@ -1,4 +1,6 @@
-"""A network's shape as a picture: what its maps are, and boxes and arrows of them. Imports no torch."""
+"""A network's shape as a picture: what its maps are, and boxes and arrows of them. Imports no
+torch.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,8 @@ _ARROW: Final = '<path d="M{} {}L{} {}" stroke="#999" fill="none" marker-end="ur
 
 
 def draw(name: str, stages: Sequence[Stage], tip: str = "tip") -> str:
-    """The stages as SVG boxes: to the right in the order in which they are made, downward by level; skips as arrows.
+    """The stages as SVG boxes: to the right in the order in which they are made, downward by level;
+    skips as arrows.
 
     `tip` is the id of the arrows' tip, to be told apart where several pictures stand in one page.
     """
@@ -31,14 +34,26 @@ def draw(name: str, stages: Sequence[Stage], tip: str = "tip") -> str:
     ]
     for (x, y), (to_x, to_y) in itertools.pairwise(at):
         parts.append(_ARROW.format(x + UNIT, y + 15, to_x, to_y + 15, tip, ""))
-    encoders = {stage.level: x for stage, (x, _) in zip(stages, at, strict=True) if "encoder" in stage.name}
+    encoders = {
+        stage.level: x for stage, (x, _) in zip(stages, at, strict=True) if "encoder" in stage.name
+    }
     for stage, (x, y) in zip(stages, at, strict=True):
-        colour = ENCODER if stage.name.startswith("encoder") else DECODER if "decoder" in stage.name else OTHER
+        colour = (
+            ENCODER
+            if stage.name.startswith("encoder")
+            else DECODER
+            if "decoder" in stage.name
+            else OTHER
+        )
         box = f'<rect x="{x}" y="{y}" width="{UNIT}" height="30" rx="3" fill="{colour}">'
         parts.append(f"{box}<title>{escape(stage.name)}</title></rect>")
         parts.append(f'<text x="{x + UNIT / 2}" y="{y - 4}">{stage.channels}</text>')
         size = "×".join(map(str, stage.size))
         parts.append(f'<text x="{x + UNIT / 2}" y="{y + 41}" font-size="8">{size}</text>')
         if stage.skip and stage.level in encoders:
-            parts.append(_ARROW.format(encoders[stage.level] + UNIT, y + 8, x, y + 8, tip, ' stroke-dasharray="4 3"'))
+            parts.append(
+                _ARROW.format(
+                    encoders[stage.level] + UNIT, y + 8, x, y + 8, tip, ' stroke-dasharray="4 3"'
+                )
+            )
     return "\n".join([*parts, "</svg>", ""])

@@ -1,4 +1,5 @@
-"""The effects of choices as text: a table per slot, interactions that stand out, and what else is to be known.
+"""The effects of choices as text: a table per slot, interactions that stand out, and what else is
+to be known.
 
 Effects ─▶ a block per slot of each group ─▶ rich tables, csv, GitHub markdown or JSON
 """
@@ -31,7 +32,8 @@ Row = dict[str, Any]
 
 
 def render_effects(found: Effects, *, format: str = "table") -> RenderableType:
-    """The effects: a rich renderable for `table`, text for `csv` (the effects only), `md` and `json`.
+    """The effects: a rich renderable for `table`, text for `csv` (the effects only), `md` and
+    `json`.
 
     Raises UnknownName.
     """
@@ -42,7 +44,9 @@ def render_effects(found: Effects, *, format: str = "table") -> RenderableType:
             return csv_text(found.table)
         case "json":
             frames = {"effects": found.table, "interactions": found.interactions, "fit": found.fit}
-            content = {name: records(frame) for name, frame in frames.items()} | {"notes": list(found.notes)}
+            content = {name: records(frame) for name, frame in frames.items()} | {
+                "notes": list(found.notes)
+            }
             return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
         case "md":
             return _markdown(found)
@@ -73,7 +77,9 @@ def _blocks(found: Effects) -> Iterator[_Block]:
     for keys, of_group in found.table.groupby(["run_id", *GROUP], dropna=False, sort=False):
         title = _group_title(records(of_group.iloc[:1])[0])
         for slot, rows in of_group.groupby("slot", sort=False):
-            yield _effects_block(title if title != last else "", str(slot), rows, _same_group(found.fit, keys))
+            yield _effects_block(
+                title if title != last else "", str(slot), rows, _same_group(found.fit, keys)
+            )
             last = title
         of_interactions = _same_group(found.interactions, keys)
         flagged = of_interactions[of_interactions["flagged"]]
@@ -84,12 +90,16 @@ def _blocks(found: Effects) -> Iterator[_Block]:
 def _same_group(frame: pd.DataFrame, keys: Any) -> pd.DataFrame:
     mine = np.ones(len(frame), dtype=bool)
     for name, value in zip(("run_id", *GROUP), keys, strict=True):
-        mine &= (frame[name].isna() if pd.isna(value) else frame[name].eq(value).fillna(False)).to_numpy(dtype=bool)
+        mine &= (
+            frame[name].isna() if pd.isna(value) else frame[name].eq(value).fillna(False)
+        ).to_numpy(dtype=bool)
     return frame[mine]
 
 
 def _group_title(row: Row) -> str:
-    words = [title(row, [name for name in GROUP if name not in ("env_id", "batch_effective", TARGET)])]
+    words = [
+        title(row, [name for name in GROUP if name not in ("env_id", "batch_effective", TARGET)])
+    ]
     if row["batch_effective"] not in (None, row["batch_requested"]):
         words.append(f"run as {row['batch_effective']}")
     words += [f"environment {row['env_id']}"] * bool(row["env_id"])
@@ -117,7 +127,9 @@ def _effects_block(group: str, slot: str, rows: pd.DataFrame, fit: pd.DataFrame)
 
 
 def _change(figure: Figure, row: Row | None, units: int) -> str:
-    """A change with its interval, and how many units it has where these are not as many as its line's."""
+    """A change with its interval, and how many units it has where these are not as many as its
+    line's.
+    """
     if row is None or row["change"] is None:
         return EMPTY
     change, low, high = row["change"], row["ci_low"], row["ci_high"]
@@ -125,7 +137,9 @@ def _change(figure: Figure, row: Row | None, units: int) -> str:
     interval = [f"±{_number(figure, half)}"] if half else []
     unsure = not row["separable"] and (half is None or half > 0)
     other = [f"({row['units']})"] * (row["units"] != units)
-    return " ".join([" ".join([_number(figure, change, sign="+"), *interval]) + "≈" * unsure, *other])
+    return " ".join(
+        [" ".join([_number(figure, change, sign="+"), *interval]) + "≈" * unsure, *other]
+    )
 
 
 def _number(figure: Figure, value: float, sign: str = "") -> str:
@@ -147,7 +161,9 @@ def _fit_text(fit: pd.DataFrame) -> str:
     words = []
     for figure in (figure for figure in FIGURES if figure.column in by):
         row = by[figure.column]
-        spread = f"{100 * row['residual_sd']:.1f} %" if figure.relative else f"{row['residual_sd']:.3f}"
+        spread = (
+            f"{100 * row['residual_sd']:.1f} %" if figure.relative else f"{row['residual_sd']:.3f}"
+        )
         explained = "" if row["r2_within"] is None else f" (R² {row['r2_within']:.2f})"
         words.append(f"{figure.label} {spread}{explained}")
     return "sd over contexts: " + ", ".join(words) if words else ""
@@ -156,7 +172,9 @@ def _fit_text(fit: pd.DataFrame) -> str:
 def _interactions_block(flagged: pd.DataFrame) -> _Block:
     """Of each two choices and figure, the largest of those that stand out."""
     sized = flagged.assign(size=abs(np.log1p(flagged["difference"].astype(float))))
-    largest = sized.sort_values("size", ascending=False, kind="stable").drop_duplicates(["figure", "slot", "with_slot"])
+    largest = sized.sort_values("size", ascending=False, kind="stable").drop_duplicates(
+        ["figure", "slot", "with_slot"]
+    )
     figures = {figure.column: figure for figure in FIGURES}
     lines = []
     for row in records(largest):
@@ -164,12 +182,16 @@ def _interactions_block(flagged: pd.DataFrame) -> _Block:
         names = ("alternative", "with_alternative", "with_reference")
         own, other, usual = (one_line(row[name]) for name in names)
         what = f"{row['slot']}={own} × {row['with_slot']}={other}", str(row["units"]), figure.label
-        at, becomes = (_number(figure, row[f"change_at_{end}"], "+") for end in ("reference", "alternative"))
+        at, becomes = (
+            _number(figure, row[f"change_at_{end}"], "+") for end in ("reference", "alternative")
+        )
         p = "< 0.001" if row["p_adjusted"] < 0.001 else f"{row['p_adjusted']:.3f}"
         unit = " %" * figure.relative
         lines.append((*what, f"{at}{unit} at {usual}", f"{becomes}{unit} at {other}", p))
     labels = ("interactions", "n", "figure", "effect", "becomes", "p, Holm")
-    return _Block("", "interactions that stand out, the largest of each two choices", labels, tuple(lines), "")
+    return _Block(
+        "", "interactions that stand out, the largest of each two choices", labels, tuple(lines), ""
+    )
 
 
 _BETWEEN: Final = 2  # cells between two columns
@@ -178,7 +200,8 @@ _LEAST: Final = 12  # to which names are folded before a table is split
 
 @dataclass(frozen=True)
 class _Fitting:
-    """A block as one table, or as several below one another where its columns are wider than the screen.
+    """A block as one table, or as several below one another where its columns are wider than the
+    screen.
 
     Names are folded, figures never.
     """
@@ -213,7 +236,10 @@ def _parted(widths: Sequence[int], width: int) -> list[list[int]]:
     least = min(widths[0], _LEAST)
     parts = [[1]]
     for n in range(2, len(widths)):
-        if len(parts[-1]) > 1 and least + 1 + sum(widths[m] + _BETWEEN for m in (*parts[-1], n)) > width:
+        if (
+            len(parts[-1]) > 1
+            and least + 1 + sum(widths[m] + _BETWEEN for m in (*parts[-1], n)) > width
+        ):
             parts.append([1])
         parts[-1].append(n)
     return parts
@@ -227,7 +253,9 @@ def _rich(found: Effects) -> Group:
         parts += [Text(block.title, style="bold"), _Fitting(block)]
         parts += [Text(block.below, style="dim")] if block.below else []
         parts.append(Text())
-    return Group(*parts, *map(Text, found.notes), *[Text(_LEGEND, style="dim")] * bool(len(found.table)))
+    return Group(
+        *parts, *map(Text, found.notes), *[Text(_LEGEND, style="dim")] * bool(len(found.table))
+    )
 
 
 def _markdown(found: Effects) -> str:
@@ -236,7 +264,9 @@ def _markdown(found: Effects) -> str:
         parts += [f"### {_cell(block.group)}\n"] if block.group else []
         rows = [tuple(map(_cell, line)) for line in (block.labels, *block.lines)]
         rows.insert(1, ("---", *("---:" for _ in block.labels[1:])))
-        parts.append(f"#### {_cell(block.title)}\n\n" + "".join(f"| {' | '.join(row)} |\n" for row in rows))
+        parts.append(
+            f"#### {_cell(block.title)}\n\n" + "".join(f"| {' | '.join(row)} |\n" for row in rows)
+        )
         parts += [f"{_cell(block.below)}\n"] if block.below else []
     notes = "".join(f"- {_cell(note)}\n" for note in found.notes)
     return "\n".join((*parts, *[notes] * bool(notes), *[f"{_LEGEND}\n"] * bool(len(found.table))))

@@ -1,4 +1,6 @@
-"""One network on a page: what it is, what it costs, how it differs from the baseline, and its shape as text and SVG."""
+"""One network on a page: what it is, what it costs, how it differs from the baseline, and its shape
+as text and SVG.
+"""
 
 from __future__ import annotations
 
@@ -44,8 +46,11 @@ class Detail:
     stages: tuple[Stage, ...]
 
 
-def detail(registry: Registry, name: str, size: Sequence[int] = (), in_channels: int = 3, classes: int = 2) -> Detail:
-    """The page of a variant at an input size (default: 256², or the nearest that the network takes).
+def detail(
+    registry: Registry, name: str, size: Sequence[int] = (), in_channels: int = 3, classes: int = 2
+) -> Detail:
+    """The page of a variant at an input size (default: 256², or the nearest that the network
+    takes).
 
     Raises UnknownName, InvalidSize, Unsupported.
     """
@@ -59,7 +64,9 @@ def detail(registry: Registry, name: str, size: Sequence[int] = (), in_channels:
     with torch.device("meta"):
         model = build(registry, variant, in_channels, classes, wanted)
     try:
-        found = geometry.geometry(model, in_channels, wanted if size else nearest(model, in_channels, wanted))
+        found = geometry.geometry(
+            model, in_channels, wanted if size else nearest(model, in_channels, wanted)
+        )
     except InvalidSize as error:
         raise InvalidSize(f"{error}; {geometry.advice(model, in_channels, wanted)}") from error
     counted = cost(model, in_channels, found.input)
@@ -93,7 +100,11 @@ def about(registry: Registry, variant: Variant) -> str:
     """A paragraph: an architecture's own words, or what its parts are."""
     if variant.architecture:
         factory = registry.find("architecture", variant.architecture).load()
-        return " ".join((inspect.getdoc(getattr(factory, "func", factory)) or variant.summary).split("\n\n")[0].split())
+        return " ".join(
+            (inspect.getdoc(getattr(factory, "func", factory)) or variant.summary)
+            .split("\n\n")[0]
+            .split()
+        )
     simple = canonicalised(registry, variant)
     choices, words = simple.choices, []
     for label, slots in PARAGRAPH:
@@ -122,9 +133,15 @@ def differences(registry: Registry, variant: Variant) -> tuple[tuple[str, str, s
     if variant.architecture:
         return ()
     default = Choices().text()
-    changed = [(name, value) for name, value in variant.choices.text().items() if value != default[name]]
+    changed = [
+        (name, value) for name, value in variant.choices.text().items() if value != default[name]
+    ]
     return tuple(
-        (name, value, f"default {default[name]}" if name in AXES else registry.find(name, value).summary)
+        (
+            name,
+            value,
+            f"default {default[name]}" if name in AXES else registry.find(name, value).summary,
+        )
         for name, value in changed
     )
 
@@ -133,7 +150,9 @@ def picture(page: Detail) -> str:
     """The stages as text, each indented by its level."""
     lines = []
     for stage in page.stages:
-        words = f"{stage.channels} × {text(stage.size)}" + " tokens" * (len(stage.size) != len(page.geometry.input))
+        words = f"{stage.channels} × {text(stage.size)}" + " tokens" * (
+            len(stage.size) != len(page.geometry.input)
+        )
         note = f"{stage.name} + {stage.skip}" if stage.skip else stage.name
         lines.append(f"{'    ' * stage.level}{words}  {note}")
     return "\n".join(lines)
@@ -141,7 +160,14 @@ def picture(page: Detail) -> str:
 
 def as_text(page: Detail) -> str:
     """The page for a terminal."""
-    lines = [f"{page.name}: {page.summary}", page.about, f"source: {page.cite or '-'}", "", *facts(page), ""]
+    lines = [
+        f"{page.name}: {page.summary}",
+        page.about,
+        f"source: {page.cite or '-'}",
+        "",
+        *facts(page),
+        "",
+    ]
     if page.differs:
         lines += ["differs from `unet` in"]
         lines += [f"  {name}={value}  ({meaning})" for name, value, meaning in page.differs] + [""]
@@ -162,8 +188,20 @@ def as_markdown(page: Detail, figure: str) -> str:
     """The page for the docs; `figure` is the path of its SVG."""
     rows = [f"| `{name}` | `{value}` | {meaning} |" for name, value, meaning in page.differs]
     table = ["| choice | here | what it is |", "|---|---|---|", *rows] if rows else []
-    lines = [f"# {page.name}", "", page.summary[:1].upper() + page.summary[1:] + ".", "", page.about, ""]
-    lines += [f"Source: {page.cite or 'this project'}.", "", *(f"- {fact}" for fact in facts(page)), ""]
+    lines = [
+        f"# {page.name}",
+        "",
+        page.summary[:1].upper() + page.summary[1:] + ".",
+        "",
+        page.about,
+        "",
+    ]
+    lines += [
+        f"Source: {page.cite or 'this project'}.",
+        "",
+        *(f"- {fact}" for fact in facts(page)),
+        "",
+    ]
     lines += ["What differs from `unet`:", "", *table, ""] if table else []
     return "\n".join([*lines, f"![{page.name}]({figure})", ""])
 

@@ -1,4 +1,5 @@
-"""The commands that answer, as functions: for notebooks and scripts. Each takes runs and returns tables that show well.
+"""The commands that answer, as functions: for notebooks and scripts. Each takes runs and returns
+tables that show well.
 
 runs (folders, or tables) ─▶ `show`, `effects`, `rank`, `recommend`: frames that a notebook shows as tables
 """
@@ -43,7 +44,9 @@ class Shown(Displayed):
 
 @dataclass(frozen=True, repr=False)
 class Answer(Displayed):
-    """What an analysis found, shown as its command shows it; its fields, such as `table`, are reached by name."""
+    """What an analysis found, shown as its command shows it; its fields, such as `table`, are
+    reached by name.
+    """
 
     found: Any
     render: Callable[..., RenderableType]
@@ -85,17 +88,23 @@ def show(runs: Given, *, sort: str | None = None, columns: Iterable[str] | None 
 
 
 def effects(runs: Given, *, references: Mapping[str, str] | None = None) -> Answer:
-    """What each choice is worth, as `unet-bench effects` says it; `references` as in `{"up": "bilinear"}`."""
+    """What each choice is worth, as `unet-bench effects` says it; `references` as in `{"up":
+    "bilinear"}`.
+    """
     return Answer(_effects.effects(_read(runs), references=references), render_effects)
 
 
 def rank(runs: Given, *, u_score: bool = False) -> Answer:
-    """The Pareto front with probabilities, and average ranks over data sets, as `unet-bench rank` says them."""
+    """The Pareto front with probabilities, and average ranks over data sets, as `unet-bench rank`
+    says them.
+    """
     return Answer(_rank.rank(_read(runs), u_score=u_score), render_rank)
 
 
 def recommend(runs: Given, **budget: Any) -> Recommendations:
-    """Which network to use, as `unet-bench recommend` says it: `recommend("results/RUN", max_latency_ms=5)`."""
+    """Which network to use, as `unet-bench recommend` says it: `recommend("results/RUN",
+    max_latency_ms=5)`.
+    """
     return Recommendations(tuple(_recommend.recommend(_read(runs), Budget(**budget))))
 
 
@@ -104,5 +113,7 @@ def _read(runs: Given) -> Runs:
         return runs
     paths = [runs] if isinstance(runs, str | Path) else runs
     if isinstance(paths, pd.DataFrame) or not isinstance(paths, Iterable):
-        raise StoreError(f"a {type(runs).__name__} is no run: give the path of a run's folder or table, or several")
+        raise StoreError(
+            f"a {type(runs).__name__} is no run: give the path of a run's folder or table, or several"
+        )
     return read_runs(paths)

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
 
 class Watcher:
-    """Prints what runs now and when it will all end. Writes only when something happens: it must not cost a core."""
+    """Prints what runs now and when it will all end. Writes only when something happens: it must
+    not cost a core.
+    """
 
     def __init__(self, console: Console) -> None:
         self.console = console
@@ -33,7 +35,11 @@ class Watcher:
         """Say what will be done, and where it goes."""
         self.path, self.total = path, len(planned)
         seconds = sum(p.seconds for p in planned)
-        self.console.print(f"{len(planned)} cells, about {span(seconds)}, into {path}", markup=False, highlight=False)
+        self.console.print(
+            f"{len(planned)} cells, about {span(seconds)}, into {path}",
+            markup=False,
+            highlight=False,
+        )
 
     def cell(self, planned: Planned, seconds_left: float) -> None:
         """Say which cell runs, on a terminal only."""
@@ -41,7 +47,8 @@ class Watcher:
         if self.console.is_terminal and not planned.status:
             end = (datetime.now() + timedelta(seconds=seconds_left)).strftime("%H:%M")
             self._line(
-                f"[{self.number}/{self.total}] {planned.cell.probe} {planned.names[0]} … all by about {end}", "\r"
+                f"[{self.number}/{self.total}] {planned.cell.probe} {planned.names[0]} … all by about {end}",
+                "\r",
             )
 
     def done(self, planned: Planned, row: dict[str, Any]) -> None:
@@ -52,7 +59,10 @@ class Watcher:
                 return
         note = f": {row['error']}" if row.get("error") else f" {figure(row)}"
         names = ", ".join(planned.names)
-        self._line(f"[{self.number}/{self.total}] {planned.cell.probe} {names}: {row['status']}{note}", "\n")
+        self._line(
+            f"[{self.number}/{self.total}] {planned.cell.probe} {names}: {row['status']}{note}",
+            "\n",
+        )
 
     def waiting(self, reason: str) -> None:
         """Say what the run waits for."""
@@ -109,8 +119,8 @@ def plan_table(planned: Sequence[Planned]) -> list[dict[str, Any]]:
             "task": p.cell.task.name,
             "seed": p.cell.seed,
             "replicate": p.cell.replicate,
-            "input": list(p.cell.frame.input),
-            "output": list(p.cell.frame.output),
+            "input": list(p.cell.input_window.input),
+            "output": list(p.cell.input_window.output),
             "width_scale": p.cell.variant.choices.width_scale,
             "params": p.params,
             "macs": p.macs,
@@ -159,8 +169,8 @@ def plan_text(made: Plan) -> None:
         table.add_row(
             escape(" = ".join(names)),
             escape(task.name),
-            "×".join(map(str, first.cell.frame.input)),
-            "×".join(map(str, first.cell.frame.output)),
+            "×".join(map(str, first.cell.input_window.input)),
+            "×".join(map(str, first.cell.input_window.output)),
             f"{first.params / 1e6:.2f}" if first.params else "",
             f"{first.macs / 1e9:.2f}" if first.macs else "",
             f"{infer:,.0f}" if infer else "",
@@ -175,7 +185,9 @@ def plan_text(made: Plan) -> None:
     total = span(sum(p.seconds for p in open_cells))
     suite = made.suite
     batches = ", ".join(map(str, suite.batch))
-    width = f"width × {suite.width_scale:g}" + f", scaled to the baseline's {suite.match}" * bool(suite.match)
+    width = f"width × {suite.width_scale:g}" + f", scaled to the baseline's {suite.match}" * bool(
+        suite.match
+    )
     screen.print(
         f"{len(open_cells)} cells to run, about {total}; preset {suite.preset}, {width}, "
         f"{suite.size} scored, {suite.budget} of training, batch {batches}; "
@@ -191,15 +203,23 @@ def _decided(cells: Sequence[Planned]) -> list[str]:
     for p in cells:
         if p.status:
             probes.setdefault((p.status, p.reason), set()).add(p.cell.probe)
-    return sorted(f"{status} ({', '.join(sorted(of))}): {reason}" for (status, reason), of in probes.items())
+    return sorted(
+        f"{status} ({', '.join(sorted(of))}): {reason}" for (status, reason), of in probes.items()
+    )
 
 
 def _matching(made: Plan, planned: Planned) -> list[str]:
-    """At which width a variant meets the baseline's cost, and how nearly: `width × 0.2466, params -0.3 %`."""
+    """At which width a variant meets the baseline's cost, and how nearly: `width × 0.2466, params
+    -0.3 %`.
+    """
     figure = made.suite.match
     if not figure or planned.status or is_floor(planned.names[0]):
         return []
     cell, reached = planned.cell, getattr(planned, figure)
-    of_task = (p for p in made.planned if p.cell.task == cell.task and cell.baseline.name in p.names)
+    of_task = (
+        p for p in made.planned if p.cell.task == cell.task and cell.baseline.name in p.names
+    )
     change = reached / getattr(next(of_task), figure) - 1
-    return [f"width × {cell.variant.choices.width_scale:g}, {figure} {change:+.1%}".replace("%", " %")]
+    return [
+        f"width × {cell.variant.choices.width_scale:g}, {figure} {change:+.1%}".replace("%", " %")
+    ]

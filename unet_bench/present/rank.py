@@ -56,10 +56,16 @@ def render_rank(ranking: Ranking, *, format: str = "table") -> RenderableType:
     if format == "csv":
         return csv_text(ranking.table)
     if format == "json":
-        tables = {"table": records(ranking.table), "tests": records(ranking.tests), "notes": ranking.notes}
+        tables = {
+            "table": records(ranking.table),
+            "tests": records(ranking.tests),
+            "notes": ranking.notes,
+        }
         return json.dumps(tables, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     sections = [*_fronts(ranking.table), *_rank_sections(ranking)]
-    captions = [_FRONT_CAPTION] * bool(ranking.table["pareto"].notna().any()) + [_RANK_CAPTION] * bool(ranking.ranks)
+    captions = [_FRONT_CAPTION] * bool(ranking.table["pareto"].notna().any()) + [
+        _RANK_CAPTION
+    ] * bool(ranking.ranks)
     if format == "md":
         notes = "".join(f"\n- {escaped(note)}" for note in ranking.notes)
         return as_markdown(sections, " ".join(captions) + "\n" * bool(notes) + notes)
@@ -72,7 +78,11 @@ def _fronts(table: pd.DataFrame) -> Iterator[Section]:
         if all(row["pareto"] is None for row in group):
             continue
         shown = [{**row, **_front_words(row)} for row in group]
-        yield _section(title(group[0], (*["run_id"] * several, *CONDITIONS, "batch_effective")), shown, FRONT_HEADINGS)
+        yield _section(
+            title(group[0], (*["run_id"] * several, *CONDITIONS, "batch_effective")),
+            shown,
+            FRONT_HEADINGS,
+        )
 
 
 def _front_words(row: Row) -> dict[str, str | None]:
@@ -92,15 +102,23 @@ def _rank_sections(ranking: Ranking) -> Iterator[Section]:
     ranked = [row for row in records(ranking.table) if row["mean_rank"] is not None]
     several = ranking.table["run_id"].nunique() > 1
     for test in records(ranking.tests):
-        own = {row["variant"]: row for row in ranked if all(row[n] == test[n] for n in ("run_id", *SETTING))}
+        own = {
+            row["variant"]: row
+            for row in ranked
+            if all(row[n] == test[n] for n in ("run_id", *SETTING))
+        }
         setting = title(test, (*["run_id"] * several, *SETTING))
         rows = sorted(own.values(), key=lambda row: row["mean_rank"])
         yield _section(" · ".join(filter(None, ("average ranks", setting))), rows, RANK_HEADINGS)
 
 
 def _section(title: str, rows: Sequence[Row], headings: Sequence[Heading]) -> Section:
-    shown = [heading for heading in headings if any(row[heading.column] is not None for row in rows)]
-    return Section(title, tuple(heading.label for heading in shown), tuple(_line(row, shown) for row in rows))
+    shown = [
+        heading for heading in headings if any(row[heading.column] is not None for row in rows)
+    ]
+    return Section(
+        title, tuple(heading.label for heading in shown), tuple(_line(row, shown) for row in rows)
+    )
 
 
 def _line(row: Row, headings: Sequence[Heading]) -> Line:

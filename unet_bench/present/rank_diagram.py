@@ -20,9 +20,11 @@ _LINE: Final = 4.5  # inches from the first rank to the last
 
 
 def draw_critical_differences(ranks: Ranks, path: str | Path) -> None:
-    """Draw average ranks on a line, with bars over those that cannot be told apart, into a .svg or .png file.
+    """Draw average ranks on a line, with bars over those that cannot be told apart, into a .svg or
+    .png file.
 
-    Labels stand in rows of their own, so that they never overlap. Raises StoreError for a file that cannot be written.
+    Labels stand in rows of their own, so that they never overlap. Raises StoreError for a file that
+    cannot be written.
     """
     import matplotlib
     from matplotlib.figure import Figure
@@ -39,9 +41,13 @@ def draw_critical_differences(ranks: Ranks, path: str | Path) -> None:
     _draw(axes, ranks, labels, bars, depth)
     try:
         with matplotlib.rc_context({"svg.hashsalt": "unet-bench"}):
-            drawing.savefig(path, dpi=200, metadata={"Date": None} if Path(path).suffix == ".svg" else None)
+            drawing.savefig(
+                path, dpi=200, metadata={"Date": None} if Path(path).suffix == ".svg" else None
+            )
     except (OSError, ValueError) as error:
-        raise StoreError(f"{path} cannot be written: {error}; give a file such as ranks.svg") from error
+        raise StoreError(
+            f"{path} cannot be written: {error}; give a file such as ranks.svg"
+        ) from error
 
 
 def _label(name: str) -> str:
@@ -50,9 +56,15 @@ def _label(name: str) -> str:
 
 
 def _draw(
-    axes: Axes, ranks: Ranks, labels: Mapping[str, str], bars: Sequence[tuple[float, float, int]], depth: float
+    axes: Axes,
+    ranks: Ranks,
+    labels: Mapping[str, str],
+    bars: Sequence[tuple[float, float, int]],
+    depth: float,
 ) -> None:
-    """In ranks to the right and in rows downwards; the line itself lies at 0, labels begin at `depth`."""
+    """In ranks to the right and in rows downwards; the line itself lies at 0, labels begin at
+    `depth`.
+    """
     means = ranks.means
     low, high = 1.0, float(len(means))
     pad = 0.015 * (high - low)
@@ -63,15 +75,31 @@ def _draw(
     for tick in range(1, len(means) + 1, step):
         axes.plot((tick, tick), (-0.3, 0), color=black, linewidth=1)
         axes.text(tick, -0.45, str(tick), ha="center", va="bottom", fontsize=8, color=black)
-    axes.text((low + high) / 2, -1.5, "average rank, 1 the best", ha="center", va="bottom", fontsize=8, color=black)
+    axes.text(
+        (low + high) / 2,
+        -1.5,
+        "average rank, 1 the best",
+        ha="center",
+        va="bottom",
+        fontsize=8,
+        color=black,
+    )
     reach = min(ranks.critical_difference, high - low)
     more = " (more than the line)" * (ranks.critical_difference > high - low)
     axes.errorbar(low + reach / 2, -3.0, xerr=reach / 2, color=black, linewidth=1, capsize=3)
-    text = f"critical difference {ranks.critical_difference:.2f}{more} · {ranks.data_sets} data sets"
+    text = (
+        f"critical difference {ranks.critical_difference:.2f}{more} · {ranks.data_sets} data sets"
+    )
     axes.text(low, -3.3, text, va="bottom", fontsize=8, color=black)
     for left, right, row in bars:
         y = 0.55 + 0.35 * row
-        axes.plot((left - pad / 3, right + pad / 3), (y, y), color=blue, linewidth=3, solid_capstyle="butt")
+        axes.plot(
+            (left - pad / 3, right + pad / 3),
+            (y, y),
+            color=blue,
+            linewidth=3,
+            solid_capstyle="butt",
+        )
     for n, (name, mean) in enumerate(means.items()):
         to_left = n < (len(means) + 1) // 2
         y = depth + (n if to_left else len(means) - 1 - n) + 0.3
@@ -82,7 +110,16 @@ def _draw(
         )
         axes.plot((mean, mean, end), (0, y, y), color=black, linewidth=0.6)
         side = "right" if to_left else "left"
-        axes.text(beside, y, "  ".join(words), ha=side, va="center", fontsize=8, color=black, parse_math=False)
+        axes.text(
+            beside,
+            y,
+            "  ".join(words),
+            ha=side,
+            va="center",
+            fontsize=8,
+            color=black,
+            parse_math=False,
+        )
 
 
 def _stacked(ranks: Ranks) -> Iterator[tuple[float, float, int]]:
@@ -90,6 +127,8 @@ def _stacked(ranks: Ranks) -> Iterator[tuple[float, float, int]]:
     ends: list[float] = []
     for clique in ranks.cliques:
         first, last = ranks.means[clique[0]], ranks.means[clique[-1]]
-        row = next((n for n, end in enumerate(ends) if end < first - 0.01 * len(ranks.means)), len(ends))
+        row = next(
+            (n for n, end in enumerate(ends) if end < first - 0.01 * len(ranks.means)), len(ends)
+        )
         ends[row : row + 1] = [last]
         yield first, last, row

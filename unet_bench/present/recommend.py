@@ -40,18 +40,27 @@ HEADINGS: Final = (
 _IF_ASKED: Final = ("train_peak_memory_mib", "macs")  # columns only for a budget that limits them
 
 
-def render_recommendations(found: Sequence[Recommendation], *, format: str = "table") -> RenderableType:
-    """Words and a table for each group: a rich renderable for `table`, text for `csv` (the table alone), `md` and
-    `json`. Raises UnknownName.
+def render_recommendations(
+    found: Sequence[Recommendation], *, format: str = "table"
+) -> RenderableType:
+    """Words and a table for each group: a rich renderable for `table`, text for `csv` (the table
+    alone), `md` and `json`. Raises UnknownName.
     """
     if format not in FORMATS:
         raise unknown("format", format, FORMATS, "unet-bench recommend --help")
     if format == "csv":
         return csv_text(table(found))
     if format == "json":
-        return json.dumps([_plain_data(one) for one in found], indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        return (
+            json.dumps(
+                [_plain_data(one) for one in found], indent=2, ensure_ascii=False, allow_nan=False
+            )
+            + "\n"
+        )
     if not found:
-        return "There is no network in these runs, only what needs no training, or nothing at all.\n"
+        return (
+            "There is no network in these runs, only what needs no training, or nothing at all.\n"
+        )
     if format == "md":
         return "\n".join(_markdown(one) for one in found)
     return Lines(*(part for one in found for part in _terminal(one)))
@@ -74,7 +83,11 @@ def _plain_data(found: Recommendation) -> dict[str, Any]:
 def _section(found: Recommendation) -> Section:
     shown = {"as good": SHOWN, "unclear": SHOWN // 2}
     roles = dict.fromkeys(option.role for option in found.options)
-    kept = [option for role in roles for option in [o for o in found.options if o.role == role][: shown.get(role)]]
+    kept = [
+        option
+        for role in roles
+        for option in [o for o in found.options if o.role == role][: shown.get(role)]
+    ]
     rows = [{**option.row, **_words(found, option)} for option in kept]
     wanted = {limit.column for limit, _ in found.budget.asked()}
     asked = [
@@ -83,7 +96,11 @@ def _section(found: Recommendation) -> Section:
         if any(row.get(heading.column) is not None for row in rows)
         and (heading.column not in _IF_ASKED or heading.column in wanted)
     ]
-    return Section(_title(found), tuple(heading.label for heading in asked), tuple(_line(row, asked) for row in rows))
+    return Section(
+        _title(found),
+        tuple(heading.label for heading in asked),
+        tuple(_line(row, asked) for row in rows),
+    )
 
 
 def _words(found: Recommendation, option: Option) -> dict[str, str | None]:
@@ -93,7 +110,8 @@ def _words(found: Recommendation, option: Option) -> dict[str, str | None]:
         "to_best": None if option.gap is None or found.goal != "dice" else _gap_words(option.gap),
         "latency": None if option.latency is None else _latency_words(option.latency),
         "speed": None if option.speed is None else times(option.speed),
-        "budget": over(option) or (f"may exceed: {', '.join(option.fit.unsure)}" if option.fit.unsure else None),
+        "budget": over(option)
+        or (f"may exceed: {', '.join(option.fit.unsure)}" if option.fit.unsure else None),
     }
 
 
@@ -126,7 +144,9 @@ def _title(found: Recommendation) -> str:
 def _caption(found: Recommendation) -> str:
     if found.best is None:
         return "The nearest to the budget, and how many times over it they are."
-    worse = " Worse: the next two that fit." * any(option.role == "worse" for option in found.options)
+    worse = " Worse: the next two that fit." * any(
+        option.role == "worse" for option in found.options
+    )
     if found.goal != "dice" or len(found.options) == 1:
         return worse.strip()
     return (
@@ -136,7 +156,9 @@ def _caption(found: Recommendation) -> str:
 
 
 def _terminal(found: Recommendation) -> Iterator[RenderableType]:
-    """The words before the table, since they are the answer; commands on lines of their own, to be copied."""
+    """The words before the table, since they are the answer; commands on lines of their own, to be
+    copied.
+    """
     yield Text(_title(found), style="bold")
     for n, said in enumerate(found.said):
         yield Text(f"  {said}", style="" if n else "bold")

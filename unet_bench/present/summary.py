@@ -11,7 +11,16 @@ from rich.console import RenderableType
 from unet_bench.analysis.summary import SETTING, Row
 from unet_bench.errors import unknown
 from unet_bench.networks.variants import is_floor
-from unet_bench.present.table import FORMATS, Heading, Line, Section, as_json, as_markdown, as_table, figure
+from unet_bench.present.table import (
+    FORMATS,
+    Heading,
+    Line,
+    Section,
+    as_json,
+    as_markdown,
+    as_table,
+    figure,
+)
 from unet_bench.store.schema import SIZE
 from unet_bench.store.tables import csv_text, records
 from unet_bench.text_format import conditions, scored_size
@@ -38,7 +47,9 @@ _CAPTION: Final = (
 
 
 def render_summary(frame: pd.DataFrame, *, format: str = "table") -> RenderableType:
-    """The frame of `summary`: a rich renderable for `table`, text for `csv`, `md` and `json`. Raises UnknownName."""
+    """The frame of `summary`: a rich renderable for `table`, text for `csv`, `md` and `json`.
+    Raises UnknownName.
+    """
     if format not in FORMATS:
         raise unknown("format", format, FORMATS, "unet-bench summary --help")
     if format in ("csv", "json"):
@@ -54,18 +65,24 @@ def _sections(frame: pd.DataFrame) -> Iterator[Section]:
     for _, rows in frame.groupby(["run_id", *SETTING], dropna=False, sort=False):
         headings = [heading for heading in HEADINGS if rows[heading.column].notna().any()]
         lines = [_line(row, headings) for row in records(rows)]
-        yield Section(_title(records(rows)[0]), tuple(heading.label for heading in headings), tuple(lines))
+        yield Section(
+            _title(records(rows)[0]), tuple(heading.label for heading in headings), tuple(lines)
+        )
 
 
 def _title(row: Row) -> str:
     numbers = {"threads": "threads", "batch_requested": "batch"}
     words = conditions(row, [name for name in SETTING if name not in (*numbers, *SIZE)])
     words += scored_size(row)
-    return " · ".join(words + [f"{label} {row[name]}" for name, label in numbers.items() if row[name] is not None])
+    return " · ".join(
+        words + [f"{label} {row[name]}" for name, label in numbers.items() if row[name] is not None]
+    )
 
 
 def _line(row: Row, headings: list[Heading]) -> Line:
-    failed = f"{row['failed']} of {row['failed'] + row['cells']} cells without a figure: {row['status']}"
+    failed = (
+        f"{row['failed']} of {row['failed'] + row['cells']} cells without a figure: {row['status']}"
+    )
     return Line(
         variant=row["variant"],
         is_baseline=row["variant"] == row["baseline"],

@@ -32,7 +32,8 @@ _MARKS: Final[Mapping[str, str]] = {"not separable": "≈"}
 
 @dataclass(frozen=True)
 class Heading:
-    """A column as it is shown: its label, and the factor and decimals of its figures (0: three digits, counts whole).
+    """A column as it is shown: its label, and the factor and decimals of its figures (0: three
+    digits, counts whole).
 
     A difference names the column of its `verdict`, which is added to it, and has a sign.
     """
@@ -65,7 +66,9 @@ HEADINGS: Final = (
 
 @dataclass(frozen=True)
 class Line:
-    """One variant of a section. `best` holds, for each figure, whether no other network's is better."""
+    """One variant of a section. `best` holds, for each figure, whether no other network's is
+    better.
+    """
 
     variant: str
     is_baseline: bool
@@ -102,12 +105,17 @@ class Displayed:
 
 
 def render(
-    frame: pd.DataFrame, *, format: str = "table", sort: str | None = None, columns: Sequence[str] | None = None
+    frame: pd.DataFrame,
+    *,
+    format: str = "table",
+    sort: str | None = None,
+    columns: Sequence[str] | None = None,
 ) -> RenderableType:
     """Show a frame of `read_results`: a rich renderable for `table`, text for the other formats.
 
-    Sorted by Dice and then latency, or by the column `sort`, the best first; then rows that are not ok, then floors.
-    `columns` names what is shown instead of the usual: in csv and JSON that is everything. Raises UnknownName.
+    Sorted by Dice and then latency, or by the column `sort`, the best first; then rows that are not
+    ok, then floors. `columns` names what is shown instead of the usual: in csv and JSON that is
+    everything. Raises UnknownName.
     """
     if format not in FORMATS:
         raise unknown("format", format, FORMATS, "unet-bench show --help")
@@ -118,11 +126,15 @@ def render(
     if format in ("csv", "json"):
         chosen = ordered[list(columns)] if columns else ordered
         return csv_text(chosen) if format == "csv" else as_json(chosen)
-    headings = tuple(Heading(name, name) for name in columns if name != "variant") if columns else HEADINGS
+    headings = (
+        tuple(Heading(name, name) for name in columns if name != "variant") if columns else HEADINGS
+    )
     shown, caption = list(_sections(ordered, headings)), _caption(frame)
     if format == "md":
         return as_markdown(shown, f"{escaped(caption)}. Bold: best.")
-    return as_table(shown, f"{caption}\n* baseline · bold: best · ±: the longer side of the 95 % interval")
+    return as_table(
+        shown, f"{caption}\n* baseline · bold: best · ±: the longer side of the 95 % interval"
+    )
 
 
 def sections(frame: pd.DataFrame) -> list[Section]:
@@ -138,7 +150,9 @@ def _ordered(frame: pd.DataFrame, sort: str | None) -> pd.DataFrame:
     ascending = [True, *(not _high_is_good(name) for name in keys)]
     marked = frame.assign(_floor=_floors(frame), _not_ok=_not_ok(frame))
     by = ["_floor", "_not_ok", *keys]
-    return marked.sort_values(by, ascending=[True, *ascending], kind="stable").drop(columns=["_floor", "_not_ok"])
+    return marked.sort_values(by, ascending=[True, *ascending], kind="stable").drop(
+        columns=["_floor", "_not_ok"]
+    )
 
 
 def _not_ok(frame: pd.DataFrame) -> Any:
@@ -169,37 +183,60 @@ def _sections(frame: pd.DataFrame, headings: Sequence[Heading]) -> Iterator[Sect
 
 
 def _origin(rows: pd.DataFrame) -> str:
-    """Which of several runs the rows are of, and in which environment: unlike ones stand apart, never averaged."""
+    """Which of several runs the rows are of, and in which environment: unlike ones stand apart,
+    never averaged.
+    """
     found = (("run", "run_id"), ("on", "device_name"), ("environment", "env_id"))
-    return "".join(f" · {word} {', '.join(_parts(rows[name]))}" for word, name in found if _parts(rows[name]))
+    return "".join(
+        f" · {word} {', '.join(_parts(rows[name]))}" for word, name in found if _parts(rows[name])
+    )
 
 
 def _needed(heading: Heading) -> str:
-    """The column without which there is nothing to show: of a difference its interval, from two pairs on."""
+    """The column without which there is nothing to show: of a difference its interval, from two
+    pairs on.
+    """
     return INTERVALS[heading.column][0] if heading.verdict else heading.column
 
 
 def _title(rows: pd.DataFrame) -> str:
     """The conditions that the section's rows share."""
     row = rows.iloc[0].dropna().to_dict()
-    words = [row.get("task", ""), *conditions(row, ("fit", "match", "recipe", "budget", "pretrained", "evaluation"))]
+    words = [
+        row.get("task", ""),
+        *conditions(row, ("fit", "match", "recipe", "budget", "pretrained", "evaluation")),
+    ]
     words += scored_size(row)
-    words += conditions(row, ("device", "precision", "memory_format", "mode", "batch_norm", "algorithms"))
-    words += [f"{name.split('_')[0]} {row[name]}" for name in ("threads", "batch_requested") if name in row]
+    words += conditions(
+        row, ("device", "precision", "memory_format", "mode", "batch_norm", "algorithms")
+    )
+    words += [
+        f"{name.split('_')[0]} {row[name]}"
+        for name in ("threads", "batch_requested")
+        if name in row
+    ]
     return " · ".join(filter(None, map(str, words)))
 
 
 def _lines(rows: pd.DataFrame, headings: Sequence[Heading]) -> Iterator[Line]:
     # A verdict says more than being the best of differences, which even a bad one may be.
-    best = {heading.column: None if heading.verdict else _best(rows, heading.column) for heading in headings}
+    best = {
+        heading.column: None if heading.verdict else _best(rows, heading.column)
+        for heading in headings
+    }
     for row in records(rows):
         floor = is_floor(row["variant"])
         yield Line(
             variant=printable(row["variant"]),
             is_baseline=row["variant"] == row["baseline"],
             figures=tuple(figure(row, heading) for heading in headings),
-            best=tuple(not floor and row[h.column] is not None and row[h.column] == best[h.column] for h in headings),
-            problem=": ".join(filter(None, (_problem(row), _one_line(row["error"] or row["evidence"] or "")))),
+            best=tuple(
+                not floor and row[h.column] is not None and row[h.column] == best[h.column]
+                for h in headings
+            ),
+            problem=": ".join(
+                filter(None, (_problem(row), _one_line(row["error"] or row["evidence"] or "")))
+            ),
             is_floor=floor,
         )
 
@@ -213,10 +250,18 @@ def _best(rows: pd.DataFrame, name: str) -> object:
 
 
 def _problem(row: dict[str, Any]) -> str:
-    statuses = {name.removesuffix("_status"): row[name] for name in _statuses(row) if row[name] is not None}
+    statuses = {
+        name.removesuffix("_status"): row[name] for name in _statuses(row) if row[name] is not None
+    }
     alike = len(set(statuses.values())) == 1  # then there is no need to name the probes
-    bad = [status if alike else f"{probe} {status}" for probe, status in statuses.items() if status != "ok"]
-    return ", ".join([*dict.fromkeys(bad), *[row["quality"]] * (row["quality"] not in (None, "clean"))])
+    bad = [
+        status if alike else f"{probe} {status}"
+        for probe, status in statuses.items()
+        if status != "ok"
+    ]
+    return ", ".join(
+        [*dict.fromkeys(bad), *[row["quality"]] * (row["quality"] not in (None, "clean"))]
+    )
 
 
 def _one_line(text: str) -> str:
@@ -224,7 +269,9 @@ def _one_line(text: str) -> str:
 
 
 def figure(row: Mapping[str, Any], heading: Heading) -> str:
-    """The row's figure as text, with the longer side of its interval and its verdict where it has them."""
+    """The row's figure as text, with the longer side of its interval and its verdict where it has
+    them.
+    """
     value = row[heading.column]
     if value is None:
         return EMPTY
@@ -247,13 +294,21 @@ def _number(value: float, heading: Heading, digits: int = 3) -> str:
     scaled = value * heading.factor
     if heading.decimals:
         return f"{scaled:.{heading.decimals}f}"
-    return f"{scaled:.0f}" if abs(scaled) >= 10 ** (digits - 1) or scaled == 0 else f"{scaled:#.{digits}g}"
+    return (
+        f"{scaled:.0f}"
+        if abs(scaled) >= 10 ** (digits - 1) or scaled == 0
+        else f"{scaled:#.{digits}g}"
+    )
 
 
 def _caption(frame: pd.DataFrame) -> str:
     """What all sections have in common, and how many rows are not ok."""
     words = [", ".join(_parts(frame[name])) for name in ("run_id", "device_name", "preset")]
-    words = [f"{label} {word}" for label, word in zip(("run", "on", "preset"), words, strict=True) if word]
+    words = [
+        f"{label} {word}"
+        for label, word in zip(("run", "on", "preset"), words, strict=True)
+        if word
+    ]
     of_all = frame[frame["match"].isna() | (frame["variant"] == frame["baseline"]).fillna(False)]
     if scales := sorted(scale for scale in of_all["width_scale"].dropna().unique() if scale != 1):
         words.append(f"width_scale {', '.join(f'{scale:g}' for scale in scales)}")
@@ -264,7 +319,9 @@ def _caption(frame: pd.DataFrame) -> str:
 
 def _parts(column: pd.Series) -> list[str]:
     """A column's values; a row that was measured in several places names them all."""
-    return list(dict.fromkeys(part for value in column.dropna().unique() for part in str(value).split(", ")))
+    return list(
+        dict.fromkeys(part for value in column.dropna().unique() for part in str(value).split(", "))
+    )
 
 
 # ---- from sections to text
@@ -274,7 +331,12 @@ def as_table(sections: Sequence[Section], caption: str) -> Group:
     """The sections for the terminal, the caption below them."""
     parts: list[RenderableType] = []
     for section in sections:
-        parts += [Text(printable(section.title), style="bold"), _rich_table(section), *_rich_problems(section), Text()]
+        parts += [
+            Text(printable(section.title), style="bold"),
+            _rich_table(section),
+            *_rich_problems(section),
+            Text(),
+        ]
     return Group(*parts, Text(caption, style="dim"))
 
 
@@ -286,7 +348,10 @@ def _rich_table(section: Section) -> Table:
         table.add_column(Text(label), justify="right", overflow="fold")
     for line in section.lines:
         style = "cyan" if line.is_baseline else "red" if line.problem else ""
-        figures = (Text(text, style="bold" if best else "") for text, best in zip(line.figures, line.best, strict=True))
+        figures = (
+            Text(text, style="bold" if best else "")
+            for text, best in zip(line.figures, line.best, strict=True)
+        )
         name = Text(line.variant + " *" * line.is_baseline, style=style)
         table.add_row(name, *figures, style="dim italic" if line.is_floor else None)
     return table

@@ -30,12 +30,14 @@ from typing import TYPE_CHECKING
 import pluggy
 
 if TYPE_CHECKING:
-    from unet_bench.registry.registry import Draft
+    from unet_bench.registry.registry import Registrar
 
 hookspec = pluggy.HookspecMarker("unet_bench")
 hookimpl = pluggy.HookimplMarker("unet_bench")
 
 
 @hookspec
-def unet_bench_register(registry: Draft) -> None:
-    """Register what the plugin provides, by the typed methods of `registry`. Import nothing heavy here."""
+def unet_bench_register(registry: Registrar) -> None:
+    """Register what the plugin provides, by the typed methods of `registry`. Import nothing heavy
+    here.
+    """

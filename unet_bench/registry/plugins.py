@@ -1,6 +1,7 @@
 """Find plugins without importing them, load each by itself, and say how it went.
 
-Tolerant to look, strict to measure: `load` goes on past a broken plugin; `Loaded.checked` refuses one.
+Tolerant to look, strict to measure: `load` goes on past a broken plugin; `Loaded.checked` refuses
+one.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import pluggy
 
 from unet_bench.errors import NameClash, PluginFailure, unknown
 from unet_bench.registry import hookspecs
-from unet_bench.registry.registry import Draft, Provider, Registry
+from unet_bench.registry.registry import Provider, Registrar, Registry
 
 GROUP: Final = "unet_bench"
 BLOCK_VARIABLE: Final = "UNET_BENCH_BLOCK"
@@ -47,7 +48,9 @@ class Loaded:
     plugins: tuple[Plugin, ...]
 
     def checked(self) -> Registry:
-        """The registry, if every plugin that is not blocked is well. Raises PluginFailure otherwise."""
+        """The registry, if every plugin that is not blocked is well. Raises PluginFailure
+        otherwise.
+        """
         failed = [plugin for plugin in self.plugins if plugin.status == "failed"]
         if failed:
             lines = "\n".join(f"  {plugin.provider}: {plugin.reason}" for plugin in failed)
@@ -59,14 +62,17 @@ class Loaded:
 
 
 def load(block: Iterable[str] = ()) -> Loaded:
-    """Load every installed plugin that is not blocked (by name, here or in $UNET_BENCH_BLOCK), ours first.
+    """Load every installed plugin that is not blocked (by name, here or in $UNET_BENCH_BLOCK), ours
+    first.
 
     Raises UnknownName when a name to block is no plugin's.
     """
     found = find()
     blocked = set(block) | set(filter(None, os.environ.get(BLOCK_VARIABLE, "").split(",")))
     for name in blocked - {entry.name for entry in found}:
-        raise unknown("plugin to block", name, (entry.name for entry in found), "unet-bench plugins")
+        raise unknown(
+            "plugin to block", name, (entry.name for entry in found), "unet-bench plugins"
+        )
     registry, plugins = Registry(), []
     manager = pluggy.PluginManager(GROUP)
     manager.add_hookspecs(hookspecs)
@@ -80,18 +86,30 @@ def load(block: Iterable[str] = ()) -> Loaded:
 
 def find() -> list[importlib.metadata.EntryPoint]:
     """The installed entry points, not imported: our own first, then third parties by name."""
-    entries = {(e.name, e.value, provider_of(e).distribution): e for e in importlib.metadata.entry_points(group=GROUP)}
-    return sorted(entries.values(), key=lambda e: (provider_of(e).distribution != OURS, FIRST.get(e.name, 2), e.name))
+    entries = {
+        (e.name, e.value, provider_of(e).distribution): e
+        for e in importlib.metadata.entry_points(group=GROUP)
+    }
+    return sorted(
+        entries.values(),
+        key=lambda e: (provider_of(e).distribution != OURS, FIRST.get(e.name, 2), e.name),
+    )
 
 
 def provider_of(entry: importlib.metadata.EntryPoint) -> Provider:
     """Who is behind an entry point."""
-    return Provider(entry.name, entry.dist.name, entry.dist.version) if entry.dist else Provider(entry.name)
+    return (
+        Provider(entry.name, entry.dist.name, entry.dist.version)
+        if entry.dist
+        else Provider(entry.name)
+    )
 
 
-def _load_one(manager: pluggy.PluginManager, registry: Registry, entry: importlib.metadata.EntryPoint) -> Plugin:
+def _load_one(
+    manager: pluggy.PluginManager, registry: Registry, entry: importlib.metadata.EntryPoint
+) -> Plugin:
     provider = provider_of(entry)
-    draft = Draft(provider)
+    draft = Registrar(provider)
     try:
         _register(manager, entry, draft)
         registry.commit(draft)
@@ -102,8 +120,12 @@ def _load_one(manager: pluggy.PluginManager, registry: Registry, entry: importli
     return Plugin(provider, entry.value, "ok", registered=len(draft.entries) + len(draft.variants))
 
 
-def _register(manager: pluggy.PluginManager, entry: importlib.metadata.EntryPoint, draft: Draft) -> None:
-    """Call this one plugin's hook: the results of a hook call carry no provenance, so each is called alone."""
+def _register(
+    manager: pluggy.PluginManager, entry: importlib.metadata.EntryPoint, draft: Registrar
+) -> None:
+    """Call this one plugin's hook: the results of a hook call carry no provenance, so each is
+    called alone.
+    """
     if manager.has_plugin(entry.name):
         raise NameClash(f"two plugins are called {entry.name!r}; uninstall one of them")
     others = [plugin for _, plugin in manager.list_name_plugin()]
@@ -118,7 +140,8 @@ def _register(manager: pluggy.PluginManager, entry: importlib.metadata.EntryPoin
 
 
 def source_hash(module: str) -> str:
-    """12 hex digits over the Python source of a package or module: results know what code made them.
+    """12 hex digits over the Python source of a package or module: results know what code made
+    them.
 
     Empty for one that is not installed.
     """
@@ -132,5 +155,7 @@ def source_hash(module: str) -> str:
     files = sorted(origin.parent.rglob("*.py")) if origin.name == "__init__.py" else [origin]
     digest = hashlib.sha256()
     for file in files:
-        digest.update(file.relative_to(origin.parent).as_posix().encode() + b"\0" + file.read_bytes())
+        digest.update(
+            file.relative_to(origin.parent).as_posix().encode() + b"\0" + file.read_bytes()
+        )
     return digest.hexdigest()[:12]

@@ -1,6 +1,7 @@
-"""Everything that can be named — parts, architectures, variants, data sets, readers, probes — with who provided it.
+"""Everything that can be named — parts, architectures, variants, data sets, readers, probes — with
+who provided it.
 
-A plugin writes to a `Draft`; the `Registry` takes a whole draft or nothing of it.
+A plugin writes to a `Registrar`; the `Registry` takes all that it was told, or nothing.
 """
 
 from __future__ import annotations
@@ -17,7 +18,16 @@ from unet_bench.errors import InvalidChoice, NameClash, PluginFailure, UnetBench
 from unet_bench.networks.choices import SLOTS, Choices
 from unet_bench.networks.variants import FLOOR, Variant, is_floor
 
-KINDS: Final = (*SLOTS, "architecture", "variant", "dataset", "reader", "recipe", "probe", "executor")
+KINDS: Final = (
+    *SLOTS,
+    "architecture",
+    "variant",
+    "dataset",
+    "reader",
+    "recipe",
+    "probe",
+    "executor",
+)
 LISTED_BY: Final = {
     "architecture": "architectures",
     "variant": "variants",
@@ -39,12 +49,18 @@ class Provider:
     version: str = ""
 
     def __str__(self) -> str:
-        return f"{self.plugin} ({self.distribution} {self.version})" if self.distribution else self.plugin
+        return (
+            f"{self.plugin} ({self.distribution} {self.version})"
+            if self.distribution
+            else self.plugin
+        )
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One registered thing. `factory` is a callable, or `"module:name"`, imported when it is first needed."""
+    """One registered thing. `factory` is a callable, or `"module:name"`, imported when it is first
+    needed.
+    """
 
     kind: str
     name: str
@@ -62,7 +78,9 @@ class Entry:
 
     @property
     def absent(self) -> str:
-        """What to do about the package that this needs, if it is not here; nothing is imported to see that."""
+        """What to do about the package that this needs, if it is not here; nothing is imported to
+        see that.
+        """
         if self.needs is None or importlib.util.find_spec(self.needs[0]) is not None:
             return ""
         return f"needs {self.needs[0]}, which is not installed: {self.needs[1]}"
@@ -76,7 +94,9 @@ class Entry:
         return resolved
 
     def fits(self, path: Path) -> bool:
-        """Whether this reader knows the data at `path` by their names. Raises PluginFailure when it cannot say."""
+        """Whether this reader knows the data at `path` by their names. Raises PluginFailure when it
+        cannot say.
+        """
         known = self.recognises if callable(self.recognises) else self._import(self.recognises)
         try:
             return bool(known(path))
@@ -105,8 +125,10 @@ def whole(variant: Variant) -> tuple[str, str]:
     return "architecture", variant.architecture
 
 
-class Draft:
-    """What a plugin's hook is given: a typed method per kind. Nothing counts until the hook has returned."""
+class Registrar:
+    """What a plugin's hook is given: a typed method per kind. Nothing counts until the hook has
+    returned.
+    """
 
     def __init__(self, provider: Provider) -> None:
         self.provider = provider
@@ -114,52 +136,78 @@ class Draft:
         self.variants: dict[str, Variant] = {}
         self.fresh = False
 
-    def encoder(self, name: str, factory: str | Callable[..., Any], *, summary: str, **facts: Any) -> None:
-        """`facts`: `cite`, `ignores` (choices this part makes irrelevant), `dims` (it serves). So for every slot."""
+    def encoder(
+        self, name: str, factory: str | Callable[..., Any], *, summary: str, **facts: Any
+    ) -> None:
+        """`facts`: `cite`, `ignores` (choices this part makes irrelevant), `dims` (it serves). So
+        for every slot.
+        """
         self._part("encoder", name, factory, summary=summary, **facts)
 
-    def encoder_block(self, name: str, factory: str | Callable[..., Any], *, summary: str, **facts: Any) -> None:
+    def encoder_block(
+        self, name: str, factory: str | Callable[..., Any], *, summary: str, **facts: Any
+    ) -> None:
         """The convolutions of one encoder level."""
         self._part("encoder_block", name, factory, summary=summary, **facts)
 
-    def decoder_block(self, name: str, factory: str | Callable[..., Any], *, summary: str, **facts: Any) -> None:
+    def decoder_block(
+        self, name: str, factory: str | Callable[..., Any], *, summary: str, **facts: Any
+    ) -> None:
         """The convolutions of one decoder level."""
         self._part("decoder_block", name, factory, summary=summary, **facts)
 
-    def block(self, name: str, factory: str | Callable[..., Any], *, summary: str, **facts: Any) -> None:
+    def block(
+        self, name: str, factory: str | Callable[..., Any], *, summary: str, **facts: Any
+    ) -> None:
         """A block for encoder and decoder alike."""
         self.encoder_block(name, factory, summary=summary, **facts)
         self.decoder_block(name, factory, summary=summary, **facts)
 
-    def bottleneck(self, name: str, factory: str | Callable[..., Any], *, summary: str, **facts: Any) -> None:
+    def bottleneck(
+        self, name: str, factory: str | Callable[..., Any], *, summary: str, **facts: Any
+    ) -> None:
         """What the coarsest map passes through."""
         self._part("bottleneck", name, factory, summary=summary, **facts)
 
-    def down(self, name: str, factory: str | Callable[..., Any], *, summary: str, **facts: Any) -> None:
+    def down(
+        self, name: str, factory: str | Callable[..., Any], *, summary: str, **facts: Any
+    ) -> None:
         """Halves a map."""
         self._part("down", name, factory, summary=summary, **facts)
 
-    def up(self, name: str, factory: str | Callable[..., Any], *, summary: str, **facts: Any) -> None:
+    def up(
+        self, name: str, factory: str | Callable[..., Any], *, summary: str, **facts: Any
+    ) -> None:
         """Doubles a map."""
         self._part("up", name, factory, summary=summary, **facts)
 
-    def align(self, name: str, factory: str | Callable[..., Any], *, summary: str, **facts: Any) -> None:
+    def align(
+        self, name: str, factory: str | Callable[..., Any], *, summary: str, **facts: Any
+    ) -> None:
         """Brings skip and up-sampled map to one size."""
         self._part("align", name, factory, summary=summary, **facts)
 
-    def skip(self, name: str, factory: str | Callable[..., Any], *, summary: str, **facts: Any) -> None:
+    def skip(
+        self, name: str, factory: str | Callable[..., Any], *, summary: str, **facts: Any
+    ) -> None:
         """What an encoder map passes through."""
         self._part("skip", name, factory, summary=summary, **facts)
 
-    def merge(self, name: str, factory: str | Callable[..., Any], *, summary: str, **facts: Any) -> None:
+    def merge(
+        self, name: str, factory: str | Callable[..., Any], *, summary: str, **facts: Any
+    ) -> None:
         """Joins skips and up-sampled map."""
         self._part("merge", name, factory, summary=summary, **facts)
 
-    def topology(self, name: str, factory: str | Callable[..., Any], *, summary: str, **facts: Any) -> None:
+    def topology(
+        self, name: str, factory: str | Callable[..., Any], *, summary: str, **facts: Any
+    ) -> None:
         """Which maps reach which decoder level."""
         self._part("topology", name, factory, summary=summary, **facts)
 
-    def head(self, name: str, factory: str | Callable[..., Any], *, summary: str, **facts: Any) -> None:
+    def head(
+        self, name: str, factory: str | Callable[..., Any], *, summary: str, **facts: Any
+    ) -> None:
         """Class scores from the finest decoder map."""
         self._part("head", name, factory, summary=summary, **facts)
 
@@ -176,23 +224,45 @@ class Draft:
     ) -> None:
         """A whole network: `factory(in_channels=, classes=, dims=, image_size=, **args)`.
 
-        `args` are its defaults; one called `base_width` is what `width_scale` scales. Registers a variant of the
-        same name, too. `family:*` is an open family: `factory(member)` returns such a factory, and any
-        `family:member` can be named as a variant. `dims` it is for: 2 images, 3 volumes. `needs` is a module of another
-        package, and the command that installs it: where it is absent the network is listed as such, and left out of
-        `all`.
+        `args` are its defaults; one called `base_width` is what `width_scale` scales. Registers a
+        variant of the same name, too. `family:*` is an open family: `factory(member)` returns such
+        a factory, and any `family:member` can be named as a variant. `dims` it is for: 2 images, 3
+        volumes. `needs` is a module of another package, and the command that installs it: where it
+        is absent the network is listed as such, and left out of `all`.
         """
-        self._add("architecture", name, factory, summary=summary, cite=cite, args=args, needs=needs, dims=tuple(dims))
+        self._add(
+            "architecture",
+            name,
+            factory,
+            summary=summary,
+            cite=cite,
+            args=args,
+            needs=needs,
+            dims=tuple(dims),
+        )
         if not name.endswith(":*"):
-            self.variant(name, summary=summary, cite=cite, tags=("architecture",), architecture=name, args=args)
+            self.variant(
+                name,
+                summary=summary,
+                cite=cite,
+                tags=("architecture",),
+                architecture=name,
+                args=args,
+            )
 
-    def floor(self, name: str, factory: str | Callable[..., Any], *, summary: str, cite: str = "") -> None:
-        """A rule that needs no training: an architecture that returns an `unet_bench.measure.floors.Floor`.
+    def floor(
+        self, name: str, factory: str | Callable[..., Any], *, summary: str, cite: str = ""
+    ) -> None:
+        """A rule that needs no training: an architecture that returns an
+        `unet_bench.measure.floors.Floor`.
 
-        Its name begins with `floor-`. Runs score it beside the variants, so that a table shows what a network added.
+        Its name begins with `floor-`. Runs score it beside the variants, so that a table shows what
+        a network added.
         """
         if not is_floor(name):
-            raise InvalidChoice(f"plugin {self.provider}: the floor {name!r} must be called {FLOOR}{name}")
+            raise InvalidChoice(
+                f"plugin {self.provider}: the floor {name!r} must be called {FLOOR}{name}"
+            )
         self._add("architecture", name, factory, summary=summary, cite=cite)
         self.variant(name, summary=summary, cite=cite, architecture=name)
 
@@ -207,10 +277,11 @@ class Draft:
         args: Mapping[str, Any] | None = None,
         **choices: Any,
     ) -> None:
-        """A named set of choices (those not given are the baseline's), or an architecture with its arguments.
+        """A named set of choices (those not given are the baseline's), or an architecture with its
+        arguments.
 
-        The tag `one-axis` is for those that differ from the baseline in one choice, which becomes a tag of theirs, so
-        that `tag:up` selects all ways up. Raises InvalidChoice for more.
+        The tag `one-axis` is for those that differ from the baseline in one choice, which becomes a
+        tag of theirs, so that `tag:up` selects all ways up. Raises InvalidChoice for more.
         """
         self._check(name, summary)
         if name in self.variants:
@@ -218,7 +289,9 @@ class Draft:
         chosen = Choices().replace(**choices)
         tags = tuple(tags)
         if "one-axis" in tags:
-            changed = [choice for choice, value in chosen.items() if value != getattr(Choices(), choice)]
+            changed = [
+                choice for choice, value in chosen.items() if value != getattr(Choices(), choice)
+            ]
             if len(changed) != 1:
                 raise InvalidChoice(
                     f"plugin {self.provider}: variant {name!r} is tagged one-axis and changes {len(changed)} choices "
@@ -236,11 +309,15 @@ class Draft:
             provider=self.provider.plugin,
         )
 
-    def dataset(self, name: str, factory: str | Callable[..., Any], *, summary: str, cite: str = "") -> None:
+    def dataset(
+        self, name: str, factory: str | Callable[..., Any], *, summary: str, cite: str = ""
+    ) -> None:
         """A data set: `factory(size=(H, W), seed=0) -> unet_bench.data.Dataset`."""
         self._add("dataset", name, factory, summary=summary, cite=cite)
 
-    def recipe(self, name: str, factory: str | Callable[..., Any], *, summary: str, cite: str = "") -> None:
+    def recipe(
+        self, name: str, factory: str | Callable[..., Any], *, summary: str, cite: str = ""
+    ) -> None:
         """A way to train: `factory() -> unet_bench.spec.recipe.Recipe`."""
         self._add("recipe", name, factory, summary=summary, cite=cite)
 
@@ -253,18 +330,26 @@ class Draft:
         summary: str,
         cite: str = "",
     ) -> None:
-        """A format of data on disk: `factory(path, classes=None, seed=0) -> unet_bench.data.Dataset`.
+        """A format of data on disk: `factory(path, classes=None, seed=0) ->
+        unet_bench.data.Dataset`.
 
-        `recognises(path)` says whether data of this format lie there. It is asked for every path a user names, so it
-        looks at names only, and imports no torch. Both may be text `"module:name"`.
+        `recognises(path)` says whether data of this format lie there. It is asked for every path a
+        user names, so it looks at names only, and imports no torch. Both may be text
+        `"module:name"`.
         """
         self._check_factory("reader", name, recognises)
         self._add("reader", name, factory, summary=summary, cite=cite, recognises=recognises)
 
     def probe(
-        self, name: str, factory: str | Callable[..., Any], *, summary: str, cite: str = "", timed: bool = False
+        self,
+        name: str,
+        factory: str | Callable[..., Any],
+        *,
+        summary: str,
+        cite: str = "",
+        timed: bool = False,
     ) -> None:
-        """A measurement: `factory(unet_bench.measure.Bench) -> dict` of the columns it measured.
+        """A measurement: `factory(MeasurementContext) -> dict` of the columns it measured.
 
         One that is `timed` has its device, and the host's timing, to itself.
         """
@@ -281,15 +366,16 @@ class Draft:
     ) -> None:
         """Where cells run: `factory(devices, options) -> unet_bench.execute.jobs.Executor`.
 
-        `devices` are names as `--devices` has them, `options` the names and values of `--executor-option`.
+        `devices` are names as `--devices` has them, `options` the names and values of
+        `--executor-option`.
         """
         self._add("executor", name, factory, summary=summary, cite=cite, needs=needs)
 
     def fresh_interpreter(self) -> None:
         """Have every cell that needs something of this plugin start from an interpreter of its own.
 
-        For a plugin that must set something before torch is imported, or that cannot be forked once it is; a cell
-        then takes seconds to begin.
+        For a plugin that must set something before torch is imported, or that cannot be forked once
+        it is; a cell then takes seconds to begin.
         """
         self.fresh = True
 
@@ -305,10 +391,22 @@ class Draft:
         dims: Iterable[int] = (2, 3),
     ) -> None:
         for ignored in ignores:
-            Choices().replace(**{ignored: getattr(Choices(), ignored, ignored)})  # raises for an unknown choice
-        self._add(kind, name, factory, summary=summary, cite=cite, ignores=frozenset(ignores), dims=tuple(dims))
+            Choices().replace(
+                **{ignored: getattr(Choices(), ignored, ignored)}
+            )  # raises for an unknown choice
+        self._add(
+            kind,
+            name,
+            factory,
+            summary=summary,
+            cite=cite,
+            ignores=frozenset(ignores),
+            dims=tuple(dims),
+        )
 
-    def _add(self, kind: str, name: str, factory: str | Callable[..., Any], *, summary: str, **facts: Any) -> None:
+    def _add(
+        self, kind: str, name: str, factory: str | Callable[..., Any], *, summary: str, **facts: Any
+    ) -> None:
         self._check(name, summary)
         self._check_factory(kind, name, factory)
         if (kind, name) in self.entries:
@@ -341,14 +439,16 @@ class Registry:
         self._providers: dict[str, Provider] = {}
         self._fresh: set[str] = set()
 
-    def commit(self, draft: Draft) -> None:
+    def commit(self, draft: Registrar) -> None:
         """Take over a whole draft. Raises NameClash, naming both owners, and then takes nothing."""
         for key in draft.entries:
             if key in self._entries:
                 self._clash(*key, self._entries[key].provider, draft.provider)
         for name in draft.variants:
             if name in self._variants:
-                self._clash("variant", name, self._providers[self._variants[name].provider], draft.provider)
+                self._clash(
+                    "variant", name, self._providers[self._variants[name].provider], draft.provider
+                )
         self._entries |= draft.entries
         self._variants |= draft.variants
         self._providers[draft.provider.plugin] = draft.provider
@@ -379,7 +479,9 @@ class Registry:
 
     def absent(self, variant: Variant) -> str:
         """What to do about the package that a variant's architecture needs, if it is not here."""
-        known = variant.architecture and (":" not in variant.architecture or self.has_family(*whole(variant)))
+        known = variant.architecture and (
+            ":" not in variant.architecture or self.has_family(*whole(variant))
+        )
         return self.find(*whole(variant)).absent if known else ""
 
     def has_family(self, kind: str, name: str) -> bool:
@@ -392,7 +494,9 @@ class Registry:
         return self._providers[plugin]
 
     def find(self, kind: str, name: str) -> Entry:
-        """The entry of that name; `timm:resnet34` finds the open family `timm:*`. Raises UnknownName."""
+        """The entry of that name; `timm:resnet34` finds the open family `timm:*`. Raises
+        UnknownName.
+        """
         if entry := self._entries.get((kind, name)):
             return entry
         if self.has_family(kind, name):

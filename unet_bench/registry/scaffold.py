@@ -1,4 +1,6 @@
-"""`unet-bench new-plugin NAME`: a package with one up-sampling part, registered and tested, that passes as it is."""
+"""`unet-bench new-plugin NAME`: a package with one up-sampling part, registered and tested, that
+passes as it is.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,8 @@ FILES: Final = {
 def write_plugin(name: str, out: Path) -> Path:
     """Write the package `out/unet-bench-NAME`, whole or not at all. Returns its folder.
 
-    Raises InvalidChoice for a name that is not valid or taken, StoreError when the folder cannot be made.
+    Raises InvalidChoice for a name that is not valid or taken, StoreError when the folder cannot be
+    made.
     """
     plugin = name.lower().removeprefix("unet-bench-")
     if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", plugin):
@@ -47,7 +50,9 @@ def write_plugin(name: str, out: Path) -> Path:
                 file.write_text(text, encoding="utf-8")
             (Path(draft) / "package").rename(folder)
     except OSError as error:
-        raise StoreError(f"{folder} cannot be written ({error}); choose a folder that can, with --out") from error
+        raise StoreError(
+            f"{folder} cannot be written ({error}); choose a folder that can, with --out"
+        ) from error
     return folder
 
 
@@ -66,6 +71,8 @@ def plugin_files(plugin: str) -> dict[str, str]:
     names = {"plugin": plugin, "module": "unet_bench_" + plugin.replace("-", "_")}
     templates = importlib.resources.files("unet_bench.registry") / "templates"
     return {
-        Template(path).substitute(names): Template((templates / template).read_text(encoding="utf-8")).substitute(names)
+        Template(path).substitute(names): Template(
+            (templates / template).read_text(encoding="utf-8")
+        ).substitute(names)
         for path, template in FILES.items()
     }

@@ -1,6 +1,7 @@
 """The unit that is run, retried and resumed: variant × task × setting × probe × seed × replicate.
 
-Cells travel to worker processes, and later to other machines, as JSON; their id is the hash of just these.
+Cells travel to worker processes, and later to other machines, as JSON; their id is the hash of just
+these.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
-from unet_bench.geometry.frame import Frame
+from unet_bench.geometry.input_window import InputWindow
 from unet_bench.networks.variants import Variant
 from unet_bench.spec.recipe import Recipe
 
@@ -65,7 +66,9 @@ class Protocol:
     version: int = 2
     speed_s: float = 2.0  # of timed blocks per cell, the baseline's included
     interval: float = 0.02  # stop timing when the ratio's 95 % interval is this narrow, relatively
-    slowdown: float = 0.0  # of the variant, relatively: injected by the self-test, to see whether it is found
+    slowdown: float = (
+        0.0  # of the variant, relatively: injected by the self-test, to see whether it is found
+    )
     memory_limit_mib: float = 0.0  # 0: none but the machine's
     shrink_batch: bool = False  # where the batch does not fit, halve it until it does
     recipe: Recipe = field(default_factory=Recipe)
@@ -88,7 +91,9 @@ class Protocol:
     def evaluation(self) -> str:
         """How test images are predicted, in words."""
         words = ["whole" if self.whole else "tiled"]
-        words += [f"overlap {self.overlap:g}"] * (self.overlap > 0 and not self.whole) + ["flips"] * self.flips
+        words += [f"overlap {self.overlap:g}"] * (self.overlap > 0 and not self.whole) + [
+            "flips"
+        ] * self.flips
         return " ".join(words)
 
 
@@ -97,9 +102,9 @@ class Cell:
     """One measurement to make."""
 
     variant: Variant
-    frame: Frame
+    input_window: InputWindow
     baseline: Variant
-    baseline_frame: Frame
+    baseline_input_window: InputWindow
     task: Task
     setting: Setting
     protocol: Protocol
@@ -111,17 +116,26 @@ class Cell:
     def id(self) -> str:
         """12 hex digits over what is measured, not how carefully."""
         parts = [json.dumps(self.variant.canonical()), _text(self.task), _text(self.setting)]
-        return _hash(f"[{', '.join(parts)}, {json.dumps(self.probe)}, {self.seed}, {self.replicate}]")
+        return _hash(
+            f"[{', '.join(parts)}, {json.dumps(self.probe)}, {self.seed}, {self.replicate}]"
+        )
 
     def key(self, code: str) -> str:
-        """12 hex digits that change whenever the result may: cell, protocol, baseline, and `code`, the software's."""
-        parts = [json.dumps(self.id), _text(self.protocol), json.dumps(self.baseline.canonical()), json.dumps(code)]
+        """12 hex digits that change whenever the result may: cell, protocol, baseline, and `code`,
+        the software's.
+        """
+        parts = [
+            json.dumps(self.id),
+            _text(self.protocol),
+            json.dumps(self.baseline.canonical()),
+            json.dumps(code),
+        ]
         return _hash(f"[{', '.join(parts)}]")
 
     def to_json(self) -> dict[str, Any]:
         """Plain data."""
         variants = {"variant": self.variant.to_json(), "baseline": self.baseline.to_json()}
-        rest = ("frame", "baseline_frame", "task", "setting", "protocol")
+        rest = ("input_window", "baseline_input_window", "task", "setting", "protocol")
         scalars = {"probe": self.probe, "seed": self.seed, "replicate": self.replicate}
         return variants | {name: _plain(getattr(self, name)) for name in rest} | scalars
 
@@ -131,11 +145,13 @@ class Cell:
         return cls(
             variant=Variant.from_json(data["variant"]),
             baseline=Variant.from_json(data["baseline"]),
-            frame=Frame(**tuples(data["frame"])),
-            baseline_frame=Frame(**tuples(data["baseline_frame"])),
+            input_window=InputWindow(**tuples(data["input_window"])),
+            baseline_input_window=InputWindow(**tuples(data["baseline_input_window"])),
             task=Task(**tuples(data["task"])),
             setting=Setting(**data["setting"]),
-            protocol=Protocol(**{**data["protocol"], "recipe": Recipe(**data["protocol"]["recipe"])}),
+            protocol=Protocol(
+                **{**data["protocol"], "recipe": Recipe(**data["protocol"]["recipe"])}
+            ),
             probe=data["probe"],
             seed=data["seed"],
             replicate=data["replicate"],
@@ -144,7 +160,9 @@ class Cell:
 
 def tuples(data: Mapping[str, Any]) -> dict[str, Any]:
     """JSON's lists as the tuples they were."""
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in data.items()}
+    return {
+        name: tuple(value) if isinstance(value, list) else value for name, value in data.items()
+    }
 
 
 def digest(value: Any) -> str:

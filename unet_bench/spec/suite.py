@@ -1,4 +1,6 @@
-"""What to run: from options, a TOML file, or both; presets fill in what is left open. Validated whole."""
+"""What to run: from options, a TOML file, or both; presets fill in what is left open. Validated
+whole.
+"""
 
 from __future__ import annotations
 
@@ -28,9 +30,20 @@ AXES: Final = {
     "algorithms": ("fastest", "deterministic"),
     "pretrained": ("none", "imagenet"),
 }
-BUDGETS: Final = {"steps": "steps", "epochs": "epochs", "images": "images", "train_s": "s"}  # and their units
+BUDGETS: Final = {
+    "steps": "steps",
+    "epochs": "epochs",
+    "images": "images",
+    "train_s": "s",
+}  # and their units
 FIRST_LOOK: Final = ("cost", "speed", "memory", "accuracy")
-UNITS: Final = {"": 1.0, "K": 2**-10, "M": 1.0, "G": 2**10, "T": 2**20}  # MiB; a bare number is in MiB
+UNITS: Final = {
+    "": 1.0,
+    "K": 2**-10,
+    "M": 1.0,
+    "G": 2**10,
+    "T": 2**20,
+}  # MiB; a bare number is in MiB
 MOST_THREADS: Final = 1024
 MOST_IMAGES: Final = 2**20
 MOST_EXAMPLES: Final = 100
@@ -57,7 +70,9 @@ class Preset:
     interval: float
     probes: tuple[str, ...]
     limit_tmac: float  # a cell predicted to cost more tera-MACs is skipped, on whatever machine
-    suite: str = ""  # the shipped suite whose variants are run where none are named; empty: all variants
+    suite: str = (
+        ""  # the shipped suite whose variants are run where none are named; empty: all variants
+    )
     time_limit_s: float = math.inf  # a run ends by then, unless it is given another limit
 
     def variants(self) -> tuple[str, ...]:
@@ -201,9 +216,13 @@ class Suite:
         if max(self.batch, default=0) > MOST_IMAGES:
             raise InvalidSuite(f"batch={max(self.batch)} is more than {MOST_IMAGES} images")
         if self.interval is not None and not 0 < self.interval < 1:
-            raise InvalidSuite(f"interval={self.interval} must be a share between 0 and 1, such as 0.01")
+            raise InvalidSuite(
+                f"interval={self.interval} must be a share between 0 and 1, such as 0.01"
+            )
         if self.limit_tmac is not None and not 0 <= self.limit_tmac < math.inf:
-            raise InvalidSuite(f"limit_tmac={self.limit_tmac} must be at least 0, and finite; 0 is no limit")
+            raise InvalidSuite(
+                f"limit_tmac={self.limit_tmac} must be at least 0, and finite; 0 is no limit"
+            )
         for name in ("width_scale", "speed_s", "train_s", "timeout_s"):
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
@@ -211,13 +230,21 @@ class Suite:
         if len(given := [name for name in BUDGETS if getattr(self, name) is not None]) > 1:
             raise InvalidSuite(f"{' and '.join(given)} are both budgets of a training: give one")
         if not 0 <= self.overlap <= MOST_OVERLAP:
-            raise InvalidSuite(f"overlap={self.overlap} must be from 0 to {MOST_OVERLAP}: a part of a tile's side")
+            raise InvalidSuite(
+                f"overlap={self.overlap} must be from 0 to {MOST_OVERLAP}: a part of a tile's side"
+            )
         if self.overlap and self.evaluation == "whole":
-            raise InvalidSuite("overlap is of tiles, and evaluation=whole has none: leave one of them out")
+            raise InvalidSuite(
+                "overlap is of tiles, and evaluation=whole has none: leave one of them out"
+            )
         if not 0 <= self.examples <= MOST_EXAMPLES:
-            raise InvalidSuite(f"examples={self.examples} must be from 0, for none, to {MOST_EXAMPLES}")
+            raise InvalidSuite(
+                f"examples={self.examples} must be from 0, for none, to {MOST_EXAMPLES}"
+            )
         if not 0 <= self.checkpoint_s < math.inf:
-            raise InvalidSuite(f"checkpoint_s={self.checkpoint_s} must be at least 0, and finite; 0 is no checkpoint")
+            raise InvalidSuite(
+                f"checkpoint_s={self.checkpoint_s} must be at least 0, and finite; 0 is no checkpoint"
+            )
         if any(not 0 <= seed < 2**32 for seed in self.seeds):
             raise InvalidSuite(f"seeds={self.seeds}: a seed must be at least 0 and below 2^32")
         if max(self.threads, default=0) > MOST_THREADS:
@@ -230,11 +257,15 @@ class Suite:
                 f"classes={shown(count)} is too few or too many: from 2, as the background counts, to {MOST_CLASSES}"
             )
         if len(self.folds) > LINE:
-            raise InvalidSuite(f"folds={shown(self.folds)} must be a number, or the prefix of files' names")
+            raise InvalidSuite(
+                f"folds={shown(self.folds)} must be a number, or the prefix of files' names"
+            )
         if self.vary and not self.base:
             raise InvalidSuite("--vary needs --base NAME: the variant whose choices are varied")
         if not self.data:
-            raise InvalidSuite(f"no data set: give one by --data. {one_line(self.data_help, MOST_WORDS)}".strip())
+            raise InvalidSuite(
+                f"no data set: give one by --data. {one_line(self.data_help, MOST_WORDS)}".strip()
+            )
         if not all(getattr(self, name) for name in AXES):
             raise InvalidSuite(f"a suite needs at least one value of each of {', '.join(AXES)}")
         if self.size:
@@ -257,27 +288,42 @@ class Suite:
         if all(getattr(self, name) is None for name in BUDGETS):
             open_fields["steps"] = preset.steps
         open_fields["recipe"] = self.recipe or preset.recipe
-        open_fields |= {name: getattr(preset, name) for name in ("probes", "seeds") if not getattr(self, name)}
+        open_fields |= {
+            name: getattr(preset, name) for name in ("probes", "seeds") if not getattr(self, name)
+        }
         open_fields["batch"] = self.batch or (preset.batch,)
         size = self.size or ",".join("x".join(map(str, size)) for size in preset.sizes)
         variants = self.variants or (() if self.base or self.models else preset.variants())
-        return dataclasses.replace(self, preset=preset.name, variants=variants, size=size, **open_fields)
+        return dataclasses.replace(
+            self, preset=preset.name, variants=variants, size=size, **open_fields
+        )
 
     @property
     def budget(self) -> str:
         """How long is trained, in words; empty where the preset decides."""
         given = ((getattr(self, name), unit) for name, unit in BUDGETS.items())
-        return next((f"{value:g} {unit}" if unit == "s" else f"{value} {unit}" for value, unit in given if value), "")
+        return next(
+            (
+                f"{value:g} {unit}" if unit == "s" else f"{value} {unit}"
+                for value, unit in given
+                if value
+            ),
+            "",
+        )
 
     def sizes(self) -> list[tuple[int, ...]]:
         """The scored sizes, `(H, W)` of images and `(D, H, W)` of volumes."""
         return list(dict.fromkeys(parse_size(text) for text in self.size.split(",")))
 
     def scaled_down(self) -> str:
-        """What a resolved suite made smaller than the real thing, and how to get that; empty when it did not."""
+        """What a resolved suite made smaller than the real thing, and how to get that; empty when
+        it did not.
+        """
         if self.width_scale == 1:
             return ""
-        flat = any(len(size) == 2 for size in self.sizes())  # volumes have no size of their own in a preset
+        flat = any(
+            len(size) == 2 for size in self.sizes()
+        )  # volumes have no size of their own in a preset
         real, size = ("--preset standard, or ", "--size 256x256 ") if flat else ("", "")
         whose = f" of the baseline, whose {self.match} the others meet" if self.match else ""
         return (
@@ -293,14 +339,16 @@ class Suite:
 
 
 def parse_size(text: str) -> tuple[int, ...]:
-    """`128`, `128x96` (height × width), `32x64x64` (depth first: of volumes), or a comma list of which the first is
-    returned. Raises InvalidSuite.
+    """`128`, `128x96` (height × width), `32x64x64` (depth first: of volumes), or a comma list of
+    which the first is returned. Raises InvalidSuite.
     """
     first, *rest = text.split(",")
     for more in rest:
         parse_size(more)
     sides = first.lower().replace("×", "x").split("x")
-    if len(sides) > 3 or not all(side.strip().isdecimal() and 0 < int(side[:20]) <= MOST_SIDE for side in sides):
+    if len(sides) > 3 or not all(
+        side.strip().isdecimal() and 0 < int(side[:20]) <= MOST_SIDE for side in sides
+    ):
         raise InvalidSuite(
             f"size {shown(first)} is not valid: write HEIGHTxWIDTH in pixels, such as 128x128, or of volumes "
             f"DEPTHxHEIGHTxWIDTH, such as 32x32x32, each at most {MOST_SIDE}"
@@ -315,30 +363,41 @@ def parse_memory(text: str) -> float:
         if not found or not 0 < (value := float(found[1]) * UNITS[found[2].upper()]) < math.inf:
             raise ValueError
     except ValueError:
-        raise InvalidSuite(f"memory_limit {shown(text)} is not valid: write a size such as 8G or 512M") from None
+        raise InvalidSuite(
+            f"memory_limit {shown(text)} is not valid: write a size such as 8G or 512M"
+        ) from None
     return value
 
 
 def from_options(options: Mapping[str, Any], file: str | None = None) -> Suite:
-    """A suite from a TOML file or shipped name, with options laid over it. Raises InvalidSuite, UnknownName.
+    """A suite from a TOML file or shipped name, with options laid over it. Raises InvalidSuite,
+    UnknownName.
 
     A table in the file that is called as a preset holds what differs under that preset.
     """
     given = {name: value for name, value in options.items() if value not in (None, (), [], "")}
     stated = read(file) if file else {}
     if not isinstance(stated.get("preset", ""), str):
-        raise InvalidSuite(f"suite {file}: preset={shown(stated['preset'])} is not valid: it takes a name")
+        raise InvalidSuite(
+            f"suite {file}: preset={shown(stated['preset'])} is not valid: it takes a name"
+        )
     of_preset = {preset: stated.pop(preset, {}) for preset in PRESETS}
     for changes in (of_preset.get(given.get("preset") or stated.get("preset", ""), {}), given):
         if not isinstance(changes, Mapping):
-            raise InvalidSuite(f"suite {file}: what is called as a preset must be a table, such as [quick]")
+            raise InvalidSuite(
+                f"suite {file}: what is called as a preset must be a table, such as [quick]"
+            )
         replaced = BUDGETS if any(name in changes for name in BUDGETS) else ()
-        stated = {name: value for name, value in stated.items() if name not in replaced} | dict(changes)
+        stated = {name: value for name, value in stated.items() if name not in replaced} | dict(
+            changes
+        )
     return from_dict(stated)
 
 
 def from_dict(data: Mapping[str, Any]) -> Suite:
-    """A suite from plain data. Raises UnknownName for a key it does not know, InvalidSuite for a wrong type."""
+    """A suite from plain data. Raises UnknownName for a key it does not know, InvalidSuite for a
+    wrong type.
+    """
     fields = {field.name: field for field in dataclasses.fields(Suite)}
     values: dict[str, Any] = {}
     for name, value in data.items():
@@ -355,7 +414,9 @@ def _typed(name: str, value: Any, declared: str) -> Any:
     if any(isinstance(item, int) and abs(item) > MOST_NUMBER for item in held):
         raise InvalidSuite(f"{name}={shown(value)} is not valid: a number has at most 64 bits")
     if any(isinstance(item, str) and len(item) > MOST_WORDS for item in held):
-        raise InvalidSuite(f"{name}={shown(value)} is not valid: a text has at most {MOST_WORDS} characters")
+        raise InvalidSuite(
+            f"{name}={shown(value)} is not valid: a text has at most {MOST_WORDS} characters"
+        )
     if declared.startswith("tuple"):
         wanted: type = int if "int" in declared else str
         items = [str(item) if wanted is str and isinstance(item, int) else item for item in held]
@@ -368,22 +429,39 @@ def _typed(name: str, value: Any, declared: str) -> Any:
     elif declared.startswith("int"):
         valid = isinstance(value, int) and not isinstance(value, bool)
     else:
-        value = str(value) if name in ("size", "memory_limit", "folds") and isinstance(value, int) else value
+        value = (
+            str(value)
+            if name in ("size", "memory_limit", "folds") and isinstance(value, int)
+            else value
+        )
         valid = isinstance(value, str)
     if not valid:
-        raise InvalidSuite(f"{name}={shown(value)} is not valid: it takes {declared.replace(' | None', '')}")
+        raise InvalidSuite(
+            f"{name}={shown(value)} is not valid: it takes {declared.replace(' | None', '')}"
+        )
     return value
 
 
 def read(name: str) -> dict[str, Any]:
     """The TOML of a suite: a file, or the name of one that ships. Raises InvalidSuite, UnknownName."""
-    shipped = {p.name.removesuffix(".toml"): p for p in importlib.resources.files("unet_bench.spec.suites").iterdir()}
+    shipped = {
+        p.name.removesuffix(".toml"): p
+        for p in importlib.resources.files("unet_bench.spec.suites").iterdir()
+    }
     path = Path(name)
     try:
         if path.suffix == ".toml" or os.path.isfile(path):
             return read_toml(path)
         if name in shipped:
             return tomllib.loads(shipped[name].read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:  # bytes that are no text, text that is no TOML, numbers without an end
+    except (
+        OSError,
+        ValueError,
+    ) as error:  # bytes that are no text, text that is no TOML, numbers without an end
         raise InvalidSuite(f"suite {one_line(name)}: {one_line(str(error))}") from error
-    raise unknown("suite", one_line(name), [n for n in shipped if not n.startswith("_")], "unet-bench list suites")
+    raise unknown(
+        "suite",
+        one_line(name),
+        [n for n in shipped if not n.startswith("_")],
+        "unet-bench list suites",
+    )

@@ -1,4 +1,6 @@
-"""95 % intervals: of a mean (Student's t, bootstrap), of a median (order statistics). Floats in, plain floats out."""
+"""95 % intervals: of a mean (Student's t, bootstrap), of a median (order statistics). Floats in,
+plain floats out.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +13,22 @@ import numpy as np
 
 Interval = tuple[float, float, float]  # (estimate, low, high)
 
-# Student's t, 97.5 % quantile, one to twelve degrees of freedom; beyond, an expansion in 1/df is exact to 1e-4.
-T_975: Final = (12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646, 2.3060, 2.2622, 2.2281, 2.2010, 2.1788)
+# Student's t, 97.5 % quantile, one to twelve degrees of freedom; beyond, an expansion in 1/df is
+# exact to 1e-4.
+T_975: Final = (
+    12.7062,
+    4.3027,
+    3.1824,
+    2.7764,
+    2.5706,
+    2.4469,
+    2.3646,
+    2.3060,
+    2.2622,
+    2.2281,
+    2.2010,
+    2.1788,
+)
 Z_975: Final = 1.959963984540054
 
 
@@ -36,11 +52,13 @@ def mean_interval(values: Sequence[float]) -> Interval:
 
 
 def bootstrap_interval(values: Sequence[float], resamples: int = 2000) -> Interval:
-    """(mean, low, high) by the percentile bootstrap of the mean, expanded; no shape assumed, the same at every call.
+    """(mean, low, high) by the percentile bootstrap of the mean, expanded; no shape assumed, the
+    same at every call.
 
-    A percentile interval as it is covers too little: its spread is that of n values over n, not n - 1, and it knows
-    nothing of t. Hesterberg 2015 (What teachers should know about the bootstrap) takes percentiles further out, by as
-    much as brings the normal case right. The ends are NaN with fewer than two values.
+    A percentile interval as it is covers too little: its spread is that of n values over n, not n -
+    1, and it knows nothing of t. Hesterberg 2015 (What teachers should know about the bootstrap)
+    takes percentiles further out, by as much as brings the normal case right. The ends are NaN with
+    fewer than two values.
     """
     mean, n = statistics.fmean(values), len(values)
     if n < 2:
@@ -52,7 +70,9 @@ def bootstrap_interval(values: Sequence[float], resamples: int = 2000) -> Interv
 
 
 def median_interval(values: Sequence[float]) -> Interval:
-    """(median, low, high) by order statistics: no shape assumed. The ends are NaN with fewer than six values."""
+    """(median, low, high) by order statistics: no shape assumed. The ends are NaN with fewer than
+    six values.
+    """
     ordered, n = sorted(values), len(values)
     median = statistics.median(ordered)
     if n < 6:

@@ -1,9 +1,11 @@
-"""Average ranks over data sets, whether they differ, and which cannot be told apart; and the picture of it.
+"""Average ranks over data sets, whether they differ, and which cannot be told apart; and the
+picture of it.
 
 data sets × networks ─▶ ranks within each data set ─▶ means ─▶ Friedman's test ─▶ Nemenyi's difference ─▶ groups
 
-After Demšar 2006 (Statistical comparisons of classifiers over multiple data sets, JMLR 7), sections 3.2.2 to 3.2.4.
-Ranks need no common scale: that one data set is harder than another does not matter, nor how far one is ahead.
+After Demšar 2006 (Statistical comparisons of classifiers over multiple data sets, JMLR 7), sections
+3.2.2 to 3.2.4. Ranks need no common scale: that one data set is harder than another does not
+matter, nor how far one is ahead.
 """
 
 from __future__ import annotations
@@ -29,11 +31,13 @@ FEW_DATA_SETS: Final = 5  # below, hardly anything can be significant
 
 @dataclass(frozen=True)
 class Ranks:
-    """Average ranks, 1 the best, in this order; `groups` names by letters what cannot be told apart.
+    """Average ranks, 1 the best, in this order; `groups` names by letters what cannot be told
+    apart.
 
-    `chi2` is Friedman's statistic, `f` Iman and Davenport's of it, which is less conservative (infinite where all data
-    sets agree), each with its p. Average ranks that are farther apart than `critical_difference` differ at 5 %
-    (Nemenyi), all pairs taken together; groups are made only where Friedman's test says that there is a difference.
+    `chi2` is Friedman's statistic, `f` Iman and Davenport's of it, which is less conservative
+    (infinite where all data sets agree), each with its p. Average ranks that are farther apart than
+    `critical_difference` differ at 5 % (Nemenyi), all pairs taken together; groups are made only
+    where Friedman's test says that there is a difference.
     """
 
     means: Mapping[str, float]
@@ -45,15 +49,18 @@ class Ranks:
     f: float
     p: float
     critical_difference: float
-    left_out: Mapping[str, int]  # networks without a figure somewhere, and on how many data sets they lack it
+    left_out: Mapping[
+        str, int
+    ]  # networks without a figure somewhere, and on how many data sets they lack it
 
 
 def mean_ranks(scores: pd.DataFrame, *, lower_is_better: bool = False) -> Ranks:
-    """Rank networks (columns) within each data set (rows), ties averaged, and test the average ranks.
+    """Rank networks (columns) within each data set (rows), ties averaged, and test the average
+    ranks.
 
-    A network that lacks a score is left out, never filled in; so is a data set without any score. Friedman's statistic
-    is taken as Demšar states it, without a correction for ties: with many ties it is conservative.
-    Raises InvalidSuite with fewer than two data sets or three networks.
+    A network that lacks a score is left out, never filled in; so is a data set without any score.
+    Friedman's statistic is taken as Demšar states it, without a correction for ties: with many ties
+    it is conservative. Raises InvalidSuite with fewer than two data sets or three networks.
     """
     scores = scores.astype("Float64").astype(float).dropna(how="all")
     lacking = scores.isna().sum()
@@ -72,7 +79,8 @@ def mean_ranks(scores: pd.DataFrame, *, lower_is_better: bool = False) -> Ranks:
     return Ranks(
         means=dict(zip(names, map(float, means), strict=True)),
         groups={
-            name: "".join(_letter(c) for c, (i, j) in enumerate(cliques) if i <= n < j) for n, name in enumerate(names)
+            name: "".join(_letter(c) for c, (i, j) in enumerate(cliques) if i <= n < j)
+            for n, name in enumerate(names)
         },
         cliques=tuple(tuple(names[i:j]) for i, j in cliques if j - i > 1),
         data_sets=data_sets,
@@ -95,7 +103,9 @@ def critical_difference(networks: int, data_sets: int) -> float:
 
 
 def _friedman(means: Sequence[float], n: int) -> tuple[float, float, float, float]:
-    """Friedman's chi² and its p, and Iman and Davenport's F and its p, of average ranks over n data sets."""
+    """Friedman's chi² and its p, and Iman and Davenport's F and its p, of average ranks over n data
+    sets.
+    """
     from scipy.stats import chi2 as chi2_distribution
     from scipy.stats import f as f_distribution
 
@@ -111,7 +121,9 @@ def _friedman(means: Sequence[float], n: int) -> tuple[float, float, float, floa
 
 
 def _cliques(means: Sequence[float], difference: float) -> list[tuple[int, int]]:
-    """Of ascending means the longest stretches [i, j) that lie within the difference, none inside another."""
+    """Of ascending means the longest stretches [i, j) that lie within the difference, none inside
+    another.
+    """
     stretches: list[tuple[int, int]] = []
     for i, mean in enumerate(means):
         j = max(n for n, other in enumerate(means) if other - mean <= difference) + 1

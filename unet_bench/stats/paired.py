@@ -1,10 +1,12 @@
-"""Means over seeds, folds and data sets, and differences to a baseline in pairs, with intervals that hold for few.
+"""Means over seeds, folds and data sets, and differences to a baseline in pairs, with intervals
+that hold for few.
 
 pairs (same seed, fold and data) ─▶ units that vary independently ─▶ mean and 95 % interval ─▶ verdict
 
-What an interval may count is units, not figures: three seeds on each of four data sets are four units, since another
-data set moves all three of its seeds together. Folds of one data set share most of their training images and are
-therefore less independent than units should be: an interval over folds is, if anything, too narrow.
+What an interval may count is units, not figures: three seeds on each of four data sets are four
+units, since another data set moves all three of its seeds together. Folds of one data set share
+most of their training images and are therefore less independent than units should be: an interval
+over folds is, if anything, too narrow.
 """
 
 from __future__ import annotations
@@ -20,13 +22,17 @@ from unet_bench.stats.intervals import Interval, bootstrap_interval, mean_interv
 
 Verdict = Literal["better", "worse", "not separable"]
 
-FEWEST_RESAMPLED: Final = 10  # units; with fewer there is too little to resample, and Student's t holds better
+FEWEST_RESAMPLED: Final = (
+    10  # units; with fewer there is too little to resample, and Student's t holds better
+)
 MOST_NEEDED: Final = 1000  # units; a difference that takes more is none that anybody will show
 
 
 @dataclass(frozen=True)
 class Difference:
-    """How far a variant is from the baseline: mean over units, with the ends of its 95 % interval (NaN: one unit)."""
+    """How far a variant is from the baseline: mean over units, with the ends of its 95 % interval
+    (NaN: one unit).
+    """
 
     mean: float
     low: float
@@ -38,13 +44,14 @@ class Difference:
 
 
 def paired_difference(pairs: Sequence[tuple[Hashable, float]]) -> Difference:
-    """The difference that `pairs` show, each a cluster (data set or fold) and own figure less the baseline's.
+    """The difference that `pairs` show, each a cluster (data set or fold) and own figure less the
+    baseline's.
 
-    A difference is separable when its interval leaves out 0; of a single unit none is. `pairs_needed` is how many
-    pairs would make it so if mean and spread stayed as they are: the fewest units whose interval by Student's t
-    leaves out 0, each of as many pairs as the units have now, rounded up. It never contradicts the verdict; None
-    where the spread is not known, the mean is 0, or more than 1000 units would be needed.
-    Raises ValueError without pairs.
+    A difference is separable when its interval leaves out 0; of a single unit none is.
+    `pairs_needed` is how many pairs would make it so if mean and spread stayed as they are: the
+    fewest units whose interval by Student's t leaves out 0, each of as many pairs as the units have
+    now, rounded up. It never contradicts the verdict; None where the spread is not known, the mean
+    is 0, or more than 1000 units would be needed. Raises ValueError without pairs.
     """
     values = units(pairs)
     mean, low, high = _interval(values)
@@ -61,21 +68,30 @@ def paired_difference(pairs: Sequence[tuple[Hashable, float]]) -> Difference:
 def clustered_mean(values: Sequence[tuple[Hashable, float]]) -> Interval:
     """(mean, low, high) over the units of (cluster, figure); the ends are NaN for a single one.
 
-    Student's t below ten units, from ten on the cluster bootstrap. Raises ValueError without values.
+    Student's t below ten units, from ten on the cluster bootstrap. Raises ValueError without
+    values.
     """
     return _interval(units(values))
 
 
 def units(values: Sequence[tuple[Hashable, float]]) -> list[float]:
-    """What varies independently: the clusters' means if there are several clusters, otherwise the values themselves."""
+    """What varies independently: the clusters' means if there are several clusters, otherwise the
+    values themselves.
+    """
     clusters: dict[Hashable, list[float]] = defaultdict(list)
     for cluster, value in values:
         clusters[cluster].append(value)
-    return [statistics.fmean(own) for own in clusters.values()] if len(clusters) > 1 else [own for _, own in values]
+    return (
+        [statistics.fmean(own) for own in clusters.values()]
+        if len(clusters) > 1
+        else [own for _, own in values]
+    )
 
 
 def coarsest(labels: Sequence[tuple[Hashable, ...]]) -> list[Hashable]:
-    """Of labels from coarse to fine, such as (data set, fold, seed), the first level at which they differ."""
+    """Of labels from coarse to fine, such as (data set, fold, seed), the first level at which they
+    differ.
+    """
     levels = [list(level) for level in zip(*labels, strict=True)]
     return next((level for level in levels if len(set(level)) > 1), [None] * len(labels))
 
@@ -88,7 +104,8 @@ def _units_needed(values: Sequence[float], mean: float, separable: bool) -> int 
     if len(values) < 2:
         return None
     sd, present = statistics.stdev(values), len(values)
-    # From ten units on, verdict and Student's t may differ by a hair: what is separable needs no more than there is.
+    # From ten units on, verdict and Student's t may differ by a hair: what is separable needs no
+    # more than there is.
     candidates = range(2, present) if separable else range(present + 1, MOST_NEEDED + 1)
     found = (n for n in candidates if t_975(n - 1) * sd / math.sqrt(n) < abs(mean))
     return next(found, present if separable else None)

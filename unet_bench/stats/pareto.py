@@ -14,8 +14,9 @@ if TYPE_CHECKING:
 def undominated(values: Draws) -> NDArray[np.bool_]:
     """(network, draw): whether no other is at least as good everywhere and better somewhere.
 
-    Only rivals that can beat it in some draw are compared draw by draw; one that is beaten in every draw is none, since
-    whatever it beats, its better beats. Figures with errors are never equal, so what equals it in one draw is its twin.
+    Only rivals that can beat it in some draw are compared draw by draw; one that is beaten in every
+    draw is none, since whatever it beats, its better beats. Figures with errors are never equal, so
+    what equals it in one draw is its twin.
     """
     import numpy as np
 
@@ -33,7 +34,9 @@ def undominated(values: Draws) -> NDArray[np.bool_]:
 
 
 def _lowest(points: NDArray[np.float64]) -> list[int]:
-    """Of points (dimension, point) enough of them that every other is at or above one of them in all dimensions."""
+    """Of points (dimension, point) enough of them that every other is at or above one of them in
+    all dimensions.
+    """
     import numpy as np
 
     found: list[int] = []

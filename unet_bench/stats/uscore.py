@@ -2,7 +2,8 @@
 
 IoU, parameters, MACs and FPS ─▶ each placed between two quantiles of U-Bench's own networks ─▶ harmonic means
 
-Its weakness is that of every score that is placed between quantiles: it moves whenever the set of networks does.
+Its weakness is that of every score that is placed between quantiles: it moves whenever the set of
+networks does.
 """
 
 from __future__ import annotations
@@ -14,7 +15,10 @@ from typing import Final
 Quantiles = tuple[float, float]  # the 10 % and the 90 % quantile
 
 LOG_PARAMS_M: Final[Quantiles] = (0.39, 4.32)  # of the logarithm of millions of parameters
-LOG_GMACS: Final[Quantiles] = (0.88, 4.20)  # of the logarithm of MACs in 10⁹, which U-Bench calls GFLOPs
+LOG_GMACS: Final[Quantiles] = (
+    0.88,
+    4.20,
+)  # of the logarithm of MACs in 10⁹, which U-Bench calls GFLOPs
 FPS: Final[Quantiles] = (24.28, 121.63)
 IOU: Final[Mapping[str, Quantiles]] = {"busi": (0.58376, 0.70626), "dsb2018": (0.84518, 0.88144)}
 """Of data sets that U-Bench has, by the task's name in lower case."""
@@ -23,9 +27,9 @@ _LEAST: Final = 0.05  # of each part of the efficiency
 
 
 def u_score(iou: float, params_m: float, gmacs: float, fps: float, of_iou: Quantiles) -> float:
-    """0 to 100, from IoU (0 to 1), parameters in millions, MACs of one image in 10⁹ and images per second, one at a
-    time; `of_iou` are the quantiles of IoU on this data set. Raises ValueError for a figure that is not above 0 where
-    its logarithm is taken, or equal quantiles.
+    """0 to 100, from IoU (0 to 1), parameters in millions, MACs of one image in 10⁹ and images per
+    second, one at a time; `of_iou` are the quantiles of IoU on this data set. Raises ValueError for
+    a figure that is not above 0 where its logarithm is taken, or equal quantiles.
     """
     accuracy = _placed(iou, *of_iou)
     parts = (
@@ -38,7 +42,9 @@ def u_score(iou: float, params_m: float, gmacs: float, fps: float, of_iou: Quant
 
 
 def iou_quantiles(task: str, ious: Iterable[float]) -> Quantiles | None:
-    """U-Bench's for a task that it has, else those of the networks at hand; None where these are too few or alike."""
+    """U-Bench's for a task that it has, else those of the networks at hand; None where these are
+    too few or alike.
+    """
     if task.lower() in IOU:
         return IOU[task.lower()]
     import numpy as np

@@ -1,4 +1,6 @@
-"""A row's figures with their errors, as they are compared: by paired differences and ratios where there are any."""
+"""A row's figures with their errors, as they are compared: by paired differences and ratios where
+there are any.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +14,11 @@ Row = Mapping[str, Any]
 
 
 class Figure(NamedTuple):
-    """A figure on a scale on which less is better, and how far its 95 % interval reaches to either side.
+    """A figure on a scale on which less is better, and how far its 95 % interval reaches to either
+    side.
 
-    `units` is how many independent values it is the mean of, which says how heavy the tails are; None: very many.
+    `units` is how many independent values it is the mean of, which says how heavy the tails are;
+    None: very many.
     """
 
     value: float
@@ -34,19 +38,25 @@ def is_good(row: Row, *probes: str) -> bool:
 
 
 def by_time(rows: Iterable[Row], baseline: Row | None) -> bool:
-    """Whether latencies of rows that may be compared are compared as times: the baseline has no ratio, which would
-    join the two scales, and everybody who was timed has a time.
+    """Whether latencies of rows that may be compared are compared as times: the baseline has no
+    ratio, which would join the two scales, and everybody who was timed has a time.
     """
-    timed = [row for row in rows if is_good(row, "speed") and (row.get("latency_ms") or row.get("latency_ratio"))]
+    timed = [
+        row
+        for row in rows
+        if is_good(row, "speed") and (row.get("latency_ms") or row.get("latency_ratio"))
+    ]
     joined = baseline is not None and baseline.get("latency_ratio")
     return not joined and all(row.get("latency_ms") for row in timed)
 
 
 def relative_latency(row: Row, baseline: Row | None, as_time: bool = False) -> Figure | None:
-    """The logarithm of a row's latency over the baseline's, from the two timed side by side where they were.
+    """The logarithm of a row's latency over the baseline's, from the two timed side by side where
+    they were.
 
-    A busy machine leaves absolute times empty, and the part of an error that both share cancels in the ratio. Where
-    there is none, it is that of the absolute times. `as_time`, as `by_time` says: the logarithm of the row's own time.
+    A busy machine leaves absolute times empty, and the part of an error that both share cancels in
+    the ratio. Where there is none, it is that of the absolute times. `as_time`, as `by_time` says:
+    the logarithm of the row's own time.
     """
     if not is_good(row, "speed"):
         return None
@@ -56,14 +66,18 @@ def relative_latency(row: Row, baseline: Row | None, as_time: bool = False) -> F
         return Figure(0.0)  # by definition
     if row.get("latency_ratio"):
         return _logarithm(row, "latency_ratio")
-    if baseline is None or not (baseline.get("latency_ratio") and baseline.get("latency_ms") and row.get("latency_ms")):
+    if baseline is None or not (
+        baseline.get("latency_ratio") and baseline.get("latency_ms") and row.get("latency_ms")
+    ):
         return None
     own = _logarithm(row, "latency_ms")
     return own._replace(value=own.value - log(baseline["latency_ms"]))
 
 
 def figures_of(networks: Sequence[Row]) -> dict[str, dict[str, Figure | None]]:
-    """What each network is on the three scales of the front: minus Dice, log latency, peak memory; None: no figure."""
+    """What each network is on the three scales of the front: minus Dice, log latency, peak memory;
+    None: no figure.
+    """
     baseline = baseline_of(networks)
     as_time = by_time(networks, baseline)
     paired = any(row.get(INTERVALS["dice_difference"][0]) is not None for row in networks)
@@ -78,7 +92,9 @@ def figures_of(networks: Sequence[Row]) -> dict[str, dict[str, Figure | None]]:
 
 
 def _loss(row: Row, baseline: Row | None, paired: bool) -> Figure | None:
-    """Minus Dice: by the difference to the baseline where it has an interval, since images and seeds are shared."""
+    """Minus Dice: by the difference to the baseline where it has an interval, since images and
+    seeds are shared.
+    """
     if row.get("dice") is None or not is_good(row, "accuracy"):
         return None
     if baseline is not None and baseline.get("dice") is not None:
@@ -112,4 +128,8 @@ def _logarithm(row: Row, name: str) -> Figure:
 def _reach(row: Row, name: str) -> tuple[float, float]:
     """How far a figure's interval reaches below and above it; NaN without one."""
     low, high = (row.get(end) for end in INTERVALS[name])
-    return (nan, nan) if low is None or high is None else (max(row[name] - low, 0.0), max(high - row[name], 0.0))
+    return (
+        (nan, nan)
+        if low is None or high is None
+        else (max(row[name] - low, 0.0), max(high - row[name], 0.0))
+    )

@@ -1,6 +1,8 @@
-"""A run's folder: `run.json`, written first, and `cells.jsonl`, the truth, to which rows are only ever appended.
+"""A run's folder: `run.json`, written first, and `cells.jsonl`, the truth, to which rows are only
+ever appended.
 
-A kill at any moment loses at most the row being written. Tables are made from the rows in `tables.py`.
+A kill at any moment loses at most the row being written. Tables are made from the rows in
+`tables.py`.
 """
 
 from __future__ import annotations
@@ -74,13 +76,18 @@ class Store:
 
     @classmethod
     def create(cls, out: Path, manifest: Mapping[str, Any]) -> Self:
-        """A new folder `out/<run_id>`, named after the manifest's `run_id`. Raises StoreError if it exists."""
+        """A new folder `out/<run_id>`, named after the manifest's `run_id`. Raises StoreError if it
+        exists.
+        """
         path = out / _plain_name(manifest["run_id"])
         with _in_plain_words("create", path):
             out.mkdir(parents=True, exist_ok=True)
             path.mkdir()
             try:
-                write_atomic(path / MANIFEST, _json({"schema_version": SCHEMA_VERSION, **manifest}, indent=2) + "\n")
+                write_atomic(
+                    path / MANIFEST,
+                    _json({"schema_version": SCHEMA_VERSION, **manifest}, indent=2) + "\n",
+                )
             except BaseException:
                 with suppress(OSError):
                     path.rmdir()
@@ -89,7 +96,9 @@ class Store:
 
     @classmethod
     def open(cls, path: Path) -> Self:
-        """The folder of a run that is to go on. Raises StoreError if there is none or another process holds it."""
+        """The folder of a run that is to go on. Raises StoreError if there is none or another
+        process holds it.
+        """
         return cls(path)
 
     @property
@@ -104,14 +113,20 @@ class Store:
         """
         whole = [{"schema_version": SCHEMA_VERSION, "run_id": self.run_id, **row} for row in rows]
         lines = b"".join(_json(row).encode() + b"\n" for row in whole)
-        with _in_plain_words("append to", self.path / CELLS, f"what was finished is kept: {resume_command(self.path)}"):
+        with _in_plain_words(
+            "append to",
+            self.path / CELLS,
+            f"what was finished is kept: {resume_command(self.path)}",
+        ):
             end = os.fstat(self._cells.fileno()).st_size
             try:
                 _write_at_once(self._cells, lines)
             except OSError:
                 self._cells.truncate(end)  # or the next row would be joined to half of this one
                 raise
-        return {row["cell_id"]: Attempt.of(row) for row in rows if "cell_id" in row and "status" in row}
+        return {
+            row["cell_id"]: Attempt.of(row) for row in rows if "cell_id" in row and "status" in row
+        }
 
     def attempts(self) -> dict[str, Attempt]:
         """The last attempt at each cell, by `cell_id`, without holding all rows at once."""
@@ -134,10 +149,14 @@ class Store:
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
-    """The `run.json` of the run's folder `path`. Raises StoreError if there is none or it is newer than this code."""
+    """The `run.json` of the run's folder `path`. Raises StoreError if there is none or it is newer
+    than this code.
+    """
     file = path / MANIFEST
     if not file.is_file():
-        raise StoreError(f"{path} is not the folder of a run: it has no {MANIFEST}; give one of results/*")
+        raise StoreError(
+            f"{path} is not the folder of a run: it has no {MANIFEST}; give one of results/*"
+        )
     with _in_plain_words("read", file):
         manifest = _parse(file.read_bytes(), str(file))
     if not isinstance(manifest.get("run_id"), str):
@@ -148,7 +167,8 @@ def read_manifest(path: Path) -> dict[str, Any]:
 def read_rows(path: Path) -> list[Row]:
     """Every row of the run's folder `path`, migrated to this schema; holds no lock.
 
-    A last line that a kill tore off is left out. Raises StoreError for any other broken line, and for newer rows.
+    A last line that a kill tore off is left out. Raises StoreError for any other broken line, and
+    for newer rows.
     """
     return list(iterate_rows(path))
 
@@ -184,11 +204,14 @@ def resume_command(path: Path) -> str:
 
 
 def write_atomic(path: Path, text: str) -> None:
-    """Replace the file's content in one step, so that a reader sees all of it or what was there. Raises StoreError."""
+    """Replace the file's content in one step, so that a reader sees all of it or what was there.
+    Raises StoreError.
+    """
     draft = path.with_name(f"{path.name}.tmp")
     with _in_plain_words("write", path):
         try:
-            # A file name that is not UTF-8 may stand in an error's text: better escaped than no table at all.
+            # A file name that is not UTF-8 may stand in an error's text: better escaped than no
+            # table at all.
             with draft.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
                 file.write(text)
                 file.flush()
@@ -229,7 +252,9 @@ def _write_at_once(file: FileIO, line: bytes) -> None:
 
 def _plain_name(run_id: str) -> str:
     if run_id != Path(run_id).name or run_id in ("", "..") or "\\" in run_id:
-        raise StoreError(f"run_id {run_id!r} cannot name a folder: it must be a plain name, without slashes")
+        raise StoreError(
+            f"run_id {run_id!r} cannot name a folder: it must be a plain name, without slashes"
+        )
     return run_id
 
 
@@ -246,7 +271,9 @@ def _storable(value: Any) -> Any:
         return [_storable(item) for item in value]
     if value is None or isinstance(value, str | int):
         return value
-    raise StoreError(f"{value!r} of type {type(value).__name__} cannot be stored: give numbers, text, None and lists")
+    raise StoreError(
+        f"{value!r} of type {type(value).__name__} cannot be stored: give numbers, text, None and lists"
+    )
 
 
 def _parse(text: bytes, where: str) -> Row:
@@ -257,7 +284,9 @@ def _parse(text: bytes, where: str) -> Row:
         if not isinstance(version, int) or isinstance(version, bool) or version < 1:
             raise ValueError("no version of ours")
     except (ValueError, TypeError, KeyError, RecursionError) as error:
-        raise StoreError(f"{where}: {text[:60]!r} is not what unet-bench writes; mend or delete it") from error
+        raise StoreError(
+            f"{where}: {text[:60]!r} is not what unet-bench writes; mend or delete it"
+        ) from error
     if newer:
         raise StoreError(
             f"{where}: schema {version} is newer than {SCHEMA_VERSION}, the newest known; update unet-bench"
@@ -266,7 +295,9 @@ def _parse(text: bytes, where: str) -> Row:
 
 
 def _checked(row: Row, where: str) -> Row:
-    named = all(isinstance(row.get(name), str) for name in ("cell_id", "variant", "probe", "status"))
+    named = all(
+        isinstance(row.get(name), str) for name in ("cell_id", "variant", "probe", "status")
+    )
     if wrong := fault(row) if named else "it does not name a cell":
         raise StoreError(f"{where} is not what unet-bench writes: {wrong}; mend or delete it")
     return row
@@ -279,4 +310,6 @@ def _in_plain_words(action: str, path: Path, comfort: str = "") -> Iterator[None
         yield
     except OSError as error:
         advice = "; ".join(filter(None, (_REMEDIES.get(error.errno), comfort)))
-        raise StoreError(f"cannot {action} {path}: {error.strerror}" + (advice and f"; {advice}")) from error
+        raise StoreError(
+            f"cannot {action} {path}: {error.strerror}" + (advice and f"; {advice}")
+        ) from error

@@ -18,10 +18,12 @@ MOST_BLOCKS: Final = 100
 
 
 def benchmark_rows(path: Path) -> list[dict[str, Any]]:
-    """The benchmarks of the file as rows of results: one for each, of one part or variant one together.
+    """The benchmarks of the file as rows of results: one for each, of one part or variant one
+    together.
 
-    Figures of our fixtures come with their ratio to the baseline; any other benchmark is a variant of its full name
-    with its latency alone. Raises StoreError for a file that is not pytest-benchmark's.
+    Figures of our fixtures come with their ratio to the baseline; any other benchmark is a variant
+    of its full name with its latency alone. Raises StoreError for a file that is not
+    pytest-benchmark's.
     """
     try:
         saved = json.loads(path.read_text(encoding="utf-8"))
@@ -46,21 +48,35 @@ def _rows(saved: Mapping[str, Any], run_id: str) -> Iterator[dict[str, Any]]:
         "started": saved.get("datetime"),
     }
     for benchmark in saved["benchmarks"]:
-        known = {name: value for name, value in benchmark["extra_info"].get(EXTRA, {}).items() if name in BY_NAME}
+        known = {
+            name: value
+            for name, value in benchmark["extra_info"].get(EXTRA, {}).items()
+            if name in BY_NAME
+        }
         name = benchmark["fullname"]
         yield {**shared, "cell_id": name, "variant": name, **_latency(benchmark["stats"]), **known}
 
 
 def _latency(stats: Mapping[str, Any]) -> dict[str, float]:
-    """The median of the rounds, seconds turned into ms; with its interval where every round was kept."""
+    """The median of the rounds, seconds turned into ms; with its interval where every round was
+    kept.
+    """
     if rounds := stats.get("data"):
         mid, low, high = median_interval(_blocks(rounds))
     else:
         mid, low, high = stats["median"], math.nan, math.nan
-    return {"latency_ms": 1e3 * mid, "latency_ci_low_ms": 1e3 * low, "latency_ci_high_ms": 1e3 * high}
+    return {
+        "latency_ms": 1e3 * mid,
+        "latency_ci_low_ms": 1e3 * low,
+        "latency_ci_high_ms": 1e3 * high,
+    }
 
 
 def _blocks(rounds: Sequence[float]) -> list[float]:
-    """The medians of at most 100 stretches: neighbouring rounds meet the same disturbances, and count as one."""
+    """The medians of at most 100 stretches: neighbouring rounds meet the same disturbances, and
+    count as one.
+    """
     step = math.ceil(len(rounds) / MOST_BLOCKS)
-    return [statistics.median(rounds[start : start + step]) for start in range(0, len(rounds), step)]
+    return [
+        statistics.median(rounds[start : start + step]) for start in range(0, len(rounds), step)
+    ]

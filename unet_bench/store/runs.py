@@ -1,4 +1,6 @@
-"""Several runs side by side: their tables one below another, each row with its run. Nothing is averaged over runs."""
+"""Several runs side by side: their tables one below another, each row with its run. Nothing is
+averaged over runs.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ PEERS: Final = ("run_id", *CONDITIONS, "batch_effective")
 
 @dataclass(frozen=True)
 class Runs:
-    """The tables of one or more runs; folders and manifests by run_id, without those of a table on its own."""
+    """The tables of one or more runs; folders and manifests by run_id, without those of a table on
+    its own.
+    """
 
     results: pd.DataFrame
     cells: pd.DataFrame
@@ -32,7 +36,8 @@ class Runs:
 def read_runs(paths: Iterable[str | Path]) -> Runs:
     """Read runs' folders; a results.csv, or JSON of pytest-benchmark, is a run without cells.
 
-    A table that names no run is called after its file. Raises StoreError for what is no run, or is given twice.
+    A table that names no run is called after its file. Raises StoreError for what is no run, or is
+    given twice.
     """
     tables: dict[str, list[pd.DataFrame]] = {table: [] for table in TABLES}
     folders: dict[str, Path] = {}
@@ -41,7 +46,9 @@ def read_runs(paths: Iterable[str | Path]) -> Runs:
     for path in map(Path, paths):
         manifest = read_manifest(path) if (path / MANIFEST).is_file() else None
         for table, frames in tables.items():
-            frame = read_results(path, table) if manifest or table == "results" else typed_table(table)
+            frame = (
+                read_results(path, table) if manifest or table == "results" else typed_table(table)
+            )
             name = manifest["run_id"] if manifest else path.stem
             frames.append(frame.assign(run_id=frame["run_id"].fillna(name)))
         for name in dict.fromkeys(tables["results"][-1]["run_id"]):

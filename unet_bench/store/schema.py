@@ -39,7 +39,8 @@ TABLES: Final[Mapping[str, str]] = {
 
 PROBES: Final = ("cost", "speed", "memory", "accuracy", "training", "energy", "batch")
 
-# Both from mild to grave: the status or quality of several cells is the last of theirs in this order.
+# Both from mild to grave: the status or quality of several cells is the last of theirs in this
+# order.
 STATUSES: Final[Mapping[str, str]] = {
     "ok": "there are figures",
     "skipped": "left out on purpose",
@@ -61,8 +62,15 @@ QUALITIES: Final[Mapping[str, str]] = {
     "mixed": "replicates ran on unlike devices: nothing of them is averaged",
 }
 
-PER_CLASS: Final = "per_class"  # the rows of classes.csv, as the accuracy probe leaves them in its own
-WHERE: Final = ("device_name", "env_id", "torch", "commit")  # what tells machines and their software apart
+PER_CLASS: Final = (
+    "per_class"  # the rows of classes.csv, as the accuracy probe leaves them in its own
+)
+WHERE: Final = (
+    "device_name",
+    "env_id",
+    "torch",
+    "commit",
+)  # what tells machines and their software apart
 
 SIZE: Final = ("scored_depth", "scored_height", "scored_width")  # without a depth: images
 
@@ -109,17 +117,27 @@ _ALL = ("cells", "results", "classes")
 
 
 def _figure(
-    name: str, dtype: str, unit: str, meaning: str, probe: str, better: Better = "", tables: tuple[str, ...] = _MOST
+    name: str,
+    dtype: str,
+    unit: str,
+    meaning: str,
+    probe: str,
+    better: Better = "",
+    tables: tuple[str, ...] = _MOST,
 ) -> Column:
     return Column(name, dtype, unit, meaning, tables, (probe,), better)
 
 
-def _with_interval(name: str, suffix: str, unit: str, meaning: str, probe: str, better: Better) -> tuple[Column, ...]:
+def _with_interval(
+    name: str, suffix: str, unit: str, meaning: str, probe: str, better: Better
+) -> tuple[Column, ...]:
     """A figure and the ends of its 95 % interval."""
     return (
         _figure(f"{name}{suffix}", "Float64", unit, meaning, probe, better),
         _figure(f"{name}_ci_low{suffix}", "Float64", unit, "lower end of its 95 % interval", probe),
-        _figure(f"{name}_ci_high{suffix}", "Float64", unit, "upper end of its 95 % interval", probe),
+        _figure(
+            f"{name}_ci_high{suffix}", "Float64", unit, "upper end of its 95 % interval", probe
+        ),
     )
 
 
@@ -139,40 +157,100 @@ def _peaks(prefix: str, of: str) -> Iterable[Column]:
 
 
 def _status(probe: str) -> Column:
-    return Column(f"{probe}_status", "string", "", f"the gravest status of the {probe} cells", _RESULTS)
+    return Column(
+        f"{probe}_status", "string", "", f"the worst status of the {probe} cells", _RESULTS
+    )
 
 
 COLUMNS: Final = (
     Column("schema_version", "Int64", "", "version of this table of columns", _MOST),
     Column("run_id", "string", "", "the run, which is also its folder's name", _ALL),
-    Column("cell_id", "string", "", "hash of variant, task, setting, probe, seed and replicate", ("cells", "classes")),
+    Column(
+        "cell_id",
+        "string",
+        "",
+        "hash of variant, task, setting, probe, seed and replicate",
+        ("cells", "classes"),
+    ),
     Column("variant", "string", "", "name of the set of choices, or of the architecture", _ALL),
-    Column("same_as", "string", "", "the variant measured in its place, since their choices come to the same", _MOST),
+    Column(
+        "same_as",
+        "string",
+        "",
+        "the variant measured in its place, since their choices come to the same",
+        _MOST,
+    ),
     Column("probe", "string", "", "the kind of measurement: " + ", ".join(PROBES), _CELLS),
     Column("status", "string", "", "whether there are figures; see statuses", _CELLS),
-    Column("seed", "Int64", "", "seed of the weights, the order and the augmentation", ("cells", "classes")),
+    Column(
+        "seed",
+        "Int64",
+        "",
+        "seed of the weights, the order and the augmentation",
+        ("cells", "classes"),
+    ),
     Column("replicate", "Int64", "", "which of several fresh processes", _CELLS),
-    Column("fold", "string", "", "which fold of the data was the test set, of how many: 0/5", ("cells", "classes")),
+    Column(
+        "fold",
+        "string",
+        "",
+        "which fold of the data was the test set, of how many: 0/5",
+        ("cells", "classes"),
+    ),
     Column("attempt", "Int64", "", "how often the cell has been tried, from 1", _CELLS),
-    Column("key", "string", "", "hash that changes whenever the figures may: cell, protocol, software, device", _CELLS),
+    Column(
+        "key",
+        "string",
+        "",
+        "hash that changes whenever the figures may: cell, protocol, software, device",
+        _CELLS,
+    ),
     Column("started", "string", "", "when the attempt began: ISO 8601, UTC", _CELLS),
-    Column("wall_s", "Float64", "s", "how long the attempt took, from start to end of its process", _CELLS),
+    Column(
+        "wall_s",
+        "Float64",
+        "s",
+        "how long the attempt took, from start to end of its process",
+        _CELLS,
+    ),
     Column("host", "string", "", "the name of the machine that measured it", _CELLS),
     Column("place", "string", "", "which of that machine's devices it was", _CELLS),
     Column("log", "string", "", "the worker's stderr, relative to the run's folder", _CELLS),
     *(Column(name, DTYPES[name], "", FIELDS[name].metadata["help"], _MOST) for name in NAMES),
-    Column("architecture", "string", "", "the whole network, where it does not decompose into slots", _MOST),
+    Column(
+        "architecture",
+        "string",
+        "",
+        "the whole network, where it does not decompose into slots",
+        _MOST,
+    ),
     Column("architecture_args", "string", "", "the architecture's arguments", _MOST),
-    Column("inactive", "string", "", "choices that cannot matter in this variant, by commas", _MOST),
+    Column(
+        "inactive", "string", "", "choices that cannot matter in this variant, by commas", _MOST
+    ),
     Column("plugins", "string", "", "who provided the variant's parts", _MOST),
     Column("task", "string", "", "the data set or synthetic input", _ALL),
     Column("dataset_hash", "string", "", "hash of the images, masks and split", _MOST),
     Column("device", "string", "", "where it ran: cpu, cuda, xpu, mps", _MOST),
     Column("device_name", "string", "", "the device's model", _MOST),
-    Column("precision", "string", "", "number format of the forward pass: fp32, tf32, fp16, bf16", _MOST),
+    Column(
+        "precision",
+        "string",
+        "",
+        "number format of the forward pass: fp32, tf32, fp16, bf16",
+        _MOST,
+    ),
     Column("memory_format", "string", "", "order of the dimensions in memory", _MOST),
-    Column("mode", "string", "", "how inference and timed steps are run: eager, compile, cudagraphs", _MOST),
-    Column("batch_norm", "string", "", "for inference: kept, or folded into the convolutions", _MOST),
+    Column(
+        "mode",
+        "string",
+        "",
+        "how inference and timed steps are run: eager, compile, cudagraphs",
+        _MOST,
+    ),
+    Column(
+        "batch_norm", "string", "", "for inference: kept, or folded into the convolutions", _MOST
+    ),
     Column("algorithms", "string", "", "torch's: the fastest, or deterministic ones only", _MOST),
     Column("threads", "Int64", "", "CPU threads of one operator", _MOST),
     Column("batch_requested", "Int64", "images", "batch size asked for", _MOST),
@@ -183,18 +261,36 @@ COLUMNS: Final = (
         "batch size run, the smallest of the cells; smaller than requested where --shrink-batch halved it",
         _MOST,
     ),
-    Column("input_depth", "Int64", "px", "of the input fed to the network, where it is a volume", _MOST),
+    Column(
+        "input_depth", "Int64", "px", "of the input fed to the network, where it is a volume", _MOST
+    ),
     Column("height", "Int64", "px", "of the input fed to the network", _MOST),
     Column("width", "Int64", "px", "of the input fed to the network", _MOST),
-    Column("output_depth", "Int64", "px", "of the map the network returns, where it is a volume", _MOST),
+    Column(
+        "output_depth", "Int64", "px", "of the map the network returns, where it is a volume", _MOST
+    ),
     Column("output_height", "Int64", "px", "of the map the network returns", _MOST),
     Column("output_width", "Int64", "px", "of the map the network returns", _MOST),
-    Column("scored_depth", "Int64", "px", "of what the task scores, where it is volumes; empty: images", _MOST),
     Column(
-        "scored_height", "Int64", "px", "of what the task scores; unpadded nets get mirrored context around it", _MOST
+        "scored_depth",
+        "Int64",
+        "px",
+        "of what the task scores, where it is volumes; empty: images",
+        _MOST,
     ),
     Column(
-        "scored_width", "Int64", "px", "of what the task scores; unpadded nets get mirrored context around it", _MOST
+        "scored_height",
+        "Int64",
+        "px",
+        "of what the task scores; unpadded nets get mirrored context around it",
+        _MOST,
+    ),
+    Column(
+        "scored_width",
+        "Int64",
+        "px",
+        "of what the task scores; unpadded nets get mirrored context around it",
+        _MOST,
     ),
     Column("in_channels", "Int64", "", "channels of the input", _MOST),
     Column("classes", "Int64", "", "classes the network tells apart, background included", _MOST),
@@ -206,11 +302,33 @@ COLUMNS: Final = (
         "what of the baseline's all widths were scaled to meet: params or macs; empty: `width_scale` was one for all",
         _MOST,
     ),
-    Column("pretrained", "string", "", "published weights that training began from, or none", _MOST),
-    Column("recipe", "string", "", "how it was trained; a recipe from a file is followed by a hash of it", _MOST),
-    Column("budget", "string", "", "how long it was trained: steps, epochs, images or seconds", _MOST),
-    Column("evaluation", "string", "", "how test images were predicted: tiled or whole, overlap, flips", _MOST),
-    Column("slowdown", "Float64", "", "what the self-test made the variant's step slower by, as a part of it", _CELLS),
+    Column(
+        "pretrained", "string", "", "published weights that training began from, or none", _MOST
+    ),
+    Column(
+        "recipe",
+        "string",
+        "",
+        "how it was trained; a recipe from a file is followed by a hash of it",
+        _MOST,
+    ),
+    Column(
+        "budget", "string", "", "how long it was trained: steps, epochs, images or seconds", _MOST
+    ),
+    Column(
+        "evaluation",
+        "string",
+        "",
+        "how test images were predicted: tiled or whole, overlap, flips",
+        _MOST,
+    ),
+    Column(
+        "slowdown",
+        "Float64",
+        "",
+        "what the self-test made the variant's step slower by, as a part of it",
+        _CELLS,
+    ),
     Column("preset", "string", "", "the suite or preset the run was asked for by", _RESULTS),
     Column("seeds", "Int64", "", "seeds the accuracy figures come from", _RESULTS),
     Column("replicates", "Int64", "", "fresh processes the speed figures come from", _RESULTS),
@@ -218,10 +336,16 @@ COLUMNS: Final = (
     Column("torch", "string", "", "version of torch", _MOST),
     Column("commit", "string", "", "git commit of unet-bench, marked when dirty", _MOST),
     *map(_status, PROBES),
-    Column("quality", "string", "", "how good the figures are; the gravest of the cells", _MOST),
+    Column("quality", "string", "", "how good the figures are; the worst of the cells", _MOST),
     Column("evidence", "string", "", "what was seen that makes the quality less than clean", _MOST),
     Column("error", "string", "", "the first error's text", _MOST),
-    Column("oom_asked_mib", "Float64", "MiB", "of `oom`: what could not be had, where the message says", _CELLS),
+    Column(
+        "oom_asked_mib",
+        "Float64",
+        "MiB",
+        "of `oom`: what could not be had, where the message says",
+        _CELLS,
+    ),
     Column("params", "Int64", "", "parameters, auxiliary heads included", _MOST, ("cost",), "low"),
     Column(
         "macs",
@@ -248,13 +372,29 @@ COLUMNS: Final = (
         "arithmetic intensity: 2 × MACs over the bytes of what convolutions and linear maps read and write once, fp32",
         "cost",
     ),
-    Column("build_s", "Float64", "s", "building the network and bringing it to the device", _CELLS, _TIMED),
+    Column(
+        "build_s",
+        "Float64",
+        "s",
+        "building the network and bringing it to the device",
+        _CELLS,
+        _TIMED,
+    ),
     Column("compile_s", "Float64", "s", "compiling or capturing it: the first call", _MOST, _TIMED),
-    Column("compile_cache", "string", "", "the compiler's cache on disk: cold, or warm", _CELLS, _TIMED),
+    Column(
+        "compile_cache", "string", "", "the compiler's cache on disk: cold, or warm", _CELLS, _TIMED
+    ),
     Column("graph_breaks", "Int64", "", "places where compiling was interrupted", _MOST, _TIMED),
     Column("warmup_steps", "Int64", "", "steps before the timed ones", _CELLS, _TIMED),
     Column("blocks", "Int64", "", "timed blocks", _CELLS, _TIMED),
-    Column("measured_s", "Float64", "s", "part of wall_s in timed blocks, the baseline's included", _CELLS, _TIMED),
+    Column(
+        "measured_s",
+        "Float64",
+        "s",
+        "part of wall_s in timed blocks, the baseline's included",
+        _CELLS,
+        _TIMED,
+    ),
     Column(
         "foreign_cpu_share",
         "Float64",
@@ -274,13 +414,33 @@ COLUMNS: Final = (
         "low",
     ),
     Column(
-        "foreign_gpu_share", "Float64", "", "part of the GPU's time that others' work took", _CELLS, _WATCHED, "low"
+        "foreign_gpu_share",
+        "Float64",
+        "",
+        "part of the GPU's time that others' work took",
+        _CELLS,
+        _WATCHED,
+        "low",
     ),
     Column(
-        "gpu_clock_mhz", "Float64", "MHz", "the GPU's clock while timing, mean of samples; by NVML", _CELLS, _WATCHED
+        "gpu_clock_mhz",
+        "Float64",
+        "MHz",
+        "the GPU's clock while timing, mean of samples; by NVML",
+        _CELLS,
+        _WATCHED,
     ),
-    Column("gpu_power_w", "Float64", "W", "the GPU's power while timing, likewise", _CELLS, _WATCHED),
-    Column("gpu_temperature_c", "Float64", "°C", "the GPU's temperature while timing, likewise", _CELLS, _WATCHED),
+    Column(
+        "gpu_power_w", "Float64", "W", "the GPU's power while timing, likewise", _CELLS, _WATCHED
+    ),
+    Column(
+        "gpu_temperature_c",
+        "Float64",
+        "°C",
+        "the GPU's temperature while timing, likewise",
+        _CELLS,
+        _WATCHED,
+    ),
     Column(
         "stop_reason",
         "string",
@@ -289,10 +449,33 @@ COLUMNS: Final = (
         _CELLS,
         _WATCHED,
     ),
-    *_with_interval("latency", "_ms", "ms", "median time of one forward pass of the batch, waited for", "speed", "low"),
-    _figure("latency_p95_ms", "Float64", "ms", "19 of 20 passes are quicker; from 200 steps on", "speed", "low"),
-    _figure("latency_p99_ms", "Float64", "ms", "99 of 100 passes are quicker; from 1000 steps on", "speed", "low"),
-    _figure("throughput_img_s", "Float64", "img/s", "images per second, passes queued", "speed", "high"),
+    *_with_interval(
+        "latency",
+        "_ms",
+        "ms",
+        "median time of one forward pass of the batch, waited for",
+        "speed",
+        "low",
+    ),
+    _figure(
+        "latency_p95_ms",
+        "Float64",
+        "ms",
+        "19 of 20 passes are quicker; from 200 steps on",
+        "speed",
+        "low",
+    ),
+    _figure(
+        "latency_p99_ms",
+        "Float64",
+        "ms",
+        "99 of 100 passes are quicker; from 1000 steps on",
+        "speed",
+        "low",
+    ),
+    _figure(
+        "throughput_img_s", "Float64", "img/s", "images per second, passes queued", "speed", "high"
+    ),
     _figure(
         "throughput_mpx_s",
         "Float64",
@@ -302,40 +485,148 @@ COLUMNS: Final = (
         "high",
     ),
     *_with_interval(
-        "latency_ratio", "", "×", "latency over the baseline's, in alternating blocks of one process", "speed", "low"
+        "latency_ratio",
+        "",
+        "×",
+        "latency over the baseline's, in alternating blocks of one process",
+        "speed",
+        "low",
     ),
     *_with_interval(
-        "latency_ratio_per_mpx", "", "×", "latency per output megapixel over the baseline's", "speed", "low"
+        "latency_ratio_per_mpx",
+        "",
+        "×",
+        "latency per output megapixel over the baseline's",
+        "speed",
+        "low",
     ),
-    *_with_interval("throughput_ratio", "", "×", "throughput over the baseline's, likewise", "speed", "high"),
-    _figure("ceiling_tflop_s", "Float64", "TFLOP/s", "a large matrix product on the device, just then", "speed"),
-    _figure("ceiling_gb_s", "Float64", "GB/s", "a large copy on the device, just then: read and written", "speed"),
+    *_with_interval(
+        "throughput_ratio", "", "×", "throughput over the baseline's, likewise", "speed", "high"
+    ),
     _figure(
-        "roofline_fraction", "Float64", "", "FLOP/s over what the ceilings allow at its flop_per_byte", "speed", "high"
+        "ceiling_tflop_s",
+        "Float64",
+        "TFLOP/s",
+        "a large matrix product on the device, just then",
+        "speed",
     ),
-    *_with_interval("train_step", "_ms", "ms", "median time of a training step of the batch", "training", "low"),
-    *_with_interval("train_step_ratio", "", "×", "training step over the baseline's, likewise", "training", "low"),
-    _figure("train_throughput_img_s", "Float64", "img/s", "images trained on per second", "training", "high"),
-    _figure("train_forward_ms", "Float64", "ms", "its forward pass and loss, waited for", "training", "low"),
-    _figure("train_backward_ms", "Float64", "ms", "its backward pass, waited for", "training", "low"),
-    _figure("train_update_ms", "Float64", "ms", "its update of the weights, waited for", "training", "low"),
     _figure(
-        "train_split_excess_ms", "Float64", "ms", "what the three come to beyond the whole: waiting costs", "training"
+        "ceiling_gb_s",
+        "Float64",
+        "GB/s",
+        "a large copy on the device, just then: read and written",
+        "speed",
     ),
-    Column("predicted_memory_mib", "Float64", "MiB", "live_memory_mib as foreseen without running, eager", _MOST),
-    Column("predicted_train_memory_mib", "Float64", "MiB", "train_live_memory_mib as foreseen, likewise", _MOST),
+    _figure(
+        "roofline_fraction",
+        "Float64",
+        "",
+        "FLOP/s over what the ceilings allow at its flop_per_byte",
+        "speed",
+        "high",
+    ),
+    *_with_interval(
+        "train_step", "_ms", "ms", "median time of a training step of the batch", "training", "low"
+    ),
+    *_with_interval(
+        "train_step_ratio",
+        "",
+        "×",
+        "training step over the baseline's, likewise",
+        "training",
+        "low",
+    ),
+    _figure(
+        "train_throughput_img_s",
+        "Float64",
+        "img/s",
+        "images trained on per second",
+        "training",
+        "high",
+    ),
+    _figure(
+        "train_forward_ms",
+        "Float64",
+        "ms",
+        "its forward pass and loss, waited for",
+        "training",
+        "low",
+    ),
+    _figure(
+        "train_backward_ms", "Float64", "ms", "its backward pass, waited for", "training", "low"
+    ),
+    _figure(
+        "train_update_ms",
+        "Float64",
+        "ms",
+        "its update of the weights, waited for",
+        "training",
+        "low",
+    ),
+    _figure(
+        "train_split_excess_ms",
+        "Float64",
+        "ms",
+        "what the three come to beyond the whole: waiting costs",
+        "training",
+    ),
+    Column(
+        "predicted_memory_mib",
+        "Float64",
+        "MiB",
+        "live_memory_mib as foreseen without running, eager",
+        _MOST,
+    ),
+    Column(
+        "predicted_train_memory_mib",
+        "Float64",
+        "MiB",
+        "train_live_memory_mib as foreseen, likewise",
+        _MOST,
+    ),
     *_peaks("", "inference"),
     *_peaks("train_", "training step"),
     _figure(
-        "energy_j_img", "Float64", "J/img", "energy of the whole GPU for one image's forward pass", "energy", "low"
+        "energy_j_img",
+        "Float64",
+        "J/img",
+        "energy of the whole GPU for one image's forward pass",
+        "energy",
+        "low",
     ),
-    _figure("energy_ratio", "Float64", "×", "energy an image over the baseline's, side by side", "energy", "low"),
+    _figure(
+        "energy_ratio",
+        "Float64",
+        "×",
+        "energy an image over the baseline's, side by side",
+        "energy",
+        "low",
+    ),
     _figure("power_w", "Float64", "W", "mean power of the GPU during forward passes", "energy"),
     _figure(
-        "energy_windows", "Int64", "", "windows of the energy counter, as many as the baseline's", "energy", "", _CELLS
+        "energy_windows",
+        "Int64",
+        "",
+        "windows of the energy counter, as many as the baseline's",
+        "energy",
+        "",
+        _CELLS,
     ),
-    _figure("best_batch", "Int64", "images", "the smallest batch within 2 % of the best throughput", "batch"),
-    _figure("best_throughput_img_s", "Float64", "img/s", "images per second at that batch", "batch", "high"),
+    _figure(
+        "best_batch",
+        "Int64",
+        "images",
+        "the smallest batch within 2 % of the best throughput",
+        "batch",
+    ),
+    _figure(
+        "best_throughput_img_s",
+        "Float64",
+        "img/s",
+        "images per second at that batch",
+        "batch",
+        "high",
+    ),
     _figure(
         "largest_batch",
         "Int64",
@@ -361,13 +652,48 @@ COLUMNS: Final = (
         _MOST,
         ("accuracy",),
     ),
-    Column("dice_ci_high", "Float64", "", "upper end of its 95 % interval, likewise", _MOST, ("accuracy",)),
+    Column(
+        "dice_ci_high",
+        "Float64",
+        "",
+        "upper end of its 95 % interval, likewise",
+        _MOST,
+        ("accuracy",),
+    ),
     Column("dice_sd", "Float64", "", "standard deviation of dice over seeds and folds", _RESULTS),
-    Column("dice_pairs", "Int64", "", "pairs (seed, fold) that this variant and the baseline have in common", _RESULTS),
-    Column("dice_difference", "Float64", "", "mean over the pairs: dice less the baseline's", _RESULTS, (), "high"),
-    Column("dice_difference_ci_low", "Float64", "", "lower end of its 95 % interval, from two pairs on", _RESULTS),
-    Column("dice_difference_ci_high", "Float64", "", "upper end of its 95 % interval, from two pairs on", _RESULTS),
-    Column("dice_verdict", "string", "", "better, worse, or not separable from the baseline", _RESULTS),
+    Column(
+        "dice_pairs",
+        "Int64",
+        "",
+        "pairs (seed, fold) that this variant and the baseline have in common",
+        _RESULTS,
+    ),
+    Column(
+        "dice_difference",
+        "Float64",
+        "",
+        "mean over the pairs: dice less the baseline's",
+        _RESULTS,
+        (),
+        "high",
+    ),
+    Column(
+        "dice_difference_ci_low",
+        "Float64",
+        "",
+        "lower end of its 95 % interval, from two pairs on",
+        _RESULTS,
+    ),
+    Column(
+        "dice_difference_ci_high",
+        "Float64",
+        "",
+        "upper end of its 95 % interval, from two pairs on",
+        _RESULTS,
+    ),
+    Column(
+        "dice_verdict", "string", "", "better, worse, or not separable from the baseline", _RESULTS
+    ),
     Column(
         "dice_pairs_needed",
         "Int64",
@@ -384,8 +710,17 @@ COLUMNS: Final = (
         ("accuracy",),
         "high",
     ),
-    _figure("dice_all_classes", "Float64", "", "dice, class 0 included in the mean", "accuracy", "high"),
-    _figure("iou_all_classes", "Float64", "", "iou, class 0 included in the mean (mIoU)", "accuracy", "high"),
+    _figure(
+        "dice_all_classes", "Float64", "", "dice, class 0 included in the mean", "accuracy", "high"
+    ),
+    _figure(
+        "iou_all_classes",
+        "Float64",
+        "",
+        "iou, class 0 included in the mean (mIoU)",
+        "accuracy",
+        "high",
+    ),
     _figure(
         "dice_per_image",
         "Float64",
@@ -396,7 +731,13 @@ COLUMNS: Final = (
         _ALL,
     ),
     _figure(
-        "iou_per_image", "Float64", "", "intersection over union, likewise image by image", "accuracy", "high", _ALL
+        "iou_per_image",
+        "Float64",
+        "",
+        "intersection over union, likewise image by image",
+        "accuracy",
+        "high",
+        _ALL,
     ),
     _figure(
         "hd95_px",
@@ -435,7 +776,14 @@ COLUMNS: Final = (
         "low",
     ),
     Column("train_steps", "Int64", "", "optimiser steps taken", _MOST, ("accuracy",)),
-    Column("train_images", "Int64", "images", "images those steps saw, repetitions counted", _CELLS, ("accuracy",)),
+    Column(
+        "train_images",
+        "Int64",
+        "images",
+        "images those steps saw, repetitions counted",
+        _CELLS,
+        ("accuracy",),
+    ),
     Column(
         "train_precision",
         "string",
@@ -445,13 +793,24 @@ COLUMNS: Final = (
         ("accuracy",),
     ),
     Column(
-        "train_memory_format", "string", "", "order of the dimensions in memory, in training", _CELLS, ("accuracy",)
+        "train_memory_format",
+        "string",
+        "",
+        "order of the dimensions in memory, in training",
+        _CELLS,
+        ("accuracy",),
     ),
     Column("best_step", "Int64", "", "step of the weights that were tested", _CELLS, ("accuracy",)),
-    Column("val_dice", "Float64", "", "validation Dice of those weights", _CELLS, ("accuracy",), "high"),
-    _figure("val_iou_all_classes", "Float64", "", "validation mIoU of those weights", "accuracy", "high"),
+    Column(
+        "val_dice", "Float64", "", "validation Dice of those weights", _CELLS, ("accuracy",), "high"
+    ),
+    _figure(
+        "val_iou_all_classes", "Float64", "", "validation mIoU of those weights", "accuracy", "high"
+    ),
     Column("first_loss", "Float64", "", "training loss of the first step", _CELLS, ("accuracy",)),
-    Column("final_loss", "Float64", "", "training loss of the last step", _CELLS, ("accuracy",), "low"),
+    Column(
+        "final_loss", "Float64", "", "training loss of the last step", _CELLS, ("accuracy",), "low"
+    ),
     Column(
         "data_s",
         "Float64",
@@ -462,9 +821,22 @@ COLUMNS: Final = (
         "low",
     ),
     Column("data_share", "Float64", "", "data_s over train_s", _CELLS, ("accuracy",), "low"),
-    Column("resumed_step", "Int64", "", "step from which a killed training went on, if one did", _CELLS, ("accuracy",)),
+    Column(
+        "resumed_step",
+        "Int64",
+        "",
+        "step from which a killed training went on, if one did",
+        _CELLS,
+        ("accuracy",),
+    ),
     Column("baseline", "string", "", "the variant that ratios compare with", _MOST),
-    Column("pareto", "boolean", "", "no variant beats it in Dice, latency and peak memory at once", _RESULTS),
+    Column(
+        "pareto",
+        "boolean",
+        "",
+        "no variant beats it in Dice, latency and peak memory at once",
+        _RESULTS,
+    ),
     Column("class_index", "Int64", "", "the class's value in the masks", _CLASSES),
     Column("class_name", "string", "", "the class's name", _CLASSES),
     Column("pixels", "Int64", "px", "pixels of the class in the test set", _CLASSES),
@@ -477,7 +849,9 @@ PROBE_COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
 NOT_MEASURED: Final = frozenset(c.name for c in COLUMNS if not c.probes) - {"quality", "evidence"}
 
 
-GRAVITY: Final[Mapping[str, int]] = {name: rank for names in (STATUSES, QUALITIES) for rank, name in enumerate(names)}
+GRAVITY: Final[Mapping[str, int]] = {
+    name: rank for names in (STATUSES, QUALITIES) for rank, name in enumerate(names)
+}
 
 
 # Of most values the type says all: a run that goes on looks at millions of them.
@@ -502,14 +876,20 @@ def fault(row: Mapping[str, Any]) -> str:
         if column is None or value is None:
             continue
         known = STATUSES if name == "status" else QUALITIES if name == "quality" else None
-        right = (value in known) if known and isinstance(value, str) else _takes(column.dtype, value) and not known
+        right = (
+            (value in known)
+            if known and isinstance(value, str)
+            else _takes(column.dtype, value) and not known
+        )
         if not right or (column.unit == "×" and value <= 0):
             return f"{name} does not take {ascii(value)[:60]}"
     return ""
 
 
 def _are_records(value: object) -> bool:
-    return value is None or (isinstance(value, list | tuple) and all(isinstance(record, dict) for record in value))
+    return value is None or (
+        isinstance(value, list | tuple) and all(isinstance(record, dict) for record in value)
+    )
 
 
 def _takes(dtype: str, value: object) -> bool:
@@ -520,13 +900,19 @@ def _takes(dtype: str, value: object) -> bool:
     return isinstance(value, int | float) or (dtype == "string" and isinstance(value, str))
 
 
-def gravest(names: Iterable[str | None]) -> str | None:
-    """Of several statuses or qualities the gravest; an unknown one is graver than all."""
-    return max((name for name in names if name), key=lambda name: GRAVITY.get(name, len(GRAVITY)), default=None)
+def worst_of(names: Iterable[str | None]) -> str | None:
+    """Of several statuses or qualities the worst; an unknown one is worse than all."""
+    return max(
+        (name for name in names if name),
+        key=lambda name: GRAVITY.get(name, len(GRAVITY)),
+        default=None,
+    )
 
 
 def columns(table: str) -> tuple[Column, ...]:
-    """The columns of the table `cells`, `results` or `classes`, in order. Raises StoreError for any other."""
+    """The columns of the table `cells`, `results` or `classes`, in order. Raises StoreError for any
+    other.
+    """
     if table not in TABLES:
         raise StoreError(f"unknown table {table!r}: it is one of {', '.join(TABLES)}")
     return tuple(column for column in COLUMNS if table in column.tables)
@@ -572,7 +958,10 @@ A probe from a plugin adds columns of its own at the end.
 
 def markdown() -> str:
     """The documentation of a run's folder and of every column, for `results/README.md`."""
-    listed = ((f"`{c.name}`", c.dtype, c.unit, ", ".join(c.tables), ", ".join(c.probes), c.meaning) for c in COLUMNS)
+    listed = (
+        (f"`{c.name}`", c.dtype, c.unit, ", ".join(c.tables), ", ".join(c.probes), c.meaning)
+        for c in COLUMNS
+    )
     parts = (
         _INTRO.format(conditions=", ".join(f"`{name}`" for name in CONDITIONS)),
         _section("Tables", ("table", "holds"), _coded(TABLES)),

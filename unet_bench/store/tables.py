@@ -1,4 +1,5 @@
-"""Tables made from the rows of a run: one row per cell, per variant × task × setting, and per class.
+"""Tables made from the rows of a run: one row per cell, per variant × task × setting, and per
+class.
 
 rows ─▶ last attempt of each cell ─▶ grouped by variant and conditions ─▶ pooled ─▶ DataFrame ─▶ csv
 """
@@ -21,7 +22,16 @@ from unet_bench.stats.intervals import mean_interval
 from unet_bench.stats.paired import clustered_mean, paired_difference
 from unet_bench.stats.pareto import undominated
 from unet_bench.store.figures import figures_of
-from unet_bench.store.log import CELLS, MANIFEST, Row, Store, latest, read_manifest, read_rows, write_atomic
+from unet_bench.store.log import (
+    CELLS,
+    MANIFEST,
+    Row,
+    Store,
+    latest,
+    read_manifest,
+    read_rows,
+    write_atomic,
+)
 from unet_bench.store.pytest_json import benchmark_rows
 from unet_bench.store.schema import (
     BY_NAME,
@@ -34,12 +44,16 @@ from unet_bench.store.schema import (
     WHERE,
     Column,
     columns,
-    gravest,
+    worst_of,
 )
 
 _MEASURED: Final = tuple(column.name for column in COLUMNS if column.probes)
 _KNOWN: Final = frozenset((*BY_NAME, PER_CLASS))
-_COMPARED: Final = ("accuracy", "speed", "memory")  # the probes whose figures decide the Pareto front
+_COMPARED: Final = (
+    "accuracy",
+    "speed",
+    "memory",
+)  # the probes whose figures decide the Pareto front
 
 Scores = Mapping[tuple[int | None, str | None], float]  # Dice by seed and fold
 
@@ -47,7 +61,9 @@ Scores = Mapping[tuple[int | None, str | None], float]  # Dice by seed and fold
 def cells_frame(rows: Iterable[Row]) -> pd.DataFrame:
     """One row per cell: its last attempt. A cell that is not `ok` has no figures."""
     last = latest(rows).values()
-    emptied = [row if row["status"] == "ok" else {**row, **dict.fromkeys(_MEASURED)} for row in last]
+    emptied = [
+        row if row["status"] == "ok" else {**row, **dict.fromkeys(_MEASURED)} for row in last
+    ]
     return _frame(emptied, "cells")
 
 
@@ -63,7 +79,9 @@ def results_frame(rows: Iterable[Row], manifest: Mapping[str, Any]) -> pd.DataFr
     wide = []
     for key, cells in groups.items():
         row = _wide_row(cells, manifest)
-        of_baseline = {} if row["variant"] == row["baseline"] else scores.get((row["baseline"], *key[1:]), {})
+        of_baseline = (
+            {} if row["variant"] == row["baseline"] else scores.get((row["baseline"], *key[1:]), {})
+        )
         wide.append(row | _dice(row["variant"], scores[key], of_baseline))
     _mark_pareto(wide)
     return _frame(wide, "results")
@@ -73,7 +91,10 @@ def classes_frame(rows: Iterable[Row]) -> pd.DataFrame:
     """One row per class of every accuracy cell that is `ok`."""
     ok = (row for row in latest(rows).values() if row["status"] == "ok")
     split = [{**row, **of_class} for row in ok for of_class in row.get(PER_CLASS) or ()]
-    return _frame([{column.name: row.get(column.name) for column in columns("classes")} for row in split], "classes")
+    return _frame(
+        [{column.name: row.get(column.name) for column in columns("classes")} for row in split],
+        "classes",
+    )
 
 
 def write_tables(store: Store) -> None:
@@ -84,10 +105,11 @@ def write_tables(store: Store) -> None:
 
 
 def read_results(path: str | Path, table: str = "results") -> pd.DataFrame:
-    """A table of the run's folder, of a csv file, or of pytest-benchmark's JSON: each column with its type, those it
-    lacks empty.
+    """A table of the run's folder, of a csv file, or of pytest-benchmark's JSON: each column with
+    its type, those it lacks empty.
 
-    A run that was killed before it wrote its tables anew is read from its rows. Raises StoreError if nothing is there.
+    A run that was killed before it wrote its tables anew is read from its rows. Raises StoreError
+    if nothing is there.
     """
     path = Path(path)
     known = columns(table)
@@ -98,7 +120,9 @@ def read_results(path: str | Path, table: str = "results") -> pd.DataFrame:
         return _read_csv(file, known)
     if (path / MANIFEST).is_file():
         return _make(table, read_rows(path), read_manifest(path))
-    raise StoreError(f"no results at {path}: give the folder of a run, which holds {MANIFEST}, or a csv file")
+    raise StoreError(
+        f"no results at {path}: give the folder of a run, which holds {MANIFEST}, or a csv file"
+    )
 
 
 def is_stale(file: Path) -> bool:
@@ -110,11 +134,14 @@ def is_stale(file: Path) -> bool:
 def mean_columns(values: Sequence[tuple[Hashable, float]]) -> Row:
     """Mean, interval and spread of Dice by (cluster, Dice), at least one."""
     spread = stdev(dice for _, dice in values) if len(values) > 1 else None
-    return dict(zip(("dice", *INTERVALS["dice"]), clustered_mean(values), strict=True)) | {"dice_sd": spread}
+    return dict(zip(("dice", *INTERVALS["dice"]), clustered_mean(values), strict=True)) | {
+        "dice_sd": spread
+    }
 
 
 def difference_columns(variant: str, pairs: Sequence[tuple[Hashable, float]]) -> Row:
-    """How far a variant is from the baseline by (cluster, difference in Dice); nothing without pairs.
+    """How far a variant is from the baseline by (cluster, difference in Dice); nothing without
+    pairs.
 
     A floor has one seed: with one pair it has no verdict, where a network is not separable yet.
     """
@@ -137,7 +164,10 @@ def typed_frame(rows: Sequence[Row], dtypes: Mapping[str, str]) -> pd.DataFrame:
     def plain(value: Any) -> Any:
         return None if isinstance(value, float) and not isfinite(value) else value
 
-    typed = {name: pd.array([plain(row.get(name)) for row in rows], dtype=cast(Any, t)) for name, t in dtypes.items()}
+    typed = {
+        name: pd.array([plain(row.get(name)) for row in rows], dtype=cast(Any, t))
+        for name, t in dtypes.items()
+    }
     return pd.DataFrame(typed)
 
 
@@ -161,7 +191,11 @@ def _make(table: str, rows: list[Row], manifest: Mapping[str, Any]) -> pd.DataFr
 
 
 def _wide_row(cells: list[Row], manifest: Mapping[str, Any]) -> Row:
-    cells = [cell for probe in dict.fromkeys(cell["probe"] for cell in cells) for cell in _alike(cells, probe)]
+    cells = [
+        cell
+        for probe in dict.fromkeys(cell["probe"] for cell in cells)
+        for cell in _alike(cells, probe)
+    ]
     ok = [cell for cell in cells if cell["status"] == "ok"]
     row: Row = {column.name: _stated(column.name, cells, manifest) for column in columns("results")}
     row |= {name: _pooled(name, ok) for name in (*_MEASURED, *_strange(ok))}
@@ -169,10 +203,14 @@ def _wide_row(cells: list[Row], manifest: Mapping[str, Any]) -> Row:
         if not figure.startswith("dice"):  # whose seeds and folds are told apart
             row |= _interval(figure, _values(ok, figure))
     for probe in dict.fromkeys((*PROBES, *(cell["probe"] for cell in cells))):
-        row[f"{probe}_status"] = gravest(cell["status"] for cell in cells if cell["probe"] == probe)
-    row |= {name: ", ".join(dict.fromkeys(map(str, _values(cells, name)))) or None for name in WHERE}
+        row[f"{probe}_status"] = worst_of(
+            cell["status"] for cell in cells if cell["probe"] == probe
+        )
+    row |= {
+        name: ", ".join(dict.fromkeys(map(str, _values(cells, name)))) or None for name in WHERE
+    }
     row["batch_effective"] = min(_values(cells, "batch_effective"), default=None)
-    row["quality"] = gravest(cell.get("quality") for cell in cells)
+    row["quality"] = worst_of(cell.get("quality") for cell in cells)
     row["evidence"] = _evidence(cells, row["quality"])
     row["seeds"] = len({cell["seed"] for cell in ok if cell["probe"] == "accuracy"}) or None
     row["replicates"] = sum(cell.get("latency_ratio") is not None for cell in ok) or None
@@ -180,23 +218,38 @@ def _wide_row(cells: list[Row], manifest: Mapping[str, Any]) -> Row:
 
 
 def _alike(cells: list[Row], probe: str) -> list[Row]:
-    """The cells of a probe; without figures, where those depend on the device and the devices are unlike."""
+    """The cells of a probe; without figures, where those depend on the device and the devices are
+    unlike.
+    """
     of_probe = [cell for cell in cells if cell["probe"] == probe]
-    devices = dict.fromkeys(_values((cell for cell in of_probe if cell["status"] == "ok"), "device_name"))
+    devices = dict.fromkeys(
+        _values((cell for cell in of_probe if cell["status"] == "ok"), "device_name")
+    )
     if len(devices) < 2 or probe in ("cost", "accuracy"):
         return of_probe
-    emptied = dict.fromkeys(_MEASURED) | {"quality": "mixed", "evidence": f"replicates on {', '.join(devices)}"}
+    emptied = dict.fromkeys(_MEASURED) | {
+        "quality": "mixed",
+        "evidence": f"replicates on {', '.join(devices)}",
+    }
     return [{**cell, **emptied} if cell["status"] == "ok" else cell for cell in of_probe]
 
 
 def _scores(cells: Iterable[Row]) -> Scores:
-    found = ((cell.get("seed"), cell.get("fold"), cell.get("dice")) for cell in cells if cell["status"] == "ok")
+    found = (
+        (cell.get("seed"), cell.get("fold"), cell.get("dice"))
+        for cell in cells
+        if cell["status"] == "ok"
+    )
     return {(seed, fold): dice for seed, fold, dice in found if dice is not None and isfinite(dice)}
 
 
 def _dice(variant: str, own: Scores, baseline: Scores) -> Row:
     """Over seeds and folds; a single one keeps the interval its probe gave it."""
-    pairs = [(fold, dice - baseline[seed, fold]) for (seed, fold), dice in own.items() if (seed, fold) in baseline]
+    pairs = [
+        (fold, dice - baseline[seed, fold])
+        for (seed, fold), dice in own.items()
+        if (seed, fold) in baseline
+    ]
     alone = len(own) < 2
     return {
         **({} if alone else mean_columns([(fold, dice) for (_, fold), dice in own.items()])),
@@ -206,7 +259,11 @@ def _dice(variant: str, own: Scores, baseline: Scores) -> Row:
 
 def _evidence(cells: Iterable[Row], quality: str | None) -> str | None:
     """What was seen in the cells that the row's quality comes from, each probe's first."""
-    seen = {c["probe"]: c["evidence"] for c in cells if c.get("quality") == quality and c.get("evidence")}
+    seen = {
+        c["probe"]: c["evidence"]
+        for c in cells
+        if c.get("quality") == quality and c.get("evidence")
+    }
     return "; ".join(f"{probe}: {evidence}" for probe, evidence in seen.items()) or None
 
 
@@ -221,7 +278,9 @@ def _values(cells: Iterable[Row], name: str) -> list[Any]:
 
 def _strange(rows: Iterable[Row]) -> list[str]:
     """Columns that the table does not know: a plugin's probe may bring its own."""
-    return [name for name in dict.fromkeys(name for row in rows for name in row) if name not in _KNOWN]
+    return [
+        name for name in dict.fromkeys(name for row in rows for name in row) if name not in _KNOWN
+    ]
 
 
 _POOL: Final[Mapping[str, Callable[[list[Any]], object]]] = {
@@ -245,28 +304,43 @@ def _pooled(name: str, cells: Iterable[Row]) -> object:
 
 
 def _interval(figure: str, values: list[float]) -> Row:
-    """The figure and its interval over processes or seeds; a single one keeps the interval its probe gave it."""
+    """The figure and its interval over processes or seeds; a single one keeps the interval its
+    probe gave it.
+    """
     if len(values) < 2:
         return {}
     is_ratio = BY_NAME[figure].unit == "×"
-    joined = tuple(map(exp, mean_interval([log(value) for value in values]))) if is_ratio else mean_interval(values)
+    joined = (
+        tuple(map(exp, mean_interval([log(value) for value in values])))
+        if is_ratio
+        else mean_interval(values)
+    )
     return dict(zip((figure, *INTERVALS[figure]), joined, strict=True))
 
 
 def _mark_pareto(rows: list[Row]) -> None:
-    """Mark, among networks that may be compared and have all three figures, those that no other beats in all three.
+    """Mark, among networks that may be compared and have all three figures, those that no other
+    beats in all three.
 
-    Figures are those that `rank` compares: latency by the ratio to the baseline, where they were timed side by side.
+    Figures are those that `rank` compares: latency by the ratio to the baseline, where they were
+    timed side by side.
     """
     peers: dict[tuple[object, ...], list[Row]] = defaultdict(list)
     for row in rows:
-        complete = None not in (row["dice"], row["latency_ms"], row["peak_memory_mib"]) and not is_floor(row["variant"])
+        complete = None not in (
+            row["dice"],
+            row["latency_ms"],
+            row["peak_memory_mib"],
+        ) and not is_floor(row["variant"])
         if complete and all(row[f"{probe}_status"] in ("ok", None) for probe in _COMPARED):
             peers[tuple(row[name] for name in (*CONDITIONS, "batch_effective"))].append(row)
     for group in peers.values():
         figures = figures_of(group)
         compared = [row for row in group if None not in figures[row["variant"]].values()]
-        points = [[figure.value for figure in figures[row["variant"]].values() if figure] for row in compared]
+        points = [
+            [figure.value for figure in figures[row["variant"]].values() if figure]
+            for row in compared
+        ]
         if points:
             on_front = undominated(np.array(points).T[:, :, None])[:, 0]
             for row, marked in zip(compared, on_front, strict=True):
@@ -278,7 +352,9 @@ def _mark_pareto(rows: list[Row]) -> None:
 
 def _frame(rows: Sequence[Row], table: str) -> pd.DataFrame:
     typed = {c.name: _typed(c, [row.get(c.name) for row in rows], table) for c in columns(table)}
-    strange = {name: pd.Series([row.get(name) for row in rows]).convert_dtypes() for name in _strange(rows)}
+    strange = {
+        name: pd.Series([row.get(name) for row in rows]).convert_dtypes() for name in _strange(rows)
+    }
     return pd.DataFrame({**typed, **strange})
 
 
@@ -292,20 +368,33 @@ def _read_csv(file: Path, known: Iterable[Column]) -> pd.DataFrame:
             na_values=[""],
         )
     except (OSError, ValueError) as error:
-        raise StoreError(f"{file} cannot be read as csv: {error}; write it anew or give another") from error
+        raise StoreError(
+            f"{file} cannot be read as csv: {error}; write it anew or give another"
+        ) from error
     if "variant" not in frame:
-        raise StoreError(f"{file} has no column variant: it is no table of a run; give a results.csv")
+        raise StoreError(
+            f"{file} has no column variant: it is no table of a run; give a results.csv"
+        )
     absent = [None] * len(frame)
-    typed = {c.name: _typed(c, list(frame[c.name]) if c.name in frame else absent, str(file)) for c in known}
-    return pd.DataFrame({**typed, **{str(name): frame[name] for name in frame if name not in typed}})
+    typed = {
+        c.name: _typed(c, list(frame[c.name]) if c.name in frame else absent, str(file))
+        for c in known
+    }
+    return pd.DataFrame(
+        {**typed, **{str(name): frame[name] for name in frame if name not in typed}}
+    )
 
 
 def _typed(column: Column, values: list[Any], source: str) -> Any:
     parse, dtype = _PARSE[column.dtype], cast(Any, column.dtype)
     try:
-        return pd.array([None if _is_empty(value) else parse(value) for value in values], dtype=dtype)
+        return pd.array(
+            [None if _is_empty(value) else parse(value) for value in values], dtype=dtype
+        )
     except (TypeError, ValueError, KeyError, OverflowError) as error:
-        raise StoreError(f"{source}: column {column.name} takes {dtype} only: {error}; correct or empty it") from error
+        raise StoreError(
+            f"{source}: column {column.name} takes {dtype} only: {error}; correct or empty it"
+        ) from error
 
 
 def _is_empty(value: object) -> bool:
@@ -343,4 +432,7 @@ _PARSE: Final[Mapping[str, Callable[[Any], object]]] = {
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
     """The rows as plain Python values, None where there is none."""
     plain = frame.astype(object).where(frame.notna(), None)
-    return [dict(zip(map(str, frame), row, strict=True)) for row in plain.itertuples(index=False, name=None)]
+    return [
+        dict(zip(map(str, frame), row, strict=True))
+        for row in plain.itertuples(index=False, name=None)
+    ]

@@ -1,4 +1,5 @@
-"""Do parts keep their slots' contracts, and networks their promises? Checks for plugin authors, run by pytest.
+"""Do parts keep their slots' contracts, and networks their promises? Checks for plugin authors, run
+by pytest.
 
 A complete test file:
 
@@ -13,10 +14,10 @@ def test_contract(check):
     check()
 ```
 
-A part is made at many places (2-D and 3-D, each padding, several channel numbers, norms and strides) and fed even,
-odd and tiny maps; rules about shapes look at all places, those about numbers at a few. A place that it cannot serve it
-may refuse with InvalidChoice or Unsupported, and an odd or tiny size with an error that says why. What it must not do
-is return something wrong.
+A part is made at many places (2-D and 3-D, each padding, several channel numbers, norms and
+strides) and fed even, odd and tiny maps; rules about shapes look at all places, those about numbers
+at a few. A place that it cannot serve it may refuse with InvalidChoice or Unsupported, and an odd
+or tiny size with an error that says why. What it must not do is return something wrong.
 """
 
 from __future__ import annotations
@@ -38,22 +39,35 @@ from unet_bench.testing.slots import part_cases
 __all__ = ["Check", "part_checks", "plugin_checks", "variant_checks"]
 
 
-def plugin_checks(plugin: str, *, members: Iterable[str] = (), registry: Registry | None = None) -> list[Check]:
+def plugin_checks(
+    plugin: str, *, members: Iterable[str] = (), registry: Registry | None = None
+) -> list[Check]:
     """All checks of all parts and variants that a plugin registers.
 
-    `members` of its open families are checked for them: `["timm:resnet18"]`, or `["encoder=timm:resnet18"]` where two
-    slots have a family of that name.
-    Raises UnknownName for a plugin that is not installed, InvalidChoice for a family without a member.
+    `members` of its open families are checked for them: `["timm:resnet18"]`, or
+    `["encoder=timm:resnet18"]` where two slots have a family of that name. Raises UnknownName for a
+    plugin that is not installed, InvalidChoice for a family without a member.
     """
     registry = registry or load().checked()
     try:
         registry.provider(plugin)
     except KeyError:
-        raise unknown("plugin", plugin, (entry.name for entry in find()), "unet-bench plugins") from None
-    parts = [entry for slot in SLOTS for entry in registry.entries(slot) if entry.provider.plugin == plugin]
+        raise unknown(
+            "plugin", plugin, (entry.name for entry in find()), "unet-bench plugins"
+        ) from None
+    parts = [
+        entry
+        for slot in SLOTS
+        for entry in registry.entries(slot)
+        if entry.provider.plugin == plugin
+    ]
     own = [variant for variant in registry.variants().values() if variant.provider == plugin]
     variants = [variant for variant in own if not registry.absent(variant)]
-    checks = [part_checks(e.kind, name, registry=registry) for e in parts for name in checked_names(e, list(members))]
+    checks = [
+        part_checks(e.kind, name, registry=registry)
+        for e in parts
+        for name in checked_names(e, list(members))
+    ]
     checks += [variant_checks(variant.name, registry=registry) for variant in variants]
     return [check for group in checks for check in group]
 
@@ -68,31 +82,41 @@ def part_checks(slot: str, name: str, *, registry: Registry | None = None) -> li
 
 
 def variant_checks(
-    name: str, *, width_scale: float = 0.0625, sizes: Sequence[Size] = (), registry: Registry | None = None
+    name: str,
+    *,
+    width_scale: float = 0.0625,
+    sizes: Sequence[Size] = (),
+    registry: Registry | None = None,
 ) -> list[Check]:
-    """The checks of one variant's whole network, made narrow so that they are quick; of an architecture, all checks.
+    """The checks of one variant's whole network, made narrow so that they are quick; of an
+    architecture, all checks.
 
-    `sizes` are input sizes such as `[(64, 64)]`, for a network that does not take just any. Raises UnknownName.
+    `sizes` are input sizes such as `[(64, 64)]`, for a network that does not take just any. Raises
+    UnknownName.
     """
     registry = registry or load().checked()
     (variant,) = select(registry, [name])
     variant = with_width_scale(variant, width_scale)
     rules = RULES if variant.architecture else OF_A_WHOLE
-    return checks_of(name, (*rules, positions), functools.partial(variant_cases, registry, variant, sizes))
+    return checks_of(
+        name, (*rules, positions), functools.partial(variant_cases, registry, variant, sizes)
+    )
 
 
 def checks_of(
-    subject: str, rules: Iterable[Callable[[Case], None]], cases: Callable[[], Sequence[Case]]
+    examined: str, rules: Iterable[Callable[[Case], None]], cases: Callable[[], Sequence[Case]]
 ) -> list[Check]:
     """A check for each rule; they share the cases, made when the first of them is run."""
     everywhere = functools.partial(latest, cases)
     telling = functools.partial(telling_ones, everywhere)
-    return [Check(subject, rule, everywhere if rule in EVERYWHERE else telling) for rule in rules]
+    return [Check(examined, rule, everywhere if rule in EVERYWHERE else telling) for rule in rules]
 
 
 @functools.lru_cache(maxsize=1)
 def latest(cases: Callable[[], Sequence[Case]]) -> Sequence[Case]:
-    """The cases, kept until those of another subject are wanted: networks are large, and there are many."""
+    """The cases, kept until those of another subject are wanted: networks are large, and there are
+    many.
+    """
     return cases()
 
 
@@ -104,12 +128,17 @@ def telling_ones(cases: Callable[[], Sequence[Case]]) -> Sequence[Case]:
 def checked_names(entry: Entry, members: Sequence[str]) -> list[str]:
     """An entry's name, or the members to check in place of an open family. Raises InvalidChoice.
 
-    A member may say which slot it is for, where two have a family of that name: `encoder=large-kernel:3-3-7`.
+    A member may say which slot it is for, where two have a family of that name:
+    `encoder=large-kernel:3-3-7`.
     """
     if not entry.name.endswith(":*"):
         return [entry.name]
     told = [member.rpartition("=") for member in members]
-    found = [name for slot, _, name in told if slot in ("", entry.kind) and name.startswith(entry.name[:-1])]
+    found = [
+        name
+        for slot, _, name in told
+        if slot in ("", entry.kind) and name.startswith(entry.name[:-1])
+    ]
     if not found:
         raise InvalidChoice(
             f"{entry.kind}={entry.name} is an open family: name members to check, as in "

@@ -30,9 +30,15 @@ class Case:
     verify: Callable[[nn.Module, Inputs, Any], None]  # raises InvalidPart for a wrong output
     sizes: tuple[Size, ...]  # that must work
     others: tuple[Size, ...] = ()  # that must work, or be refused with an error that says why
-    needed: Callable[[Inputs], Iterable[Tensor]] = flat_tensors  # the inputs that a gradient must reach
-    stated: Callable[[Size], Geometry] | None = None  # of a network: what geometry says of it at an input size
-    telling: bool = True  # whether it may have other parameters or operations than the cases before it
+    needed: Callable[[Inputs], Iterable[Tensor]] = (
+        flat_tensors  # the inputs that a gradient must reach
+    )
+    stated: Callable[[Size], Geometry] | None = (
+        None  # of a network: what geometry says of it at an input size
+    )
+    telling: bool = (
+        True  # whether it may have other parameters or operations than the cases before it
+    )
 
     def built(self, seed: int = 0) -> nn.Module:
         """The module with this seed's weights, in evaluation mode."""
@@ -60,7 +66,7 @@ class Case:
 class Check:
     """One rule, applied to one part at its places, or to one variant. Call it."""
 
-    subject: str
+    examined: str
     rule: Callable[[Case], None]
     cases: Callable[[], Sequence[Case]]
 
@@ -72,7 +78,7 @@ class Check:
                     self.rule(case)
 
     def __str__(self) -> str:
-        return f"{self.subject}:{self.rule.__name__}"
+        return f"{self.examined}:{self.rule.__name__}"
 
 
 class Shape(NamedTuple):
@@ -86,10 +92,18 @@ class Shape(NamedTuple):
         """Whether a map of this shape, `(N C *S)`, is as wanted."""
         sides = zip(self.least, shape[2:], self.most, strict=False)
         inside = all(low <= side <= high for low, side, high in sides)
-        return tuple(shape[:2]) == (BATCH, self.channels) and len(shape) == len(self.least) + 2 and inside
+        return (
+            tuple(shape[:2]) == (BATCH, self.channels)
+            and len(shape) == len(self.least) + 2
+            and inside
+        )
 
     def __str__(self) -> str:
-        size = text(self.least) if self.least == self.most else f"{text(self.least)} to {text(self.most)}"
+        size = (
+            text(self.least)
+            if self.least == self.most
+            else f"{text(self.least)} to {text(self.most)}"
+        )
         return f"{BATCH} of {self.channels} channels of {size}"
 
 
@@ -99,7 +113,11 @@ def blamed(what: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        said = str(error) if isinstance(error, InvalidPart) else f"raised {type(error).__name__}: {error}"
+        said = (
+            str(error)
+            if isinstance(error, InvalidPart)
+            else f"raised {type(error).__name__}: {error}"
+        )
         raise InvalidPart(f"{what}: {said}") from error
 
 
@@ -112,7 +130,9 @@ def require(kept: bool, message: str) -> None:
 def require_shapes(output: Any, wanted: Sequence[Shape]) -> None:
     """Raises InvalidPart unless the output consists of just the wanted maps."""
     shapes = [tuple(tensor.shape) for tensor in flat_tensors(output)]
-    kept = len(shapes) == len(wanted) and all(w.admits(s) for w, s in zip(wanted, shapes, strict=True))
+    kept = len(shapes) == len(wanted) and all(
+        w.admits(s) for w, s in zip(wanted, shapes, strict=True)
+    )
     require(kept, f"returned {shapes or output}, expected {'; '.join(map(str, wanted)) or None}")
 
 

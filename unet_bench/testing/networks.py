@@ -16,7 +16,16 @@ from unet_bench.geometry.tracker import Geometry
 from unet_bench.models.build import build
 from unet_bench.networks.variants import Variant
 from unet_bench.registry.registry import Registry
-from unet_bench.testing.case import Case, Inputs, Shape, Size, blamed, random_map, require, require_shapes
+from unet_bench.testing.case import (
+    Case,
+    Inputs,
+    Shape,
+    Size,
+    blamed,
+    random_map,
+    require,
+    require_shapes,
+)
 from unet_bench.testing.tracing import FAINT, Tracer, looked_at
 
 IN_CHANNELS: Final = 2  # neither grey nor colour: nothing may take those for granted
@@ -25,7 +34,9 @@ NEAR: Final = 0.25  # of a pixel: how far a traced position may be from the stat
 
 
 def variant_cases(registry: Registry, variant: Variant, sizes: Sequence[Size] = ()) -> list[Case]:
-    """The network, at the sizes given; without any, at two legal ones and two odd ones. Raises InvalidPart."""
+    """The network, at the sizes given; without any, at two legal ones and two odd ones. Raises
+    InvalidPart.
+    """
     what = f"variant {variant.name} of plugin {registry.provider(variant.provider)}"
     image_size = tuple(sizes[0]) if sizes else ()
     make = functools.partial(build, registry, variant, IN_CHANNELS, CLASSES, image_size)
@@ -53,28 +64,42 @@ def usual_sizes(model: nn.Module, dims: int) -> tuple[list[Size], list[Size]]:
         told = f"legal sides are said to be {step} apart, but {between.input[0]} is legal"
         require(step == 1 or not between.legal, told)
     legal = [tuple(base + step * (steps + axis % 2) for axis in range(dims)) for steps in (2, 7)]
-    return legal, [tuple(side + more for side in size) for size, more in zip(legal, (1, 3), strict=True)]
+    return legal, [
+        tuple(side + more for side in size) for size, more in zip(legal, (1, 3), strict=True)
+    ]
 
 
-def verify(stated: Callable[[Size], Geometry], model: nn.Module, inputs: Inputs, output: Any) -> None:
+def verify(
+    stated: Callable[[Size], Geometry], model: nn.Module, inputs: Inputs, output: Any
+) -> None:
     """Raises InvalidPart unless evaluation gives logits, just as large as geometry says."""
-    require(isinstance(output, Tensor), f"returned {type(output).__name__} in evaluation, expected a tensor of logits")
+    require(
+        isinstance(output, Tensor),
+        f"returned {type(output).__name__} in evaluation, expected a tensor of logits",
+    )
     size = stated(tuple(inputs[0].shape[2:])).output
     require_shapes(output, [Shape(CLASSES, size, size)])
 
 
 def positions(case: Case) -> None:
-    """Offset and misalignments, traced by gradients, are what geometry states: at a legal size and at an odd one."""
+    """Offset and misalignments, traced by gradients, are what geometry states: at a legal size and
+    at an odd one.
+    """
     assert case.stated is not None
     tracer = Tracer(case.built())
-    for size in (*case.sizes[-1:], *case.others[-1:]):  # the larger ones: fewer of their pixels are at a border
+    for size in (
+        *case.sizes[-1:],
+        *case.others[-1:],
+    ):  # the larger ones: fewer of their pixels are at a border
         with contextlib.suppress(InvalidSize):
             require_positions(tracer, case.stated(size))
 
 
 def require_positions(tracer: Tracer, stated: Geometry) -> None:
     """Raises InvalidPart when a traced position is not the stated one, at one input size."""
-    noise = torch.rand(1, IN_CHANNELS, *stated.input, dtype=torch.float64) / 100  # so that no maximum is preferred
+    noise = (
+        torch.rand(1, IN_CHANNELS, *stated.input, dtype=torch.float64) / 100
+    )  # so that no maximum is preferred
     image = (FAINT * (1 + noise)).requires_grad_()
     output, meetings = tracer.run(image)
     require_near("offset", stated.offset, looked_at(output, image, stated.stride).origin, stated)
@@ -83,7 +108,9 @@ def require_positions(tracer: Tracer, stated: Geometry) -> None:
     require(met == told, f"skips met as (level, size, up-sampled) {met}, stated {told}")
     for skip, meeting in zip(stated.skips, meetings, strict=True):
         kept, lifted = looked_at(meeting.skip, image, 2), looked_at(meeting.up, image, 2)
-        shift = [(u - k) / s for u, k, s in zip(lifted.origin, kept.origin, kept.spacing, strict=True)]
+        shift = [
+            (u - k) / s for u, k, s in zip(lifted.origin, kept.origin, kept.spacing, strict=True)
+        ]
         require_near(f"misalignment at level {skip.level}", skip.misalignment, shift, stated)
 
 
@@ -91,4 +118,7 @@ def require_near(what: str, stated: Sequence[float], seen: Sequence[float], at: 
     """Raises InvalidPart when a traced position is not near the stated one."""
     near = all(abs(a - b) <= NEAR for a, b in zip(stated, seen, strict=True))
     told = [[round(value, 2) for value in values] for values in (seen, stated)]
-    require(near, f"an input of {geometry.text(at.input)} has {what} {told[0]} by its gradients, stated {told[1]}")
+    require(
+        near,
+        f"an input of {geometry.text(at.input)} has {what} {told[0]} by its gradients, stated {told[1]}",
+    )

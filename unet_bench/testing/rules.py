@@ -1,4 +1,6 @@
-"""What every part and every network must keep to: each rule is a function of one case that raises InvalidPart."""
+"""What every part and every network must keep to: each rule is a function of one case that raises
+InvalidPart.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ CHANNELS_LAST: Final = {4: torch.channels_last, 5: torch.channels_last_3d}
 
 
 def shapes(case: Case) -> None:
-    """Every size gives the promised channels and sizes, in finite float32; one that need not work may be refused."""
+    """Every size gives the promised channels and sizes, in finite float32; one that need not work
+    may be refused.
+    """
     for size in (*case.sizes, *case.others):
         inputs = case.fed(size)
         output, refusal = attempt(case, case.part, size)
@@ -31,7 +35,9 @@ def shapes(case: Case) -> None:
 
 
 def meta(case: Case) -> None:
-    """Built on the meta device it gives the same shapes: that is how sizes are found out without computing."""
+    """Built on the meta device it gives the same shapes: that is how sizes are found out without
+    computing.
+    """
     for size in (*case.sizes, *case.others[: None if case.telling else 0]):
         with torch.device("meta"):
             foreseen, _ = attempt(case, case.shadow, size)
@@ -48,7 +54,9 @@ def gradients(case: Case) -> None:
     part, inputs = case.built().train(), case.fed()
     for tensor in flat_tensors(inputs):
         tensor.requires_grad_()
-    needed = list(case.needed(inputs))  # before the call, for a topology may take maps out of its list
+    needed = list(
+        case.needed(inputs)
+    )  # before the call, for a topology may take maps out of its list
     outputs = list(flat_tensors(part(*inputs)))
     if not outputs:
         return  # a skip that lets nothing pass
@@ -57,40 +65,56 @@ def gradients(case: Case) -> None:
     leaves |= {f"input {i}": tensor for i, tensor in enumerate(needed)}
     for name, leaf in leaves.items():
         if leaf.grad is None:
-            raise InvalidPart(f"no gradient reaches {name}; expected every parameter and input to matter")
+            raise InvalidPart(
+                f"no gradient reaches {name}; expected every parameter and input to matter"
+            )
         require(bool(leaf.grad.isfinite().all()), f"the gradient of {name} is not finite")
 
 
 def state_dict(case: Case) -> None:
-    """Its state dict, saved after a training step and loaded into a fresh one, brings back the same outputs."""
+    """Its state dict, saved after a training step and loaded into a fresh one, brings back the same
+    outputs.
+    """
     trained, fresh = case.built(seed=0), case.built(seed=1)
     trained.train()(*case.fed())
     file = io.BytesIO()
     torch.save(trained.state_dict(), file)
     file.seek(0)
     fresh.load_state_dict(torch.load(file, weights_only=True))
-    require_close(evaluated(fresh, case), evaluated(trained, case), "of a fresh one with its state dict", 0)
+    require_close(
+        evaluated(fresh, case), evaluated(trained, case), "of a fresh one with its state dict", 0
+    )
 
 
 def deepcopy(case: Case) -> None:
     """A deep copy, made after a training step, gives the same outputs."""
     part = case.built().train()
     part(*case.fed())
-    require_close(evaluated(copy.deepcopy(part), case), evaluated(part, case), "of its deep copy", 0)
+    require_close(
+        evaluated(copy.deepcopy(part), case), evaluated(part, case), "of its deep copy", 0
+    )
 
 
 def deterministic(case: Case) -> None:
-    """One seed gives one set of weights, and one input one output; another seed goes on to other numbers."""
+    """One seed gives one set of weights, and one input one output; another seed goes on to other
+    numbers.
+    """
     part, twin = case.part, case.built()
     for name, tensor in part.state_dict().items():
-        require(torch.equal(tensor, twin.state_dict()[name]), f"{name} differs between two built under one seed")
+        require(
+            torch.equal(tensor, twin.state_dict()[name]),
+            f"{name} differs between two built under one seed",
+        )
     require_close(evaluated(part, case), evaluated(part, case), "for the same input again", 0)
     following = []
     for seed in (0, 1):
         with seeded(seed):
             case.make()
             following.append(torch.rand(()))
-    require(not torch.equal(*following), "building it sets torch's seed, which would make all repetitions alike")
+    require(
+        not torch.equal(*following),
+        "building it sets torch's seed, which would make all repetitions alike",
+    )
 
 
 def keeps_input(case: Case) -> None:
@@ -102,7 +126,8 @@ def keeps_input(case: Case) -> None:
             case.built().train(training)(*inputs)
         for i, (after, before) in enumerate(zip(given, flat_tensors(case.fed()), strict=True)):
             require(
-                torch.equal(after, before), f"input {i} was changed in place; work on a copy, or with inplace=False"
+                torch.equal(after, before),
+                f"input {i} was changed in place; work on a copy, or with inplace=False",
             )
 
 
@@ -113,7 +138,10 @@ def keeps_world(case: Case) -> None:
     part(*case.fed())
     part.train()(*case.fed())
     for name, value in world().items():
-        require(value == before[name], f"{name} was changed from {before[name]} to {value}; leave it as it is")
+        require(
+            value == before[name],
+            f"{name} was changed from {before[name]} to {value}; leave it as it is",
+        )
 
 
 def channels_last(case: Case) -> None:
@@ -135,7 +163,8 @@ def autocast(case: Case) -> None:
     require_finite(output)
     plain = part(*case.fed())
     require(
-        shapes_of(output) == shapes_of(plain), f"returned {shapes_of(output)} for {shapes_of(plain)} under autocast"
+        shapes_of(output) == shapes_of(plain),
+        f"returned {shapes_of(output)} for {shapes_of(plain)} under autocast",
     )
 
 
@@ -143,12 +172,17 @@ RULES: Final = (
     *(shapes, meta, gradients, state_dict, deepcopy),
     *(deterministic, keeps_input, keeps_world, channels_last, autocast),
 )
-EVERYWHERE: Final = (shapes, meta)  # what padding and dimensions change; the other rules look at the telling cases
+EVERYWHERE: Final = (
+    shapes,
+    meta,
+)  # what padding and dimensions change; the other rules look at the telling cases
 OF_A_WHOLE: Final = (shapes, gradients, state_dict)  # the rest holds if it holds for every part
 
 
 def attempt(case: Case, part: nn.Module, size: Size) -> tuple[Any, str | None]:
-    """(output, None), or (None, why) when the size is refused; one that must work raises what it raises."""
+    """(output, None), or (None, why) when the size is refused; one that must work raises what it
+    raises.
+    """
     inputs = case.fed(size)
     try:
         with torch.no_grad():
@@ -204,10 +238,12 @@ def require_close(seen: Any, expected: list[Tensor], when: str, tolerance: float
     """Raises InvalidPart unless all maps agree, relative to the largest number."""
     maps = list(flat_tensors(seen))
     require(
-        shapes_of(maps) == shapes_of(expected), f"returned {shapes_of(maps)} {when}, expected {shapes_of(expected)}"
+        shapes_of(maps) == shapes_of(expected),
+        f"returned {shapes_of(maps)} {when}, expected {shapes_of(expected)}",
     )
     for one, other in zip(maps, expected, strict=True):
         gap = float((one - other).abs().max() / other.abs().max().clamp(min=1e-6))
         require(
-            gap <= tolerance, f"the numbers {when} differ by {gap:.1g} of the largest, expected {tolerance:g} at most"
+            gap <= tolerance,
+            f"the numbers {when} differ by {gap:.1g} of the largest, expected {tolerance:g} at most",
         )

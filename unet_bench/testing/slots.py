@@ -1,4 +1,6 @@
-"""Each slot's contract: at which places its parts are tried, what they are fed, and what they must return."""
+"""Each slot's contract: at which places its parts are tried, what they are fed, and what they must
+return.
+"""
 
 from __future__ import annotations
 
@@ -16,13 +18,28 @@ from unet_bench.networks.choices import FIELDS, SLOTS, Choices, Value
 from unet_bench.networks.contracts import Design, NamedFactory, Place, Role, stated_channels
 from unet_bench.networks.unet import encoder_widths, levels_of
 from unet_bench.registry.registry import Entry, Registry
-from unet_bench.testing.case import Case, Inputs, Shape, Size, blamed, random_map, require, require_shapes
+from unet_bench.testing.case import (
+    Case,
+    Inputs,
+    Shape,
+    Size,
+    blamed,
+    random_map,
+    require,
+    require_shapes,
+)
 
-PADDINGS: Final = sorted(  # the usual one first, then none, then those that differ only at the border
-    FIELDS["padding"].metadata["values"], key=lambda name: (name != Choices().padding, name != "valid")
+PADDINGS: Final = (
+    sorted(  # the usual one first, then none, then those that differ only at the border
+        FIELDS["padding"].metadata["values"],
+        key=lambda name: (name != Choices().padding, name != "valid"),
+    )
 )
 ROOMY: Final = {2: (8, 12), 3: (4, 6, 8)}
-ROOMY_UNPADDED: Final = {2: (24, 28), 3: (14, 16, 18)}  # unpadded convolutions eat a map from all sides
+ROOMY_UNPADDED: Final = {
+    2: (24, 28),
+    3: (14, 16, 18),
+}  # unpadded convolutions eat a map from all sides
 MEETINGS: Final = (  # skip and up-sampled map
     ((9, 13), (8, 10)),
     ((8, 12), (8, 12)),
@@ -45,11 +62,15 @@ class Slot:
     def places(self, dims: int) -> Iterator[Place]:
         """Every place at which a part is tried, the most usual one first."""
         place = Place(in_channels=0, out_channels=0, role=self.role, level=1, depth=3, dims=dims)
-        yield from padded([place.at(in_channels=given, out_channels=wanted) for given, wanted in self.channels])
+        yield from padded(
+            [place.at(in_channels=given, out_channels=wanted) for given, wanted in self.channels]
+        )
 
     def sizes(self, part: nn.Module, place: Place) -> tuple[Sequence[Size], Sequence[Size]]:
         """(sizes that must work, sizes that may be refused)."""
-        return [(ROOMY_UNPADDED if place.padding == "valid" else ROOMY)[place.dims]], SMALL[place.dims]
+        return [(ROOMY_UNPADDED if place.padding == "valid" else ROOMY)[place.dims]], SMALL[
+            place.dims
+        ]
 
     def inputs(self, part: nn.Module, place: Place, size: Size) -> Inputs:
         """What forward is given."""
@@ -129,7 +150,9 @@ class Up(Slot):
 
 
 class Align(Slot):
-    """Two maps of any two sizes come out with one. A size here is the skip's, followed by the up-sampled map's."""
+    """Two maps of any two sizes come out with one. A size here is the skip's, followed by the
+    up-sampled map's.
+    """
 
     def places(self, dims: int) -> Iterator[Place]:
         place = Place(in_channels=8, out_channels=8, role="decoder", dims=dims, skip_channels=(4,))
@@ -140,21 +163,30 @@ class Align(Slot):
         return [skip[:third] + skip + up[:third] + up for skip, up in MEETINGS], ()
 
     def inputs(self, part: nn.Module, place: Place, size: Size) -> Inputs:
-        return random_map(place.skip_channels[0], size[: place.dims]), random_map(place.in_channels, size[place.dims :])
+        return random_map(place.skip_channels[0], size[: place.dims]), random_map(
+            place.in_channels, size[place.dims :]
+        )
 
     def verify(self, place: Place, part: nn.Module, inputs: Inputs, output: Any) -> None:
         sizes = [tuple(tensor.shape[2:]) for tensor in inputs]
         most = tuple(max(sides) for sides in zip(*sizes, strict=True))
-        require_shapes(output, [Shape(tensor.shape[1], (1,) * place.dims, most) for tensor in inputs])
+        require_shapes(
+            output, [Shape(tensor.shape[1], (1,) * place.dims, most) for tensor in inputs]
+        )
         skip, up = (tuple(tensor.shape[2:]) for tensor in output)
-        require(skip == up, f"maps of {sizes[0]} and {sizes[1]} came out as {skip} and {up}, expected one size")
+        require(
+            skip == up,
+            f"maps of {sizes[0]} and {sizes[1]} came out as {skip} and {up}, expected one size",
+        )
 
 
 class Skip(Slot):
     """A map of the encoder and the decoder's coarser one make a skip, or nothing."""
 
     def places(self, dims: int) -> Iterator[Place]:
-        place = Place(in_channels=4, out_channels=4, role="decoder", dims=dims, gate_channels=8, up_channels=8)
+        place = Place(
+            in_channels=4, out_channels=4, role="decoder", dims=dims, gate_channels=8, up_channels=8
+        )
         coarser = place.at(in_channels=8, out_channels=8, level=2, gate_channels=16)
         yield from padded([place, coarser])
 
@@ -163,7 +195,9 @@ class Skip(Slot):
         coarse = tuple(max(1, side // 2 - lost) for side in size)
         up = tuple(2 * side for side in coarse)
         on_up = getattr(part, "gates_on", "coarse") == "up"
-        gate = random_map(place.up_channels, up) if on_up else random_map(place.gate_channels, coarse)
+        gate = (
+            random_map(place.up_channels, up) if on_up else random_map(place.gate_channels, coarse)
+        )
         return random_map(place.in_channels, size), gate
 
     def needed(self, inputs: Inputs) -> Iterable[Tensor]:
@@ -182,7 +216,9 @@ class Merge(Slot):
         yield from padded([place.at(skip_channels=skips) for skips in ((8,), (), (4,), (8, 8))])
 
     def inputs(self, part: nn.Module, place: Place, size: Size) -> Inputs:
-        return [random_map(channels, size) for channels in place.skip_channels], random_map(place.in_channels, size)
+        return [random_map(channels, size) for channels in place.skip_channels], random_map(
+            place.in_channels, size
+        )
 
     def verify(self, place: Place, part: nn.Module, inputs: Inputs, output: Any) -> None:
         super().verify(place, part, inputs[1:], output)
@@ -197,21 +233,30 @@ class Encoder(Slot):
 
     def sizes(self, part: nn.Module, place: Place) -> tuple[Sequence[Size], Sequence[Size]]:
         step = 1 << levels_of(part)[-1]
-        mirrored = 0 if place.padding == "zeros" else 3 * step  # of a map, wide kernels want as many pixels again
+        mirrored = (
+            0 if place.padding == "zeros" else 3 * step
+        )  # of a map, wide kernels want as many pixels again
         room = -(-64 // step) * step if place.padding == "valid" else max(step, mirrored)
         roomy = tuple(room + step * (1 + axis % 2) for axis in range(place.dims))
         return [roomy], [tuple(side + 1 for side in roomy), (step,) * place.dims]
 
     def verify(self, place: Place, part: nn.Module, inputs: Inputs, output: Any) -> None:
         size, levels, channels = tuple(inputs[0].shape[2:]), levels_of(part), list(part.channels)  # type: ignore[arg-type]
-        require(len(channels) == len(levels), f"states channels {channels} but maps at levels {levels}")
+        require(
+            len(channels) == len(levels), f"states channels {channels} but maps at levels {levels}"
+        )
         sides = [divided(size, 1 << level) for level in levels]
-        wanted = [Shape(c, at_least(place, low), high) for c, (low, high) in zip(channels, sides, strict=True)]
+        wanted = [
+            Shape(c, at_least(place, low), high)
+            for c, (low, high) in zip(channels, sides, strict=True)
+        ]
         require_shapes(output, wanted)
 
 
 class Topology(Slot):
-    """The encoder's maps become the decoder's, finest first; an encoder may have none at the finest level."""
+    """The encoder's maps become the decoder's, finest first; an encoder may have none at the finest
+    level.
+    """
 
     designs: ClassVar[Sequence[tuple[tuple[int, ...], dict[str, Value]]]] = (
         ((4, 8, 16), {}),
@@ -227,13 +272,18 @@ class Topology(Slot):
 
     def sizes(self, part: nn.Module, place: Place) -> tuple[Sequence[Size], Sequence[Size]]:
         roomy = (48, 56, 52) if place.padding == "valid" else (8, 16, 12)
-        return [roomy[: place.dims]], [tuple(side + 3 for side in roomy[: place.dims]), (4,) * place.dims]
+        return [roomy[: place.dims]], [
+            tuple(side + 3 for side in roomy[: place.dims]),
+            (4,) * place.dims,
+        ]
 
     def inputs(self, part: nn.Module, place: Place, size: Size) -> Inputs:
         maps: list[Tensor | None] = []
         for channels in place.skip_channels:
             maps.append(random_map(channels, size) if channels else None)
-            size = tuple(max(1, side // 2 - (4 if place.padding == "valid" else 0)) for side in size)
+            size = tuple(
+                max(1, side // 2 - (4 if place.padding == "valid" else 0)) for side in size
+            )
         return (maps,)
 
     def verify(self, place: Place, part: nn.Module, inputs: Inputs, output: Any) -> None:
@@ -245,7 +295,9 @@ class Topology(Slot):
             most = lifted if encoded is None else tuple(encoded.shape[2:])
             wanted.append(Shape(decoded, at_least(place, lifted), most))
         assert place.design is not None
-        others: Sequence[int] = getattr(part, "aux_channels", ()) if place.design.supervised(part) else ()
+        others: Sequence[int] = (
+            getattr(part, "aux_channels", ()) if place.design.supervised(part) else ()
+        )
         wanted += [Shape(width, (1,) * place.dims, wanted[0].most) for width in others]
         require_shapes(output, wanted)
 
@@ -272,19 +324,26 @@ CONTRACTS: Final[dict[str, type[Slot]]] = {
 
 
 def part_cases(registry: Registry, entry: Entry) -> list[Case]:
-    """The part at every place that it accepts. Raises InvalidPart when it serves none in a dimension it states."""
+    """The part at every place that it accepts. Raises InvalidPart when it serves none in a
+    dimension it states.
+    """
     slot = CONTRACTS[entry.kind](registry)
     cases: list[Case] = []
     for dims in entry.dims:
         before, refusal = len(cases), ""
-        for place in itertools.islice(slot.places(dims), 0, None, 1 if dims == 2 else 3):  # 3-D is slow
+        for place in itertools.islice(
+            slot.places(dims), 0, None, 1 if dims == 2 else 3
+        ):  # 3-D is slow
             telling = len(cases) == before or (dims == 2 and place.padding == PADDINGS[0])
             with blamed(f"{described(entry)}, at {brief(place)}"):
                 try:
                     cases.append(part_case(slot, entry, place, telling))
                 except (InvalidChoice, Unsupported) as error:
                     refusal = str(error)
-        require(len(cases) > before, f"{described(entry)}: states dims={dims} but serves no place there: {refusal}")
+        require(
+            len(cases) > before,
+            f"{described(entry)}: states dims={dims} but serves no place there: {refusal}",
+        )
     return cases
 
 
@@ -308,8 +367,14 @@ def made(entry: Entry, place: Place) -> nn.Module:
     """The part that an entry's factory makes at a place. Raises InvalidPart for anything else."""
     twin = place.at()
     part: nn.Module = entry.load()(place)
-    require(isinstance(part, nn.Module), f"the factory returned {type(part).__name__}, expected an nn.Module")
-    require(place == twin, f"the factory changed its Place to {brief(place)}; a Place stays as it is: use place.at()")
+    require(
+        isinstance(part, nn.Module),
+        f"the factory returned {type(part).__name__}, expected an nn.Module",
+    )
+    require(
+        place == twin,
+        f"the factory changed its Place to {brief(place)}; a Place stays as it is: use place.at()",
+    )
     return part
 
 
@@ -332,19 +397,27 @@ def brief(place: Place) -> str:
 
 
 def design(registry: Registry, dims: int, padding: str, **changes: Value) -> Design:
-    """The baseline's parts, for encoders and topologies to assemble: three levels of 4, 8 and 16 channels."""
-    choices = Choices(base_width=4, depth=2, dims=dims, padding=padding, decoder_block=Choices().encoder_block)
+    """The baseline's parts, for encoders and topologies to assemble: three levels of 4, 8 and 16
+    channels.
+    """
+    choices = Choices(
+        base_width=4, depth=2, dims=dims, padding=padding, decoder_block=Choices().encoder_block
+    )
     choices = choices.replace(**changes)
     entries = [registry.find(slot, getattr(choices, slot)) for slot in SLOTS]
     parts = {e.kind: NamedFactory(e.kind, e.name, str(e.provider), e.load()) for e in entries}
     widths = encoder_widths(choices)
-    return Design(choices=choices, parts=parts, widths=widths, decoder_widths=choices.decoder_widths)
+    return Design(
+        choices=choices, parts=parts, widths=widths, decoder_widths=choices.decoder_widths
+    )
 
 
 def assembling(plan: Design, in_channels: int) -> Place:
     """The place of an encoder or topology that follows a design."""
     choices = plan.choices
-    place = Place(in_channels=in_channels, out_channels=plan.widths[-1], depth=choices.depth, design=plan)
+    place = Place(
+        in_channels=in_channels, out_channels=plan.widths[-1], depth=choices.depth, design=plan
+    )
     return place.at(dims=choices.dims, padding=choices.padding)
 
 

@@ -1,6 +1,8 @@
-"""Where in the image each map of a network looks, found by gradients: what geometry states is compared with it.
+"""Where in the image each map of a network looks, found by gradients: what geometry states is
+compared with it.
 
-Geometry reads positions off the operations; this finds the same by computing, and knows nothing of operations.
+Geometry reads positions off the operations; this finds the same by computing, and knows nothing of
+operations.
 """
 
 from __future__ import annotations
@@ -17,8 +19,15 @@ from unet_bench.networks.contracts import Label
 from unet_bench.testing.case import Size
 
 FAINT: Final = 1e-3  # an image this dark leaves every gate half open, whatever the gate looks at
-NORMS: Final = (nn.modules.instancenorm._InstanceNorm, nn.GroupNorm, nn.LayerNorm)  # batch norm is none in evaluation
-AVG_POOL: Final[dict[type[nn.Module], type[nn.Module]]] = {nn.MaxPool2d: nn.AvgPool2d, nn.MaxPool3d: nn.AvgPool3d}
+NORMS: Final = (
+    nn.modules.instancenorm._InstanceNorm,
+    nn.GroupNorm,
+    nn.LayerNorm,
+)  # batch norm is none in evaluation
+AVG_POOL: Final[dict[type[nn.Module], type[nn.Module]]] = {
+    nn.MaxPool2d: nn.AvgPool2d,
+    nn.MaxPool3d: nn.AvgPool3d,
+}
 
 
 class Meeting(NamedTuple):
@@ -43,34 +52,45 @@ class Tracer:
             elif label is not None and label.slot == "merge":
                 module.register_forward_pre_hook(merged_on_the_skips_way)
             elif label is not None and label.slot == "skip":
-                module.register_forward_pre_hook(lambda part, inputs: (inputs[0], inputs[1].detach()))
+                module.register_forward_pre_hook(
+                    lambda part, inputs: (inputs[0], inputs[1].detach())
+                )
             elif getattr(module, "looks_around", False):
                 module.register_forward_hook(lambda part, inputs, output: output.detach())
 
     def run(self, image: Tensor) -> tuple[Tensor, list[Meeting]]:
         """The output, and each meeting of a skip and an up-sampled map, finest first.
 
-        No gradient passes an up-sampled map that is merged with a skip, a gate, or a module that states
-        `looks_around`, as attention within windows does: each map is followed to the image on its shortest way.
+        No gradient passes an up-sampled map that is merged with a skip, a gate, or a module that
+        states `looks_around`, as attention within windows does: each map is followed to the image
+        on its shortest way.
         """
         self.meetings.clear()
         output: Tensor = self.model(image)
         return output, sorted(self.meetings, key=lambda meeting: meeting.level)
 
-    def _met(self, level: int, part: nn.Module, inputs: tuple[Tensor, ...], output: tuple[Tensor, Tensor]) -> None:
+    def _met(
+        self, level: int, part: nn.Module, inputs: tuple[Tensor, ...], output: tuple[Tensor, Tensor]
+    ) -> None:
         skip, up = output
         if inputs[0] is not inputs[1]:
-            self.meetings.append(Meeting(level, tuple(tuple(t.shape[2:]) for t in inputs), skip, up))
+            self.meetings.append(
+                Meeting(level, tuple(tuple(t.shape[2:]) for t in inputs), skip, up)
+            )
 
 
-def merged_on_the_skips_way(part: nn.Module, inputs: tuple[list[Tensor], Tensor]) -> tuple[list[Tensor], Tensor]:
+def merged_on_the_skips_way(
+    part: nn.Module, inputs: tuple[list[Tensor], Tensor]
+) -> tuple[list[Tensor], Tensor]:
     """What a merge is given, the up-sampled map without its gradient where there is a skip."""
     skips, up = inputs
     return skips, up.detach() if skips else up
 
 
 def transparent(model: nn.Module) -> nn.Module:
-    """The network with kernels that pass on their middle, pools that average, and no norms; in double precision."""
+    """The network with kernels that pass on their middle, pools that average, and no norms; in
+    double precision.
+    """
     for module in list(model.modules()):
         for name, child in module.named_children():
             if isinstance(child, NORMS):
@@ -90,7 +110,9 @@ def transparent(model: nn.Module) -> nn.Module:
 def average_pool(pool: nn.Module) -> nn.Module:
     """The average-pool of a max-pool's windows."""
     average = AVG_POOL[type(pool)]
-    return average(pool.kernel_size, pool.stride, pool.padding, pool.ceil_mode, count_include_pad=False)
+    return average(
+        pool.kernel_size, pool.stride, pool.padding, pool.ceil_mode, count_include_pad=False
+    )
 
 
 def middle(kernel: Sequence[int]) -> Tensor:
@@ -101,15 +123,21 @@ def middle(kernel: Sequence[int]) -> Tensor:
 
 
 def looked_at(found: Tensor, image: Tensor, period: int) -> Position:
-    """Where a map's pixels look in the image: the line through what two parts of it, of whole periods, depend on.
+    """Where a map's pixels look in the image: the line through what two parts of it, of whole
+    periods, depend on.
 
-    They lie on either side of its middle, half-way to the border, so that a wide kernel does not reach beyond it.
+    They lie on either side of its middle, half-way to the border, so that a wide kernel does not
+    reach beyond it.
     """
     ends = [filled(found, axis) for axis in range(2, found.ndim)]
     lengths = [n // period * period or max(n, 1) for n in ((high - low) // 2 for low, high in ends)]
     spares = [n // 2 // period * period for n in lengths]
-    first = tuple(slice(low + s, low + n) for (low, _), n, s in zip(ends, lengths, spares, strict=True))
-    last = tuple(slice(high - n, high - s) for (_, high), n, s in zip(ends, lengths, spares, strict=True))
+    first = tuple(
+        slice(low + s, low + n) for (low, _), n, s in zip(ends, lengths, spares, strict=True)
+    )
+    last = tuple(
+        slice(high - n, high - s) for (_, high), n, s in zip(ends, lengths, spares, strict=True)
+    )
     here, seen = depends_on(found, image, first, far=-1)
     there, beyond = depends_on(found, image, last, far=0)
     spacing = [(b - a) / (q - p) for a, b, p, q in zip(seen, beyond, here, there, strict=True)]
@@ -123,18 +151,24 @@ def filled(found: Tensor, axis: int) -> tuple[int, int]:
     return (int(indices[0]), int(indices[-1]) + 1) if len(indices) else (0, found.shape[axis])
 
 
-def depends_on(found: Tensor, image: Tensor, block: tuple[slice, ...], far: int) -> tuple[list[float], list[float]]:
-    """(middle of the block in the map, middle of what it depends on in the image), in pixels per dimension.
+def depends_on(
+    found: Tensor, image: Tensor, block: tuple[slice, ...], far: int
+) -> tuple[list[float], list[float]]:
+    """(middle of the block in the map, middle of what it depends on in the image), in pixels per
+    dimension.
 
-    What a far corner depends on as well comes through attention or global pooling, from anywhere: it does not count.
-    The corner's negative gradients are left out, or a kernel with negative lobes would seem to look at the corner.
+    What a far corner depends on as well comes through attention or global pooling, from anywhere:
+    it does not count. The corner's negative gradients are left out, or a kernel with negative lobes
+    would seem to look at the corner.
     """
     whole = slice(None)
     part, corner = found[(whole, whole, *block)], found.flatten(2)[..., far]
     (grad,) = torch.autograd.grad(part.sum(), image, retain_graph=True)
     quarters = (side // 4 for side in image.shape[2:])
     beyond = tuple(slice(0, n) if far == 0 else slice(-n, None) for n in quarters)
-    if bool(grad[(whole, whole, *beyond)].any()):  # else it looks at its surroundings alone, as convolutions do
+    if bool(
+        grad[(whole, whole, *beyond)].any()
+    ):  # else it looks at its surroundings alone, as convolutions do
         (anywhere,) = torch.autograd.grad(corner.sum(), image, retain_graph=True)
         grad = grad - part[0, 0].numel() * anywhere.clamp(min=0)
     middle = middle_of(part.detach())  # a pixel's value is its weight

@@ -1,7 +1,9 @@
-"""Augmentation: one item's random numbers, and the map that says where in the image its pixels come from.
+"""Augmentation: one item's random numbers, and the map that says where in the image its pixels come
+from.
 
-Rotation, scaling and bending are one map of coordinates, read once: the image is interpolated once, however many of
-them a recipe asks for. Numbers are drawn on the host, so that every device shows a network the same pixels.
+Rotation, scaling and bending are one map of coordinates, read once: the image is interpolated once,
+however many of them a recipe asks for. Numbers are drawn on the host, so that every device shows a
+network the same pixels.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from unet_bench.geometry.frame import Frame
+from unet_bench.geometry.input_window import InputWindow
 from unet_bench.spec.recipe import Recipe
 
 
@@ -24,14 +26,17 @@ class Draw:
     """The random numbers of one item. Vectors are (y, x), of volumes (z, y, x)."""
 
     flips: tuple[bool, ...]  # along each axis
-    matrix: np.ndarray  # (dims dims): from a pixel's offset to the window's centre to that of its source
+    matrix: (
+        np.ndarray
+    )  # (dims dims): from a pixel's offset to the window's centre to that of its source
     displacements: np.ndarray | None  # (dims grid … grid) px, evenly over the image
     contrast: float  # a factor
     brightness: float  # standard deviations, added
 
 
 def draw(recipe: Recipe, rng: np.random.Generator, dims: int = 2) -> Draw:
-    """What a recipe does to an item: angle, scale and tone uniformly, displacements from a Gaussian.
+    """What a recipe does to an item: angle, scale and tone uniformly, displacements from a
+    Gaussian.
 
     Volumes are turned in the plane of their slices alone, and scaled alike along all axes.
     """
@@ -52,24 +57,35 @@ def sources(
     plane: tuple[int, ...],
     corner: tuple[int, ...],
     size: tuple[int, ...],
-    frame: Frame,
+    input_window: InputWindow,
     device: torch.device,
 ) -> Tensor:
-    """Coordinates `(dims *frame.input)` in an image of `plane` pixels that the network's input is read at.
+    """Coordinates `(dims *frame.input)` in an image of `plane` pixels that the network's input is
+    read at.
 
-    The input is that for the scored window of `size` at `corner`. The image is turned and scaled about the window's
-    centre, bent by displacements on a coarse grid over the whole image, cubically between its points (Ronneberger
-    et al. 2015, section 3.1), then flipped. A pixel's source depends on where it lies, not on how much context the
-    frame has around it, so every network gets the same scored pixels.
+    The input is that for the scored window of `size` at `corner`. The image is turned and scaled
+    about the window's centre, bent by displacements on a coarse grid over the whole image,
+    cubically between its points (Ronneberger et al. 2015, section 3.1), then flipped. A pixel's
+    source depends on where it lies, not on how much context the frame has around it, so every
+    network gets the same scored pixels.
     """
-    first = [start - context for start, context in zip(corner, frame.context, strict=True)]
-    lines = [torch.arange(i, i + length, device=device) for i, length in zip(first, frame.input, strict=True)]
+    first = [start - context for start, context in zip(corner, input_window.context, strict=True)]
+    lines = [
+        torch.arange(i, i + length, device=device)
+        for i, length in zip(first, input_window.input, strict=True)
+    ]
     centre = [start + (side - 1) / 2 for start, side in zip(corner, size, strict=True)]
-    offsets = torch.meshgrid(*(line - at for line, at in zip(lines, centre, strict=True)), indexing="ij")
+    offsets = torch.meshgrid(
+        *(line - at for line, at in zip(lines, centre, strict=True)), indexing="ij"
+    )
     rows = zip(centre, drawn.matrix.tolist(), strict=True)
-    found = torch.stack([sum(map(torch.mul, offsets, row), offsets[0].new_tensor(at)) for at, row in rows])
+    found = torch.stack(
+        [sum(map(torch.mul, offsets, row), offsets[0].new_tensor(at)) for at, row in rows]
+    )
     if drawn.displacements is not None:
-        field = torch.from_numpy(drawn.displacements.astype(np.float32)).to(device, non_blocking=True)
+        field = torch.from_numpy(drawn.displacements.astype(np.float32)).to(
+            device, non_blocking=True
+        )
         # Cubic interpolation is separable. Beyond the image its border's displacement goes on.
         for axis, (extent, line) in enumerate(zip(plane, lines, strict=True), start=1):
             basis = _basis(extent, field.shape[axis], device)[line.clamp(0, extent - 1)]
@@ -83,22 +99,37 @@ def sources(
 
 @functools.lru_cache(maxsize=64)
 def _basis(length: int, grid: int, device: torch.device) -> Tensor:
-    """How much each of `grid` points, evenly over `length` pixels, counts at each pixel: `(length grid)`."""
+    """How much each of `grid` points, evenly over `length` pixels, counts at each pixel: `(length
+    grid)`.
+    """
     points = torch.eye(grid, device=device)[None, None]
     return F.interpolate(points, size=(length, grid), mode="bicubic", align_corners=True)[0, 0]
 
 
 def interpolated(image: Tensor, at: Tensor) -> Tensor:
-    """`image` `(C *S)` at coordinates `(dims *s)`, linearly; mirrored beyond its borders, as `reflected` is."""
-    # Coordinates count from -1 to 1 for `grid_sample`, the last axis first. An axis of one pixel has but one value.
-    lines = [line * (2 / max(side - 1, 1)) - 1 for line, side in zip(at, image.shape[1:], strict=True)]
+    """`image` `(C *S)` at coordinates `(dims *s)`, linearly; mirrored beyond its borders, as
+    `reflected` is.
+    """
+    # Coordinates count from -1 to 1 for `grid_sample`, the last axis first. An axis of one pixel
+    # has but one value.
+    lines = [
+        line * (2 / max(side - 1, 1)) - 1 for line, side in zip(at, image.shape[1:], strict=True)
+    ]
     grid = torch.stack(lines[::-1], dim=-1)
-    return F.grid_sample(image[None], grid[None], mode="bilinear", padding_mode="reflection", align_corners=True)[0]
+    return F.grid_sample(
+        image[None], grid[None], mode="bilinear", padding_mode="reflection", align_corners=True
+    )[0]
 
 
 def nearest(plane: Tensor, at: Tensor) -> Tensor:
-    """`plane` `(*S)` of any type at coordinates `(dims *s)`: the nearest pixel, mirrored beyond the borders."""
-    return plane[tuple(reflected(line.round().long(), size) for line, size in zip(at, plane.shape, strict=True))]
+    """`plane` `(*S)` of any type at coordinates `(dims *s)`: the nearest pixel, mirrored beyond the
+    borders.
+    """
+    return plane[
+        tuple(
+            reflected(line.round().long(), size) for line, size in zip(at, plane.shape, strict=True)
+        )
+    ]
 
 
 def reflected(index: Tensor, size: int) -> Tensor:

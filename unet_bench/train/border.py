@@ -8,16 +8,19 @@ import numpy as np
 
 from unet_bench.data.dataset import IGNORE
 
-REACH: Final = 6.0  # sigmas; a pair of objects that lie farther apart together adds less than 2e-8 w0
+REACH: Final = (
+    6.0  # sigmas; a pair of objects that lie farther apart together adds less than 2e-8 w0
+)
 
 
 def border_weights(mask: np.ndarray, w0: float, sigma: float, separator: int | None) -> np.ndarray:
     """Weights `(*S)` float32 of a mask `(*S)`: `w_c(x) + w0 exp(-(d1 + d2)² / 2 sigma²)`.
 
-    `w_c` makes every class that occurs weigh alike in this mask, with a mean of 1. `d1` and `d2` are the distances [px]
-    to the nearest and second nearest object; the term stands only outside of objects, and where there are two. Objects
-    are connected pixels of the foreground or, where a class `separator` parts them (a membrane), of everything else.
-    Pixels that do not share a side are not connected. Ignored pixels belong to no object and have weight 0.
+    `w_c` makes every class that occurs weigh alike in this mask, with a mean of 1. `d1` and `d2`
+    are the distances [px] to the nearest and second nearest object; the term stands only outside of
+    objects, and where there are two. Objects are connected pixels of the foreground or, where a
+    class `separator` parts them (a membrane), of everything else. Pixels that do not share a side
+    are not connected. Ignored pixels belong to no object and have weight 0.
     """
     from scipy import ndimage
 
@@ -25,7 +28,9 @@ def border_weights(mask: np.ndarray, w0: float, sigma: float, separator: int | N
     weights = _balance(mask, valid)
     labels, count = ndimage.label(valid & (mask != (0 if separator is None else separator)))
     if w0 and count > 1:
-        weights += w0 * np.exp(-((_two_nearest(labels, count, REACH * sigma)) ** 2) / (2 * sigma**2))
+        weights += w0 * np.exp(
+            -((_two_nearest(labels, count, REACH * sigma)) ** 2) / (2 * sigma**2)
+        )
     return np.where(valid, weights, 0).astype(np.float32)
 
 
@@ -36,13 +41,15 @@ def _balance(mask: np.ndarray, valid: np.ndarray) -> np.ndarray:
 
 
 def _two_nearest(labels: np.ndarray, count: int, reach: float) -> np.ndarray:
-    """`d1 + d2` outside of objects, exact where it is at most `reach`, and more than that elsewhere."""
+    """`d1 + d2` outside of objects, exact where it is at most `reach`, and more than that
+    elsewhere.
+    """
     from scipy import ndimage
 
     first, closest = ndimage.distance_transform_edt(labels == 0, return_indices=True)
     total = np.full(labels.shape, np.inf)
-    # Per object, the pixels that it is the nearest to: their second nearest is the nearest of all others, to be looked
-    # for no farther around them than it matters.
+    # Per object, the pixels that it is the nearest to: their second nearest is the nearest of all
+    # others, to be looked for no farther around them than it matters.
     nearest = np.where((labels == 0) & (first <= reach), labels[tuple(closest)], 0)
     margin = int(np.ceil(reach))
     for label, box in enumerate(ndimage.find_objects(nearest, count), start=1):

@@ -1,4 +1,6 @@
-"""A training's whole state in one file, so that a killed one goes on where it was and ends as if unbroken."""
+"""A training's whole state in one file, so that a killed one goes on where it was and ends as if
+unbroken.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,8 @@ FILE: Final = "state.safetensors"
 
 @dataclass
 class Checkpoint:
-    """Where it lies, of what it must be, and how often it is written. Without a folder or a period: never.
+    """Where it lies, of what it must be, and how often it is written. Without a folder or a period:
+    never.
 
     It has a folder to itself, so that what a killed writer left there goes with it.
     """
@@ -37,10 +40,16 @@ class Checkpoint:
 
     def due(self) -> bool:
         """Whether it is time to write."""
-        return self.folder is not None and self.every_s > 0 and time.monotonic() - self.last >= self.every_s
+        return (
+            self.folder is not None
+            and self.every_s > 0
+            and time.monotonic() - self.last >= self.every_s
+        )
 
     def save(self, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
-        """Write tensors and plain data, whole or not at all. A disk that says no costs the checkpoint, not the run."""
+        """Write tensors and plain data, whole or not at all. A disk that says no costs the
+        checkpoint, not the run.
+        """
         self.last = time.monotonic()
         if self.folder is None:
             return
@@ -48,14 +57,20 @@ class Checkpoint:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             kept, plain = storable(tensors), json.dumps(state)
-            save_file(kept, draft, metadata={"key": self.key, "state": plain, "digest": digest(kept, plain)})
+            save_file(
+                kept,
+                draft,
+                metadata={"key": self.key, "state": plain, "digest": digest(kept, plain)},
+            )
             os.replace(draft, self.folder / FILE)
         except (OSError, SafetensorError) as error:
             print(f"no checkpoint could be written to {self.folder}: {error}", file=sys.stderr)
             draft.unlink(missing_ok=True)
 
     def load(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-        """What `save` wrote; None if there is nothing, or it is of another cell, protocol or software, or damaged."""
+        """What `save` wrote; None if there is nothing, or it is of another cell, protocol or
+        software, or damaged.
+        """
         if self.folder is None or not os.path.isfile(self.folder / FILE):
             return None
         try:
@@ -68,7 +83,10 @@ class Checkpoint:
                     raise ValueError("it is not what was written")
                 return tensors, json.loads(about["state"])
         except Exception as error:  # a damaged file can make safetensors and torch raise anything
-            print(f"the checkpoint in {self.folder} cannot be used, the training begins anew: {error}", file=sys.stderr)
+            print(
+                f"the checkpoint in {self.folder} cannot be used, the training begins anew: {error}",
+                file=sys.stderr,
+            )
             return None
 
     def remove(self) -> None:
@@ -78,12 +96,16 @@ class Checkpoint:
 
 
 def storable(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors as safetensors takes them: in the host's memory, and none in another's, as tied weights are."""
+    """The tensors as safetensors takes them: in the host's memory, and none in another's, as tied
+    weights are.
+    """
     return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
 
 
 def digest(tensors: Mapping[str, Tensor], plain: str) -> str:
-    """16 hex digits over tensors and text: a disk that returned other bytes would change a result in silence."""
+    """16 hex digits over tensors and text: a disk that returned other bytes would change a result
+    in silence.
+    """
     found = hashlib.blake2b(plain.encode(), digest_size=8)
     for name, tensor in sorted(tensors.items()):
         found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
@@ -94,7 +116,9 @@ def digest(tensors: Mapping[str, Tensor], plain: str) -> str:
 def state_of(
     model: nn.Module, optimiser: torch.optim.Optimizer, device: torch.device
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Weights, buffers, the optimiser's state and the random numbers' as named tensors, the rest as plain data."""
+    """Weights, buffers, the optimiser's state and the random numbers' as named tensors, the rest as
+    plain data.
+    """
     tensors = {f"model/{name}": tensor for name, tensor in model.state_dict().items()}
     tensors["random/cpu"] = torch.get_rng_state()
     if (state := random_state(device)) is not None:
@@ -122,7 +146,9 @@ def restore(
     for path, tensor in within(tensors, "optimiser/").items():
         index, _, name = path.partition("/")
         state.setdefault(int(index), {})[name] = tensor
-    optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
+    optimiser.load_state_dict(
+        {"state": state, "param_groups": optimiser.state_dict()["param_groups"]}
+    )
     torch.set_rng_state(tensors["random/cpu"])
     if "random/device" in tensors:
         set_random_state(device, tensors["random/device"])
@@ -130,4 +156,8 @@ def restore(
 
 def within(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     """The tensors below a prefix, without it."""
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+    return {
+        name.removeprefix(prefix): tensor
+        for name, tensor in tensors.items()
+        if name.startswith(prefix)
+    }

@@ -13,49 +13,51 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from unet_bench.context import Bench
+from unet_bench.context import MeasurementContext
 from unet_bench.data.dataset import IGNORE
 from unet_bench.errors import NonFinite
-from unet_bench.geometry.frame import Frame
-from unet_bench.geometry.input_window import find_frame
+from unet_bench.geometry.find_input import find_input_window
+from unet_bench.geometry.input_window import InputWindow
 from unet_bench.host.device import without_algorithm_search
 from unet_bench.networks.contracts import main_output
-from unet_bench.train.metrics import Tally
+from unet_bench.train.metrics import Accumulator
 from unet_bench.train.tiles import predict
 from unet_bench.train.windows import Images, scored
 
 
 @torch.no_grad()
 def evaluate(
-    bench: Bench,
+    context: MeasurementContext,
     model: nn.Module,
     data: Images,
     *,
     final: bool = False,
     watch: Callable[[int, NDArray[Any]], None] | None = None,
-) -> tuple[Tally, float]:
+) -> tuple[Accumulator, float]:
     """Every pixel of a split, and the mean cross-entropy over them.
 
-    `final`: as the protocol has it, with overlap, flips and outlines; otherwise the quick way, in abutting tiles.
-    `watch` is told the number of each image and its predicted classes `(*S)`.
-    Raises NonFinite, and for images predicted whole whatever `find_frame` raises.
+    `final`: as the protocol has it, with overlap, flips and outlines; otherwise the quick way, in
+    abutting tiles. `watch` is told the number of each image and its predicted classes `(*S)`.
+    Raises NonFinite, and for images predicted whole whatever `find_input_window` raises.
     """
-    cell, protocol = bench.cell, bench.cell.protocol
+    cell, protocol = context.cell, context.cell.protocol
     model.eval()
-    tally = Tally(cell.task.classes, outlines=final)
+    accumulator = Accumulator(cell.task.classes, outlines=final)
     entropy, pixels = 0.0, 0
     searching = without_algorithm_search() if protocol.whole else contextlib.nullcontext()
     with searching:
         for numbers in alike(data, cell.setting.batch):
-            masks = torch.stack([data.masks[number] for number in numbers]).to(bench.device)
-            size, frame = cell.task.scored, cell.frame
+            masks = torch.stack([data.masks[number] for number in numbers]).to(context.device)
+            size, input_window = cell.task.scored, cell.input_window
             if protocol.whole:
                 size = tuple(masks.shape[1:])
-                frame = whole_frame(bench, size)
+                input_window = whole_input_window(context, size)
             probability = predict(
-                functools.partial(probabilities, bench, model, frame=frame, size=size),
-                torch.stack([data.images[number] for number in numbers]).to(bench.device),
-                frame,
+                functools.partial(
+                    probabilities, context, model, input_window=input_window, size=size
+                ),
+                torch.stack([data.images[number] for number in numbers]).to(context.device),
+                input_window,
                 size,
                 overlap=protocol.overlap if final else 0.0,
                 flips=protocol.flips and final,
@@ -64,16 +66,18 @@ def evaluate(
             valid = masks != IGNORE
             truth = probability.gather(1, masks.long().where(valid, 0)[:, None])[:, 0]
             summed = -(truth.clamp_min(1e-8).log() * valid).sum() + 0 * probability.sum()
-            found, scored_pixels = torch.stack([summed, valid.sum().to(summed.dtype)]).tolist()  # one wait for both
+            found, scored_pixels = torch.stack(
+                [summed, valid.sum().to(summed.dtype)]
+            ).tolist()  # one wait for both
             if not math.isfinite(found):
                 raise NonFinite("the network's scores on validation or test images are not finite")
             entropy, pixels = entropy + found, pixels + int(scored_pixels)
             classes = probability.argmax(1).cpu().numpy()
             for number, predicted in zip(numbers, classes, strict=True):
-                tally.add(predicted, data.masks[number].cpu().numpy())
+                accumulator.add(predicted, data.masks[number].cpu().numpy())
                 if watch is not None:
                     watch(number, predicted)
-    return tally, entropy / pixels if pixels else math.nan
+    return accumulator, entropy / pixels if pixels else math.nan
 
 
 def alike(data: Images, most: int) -> list[list[int]]:
@@ -84,14 +88,23 @@ def alike(data: Images, most: int) -> list[list[int]]:
 
 
 @functools.lru_cache(maxsize=256)
-def whole_frame(bench: Bench, size: tuple[int, ...]) -> Frame:
-    """The frame in which the cell's network sees images of `size` (`*S`) whole. Raises as `find_frame`."""
-    task = bench.cell.task
-    return find_frame(bench.blueprint(), task.in_channels, len(task.classes), size)[0]
+def whole_input_window(context: MeasurementContext, size: tuple[int, ...]) -> InputWindow:
+    """The frame in which the cell's network sees images of `size` (`*S`) whole. Raises as
+    `find_input_window`.
+    """
+    task = context.cell.task
+    return find_input_window(context.blueprint(), task.in_channels, len(task.classes), size)[0]
 
 
-def probabilities(bench: Bench, model: nn.Module, images: Tensor, *, frame: Frame, size: tuple[int, ...]) -> Tensor:
+def probabilities(
+    context: MeasurementContext,
+    model: nn.Module,
+    images: Tensor,
+    *,
+    input_window: InputWindow,
+    size: tuple[int, ...],
+) -> Tensor:
     """Class probabilities `(N classes *size)` of the scored pixels of inputs `(N C *frame.input)`."""
-    images = images.to(memory_format=bench.memory_format)
-    with bench.precision():
-        return scored(main_output(model(images)), frame, size).float().softmax(1)
+    images = images.to(memory_format=context.memory_format)
+    with context.precision():
+        return scored(main_output(model(images)), input_window, size).float().softmax(1)

@@ -38,7 +38,9 @@ def picture(image: Array) -> Array:
 
 
 def thinned(array: Array, channels: int = 0) -> Array:
-    """Every n-th pixel of `(*S)`, or `(*S C)` with one axis of channels; of a volume its middle slice."""
+    """Every n-th pixel of `(*S)`, or `(*S C)` with one axis of channels; of a volume its middle
+    slice.
+    """
     if array.ndim - channels == 3:
         array = array[len(array) // 2]
     step = -(-max(array.shape[:2]) // MOST_SIDE)
@@ -46,7 +48,9 @@ def thinned(array: Array, channels: int = 0) -> Array:
 
 
 def save_inputs(file: Path, dataset: Dataset, numbers: list[int]) -> None:
-    """Write images and truth of these test images as `image0`, `truth0`, …, unless another process has."""
+    """Write images and truth of these test images as `image0`, `truth0`, …, unless another process
+    has.
+    """
     if file.exists():
         return
     test = [dataset.test[number] for number in numbers]
@@ -55,12 +59,16 @@ def save_inputs(file: Path, dataset: Dataset, numbers: list[int]) -> None:
 
 
 def save_predicted(file: Path, predicted: Mapping[int, Array], numbers: list[int]) -> None:
-    """Write the predicted classes `(*S)` of these test images as `predicted0`, …, as small as the images."""
+    """Write the predicted classes `(*S)` of these test images as `predicted0`, …, as small as the
+    images.
+    """
     _save(file, {f"predicted{i}": thinned(predicted[number]) for i, number in enumerate(numbers)})
 
 
 def _save(file: Path, arrays: Mapping[str, Array]) -> None:
-    draft = file.with_name(f"{file.name}.{uuid.uuid4().hex}.tmp")  # other hosts may write to the folder, too
+    draft = file.with_name(
+        f"{file.name}.{uuid.uuid4().hex}.tmp"
+    )  # other hosts may write to the folder, too
     try:
         with draft.open("wb") as stream:
             np.savez_compressed(stream, allow_pickle=False, **arrays)

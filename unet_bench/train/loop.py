@@ -1,4 +1,6 @@
-"""One training: a budget of steps or seconds, looks at the validation images on the way, weights chosen by them."""
+"""One training: a budget of steps or seconds, evaluations on the way, weights
+chosen by them.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
-from unet_bench.context import Bench
+from unet_bench.context import MeasurementContext
 from unet_bench.data.dataset import Dataset
 from unet_bench.errors import NonFinite
 from unet_bench.host.device import is_accelerator, random_numbers_kept
@@ -34,7 +36,7 @@ MOST_WORKERS: Final = 8  # processes that make batches, where the images do not 
 
 
 @dataclass(frozen=True)
-class Look:
+class Evaluation:
     """What validation images said at a step."""
 
     step: int
@@ -49,9 +51,9 @@ class Trained:
     """How a training went. The weights to be tested are in the model."""
 
     losses: list[float] = field(default_factory=list)
-    looks: list[Look] = field(default_factory=list)
-    chosen: Look | None = None
-    seconds: float = 0.0  # looks and checkpoints left out
+    evaluations: list[Evaluation] = field(default_factory=list)
+    chosen: Evaluation | None = None
+    seconds: float = 0.0  # evaluations and checkpoints left out
     data_seconds: float = 0.0
     resumed_step: int | None = None
     diverged: int | None = None  # the step whose loss was no number
@@ -62,34 +64,51 @@ class Trained:
         return len(self.losses)
 
     def curve(self) -> dict[str, Any]:
-        """Losses and looks as plain data."""
-        looks = [
-            {name: value if math.isfinite(value) else None for name, value in asdict(k).items()} for k in self.looks
+        """Return losses and evaluations as plain data; in the file these are still called looks."""
+        evaluations = [
+            {name: value if math.isfinite(value) else None for name, value in asdict(k).items()}
+            for k in self.evaluations
         ]
         losses = [loss if math.isfinite(loss) else None for loss in self.losses]
-        found = {"unit": "loss per step", "losses": losses, "looks": looks, "seconds": self.seconds}
+        found = {
+            "unit": "loss per step",
+            "losses": losses,
+            "looks": evaluations,
+            "seconds": self.seconds,
+        }
         return found | ({"diverged": self.diverged} if self.diverged else {})
 
 
 class Training:
-    """The training of a cell's network, in place; `run` takes it to its end, from a checkpoint if there is one.
+    """The training of a cell's network, in place; `run` takes it to its end, from a checkpoint if
+    there is one.
 
     How it went is in `trained`, also when it ends by an exception.
     """
 
-    def __init__(self, bench: Bench, model: nn.Module, splits: dict[str, Images]) -> None:
-        self.bench, self.model, self.trained = bench, model, Trained()
-        self.recipe, protocol, batch = bench.cell.protocol.recipe, bench.cell.protocol, bench.cell.setting.batch
+    def __init__(
+        self, context: MeasurementContext, model: nn.Module, splits: dict[str, Images]
+    ) -> None:
+        self.context, self.model, self.trained = context, model, Trained()
+        self.recipe, protocol, batch = (
+            context.cell.protocol.recipe,
+            context.cell.protocol,
+            context.cell.setting.batch,
+        )
         self.steps, self.train_s = protocol.steps_of(batch), protocol.train_s
-        self.resident = fits(splits["train"], bench.device)
-        self.train = splits["train"].to(bench.device) if self.resident else splits["train"]
+        self.resident = fits(splits["train"], context.device)
+        self.train = splits["train"].to(context.device) if self.resident else splits["train"]
         self.val = splits["val"]
         weights = None
         if self.recipe.class_weights == "median-frequency":
-            weights = median_frequency(self.train.masks, len(bench.cell.task.classes)).to(bench.device)
-        apply_recipe(bench, model)
-        self.step = TrainingStep(bench, model, class_weights=weights)
-        self.checkpoint = Checkpoint(bench.checkpoint, f"{bench.key}-{batch}", protocol.checkpoint_s)
+            weights = median_frequency(self.train.masks, len(context.cell.task.classes)).to(
+                context.device
+            )
+        apply_recipe(context, model)
+        self.step = TrainingStep(context, model, class_weights=weights)
+        self.checkpoint = Checkpoint(
+            context.checkpoint, f"{context.key}-{batch}", protocol.checkpoint_s
+        )
         self.best: dict[str, Tensor] = {}
         self.pending: list[Tensor] = []
 
@@ -107,21 +126,21 @@ class Training:
 
     def take_steps(self, begin: int, seconds: float) -> None:
         """Every step from `begin` on, `seconds` having been spent on those before."""
-        started, beside, looked = time.perf_counter(), 0.0, self.looks_due(begin)
+        started, beside, evaluated = time.perf_counter(), 0.0, self.evaluations_due(begin)
         for number, batch in enumerate(self.batches(begin), begin):
             self.step.set_rate(rate(self.recipe, self.progress(number), self.progress(number + 1)))
             self.pending.append(self.step(*batch).detach())
-            if len(self.pending) >= READING or not is_accelerator(self.bench.device):
+            if len(self.pending) >= READING or not is_accelerator(self.context.device):
                 self.read()
             self.trained.seconds = seconds + time.perf_counter() - started - beside
             saving = self.checkpoint.due()
-            if saving or self.looks_due(number + 1) > looked:
+            if saving or self.evaluations_due(number + 1) > evaluated:
                 self.read()  # waits for the device: only then are the seconds true
                 self.trained.seconds = seconds + time.perf_counter() - started - beside
-                due, paused = self.looks_due(number + 1), time.perf_counter()
-                if due > looked:
-                    self.look(number + 1)
-                    looked = due
+                due, paused = self.evaluations_due(number + 1), time.perf_counter()
+                if due > evaluated:
+                    self.evaluate(number + 1)
+                    evaluated = due
                 if saving:
                     self.save()
                 beside += time.perf_counter() - paused
@@ -134,12 +153,12 @@ class Training:
 
     def batches(self, begin: int) -> Iterator[Batch]:
         """Batches on the device from step `begin` on, the host's time for them added up."""
-        bench, cell = self.bench, self.bench.cell
+        context, cell = self.context, self.context.cell
         source = batches(
             self.train,
             self.recipe,
             cell.task.scored,
-            cell.frame,
+            cell.input_window,
             cell.setting.batch,
             cell.seed,
             begin,
@@ -152,9 +171,13 @@ class Training:
             batch = next(source, None)
             if batch is None:
                 return
-            images = batch.images.to(bench.device, memory_format=bench.memory_format, non_blocking=True)
-            target = batch.target.to(bench.device, non_blocking=True)
-            weight = None if batch.weight is None else batch.weight.to(bench.device, non_blocking=True)
+            images = batch.images.to(
+                context.device, memory_format=context.memory_format, non_blocking=True
+            )
+            target = batch.target.to(context.device, non_blocking=True)
+            weight = (
+                None if batch.weight is None else batch.weight.to(context.device, non_blocking=True)
+            )
             self.trained.data_seconds += time.perf_counter() - waiting
             yield Batch(images, target, weight)
 
@@ -168,33 +191,43 @@ class Training:
                 self.trained.diverged = self.trained.steps
                 raise NonFinite(f"the loss became {value} at step {self.trained.steps}")
 
-    def look(self, step: int) -> None:
+    def evaluate(self, step: int) -> None:
         """Score the validation images, and keep the weights if they are the best so far."""
-        settle_batch_norm(self.bench, self.model, self.train)
-        found = Look(step, self.trained.seconds)
+        settle_batch_norm(self.context, self.model, self.train)
+        found = Evaluation(step, self.trained.seconds)
         if self.val.images:
-            tally, loss = evaluate(self.bench, self.model, self.val)
-            pooled = scores(tally.counts.sum(0))
-            iou = tally.figures()["iou_all_classes"]
-            found = replace(found, val_dice=pooled.mean_dice, val_loss=loss, val_iou_all_classes=iou)
+            accumulator, loss = evaluate(self.context, self.model, self.val)
+            pooled = scores(accumulator.counts.sum(0))
+            iou = accumulator.figures()["iou_all_classes"]
+            found = replace(
+                found, val_dice=pooled.mean_dice, val_loss=loss, val_iou_all_classes=iou
+            )
         self.model.train()
-        self.trained.looks.append(found)
+        self.trained.evaluations.append(found)
         best = self.trained.chosen
         # Of equals the later one, and where there is no figure the last.
         if self.recipe.select == "last" or best is None or not found.val_dice < best.val_dice:
             self.trained.chosen = found
             if self.recipe.select == "best":
-                self.best = {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
+                self.best = {
+                    name: tensor.clone() for name, tensor in self.model.state_dict().items()
+                }
 
-    def looks_due(self, step: int) -> int:
-        """How many looks should have been taken by a step: in a short training several may fall on one."""
-        return math.floor(self.progress(step) * self.recipe.looks + 1e-9)
+    def evaluations_due(self, step: int) -> int:
+        """Return how many evaluations are due by a step: in a short training several may fall on
+        one.
+        """
+        return math.floor(self.progress(step) * self.recipe.evaluations + 1e-9)
 
     def save(self) -> None:
         """Write a checkpoint."""
-        tensors, plain = state_of(self.model, self.step.optimiser, self.bench.device)
+        tensors, plain = state_of(self.model, self.step.optimiser, self.context.device)
         tensors |= {f"best/{name}": tensor for name, tensor in self.best.items()}
-        state = {"trained": asdict(self.trained), "optimiser": plain, "scaler": self.step.scaler.state_dict()}
+        state = {
+            "trained": asdict(self.trained),
+            "optimiser": plain,
+            "scaler": self.step.scaler.state_dict(),
+        }
         self.checkpoint.save(tensors, state)
 
     def resume(self) -> None:
@@ -203,19 +236,24 @@ class Training:
         if found is None:
             return
         tensors, state = found
-        restore(tensors, state["optimiser"], self.model, self.step.optimiser, self.bench.device)
+        restore(tensors, state["optimiser"], self.model, self.step.optimiser, self.context.device)
         self.step.scaler.load_state_dict(state["scaler"])
-        self.best = {name: tensor.to(self.bench.device) for name, tensor in within(tensors, "best/").items()}
+        self.best = {
+            name: tensor.to(self.context.device)
+            for name, tensor in within(tensors, "best/").items()
+        }
         before = state["trained"]
-        before["looks"] = [Look(**look) for look in before["looks"]]
-        before["chosen"] = Look(**before["chosen"]) if before["chosen"] else None
+        before["evaluations"] = [Evaluation(**evaluation) for evaluation in before["evaluations"]]
+        before["chosen"] = Evaluation(**before["chosen"]) if before["chosen"] else None
         for name, value in before.items():
             setattr(self.trained, name, value)
         self.trained.resumed_step = self.trained.steps
 
 
 def rate(recipe: Recipe, before: float, after: float) -> float:
-    """The learning rate's factor in the step that takes the budget from `before` to `after`, parts from 0 to 1."""
+    """The learning rate's factor in the step that takes the budget from `before` to `after`, parts
+    from 0 to 1.
+    """
     if recipe.warm_up and before < recipe.warm_up:
         return min(1.0, max(after, 1e-3) / recipe.warm_up)
     left = 1 - (before - recipe.warm_up) / (1 - recipe.warm_up) if recipe.warm_up < 1 else 1.0
@@ -224,11 +262,13 @@ def rate(recipe: Recipe, before: float, after: float) -> float:
     return float(left**recipe.power) if recipe.schedule == "poly" else 1.0
 
 
-def apply_recipe(bench: Bench, model: nn.Module) -> None:
-    """What a recipe changes in a network: its weights to begin with, and dropout behind its coarsest map."""
-    recipe = bench.cell.protocol.recipe
-    if recipe.init == "he" and bench.cell.setting.pretrained == "none":
-        torch.manual_seed(bench.cell.seed)
+def apply_recipe(context: MeasurementContext, model: nn.Module) -> None:
+    """What a recipe changes in a network: its weights to begin with, and dropout behind its
+    coarsest map.
+    """
+    recipe = context.cell.protocol.recipe
+    if recipe.init == "he" and context.cell.setting.pretrained == "none":
+        torch.manual_seed(context.cell.seed)
         for module in model.modules():
             if isinstance(module, nn.modules.conv._ConvNd):
                 nn.init.normal_(module.weight, std=math.sqrt(2 / incoming(module)))
@@ -237,49 +277,66 @@ def apply_recipe(bench: Bench, model: nn.Module) -> None:
     bottleneck = getattr(model, "bottleneck", None)
     if recipe.dropout and isinstance(bottleneck, nn.Module):
         drop = functools.partial(nn.functional.dropout, p=recipe.dropout)
-        bottleneck.register_forward_hook(lambda module, _, output: drop(output, training=module.training))
+        bottleneck.register_forward_hook(
+            lambda module, _, output: drop(output, training=module.training)
+        )
 
 
 def incoming(module: nn.modules.conv._ConvNd) -> float:
-    """How many inputs an output of a convolution sums (He et al. 2015, eq. 10); of a transposed one, on average."""
+    """How many inputs an output of a convolution sums (He et al. 2015, eq. 10); of a transposed
+    one, on average.
+    """
     taps = math.prod(module.kernel_size) * module.in_channels / module.groups
     return taps / math.prod(module.stride) if module.transposed else taps
 
 
 @torch.no_grad()
-def settle_batch_norm(bench: Bench, model: nn.Module, data: Images) -> None:
-    """Take batch norm's statistics anew from a few training batches (precise BN, Wu and Johnson 2021, 2105.07576).
+def settle_batch_norm(context: MeasurementContext, model: nn.Module, data: Images) -> None:
+    """Take batch norm's statistics anew from a few training batches (precise BN, Wu and Johnson
+    2021, 2105.07576).
 
-    The running averages of a short training remember weights that are long gone, and networks with batch norm would
-    be judged by that. Random numbers are left as they were: the training must not see others for it.
+    The running averages of a short training remember weights that are long gone, and networks with
+    batch norm would be judged by that. Random numbers are left as they were: the training must not
+    see others for it.
     """
-    norms = [module for module in model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+    norms = [
+        module for module in model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)
+    ]
     if not norms:
         return
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None  # torch's way to say: the plain average
-    cell = bench.cell
+    cell = context.cell
     model.train()
-    with random_numbers_kept(bench.device):
+    with random_numbers_kept(context.device):
         for step in range(SETTLING):
-            recipe, frame, batch = cell.protocol.recipe, cell.frame, cell.setting.batch
-            images = training_batch(data, recipe, cell.task.scored, frame, batch, cell.seed, step).images
-            with bench.precision():
-                model(images.to(bench.device, memory_format=bench.memory_format))
+            recipe, input_window, batch = (
+                cell.protocol.recipe,
+                cell.input_window,
+                cell.setting.batch,
+            )
+            images = training_batch(
+                data, recipe, cell.task.scored, input_window, batch, cell.seed, step
+            ).images
+            with context.precision():
+                model(images.to(context.device, memory_format=context.memory_format))
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
 
 
-def tensors(bench: Bench, dataset: Dataset) -> dict[str, Images]:
+def tensors(context: MeasurementContext, dataset: Dataset) -> dict[str, Images]:
     """The three splits, normalised by the training images; with weights, if the recipe has them."""
     mean, std = normalisation(dataset)
-    recipe = bench.cell.protocol.recipe
+    recipe = context.cell.protocol.recipe
     weigh = None
     if recipe.border_weight:
         weigh = functools.partial(
-            border_weights, w0=recipe.border_weight, sigma=recipe.border_sigma, separator=separator(dataset.classes)
+            border_weights,
+            w0=recipe.border_weight,
+            sigma=recipe.border_sigma,
+            separator=separator(dataset.classes),
         )
     return {
         name: Images.of(samples, mean, std, weigh if name == "train" else None)

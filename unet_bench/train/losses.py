@@ -20,11 +20,12 @@ def segmentation_loss(
 ) -> Tensor:
     """`cross_entropy` times the mean cross-entropy, plus `dice` times one minus soft Dice.
 
-    `logits` `(N classes *S)`, `target` `(N *S)` class ids; pixels of id 255 are ignored. Soft Dice is pooled over
-    the batch and averaged over the classes in it. `class_weights` `(classes,)` weight the mean of the cross-entropy,
-    as they do in torch: it is divided by the sum of its pixels' class weights. `weight` `(N *S)` multiplies the
-    cross-entropy per pixel, without a change of the divisor, so that it scales gradients as in the sum of Ronneberger
-    et al. 2015, eq. 1. Where no pixel is left, the loss is 0.
+    `logits` `(N classes *S)`, `target` `(N *S)` class ids; pixels of id 255 are ignored. Soft Dice
+    is pooled over the batch and averaged over the classes in it. `class_weights` `(classes,)`
+    weight the mean of the cross-entropy, as they do in torch: it is divided by the sum of its
+    pixels' class weights. `weight` `(N *S)` multiplies the cross-entropy per pixel, without a
+    change of the divisor, so that it scales gradients as in the sum of Ronneberger et al. 2015, eq.
+    1. Where no pixel is left, the loss is 0.
 
     No value is looked at, so that it runs without waiting for a GPU, and on tensors without data.
     """
@@ -32,7 +33,9 @@ def segmentation_loss(
     loss = logits.new_zeros(())
     if cross_entropy:
         # Summed here, not by torch's reduction, which adds in no fixed order on CUDA.
-        entropy = F.cross_entropy(logits, target, weight=class_weights, ignore_index=IGNORE, reduction="none")
+        entropy = F.cross_entropy(
+            logits, target, weight=class_weights, ignore_index=IGNORE, reduction="none"
+        )
         if weight is not None:
             entropy = entropy * weight
         if class_weights is None:
@@ -46,7 +49,9 @@ def segmentation_loss(
 
 
 def _dice_loss(logits: Tensor, target: Tensor, valid: Tensor) -> Tensor:
-    classes = torch.arange(logits.shape[1], device=target.device).view(1, -1, *[1] * (target.ndim - 1))
+    classes = torch.arange(logits.shape[1], device=target.device).view(
+        1, -1, *[1] * (target.ndim - 1)
+    )
     truth = target.unsqueeze(1) == classes  # (N classes *S); an ignored pixel belongs to none
     probability = logits.softmax(1) * valid.unsqueeze(1)
     axes = (0, *range(2, logits.ndim))
@@ -58,12 +63,16 @@ def _dice_loss(logits: Tensor, target: Tensor, valid: Tensor) -> Tensor:
 
 
 def median_frequency(masks: list[Tensor], classes: int) -> Tensor:
-    """Weights `(classes,)` that balance classes: the median of their frequencies over each one's own.
+    """Weights `(classes,)` that balance classes: the median of their frequencies over each one's
+    own.
 
-    A class's frequency is its pixels over all pixels, but for ignored ones, of the images in which it occurs (Eigen
-    and Fergus 2015, section 6.3.2). A class that occurs nowhere has weight 0, and does not enter the median.
+    A class's frequency is its pixels over all pixels, but for ignored ones, of the images in which
+    it occurs (Eigen and Fergus 2015, section 6.3.2). A class that occurs nowhere has weight 0, and
+    does not enter the median.
     """
-    counted = torch.stack([torch.bincount(mask.flatten(), minlength=IGNORE + 1)[:classes] for mask in masks])
+    counted = torch.stack(
+        [torch.bincount(mask.flatten(), minlength=IGNORE + 1)[:classes] for mask in masks]
+    )
     counts = counted.cpu().double()  # on the host: not every device has doubles
     pixels, among = counts.sum(0), ((counts > 0) * counts.sum(1, keepdim=True)).sum(0)
     present = pixels > 0

@@ -15,15 +15,21 @@ from unet_bench.train.outlines import outline_scores, rand_f1, separator
 
 
 def confusion(predicted: Tensor, target: Tensor, classes: int) -> np.ndarray:
-    """Counts `(truth, prediction)` over pixels that are not ignored; inputs are class ids of one shape."""
+    """Counts `(truth, prediction)` over pixels that are not ignored; inputs are class ids of one
+    shape.
+    """
     valid = target != IGNORE
     pairs = target[valid] * classes + predicted[valid]
-    return torch.bincount(pairs, minlength=classes * classes).reshape(classes, classes).cpu().numpy()
+    return (
+        torch.bincount(pairs, minlength=classes * classes).reshape(classes, classes).cpu().numpy()
+    )
 
 
 @dataclass(frozen=True)
 class Scores:
-    """Per class, NaN where a class occurs in neither truth nor prediction; means over the foreground classes."""
+    """Per class, NaN where a class occurs in neither truth nor prediction; means over the
+    foreground classes.
+    """
 
     dice: np.ndarray
     iou: np.ndarray
@@ -53,17 +59,28 @@ def mean(values: np.ndarray) -> float:
 
 def scores(counts: np.ndarray) -> Scores:
     """Dice and IoU from counts `(truth, prediction)`."""
-    hits, truth, predicted = np.diagonal(counts).astype(float), counts.sum(1).astype(float), counts.sum(0).astype(float)
+    hits, truth, predicted = (
+        np.diagonal(counts).astype(float),
+        counts.sum(1).astype(float),
+        counts.sum(0).astype(float),
+    )
     both, either = truth + predicted, truth + predicted - hits
     with np.errstate(invalid="ignore", divide="ignore"):
-        dice, iou = np.where(both > 0, 2 * hits / both, np.nan), np.where(either > 0, hits / either, np.nan)
+        dice, iou = (
+            np.where(both > 0, 2 * hits / both, np.nan),
+            np.where(either > 0, hits / either, np.nan),
+        )
     return Scores(dice, iou, counts.sum(1))
 
 
-def bootstrap_dice(per_image: np.ndarray, rng: np.random.Generator, resamples: int = 1000) -> tuple[float, float]:
-    """95 % percentile interval of the pooled mean Dice over resampled test images; NaN below five images.
+def bootstrap_dice(
+    per_image: np.ndarray, rng: np.random.Generator, resamples: int = 1000
+) -> tuple[float, float]:
+    """95 % percentile interval of the pooled mean Dice over resampled test images; NaN below five
+    images.
 
-    It says how far other images of the kind would have moved the figure, not how far another training would.
+    It says how far other images of the kind would have moved the figure, not how far another
+    training would.
     """
     n = len(per_image)
     if n < 5:
@@ -74,11 +91,15 @@ def bootstrap_dice(per_image: np.ndarray, rng: np.random.Generator, resamples: i
     return float(low), float(high)
 
 
-class Tally:
-    """The scores of a split of `classes`, to which images are added one by one; class 0 is the background."""
+class Accumulator:
+    """The scores of a split of `classes`, to which images are added one by one; class 0 is the
+    background.
+    """
 
     def __init__(self, classes: tuple[str, ...], outlines: bool = True) -> None:
-        """Without `outlines` only Dice and IoU are found, in a fraction of the time; the rest is NaN."""
+        """Without `outlines` only Dice and IoU are found, in a fraction of the time; the rest is
+        NaN.
+        """
         self.classes = classes
         self._separator = separator(classes)
         self._with_outlines = outlines
@@ -87,7 +108,9 @@ class Tally:
         self._rand_f1: list[float] = []
 
     def add(self, predicted: np.ndarray, truth: np.ndarray) -> None:
-        """Score one image from class ids `(*S)`; what lies where the truth is `IGNORE` changes nothing."""
+        """Score one image from class ids `(*S)`; what lies where the truth is `IGNORE` changes
+        nothing.
+        """
         found, target = (torch.from_numpy(labels.astype(np.int64)) for labels in (predicted, truth))
         self._counts.append(confusion(found, target, len(self.classes)))
         if self._with_outlines:
@@ -102,10 +125,12 @@ class Tally:
         return np.array(self._counts, dtype=np.int64).reshape(-1, n, n)
 
     def figures(self) -> dict[str, float]:
-        """The columns of the accuracy probe that say how good the predictions are; NaN where one does not exist.
+        """The columns of the accuracy probe that say how good the predictions are; NaN where one
+        does not exist.
 
-        Image by image, an image counts by the mean of its foreground classes, and one without any foreground in truth
-        and prediction not at all. HD95 and boundary F1 are means over all pairs of an image and a foreground class.
+        Image by image, an image counts by the mean of its foreground classes, and one without any
+        foreground in truth and prediction not at all. HD95 and boundary F1 are means over all pairs
+        of an image and a foreground class.
         """
         pooled, dice, iou = scores(self.counts.sum(0)), *self._per_image()
         hd95, boundary_f1 = self._outlines()
@@ -122,7 +147,9 @@ class Tally:
         }
 
     def per_class(self) -> list[dict[str, Any]]:
-        """One record a class; a figure that does not exist is `None`. Means are over images that have the class."""
+        """One record a class; a figure that does not exist is `None`. Means are over images that
+        have the class.
+        """
         pooled, dice, iou = scores(self.counts.sum(0)), *self._per_image()
         hd95, boundary_f1 = self._outlines()
 
@@ -148,9 +175,13 @@ class Tally:
         """Dice and IoU, `(images, classes)` each."""
         found = [scores(image) for image in self.counts]
         shape = (len(found), len(self.classes))
-        return np.array([s.dice for s in found]).reshape(shape), np.array([s.iou for s in found]).reshape(shape)
+        return np.array([s.dice for s in found]).reshape(shape), np.array(
+            [s.iou for s in found]
+        ).reshape(shape)
 
     def _outlines(self) -> tuple[np.ndarray, np.ndarray]:
-        """HD95 and boundary F1, `(images, classes)` each; no images when outlines were not asked for."""
+        """HD95 and boundary F1, `(images, classes)` each; no images when outlines were not asked
+        for.
+        """
         found = np.array(self._outline_scores).reshape(-1, 2, len(self.classes))
         return found[:, 0], found[:, 1]

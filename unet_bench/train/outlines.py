@@ -1,4 +1,6 @@
-"""How well outlines and the parts between them agree: HD95, boundary F1, Rand F-score. Class ids of one image each."""
+"""How well outlines and the parts between them agree: HD95, boundary F1, Rand F-score. Class ids of
+one image each.
+"""
 
 from __future__ import annotations
 
@@ -14,42 +16,56 @@ TOLERANCE: Final = 0.0075  # of the image's diagonal
 
 
 def separator(classes: tuple[str, ...]) -> int | None:
-    """The first class named exactly "membrane" or "boundary": what it divides the image into, `rand_f1` compares."""
+    """The first class named exactly "membrane" or "boundary": what it divides the image into,
+    `rand_f1` compares.
+    """
     return next((index for index, name in enumerate(classes) if name in SEPARATORS), None)
 
 
 def outline_scores(predicted: Array, truth: Array, classes: int) -> Array:
-    """HD95 in pixels and boundary F1 of each class, `(2, classes)`, from class ids `(*S)`; of class 0 NaN.
+    """HD95 in pixels and boundary F1 of each class, `(2, classes)`, from class ids `(*S)`; of class
+    0 NaN.
 
-    HD95: of the distances from each outline pixel to the nearest of the other outline the 95th percentile, in the
-    worse direction. Boundary F1 (Csurka et al. 2013): precision and recall of outline pixels that lie within 0.75 % of
-    the diagonal, at least one pixel, of the other outline. A class in neither has NaN, one in only one of them the
-    image's diagonal and 0. Pixels ignored in the truth belong to no class in either (see `outlines` for their rim), nor
-    do they count for the diagonal: an image that was padded has the one that it had.
+    HD95: of the distances from each outline pixel to the nearest of the other outline the 95th
+    percentile, in the worse direction. Boundary F1 (Csurka et al. 2013): precision and recall of
+    outline pixels that lie within 0.75 % of the diagonal, at least one pixel, of the other outline.
+    A class in neither has NaN, one in only one of them the image's diagonal and 0. Pixels ignored
+    in the truth belong to no class in either (see `outlines` for their rim), nor do they count for
+    the diagonal: an image that was padded has the one that it had.
     """
     pairs = zip(outlines(masked(predicted, truth), classes), outlines(truth, classes), strict=True)
     labelled = np.argwhere(truth != IGNORE)
     diagonal = math.hypot(*(np.ptp(labelled, axis=0) + 1)) if len(labelled) else 0.0
-    return np.array([(np.nan, np.nan), *(_agreement(*pair, diagonal) for pair in list(pairs)[1:])]).T
+    return np.array(
+        [(np.nan, np.nan), *(_agreement(*pair, diagonal) for pair in list(pairs)[1:])]
+    ).T
 
 
 def outlines(labels: Array, classes: int) -> list[Array]:
-    """The outline of each class as positions `(P dims)`: its pixels that have a neighbour of none or another class.
+    """The outline of each class as positions `(P dims)`: its pixels that have a neighbour of none
+    or another class.
 
-    Neighbours are the four beside a pixel, the six of a voxel. Beyond the image's border and under `IGNORE` there is no
-    class, so that an object which is cut off there has an outline along the cut: the same as MONAI, which erodes the
-    mask.
+    Neighbours are the four beside a pixel, the six of a voxel. Beyond the image's border and under
+    `IGNORE` there is no class, so that an object which is cut off there has an outline along the
+    cut: the same as MONAI, which erodes the mask.
     """
     edge = np.zeros(labels.shape, dtype=bool)
     for axis in range(labels.ndim):
         line = np.moveaxis(labels, axis, 0)
-        apart = np.diff(np.pad(line, [(1, 1), *[(0, 0)] * (labels.ndim - 1)], constant_values=IGNORE), axis=0) != 0
+        apart = (
+            np.diff(
+                np.pad(line, [(1, 1), *[(0, 0)] * (labels.ndim - 1)], constant_values=IGNORE),
+                axis=0,
+            )
+            != 0
+        )
         edge |= np.moveaxis(apart[:-1] | apart[1:], 0, axis)
     return [np.argwhere(edge & (labels == index)) for index in range(classes)]
 
 
 def _agreement(predicted: Array, truth: Array, diagonal: float) -> tuple[float, float]:
-    # A tree over the outline's few pixels is five times as fast as a distance transform of the image.
+    # A tree over the outline's few pixels is five times as fast as a distance transform of the
+    # image.
     from scipy.spatial import KDTree
 
     if not len(predicted) and not len(truth):
@@ -64,17 +80,20 @@ def _agreement(predicted: Array, truth: Array, diagonal: float) -> tuple[float, 
 
 
 def rand_f1(predicted: Array, truth: Array, separating: int) -> float:
-    """Foreground-restricted Rand F-score of the parts into which class `separating` divides an image `(*S)`.
+    """Foreground-restricted Rand F-score of the parts into which class `separating` divides an
+    image `(*S)`.
 
-    Parts are regions of all other classes, connected by their pixels' sides. Pixels of `separating` or `IGNORE` in the
-    truth do not count; predicted pixels of `separating` are one part among others. NaN where the truth has no two
-    pixels in one part. Arganda-Carreras et al. 2015, by scikit-image's `adapted_rand_error`.
+    Parts are regions of all other classes, connected by their pixels' sides. Pixels of `separating`
+    or `IGNORE` in the truth do not count; predicted pixels of `separating` are one part among
+    others. NaN where the truth has no two pixels in one part. Arganda-Carreras et al. 2015, by
+    scikit-image's `adapted_rand_error`.
     """
     from scipy.ndimage import label
     from skimage.metrics import adapted_rand_error
 
     true_parts, found_parts = (
-        label((labels != separating) & (labels != IGNORE))[0] for labels in (truth, masked(predicted, truth))
+        label((labels != separating) & (labels != IGNORE))[0]
+        for labels in (truth, masked(predicted, truth))
     )
     if np.bincount(true_parts[true_parts > 0], minlength=1).max() < 2:
         return float("nan")

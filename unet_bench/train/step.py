@@ -1,4 +1,6 @@
-"""One optimiser step, in the three parts that it consists of: trainings take it whole, timings also part by part."""
+"""One optimiser step, in the three parts that it consists of: trainings take it whole, timings also
+part by part.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from unet_bench.context import Bench
+from unet_bench.context import MeasurementContext
 from unet_bench.host.device import kind_of
 from unet_bench.networks.contracts import Outputs, main_output
 from unet_bench.networks.layers import LINEAR_MODE
@@ -17,27 +19,29 @@ from unet_bench.train.windows import scored
 
 
 class TrainingStep:
-    """Forward pass and loss, backward pass, update, as the cell's recipe has them: `step(images, target)` is all three.
+    """Forward pass and loss, backward pass, update, as the cell's recipe has them: `step(images,
+    target)` is all three.
 
     `class_weights` `(classes,)` weigh the cross-entropy; None: all alike.
     """
 
     def __init__(
         self,
-        bench: Bench,
+        context: MeasurementContext,
         model: nn.Module,
         call: Callable[[Tensor], Tensor | Outputs] | None = None,
         class_weights: Tensor | None = None,
     ) -> None:
-        self.bench, self.model, self.recipe = bench, model, bench.cell.protocol.recipe
+        self.context, self.model, self.recipe = context, model, context.cell.protocol.recipe
         self.call = model if call is None else call
         self.class_weights = class_weights
-        parameters = [*model.parameters()] or [nn.Parameter(torch.zeros(1, device=bench.device))]
-        # Torch would choose the same by itself on a GPU; said aloud, tensors without data follow the same path.
-        foreach = kind_of(bench.cell.setting.device) in ("cuda", "xpu") or None
+        parameters = [*model.parameters()] or [nn.Parameter(torch.zeros(1, device=context.device))]
+        # Torch would choose the same by itself on a GPU; said aloud, tensors without data follow
+        # the same path.
+        foreach = kind_of(context.cell.setting.device) in ("cuda", "xpu") or None
         self.optimiser = optimiser(self.recipe, parameters, foreach)
-        scaled = bench.cell.setting.precision == "fp16" and not bench.stand_in
-        self.scaler = torch.amp.GradScaler(bench.device.type, enabled=scaled)
+        scaled = context.cell.setting.precision == "fp16" and not context.stand_in
+        self.scaler = torch.amp.GradScaler(context.device.type, enabled=scaled)
 
     def __call__(self, images: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
         loss = self.forward(images, target, weight)
@@ -46,9 +50,11 @@ class TrainingStep:
         return loss
 
     def forward(self, images: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
-        """The loss of images `(N C *S)` and the classes `(N *s)` of their scored pixels; `weight` `(N *s)` of each."""
-        with self.bench.precision():
-            return loss_of(self.call(images), target, self.bench, self.class_weights, weight)
+        """The loss of images `(N C *S)` and the classes `(N *s)` of their scored pixels; `weight`
+        `(N *s)` of each.
+        """
+        with self.context.precision():
+            return loss_of(self.call(images), target, self.context, self.class_weights, weight)
 
     def backward(self, loss: Tensor) -> None:
         """Gradients of the loss."""
@@ -71,7 +77,9 @@ class TrainingStep:
             group["lr"] = factor * self.recipe.lr
 
 
-def optimiser(recipe: Recipe, parameters: list[nn.Parameter], foreach: bool | None) -> torch.optim.Optimizer:
+def optimiser(
+    recipe: Recipe, parameters: list[nn.Parameter], foreach: bool | None
+) -> torch.optim.Optimizer:
     """The recipe's optimiser."""
     lr, decay = recipe.lr, recipe.weight_decay
     if recipe.optimizer == "adamw":
@@ -79,22 +87,30 @@ def optimiser(recipe: Recipe, parameters: list[nn.Parameter], foreach: bool | No
     if recipe.optimizer == "adam":
         return torch.optim.Adam(parameters, lr=lr, weight_decay=decay, foreach=foreach)
     momentum, nesterov = recipe.momentum, recipe.nesterov
-    return torch.optim.SGD(parameters, lr=lr, weight_decay=decay, momentum=momentum, nesterov=nesterov, foreach=foreach)
+    return torch.optim.SGD(
+        parameters, lr=lr, weight_decay=decay, momentum=momentum, nesterov=nesterov, foreach=foreach
+    )
 
 
 def loss_of(
     output: Tensor | Outputs,
     target: Tensor,
-    bench: Bench,
+    context: MeasurementContext,
     class_weights: Tensor | None = None,
     weight: Tensor | None = None,
 ) -> Tensor:
-    """The main head's loss, plus, if the recipe has deep supervision, each auxiliary head's, weighted, at full size."""
-    recipe, size, frame = bench.cell.protocol.recipe, bench.cell.task.scored, bench.cell.frame
+    """The main head's loss, plus, if the recipe has deep supervision, each auxiliary head's,
+    weighted, at full size.
+    """
+    recipe, size, input_window = (
+        context.cell.protocol.recipe,
+        context.cell.task.scored,
+        context.cell.input_window,
+    )
 
     def of(logits: Tensor) -> Tensor:
         return segmentation_loss(
-            scored(logits, frame, size),
+            scored(logits, input_window, size),
             target,
             cross_entropy=recipe.cross_entropy,
             dice=recipe.dice,
@@ -105,6 +121,8 @@ def loss_of(
     loss = of(main_output(output))
     if isinstance(output, Outputs) and recipe.deep_supervision:
         for share, logits in output.aux:
-            mode = LINEAR_MODE[len(frame.output)]
-            loss = loss + share * of(nn.functional.interpolate(logits, size=frame.output, mode=mode))
+            mode = LINEAR_MODE[len(input_window.output)]
+            loss = loss + share * of(
+                nn.functional.interpolate(logits, size=input_window.output, mode=mode)
+            )
     return loss

@@ -1,4 +1,6 @@
-"""Whole images from a network that sees a window: tiles, how they are blended, and flips at test time."""
+"""Whole images from a network that sees a window: tiles, how they are blended, and flips at test
+time.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,7 @@ import torch
 from torch import Tensor
 
 from unet_bench.errors import InvalidChoice
-from unet_bench.geometry.frame import Frame
+from unet_bench.geometry.input_window import InputWindow
 from unet_bench.spec.cell import MOST_OVERLAP
 from unet_bench.train.windows import block, cut
 
@@ -20,7 +22,7 @@ from unet_bench.train.windows import block, cut
 def predict(
     call: Callable[[Tensor], Tensor],
     images: Tensor,
-    frame: Frame,
+    input_window: InputWindow,
     size: tuple[int, ...],
     *,
     overlap: float = 0.0,
@@ -29,27 +31,38 @@ def predict(
 ) -> Tensor:
     """Scores `(N K *S)` of every pixel of `images` `(N C *S)`, float32 on their device.
 
-    `call` maps inputs `(M C *frame.input)` to the scores `(M K *size)` of their scored pixels; M is at most `batch`,
-    or N if that is more. At each pixel the result is the weighted mean of the tiles that cover it. Without `overlap`
-    they abut, but for the last, which ends at the border, and all count alike. With it (the least part of a tile's
-    side that neighbours share, to a pixel) they are laid evenly, and count less the nearer the pixel is to their rim.
-    `flips` takes the mean with the predictions of the images flipped along any of their axes, turned back.
-    Beyond its borders an image is mirrored, also where it is smaller than a tile. Raises InvalidChoice for an overlap
-    outside of 0 to 0.9.
+    `call` maps inputs `(M C *frame.input)` to the scores `(M K *size)` of their scored pixels; M is
+    at most `batch`, or N if that is more. At each pixel the result is the weighted mean of the
+    tiles that cover it. Without `overlap` they abut, but for the last, which ends at the border,
+    and all count alike. With it (the least part of a tile's side that neighbours share, to a pixel)
+    they are laid evenly, and count less the nearer the pixel is to their rim. `flips` takes the
+    mean with the predictions of the images flipped along any of their axes, turned back. Beyond its
+    borders an image is mirrored, also where it is smaller than a tile. Raises InvalidChoice for an
+    overlap outside of 0 to 0.9.
     """
     if not 0 <= overlap <= MOST_OVERLAP:
-        raise InvalidChoice(f"tiles cannot overlap by {overlap}: give a part of their side, from 0 to {MOST_OVERLAP}")
+        raise InvalidChoice(
+            f"tiles cannot overlap by {overlap}: give a part of their side, from 0 to {MOST_OVERLAP}"
+        )
     count, whole = len(images), images.shape[2:]
-    weight = functools.reduce(lambda rim, side: rim[..., None] * _ramp(side, overlap), size, torch.ones(()))
+    weight = functools.reduce(
+        lambda rim, side: rim[..., None] * _ramp(side, overlap), size, torch.ones(())
+    )
     weight = weight.to(images.device)
     turns = itertools.product((False, True)[: 1 + flips], repeat=len(size))
-    corners = itertools.product(*(_starts(*sides, overlap) for sides in zip(whole, size, strict=True)))
+    corners = itertools.product(
+        *(_starts(*sides, overlap) for sides in zip(whole, size, strict=True))
+    )
     jobs = list(itertools.product(corners, turns))
     at_once = max(1, batch // count)
     total, weights = None, torch.zeros(whole, device=images.device)
     for begin in range(0, len(jobs), at_once):
         some = jobs[begin : begin + at_once]
-        outputs = call(torch.cat([_input(images, corner, frame, size, turned) for corner, turned in some]))
+        outputs = call(
+            torch.cat(
+                [_input(images, corner, input_window, size, turned) for corner, turned in some]
+            )
+        )
         outputs = outputs.to(images.device).float().unflatten(0, (len(some), count))
         if total is None:
             total = torch.zeros(*outputs.shape[1:3], *whole, device=images.device)
@@ -57,7 +70,10 @@ def predict(
             back = output.flip([axis - len(size) for axis, turn in enumerate(turned) if turn])
             own = block(corner, size)
             # All of it, but where an image is smaller than a tile.
-            inside = block((0,) * len(size), tuple(side - start for side, start in zip(whole, corner, strict=True)))
+            inside = block(
+                (0,) * len(size),
+                tuple(side - start for side, start in zip(whole, corner, strict=True)),
+            )
             total[own] += (back * weight)[inside]
             weights[own] += weight[inside]
     assert total is not None
@@ -65,18 +81,26 @@ def predict(
 
 
 def _input(
-    images: Tensor, corner: tuple[int, ...], frame: Frame, size: tuple[int, ...], flips: tuple[bool, ...]
+    images: Tensor,
+    corner: tuple[int, ...],
+    input_window: InputWindow,
+    size: tuple[int, ...],
+    flips: tuple[bool, ...],
 ) -> Tensor:
-    """The inputs for the tile at `corner` of the images: where these are flipped, it is counted from the far end."""
+    """The inputs for the tile at `corner` of the images: where these are flipped, it is counted
+    from the far end.
+    """
     begin = tuple(
         whole - start - side if turned else start
         for whole, start, side, turned in zip(images.shape[2:], corner, size, flips, strict=True)
     )
-    return cut(images, begin, frame, flips)
+    return cut(images, begin, input_window, flips)
 
 
 def _starts(length: int, size: int, overlap: float) -> list[int]:
-    """Where the tiles along one side begin: the first at 0, and the last so that it ends at the border."""
+    """Where the tiles along one side begin: the first at 0, and the last so that it ends at the
+    border.
+    """
     last, step = max(0, length - size), max(1, round(size * (1 - overlap)))
     count = math.ceil(last / step) + 1
     if overlap:
@@ -85,7 +109,9 @@ def _starts(length: int, size: int, overlap: float) -> list[int]:
 
 
 def _ramp(size: int, overlap: float) -> Tensor:
-    """How much a tile's pixels count along one side: alike, or linearly less toward either rim, but never nothing."""
+    """How much a tile's pixels count along one side: alike, or linearly less toward either rim, but
+    never nothing.
+    """
     if not overlap:
         return torch.ones(size)
     index = torch.arange(1.0, size + 1)

@@ -1,4 +1,6 @@
-"""Trained networks on disk: weights as safetensors, and beside them, as JSON, all that using them takes."""
+"""Trained networks on disk: weights as safetensors, and beside them, as JSON, all that using them
+takes.
+"""
 
 from __future__ import annotations
 
@@ -20,8 +22,8 @@ from torch import nn
 
 from unet_bench.data.dataset import Dataset, resized
 from unet_bench.errors import InvalidSuite, StoreError, UnetBenchError, UnknownName
-from unet_bench.geometry.frame import Frame
-from unet_bench.geometry.input_window import find_frame
+from unet_bench.geometry.find_input import find_input_window
+from unet_bench.geometry.input_window import InputWindow
 from unet_bench.limits import MOST_NUMBER, one_line, read_json, require_file
 from unet_bench.models.build import build
 from unet_bench.networks.contracts import main_output
@@ -34,24 +36,40 @@ from unet_bench.train.tiles import predict
 from unet_bench.train.windows import normalisation, scored
 
 if TYPE_CHECKING:
-    from unet_bench.context import Bench
+    from unet_bench.context import MeasurementContext
 
 FOLDER: Final = "weights"
-KEYS: Final = {"variant", "task", "setting", "frame", "mean", "std", "image_type", "seed", "val_dice"}
+KEYS: Final = {
+    "variant",
+    "task",
+    "setting",
+    "frame",
+    "mean",
+    "std",
+    "image_type",
+    "seed",
+    "val_dice",
+}
 IMAGE_TYPES: Final = ("uint8", "float32")
 
 
-def save_network(path: Path, bench: Bench, model: nn.Module, dataset: Dataset, figures: Mapping[str, Any]) -> None:
+def save_network(
+    path: Path,
+    context: MeasurementContext,
+    model: nn.Module,
+    dataset: Dataset,
+    figures: Mapping[str, Any],
+) -> None:
     """Write `path` (.safetensors), and beside it the JSON that `load_network` reads.
 
     A disk that says no costs the weights, not what was measured with them.
     """
     mean, std = normalisation(dataset)
-    cell = bench.cell
+    cell = context.cell
     about = {
         "variant": cell.variant.to_json(),
         "task": asdict(cell.task),
-        "frame": asdict(cell.frame),
+        "frame": asdict(cell.input_window),
         "mean": mean.tolist(),
         "std": std.tolist(),
         "image_type": dataset.train[0].image.dtype.name,
@@ -63,10 +81,14 @@ def save_network(path: Path, bench: Bench, model: nn.Module, dataset: Dataset, f
     }
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.with_suffix(".json").unlink(missing_ok=True)  # it comes last: with it, the weights are whole
+        path.with_suffix(".json").unlink(
+            missing_ok=True
+        )  # it comes last: with it, the weights are whole
         save_file(storable(model.state_dict()), path)
         about["digest"] = _digest(path)
-        path.with_suffix(".json").write_text(json.dumps(about, indent=1, allow_nan=False), encoding="utf-8")
+        path.with_suffix(".json").write_text(
+            json.dumps(about, indent=1, allow_nan=False), encoding="utf-8"
+        )
     except (OSError, SafetensorError) as error:
         print(f"the trained network could not be kept in {path}: {error}", file=sys.stderr)
         for file in (path, path.with_suffix(".json")):
@@ -75,12 +97,14 @@ def save_network(path: Path, bench: Bench, model: nn.Module, dataset: Dataset, f
 
 @dataclass(frozen=True)
 class Network:
-    """A trained network with what it was trained on: `predict` takes images as they come from a file."""
+    """A trained network with what it was trained on: `predict` takes images as they come from a
+    file.
+    """
 
     model: nn.Module
     blueprint: nn.Module  # the same on the meta device
     task: Task
-    frame: Frame
+    input_window: InputWindow
     mean: np.ndarray
     std: np.ndarray
     image_type: str
@@ -91,29 +115,47 @@ class Network:
     def predict(
         self, image: np.ndarray, *, whole: bool = False, overlap: float = 0.0, flips: bool = False
     ) -> np.ndarray:
-        """Class ids `(*S)`, uint8, of an image `(*S C)` of the training images' type and channels; tiled."""
+        """Class ids `(*S)`, uint8, of an image `(*S C)` of the training images' type and channels;
+        tiled.
+        """
         channels, dims = self.task.in_channels, self.task.dims
-        if image.ndim != dims + 1 or image.shape[-1] != channels or image.dtype.name != self.image_type:
+        if (
+            image.ndim != dims + 1
+            or image.shape[-1] != channels
+            or image.dtype.name != self.image_type
+        ):
             raise InvalidSuite(
                 f"image of shape {image.shape} and type {image.dtype}: this network takes "
                 f"({'D, ' * (dims == 3)}H, W, {channels}), {self.image_type}"
             )
-        device = next((tensor.device for tensor in self.model.state_dict().values()), torch.device("cpu"))
-        pixels = torch.from_numpy(np.moveaxis(((image - self.mean) / self.std).astype(np.float32), -1, 0))
+        device = next(
+            (tensor.device for tensor in self.model.state_dict().values()), torch.device("cpu")
+        )
+        pixels = torch.from_numpy(
+            np.moveaxis(((image - self.mean) / self.std).astype(np.float32), -1, 0)
+        )
         size = image.shape[:-1] if whole else self.task.scored
-        frame = self.frame
+        input_window = self.input_window
         if whole:
-            frame, _ = find_frame(self.blueprint, channels, len(self.task.classes), size)
+            input_window, _ = find_input_window(
+                self.blueprint, channels, len(self.task.classes), size
+            )
 
         def call(batch: torch.Tensor) -> torch.Tensor:
-            return scored(main_output(self.model(batch)), frame, size).float().softmax(1)
+            return scored(main_output(self.model(batch)), input_window, size).float().softmax(1)
 
         with torch.inference_mode():
-            found = predict(call, pixels.to(device)[None], frame, size, overlap=overlap, flips=flips)[0]
+            found = predict(
+                call, pixels.to(device)[None], input_window, size, overlap=overlap, flips=flips
+            )[0]
         return found.argmax(0).byte().cpu().numpy()
 
-    def predict_fitted(self, image: np.ndarray, *, whole: bool, overlap: float, flips: bool) -> np.ndarray:
-        """`predict`, the image brought to the size that training images were brought to, and the mask back."""
+    def predict_fitted(
+        self, image: np.ndarray, *, whole: bool, overlap: float, flips: bool
+    ) -> np.ndarray:
+        """`predict`, the image brought to the size that training images were brought to, and the
+        mask back.
+        """
         if self.task.fit != "resize":
             return self.predict(image, whole=whole, overlap=overlap, flips=flips)
         fitted = resized(image, self.task.scored, Image.Resampling.BILINEAR)
@@ -130,24 +172,36 @@ def load_network(
     fold: str | None = None,
     device: str = "cpu",
 ) -> Network:
-    """The network of a variant that a run trained and kept; of several seeds or folds the best by validation Dice.
+    """The network of a variant that a run trained and kept; of several seeds or folds the best by
+    validation Dice.
 
-    `data` is a task's name, `fold` such as 0/5. Raises StoreError when there is none, UnknownName for what was not
-    kept, InvalidSuite where it cannot be told which of several is meant.
+    `data` is a task's name, `fold` such as 0/5. Raises StoreError when there is none, UnknownName
+    for what was not kept, InvalidSuite where it cannot be told which of several is meant.
     """
     folder = Path(run) / FOLDER
     kept = [(file, _about(file)) for file in sorted(folder.glob("*.json"))]
     if not kept:
         raise StoreError(f"{run} holds no trained network: run with --keep-weights")
-    wanted = {"variant": names_of(Path(run)).get(variant, variant), "data": data, "seed": seed, "fold": fold}
+    wanted = {
+        "variant": names_of(Path(run)).get(variant, variant),
+        "data": data,
+        "seed": seed,
+        "fold": fold,
+    }
     for name, value in wanted.items():
-        matching = [(file, about) for file, about in kept if value is None or facts(about)[name] == value]
+        matching = [
+            (file, about) for file, about in kept if value is None or facts(about)[name] == value
+        ]
         if not matching:
             there = sorted({str(facts(about)[name]) for _, about in kept})
-            raise UnknownName(f"{run} kept no network of {name} {value!r}; there are: {', '.join(there)}")
+            raise UnknownName(
+                f"{run} kept no network of {name} {value!r}; there are: {', '.join(there)}"
+            )
         kept = matching
     settled = [name for name in facts(kept[0][1]) if name not in ("seed", "fold")]
-    if differing := [name for name in settled if len({facts(about)[name] for _, about in kept}) > 1]:
+    if differing := [
+        name for name in settled if len({facts(about)[name] for _, about in kept}) > 1
+    ]:
         raise InvalidSuite(
             f"{run} trained {variant} with several values of {', '.join(differing)}: say which by --data, or take a "
             "run with one of each"
@@ -157,25 +211,40 @@ def load_network(
             f"{run} trained {variant} {len(kept)} times without validation images: give --seed or --fold"
         )
     file, about = max(kept, key=lambda pair: pair[1]["val_dice"] or 0.0)
-    task, frame, made = _described(about)
-    arguments = (load().checked(), made, task.in_channels, len(task.classes), frame.input)
+    task, input_window, made = _described(about)
+    arguments = (load().checked(), made, task.in_channels, len(task.classes), input_window.input)
     with torch.device("meta"):
         blueprint = build(*arguments)
     weights = file.with_suffix(".safetensors")
     try:
         tensors = _tensors(weights, about.get("digest"))
-        if _shapes(tensors) != _shapes(blueprint.state_dict()):  # before memory is taken for what the JSON speaks of
+        if _shapes(tensors) != _shapes(
+            blueprint.state_dict()
+        ):  # before memory is taken for what the JSON speaks of
             raise ValueError("they are another network's weights")
         model = build(*arguments)
         model.load_state_dict(tensors)
     except UnetBenchError:
         raise
     except Exception as error:  # a damaged file can make safetensors and torch raise anything
-        raise StoreError(f"{weights} cannot be used: {one_line(str(error))}; train it anew") from error
+        raise StoreError(
+            f"{weights} cannot be used: {one_line(str(error))}; train it anew"
+        ) from error
     mean, std = np.asarray(about["mean"]), np.asarray(about["std"])
     model.eval().to(device)
     modalities = tuple(about.get("modalities", ()))
-    return Network(model, blueprint, task, frame, mean, std, about["image_type"], about["seed"], variant, modalities)
+    return Network(
+        model,
+        blueprint,
+        task,
+        input_window,
+        mean,
+        std,
+        about["image_type"],
+        about["seed"],
+        variant,
+        modalities,
+    )
 
 
 def facts(about: Mapping[str, Any]) -> dict[str, Any]:
@@ -217,35 +286,56 @@ def _about(file: Path) -> dict[str, Any]:
         _described(found)
     except (UnetBenchError, OSError, ValueError, TypeError, LookupError, AttributeError) as error:
         why = one_line(f"{type(error).__name__}: {error}")
-        raise StoreError(f"{one_line(str(file))} is not what a run leaves beside weights ({why}); delete it") from error
+        raise StoreError(
+            f"{one_line(str(file))} is not what a run leaves beside weights ({why}); delete it"
+        ) from error
     return found
 
 
-def _described(about: Mapping[str, Any]) -> tuple[Task, Frame, Variant]:
-    """What the JSON speaks of. Raises ValueError, TypeError, LookupError, AttributeError and ours for what is none."""
-    task, frame = Task(**tuples(about["task"])), Frame(**tuples(about["frame"]))
-    sizes = (task.scored, frame.input, frame.output, frame.start, frame.context)
+def _described(about: Mapping[str, Any]) -> tuple[Task, InputWindow, Variant]:
+    """What the JSON speaks of. Raises ValueError, TypeError, LookupError, AttributeError and ours
+    for what is none.
+    """
+    task, input_window = Task(**tuples(about["task"])), InputWindow(**tuples(about["frame"]))
+    sizes = (
+        task.scored,
+        input_window.input,
+        input_window.output,
+        input_window.start,
+        input_window.context,
+    )
     whole = [task.in_channels, about["seed"], *(side for size in sizes for side in size)]
     if not all(type(number) is int and 0 <= number <= MOST_NUMBER for number in whole):
         raise ValueError("a size, channel count or seed is no whole number")
-    if not 2 <= task.dims <= 3 or {len(size) for size in sizes} != {task.dims} or min(*frame.input, *task.scored) < 1:
+    if (
+        not 2 <= task.dims <= 3
+        or {len(size) for size in sizes} != {task.dims}
+        or min(*input_window.input, *task.scored) < 1
+    ):
         raise ValueError("sizes of several or no dimensions")
     if about["image_type"] not in IMAGE_TYPES or task.fit not in FITS:
-        raise ValueError(f"image_type is one of {', '.join(IMAGE_TYPES)}, fit one of {', '.join(FITS)}")
+        raise ValueError(
+            f"image_type is one of {', '.join(IMAGE_TYPES)}, fit one of {', '.join(FITS)}"
+        )
     if not all(isinstance(name, str) for name in (*task.classes, *about.get("modalities", ()))):
         raise TypeError("classes and modalities are names")
     for name, least in (("mean", -math.inf), ("std", 0.0)):
         values = np.asarray(about[name], np.float64)
-        if values.shape not in ((), (1,), (task.in_channels,)) or not (np.isfinite(values) & (values > least)).all():
+        if (
+            values.shape not in ((), (1,), (task.in_channels,))
+            or not (np.isfinite(values) & (values > least)).all()
+        ):
             raise ValueError(f"{name} is one finite number for each channel")
     dice = about["val_dice"]
     if dice is not None and not (type(dice) in (int, float) and 0 <= dice <= 1):
         raise ValueError("val_dice is null, or from 0 to 1")
-    return task, frame, Variant.from_json(about["variant"])
+    return task, input_window, Variant.from_json(about["variant"])
 
 
 def _tensors(weights: Path, digest: str | None) -> dict[str, torch.Tensor]:
-    """The weights as they were written: other bytes would predict other masks in silence. Raises anything."""
+    """The weights as they were written: other bytes would predict other masks in silence. Raises
+    anything.
+    """
     require_file(weights)
     if digest is not None and digest != _digest(weights):
         raise ValueError("the file is not what was written")

@@ -1,6 +1,7 @@
 """What a training sees: windows of augmented images, each batch a function of seed and step alone.
 
-A network's input is cut so that chosen pixels are scored, with mirrored context beyond the image's borders.
+A network's input is cut so that chosen pixels are scored, with mirrored context beyond the image's
+borders.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from unet_bench.data.dataset import IGNORE, Dataset, Sample
-from unet_bench.geometry.frame import Frame
+from unet_bench.geometry.input_window import InputWindow
 from unet_bench.host.device import free_memory
 from unet_bench.spec.recipe import Recipe
 from unet_bench.train.augment import Draw, draw, interpolated, nearest, reflected, sources
@@ -42,10 +43,17 @@ class Images:
         std: np.ndarray,
         weigh: Callable[[np.ndarray], np.ndarray] | None = None,
     ) -> Images:
-        """Normalise by the training set's mean and standard deviation per channel; `weigh` makes weights of a mask."""
-        normalised = (np.moveaxis(((sample.image - mean) / std).astype(np.float32), -1, 0) for sample in samples)
+        """Normalise by the training set's mean and standard deviation per channel; `weigh` makes
+        weights of a mask.
+        """
+        normalised = (
+            np.moveaxis(((sample.image - mean) / std).astype(np.float32), -1, 0)
+            for sample in samples
+        )
         images = [torch.from_numpy(np.ascontiguousarray(image)) for image in normalised]
-        weights = [torch.from_numpy(weigh(s.mask).astype(np.float32)) for s in samples] if weigh else None
+        weights = (
+            [torch.from_numpy(weigh(s.mask).astype(np.float32)) for s in samples] if weigh else None
+        )
         return cls(images, [torch.from_numpy(s.mask.copy()) for s in samples], weights)
 
     @property
@@ -56,17 +64,24 @@ class Images:
     def to(self, device: torch.device) -> Images:
         """The same on another device."""
         images, masks, weights = (
-            [tensor.to(device) for tensor in tensors] for tensors in (self.images, self.masks, self.weights or [])
+            [tensor.to(device) for tensor in tensors]
+            for tensors in (self.images, self.masks, self.weights or [])
         )
         return Images(images, masks, None if self.weights is None else weights)
 
     @functools.cached_property
     def foreground(self) -> list[np.ndarray]:
-        """Per image the flat indices of its foreground pixels, or of `KEPT` random ones where there are more."""
+        """Per image the flat indices of its foreground pixels, or of `KEPT` random ones where there
+        are more.
+        """
         found = []
         for mask in self.masks:
             pixels = ((mask != 0) & (mask != IGNORE)).flatten().nonzero()[:, 0].cpu().numpy()
-            kept = np.random.default_rng(0).choice(pixels, KEPT, replace=False) if len(pixels) > KEPT else pixels
+            kept = (
+                np.random.default_rng(0).choice(pixels, KEPT, replace=False)
+                if len(pixels) > KEPT
+                else pixels
+            )
             found.append(kept)
         return found
 
@@ -90,18 +105,26 @@ def normalisation(dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
 
 
 def fits(data: Images, device: torch.device) -> bool:
-    """Whether a split should lie on the device: where it has memory of its own, at most a quarter of what is free."""
+    """Whether a split should lie on the device: where it has memory of its own, at most a quarter
+    of what is free.
+    """
     free = free_memory(device)
     return free is None or data.nbytes <= free / 4
 
 
 def mirrored(start: int, length: int, size: int) -> Tensor:
-    """Indices `start … start + length` into an axis of `size`, reflected at its ends without repeating the border."""
+    """Indices `start … start + length` into an axis of `size`, reflected at its ends without
+    repeating the border.
+    """
     return reflected(torch.arange(start, start + length), size)
 
 
-def window(planes: Tensor, corner: tuple[int, ...], size: tuple[int, ...], flips: tuple[bool, ...] = ()) -> Tensor:
-    """`size` pixels at `corner` of the flipped planes `(… *S)`, which are mirrored beyond their borders."""
+def window(
+    planes: Tensor, corner: tuple[int, ...], size: tuple[int, ...], flips: tuple[bool, ...] = ()
+) -> Tensor:
+    """`size` pixels at `corner` of the flipped planes `(… *S)`, which are mirrored beyond their
+    borders.
+    """
     flips = flips or (False,) * len(size)
     for axis, start, length, turned in zip(range(-len(size), 0), corner, size, flips, strict=True):
         whole = planes.shape[axis]
@@ -115,18 +138,23 @@ def window(planes: Tensor, corner: tuple[int, ...], size: tuple[int, ...], flips
     return planes.flip(axes) if axes else planes
 
 
-def cut(image: Tensor, corner: tuple[int, ...], frame: Frame, flips: tuple[bool, ...] = ()) -> Tensor:
-    """The input `(… *frame.input)` that scores the pixels beginning at `corner` of the flipped image.
+def cut(
+    image: Tensor, corner: tuple[int, ...], input_window: InputWindow, flips: tuple[bool, ...] = ()
+) -> Tensor:
+    """The input `(… *frame.input)` that scores the pixels beginning at `corner` of the flipped
+    image.
 
     The image is flipped, not the input: the context around the scored pixels need not be symmetric.
     """
-    begin = tuple(start - context for start, context in zip(corner, frame.context, strict=True))
-    return window(image, begin, frame.input, flips)
+    begin = tuple(
+        start - context for start, context in zip(corner, input_window.context, strict=True)
+    )
+    return window(image, begin, input_window.input, flips)
 
 
-def scored(logits: Tensor, frame: Frame, size: tuple[int, ...]) -> Tensor:
+def scored(logits: Tensor, input_window: InputWindow, size: tuple[int, ...]) -> Tensor:
     """The scored pixels `(N classes *size)` of an output."""
-    return logits[block(frame.start, size)]
+    return logits[block(input_window.start, size)]
 
 
 def block(corner: tuple[int, ...], size: tuple[int, ...]) -> tuple[Any, ...]:
@@ -135,22 +163,38 @@ def block(corner: tuple[int, ...], size: tuple[int, ...]) -> tuple[Any, ...]:
 
 
 def training_batch(
-    data: Images, recipe: Recipe, size: tuple[int, ...], frame: Frame, batch: int, seed: int, step: int
+    data: Images,
+    recipe: Recipe,
+    size: tuple[int, ...],
+    input_window: InputWindow,
+    batch: int,
+    seed: int,
+    step: int,
 ) -> Batch:
-    """The batch of a step (from 0), on the data's device: random windows of `size` (`*S`), augmented as `recipe` says.
+    """The batch of a step (from 0), on the data's device: random windows of `size` (`*S`),
+    augmented as `recipe` says.
 
-    A function of its arguments: any step can be made without those before it. An epoch takes every image once, in
-    random order. Scored pixels do not depend on the frame, so every variant of a seed is trained on the same; masks
-    and weights are mirrored beyond borders as images are. Images must be at least as large as `size`.
+    A function of its arguments: any step can be made without those before it. An epoch takes every
+    image once, in random order. Scored pixels do not depend on the frame, so every variant of a
+    seed is trained on the same; masks and weights are mirrored beyond borders as images are. Images
+    must be at least as large as `size`.
     """
-    items = [_item(data, recipe, size, frame, seed, step * batch + place) for place in range(batch)]
+    items = [
+        _item(data, recipe, size, input_window, seed, step * batch + place)
+        for place in range(batch)
+    ]
     images, targets, weights = zip(*items, strict=True)
     weight = None if data.weights is None else torch.stack(weights)
     return Batch(torch.stack(images), torch.stack(targets).long(), weight)
 
 
 def _item(
-    data: Images, recipe: Recipe, size: tuple[int, ...], frame: Frame, seed: int, number: int
+    data: Images,
+    recipe: Recipe,
+    size: tuple[int, ...],
+    input_window: InputWindow,
+    seed: int,
+    number: int,
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     epoch, place = divmod(number, len(data.images))
     index = int(_order(seed, epoch, len(data.images))[place])
@@ -162,27 +206,40 @@ def _item(
     around = data.foreground[index] if rng.random() < recipe.foreground else np.empty(0, int)
     corner = _corner(plane, size, drawn, around, rng)
     if recipe.warps:
-        at = sources(drawn, plane, corner, size, frame, image.device)
-        truth = at[block(frame.context, size)]
+        at = sources(drawn, plane, corner, size, input_window, image.device)
+        truth = at[block(input_window.context, size)]
         image, mask = interpolated(image, at), nearest(mask, truth)
         weight = None if weight is None else nearest(weight, truth)
     else:
-        image, mask = cut(image, corner, frame, drawn.flips), window(mask, corner, size, drawn.flips)
+        image, mask = (
+            cut(image, corner, input_window, drawn.flips),
+            window(mask, corner, size, drawn.flips),
+        )
         weight = None if weight is None else window(weight, corner, size, drawn.flips)
-    if recipe.contrast or recipe.brightness:  # about 0, the training images' mean: no frame changes that
+    if (
+        recipe.contrast or recipe.brightness
+    ):  # about 0, the training images' mean: no frame changes that
         image = image * drawn.contrast + drawn.brightness
     return image, mask, weight
 
 
 def _corner(
-    plane: tuple[int, ...], size: tuple[int, ...], drawn: Draw, around: np.ndarray, rng: np.random.Generator
+    plane: tuple[int, ...],
+    size: tuple[int, ...],
+    drawn: Draw,
+    around: np.ndarray,
+    rng: np.random.Generator,
 ) -> tuple[int, ...]:
-    """Where the window begins: anywhere, or so that one of the pixels `around` (flat indices) lies anywhere in it.
+    """Where the window begins: anywhere, or so that one of the pixels `around` (flat indices) lies
+    anywhere in it.
 
-    What an enlarged image shows of itself may lie anywhere, too: then the window may begin outside of it. Where images
-    are warped, displacements are left out of account, and the image's borders go first.
+    What an enlarged image shows of itself may lie anywhere, too: then the window may begin outside
+    of it. Where images are warped, displacements are left out of account, and the image's borders
+    go first.
     """
-    shown = abs(np.linalg.det(drawn.matrix)) ** (1 / len(size))  # of each side of the window, in the image
+    shown = abs(np.linalg.det(drawn.matrix)) ** (
+        1 / len(size)
+    )  # of each side of the window, in the image
     slack = np.floor(np.multiply(size, max(0.0, 1 - shown)) / 2).astype(int)
     free = np.subtract(plane, size)
     within = rng.integers(size)
@@ -207,19 +264,21 @@ class _Steps(TorchDataset[Batch]):
     data: Images
     recipe: Recipe
     size: tuple[int, ...]
-    frame: Frame
+    input_window: InputWindow
     batch: int
     seed: int
 
     def __getitem__(self, step: int) -> Batch:
-        return training_batch(self.data, self.recipe, self.size, self.frame, self.batch, self.seed, step)
+        return training_batch(
+            self.data, self.recipe, self.size, self.input_window, self.batch, self.seed, step
+        )
 
 
 def batches(
     data: Images,
     recipe: Recipe,
     size: tuple[int, ...],
-    frame: Frame,
+    input_window: InputWindow,
     batch: int,
     seed: int,
     first: int,
@@ -228,16 +287,19 @@ def batches(
     workers: int = 0,
     pin: bool = False,
 ) -> Iterator[Batch]:
-    """The batches of the steps `first … last - 1`, in order: the same whether made here or by worker processes.
+    """The batches of the steps `first … last - 1`, in order: the same whether made here or by
+    worker processes.
 
-    With `workers`, the data must lie in the host's memory; `pin` puts their batches where a GPU can fetch them.
+    With `workers`, the data must lie in the host's memory; `pin` puts their batches where a GPU can
+    fetch them.
     """
-    steps = _Steps(data, recipe, size, frame, batch, seed)
+    steps = _Steps(data, recipe, size, input_window, batch, seed)
     if not workers:
         return map(steps.__getitem__, range(first, last))
     if recipe.foreground:
         _ = data.foreground  # found once, before there are workers who would each look for it
-    # A generator of its own: the loader would else take a number from torch's, and dropout would differ.
+    # A generator of its own: the loader would else take a number from torch's, and dropout would
+    # differ.
     loader = DataLoader(
         steps,
         batch_size=None,

@@ -45,7 +45,9 @@ def nvmlDeviceGetHandleByUUID(uuid):
 
 
 def nvmlDeviceGetComputeRunningProcesses(handle):
-    pids = world.holders(handle) + ([1] if "desktop" in world.FAULTS or "busy" in world.FAULTS else [])
+    pids = world.holders(handle) + (
+        [1] if "desktop" in world.FAULTS or "busy" in world.FAULTS else []
+    )
     return [SimpleNamespace(pid=pid, usedGpuMemory=500 * 2**20) for pid in pids]
 
 

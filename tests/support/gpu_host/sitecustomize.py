@@ -1,6 +1,8 @@
-"""Where PYTHONPATH leads here and UNET_BENCH_GPU_HOST names a folder, torch finds GPUs: see `standin_cuda.py`.
+"""Where PYTHONPATH leads here and UNET_BENCH_GPU_HOST names a folder, torch finds GPUs: see
+`standin_cuda.py`.
 
-Python imports a module of this name by itself when it starts, so that every process of a command is in the same world.
+Python imports a module of this name by itself when it starts, so that every process of a command is
+in the same world.
 """
 
 import importlib.abc
@@ -37,7 +39,10 @@ def with_gpus(torch):
 
 
 def with_a_small_roofline(ceiling):
-    ceiling.SIDE["cuda"], ceiling.COPIED["cuda"] = 128, 2**14  # products as large as a GPU wants them are not for a CPU
+    ceiling.SIDE["cuda"], ceiling.COPIED["cuda"] = (
+        128,
+        2**14,
+    )  # products as large as a GPU wants them are not for a CPU
 
 
 def with_short_windows(energy):

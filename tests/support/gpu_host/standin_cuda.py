@@ -1,7 +1,9 @@
-"""`cuda` on the host's memory, in every process of a command: what torch.cuda and its C level say and refuse.
+"""`cuda` on the host's memory, in every process of a command: what torch.cuda and its C level say
+and refuse.
 
-Torch's Python stays in place where it checks arguments, as `torch.accelerator` does; what would go to the driver is
-answered here. Tensors of `cuda` are tensors of the host: that no operation mixes the two is seen elsewhere.
+Torch's Python stays in place where it checks arguments, as `torch.accelerator` does; what would go
+to the driver is answered here. Tensors of `cuda` are tensors of the host: that no operation mixes
+the two is seen elsewhere.
 """
 
 from __future__ import annotations
@@ -149,11 +151,15 @@ def lay_tensors_on_the_host(torch: Any) -> None:
             return value
         use(torch.device(value).index)
         if capability() < (7, 5):
-            raise RuntimeError("CUDA error: no kernel image is available for execution on the device")
+            raise RuntimeError(
+                "CUDA error: no kernel image is available for execution on the device"
+            )
         return torch.device("cpu")
 
     class ToHost(torch.overrides.TorchFunctionMode):
-        def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        def __torch_function__(
+            self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+        ) -> Any:
             if func is torch.device:
                 return func(*args, **(kwargs or {}))
             kwargs = {name: host(value) for name, value in (kwargs or {}).items()}
@@ -167,7 +173,9 @@ def lay_tensors_on_the_host(torch: Any) -> None:
     for kind in (torch.autocast, torch.amp.GradScaler):
         make = kind.__init__
 
-        def made(self: Any, device: str = "cuda", *args: Any, make: Any = make, **kwargs: Any) -> None:
+        def made(
+            self: Any, device: str = "cuda", *args: Any, make: Any = make, **kwargs: Any
+        ) -> None:
             make(self, "cpu" if device == "cuda" else device, *args, **kwargs)
 
         kind.__init__ = made

@@ -1,6 +1,8 @@
-"""The stand-in's world: which GPUs there are, what is wrong with them, and which processes have contexts on them.
+"""The stand-in's world: which GPUs there are, what is wrong with them, and which processes have
+contexts on them.
 
-It lies in a folder that all processes of a command share; `contexts/GPU-PID` is a context, `events.log` tells of each.
+It lies in a folder that all processes of a command share; `contexts/GPU-PID` is a context,
+`events.log` tells of each.
 """
 
 from __future__ import annotations
@@ -77,7 +79,9 @@ def take(physical: int) -> None:
 
 
 def role() -> str:
-    """What this process is to a command: the command itself, the fork server, one of its workers, or another child."""
+    """What this process is to a command: the command itself, the fork server, one of its workers,
+    or another child.
+    """
     command = Path("/proc/self/cmdline").read_text()
     if "execute.forkserver" in command:
         return "fork server" if os.getsid(0) == os.getpid() else "worker"

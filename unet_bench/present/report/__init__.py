@@ -1,4 +1,6 @@
-"""Runs as something to read: a web page, markdown for a pull request, tables and figures for a paper."""
+"""Runs as something to read: a web page, markdown for a pull request, tables and figures for a
+paper.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,8 @@ NAMES: Final[Mapping[str, str]] = {
 
 
 def write_report(paths: Iterable[str | Path], out: str | Path, *, format: str = "html") -> Path:
-    """Write a report of runs' folders or tables into the file `out`; `figures` makes a folder of it. Returns it.
+    """Write a report of runs' folders or tables into the file `out`; `figures` makes a folder of
+    it. Returns it.
 
     Raises StoreError for what is no run or cannot be written, UnknownName for another format.
     """
@@ -30,7 +33,9 @@ def write_report(paths: Iterable[str | Path], out: str | Path, *, format: str = 
     runs, out = read_runs(paths), Path(out)
     if out.exists() and not (out.is_dir() if format == "figures" else out.is_file()):
         wanted = "folder" if format == "figures" else "regular file"
-        raise StoreError(f"{out} is there and no {wanted}: a report would take its place; give another")
+        raise StoreError(
+            f"{out} is there and no {wanted}: a report would take its place; give another"
+        )
     match format:
         case "html":
             from unet_bench.present.report.html import html

@@ -24,7 +24,15 @@ Row = Mapping[str, Any]
 
 IGNORED: Final = 255  # the class id of pixels that are not scored
 COLOURS: Final = (  # Okabe and Ito 2008, class 0 dark; further classes are the same, half way to white
-    *((32, 38, 45), (230, 159, 0), (86, 180, 233), (0, 158, 115), (0, 114, 178), (240, 228, 66), (213, 94, 0)),
+    *(
+        (32, 38, 45),
+        (230, 159, 0),
+        (86, 180, 233),
+        (0, 158, 115),
+        (0, 114, 178),
+        (240, 228, 66),
+        (213, 94, 0),
+    ),
     (204, 121, 167),
 )
 NOT_SCORED: Final = (190, 190, 190)
@@ -46,7 +54,9 @@ class Picture:
 
 @dataclass(frozen=True)
 class Example:
-    """A test image, its truth, and of each network (in the order of `Examples.names`) prediction and errors."""
+    """A test image, its truth, and of each network (in the order of `Examples.names`) prediction
+    and errors.
+    """
 
     image: Picture
     truth: Picture
@@ -55,7 +65,9 @@ class Example:
 
 @dataclass(frozen=True)
 class Examples:
-    """A group's examples: the networks, what each is here for, and the colours of classes that occur."""
+    """A group's examples: the networks, what each is here for, and the colours of classes that
+    occur.
+    """
 
     group: Group
     names: tuple[tuple[str, str], ...]  # variant, why
@@ -65,11 +77,17 @@ class Examples:
 
 
 def examples(
-    group: Group, cells: Sequence[Row], folder: Path | None, classes: Mapping[int, str], wanted: Sequence[str]
+    group: Group,
+    cells: Sequence[Row],
+    folder: Path | None,
+    classes: Mapping[int, str],
+    wanted: Sequence[str],
 ) -> Examples | None:
-    """The examples of these variants; None where the run kept none. A damaged file is said in `note`.
+    """The examples of these variants; None where the run kept none. A damaged file is said in
+    `note`.
 
-    `cells` are the group's accuracy cells. All pictures are of one fold and seed, the first that the first variant has.
+    `cells` are the group's accuracy cells. All pictures are of one fold and seed, the first that
+    the first variant has.
     """
     if folder is None:
         return None
@@ -87,9 +105,17 @@ def examples(
     except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
         said = f"the examples in {samples} cannot be read ({type(error).__name__}: {error})"
         return Examples(group, (), (), (), said)
-    masks = [array for arrays in (inputs, *predicted.values()) for name, array in arrays.items() if "image" not in name]
+    masks = [
+        array
+        for arrays in (inputs, *predicted.values())
+        for name, array in arrays.items()
+        if "image" not in name
+    ]
     present = sorted({int(number) for mask in masks for number in np.unique(mask)})
-    legend = [(_hex(_colour(c)), "not scored" if c == IGNORED else classes.get(c, f"class {c}")) for c in present]
+    legend = [
+        (_hex(_colour(c)), "not scored" if c == IGNORED else classes.get(c, f"class {c}"))
+        for c in present
+    ]
     return Examples(group, tuple((name, _why(name, group)) for name in files), rows, tuple(legend))
 
 
@@ -130,21 +156,30 @@ def _arrays(file: Path) -> dict[str, Array]:
 # ---- from arrays to pictures
 
 
-def _example(number: int, inputs: Mapping[str, Array], predicted: Mapping[str, Mapping[str, Array]]) -> Example:
+def _example(
+    number: int, inputs: Mapping[str, Array], predicted: Mapping[str, Mapping[str, Array]]
+) -> Example:
     image, truth = inputs[f"image{number}"], inputs[f"truth{number}"]
     return Example(
         Picture(_photo(image), f"test image {number + 1}"),
         Picture(_mask(truth), f"truth of test image {number + 1}"),
-        tuple(_judged(name, number, image, truth, of[f"predicted{number}"]) for name, of in predicted.items()),
+        tuple(
+            _judged(name, number, image, truth, of[f"predicted{number}"])
+            for name, of in predicted.items()
+        ),
     )
 
 
-def _judged(name: str, number: int, image: Array, truth: Array, predicted: Array) -> tuple[Picture, Picture]:
+def _judged(
+    name: str, number: int, image: Array, truth: Array, predicted: Array
+) -> tuple[Picture, Picture]:
     scored = truth != IGNORED
     right = float((predicted == truth)[scored].mean()) if scored.any() else 0.0
     words = f"{name} on test image {number + 1}: {100 * right:.1f} % of pixels right"
     return (
-        Picture(_mask(np.where(scored, predicted, IGNORED).astype(np.uint8)), f"prediction of {words}"),
+        Picture(
+            _mask(np.where(scored, predicted, IGNORED).astype(np.uint8)), f"prediction of {words}"
+        ),
         Picture(_errors(image, truth, predicted), f"errors of {words}"),
     )
 
@@ -154,7 +189,11 @@ def _errors(image: Array, truth: Array, predicted: Array) -> str:
     grey = image.mean(axis=2) if image.ndim == 3 else image
     canvas = np.repeat((grey * 0.45).astype(np.uint8)[..., None], 3, axis=2)
     wrong = (predicted != truth) & (truth != IGNORED)
-    kinds = (wrong & (predicted == 0), wrong & (truth == 0), wrong & (predicted != 0) & (truth != 0))
+    kinds = (
+        wrong & (predicted == 0),
+        wrong & (truth == 0),
+        wrong & (predicted != 0) & (truth != 0),
+    )
     for where, colour in zip(kinds, ERRORS.values(), strict=True):
         canvas[where] = colour
     return _uri(canvas, "PNG")

@@ -1,6 +1,8 @@
-"""Figures for papers, by matplotlib: accuracy against cost, effects of choices, predicted memory, training curves.
+"""Figures for papers, by matplotlib: accuracy against cost, effects of choices, predicted memory,
+training curves.
 
-Each as SVG and PNG. Colours are told apart by colour-blind people (Okabe and Ito 2008); all axes have units.
+Each as SVG and PNG. Colours are told apart by colour-blind people (Okabe and Ito 2008); all axes
+have units.
 """
 
 from __future__ import annotations
@@ -42,7 +44,11 @@ DPI: Final = 200
 NEAR: Final = 4
 """Points between a label and its point; one farther off is joined to it by a line."""
 _PLACES: Final = tuple(
-    ((across * far, along * far), "left" if across > 0 else "right", "bottom" if along > 0 else "top")
+    (
+        (across * far, along * far),
+        "left" if across > 0 else "right",
+        "bottom" if along > 0 else "top",
+    )
     for far in (NEAR, 14, 26)
     for along in (1, -1)
     for across in (1, -1)
@@ -61,7 +67,9 @@ def write_figures(runs: Runs, folder: Path) -> list[Path]:
                 save(drawing, written[-1])
         return written + list(_curves(runs, folder))
     except OSError as error:
-        raise StoreError(f"{folder} cannot be written: {error}; give a folder for figures") from error
+        raise StoreError(
+            f"{folder} cannot be written: {error}; give a folder for figures"
+        ) from error
 
 
 def save(drawing: Figure, file: Path) -> None:
@@ -86,12 +94,16 @@ def drawings(runs: Runs) -> Iterator[tuple[str, Figure]]:
 
 
 def cost_of(group: Group) -> str:
-    """The column that accuracy can be drawn against; empty where there are not two networks with both."""
+    """The column that accuracy can be drawn against; empty where there are not two networks with
+    both.
+    """
     return next((name for name in COSTS if len(group.networks("dice", name)) > 1), "")
 
 
 def accuracy_against(group: Group, cost: str) -> Figure:
-    """Dice against a cost on a logarithmic axis, each with its 95 % interval; the front and the baseline are named."""
+    """Dice against a cost on a logarithmic axis, each with its 95 % interval; the front and the
+    baseline are named.
+    """
     drawing, [axes] = _paper(7.2, 4.4)
     rows = sorted(group.networks("dice", cost), key=lambda row: (row[cost], -row["dice"]))
     front, best = [], float("-inf")
@@ -102,7 +114,14 @@ def accuracy_against(group: Group, cost: str) -> Figure:
     for row in rows:
         colour = RED if is_baseline(row) else BLUE if row in front else GREY
         _point(axes, row, cost, "dice", colour)
-    axes.step([row[cost] for row in front], [row["dice"] for row in front], where="post", color=BLUE, lw=0.8, alpha=0.6)
+    axes.step(
+        [row[cost] for row in front],
+        [row["dice"] for row in front],
+        where="post",
+        color=BLUE,
+        lw=0.8,
+        alpha=0.6,
+    )
     if floor := max(group.floors(), key=lambda row: row["dice"], default=None):
         axes.axhline(floor["dice"], color=GREY, lw=0.8, ls="--")
         axes.annotate(
@@ -112,16 +131,25 @@ def accuracy_against(group: Group, cost: str) -> Figure:
     axes.set_xscale("log")
     _plain_ticks(axes, "×" if BY_NAME[cost].unit == "×" else "")
     axes.set(xlabel=axis_title(cost, group.first), ylabel="Dice on test images")
-    _head(axes, f"{group.title}\n95 % intervals; blue: none beats it in both; orange: the baseline", 110)
+    _head(
+        axes,
+        f"{group.title}\n95 % intervals; blue: none beats it in both; orange: the baseline",
+        110,
+    )
     _name(drawing, axes, rows, [row for row in rows if row in front or is_baseline(row)], cost)
     return drawing
 
 
 def memory(group: Group) -> Figure:
-    """Peak memory as foreseen against as measured, inference and training, with the line on which both are equal."""
+    """Peak memory as foreseen against as measured, inference and training, with the line on which
+    both are equal.
+    """
     drawing, [axes] = _paper(4.6, 4.4)
     ends = []
-    for prefix, label, colour, marker in (("", "inference", BLUE, "o"), ("train_", "training step", RED, "s")):
+    for prefix, label, colour, marker in (
+        ("", "inference", BLUE, "o"),
+        ("train_", "training step", RED, "s"),
+    ):
         names = f"predicted_{prefix}memory_mib", f"{prefix}live_memory_mib"
         rows = group.networks(*names)
         at = [[row[name] for row in rows] for name in names]
@@ -137,7 +165,9 @@ def memory(group: Group) -> Figure:
 
 
 def forests(table: pd.DataFrame) -> Iterator[tuple[Figure, bool]]:
-    """For each group of runs what every choice changes against its reference; and whether there are several groups."""
+    """For each group of runs what every choice changes against its reference; and whether there are
+    several groups.
+    """
     known = table[table["change"].notna()]
     where = [name for name in ("env_id", "device_name", *SETTING) if name in known]
     groups = [rows for _, rows in known.groupby(where, dropna=False, sort=False)]
@@ -157,7 +187,9 @@ def forests(table: pd.DataFrame) -> Iterator[tuple[Figure, bool]]:
 
 
 def _lines(rows: pd.DataFrame) -> Iterator[tuple[str, tuple[str, str] | None]]:
-    """(label, slot and alternative) from top to bottom; above each slot's a heading, which is neither."""
+    """(label, slot and alternative) from top to bottom; above each slot's a heading, which is
+    neither.
+    """
     for _, of_slot in rows.groupby(["slot", "reference"], sort=False):
         slot, reference = (str(of_slot[name].iloc[0]) for name in ("slot", "reference"))
         yield f"{slot}: against {_short(reference, 24)}", None
@@ -208,15 +240,23 @@ def _reach(row: Row, name: str) -> list[list[float]] | None:
 
 
 def _forest(axes: Axes, rows: pd.DataFrame, lines: Sequence[tuple[str, Any]], figure: str) -> None:
-    """Ratios on a logarithmic axis, so that half as much is as far from the middle as twice as much; Dice as it is."""
+    """Ratios on a logarithmic axis, so that half as much is as far from the middle as twice as
+    much; Dice as it is.
+    """
     relative = figure != "dice"
     places = {key: y for y, (_, key) in enumerate(lines) if key}
     high_is_good = BY_NAME[figure].better == "high"
     plain = rows.astype(dict.fromkeys(("change", "ci_low", "ci_high"), float))
     for row in plain.to_dict("records"):
         at, low, high = (relative + row[name] for name in ("change", "ci_low", "ci_high"))
-        bar = None if pd.isna(low) or pd.isna(high) else [[max(0.0, at - low)], [max(0.0, high - at)]]
-        colour = (BLUE if (row["change"] > 0) == high_is_good else RED) if row["separable"] is True else GREY
+        bar = (
+            None if pd.isna(low) or pd.isna(high) else [[max(0.0, at - low)], [max(0.0, high - at)]]
+        )
+        colour = (
+            (BLUE if (row["change"] > 0) == high_is_good else RED)
+            if row["separable"] is True
+            else GREY
+        )
         y = places[row["slot"], row["alternative"]]
         axes.errorbar(at, y, xerr=bar, fmt="o", ms=3, color=colour, elinewidth=0.9)
     if relative:
@@ -228,7 +268,11 @@ def _forest(axes: Axes, rows: pd.DataFrame, lines: Sequence[tuple[str, Any]], fi
 
 
 def _head(axes: Axes, title: str, width: int) -> None:
-    lines = [line for part in title.replace("$", r"\$").splitlines() for line in textwrap.wrap(part, width)]
+    lines = [
+        line
+        for part in title.replace("$", r"\$").splitlines()
+        for line in textwrap.wrap(part, width)
+    ]
     axes.set_title("\n".join(lines), fontsize=7, color=GREY, loc="left")
 
 
@@ -244,7 +288,9 @@ def _plain_ticks(axes: Axes, unit: str, most: int = 9) -> None:
 
 
 def _name(drawing: Figure, axes: Axes, rows: Iterable[Row], named: Iterable[Row], x: str) -> None:
-    """Label rows at whichever corner is free of points and labels, the baseline first; without room none."""
+    """Label rows at whichever corner is free of points and labels, the baseline first; without room
+    none.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.text import Text
     from matplotlib.transforms import Bbox
@@ -255,7 +301,10 @@ def _name(drawing: Figure, axes: Axes, rows: Iterable[Row], named: Iterable[Row]
     centres = axes.transData.transform([(row[x], row["dice"]) for row in rows])
     taken = [Bbox.from_extents(at[0] - 4, at[1] - 4, at[0] + 4, at[1] + 4) for at in centres]
     taken += [text.get_window_extent() for text in axes.texts]
-    inside, leader = axes.get_window_extent(), {"arrowstyle": "-", "lw": 0.5, "color": GREY, "shrinkB": 3}
+    inside, leader = (
+        axes.get_window_extent(),
+        {"arrowstyle": "-", "lw": 0.5, "color": GREY, "shrinkB": 3},
+    )
     for row in sorted(named, key=lambda row: not is_baseline(row)):
         for offset, across, along in _PLACES:
             text: Annotation = axes.annotate(
@@ -265,7 +314,12 @@ def _name(drawing: Figure, axes: Axes, rows: Iterable[Row], named: Iterable[Row]
             )  # fmt: skip
             text.update_positions(renderer)
             box = Text.get_window_extent(text, renderer)  # without the line
-            fits = inside.x0 <= box.x0 and box.x1 <= inside.x1 and inside.y0 <= box.y0 and box.y1 <= inside.y1
+            fits = (
+                inside.x0 <= box.x0
+                and box.x1 <= inside.x1
+                and inside.y0 <= box.y0
+                and box.y1 <= inside.y1
+            )
             if fits and not any(box.overlaps(other) for other in taken):
                 taken.append(box)
                 break

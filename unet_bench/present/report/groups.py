@@ -25,7 +25,10 @@ from unet_bench.text_format import conditions, scored_size
 Row = Mapping[str, Any]
 
 _NUMBERS: Final = {"threads": "threads", "batch_requested": "batch", "batch_effective": "batch run"}
-_QUIET: Final = ("dataset_hash", "batch_effective")  # told only where nothing else tells groups apart
+_QUIET: Final = (
+    "dataset_hash",
+    "batch_effective",
+)  # told only where nothing else tells groups apart
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,9 @@ class Group:
     peers: tuple[Any, ...]  # what its rows have in common, by the names in PEERS
     title: str  # all that its rows have in common
     label: str  # what tells it from the other groups
-    rows: tuple[Row, ...]  # networks by Dice, then latency, the best first; then what has failed; then floors
+    rows: tuple[
+        Row, ...
+    ]  # networks by Dice, then latency, the best first; then what has failed; then floors
 
     @property
     def first(self) -> Row:
@@ -50,7 +55,11 @@ class Group:
 
     def networks(self, *needed: str) -> list[Row]:
         """The rows that are no floors and have all of these figures."""
-        return [row for row in self.rows if not is_floor(row["variant"]) and all(has(row, name) for name in needed)]
+        return [
+            row
+            for row in self.rows
+            if not is_floor(row["variant"]) and all(has(row, name) for name in needed)
+        ]
 
     def scored(self, *needed: str) -> list[Row]:
         """The networks with all of these figures and a Dice of which no seed or fold failed."""
@@ -67,7 +76,13 @@ def groups_of(frame: pd.DataFrame) -> list[Group]:
     parts = peer_groups(records(frame))
     apart, several = labels(parts), len({key[0] for key in parts}) > 1
     return [
-        Group(f"g{i}", key, _title(rows[0], several), _label(rows[0], apart[key]), tuple(sorted(rows, key=_rank)))
+        Group(
+            f"g{i}",
+            key,
+            _title(rows[0], several),
+            _label(rows[0], apart[key]),
+            tuple(sorted(rows, key=_rank)),
+        )
         for i, (key, rows) in enumerate(parts.items())
     ]
 
@@ -85,7 +100,9 @@ def has(row: Row, name: str) -> bool:
 
 def statuses(row: Row) -> dict[str, str]:
     """The status of each probe, plugins' included, that was asked for."""
-    found = ((name.removesuffix("_status"), row[name]) for name in row if str(name).endswith("_status"))
+    found = (
+        (name.removesuffix("_status"), row[name]) for name in row if str(name).endswith("_status")
+    )
     return {probe: status for probe, status in found if status is not None}
 
 
@@ -95,22 +112,32 @@ def failed(row: Row) -> bool:
 
 
 def anchor(name: str) -> str:
-    """An id for a variant's section: letters, digits and dashes, unlike for unlike names, the same in every report."""
+    """An id for a variant's section: letters, digits and dashes, unlike for unlike names, the same
+    in every report.
+    """
     plain = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:40]
     return f"v-{plain}-{hashlib.sha256(name.encode(errors='surrogatepass')).hexdigest()[:6]}"
 
 
 def seen(text: str) -> str:
-    """Text of which everything is seen: what has no shape, or turns the direction of the rest, as its code."""
-    return "".join(_escaped(c) if unicodedata.category(c)[0] == "C" or c in _BLANK else c for c in text)
+    """Text of which everything is seen: what has no shape, or turns the direction of the rest, as
+    its code.
+    """
+    return "".join(
+        _escaped(c) if unicodedata.category(c)[0] == "C" or c in _BLANK else c for c in text
+    )
 
 
-_BLANK: Final = "\u115f\u1160\u2028\u2029\u2800\u3164\uffa0"  # without a shape, though not control characters
+_BLANK: Final = (
+    "\u115f\u1160\u2028\u2029\u2800\u3164\uffa0"  # without a shape, though not control characters
+)
 
 
 def _escaped(character: str) -> str:
     code = ord(character)
-    return " " if character in "\t\n\r" else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+    return (
+        " " if character in "\t\n\r" else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+    )
 
 
 def _rank(row: Row) -> tuple[Any, ...]:
@@ -131,10 +158,19 @@ def _title(row: Row, several_runs: bool) -> str:
         *conditions(known, ("match", "fit", "recipe", "budget", "pretrained", "evaluation")),
     ]
     words += scored_size(known)
-    words += conditions(known, ("device", "precision", "memory_format", "mode", "batch_norm", "algorithms"))
-    words += [f"{name.split('_')[0]} {known[name]}" for name in ("threads", "batch_requested") if name in known]
+    words += conditions(
+        known, ("device", "precision", "memory_format", "mode", "batch_norm", "algorithms")
+    )
+    words += [
+        f"{name.split('_')[0]} {known[name]}"
+        for name in ("threads", "batch_requested")
+        if name in known
+    ]
     words += _halved(known)
-    return " · ".join(map(str, [*[known["run_id"]] * several_runs, *filter(None, words)])) or "no setting is stated"
+    return (
+        " · ".join(map(str, [*[known["run_id"]] * several_runs, *filter(None, words)]))
+        or "no setting is stated"
+    )
 
 
 def _halved(row: Row) -> list[str]:
@@ -145,17 +181,24 @@ def _halved(row: Row) -> list[str]:
 def told_apart(heads: Sequence[Row], names: Sequence[str]) -> list[str]:
     """What differs between rows in these columns; more where even that is the same."""
     differing = [name for name in names if len({head.get(name) for head in heads}) > 1]
-    said = [" · ".join(_words(head, [name for name in differing if name not in _QUIET])) for head in heads]
+    said = [
+        " · ".join(_words(head, [name for name in differing if name not in _QUIET]))
+        for head in heads
+    ]
     if len(set(said)) == len(said):
         return said
-    return [" · ".join((words, *_words(head, _QUIET))) for words, head in zip(said, heads, strict=True)]
+    return [
+        " · ".join((words, *_words(head, _QUIET))) for words, head in zip(said, heads, strict=True)
+    ]
 
 
 def _words(row: Row, names: Sequence[str]) -> list[str]:
     words = []
     for name in names:
         if name in SIZE:
-            words += scored_size(row, "") if name == next(side for side in names if side in SIZE) else []
+            words += (
+                scored_size(row, "") if name == next(side for side in names if side in SIZE) else []
+            )
         elif row.get(name) is not None:
             words.append(f"{_NUMBERS[name]} {row[name]}" if name in _NUMBERS else str(row[name]))
     return words

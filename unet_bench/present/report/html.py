@@ -1,9 +1,11 @@
-"""The report as one web page that needs nothing else: text, tables, plots and pictures in a single file.
+"""The report as one web page that needs nothing else: text, tables, plots and pictures in a single
+file.
 
 Runs ─▶ groups ─▶ answers, facts, table, plots, examples, networks ─▶ the template
 
-Names come from anybody: the template escapes whatever it shows, data for scripts goes in packed, of which no letter is
-markup, and only our own style sheet, script and drawings, which escape for themselves, go in as they are.
+Names come from anybody: the template escapes whatever it shows, data for scripts goes in packed, of
+which no letter is markup, and only our own style sheet, script and drawings, which escape for
+themselves, go in as they are.
 """
 
 from __future__ import annotations
@@ -24,10 +26,18 @@ from unet_bench.analysis.summary import SETTING
 from unet_bench.errors import StoreError
 from unet_bench.present.report import plots
 from unet_bench.present.report.examples import Examples, error_legend, examples
-from unet_bench.present.report.facts import environments, facts
-from unet_bench.present.report.groups import Group, anchor, groups_of, has, is_baseline, seen, told_apart
+from unet_bench.present.report.groups import (
+    Group,
+    anchor,
+    groups_of,
+    has,
+    is_baseline,
+    seen,
+    told_apart,
+)
 from unet_bench.present.report.networks import networks
 from unet_bench.present.report.plots import View
+from unet_bench.present.report.run_summary import environments, facts
 from unet_bench.present.report.table import table
 from unet_bench.present.table import EMPTY, HEADINGS, figure
 from unet_bench.store.runs import PEERS, Runs
@@ -36,7 +46,9 @@ from unet_bench.store.tables import records
 
 Row = Mapping[str, Any]
 
-MOST_EXAMPLES: Final = 8  # groups with pictures, so that a page of many runs stays small enough to send
+MOST_EXAMPLES: Final = (
+    8  # groups with pictures, so that a page of many runs stays small enough to send
+)
 _TEMPLATE: Final = "report.html.j2"
 
 
@@ -60,7 +72,9 @@ class Plot:
 
 @dataclass(frozen=True)
 class Heat:
-    """Dice per class of a group: class names, and a line per variant, None where there is no figure."""
+    """Dice per class of a group: class names, and a line per variant, None where there is no
+    figure.
+    """
 
     title: str
     classes: tuple[str, ...]
@@ -95,7 +109,9 @@ class Effects:
 class Ranking:
     """For each group a table of fronts; mean ranks over data sets as a plot; notes."""
 
-    bodies: tuple[tuple[str, tuple[Row, ...], str], ...]  # the group, its rows, in what the front is
+    bodies: tuple[
+        tuple[str, tuple[Row, ...], str], ...
+    ]  # the group, its rows, in what the front is
     plot: Plot
     first: str  # the best by mean rank, in words, if there is one set of ranks
     notes: tuple[str, ...]
@@ -150,7 +166,10 @@ def _answers(runs: Runs, groups: Sequence[Group]) -> list[Answer]:
                 floor=_unbeaten(group, row),
                 figures=() if row is None else tuple(_key_figures(row)),
                 said=one.said,
-                next=tuple((what, command if known or "--resume" not in command else "") for what, command in one.next),
+                next=tuple(
+                    (what, command if known or "--resume" not in command else "")
+                    for what, command in one.next
+                ),
                 notes=one.notes,
             )
         )
@@ -169,7 +188,11 @@ def _key_figures(row: Row) -> Iterator[tuple[str, str]]:
     headings = {heading.column: heading for heading in HEADINGS}
     for name in ("dice", "latency_ratio", "latency_ms", "peak_memory_mib", "params", "macs"):
         if has(row, name) and not (name == "latency_ratio" and is_baseline(row)):
-            label = f"× latency of {row['baseline']}" if name == "latency_ratio" else headings[name].label
+            label = (
+                f"× latency of {row['baseline']}"
+                if name == "latency_ratio"
+                else headings[name].label
+            )
             yield label, figure(row, headings[name])
 
 
@@ -180,11 +203,20 @@ def _title(groups: Sequence[Group], answers: Sequence[Answer], ranks: Ranking) -
     where = f" on {tasks[0]}" if len(tasks) == 1 else f" on all {len(tasks)} tasks" if tasks else ""
     if answers and "" not in floors:
         return f"No network beats {floors.pop() if len(floors) == 1 else 'what needs no training'}{where}"
-    if len(best) == 1 and answers[0].best and floors == {""} and all(answer.by_dice for answer in answers):
+    if (
+        len(best) == 1
+        and answers[0].best
+        and floors == {""}
+        and all(answer.by_dice for answer in answers)
+    ):
         return f"Best: {answers[0].best}{where}"
     if ranks.first and floors == {""}:
         return f"Best: {ranks.first}"
-    return f"Networks on {', '.join(tasks[:3])}{' and more' * (len(tasks) > 3)}" if tasks else "Networks measured"
+    return (
+        f"Networks on {', '.join(tasks[:3])}{' and more' * (len(tasks) > 3)}"
+        if tasks
+        else "Networks measured"
+    )
 
 
 # ---- effects and ranks
@@ -245,7 +277,9 @@ def _ranks(runs: Runs, groups: Sequence[Group]) -> Ranking:
     bodies: dict[str, list[Row]] = {}
     for row in records(found.table):
         if row["front_probability"] is not None:
-            bodies.setdefault(group_of[_of(row)], []).append({**row, "anchor": anchor(row["variant"])})
+            bodies.setdefault(group_of[_of(row)], []).append(
+                {**row, "anchor": anchor(row["variant"])}
+            )
     names = ("run_id", *SETTING)
     tests = records(found.tests)
     labels = told_apart(tests, names)
@@ -264,8 +298,16 @@ def _ranks(runs: Runs, groups: Sequence[Group]) -> Ranking:
 
 def _axes(rows: Sequence[Row]) -> str:
     """In what a front is: of Dice, latency and memory those that were measured."""
-    found = {"Dice": ("dice",), "latency": ("latency_ms", "latency_ratio"), "memory": ("peak_memory_mib",)}
-    measured = [axis for axis, names in found.items() if any(has(row, name) for row in rows for name in names)]
+    found = {
+        "Dice": ("dice",),
+        "latency": ("latency_ms", "latency_ratio"),
+        "memory": ("peak_memory_mib",),
+    }
+    measured = [
+        axis
+        for axis, names in found.items()
+        if any(has(row, name) for row in rows for name in names)
+    ]
     return " and ".join(filter(None, (", ".join(measured[:-1]), *measured[-1:])))
 
 
@@ -284,7 +326,9 @@ def _accuracy_cells(runs: Runs, groups: Sequence[Group]) -> dict[str, list[Row]]
 
 
 def _of(row: Row) -> tuple[Any, ...]:
-    """What says in which group a row of any table belongs: a variant's batch is that of its row in the results."""
+    """What says in which group a row of any table belongs: a variant's batch is that of its row in
+    the results.
+    """
     return (row["variant"], *(row.get(name) for name in ("run_id", *CONDITIONS)))
 
 
@@ -296,14 +340,14 @@ def _curves(runs: Runs, groups: Sequence[Group]) -> tuple[Plot, list[str]]:
     problems = []
     for run_id, folder in runs.folders.items():
         try:
-            looks = read_curves(folder)
+            evaluations = read_curves(folder)
         except StoreError as error:
             problems.append(str(error))
             continue
-        apart = [name for name in CONDITIONS if name in looks]
+        apart = [name for name in CONDITIONS if name in evaluations]
         for group in groups:
             if group.first["run_id"] == run_id:
-                mine = records(_alike(looks, group.first, apart))
+                mine = records(_alike(evaluations, group.first, apart))
                 views += plots.curves(mine, group, plots.worst_and_best(group))
     return Plot("curves", tuple(views)), problems
 
@@ -311,11 +355,17 @@ def _curves(runs: Runs, groups: Sequence[Group]) -> tuple[Plot, list[str]]:
 def _alike(frame: pd.DataFrame, row: Row, names: Sequence[str]) -> pd.DataFrame:
     """The rows of a frame that are like a row in these columns."""
     for name in names:
-        frame = frame[frame[name].isna() if row.get(name) is None else (frame[name] == row[name]).fillna(False)]
+        frame = frame[
+            frame[name].isna()
+            if row.get(name) is None
+            else (frame[name] == row[name]).fillna(False)
+        ]
     return frame
 
 
-def _heats(runs: Runs, groups: Sequence[Group], cells: Mapping[str, Sequence[Row]]) -> Iterator[Heat]:
+def _heats(
+    runs: Runs, groups: Sequence[Group], cells: Mapping[str, Sequence[Row]]
+) -> Iterator[Heat]:
     """Mean Dice of each class over seeds and folds; the classes' own order."""
     by_cell: dict[tuple[Any, Any], list[Row]] = {}
     for row in records(runs.classes):
@@ -327,11 +377,15 @@ def _heats(runs: Runs, groups: Sequence[Group], cells: Mapping[str, Sequence[Row
             for line in by_cell.get((cell["run_id"], cell["cell_id"]), ()):
                 classes[line["class_index"]] = line["class_name"] or f"class {line['class_index']}"
                 if has(line, "dice"):
-                    sums.setdefault(cell["variant"], {}).setdefault(line["class_index"], []).append(line["dice"])
+                    sums.setdefault(cell["variant"], {}).setdefault(line["class_index"], []).append(
+                        line["dice"]
+                    )
         order = [row["variant"] for row in group.rows if row["variant"] in sums]
         if order:
             indices = sorted(classes)
-            lines = [(name, tuple(_mean(sums[name].get(index)) for index in indices)) for name in order]
+            lines = [
+                (name, tuple(_mean(sums[name].get(index)) for index in indices)) for name in order
+            ]
             yield Heat(group.label, tuple(classes[index] for index in indices), tuple(lines))
 
 
@@ -339,12 +393,18 @@ def _mean(values: Sequence[float] | None) -> float | None:
     return sum(values) / len(values) if values else None
 
 
-def _examples(runs: Runs, groups: Sequence[Group], cells: Mapping[str, Sequence[Row]]) -> tuple[list[Examples], int]:
+def _examples(
+    runs: Runs, groups: Sequence[Group], cells: Mapping[str, Sequence[Row]]
+) -> tuple[list[Examples], int]:
     """Those of the first groups, and how many more groups have some."""
     names: dict[tuple[Any, Any], dict[int, str]] = {}
-    for row in records(runs.classes[["run_id", "task", "class_index", "class_name"]].drop_duplicates()):
+    for row in records(
+        runs.classes[["run_id", "task", "class_index", "class_name"]].drop_duplicates()
+    ):
         if row["class_name"]:
-            names.setdefault((row["run_id"], row["task"]), {})[row["class_index"]] = row["class_name"]
+            names.setdefault((row["run_id"], row["task"]), {})[row["class_index"]] = row[
+                "class_name"
+            ]
     found: list[Examples] = []
     more = 0
     for group in groups:
@@ -353,7 +413,9 @@ def _examples(runs: Runs, groups: Sequence[Group], cells: Mapping[str, Sequence[
             more += 1
             continue
         classes = names.get((run_id, group.first["task"]), {})
-        of = examples(group, cells[group.key], runs.folders.get(run_id), classes, plots.worst_and_best(group))
+        of = examples(
+            group, cells[group.key], runs.folders.get(run_id), classes, plots.worst_and_best(group)
+        )
         found += [of] if of else []
     return found, more
 
@@ -371,8 +433,16 @@ def _rendered(page: Mapping[str, Any]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"packed": _packed_views, "anchor": anchor, "seen": seen, "counted": _count}
-    plotly = any(page[name].views for name in ("pareto", "memory", "curves")) or page["effects"].plot.views
+    environment.filters |= {
+        "packed": _packed_views,
+        "anchor": anchor,
+        "seen": seen,
+        "counted": _count,
+    }
+    plotly = (
+        any(page[name].views for name in ("pareto", "memory", "curves"))
+        or page["effects"].plot.views
+    )
     own = {name: Markup(_own(f"report.{name}")) for name in ("css", "js")}
     return environment.get_template(_TEMPLATE).render(
         **page, **own, plotly=_plotly() if plotly or page["ranks"].plot.views else ""
@@ -389,7 +459,11 @@ def _packed_views(plot: Plot) -> str:
 
 
 def _own(name: str) -> str:
-    return resources.files("unet_bench.present.report").joinpath("templates", name).read_text(encoding="utf-8")
+    return (
+        resources.files("unet_bench.present.report")
+        .joinpath("templates", name)
+        .read_text(encoding="utf-8")
+    )
 
 
 @functools.cache

@@ -28,7 +28,9 @@ _PLAIN: Final[Mapping[str, str]] = {
     "·": r"$\cdot$",
 }
 _LETTERS: Final = "äöüÄÖÜßáàâéèêíñóôúç"
-_HEAD: Final = "% needs \\usepackage{booktabs,graphicx}, and longtable for more rows than a page has\n"
+_HEAD: Final = (
+    "% needs \\usepackage{booktabs,graphicx}, and longtable for more rows than a page has\n"
+)
 _SMALL: Final = "\\tiny\\setlength{\\tabcolsep}{1.5pt}\n"
 _WIDE: Final = "\\resizebox{\\linewidth}{!}{%\n"
 _ROWS: Final = 45  # of a page
@@ -41,21 +43,30 @@ def latex(runs: Runs) -> str:
 
 
 def plain(text: str) -> str:
-    """Text as LaTeX prints it: nothing in it is a command. What pdfLaTeX has no glyph for becomes a question mark."""
+    """Text as LaTeX prints it: nothing in it is a command. What pdfLaTeX has no glyph for becomes a
+    question mark.
+    """
     return re.sub(r"-(?=-)|.", _printable, " ".join(text.split()))
 
 
 def _printable(found: re.Match[str]) -> str:
     character = found[0]
     if character == "-":  # before another, which together would be a dash
-        return "-" if found.end() == len(found.string) or found.string[found.end()] != "-" else "-{}"
-    return _PLAIN.get(character, character if " " <= character <= "~" or character in _LETTERS else "?")
+        return (
+            "-" if found.end() == len(found.string) or found.string[found.end()] != "-" else "-{}"
+        )
+    return _PLAIN.get(
+        character, character if " " <= character <= "~" or character in _LETTERS else "?"
+    )
 
 
 def _table(section: Section) -> str:
     shown = [i for i, label in enumerate(section.labels) if label != _SAID_TWICE]
     frame = pd.DataFrame(
-        [[plain(line.variant) + " (baseline)" * line.is_baseline, *_cells(line, shown)] for line in section.lines],
+        [
+            [plain(line.variant) + " (baseline)" * line.is_baseline, *_cells(line, shown)]
+            for line in section.lines
+        ],
         columns=["variant", *(plain(section.labels[i]) for i in shown)],
     )
     long = len(frame) > _ROWS

@@ -1,4 +1,6 @@
-"""Runs as markdown, for a pull request or a wiki: the tables, what each choice is worth, which network to use."""
+"""Runs as markdown, for a pull request or a wiki: the tables, what each choice is worth, which
+network to use.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""A section for each variant: what it is made of, its figures, its shape as a picture, what went wrong.
+"""A section for each variant: what it is made of, its figures, its shape as a picture, what went
+wrong.
 
 rows and cells of a variant ─▶ choices that differ, figures per group, stages ─▶ Network
 """
@@ -30,7 +31,9 @@ _LARGEST_PICTURE: Final = 200  # stages
 
 @dataclass(frozen=True)
 class Network:
-    """What a variant's section says. `figures`: for each group its label and (label, text) of what was measured."""
+    """What a variant's section says. `figures`: for each group its label and (label, text) of what
+    was measured.
+    """
 
     name: str
     anchor: str
@@ -51,7 +54,9 @@ def networks(runs: Runs, groups: Sequence[Group]) -> list[Network]:
         for row in group.rows:
             rows.setdefault(row["variant"] or "", []).append((group, row))
     cells = _by_variant(runs)
-    return [_network(name, found, cells.get(name, []), runs.folders) for name, found in rows.items()]
+    return [
+        _network(name, found, cells.get(name, []), runs.folders) for name, found in rows.items()
+    ]
 
 
 def differences(row: Row, baseline: Row | None) -> list[tuple[str, str, str]]:
@@ -59,12 +64,22 @@ def differences(row: Row, baseline: Row | None) -> list[tuple[str, str, str]]:
     if is_floor(row["variant"] or ""):
         return []
     if row.get("architecture"):
-        return [("architecture", " ".join(filter(None, (row["architecture"], row.get("architecture_args")))), "")]
+        return [
+            (
+                "architecture",
+                " ".join(filter(None, (row["architecture"], row.get("architecture_args")))),
+                "",
+            )
+        ]
     if baseline is None or baseline.get("architecture"):
         return []
     inactive = [name.strip() for name in (row.get("inactive") or "").split(",")]
     pairs = ((name, row.get(name), baseline.get(name)) for name in NAMES if name not in inactive)
-    return [(name, worded(own), worded(theirs)) for name, own, theirs in pairs if own is not None and own != theirs]
+    return [
+        (name, worded(own), worded(theirs))
+        for name, own, theirs in pairs
+        if own is not None and own != theirs
+    ]
 
 
 def worded(value: object) -> str:
@@ -95,7 +110,9 @@ def _network(
         name=name,
         anchor=anchor(name),
         is_floor=is_floor(name),
-        differs=tuple(dict.fromkeys(line for group, row in found for line in differences(row, group.baseline))),
+        differs=tuple(
+            dict.fromkeys(line for group, row in found for line in differences(row, group.baseline))
+        ),
         facts=tuple((label, str(value)) for label, value in facts.items() if value),
         figures=tuple((group.label, _figures(row)) for group, row in found),
         states=tuple(dict.fromkeys(word for _, row in found if (word := state(row)) != "ok")),
@@ -106,7 +123,9 @@ def _network(
 
 
 def _figures(row: Row) -> tuple[tuple[str, str], ...]:
-    return tuple((heading.label, figure(row, heading)) for heading in HEADINGS if has(row, heading.column))
+    return tuple(
+        (heading.label, figure(row, heading)) for heading in HEADINGS if has(row, heading.column)
+    )
 
 
 def _quality(found: Sequence[tuple[Group, Row]]) -> list[str]:
@@ -115,7 +134,9 @@ def _quality(found: Sequence[tuple[Group, Row]]) -> list[str]:
 
 
 def _failures(found: Sequence[tuple[Group, Row]], cells: Sequence[Row]) -> list[str]:
-    """Of each cell without figures its probe, status, error and log; of a table on its own the row's error."""
+    """Of each cell without figures its probe, status, error and log; of a table on its own the
+    row's error.
+    """
     bad = [cell for cell in cells if cell["status"] != "ok"]
     words = [
         f"{cell['probe']} {cell['status']}"
@@ -126,7 +147,9 @@ def _failures(found: Sequence[tuple[Group, Row]], cells: Sequence[Row]) -> list[
     return words or [str(row["error"]) for _, row in found if row.get("error")]
 
 
-def _drawing(name: str, cells: Sequence[Row], folders: Mapping[str, Path]) -> tuple[Markup | None, str]:
+def _drawing(
+    name: str, cells: Sequence[Row], folders: Mapping[str, Path]
+) -> tuple[Markup | None, str]:
     for cell in cells:
         folder = folders.get(cell["run_id"])
         if cell["probe"] == "cost" and folder is not None:
@@ -134,9 +157,14 @@ def _drawing(name: str, cells: Sequence[Row], folders: Mapping[str, Path]) -> tu
             try:
                 stages = _stages(file)
             except (OSError, ValueError, TypeError, KeyError) as error:
-                return None, f"Its shape in {file.name} cannot be read ({type(error).__name__}: {error})."
+                return (
+                    None,
+                    f"Its shape in {file.name} cannot be read ({type(error).__name__}: {error}).",
+                )
             if stages:
-                return Markup(draw(seen(name), stages, tip=f"tip-{anchor(name)}")), ""  # which escapes all text
+                return Markup(
+                    draw(seen(name), stages, tip=f"tip-{anchor(name)}")
+                ), ""  # which escapes all text
     return None, ""
 
 
@@ -147,13 +175,21 @@ def measured_cell(cell: Row) -> str:
 
 
 def _stages(file: Path) -> list[Stage]:
-    """Those of a file of samples; none where there is no such file, or they are too many for a picture."""
+    """Those of a file of samples; none where there is no such file, or they are too many for a
+    picture.
+    """
     if not file.is_file():
         return []
     stages = json.loads(file.read_text(encoding="utf-8"))["stages"]
     if len(stages) > _LARGEST_PICTURE:
         return []
     return [
-        Stage(str(s["name"]), int(s["level"]), int(s["channels"]), tuple(map(int, s["size"])), str(s["skip"]))
+        Stage(
+            str(s["name"]),
+            int(s["level"]),
+            int(s["channels"]),
+            tuple(map(int, s["size"])),
+            str(s["skip"]),
+        )
         for s in stages
     ]

@@ -26,14 +26,24 @@ from unet_bench.store.tables import records
 
 Row = Mapping[str, Any]
 
-BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, GREY = (  # Okabe and Ito 2008: told apart by colour-blind people, too
+(
+    BLUE,
+    VERMILLION,
+    GREEN,
+    PURPLE,
+    ORANGE,
+    SKY,
+    GREY,
+) = (  # Okabe and Ito 2008: told apart by colour-blind people, too
     *("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7f7f7f"),
 )
 PAPER: Final = "#f5f7f9"  # behind text; the page has it follow light and dark
 LINES: Final = (VERMILLION, BLUE, GREEN, PURPLE, ORANGE, SKY)
 DASHES: Final = ("solid", "dash", "dot", "dashdot")
 
-COSTS: Final[Mapping[str, tuple[str, str, float]]] = {  # what it is called, its unit, and the factor to it
+COSTS: Final[
+    Mapping[str, tuple[str, str, float]]
+] = {  # what it is called, its unit, and the factor to it
     "latency_ratio": ("latency relative to the baseline", "", 1),
     "latency_ms": ("latency of a batch", "ms", 1),
     "peak_memory_mib": ("peak memory of inference", "MiB", 1),
@@ -62,7 +72,8 @@ _HEADINGS: Final = {heading.column: heading for heading in HEADINGS}
 
 @dataclass(frozen=True)
 class View:
-    """One picture of a plot: of which group and of what, plotly's figure, what is named in it, and in words.
+    """One picture of a plot: of which group and of what, plotly's figure, what is named in it, and
+    in words.
 
     `words` are for who cannot see it, `note` stands below it.
     """
@@ -77,7 +88,9 @@ class View:
 
 
 def plain(text: object, most: int = 60) -> str:
-    """Text that stays text in a plot: no markup, no characters that turn its direction, of bounded length."""
+    """Text that stays text in a plot: no markup, no characters that turn its direction, of bounded
+    length.
+    """
     shown = seen(str(text))
     return html.escape(shown if len(shown) <= most else shown[: most - 1] + "…", quote=False)
 
@@ -86,9 +99,14 @@ def plain(text: object, most: int = 60) -> str:
 
 
 def pareto(groups: Sequence[Group]) -> list[View]:
-    """Dice against each cost that was measured: networks with their intervals, the front joined, floors as lines."""
+    """Dice against each cost that was measured: networks with their intervals, the front joined,
+    floors as lines.
+    """
     return [
-        _pareto(group, cost) for group in groups for cost in COSTS if any(row[cost] > 0 for row in group.scored(cost))
+        _pareto(group, cost)
+        for group in groups
+        for cost in COSTS
+        if any(row[cost] > 0 for row in group.scored(cost))
     ]
 
 
@@ -118,13 +136,23 @@ def _pareto(group: Group, cost: str) -> View:
     }
     data = [
         steps,
-        _points(group, others, cost, "network", {"color": GREY, "size": 8, "symbol": "circle-open"}),
+        _points(
+            group, others, cost, "network", {"color": GREY, "size": 8, "symbol": "circle-open"}
+        ),
         _points(group, ahead, cost, "on the front of these two axes", {"color": BLUE, "size": 9}),
-        _points(group, baseline, cost, "baseline", {"color": VERMILLION, "size": 11, "symbol": "diamond"}),
+        _points(
+            group,
+            baseline,
+            cost,
+            "baseline",
+            {"color": VERMILLION, "size": 11, "symbol": "diamond"},
+        ),
     ]
     low, high = min(row["dice"] for row in rows), max(row["dice"] for row in rows)
     reach = 0.3 * max(high - low, 0.02)
-    floors = group.floors(low - reach)  # one far below says nothing, and would press the networks together
+    floors = group.floors(
+        low - reach
+    )  # one far below says nothing, and would press the networks together
     layout = _layout(
         _log(axis, [factor * row[cost] for row in rows]),
         _axis("Dice on test images", **_dice(floors)),
@@ -151,13 +179,24 @@ def _count(rows: Sequence[object]) -> str:
 
 def _dice(floors: Sequence[Row], low: float = -0.02, high: float = 1.02) -> dict[str, Any]:
     """What an axis of Dice has: the lines of these floors are within it."""
-    options = {"clipmin": low, "clipmax": high, **({"include": [row["dice"] for row in floors]} if floors else {})}
+    options = {
+        "clipmin": low,
+        "clipmax": high,
+        **({"include": [row["dice"] for row in floors]} if floors else {}),
+    }
     return {"tickformat": ".2f", "autorangeoptions": options}
 
 
-def _points(group: Group, rows: Sequence[Row], cost: str, name: str, marker: dict[str, Any]) -> dict[str, Any]:
+def _points(
+    group: Group, rows: Sequence[Row], cost: str, name: str, marker: dict[str, Any]
+) -> dict[str, Any]:
     return {
-        **{"type": "scatter", "mode": "markers", "name": name, "marker": {**marker, "line": {"width": 1.5}}},
+        **{
+            "type": "scatter",
+            "mode": "markers",
+            "name": name,
+            "marker": {**marker, "line": {"width": 1.5}},
+        },
         "x": [COSTS[cost][2] * row[cost] for row in rows],
         "y": [row["dice"] for row in rows],
         "error_x": _errors(rows, cost, marker["color"]),
@@ -203,13 +242,21 @@ def _label(name: str) -> str:
 
 
 def effects(table: pd.DataFrame, group: str) -> list[View]:
-    """A forest of each figure: an alternative a line, its change against the reference with the 95 % interval."""
+    """A forest of each figure: an alternative a line, its change against the reference with the 95
+    % interval.
+    """
     rows = [row for row in records(table) if has(row, "change")]
     order = {name: i for i, name in enumerate(NAMES)}
     found = []
     for name, title in RELATIVE.items():
         mine = [row for row in rows if row["figure"] == name]
-        mine.sort(key=lambda row: (order.get(row["slot"].split("+")[0], len(order)), row["slot"], row["change"]))
+        mine.sort(
+            key=lambda row: (
+                order.get(row["slot"].split("+")[0], len(order)),
+                row["slot"],
+                row["change"],
+            )
+        )
         if mine:
             found.append(_forest(mine, group, title, 1.0 if name == "dice" else 100.0))
     return found
@@ -218,7 +265,9 @@ def effects(table: pd.DataFrame, group: str) -> list[View]:
 def _forest(rows: Sequence[Row], group: str, title: str, factor: float) -> View:
     """From the top: a slot and its reference as a heading, below it a line per alternative."""
     unit = "difference in Dice" if factor == 1 else f"change in {title}, %"
-    lines: list[tuple[str, Row, bool]] = []  # what stands at the left, the row, whether it is a heading
+    lines: list[
+        tuple[str, Row, bool]
+    ] = []  # what stands at the left, the row, whether it is a heading
     headed = ("", "")
     for row in rows:
         if headed != (headed := (row["slot"], row["reference"])):
@@ -232,7 +281,12 @@ def _forest(rows: Sequence[Row], group: str, title: str, factor: float) -> View:
         _axis(
             "",
             **{"tickvals": list(places), "ticktext": [text for text, *_ in lines], "ticks": ""},
-            **{"range": [0.4, len(lines) + 0.6], "showgrid": False, "fixedrange": True, "automargin": True},
+            **{
+                "range": [0.4, len(lines) + 0.6],
+                "showgrid": False,
+                "fixedrange": True,
+                "automargin": True,
+            },
         ),
         height=118 + 21 * len(lines),
         legend=True,
@@ -240,15 +294,31 @@ def _forest(rows: Sequence[Row], group: str, title: str, factor: float) -> View:
     layout["margin"] |= {"r": 62}
     note = {"showarrow": False, "xref": "paper", "font": {"size": 11}}
     count = {**note, "x": 1.01, "xanchor": "left"}
-    start = {**note, "x": 0.006, "xanchor": "left", "bgcolor": PAPER, "borderpad": 1}  # hides the line of no change
+    start = {
+        **note,
+        "x": 0.006,
+        "xanchor": "left",
+        "bgcolor": PAPER,
+        "borderpad": 1,
+    }  # hides the line of no change
     layout["annotations"] = [
         *({**count, "y": at[id(row)], "text": str(row["units"] or EMPTY)} for row in rows),
         {**count, "y": len(lines), "text": "n"},
-        *({**start, "y": y, "text": f"against {plain(row['reference'], 40)}"} for y, row in headings.items()),
+        *(
+            {**start, "y": y, "text": f"against {plain(row['reference'], 40)}"}
+            for y, row in headings.items()
+        ),
     ]
     layout["shapes"] = [
         {
-            **{"type": "rect", "xref": "paper", "x0": 0, "x1": 1, "layer": "below", "line": {"width": 0}},
+            **{
+                "type": "rect",
+                "xref": "paper",
+                "x0": 0,
+                "x1": 1,
+                "layer": "below",
+                "line": {"width": 0},
+            },
             **{"y0": y - 0.5, "y1": y + 0.5, "fillcolor": _faint(GREY, 0.12)},
         }
         for y in headings
@@ -256,33 +326,65 @@ def _forest(rows: Sequence[Row], group: str, title: str, factor: float) -> View:
     sure = [row for row in rows if row.get("separable")]
     unsure = [row for row in rows if not row.get("separable")]
     bare = [row for row in unsure if not has(row, "ci_low")]
-    other = "not separable" if not bare else "not separable, or no interval" if bare != rows else "no intervals"
+    other = (
+        "not separable"
+        if not bare
+        else "not separable, or no interval"
+        if bare != rows
+        else "no intervals"
+    )
     trained = "no intervals: one seed" if factor == 1 and bare == rows else other
     data = [
         _estimates(sure, at, factor, "separable from 0", {"color": BLUE, "size": 9}),
-        _estimates(unsure, at, factor, trained, {"color": GREY, "size": 9, "symbol": "circle-open"}),
+        _estimates(
+            unsure, at, factor, trained, {"color": GREY, "size": 9, "symbol": "circle-open"}
+        ),
     ]
     words = f"{title}: " + "; ".join(
-        f"{row['slot']} {row['alternative']} against {row['reference']} {change(row, factor)}" for row in rows
+        f"{row['slot']} {row['alternative']} against {row['reference']} {change(row, factor)}"
+        for row in rows
     )
-    said = "No intervals: one seed cannot say how far another would move Dice." if trained != other else ""
+    said = (
+        "No intervals: one seed cannot say how far another would move Dice."
+        if trained != other
+        else ""
+    )
     return View(group, title, data, layout, [], words, said)
 
 
 def _estimates(
     rows: Sequence[Row], at: Mapping[int, int], factor: float, name: str, marker: dict[str, Any]
 ) -> dict[str, Any]:
-    if not rows:  # a legend names what there might be, for which a trace needs a point, if in no place
-        hollow: dict[str, Any] = {"type": "scatter", "mode": "markers", "name": name, "x": [None], "y": [None]}
+    if (
+        not rows
+    ):  # a legend names what there might be, for which a trace needs a point, if in no place
+        hollow: dict[str, Any] = {
+            "type": "scatter",
+            "mode": "markers",
+            "name": name,
+            "x": [None],
+            "y": [None],
+        }
         return {**hollow, "marker": {**marker, "line": {"width": 1.5}}, "hoverinfo": "skip"}
     low = [row["change"] - row["ci_low"] if has(row, "ci_low") else None for row in rows]
     high = [row["ci_high"] - row["change"] if has(row, "ci_high") else None for row in rows]
     return {
-        **{"type": "scatter", "mode": "markers", "name": name, "marker": {**marker, "line": {"width": 1.5}}},
+        **{
+            "type": "scatter",
+            "mode": "markers",
+            "name": name,
+            "marker": {**marker, "line": {"width": 1.5}},
+        },
         "x": [factor * row["change"] for row in rows],
         "y": [at[id(row)] for row in rows],
         "error_x": {
-            **{"type": "data", "symmetric": False, "thickness": 1.5, "width": 0, "color": marker["color"]},
+            **{
+                "type": "data",
+                "symmetric": False,
+                "thickness": 1.5,
+                "width": 0,
+                "color": marker["color"],
+            },
             "arrayminus": [None if reach is None else factor * reach for reach in low],
             "array": [None if reach is None else factor * reach for reach in high],
         },
@@ -298,7 +400,10 @@ def _estimates(
 
 def change(row: Row, factor: float) -> str:
     """An effect in words: +12 % (9.1 to 15)."""
-    ends = [row["change"], *([row["ci_low"], row["ci_high"]] if has(row, "ci_low") and has(row, "ci_high") else [])]
+    ends = [
+        row["change"],
+        *([row["ci_low"], row["ci_high"]] if has(row, "ci_low") and has(row, "ci_high") else []),
+    ]
     middle, *rest = (f"{factor * x:+.3f}" if factor == 1 else f"{factor * x:+.3g}" for x in ends)
     interval = f" ({' to '.join(rest)})" if rest and len({middle, *rest}) > 1 else ""
     return middle + " %" * (factor != 1) + interval
@@ -308,22 +413,40 @@ def change(row: Row, factor: float) -> str:
 
 
 def ranks(table: pd.DataFrame, distance: float | None, group: str, label: str) -> View | None:
-    """Mean ranks as points on a line, the critical difference as a bar; None where no variant has a rank."""
-    rows = sorted((row for row in records(table) if has(row, "mean_rank")), key=lambda row: row["mean_rank"])
+    """Mean ranks as points on a line, the critical difference as a bar; None where no variant has a
+    rank.
+    """
+    rows = sorted(
+        (row for row in records(table) if has(row, "mean_rank")), key=lambda row: row["mean_rank"]
+    )
     if not rows:
         return None
     places = list(range(len(rows), 0, -1))
-    ticks = {"tickvals": places, "ticktext": [plain(row["variant"], 32) for row in rows], "showgrid": False}
+    ticks = {
+        "tickvals": places,
+        "ticktext": [plain(row["variant"], 32) for row in rows],
+        "showgrid": False,
+    }
     layout = _layout(
-        _axis("mean rank over data sets (1 is best)"), _axis("", **ticks, automargin=True), height=110 + 20 * len(rows)
+        _axis("mean rank over data sets (1 is best)"),
+        _axis("", **ticks, automargin=True),
+        height=110 + 20 * len(rows),
     )
     data: list[dict[str, Any]] = [
         {
-            **{"type": "scatter", "mode": "markers", "marker": {"color": BLUE, "size": 9}, "showlegend": False},
+            **{
+                "type": "scatter",
+                "mode": "markers",
+                "marker": {"color": BLUE, "size": 9},
+                "showlegend": False,
+            },
             "x": [row["mean_rank"] for row in rows],
             "y": places,
             "customdata": [anchor(row["variant"]) for row in rows],
-            "text": [f"<b>{plain(row['variant'])}</b><br>mean rank {row['mean_rank']:.2f}" for row in rows],
+            "text": [
+                f"<b>{plain(row['variant'])}</b><br>mean rank {row['mean_rank']:.2f}"
+                for row in rows
+            ],
             "hovertemplate": "%{text}<extra></extra>",
         }
     ]
@@ -331,8 +454,16 @@ def ranks(table: pd.DataFrame, distance: float | None, group: str, label: str) -
         start = rows[0]["mean_rank"]
         data.append(
             {
-                **{"type": "scatter", "mode": "lines", "x": [start, start + distance], "y": [len(rows) + 0.7] * 2},
-                **{"line": {"color": VERMILLION, "width": 4}, "name": f"critical difference {distance:.2f}"},
+                **{
+                    "type": "scatter",
+                    "mode": "lines",
+                    "x": [start, start + distance],
+                    "y": [len(rows) + 0.7] * 2,
+                },
+                **{
+                    "line": {"color": VERMILLION, "width": 4},
+                    "name": f"critical difference {distance:.2f}",
+                },
                 "hoverinfo": "name",
             }
         )
@@ -349,7 +480,11 @@ def memory(groups: Sequence[Group]) -> list[View]:
     found = []
     for group in groups:
         for label, (foreseen, measured) in MEMORY.items():
-            rows = [row for row in group.networks(foreseen, measured) if row[foreseen] > 0 and row[measured] > 0]
+            rows = [
+                row
+                for row in group.networks(foreseen, measured)
+                if row[foreseen] > 0 and row[measured] > 0
+            ]
             if rows:
                 found.append(_memory(rows, group, label, foreseen, measured))
     return found
@@ -365,8 +500,16 @@ def _memory(rows: Sequence[Row], group: Group, label: str, foreseen: str, measur
             **{"line": {"color": GREY, "width": 1, "dash": "dash"}, "hoverinfo": "skip"},
         },
         {
-            **{"type": "scatter", "mode": "markers", "marker": {"color": BLUE, "size": 8, "opacity": 0.75}},
-            **{"name": "network", "x": [row[foreseen] for row in rows], "y": [row[measured] for row in rows]},
+            **{
+                "type": "scatter",
+                "mode": "markers",
+                "marker": {"color": BLUE, "size": 8, "opacity": 0.75},
+            },
+            **{
+                "name": "network",
+                "x": [row[foreseen] for row in rows],
+                "y": [row[measured] for row in rows],
+            },
             "customdata": [anchor(row["variant"]) for row in rows],
             "text": [
                 f"<b>{plain(row['variant'])}</b><br>predicted {row[foreseen]:.4g} MiB<br>"
@@ -389,26 +532,38 @@ def _memory(rows: Sequence[Row], group: Group, label: str, foreseen: str, measur
 # ---- training
 
 
-def curves(looks: Sequence[Row], group: Group, shown: Sequence[str]) -> list[View]:
-    """Validation Dice against steps and seconds: a thin line a training, one entry of the legend a variant.
+def curves(evaluations: Sequence[Row], group: Group, shown: Sequence[str]) -> list[View]:
+    """Validation Dice against steps and seconds: a thin line a training, one entry of the legend a
+    variant.
 
     Of the rows of `read_curves` that are the group's; `shown` are visible from the start.
     """
     trainings: dict[str, dict[tuple[Any, Any], list[Row]]] = {}
-    for look in looks:
-        if has(look, "val_dice"):
-            trainings.setdefault(look["variant"], {}).setdefault((look["seed"], look["fold"]), []).append(look)
+    for evaluation in evaluations:
+        if has(evaluation, "val_dice"):
+            trainings.setdefault(evaluation["variant"], {}).setdefault(
+                (evaluation["seed"], evaluation["fold"]), []
+            ).append(evaluation)
     names = [name for name in dict.fromkeys((*shown, *trainings)) if name in trainings]
-    styles = dict(zip(names, cycle((colour, dash) for dash in DASHES for colour in LINES), strict=False))
+    styles = dict(
+        zip(names, cycle((colour, dash) for dash in DASHES for colour in LINES), strict=False)
+    )
     found = []
     for column, title in (("step", "training steps"), ("seconds", "seconds of training")):
-        data = [_curve(name, trainings[name], column, styles[name], name in shown) for name in names]
+        data = [
+            _curve(name, trainings[name], column, styles[name], name in shown) for name in names
+        ]
         if not any(trace["x"] for trace in data):
             continue
         low = min(y for trace in data for y in trace["y"] if y is not None)
         floors = group.floors(low - 0.05)
-        layout = _layout(_axis(title, rangemode="tozero"), _axis("validation Dice", **_dice(floors)), height=440)
-        layout |= {"showlegend": True, "legend": {"font": {"size": 11}, "itemwidth": 30, "tracegroupgap": 0}}
+        layout = _layout(
+            _axis(title, rangemode="tozero"), _axis("validation Dice", **_dice(floors)), height=440
+        )
+        layout |= {
+            "showlegend": True,
+            "legend": {"font": {"size": 11}, "itemwidth": 30, "tracegroupgap": 0},
+        }
         layout |= _floor_lines(floors, "no training, on test images")
         words = f"Validation Dice of {_count(names)} against {title}."
         found.append(View(group.label, title, data, layout, [], words))
@@ -416,26 +571,46 @@ def curves(looks: Sequence[Row], group: Group, shown: Sequence[str]) -> list[Vie
 
 
 def _curve(
-    name: str, trainings: Mapping[tuple[Any, Any], Sequence[Row]], column: str, style: tuple[str, str], visible: bool
+    name: str,
+    trainings: Mapping[tuple[Any, Any], Sequence[Row]],
+    column: str,
+    style: tuple[str, str],
+    visible: bool,
 ) -> dict[str, Any]:
     x: list[float | None] = []
     y: list[float | None] = []
     words: list[str] = []
-    for (seed, fold), looks in trainings.items():
-        told = [f"{label} {value}" for label, value in (("seed", seed), ("fold", fold)) if value is not None]
-        for look in looks:
-            if has(look, column):
-                x.append(look[column])
-                y.append(look["val_dice"])
-                words.append(f"<b>{plain(name)}</b><br>{plain(', '.join(told))}<br>Dice {look['val_dice']:.3f}")
+    for (seed, fold), evaluations in trainings.items():
+        told = [
+            f"{label} {value}"
+            for label, value in (("seed", seed), ("fold", fold))
+            if value is not None
+        ]
+        for evaluation in evaluations:
+            if has(evaluation, column):
+                x.append(evaluation[column])
+                y.append(evaluation["val_dice"])
+                words.append(
+                    f"<b>{plain(name)}</b><br>{plain(', '.join(told))}<br>Dice {evaluation['val_dice']:.3f}"
+                )
         if x:  # a gap between one training and the next
             x.append(None)
             y.append(None)
             words.append("")
     colour, dash = style
     return {
-        **{"type": "scatter", "mode": "lines+markers", "name": plain(name, 28), "x": x, "y": y, "text": words},
-        **{"line": {"color": colour, "width": 1.5, "dash": dash}, "marker": {"size": 4, "color": colour}},
+        **{
+            "type": "scatter",
+            "mode": "lines+markers",
+            "name": plain(name, 28),
+            "x": x,
+            "y": y,
+            "text": words,
+        },
+        **{
+            "line": {"color": colour, "width": 1.5, "dash": dash},
+            "marker": {"size": 4, "color": colour},
+        },
         **{"hovertemplate": "%{text}<extra></extra>", "visible": True if visible else "legendonly"},
     }
 
@@ -446,11 +621,22 @@ def _curve(
 def _floor_lines(rows: Sequence[Row], words: str) -> dict[str, Any]:
     """Dashed lines at the Dice of these floors, and what they are."""
     line = {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "layer": "below"}
-    look = {"color": GREY, "width": 1, "dash": "dash"}
-    note = {"showarrow": False, "xref": "paper", "x": 1, "xanchor": "right", "yanchor": "bottom", "font": {"size": 11}}
+    evaluation = {"color": GREY, "width": 1, "dash": "dash"}
+    note = {
+        "showarrow": False,
+        "xref": "paper",
+        "x": 1,
+        "xanchor": "right",
+        "yanchor": "bottom",
+        "font": {"size": 11},
+    }
     return {
-        "shapes": [{**line, "y0": row["dice"], "y1": row["dice"], "line": look} for row in rows],
-        "annotations": [{**note, "y": row["dice"], "text": f"{plain(row['variant'])}: {words}"} for row in rows],
+        "shapes": [
+            {**line, "y0": row["dice"], "y1": row["dice"], "line": evaluation} for row in rows
+        ],
+        "annotations": [
+            {**note, "y": row["dice"], "text": f"{plain(row['variant'])}: {words}"} for row in rows
+        ],
     }
 
 
@@ -458,9 +644,14 @@ def _log(title: str, figures: Sequence[float]) -> dict[str, Any]:
     """A logarithmic axis with round ticks, the fewer the wider these figures are apart."""
     low, high = math.log10(min(figures)), math.log10(max(figures))
     steps = (1, 1.5, 2, 3, 5, 7) if high - low < 1.2 else (1, 2, 5) if high - low < 2.5 else (1,)
-    ticks = [step * 10.0**power for power in range(math.floor(low) - 1, math.ceil(high) + 1) for step in steps]
+    ticks = [
+        step * 10.0**power
+        for power in range(math.floor(low) - 1, math.ceil(high) + 1)
+        for step in steps
+    ]
     words = [
-        next((f"{tick / size:g}{unit}" for size, unit in _UNITS if tick > 9 * size), f"{tick:g}") for tick in ticks
+        next((f"{tick / size:g}{unit}" for size, unit in _UNITS if tick > 9 * size), f"{tick:g}")
+        for tick in ticks
     ]
     return _axis(title, type="log", tickvals=ticks, ticktext=words)
 
@@ -468,13 +659,23 @@ def _log(title: str, figures: Sequence[float]) -> dict[str, Any]:
 _UNITS: Final = ((1e9, " G"), (1e6, " M"), (1e3, " k"))
 
 
-def _layout(x: dict[str, Any], y: dict[str, Any], *, height: int, legend: bool = False) -> dict[str, Any]:
+def _layout(
+    x: dict[str, Any], y: dict[str, Any], *, height: int, legend: bool = False
+) -> dict[str, Any]:
     """Colours of text and grid are the page's, which has them follow light and dark."""
     return {
         **{"xaxis": x, "yaxis": y, "height": height, "hovermode": "closest", "showlegend": legend},
         **{"paper_bgcolor": "rgba(0,0,0,0)", "plot_bgcolor": "rgba(0,0,0,0)"},
-        **{"margin": {"l": 56, "r": 16, "t": 12, "b": 48}, "font": {"family": "system-ui, sans-serif", "size": 12}},
-        "hoverlabel": {"bgcolor": "#20262d", "bordercolor": "#20262d", "font": {"color": "#ffffff"}, "align": "left"},
+        **{
+            "margin": {"l": 56, "r": 16, "t": 12, "b": 48},
+            "font": {"family": "system-ui, sans-serif", "size": 12},
+        },
+        "hoverlabel": {
+            "bgcolor": "#20262d",
+            "bordercolor": "#20262d",
+            "font": {"color": "#ffffff"},
+            "align": "left",
+        },
         "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": GREY, "activecolor": BLUE},
         "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},
     }
@@ -492,5 +693,13 @@ def worst_and_best(group: Group) -> list[str]:
     """The names of the best network, the baseline and the worst, in this order, each once."""
     rows = group.scored()
     baseline = [row["variant"] for row in rows if is_baseline(row)]
-    ends = [max(rows, key=lambda row: row["dice"]), min(rows, key=lambda row: row["dice"])] if rows else []
-    return list(dict.fromkeys([*[r["variant"] for r in ends[:1]], *baseline, *[r["variant"] for r in ends[1:]]]))
+    ends = (
+        [max(rows, key=lambda row: row["dice"]), min(rows, key=lambda row: row["dice"])]
+        if rows
+        else []
+    )
+    return list(
+        dict.fromkeys(
+            [*[r["variant"] for r in ends[:1]], *baseline, *[r["variant"] for r in ends[1:]]]
+        )
+    )

@@ -1,4 +1,5 @@
-"""The report's one table: a row per variant, the rows of each group together, every figure that there is.
+"""The report's one table: a row per variant, the rows of each group together, every figure that
+there is.
 
 groups ─▶ columns that hold something ─▶ a cell per row and column: as text, and as numbers to sort and divide
 """
@@ -16,7 +17,14 @@ from unet_bench.store.schema import BY_NAME, INTERVALS
 
 Row = Mapping[str, Any]
 
-_PHYSICAL: Final = {"cost", "speed", "memory", "training", "energy", "batch"}  # probes whose figures have ratios
+_PHYSICAL: Final = {
+    "cost",
+    "speed",
+    "memory",
+    "training",
+    "energy",
+    "batch",
+}  # probes whose figures have ratios
 _SHOWN: Final = {heading.column: heading for heading in HEADINGS}
 _ENDS: Final = frozenset(end for ends in INTERVALS.values() for end in ends)
 _PAIRED: Final = {
@@ -36,17 +44,27 @@ _BARE: Final = {
     "train_step_ms": "step",
     "energy_j_img": "energy",
 }
-_UNITS: Final = ("_mib", "_ms", "_img_s", "_j_img", "_j", "_s", "_w")  # at the end of names of columns
+_UNITS: Final = (
+    "_mib",
+    "_ms",
+    "_img_s",
+    "_j_img",
+    "_j",
+    "_s",
+    "_w",
+)  # at the end of names of columns
 MOST_CELLS: Final = 60_000  # beyond, a page takes long to open
 _NEVER: Final = frozenset({"schema_version", "pareto", *_ENDS})
 
 
 @dataclass(frozen=True)
 class Field:
-    """A column: what it is called, whether it is shown from the start, whether it may be divided by another row's.
+    """A column: what it is called, whether it is shown from the start, whether it may be divided by
+    another row's.
 
-    `bare` is its label without a unit, for when it is divided; `paired` the ratios that were measured side by side,
-    which are divided in its place; `verdict` the column of what is said of it in a word.
+    `bare` is its label without a unit, for when it is divided; `paired` the ratios that were
+    measured side by side, which are divided in its place; `verdict` the column of what is said of
+    it in a word.
     """
 
     name: str
@@ -61,7 +79,9 @@ class Field:
 
 @dataclass(frozen=True)
 class Cell:
-    """A figure as text, and in full; the ends of its interval; whether no other network's is better."""
+    """A figure as text, and in full; the ends of its interval; whether no other network's is
+    better.
+    """
 
     text: str
     value: float | None = None
@@ -108,32 +128,59 @@ class Table:
     @property
     def baselines(self) -> list[str]:
         """What another baseline can be chosen from."""
-        return list(dict.fromkeys(line.variant for _, lines in self.bodies for line in lines if not line.is_floor))
+        return list(
+            dict.fromkeys(
+                line.variant for _, lines in self.bodies for line in lines if not line.is_floor
+            )
+        )
 
 
 def table(groups: Sequence[Group]) -> Table:
     """The table of all groups."""
     rows = [row for group in groups for row in group.rows]
     every = [name for name in _names(rows) if any(has(row, name) for row in rows)]
-    names = every if len(rows) * len(every) <= MOST_CELLS else [name for name in every if name in _SHOWN]
+    names = (
+        every
+        if len(rows) * len(every) <= MOST_CELLS
+        else [name for name in every if name in _SHOWN]
+    )
     fields = tuple(_field(name) for name in names)
-    return Table(fields, len(every) - len(names), tuple((group, tuple(_lines(group, names))) for group in groups))
+    return Table(
+        fields,
+        len(every) - len(names),
+        tuple((group, tuple(_lines(group, names))) for group in groups),
+    )
 
 
 def state(row: Row) -> str:
     """The statuses that are not ok, and the quality if it is not clean; otherwise ok."""
     found = statuses(row)
     alike = len(set(found.values())) == 1  # then there is no need to name the probes
-    bad = [status if alike else f"{probe} {status}" for probe, status in found.items() if status != "ok"]
+    bad = [
+        status if alike else f"{probe} {status}"
+        for probe, status in found.items()
+        if status != "ok"
+    ]
     quality = row.get("quality")
-    return ", ".join(filter(None, (*dict.fromkeys(bad), "" if quality == "clean" else quality))) or "ok"
+    return (
+        ", ".join(filter(None, (*dict.fromkeys(bad), "" if quality == "clean" else quality)))
+        or "ok"
+    )
 
 
 def _names(rows: Sequence[Row]) -> list[str]:
     """The usual columns first, then all other numbers that were measured or that differ."""
     every = dict.fromkeys(name for row in rows[:1] for name in row if name not in _NEVER)
-    more = [name for name in every if name not in _SHOWN and any(_is_number(row.get(name)) for row in rows)]
-    told = [n for n in more if (n in BY_NAME and BY_NAME[n].probes) or len({row.get(n) for row in rows} - {None}) > 1]
+    more = [
+        name
+        for name in every
+        if name not in _SHOWN and any(_is_number(row.get(name)) for row in rows)
+    ]
+    told = [
+        n
+        for n in more
+        if (n in BY_NAME and BY_NAME[n].probes) or len({row.get(n) for row in rows} - {None}) > 1
+    ]
     return [*(name for name in _SHOWN if name in every), *told]
 
 
@@ -181,7 +228,9 @@ def _lines(group: Group, names: Sequence[str]) -> list[Line]:
 
 
 def _best(group: Group, name: str) -> float | None:
-    """The best figure among networks without failures, where figures differ and one end of them is good."""
+    """The best figure among networks without failures, where figures differ and one end of them is
+    good.
+    """
     better = BY_NAME[name].better if name in BY_NAME else ""
     figures = {row[name] for row in group.networks(name) if not failed(row)}
     if not better or len(figures) < 2:

@@ -1,0 +1,191 @@
+"""The commands as a user types them: start-up, listings, refusals. No traceback for anything a user
+can cause.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from support.folders import folder
+from support.paths import ROOT
+
+LIGHT = [
+    f"show {ROOT / 'results' / 'reference' / 'quick-cpu'}",
+    "--help",
+    "run --help",
+    "plugins",
+    "list variants",
+    "list parts",
+    "list probes",
+    "list executors",
+    "list presets",
+    "list suites",
+]
+
+
+@pytest.mark.parametrize("command", LIGHT)
+def test_looking_imports_neither_torch_nor_timm(command: str) -> None:
+    code = (
+        f"import sys; sys.argv = ['unet-bench', *{command.split()!r}]\n"
+        "from unet_bench.cli.app import main\n"
+        "try: main()\n"
+        "except SystemExit as end: assert not end.code, end.code\n"
+        "heavy = {'torch', 'torchvision', 'timm', 'matplotlib'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip()
+
+
+def test_list_as_json_names_providers_and_sources(unet_bench) -> None:
+    rows = json.loads(unet_bench("list", "parts", "--json").stdout)
+    up = {row["name"]: row for row in rows if row["kind"] == "up"}
+    assert up["transpose"]["plugin"] == "classic"
+    assert "1505.04597" in up["transpose"]["cite"]
+
+
+def test_geometry_of_the_paper(unet_bench) -> None:
+    said = unet_bench("geometry", "unet-paper").stdout
+    for figure in ("388×388", "92×92", "88×88", "40×40", "16×16", "4×4", "188, 204"):
+        assert figure in said
+    bad = unet_bench("geometry", "unet-paper", "--size", "150")
+    assert (bad.returncode, "188" in bad.stderr) == (2, True)
+
+
+def test_doctor(unet_bench) -> None:
+    report = json.loads(unet_bench("doctor", "--json").stdout)
+    assert report["packages"]["torch"]
+    assert {"core", "classic"} <= {row["plugin"] for row in report["plugins"]}
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        ("run -v unet-bilinaer", ["unet-bilinear", "unet-bench list variants"]),
+        ("run -v unet --data brian", ["brain", "unet-bench list datasets"]),
+        ("run -v unet --probes cost,sped", ["speed", "unet-bench list probes"]),
+        ("run --base unet --vary up=bilinaer", ["bilinear", "unet-bench list parts"]),
+        ("run --base unet --vary uo=bilinear", ["up", "unet-bench list parts"]),
+        ("run --preset quik", ["quick", "unet-bench list presets"]),
+        ("run --device cuda:99", ["cpu"]),
+        ("run --precision fp7", ["fp16"]),
+        ("run --size 12x", ["HEIGHTxWIDTH"]),
+        ("run --batch 0", ["at least 1"]),
+        ("run --seeds a", ["whole number"]),
+        ("run --suite nowhere.toml", ["nowhere.toml"]),
+        ("run --data ./nowhere", ["nowhere", "no such file or folder"]),
+        ("run --resume nowhere", ["nowhere"]),
+        ("run --block clasic", ["classic", "unet-bench plugins"]),
+        ("run --baseline unett -v unet", ["unet"]),
+        ("run --model nowhere:Net", ["nowhere"]),
+        ("run -v unet --classes 3", ["--classes"]),
+        ("show nowhere", ["nowhere"]),
+        ("list things", ["variants"]),
+        ("run --nonsense", ["--nonsense"]),
+    ],
+)
+def test_mistakes_are_refused_with_a_remedy_and_nothing_is_written(
+    unet_bench, tmp_path: Path, args: str, words
+) -> None:
+    done = unet_bench(*args.split())
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    for word in words:
+        assert word in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_debug_shows_the_traceback(unet_bench) -> None:
+    assert "Traceback" in unet_bench("run", "-v", "unett", "--debug").stderr
+
+
+def test_all_offending_files_are_named_before_anything_runs(unet_bench, tmp_path: Path) -> None:
+    data = folder(tmp_path / "data", masks=6)
+    (data / "images" / "0.png").write_bytes(b"not an image")
+    Image.fromarray(np.zeros((9, 9), np.uint8)).save(data / "masks" / "1.png")
+    done = unet_bench("run", "-v", "unet", "--data", str(data))
+    assert done.returncode == 2
+    for stem in ("0.png", "1", "6", "7"):
+        assert stem in done.stderr
+    assert not (tmp_path / "results").exists()
+
+
+def test_an_unwritable_folder_is_one_line(unet_bench, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    done = unet_bench("run", "-v", "unet", "--probes", "cost", "--out", "file/results")
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert "file" in done.stderr
+
+
+def test_plan_predicts_and_writes_nothing(unet_bench, tmp_path: Path) -> None:
+    done = unet_bench("plan", "-v", "unet,unet-paper,unet-milesial+align=resize", "--json")
+    rows = {(row["variant"], row["probe"]): row for row in json.loads(done.stdout)}
+    assert rows["unet-paper", "speed"]["input"] == [316, 316]
+    assert rows["unet-paper", "speed"]["output"] == [132, 132]
+    assert rows["unet", "accuracy"]["predicted_s"] > 0
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_beyond_the_limit_is_skipped_with_the_figures(unet_bench) -> None:
+    rows = json.loads(unet_bench("plan", "-v", "unet", "--steps", "99999", "--json").stdout)
+    (accuracy,) = [row for row in rows if row["probe"] == "accuracy" and row["variant"] == "unet"]
+    assert accuracy["status"] == "skipped"
+    assert "--limit 0" in accuracy["reason"]
+    rows = json.loads(
+        unet_bench("plan", "-v", "unet", "--steps", "99999", "--limit", "0", "--json").stdout
+    )
+    assert all(row["status"] == "to run" for row in rows)
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        "run --base all --vary up=bilinear",
+        "run --base unet --vary up=,",
+        "run --baseline unet-* -v unet",
+        "run --seeds ²",
+        "run --seeds 99999999999999999999999",
+        "run --size ²x²",
+        "run --device meta",
+        "run --threads 100000",
+        "run --speed-s nan",
+        "run --width-scale inf",
+        "run --data . --classes 1",
+    ],
+)
+def test_odd_values_are_refused(unet_bench, args: str) -> None:
+    done = unet_bench(*args.split())
+    assert (done.returncode, "Traceback" in done.stderr) == (2, False), done.stderr
+
+
+def test_a_csv_of_something_else_is_no_table(unet_bench, tmp_path: Path) -> None:
+    (tmp_path / "other.csv").write_text("a,b\n1,2\n")
+    assert "results.csv" in unet_bench("show", "other.csv").stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no limit on file sizes")
+def test_no_room_for_the_data_is_one_line(tmp_path: Path) -> None:
+    import resource
+
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "unet_bench", "run", "-v", "unet", "--probes", "cost"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (8000, 8000)),
+    )
+    assert (done.returncode, "Traceback" in done.stderr, "TMPDIR" in done.stderr) == (
+        2,
+        False,
+        True,
+    ), done.stderr
+    assert not list(tmp_path.iterdir())

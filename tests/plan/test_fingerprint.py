@@ -1,0 +1,94 @@
+"""A result counts while what measured it is as it was; what only shows it may change."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from support.paths import ROOT
+
+from unet_bench import pipeline, read_results
+from unet_bench.plan.fingerprint import MEASURING, TRAINERS, Keys
+from unet_bench.registry import plugins
+from unet_bench.spec.suite import from_dict
+
+TINY = (
+    "--size",
+    "32x32",
+    "--width-scale",
+    "0.0625",
+    "--batch",
+    "1",
+    "--steps",
+    "2",
+    "--threads",
+    "1",
+)
+
+
+def sources() -> dict[str, set[str]]:
+    """The modules whose source a cell of each probe depends on."""
+    suite = from_dict(
+        {"variants": ["unet"], "probes": ["cost", "speed", "memory", "accuracy"], "preset": "quick"}
+    )
+    with pipeline.plan(suite, only=True) as made:
+        keys = Keys(made)
+        return {planned.cell.probe: set(keys.sources(planned.cell)) for planned in made.planned}
+
+
+def test_a_cell_depends_on_what_measures_it_and_on_nothing_that_shows_it() -> None:
+    found = sources()
+    measuring, trainers = (
+        {f"unet_bench.{room}" for room in rooms} for rooms in (MEASURING, TRAINERS)
+    )
+    for probe, modules in found.items():
+        assert measuring <= modules
+        assert bool(trainers & modules) == (probe in ("memory", "accuracy"))
+        rooms = {module.split(".")[1] for module in modules if module.startswith("unet_bench.")}
+        assert not rooms & {"cli", "present", "analysis", "execute", "store"}
+    assert "unet_bench_classic" in found["speed"]
+
+
+def test_every_room_that_a_key_names_is_there() -> None:
+    assert all(plugins.source_hash(f"unet_bench.{room}") for room in (*MEASURING, *TRAINERS))
+
+
+@pytest.mark.slow
+def test_an_edit_of_the_page_measures_nothing_again_and_one_of_the_training_what_trains(
+    tmp_path: Path,
+) -> None:
+    """In a copy of the package, as a user who edits it."""
+    for name in ("unet_bench", "plugins"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    environment = {
+        **os.environ,
+        "PYTHONPATH": f"{tmp_path}{os.pathsep}{tmp_path / 'plugins'}",
+        "OMP_NUM_THREADS": "1",
+    }
+
+    def attempts(*command: str) -> Counter[str]:
+        arguments = [sys.executable, "-P", "-m", "unet_bench", "run", *command]
+        done = subprocess.run(
+            arguments, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        cells = read_results(next((tmp_path / "results").iterdir()), "cells")
+        return Counter({row["probe"]: row["attempt"] for _, row in cells.iterrows()})
+
+    first = attempts(
+        "-v", "unet", "--no-floors", "--probes", "cost,speed,accuracy", "--speed-s", "0.1", *TINY
+    )
+    assert first == {"cost": 1, "speed": 1, "accuracy": 1}
+    for file, expected in (
+        ("present/table.py", {"cost": 1, "speed": 1, "accuracy": 1}),
+        ("train/losses.py", {"cost": 1, "speed": 1, "accuracy": 2}),
+        ("networks/layers.py", {"cost": 2, "speed": 2, "accuracy": 3}),
+    ):
+        with (tmp_path / "unet_bench" / file).open("a") as source:
+            source.write("# a word more\n")
+        assert attempts("--resume", "last") == expected, file

@@ -1,0 +1,121 @@
+"""Every registered part and variant keeps the contract, by the very checks that plugin authors use.
+
+Every part is checked by every rule, and every network comes out with its shapes. What else is
+checked of networks made of such parts is what may go wrong between them; `slow` is what takes long
+or is unlikely to break alone.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from unet_bench.networks.variants import Variant
+from unet_bench.registry.plugins import load
+from unet_bench.testing import Check, plugin_checks
+
+MEMBERS = (  # of open families: small ones
+    *(
+        "timm:test_resnet",
+        "timm:mobilenetv3_small_050",
+        "torchvision:resnet18",
+        "mit:b0",
+        "recurrent:2",
+    ),
+    *("encoder=large-kernel:3-3-7", "encoder_block=large-kernel:7", "decoder_block=large-kernel:7"),
+)
+SHORT = (
+    "unet",
+    "unet-paper",
+    "unet-modern",
+    "unet-no-skip",
+    "unet-deep-supervision",
+    "unet++",
+    "segnet",
+)
+MOVING = {"up", "down", "padding", "align", "topology"}  # the choices that say where a map lies
+BACKBONES = (
+    "resnet34-unet",
+    "mobilenetv3-unet",
+    "swin-tiny-unet",
+    "pvt-v2-b0-unet",
+    "mit-b0-unet",
+)  # one of a kind
+LOADED = load()
+VARIANTS = LOADED.checked().variants()
+
+
+def is_wanted(check: Check) -> bool:
+    """Whether a check is run at all.
+
+    A one-axis variant is `unet` but for one part, which is checked by itself: what is left is where
+    maps lie. A backbone is its family's part; positions in it take minutes, so one of each kind is
+    followed. Depth and a third dimension make maps many and large, and move none.
+    """
+    variant, rule = VARIANTS.get(check.examined), check.rule.__name__
+    if variant is None or variant.name in SHORT or rule == "shapes":
+        return True
+    choices, backbone = variant.choices, ":" in variant.choices.encoder
+    if rule == "positions":
+        moves = "one-axis" not in variant.tags or bool(MOVING & {*variant.tags})
+        return (
+            moves
+            and choices.dims == 2
+            and choices.depth <= 5
+            and (not backbone or variant.name in BACKBONES)
+        )
+    return "one-axis" not in variant.tags and not backbone
+
+
+def is_slow(check: Check) -> bool:
+    """Whether a check is left to the slow session: of a large network, or all but shapes of one
+    that is no part's.
+    """
+    variant = VARIANTS.get(check.examined)
+    if variant is None or variant.name in SHORT:
+        return False
+    return is_large(variant) or not (check.rule.__name__ == "shapes" or "one-axis" in variant.tags)
+
+
+def is_large(variant: Variant) -> bool:
+    """Whether it stays large when it is made narrow: for what a backbone, a depth, a dimension,
+    lost borders need.
+    """
+    choices = variant.choices
+    return (
+        ":" in choices.encoder
+        or choices.depth > 5
+        or choices.dims == 3
+        or choices.padding == "valid"
+    )
+
+
+CHECKS = [
+    check
+    for plugin in LOADED.plugins
+    for check in plugin_checks(plugin.provider.plugin, members=MEMBERS, registry=LOADED.checked())
+    if is_wanted(check)
+]
+
+
+@pytest.mark.parametrize(
+    "check",
+    [
+        pytest.param(check, id=str(check), marks=[pytest.mark.slow] * is_slow(check))
+        for check in CHECKS
+    ],
+)
+def test_contract(check: Check) -> None:
+    check()
+
+
+def test_the_default_session_has_every_part_and_nearly_every_network() -> None:
+    every, quick = (
+        {check.examined for check in CHECKS},
+        {check.examined for check in CHECKS if not is_slow(check)},
+    )
+    assert {examined for examined in every if examined not in VARIANTS} <= quick
+    assert all(is_large(VARIANTS[name]) for name in every - quick)
+    assert every & {*VARIANTS} == {
+        name for name, variant in VARIANTS.items() if not LOADED.checked().absent(variant)
+    }
+    assert quick >= {*SHORT}

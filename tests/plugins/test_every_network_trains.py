@@ -1,0 +1,61 @@
+"""Every network, at its smallest, learns: a few steps on one batch, and the loss has fallen."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from unet_bench.geometry import tracker as geometry
+from unet_bench.models.build import build, with_width_scale
+from unet_bench.networks.contracts import Outputs
+from unet_bench.registry.plugins import load
+from unet_bench.registry.registry import Registry
+
+STEPS = 8
+LOADED = load().checked()
+QUICK = ("unet",)
+NAMES = [name for name, variant in LOADED.variants().items() if not LOADED.absent(variant)]
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name not in QUICK)) for name in NAMES]
+)
+def test_the_loss_falls(name: str, registry: Registry) -> None:
+    variant = with_width_scale(registry.variants()[name], 0.125)
+    dims = variant.choices.dims
+    least = (64 if dims == 2 else 32,) * dims
+    with torch.device("meta"):
+        at = geometry.legal_covering(build(registry, variant, 1, 2, least), 1, (24,) * dims)
+    torch.manual_seed(0)
+    model = build(registry, variant, 1, 2, at.input).train()
+    image = torch.randn(2, 1, *at.input)
+    image = F.interpolate(
+        F.avg_pool2d(image, 8) if dims == 2 else F.avg_pool3d(image, 8), at.input
+    )  # blobs
+    start = [
+        max(0, round(offset)) for offset in at.offset
+    ]  # a backbone may look a pixel beyond the border
+    seen = image[(..., *(slice(s, s + o) for s, o in zip(start, at.output, strict=True)))]
+    target = (
+        seen[:, 0] > 0
+    ).long()  # what one pixel tells: any network that learns at all can learn it
+    optimiser = torch.optim.Adam(model.parameters(), lr=3e-3)
+    losses = []
+    for _ in range(STEPS):
+        optimiser.zero_grad()
+        loss = loss_of(model(image), target)
+        loss.backward()
+        optimiser.step()
+        losses.append(loss.item())
+    assert losses[-1] < losses[0] - 0.02, losses
+
+
+def loss_of(output: Tensor | Outputs, target: Tensor) -> Tensor:
+    """Cross-entropy of the main head, and of the others where they are as large."""
+    main, aux = (output.main, output.aux) if isinstance(output, Outputs) else (output, ())
+    loss = F.cross_entropy(main, target)
+    for weight, logits in aux:
+        loss = loss + weight * F.cross_entropy(F.interpolate(logits, target.shape[1:]), target)
+    return loss

@@ -1,0 +1,189 @@
+"""Trees of files in every format that is read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+from PIL import Image
+
+from unet_bench.data import splits as ways
+from unet_bench.data.dataset import Array
+
+SIZE = (6, 10)
+
+
+GREY = np.arange(60, dtype=np.uint8).reshape(SIZE)
+
+
+RGB = np.stack([GREY, GREY + 1, GREY + 2], axis=-1)
+
+
+BOX = (6, 5, 4)
+
+
+def ids(*values: int) -> Array:
+    """A mask of these values, each in turn."""
+    return np.resize(np.array(values, np.uint8), SIZE)
+
+
+def put(file: Path, pixels: Array | Image.Image) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    (pixels if isinstance(pixels, Image.Image) else Image.fromarray(pixels)).save(file)
+
+
+def write(file: Path, text: str) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text, encoding="utf-8")
+
+
+def put_volume(file: Path, voxels: Array, slope: float | None = None, inter: float = 0) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    image = nibabel.Nifti1Image(voxels, np.eye(4))
+    if slope is not None:
+        image.header.set_slope_inter(slope, inter)
+    nibabel.save(image, file)
+
+
+def box(*values: int) -> Array:
+    return np.resize(np.array(values, np.uint8), BOX)
+
+
+def ramp(scale: float) -> Array:
+    return (np.arange(np.prod(BOX), dtype=np.float32) * np.float32(scale)).reshape(BOX)
+
+
+def folder(root: Path) -> Path:
+    for stem in "abc":
+        put(root / "pairs" / "images" / f"{stem}.jpg", RGB)
+        put(root / "pairs" / "masks" / f"{stem}_mask.png", ids(0, 255))
+    return root / "pairs"
+
+
+def medsegbench(root: Path, **arrays: Any) -> Path:
+    for split, count in (("train", 3), ("val", 1), ("test", 2)):
+        arrays.setdefault(f"{split}_images", np.stack([RGB] * count))
+        arrays.setdefault(f"{split}_label", np.stack([ids(0, 1, 2)] * count))
+    file = root / "medsegbench" / "tiny_128.npz"
+    file.parent.mkdir(exist_ok=True)
+    np.savez(file, **arrays)
+    return file
+
+
+DECATHLON = {
+    "name": "Tiny",
+    "modality": {"0": "MRI"},
+    "labels": {"0": "background", "1": "left", "2": "right"},
+    "training": [
+        {"image": f"./imagesTr/{case}.nii.gz", "label": f"./labelsTr/{case}.nii.gz"}
+        for case in ("t_0", "t_1", "t_2", "t_3", "._t_0")
+    ],
+}
+
+
+def decathlon(root: Path, **stated: Any) -> Path:
+    task = root / "msd" / "Task99_Tiny"
+    for number in range(4):
+        put_volume(task / "imagesTr" / f"t_{number}.nii.gz", ramp(10.0**number))
+        put_volume(task / "labelsTr" / f"t_{number}.nii.gz", box(0, 1, 2))
+    (task / "imagesTr" / "._t_0.nii.gz").write_bytes(b"not a volume")
+    write(task / "dataset.json", json.dumps({**DECATHLON, **stated}))
+    return task
+
+
+NNUNET = {
+    "channel_names": {"0": "MRI", "1": "CT"},
+    "labels": {"background": 0, "organ": 1, "ignore": 2},
+    "file_ending": ".nii.gz",
+}
+
+
+def nnunet(root: Path, **stated: Any) -> Path:
+    data = root / "raw" / "Dataset001_Tiny"
+    for number in range(4):
+        put_volume(data / "imagesTr" / f"t_{number}_0000.nii.gz", ramp(10.0**number))
+        put_volume(data / "imagesTr" / f"t_{number}_0001.nii.gz", ramp(1) - 50 + number)
+        put_volume(data / "labelsTr" / f"t_{number}.nii.gz", box(0, 1, 2))
+    write(data / "dataset.json", json.dumps({**NNUNET, **stated}))
+    return data
+
+
+def tiff(root: Path, pages: int = 10, labels: int = 10, values: tuple[int, ...] = (0, 255)) -> Path:
+    place = root / "isbi"
+    place.mkdir()
+    for name, count, pixels in (("volume", pages, GREY), ("labels", labels, ids(*values))):
+        first, *rest = (Image.fromarray(pixels) for _ in range(count))
+        first.save(place / f"train-{name}.tif", save_all=True, append_images=rest)
+    return place
+
+
+def dsb(root: Path) -> Path:
+    for stem in ("aa", "bb", "cc"):
+        case = root / "dsb" / "stage1_train" / stem
+        put(case / "images" / f"{stem}.png", np.dstack([RGB, np.full(SIZE, 255, np.uint8)]))
+        for number in range(2):
+            mask = np.zeros(SIZE, np.uint8)
+            mask[number, :3] = 255
+            put(case / "masks" / f"nucleus{number}.png", mask)
+        (case / "masks" / "._nucleus0.png").write_bytes(b"not a picture")
+    return root / "dsb" / "stage1_train"
+
+
+def pet(root: Path) -> Path:
+    place = root / "oxford-iiit-pet"
+    for number in range(6):
+        put(place / "images" / f"cat_{number}.jpg", RGB)
+        put(place / "annotations" / "trimaps" / f"cat_{number}.png", ids(1, 2, 3))
+    write(place / "annotations" / "trainval.txt", "".join(f"cat_{n} 1 1 1\n" for n in range(4)))
+    write(place / "annotations" / "test.txt", "".join(f"cat_{n} 1 1 1\n" for n in (4, 5)))
+    return place
+
+
+def palette(indices: Array) -> Image.Image:
+    picture = Image.fromarray(indices)
+    picture.putpalette([7, 8, 9, 200, 30, 40] + [0] * 762)
+    return picture
+
+
+def voc(root: Path) -> Path:
+    year = root / "VOCdevkit" / "VOC2012"
+    for number in range(7):
+        put(year / "JPEGImages" / f"n{number}.jpg", RGB)
+        put(year / "SegmentationClass" / f"n{number}.png", palette(ids(0, 20, 255)))
+    write(year / "ImageSets" / "Segmentation" / "train.txt", "n0\nn1\nn2\nn3\n")
+    write(year / "ImageSets" / "Segmentation" / "val.txt", "n4\nn5\n")
+    return year.parent
+
+
+def cityscapes(root: Path) -> Path:
+    place = root / "streets"
+    for split, city, count in (("train", "bonn", 3), ("train", "ulm", 2), ("val", "jena", 2)):
+        for number in range(count):
+            stem = f"{city}_{number:06}_000019"
+            put(place / "leftImg8bit" / split / city / f"{stem}_leftImg8bit.png", RGB)
+            put(place / "gtFine" / split / city / f"{stem}_gtFine_labelIds.png", ids(0, 7, 33, 5))
+    return place
+
+
+TREES: dict[str, Callable[[Path], Path]] = {
+    "folder": folder,
+    "medsegbench": medsegbench,
+    "decathlon": decathlon,
+    "nnunet": nnunet,
+    "tiff": tiff,
+    "dsb": dsb,
+    "oxford-pet": pet,
+    "voc": voc,
+    "cityscapes": cityscapes,
+}
+
+
+def labels(mask: Array, *counts: int) -> dict[str, Array]:
+    return {
+        f"{s}_label": np.stack([mask] * n)
+        for s, n in zip(ways.SPLITS, counts or (1, 1, 1), strict=True)
+    }
