@@ -884,7 +884,7 @@ def test_a_two_by_two_interaction_is_the_f_test_of_statsmodels() -> None:
 # ---- what is missing or hostile
 
 
-def test_failures_nan_floors_and_architectures() -> None:
+def test_failures_nan_trivial_baselines_and_architectures() -> None:
     rows = [
         row(0.0, dice=0.5),
         row(0.1, up="bilinear", dice=None),

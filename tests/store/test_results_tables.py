@@ -282,7 +282,7 @@ def test_a_single_pair_has_a_difference_and_separates_nothing() -> None:
     assert not {"dice_difference_ci_low", "dice_pairs_needed", "dice_sd"} & set(row)
 
 
-def test_a_floor_has_a_verdict_only_from_several_pairs() -> None:
+def test_a_trivial_baseline_has_a_verdict_only_from_several_pairs() -> None:
     floor = beside_baseline("floor-otsu", scored("unet", 0.9, 0.9), scored("floor-otsu", 0.3))
     assert (floor["dice_pairs"], floor["dice_difference"]) == (1, pytest.approx(-0.6))
     assert "dice_verdict" not in floor
@@ -414,7 +414,7 @@ def test_what_was_timed_beside_the_baseline_is_compared_by_that() -> None:
     assert not flags["unet"]
 
 
-def test_floors_have_no_part_in_the_pareto_front() -> None:
+def test_trivial_baselines_have_no_part_in_the_pareto_front() -> None:
     rows = [cell(probe, variant) for probe in FIGURES for variant in ("unet", "floor-otsu")]
     floor = [
         {**row, "dice": 1.0} if row["variant"] == "floor-otsu" and "dice" in row else row

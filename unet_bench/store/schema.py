@@ -229,6 +229,7 @@ COLUMNS: Final = (
         "inactive", "string", "", "choices that cannot matter in this variant, by commas", _MOST
     ),
     Column("plugins", "string", "", "who provided the variant's parts", _MOST),
+    Column("trivial", "boolean", "", "whether it is a rule that needs no training", _MOST),
     Column("task", "string", "", "the data set or synthetic input", _ALL),
     Column("dataset_hash", "string", "", "hash of the images, masks and split", _MOST),
     Column("device", "string", "", "where it ran: cpu, cuda, xpu, mps", _MOST),

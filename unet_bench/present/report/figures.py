@@ -122,10 +122,10 @@ def accuracy_against(group: Group, cost: str) -> Figure:
         lw=0.8,
         alpha=0.6,
     )
-    if floor := max(group.floors(), key=lambda row: row["dice"], default=None):
-        axes.axhline(floor["dice"], color=GREY, lw=0.8, ls="--")
+    if trivial := max(group.trivial(), key=lambda row: row["dice"], default=None):
+        axes.axhline(trivial["dice"], color=GREY, lw=0.8, ls="--")
         axes.annotate(
-            f"{_short(floor['variant'])}: no training", (0, floor["dice"]), (4, 2), xycoords=("axes fraction", "data"),
+            f"{_short(trivial['variant'])}: no training", (0, trivial["dice"]), (4, 2), xycoords=("axes fraction", "data"),
             textcoords="offset points", fontsize=7, color=GREY,
         )  # fmt: skip
     axes.set_xscale("log")
