@@ -77,6 +77,7 @@ def row(
     }
     found |= {
         "variant": variant,
+        "trivial": variant.startswith("floor-"),
         "dice": dice,
         "latency_ratio": ratio,
         "peak_memory_mib": mib,

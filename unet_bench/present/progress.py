@@ -14,7 +14,6 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-
 if TYPE_CHECKING:
     from unet_bench.plan.cells import Plan, Planned
 

@@ -20,6 +20,7 @@ from unet_bench.errors import StoreError
 from unet_bench.stats.intervals import mean_interval
 from unet_bench.stats.paired import clustered_mean, paired_difference
 from unet_bench.stats.pareto import undominated
+from unet_bench.store.columns import COLUMNS, PROBES, Column
 from unet_bench.store.figures import figures_of
 from unet_bench.store.log import (
     CELLS,
@@ -34,14 +35,11 @@ from unet_bench.store.log import (
 from unet_bench.store.pytest_json import benchmark_rows
 from unet_bench.store.schema import (
     BY_NAME,
-    COLUMNS,
     CONDITIONS,
     INTERVALS,
     PER_CLASS,
-    PROBES,
     TABLES,
     WHERE,
-    Column,
     columns,
     worst_of,
 )
@@ -141,7 +139,8 @@ def difference_columns(pairs: Sequence[tuple[Hashable, float]], *, trivial: bool
     """How far a variant is from the baseline by (cluster, difference in Dice); nothing without
     pairs.
 
-    A trivial baseline has one seed: with one pair it has no verdict, where a network is not separable yet.
+    A trivial baseline has one seed: with one pair it has no verdict, where a network is not
+    separable yet.
     """
     if not pairs:
         return {}
@@ -189,8 +188,13 @@ def _make(table: str, rows: list[Row], manifest: Mapping[str, Any]) -> pd.DataFr
 
 
 def _last(rows: Iterable[Row]) -> list[Row]:
-    """Return the last attempt of each cell, `trivial` filled in where the row is older than it."""
-    return [{"trivial": _named_as_trivial(row["variant"]), **row} for row in latest(rows).values()]
+    """Return the last attempt of each cell, `trivial` filled in where the row does not state it."""
+    return [
+        row | {"trivial": _named_as_trivial(row.get("variant"))}
+        if row.get("trivial") is None
+        else row
+        for row in latest(rows).values()
+    ]
 
 
 def _named_as_trivial(variant: object) -> bool:
@@ -335,15 +339,8 @@ def _mark_pareto(rows: list[Row]) -> None:
     """
     peers: dict[tuple[object, ...], list[Row]] = defaultdict(list)
     for row in rows:
-        complete = (
-            None
-            not in (
-                row["dice"],
-                row["latency_ms"],
-                row["peak_memory_mib"],
-            )
-            and not row["trivial"]
-        )
+        compared = (row["dice"], row["latency_ms"], row["peak_memory_mib"])
+        complete = None not in compared and not row["trivial"]
         if complete and all(row[f"{probe}_status"] in ("ok", None) for probe in _COMPARED):
             peers[tuple(row[name] for name in (*CONDITIONS, "batch_effective"))].append(row)
     for group in peers.values():
