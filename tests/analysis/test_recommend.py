@@ -315,7 +315,7 @@ def test_nothing_fits_and_the_nearest_is_told() -> None:
         ("far", "nearest"),
     ]
     assert "nothing fits --max-latency-ms 10 --max-memory-mib 60" in said(found)
-    assert "over the budget by latency 1.20×, memory 1.50×" in said(found)
+    assert "over the budget by latency 1.20×, inference memory 1.50×" in said(found)
     short = only(network("unet", [0.8]), min_dice=0.9)
     assert "Dice 0.100 short" in said(short)
 
@@ -323,7 +323,7 @@ def test_nothing_fits_and_the_nearest_is_told() -> None:
 def test_what_nobody_measured_cannot_be_recommended_and_is_named() -> None:
     found = only(network("unet", [0.7]), network("v", [0.9], mib=None), max_memory_mib=200)
     assert roles(found) == {"unet": "best"}
-    assert "there is no memory of v" in said(found)
+    assert "there is no inference memory of v" in said(found)
 
 
 def test_what_failed_is_left_out_and_named() -> None:
@@ -348,14 +348,14 @@ def test_dice_is_at_most_one() -> None:
         Budget(min_dice=85)
 
 
-# ---- floors, and runs without accuracy
+# ---- trivial baselines, and runs without accuracy
 
 
 def floor(dice: float) -> list[Row]:
     return network("floor-otsu", [dice], ms=None, mib=None)[:1]
 
 
-def test_a_floor_that_is_not_beaten_is_named() -> None:
+def test_a_trivial_baseline_that_is_not_beaten_is_named() -> None:
     assert "no network that fits beats floor-otsu" in said(
         only(network("unet", [0.8]), floor(0.85))
     )
@@ -550,10 +550,10 @@ def test_one_seed_of_either_is_no_proof() -> None:
 def test_nothing_known_to_fit_names_first_what_is_over() -> None:
     budget = {"max_latency_ms": 20, "max_memory_mib": 200}
     neither = only(network("unet", ms=None), network("b", mib=None), **budget)
-    assert "no network has all of latency and memory" in next(verdicts(neither))
+    assert "no network has all of latency and inference memory" in next(verdicts(neither))
     over = only(network("unet", ms=100, mib=None), network("b", mib=None), **budget)
     assert next(verdicts(over)) == "over the budget by what is known: unet (latency 5.00×)"
-    assert "no other network has a figure for memory" in list(verdicts(over))[1]
+    assert "no other network has a figure for inference memory" in list(verdicts(over))[1]
 
 
 def test_what_the_goal_does_not_use_leaves_nobody_out() -> None:

@@ -21,9 +21,17 @@ class Limit:
     """What a field of `Budget` limits: a column, in another unit."""
 
     name: str
-    label: str
     column: str
-    factor: float = 1.0  # from the column's unit to the limit's
+
+    @property
+    def label(self) -> str:
+        """The column's name in sentences."""
+        return BY_NAME[self.column].label
+
+    @property
+    def factor(self) -> float:
+        """What turns the column's unit into the limit's, which is the one shown."""
+        return BY_NAME[self.column].factor
 
     @property
     def probe(self) -> str:
@@ -42,14 +50,14 @@ class Limit:
         return limit / value if value > 0 else inf
 
 
-LATENCY: Final = Limit("max_latency_ms", "latency", "latency_ms")
+LATENCY: Final = Limit("max_latency_ms", "latency_ms")
 LIMITS: Final = (
     LATENCY,
-    Limit("max_memory_mib", "memory", "peak_memory_mib"),
-    Limit("max_train_memory_mib", "training memory", "train_peak_memory_mib"),
-    Limit("max_params_m", "parameters", "params", 1e-6),
-    Limit("max_gmacs", "MACs", "macs", 1e-9),
-    Limit("min_dice", "Dice", "dice"),
+    Limit("max_memory_mib", "peak_memory_mib"),
+    Limit("max_train_memory_mib", "train_peak_memory_mib"),
+    Limit("max_params_m", "params"),
+    Limit("max_gmacs", "macs"),
+    Limit("min_dice", "dice"),
 )
 
 

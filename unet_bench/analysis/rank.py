@@ -31,7 +31,7 @@ _FIGURES: Final = (
     *("latency_ratio", *INTERVALS["latency_ratio"], "peak_memory_mib"),
 )
 COLUMNS: Final[Mapping[str, str]] = {
-    **{name: BY_NAME[name].dtype for name in (*PEERS, "variant", "baseline", *_FIGURES)},
+    **{name: BY_NAME[name].dtype for name in (*PEERS, "variant", "baseline", "trivial", *_FIGURES)},
     # Nobody beats it in every dimension that was measured; empty: it takes no part.
     "pareto": "boolean",
     "front_probability": "Float64",

@@ -10,8 +10,9 @@ from typing import Any, Final
 from unet_bench.analysis.budget import Fit, Limit
 from unet_bench.analysis.candidates import Gap, Option, gap
 from unet_bench.analysis.recommend import Recommendation
+from unet_bench.store.columns import PROBES
 from unet_bench.store.figures import Network
-from unet_bench.store.schema import BY_NAME, PROBES
+from unet_bench.store.schema import BY_NAME
 from unet_bench.text_format import decimals, digits, named, one_line, times
 
 MOST_SEEDS: Final = 20  # in a command
@@ -53,7 +54,7 @@ def verdicts(found: Recommendation) -> Iterator[str]:
         span = f"{min(behind):.3f}{to} behind"
         yield f"{span}, but cannot be told apart from the best yet: {named(_names(unclear), 3)}"
     yield from (_step_up(found, best, option) for option in found.named("step up"))
-    yield from _trivial(found, best)
+    yield from _unbeaten(found, best)
 
 
 def _ahead(found: Recommendation, best: Option) -> Iterator[str]:
@@ -146,7 +147,7 @@ def _nothing(found: Recommendation) -> Iterator[str]:
         yield "there is nothing to choose by: no network has a figure that counts"
 
 
-def _trivial(found: Recommendation, best: Option) -> Iterator[str]:
+def _unbeaten(found: Recommendation, best: Option) -> Iterator[str]:
     """Yield that the best is no better than what needs no training, if so."""
     candidates = found.candidates
     ranked = [(one.number("dice") or 0.0, one) for one in candidates.trivial]

@@ -12,7 +12,7 @@ from unet_bench.text_format import named
 SENTENCES: Final[Mapping[str, str]] = {
     # fronts
     "no front": "no front: there is no Dice, latency or peak memory",
-    "dimensions without figures": "without {dimensions}, of which there is no figure",
+    "dimensions without figures": "without {dimensions:and}, of which there is no figure",
     "not on any front": "not on any front, since a figure is missing or a cell failed: {variants}",
     "figures without intervals": "{dimension} without an interval counts as exact: {variants}",
     "single seed": (
@@ -80,7 +80,7 @@ def conditions_text(where: Mapping[str, Any]) -> str:
 
 
 class _Value:
-    """A value in a sentence: names by commas; a number as its place says, `p` for a probability."""
+    """A value in a sentence: names by commas; a number by a format, `p` for a probability."""
 
     def __init__(self, value: Any) -> None:
         self.value = value
@@ -89,6 +89,8 @@ class _Value:
         value = self.value
         if spec == "p":
             return f"{value:.2g}" if value >= 1e-4 else "< 0.0001"
+        if spec == "and":
+            return " and ".join(value)
         if isinstance(value, Mapping):
             return named([f"{name} ({count})" for name, count in value.items()])
         if isinstance(value, list | tuple):

@@ -12,7 +12,6 @@ from rich.console import RenderableType
 from unet_bench.analysis.rank import Ranking
 from unet_bench.analysis.summary import SETTING
 from unet_bench.errors import unknown
-from unet_bench.networks.variants import is_floor
 from unet_bench.present.findings import sentences
 from unet_bench.present.table import FORMATS, Heading, Line, Section, as_markdown, as_table, figure
 from unet_bench.store.figures import Row, peer_groups
@@ -131,5 +130,5 @@ def _line(row: Row, headings: Sequence[Heading]) -> Line:
         figures=tuple(figure(row, heading) for heading in headings),
         best=(row.get("on_front") == "yes",) * len(headings),
         problem="",
-        is_floor=is_floor(row["variant"]),
+        is_trivial=row["trivial"],
     )

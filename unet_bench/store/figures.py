@@ -13,7 +13,6 @@ from functools import cached_property
 from math import log, nan
 from typing import Any, Final, NamedTuple, TypeVar
 
-from unet_bench.networks.variants import is_floor
 from unet_bench.stats.intervals import Interval
 from unet_bench.store.schema import BY_NAME, CONDITIONS, INTERVALS
 
@@ -45,7 +44,7 @@ class Network:
     @property
     def is_trivial(self) -> bool:
         """Whether it needs no training."""
-        return is_floor(self.variant)
+        return bool(self.row.get("trivial"))
 
     @property
     def quality(self) -> str | None:
