@@ -188,7 +188,7 @@ def slurm(session: nox.Session) -> None:
     session.run(
         "pytest",
         "tests/slurm",
-        "tests/execute/test_on_slurm.py",
+        "tests/plugins/test_slurm.py",
         "-o",
         "addopts=-q",
         *session.posargs,
@@ -201,7 +201,7 @@ def ray(session: nox.Session) -> None:
     session.install("-e", ".[test,ray]")
     session.run(
         "pytest",
-        "tests/execute/test_on_ray.py",
+        "tests/plugins/test_ray.py",
         "-m",
         "slow",
         "-o",

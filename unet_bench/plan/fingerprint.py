@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from unet_bench.networks.choices import SLOTS
 from unet_bench.registry import plugins
+from unet_bench.registry.registry import KINDS
 from unet_bench.spec.cell import Cell, digest
 from unet_bench.store.schema import PROBES
 
@@ -26,17 +27,19 @@ if TYPE_CHECKING:
 MEASURING: Final = ("context", "geometry", "host.device", "measure", "models", "networks")
 TRAINERS: Final = ("data", "train")  # the rooms that a training, or a step of one, runs besides
 TRAINING: Final = ("memory", "training", "accuracy")  # our probes that take such steps
+# What these find or where they run cells is no source of a figure: data have a hash of their own.
+OUTSIDE: Final = ("dataset", "reader", "executor")
 SOFTWARE: Final = ("python", "packages")
 MACHINE: Final = ("system", "machine", "cpu", "cores", "cuda", "cudnn")
 
 
-def surroundings(environment: Mapping[str, Any], *, elsewhere: bool) -> dict[str, Any]:
+def surroundings(environment: Mapping[str, Any], *, remote: bool) -> dict[str, Any]:
     """What of the driver's environment a result depends on: its machine only where that measures.
 
     How many GPUs of a kind are visible does not matter to a cell, which sees one.
     """
     software = {name: environment[name] for name in SOFTWARE}
-    if elsewhere:
+    if remote:
         return software
     return (
         software
@@ -52,8 +55,15 @@ class Keys:
 
     def __init__(self, made: Plan) -> None:
         self._loaded = made.loaded
-        self._surroundings = surroundings(made.environment, elsewhere=made.executor.elsewhere)
+        self._surroundings = surroundings(made.environment, remote=made.executor.remote)
         self._hash = functools.cache(plugins.source_hash)
+        self._our_plugins = {
+            self._module(entry.provider.plugin)
+            for kind in KINDS
+            if kind not in OUTSIDE
+            for entry in made.loaded.registry.entries(kind)
+            if entry.provider.distribution == plugins.OURS
+        } - {"unet_bench"}
         self._known: dict[tuple[int, int, str], tuple[Cell, dict[str, str], str]] = {}
 
     def key(self, cell: Cell) -> str:
@@ -80,15 +90,9 @@ class Keys:
         return self._known[parts]
 
     def _ours(self, probe: str) -> set[str]:
-        """The rooms that a probe runs, and our own plugins, which make use of one another."""
+        """Return the rooms that a probe runs, and our own plugins, which make use of one another."""
         rooms = MEASURING if probe in PROBES and probe not in TRAINING else (*MEASURING, *TRAINERS)
-        loaded = (
-            p
-            for p in self._loaded.plugins
-            if p.status == "ok" and p.provider.distribution == plugins.OURS
-        )
-        ours = {p.module.partition(".")[0] for p in loaded} - {"unet_bench"}
-        return {f"unet_bench.{room}" for room in rooms} | ours
+        return {f"unet_bench.{room}" for room in rooms} | self._our_plugins
 
     def _modules(self, variant: Variant) -> set[str]:
         registry = self._loaded.registry
