@@ -72,6 +72,7 @@ def row(
     }
     found |= {
         "variant": variant,
+        "trivial": variant.startswith("floor-"),
         "dice": dice,
         "latency_ratio": ratio,
         "peak_memory_mib": mib,
@@ -398,7 +399,7 @@ def test_too_little_to_rank_is_refused(shape: tuple[int, int]) -> None:
         mean_ranks(pd.DataFrame(np.ones(shape)))
 
 
-def test_ranks_over_the_tasks_of_a_setting_without_floors_and_failures() -> None:
+def test_ranks_over_the_tasks_of_a_setting_without_trivial_baselines_and_failures() -> None:
     rows = [
         row(name, dice + 0.1 * n, task=task, dataset_hash=task)
         for n, task in enumerate("abcdefgh")

@@ -346,14 +346,14 @@ def test_dice_is_at_most_one() -> None:
         Budget(min_dice=85)
 
 
-# ---- floors, and runs without accuracy
+# ---- trivial baselines, and runs without accuracy
 
 
 def floor(dice: float) -> list[Row]:
     return network("floor-otsu", [dice], ms=None, mib=None)[:1]
 
 
-def test_a_floor_that_is_not_beaten_is_named() -> None:
+def test_a_trivial_baseline_that_is_not_beaten_is_named() -> None:
     assert "no network that fits beats floor-otsu" in said(
         only(network("unet", [0.8]), floor(0.85))
     )

@@ -239,7 +239,7 @@ def test_pareto_views_hold_intervals_as_distances(usual: Path) -> None:
     assert "encoder_block: residual" in best["text"][-1]
 
 
-def test_no_network_is_called_best_that_does_not_beat_a_floor(tmp_path: Path) -> None:
+def test_no_network_is_called_best_that_does_not_beat_a_trivial_baseline(tmp_path: Path) -> None:
     floors = {"floor-majority": 0.0, "floor-otsu": 0.95}
     rows = [*cells(), *cells({name: {} for name in floors})]
     for i, row in enumerate(rows):

@@ -265,10 +265,12 @@ def test_rules_without_training_see_test_images_whole_and_once(
 
     def otsu(**way: Any) -> MeasurementContext:
         context = put(protocol=way)
-        [floor] = [variant for variant in registry.floors() if variant.name == "floor-otsu"]
+        [trivial] = [
+            variant for variant in registry.trivial_baselines() if variant.name == "floor-otsu"
+        ]
         return replace(
             context,
-            cell=replace(context.cell, variant=floor, probe="accuracy"),
+            cell=replace(context.cell, variant=trivial, probe="accuracy"),
             data=tmp_path / "data.npz",
         )
 
