@@ -339,8 +339,8 @@ def _mark_pareto(rows: list[Row]) -> None:
     """
     peers: dict[tuple[object, ...], list[Row]] = defaultdict(list)
     for row in rows:
-        compared = (row["dice"], row["latency_ms"], row["peak_memory_mib"])
-        complete = None not in compared and not row["trivial"]
+        needed = (row["dice"], row["latency_ms"], row["peak_memory_mib"])
+        complete = None not in needed and not row["trivial"]
         if complete and all(row[f"{probe}_status"] in ("ok", None) for probe in _COMPARED):
             peers[tuple(row[name] for name in (*CONDITIONS, "batch_effective"))].append(row)
     for group in peers.values():
