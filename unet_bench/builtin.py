@@ -24,7 +24,7 @@ RECIPES: Final = (
 
 @hookimpl
 def unet_bench_register(registry: Registrar) -> None:
-    """Register `brain`, `cells`, the folder reader, `local`, floors, recipes and probes."""
+    """Register `brain`, `cells`, the folder reader, `local`, trivial baselines, recipes, probes."""
     registry.dataset(
         "brain",
         "unet_bench.data.brain:load",
@@ -42,12 +42,14 @@ def unet_bench_register(registry: Registrar) -> None:
         summary="images/ and masks/ of pictures or NIfTI volumes, "
         "with splits/ and dataset.json if you like",
     )
-    registry.floor(
-        "floor-majority", "unet_bench.measure.floors:majority", summary="always the commonest class"
+    registry.trivial_baseline(
+        "floor-majority",
+        "unet_bench.measure.trivial:majority",
+        summary="always the commonest class",
     )
-    registry.floor(
+    registry.trivial_baseline(
         "floor-otsu",
-        "unet_bench.measure.floors:otsu",
+        "unet_bench.measure.trivial:otsu",
         summary="thresholds of brightness, image by image",
     )
     registry.recipe(

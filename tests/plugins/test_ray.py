@@ -472,8 +472,10 @@ def test_what_means_nothing_to_ray_is_refused(
 
 
 def test_ray_is_not_imported_by_those_who_do_not_ask_for_it() -> None:
-    script = (
-        "import sys; from unet_bench.registry import plugins; "
-        "plugins.load().registry.find('executor', 'ray').load(); assert 'ray' not in sys.modules"
-    )
+    script = """
+import sys
+from unet_bench.registry import plugins
+plugins.load().registry.find("executor", "ray").load()
+assert "ray" not in sys.modules
+"""
     subprocess.run([sys.executable, "-c", script], check=True, timeout=60)

@@ -65,6 +65,7 @@ class Local:
         options: Mapping[str, str] | None = None,
         *,
         longest_sleep_s: float = math.inf,
+        processes: Processes | None = None,
     ) -> None:
         if options:
             raise InvalidSuite(
@@ -72,7 +73,7 @@ class Local:
             )
         self._devices = tuple(devices)
         self._longest_sleep_s = longest_sleep_s
-        self._processes = Processes()
+        self._processes = processes or Processes()
         self._locks = DeviceLocks()
         self._running: dict[str, Running] = {}
         self._filled = False  # once: what began then had all the time that there was
