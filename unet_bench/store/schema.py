@@ -24,11 +24,19 @@ class Column:
 
     name: str
     dtype: str
-    unit: str
-    meaning: str
-    tables: tuple[str, ...]
+    unit: str = ""
+    meaning: str = ""
+    tables: tuple[str, ...] = ("cells", "results")
     probes: tuple[str, ...] = ()
     better: Better = ""
+    label: str = ""  # in sentences and on axes; else the name
+    heading: str = ""  # above a column, with the unit; else the name
+    factor: float = 1.0  # of what is shown
+    decimals: int = 0  # 0: three significant digits, counts whole
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "label", self.label or self.name)
+        object.__setattr__(self, "heading", self.heading or self.name)
 
 
 TABLES: Final[Mapping[str, str]] = {
@@ -863,7 +871,7 @@ _SURE: Final[Mapping[str, tuple[type, ...]]] = {
 }
 
 
-def fault(row: Mapping[str, Any]) -> str:
+def fault(row: Mapping[str, Any], known: Mapping[str, Column] = BY_NAME) -> str:
     """The first value that its column does not take, in words; empty if there is none."""
     for name, value in row.items():
         if type(value) in _SURE.get(name, ()):
@@ -872,14 +880,14 @@ def fault(row: Mapping[str, Any]) -> str:
             return f"{name} has more than 64 bits"
         if name == PER_CLASS and not _are_records(value):
             return f"{name} is no list of records: {ascii(value)[:60]}"
-        column = BY_NAME.get(name)
+        column = known.get(name)
         if column is None or value is None:
             continue
-        known = STATUSES if name == "status" else QUALITIES if name == "quality" else None
+        words = STATUSES if name == "status" else QUALITIES if name == "quality" else None
         right = (
-            (value in known)
-            if known and isinstance(value, str)
-            else _takes(column.dtype, value) and not known
+            (value in words)
+            if words and isinstance(value, str)
+            else _takes(column.dtype, value) and not words
         )
         if not right or (column.unit == "×" and value <= 0):
             return f"{name} does not take {ascii(value)[:60]}"
