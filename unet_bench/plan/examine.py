@@ -42,7 +42,8 @@ class ExaminedNetwork:
 def examine(registry: Registry, variant: Variant, task: Task) -> ExaminedNetwork:
     """Build a variant on the meta device: what it is on this task, and whether it can run there."""
     try:
-        variant = in_dims(canonicalised(registry, variant), task)
+        variant = canonicalised(registry, variant)
+        variant = in_dims(variant, task)
         with torch.device("meta"):
             model = build(registry, variant, task.in_channels, len(task.classes), task.scored)
         input_window, where = find_input_window(
