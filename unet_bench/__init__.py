@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from unet_bench.models.build import build_model
     from unet_bench.pipeline import run
     from unet_bench.present.notebook import effects, rank, recommend, show
-    from unet_bench.store.schema import Column
+    from unet_bench.store.columns import Column
     from unet_bench.store.tables import read_results
     from unet_bench.train.trained import load_model
 
@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 _LAZY = {
-    "Column": "unet_bench.store.schema",
+    "Column": "unet_bench.store.columns",
     "Probe": "unet_bench.measure.probe",
     "build_model": "unet_bench.models.build",
     "load_model": "unet_bench.train.trained",

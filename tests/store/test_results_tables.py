@@ -16,8 +16,9 @@ from pandas.testing import assert_frame_equal
 from unet_bench.errors import StoreError
 from unet_bench.present.table import render
 from unet_bench.store import tables
+from unet_bench.store.columns import COLUMNS
 from unet_bench.store.log import Store
-from unet_bench.store.schema import COLUMNS, TABLES, columns
+from unet_bench.store.schema import TABLES, columns
 from unet_bench.store.tables import (
     cells_frame,
     classes_frame,

@@ -12,8 +12,8 @@ from typing import Any, Final
 from unet_bench.analysis.budget import Fit, Limit
 from unet_bench.analysis.candidates import GOALS, Gap, Group, Option, gap
 from unet_bench.analysis.front import Row
+from unet_bench.store.columns import PROBES
 from unet_bench.store.figures import is_good
-from unet_bench.store.schema import PROBES
 from unet_bench.text_format import decimals, digits, named, one_line, times
 
 MOST_SEEDS: Final = 20  # in a command

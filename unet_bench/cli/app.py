@@ -495,7 +495,7 @@ def qualities(text: str) -> tuple[str, ...]:
 
     for name in split(text):
         if name not in QUALITIES:
-            raise unknown("quality", name, QUALITIES, "python -m unet_bench.store.schema")
+            raise unknown("quality", name, QUALITIES, "python -m unet_bench.store.documentation")
     return tuple(split(text))
 
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from unet_bench.errors import InvalidChoice
 from unet_bench.spec.cell import Cell, Setting
+from unet_bench.store.columns import Column
 from unet_bench.store.probes import fault_of_column, to_manifest
-from unet_bench.store.schema import Column
 
 if TYPE_CHECKING:
     from unet_bench.context import MeasurementContext

@@ -1,6 +1,6 @@
 """Our own probes: what is special about each, beside the function that measures.
 
-Their columns are in the table of columns, `unet_bench/store/schema.py`.
+Their columns are in the table of columns, `unet_bench/store/columns.py`.
 """
 
 from __future__ import annotations

@@ -121,7 +121,9 @@ def render(
         raise unknown("format", format, FORMATS, "unet-bench show --help")
     for name in (sort, *(columns or ())):
         if name is not None and name not in frame:
-            raise unknown("column", name, map(str, frame), "python -m unet_bench.store.schema")
+            raise unknown(
+                "column", name, map(str, frame), "python -m unet_bench.store.documentation"
+            )
     ordered = _ordered(frame, sort)
     if format in ("csv", "json"):
         chosen = ordered[list(columns)] if columns else ordered

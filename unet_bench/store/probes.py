@@ -11,7 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from math import isfinite
 from typing import Any, Final
 
-from unet_bench.store.schema import BY_NAME, Column
+from unet_bench.store.columns import Column
+from unet_bench.store.schema import BY_NAME
 
 DTYPES: Final = ("Float64", "Int64", "string", "boolean")
 BETTER: Final = ("", "high", "low")

@@ -21,6 +21,7 @@ from unet_bench.networks.variants import is_floor
 from unet_bench.stats.intervals import mean_interval
 from unet_bench.stats.paired import clustered_mean, paired_difference
 from unet_bench.stats.pareto import undominated
+from unet_bench.store.columns import COLUMNS, PROBES, Column
 from unet_bench.store.figures import figures_of
 from unet_bench.store.log import (
     CELLS,
@@ -35,14 +36,11 @@ from unet_bench.store.log import (
 from unet_bench.store.pytest_json import benchmark_rows
 from unet_bench.store.schema import (
     BY_NAME,
-    COLUMNS,
     CONDITIONS,
     INTERVALS,
     PER_CLASS,
-    PROBES,
     TABLES,
     WHERE,
-    Column,
     columns,
     worst_of,
 )

@@ -16,8 +16,9 @@ from typing import Any, Final
 from unet_bench.analysis.audit import Count
 from unet_bench.networks.variants import is_floor
 from unet_bench.present.report.groups import has, statuses
+from unet_bench.store.columns import PROBES
 from unet_bench.store.runs import Runs
-from unet_bench.store.schema import BY_NAME, GRAVITY, INTERVALS, PROBES, QUALITIES, STATUSES
+from unet_bench.store.schema import BY_NAME, GRAVITY, INTERVALS, QUALITIES, STATUSES
 from unet_bench.store.tables import records
 from unet_bench.text_format import scored_size
 
