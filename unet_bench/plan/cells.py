@@ -20,7 +20,7 @@ from unet_bench.measure.probe import Probe
 from unet_bench.measure.runtime import unsupported
 from unet_bench.models.build import foreign_variant, with_width_scale
 from unet_bench.models.select import grid, select
-from unet_bench.networks.variants import Variant, is_floor
+from unet_bench.networks.variants import Variant
 from unet_bench.plan.cost import baseline_mib, predicted_mib, work_of
 from unet_bench.plan.examine import ExaminedNetwork, examine, matched
 from unet_bench.registry import plugins
@@ -246,8 +246,8 @@ class Planner:
             )
         rest = examine_rest(suite, self.registry, variants, task, baseline)
         networks = grouped([baseline, *rest])
-        floors = self.registry.floors() if suite.floors else []
-        trivial = grouped(examine(self.registry, variant, task) for variant in floors)
+        scored_too = self.registry.trivial_baselines() if suite.floors else []
+        trivial = grouped(examine(self.registry, variant, task) for variant in scored_too)
         probes = [self.registry.probe(name) for name in suite.probes]
         if any(probe.scores for probe in probes):
             require_validation(recipe, loaded)
@@ -319,7 +319,7 @@ class Planner:
             return known
         if reason := self.refusal(probe, cell, network):
             return replace(known, status="unsupported", reason=reason)
-        if probe.on_device and not is_floor(network.variant.name):
+        if probe.on_device and not network.variant.trivial:
             inference = predicted_mib(self.registry, cell, False)
             training = predicted_mib(self.registry, cell, True) if probe.trains else None
             known = replace(known, predicted_mib=inference, predicted_train_mib=training)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unet_bench.errors import InvalidChoice, NameClash
 from unet_bench.networks.choices import Choices
-from unet_bench.networks.variants import FLOOR, Variant, is_floor
+from unet_bench.networks.variants import Variant
 from unet_bench.registry.entries import NAME, Entry, Factory, Provider
 
 if TYPE_CHECKING:
@@ -121,18 +121,17 @@ class Registrar:
                 args=args,
             )
 
-    def floor(self, name: str, factory: Factory, *, summary: str, cite: str = "") -> None:
-        """Register a rule that needs no training; returns an `unet_bench.measure.floors.Floor`.
+    def trivial_baseline(
+        self, name: str, factory: Factory, *, summary: str, cite: str = ""
+    ) -> None:
+        """Register a rule that needs no training, such as a threshold.
 
-        Its name begins with `floor-`. Runs score it beside the variants, so that a table shows what
-        a network added.
+        It is an architecture that returns a `unet_bench.measure.trivial.TrivialBaseline`. Runs
+        score it beside the variants, so that a table shows what a network adds to it.
         """
-        if not is_floor(name):
-            raise InvalidChoice(
-                f"plugin {self.provider}: the floor {name!r} must be called {FLOOR}{name}"
-            )
         self._add("architecture", name, factory, summary=summary, cite=cite)
         self.variant(name, summary=summary, cite=cite, architecture=name)
+        self.variants[name] = replace(self.variants[name], trivial=True)
 
     def variant(
         self,

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from unet_bench.errors import NameClash, unknown
-from unet_bench.networks.variants import Variant, is_floor
+from unet_bench.networks.variants import Variant
 from unet_bench.registry.entries import LISTED_BY, Entry, Provider, whole
 from unet_bench.registry.registrar import Registrar
 
@@ -58,12 +58,12 @@ class Registry:
         return [entry for (k, _), entry in self._entries.items() if k == kind]
 
     def variants(self) -> dict[str, Variant]:
-        """Return all named variants, in the order in which they were registered."""
-        return {name: variant for name, variant in self._variants.items() if not is_floor(name)}
+        """Return all named variants but the trivial baselines, in the order of registration."""
+        return {name: variant for name, variant in self._variants.items() if not variant.trivial}
 
-    def floors(self) -> list[Variant]:
-        """Return what needs no training, and is scored beside the variants."""
-        return [variant for name, variant in self._variants.items() if is_floor(name)]
+    def trivial_baselines(self) -> list[Variant]:
+        """Return the rules that need no training, which are scored beside the variants."""
+        return [variant for variant in self._variants.values() if variant.trivial]
 
     def absent(self, variant: Variant) -> str:
         """Return what to do about the package that an architecture needs, if it is not here."""
