@@ -7,8 +7,9 @@ from __future__ import annotations
 import functools
 from typing import Final
 
+from unet_bench.measure.probes import PROBES
+from unet_bench.registry import Registrar
 from unet_bench.registry.hookspecs import hookimpl
-from unet_bench.registry.registry import Registrar
 from unet_bench.spec.recipe import Recipe, shipped
 
 RECIPES: Final = (
@@ -65,37 +66,5 @@ def unet_bench_register(registry: Registrar) -> None:
     registry.executor(
         "local", "unet_bench.execute.local:Local", summary="this machine, every device of it"
     )
-    probe, timed = registry.probe, functools.partial(registry.probe, timed=True)
-    probe(
-        "cost", "unet_bench.measure.cost:probe", summary="parameters, MACs, activations, intensity"
-    )
-    timed(
-        "speed",
-        "unet_bench.measure.speed:probe",
-        summary="latency and throughput, paired with the baseline",
-    )
-    probe(
-        "memory",
-        "unet_bench.measure.memory:probe",
-        summary="peak memory of inference and a training step",
-    )
-    timed(
-        "training",
-        "unet_bench.measure.training:probe",
-        summary="a training step, whole and split, paired likewise",
-    )
-    timed(
-        "energy",
-        "unet_bench.measure.energy:probe",
-        summary="joules an image, paired likewise; NVIDIA GPUs",
-    )
-    timed(
-        "batch",
-        "unet_bench.measure.batch:probe",
-        summary="the batch of the best throughput, and the largest that fits",
-    )
-    probe(
-        "accuracy",
-        "unet_bench.measure.accuracy:probe",
-        summary="trains, then Dice and IoU on test images",
-    )
+    for probe in PROBES:
+        registry.probe(probe)

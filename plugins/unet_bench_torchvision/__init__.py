@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from unet_bench import hookimpl
 from unet_bench.networks.choices import OF_PLAIN_ENCODER
-from unet_bench.registry.registry import Registrar
+from unet_bench.registry import Registrar
 
 
 @hookimpl

@@ -27,10 +27,10 @@ ENOUGH_S = (
     3 if sys.platform == "linux" else 10
 )  # for a worker to begin: elsewhere it is no fork, and imports torch
 PLUGIN = """
-from unet_bench import hookimpl
+from unet_bench import Probe, hookimpl
 @hookimpl
 def unet_bench_register(registry):
-    registry.probe("trouble", "trouble:probe", summary="for tests")
+    registry.probe(Probe("trouble", "trouble:probe", summary="for tests"))
 """
 
 

@@ -151,7 +151,8 @@ class Place:
             lines += [f"def {probe}(bench):", *(f"    {line}" for line in body.splitlines())]
         lines += ["@hookimpl", "def unet_bench_register(registry):"]
         lines += [
-            f"    registry.probe({probe!r}, {f'{name}:{probe}'!r}, summary='for tests', timed={probe == 'clocked'})"
+            f"    registry.probe(Probe({probe!r}, {f'{name}:{probe}'!r}, summary='for tests', "
+            f"timed={probe == 'clocked'}))"
             for probe in probes
         ]
         (self.lib / f"{name}.py").write_text("\n".join(lines) + "\n")
@@ -200,7 +201,7 @@ class Place:
 HEAD = """
 import ctypes, json, os, signal, subprocess, sys, time
 from pathlib import Path
-from unet_bench import hookimpl
+from unet_bench import Probe, hookimpl
 """
 
 

@@ -37,10 +37,10 @@ ray = pytest.importorskip("ray", reason="pip install 'unet-bench[ray]'")
 pytestmark = pytest.mark.slow
 
 PLUGIN = """
-from unet_bench import hookimpl
+from unet_bench import Probe, hookimpl
 @hookimpl
 def unet_bench_register(registry):
-    registry.probe("rays", "rays:probe", summary="for tests")
+    registry.probe(Probe("rays", "rays:probe", summary="for tests"))
 """
 BODY = """
 import os, time

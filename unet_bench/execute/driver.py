@@ -212,9 +212,9 @@ class Run:
             block=made.suite.block,
             modules=made.modules,
             sources=self._keys.sources(cell),
-            timed=made.loaded.registry.find("probe", cell.probe).timed,
+            timed=planned.probe.timed,
             fresh=not self._fresh.isdisjoint(providers(made, planned)),
-            keep_weights=cell.probe == "accuracy" and cell.protocol.keep_weights,
+            keep_weights=planned.probe.scores and cell.protocol.keep_weights,
             timeout_s=made.suite.timeout_s,
         )
 

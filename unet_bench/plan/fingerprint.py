@@ -16,18 +16,16 @@ from unet_bench.networks.choices import SLOTS
 from unet_bench.registry import plugins
 from unet_bench.registry.registry import KINDS
 from unet_bench.spec.cell import Cell, digest
-from unet_bench.store.columns import PROBES
 
 if TYPE_CHECKING:
     from unet_bench.networks.variants import Variant
     from unet_bench.plan.cells import Plan
-    from unet_bench.registry.registry import Entry
+    from unet_bench.registry.entries import Entry
 
 
 MEASURING: Final = ("context", "geometry", "host.device", "measure", "models", "networks")
-TRAINERS: Final = ("data", "train")  # the rooms that a training, or a step of one, runs besides
-TRAINING: Final = ("memory", "training", "accuracy")  # our probes that take such steps
-# What these find or where they run cells is no source of a figure: data have a hash of their own.
+TRAINERS: Final = ("data", "train")  # what a training, or a step of one, runs besides
+# What these find, or where they run cells, makes no figure: data have a hash of their own.
 OUTSIDE: Final = ("dataset", "reader", "executor")
 SOFTWARE: Final = ("python", "packages")
 MACHINE: Final = ("system", "machine", "cpu", "cores", "cuda", "cudnn")
@@ -83,15 +81,20 @@ class Keys:
         parts = (id(cell.variant), id(cell.baseline), cell.probe)
         if parts not in self._known:
             probe = self._loaded.registry.find("probe", cell.probe)
-            modules = self._ours(cell.probe) | (self._modules_of(probe) - {"unet_bench"})
+            modules = self._ours(probe) | (self._modules_of(probe) - {"unet_bench"})
             modules |= (self._modules(cell.variant) | self._modules(cell.baseline)) - {"unet_bench"}
             sources = {module: self._hash(module) for module in sorted(modules)}
             self._known[parts] = (cell, sources, digest([sources, self._surroundings]))
         return self._known[parts]
 
-    def _ours(self, probe: str) -> set[str]:
-        """Return the rooms that a probe runs, and our own plugins, which make use of one another."""
-        rooms = MEASURING if probe in PROBES and probe not in TRAINING else (*MEASURING, *TRAINERS)
+    def _ours(self, entry: Entry) -> set[str]:
+        """Return the rooms that a probe runs, and our own plugins, which use one another.
+
+        What a third party's probe makes use of is not known: all that it may.
+        """
+        third_party = entry.provider.distribution != plugins.OURS
+        may_train = third_party or self._loaded.registry.probe(entry.name).trains
+        rooms = (*MEASURING, *TRAINERS) if may_train else MEASURING
         return {f"unet_bench.{room}" for room in rooms} | self._our_plugins
 
     def _modules(self, variant: Variant) -> set[str]:
