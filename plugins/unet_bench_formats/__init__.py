@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from unet_bench import hookimpl
-from unet_bench.registry.registry import Registrar
+from unet_bench.registry import Registrar
 
 PET = "Parkhi et al. 2012, Cats and dogs"
 VOC = "Everingham et al. 2015, IJCV 111"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from unet_bench import hookimpl
-from unet_bench.registry.registry import Registrar
+from unet_bench.registry import Registrar
 
 
 @hookimpl

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from unet_bench.networks.choices import SLOTS
 from unet_bench.registry import plugins
-from unet_bench.registry.registry import KINDS
+from unet_bench.registry.entries import LISTED_BY
 from unet_bench.spec.cell import Cell, digest
 
 if TYPE_CHECKING:
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 MEASURING: Final = ("context", "geometry", "host.device", "measure", "models", "networks")
 TRAINERS: Final = ("data", "train")  # what a training, or a step of one, runs besides
-# What these find, or where they run cells, makes no figure: data have a hash of their own.
-OUTSIDE: Final = ("dataset", "reader", "executor")
+# Kinds whose source makes a figure: not what finds data, which have a hash, or where cells run.
+COUNTED: Final = {*SLOTS, *LISTED_BY} - {"dataset", "reader", "executor"}
 SOFTWARE: Final = ("python", "packages")
 MACHINE: Final = ("system", "machine", "cpu", "cores", "cuda", "cudnn")
 
@@ -57,8 +57,7 @@ class Keys:
         self._hash = functools.cache(plugins.source_hash)
         self._our_plugins = {
             self._module(entry.provider.plugin)
-            for kind in KINDS
-            if kind not in OUTSIDE
+            for kind in COUNTED
             for entry in made.loaded.registry.entries(kind)
             if entry.provider.distribution == plugins.OURS
         } - {"unet_bench"}
