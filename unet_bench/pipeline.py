@@ -88,7 +88,7 @@ def plan(
     executor = executor_of(execution or ExecutionOptions(), registry)
     wanted = suite.device
     suite = replace(suite, device=device_of(executor, wanted, only=only))
-    facts = facts_of(suite.device, here=not executor.elsewhere)
+    facts = facts_of(suite.device, here=not executor.remote)
     found, suite = with_recipe(suite, registry, on_gpu=suite.device != "cpu", recipe=recipe)
     suite = replace(suite, data=tuple(absolute(registry, name) for name in suite.data))
     check_probes(suite, registry)
@@ -97,7 +97,7 @@ def plan(
         tasks = read_tasks(suite, registry, folder)
         planned = make_plan(suite, found, registry, variants, tasks, facts)
         data = {task.task.id: task.data for task in tasks}
-        notes = [] if executor.elsewhere else notes_of(wanted, suite.device, facts)
+        notes = [] if executor.remote else notes_of(wanted, suite.device, facts)
         about = environment(survey().names())
         yield Plan(
             suite,

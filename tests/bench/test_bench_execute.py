@@ -85,7 +85,7 @@ def ends(executor: Local, jobs: Sequence[Job]) -> float:
     assert {event.result["status"] for event in ended} == {"ok"}, ended[0].result
     assert len(ended) == len(jobs)
     for job in jobs:
-        job.forget()
+        job.remove_result()
     return time.perf_counter() - start
 
 

@@ -87,7 +87,7 @@ def outcome(tmp_path_factory: pytest.TempPathFactory, cell: dict) -> Iterator[Ca
         (path / "logs").mkdir(exist_ok=True)
         events = list(executor.run([job]))
         assert [type(event) for event in events] == [Started, Ended]
-        job.forget()
+        job.remove_result()
         return events[-1].result
 
     with pytest.MonkeyPatch.context() as patched:

@@ -1,6 +1,4 @@
-"""The child: one cell in a process of its own. Takes a job as JSON, leaves its row as JSON, renamed
-into place.
-"""
+"""The child: one cell in a process of its own. Reads a job as JSON, writes its row as JSON."""
 
 from __future__ import annotations
 
@@ -24,8 +22,9 @@ from unet_bench.errors import (
     is_disk_full,
     is_out_of_memory,
 )
-from unet_bench.execute.jobs import DISK_FULL, ENVIRONMENTS, Job
+from unet_bench.execute.jobs import DISK_FULL, Job
 from unet_bench.execute.logs import without_secrets
+from unet_bench.host.files import atomic_write
 from unet_bench.registry.plugins import source_hash
 
 if TYPE_CHECKING:
@@ -36,10 +35,10 @@ if TYPE_CHECKING:
 
 
 def main(job: Job) -> None:
-    """Measure one cell and leave its row, or exit with DISK_FULL: that is no fault of the cell's."""
+    """Measure one cell and write its row, or exit with DISK_FULL: that is no fault of the cell's."""
     try:
         result = outcome(job)
-        job.leave(result)
+        job.write_result(result)
     except Exception as error:
         if is_disk_full(error):
             traceback.print_exc()
@@ -95,12 +94,11 @@ def surroundings(job: Job) -> dict[str, Any]:
     from unet_bench.host.environment import environment
 
     facts = environment(own_gpus(job.device))
-    file = Path(job.folder, ENVIRONMENTS, f"{facts['env_id']}.json")
+    file = job.run_folder.environment(facts["env_id"])
     if not file.exists():
         file.parent.mkdir(exist_ok=True)
-        draft = file.with_suffix(f".{os.getpid()}.tmp")
-        draft.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
-        os.replace(draft, file)
+        with atomic_write(file, shared=True) as draft:
+            draft.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
     return {
         "env_id": facts["env_id"],
         "device_name": own_device_name(job.device),
