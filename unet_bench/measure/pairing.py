@@ -23,7 +23,7 @@ GPU_WARM_UP_S: Final = 1.0  # until its clocks have risen
 # On a disturbed machine a ratio is kept if its interval is at most this wide, relatively.
 CLOSED: Final = 0.10
 Made = TypeVar("Made")
-NOTHING: Final[Interval] = (float("nan"),) * 3
+NOTHING: Final = Interval(float("nan"))
 
 
 @dataclass(frozen=True)

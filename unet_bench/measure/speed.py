@@ -25,6 +25,7 @@ from unet_bench.measure.pairing import (
     try_baseline,
 )
 from unet_bench.measure.runtime import Runnable, prepare
+from unet_bench.stats.intervals import Interval
 
 
 def probe(context: MeasurementContext) -> dict[str, Any]:
@@ -67,7 +68,8 @@ def columns(context: MeasurementContext, latency: Paired, throughput: Paired) ->
         math.prod(cell.baseline_input_window.output),
     )
     ratio, per_step = latency.ratio(), throughput.seconds()[0]
-    slower, slow_low, slow_high = throughput.ratio()
+    slower = throughput.ratio()
+    faster = Interval(1 / slower.value, 1 / slower.high, 1 / slower.low)
     timings = [latency.timing] if latency is throughput else [latency.timing, throughput.timing]
     return {
         **interval_columns("latency", "_ms", latency.seconds(), 1e3),
@@ -77,7 +79,7 @@ def columns(context: MeasurementContext, latency: Paired, throughput: Paired) ->
         **interval_columns("latency_ratio_per_mpx", "", ratio, baseline_pixels / pixels),
         "throughput_img_s": cell.setting.batch / per_step,
         "throughput_mpx_s": cell.setting.batch * pixels / per_step / 1e6,
-        **interval_columns("throughput_ratio", "", (1 / slower, 1 / slow_high, 1 / slow_low)),
+        **interval_columns("throughput_ratio", "", faster),
         "warmup_steps": sum(timing.warm_up_steps for timing in timings),
         "blocks": sum(len(timing.candidate) for timing in timings),
         "measured_s": sum(timing.measured_s for timing in timings),
