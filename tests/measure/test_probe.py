@@ -24,7 +24,7 @@ PACKAGE = Path(__file__).parents[2] / "unet_bench"
 # What is read there is a figure that only this probe has, not what is special about a probe.
 OF_FIGURES = {
     "analysis/curves.py",
-    "analysis/explanation.py",
+    "present/explanation.py",
     "analysis/front.py",
     "analysis/matched_pairs.py",
     "analysis/summary.py",
