@@ -22,17 +22,9 @@ from unet_bench.stats.paired import clustered_mean, paired_difference
 from unet_bench.stats.pareto import undominated
 from unet_bench.store.columns import COLUMNS, PROBES, Column
 from unet_bench.store.figures import figures_of
-from unet_bench.store.log import (
-    CELLS,
-    MANIFEST,
-    Row,
-    Store,
-    latest,
-    read_manifest,
-    read_rows,
-    write_atomic,
-)
+from unet_bench.store.log import Row, Store, latest, read_manifest, read_rows
 from unet_bench.store.pytest_json import benchmark_rows
+from unet_bench.store.run_folder import MANIFEST, RunFolder, write_text
 from unet_bench.store.schema import (
     BY_NAME,
     CONDITIONS,
@@ -97,7 +89,7 @@ def write_tables(store: Store) -> None:
     """Write cells.csv, results.csv and classes.csv anew. Raises StoreError."""
     rows = store.rows()
     for table in TABLES:
-        write_atomic(store.path / f"{table}.csv", csv_text(_make(table, rows, store.manifest)))
+        write_text(store.folder.table(table), csv_text(_make(table, rows, store.manifest)))
 
 
 def read_results(path: str | Path, table: str = "results") -> pd.DataFrame:
@@ -111,10 +103,10 @@ def read_results(path: str | Path, table: str = "results") -> pd.DataFrame:
     known = columns(table)
     if path.suffix == ".json" and path.is_file() and table == "results":
         return results_frame(benchmark_rows(path), {})
-    file = path / f"{table}.csv" if path.is_dir() else path
+    file = RunFolder(path).table(table) if path.is_dir() else path
     if file.is_file() and not is_stale(file):
         return _read_csv(file, known)
-    if (path / MANIFEST).is_file():
+    if RunFolder(path).manifest.is_file():
         return _make(table, read_rows(path), read_manifest(path))
     raise StoreError(
         f"no results at {path}: give the folder of a run, which holds {MANIFEST}, or a csv file"
@@ -123,7 +115,7 @@ def read_results(path: str | Path, table: str = "results") -> pd.DataFrame:
 
 def is_stale(file: Path) -> bool:
     """Whether rows were appended to the run since its table was written."""
-    rows = file.with_name(CELLS)
+    rows = RunFolder(file.parent).cells
     return rows.is_file() and rows.stat().st_mtime_ns > file.stat().st_mtime_ns
 
 
