@@ -47,21 +47,21 @@ def tests(session: nox.Session) -> None:
 def slow(session: nox.Session) -> None:
     """Tests that take long: kills at random moments, simulations, a browser, LaTeX, compilers."""
     session.install("-e", ".[test]")
-    session.run("pytest", "-m", "slow", "-n", "3", "--dist", "worksteal", *session.posargs)
+    session.run("pytest", "-m", "slow", "-n", "3", *session.posargs)
 
 
 @nox.session
 def full(session: nox.Session) -> None:
     """Every part and network, of which `tests` takes a sample."""
     session.install("-e", ".[test]")
-    session.run("pytest", "-m", "full", "--dist", "worksteal", *session.posargs)
+    session.run("pytest", "-m", "full", *session.posargs)
 
 
 @nox.session
 def rehearsal(session: nox.Session) -> None:
     """What runs on GPUs, on stand-ins for one."""
     session.install("-e", ".[test]")
-    session.run("pytest", "-m", "rehearsal", "--dist", "worksteal", *session.posargs)
+    session.run("pytest", "-m", "rehearsal", *session.posargs)
 
 
 @nox.session
