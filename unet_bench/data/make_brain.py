@@ -25,7 +25,7 @@ NEEDS: Final = (
 
 
 def build() -> dict[str, Array]:
-    """`image` (T1) and `mask` (labels 0..3) of the head at 2 mm, both uint8 `(98 116 94)`: x, y, z."""
+    """Return `image` (T1) and `mask` (labels 0..3) at 2 mm, both uint8 `(98 116 94)`: x, y, z."""
     t1, grey, white = (_map(name) for name in ("t1", "gm", "wm"))
     labels = np.select(
         [t1 == 0, (white >= grey) & (white >= 128), (grey > white) & (grey >= 128)], [0, 3, 2], 1
