@@ -24,7 +24,7 @@ def is_voc(path: Path) -> bool:
 
 
 def devkit(path: Path) -> Path:
-    """The VOCdevkit in `path`, or `path`."""
+    """Return the VOCdevkit in `path`, or `path`."""
     return path / "VOCdevkit" if (path / "VOCdevkit").is_dir() else path
 
 
