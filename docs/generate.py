@@ -67,7 +67,7 @@ def parts() -> str:
 
 def columns() -> str:
     """The folder of a run and all columns."""
-    from unet_bench.store.schema import markdown
+    from unet_bench.store.documentation import markdown
 
     return markdown()
 

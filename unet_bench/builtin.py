@@ -24,7 +24,7 @@ RECIPES: Final = (
 
 @hookimpl
 def unet_bench_register(registry: Registrar) -> None:
-    """Register `brain`, `cells`, the readers, floors, recipes and probes."""
+    """Register `brain`, `cells`, the readers, trivial baselines, recipes and probes."""
     registry.dataset(
         "brain",
         "unet_bench.data.brain:load",
@@ -76,12 +76,14 @@ def unet_bench_register(registry: Registrar) -> None:
         summary="a folder an image, a mask file an instance: ID/images, ID/masks, as in Kaggle's DSB 2018",
         cite="Caicedo et al. 2019, Nature Methods 16",
     )
-    registry.floor(
-        "floor-majority", "unet_bench.measure.floors:majority", summary="always the commonest class"
+    registry.trivial_baseline(
+        "floor-majority",
+        "unet_bench.measure.trivial:majority",
+        summary="always the commonest class",
     )
-    registry.floor(
+    registry.trivial_baseline(
         "floor-otsu",
-        "unet_bench.measure.floors:otsu",
+        "unet_bench.measure.trivial:otsu",
         summary="thresholds of brightness, image by image",
     )
     registry.recipe(

@@ -25,7 +25,7 @@ from unet_bench.spec.cell import Task, digest
 from unet_bench.spec.recipe import Recipe, find
 from unet_bench.spec.recipe import from_dict as from_recipe
 from unet_bench.spec.suite import Suite, from_dict, from_options
-from unet_bench.store.schema import PROBES
+from unet_bench.store.columns import PROBES
 
 if TYPE_CHECKING:
     import pandas as pd

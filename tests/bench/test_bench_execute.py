@@ -17,10 +17,8 @@ from statistics import median
 import pytest
 
 from unet_bench import pipeline
-from unet_bench.execute import local
 from unet_bench.execute.jobs import Ended, Job
 from unet_bench.execute.local import Local
-from unet_bench.execute.processes import Processes
 from unet_bench.geometry.input_window import InputWindow
 from unet_bench.networks.variants import Variant
 from unet_bench.present.table import render
@@ -52,7 +50,6 @@ def nap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     (info / "entry_points.txt").write_text("[unet_bench]\nnap = napplugin\n")
     (tmp_path / "logs").mkdir()
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    monkeypatch.setattr(local, "Processes", Processes)
     size = (16, 16)
     input_window = InputWindow(input=size, output=size, start=(0, 0), context=(0, 0))
     task = Task(

@@ -13,10 +13,8 @@ from pathlib import Path
 import pytest
 
 from unet_bench.context import MeasurementContext
-from unet_bench.execute import local
 from unet_bench.execute.jobs import Ended, Job, Started
 from unet_bench.execute.local import Local
-from unet_bench.execute.processes import Processes
 from unet_bench.execute.worker import shrinking
 
 BODY = """
@@ -97,7 +95,6 @@ def outcome(tmp_path_factory: pytest.TempPathFactory, cell: dict) -> Iterator[Ca
         patched.setenv(
             "PYTHONDONTWRITEBYTECODE", "1"
         )  # of a file that changes more often than its time does
-        patched.setattr(local, "Processes", Processes)
         patched.setattr(tempfile, "tempdir", str(path))  # nobody else's locks
         with Local() as executor:
             yield run

@@ -294,7 +294,9 @@ OTHER = {
 @pytest.mark.parametrize(
     ("base", "names"),
     [
-        ("encoder=timm:resnet18", set(OF_PLAIN_ENCODER) - {"width_scale"}),
+        pytest.param(
+            "encoder=timm:resnet18", {*OF_PLAIN_ENCODER} - {"width_scale"}, marks=pytest.mark.full
+        ),
         ("up=bilinear", {"up_policy"}),
         ("skip=none", {"merge", "align"}),
         ("skip=none+merge=add", {"align"}),

@@ -195,8 +195,8 @@ def test_what_needs_no_training_is_scored(
     trains: Callable[..., MeasurementContext], registry: Registry, name: str
 ) -> None:
     context = trains("unet")
-    [floor] = [variant for variant in registry.floors() if variant.name == name]
-    seen = examine(registry, floor, context.cell.task)
+    [trivial] = [variant for variant in registry.trivial_baselines() if variant.name == name]
+    seen = examine(registry, trivial, context.cell.task)
     row = accuracy.probe(
         replace(
             context,

@@ -11,6 +11,8 @@ from support.paths import ROOT
 from unet_bench.errors import StoreError
 from unet_bench.networks.choices import DTYPES, NAMES
 from unet_bench.store import schema as table
+from unet_bench.store.columns import COLUMNS, PROBES, Column
+from unet_bench.store.documentation import markdown
 
 README = ROOT / "results" / "README.md"
 
@@ -20,8 +22,8 @@ def names(of: str) -> list[str]:
 
 
 def test_readme_is_the_generated_one() -> None:
-    command = "python -m unet_bench.store.schema > results/README.md"
-    assert README.read_text(encoding="utf-8") == table.markdown(), f"out of date: {command}"
+    command = "python -m unet_bench.store.documentation > results/README.md"
+    assert README.read_text(encoding="utf-8") == markdown(), f"out of date: {command}"
 
 
 def test_import_is_light() -> None:
@@ -30,15 +32,15 @@ def test_import_is_light() -> None:
 
 
 def test_names_are_unique() -> None:
-    assert len(table.BY_NAME) == len(table.COLUMNS)
+    assert len(table.BY_NAME) == len(COLUMNS)
 
 
-@pytest.mark.parametrize("column", table.COLUMNS, ids=lambda column: column.name)
-def test_column_is_complete(column: table.Column) -> None:
+@pytest.mark.parametrize("column", COLUMNS, ids=lambda column: column.name)
+def test_column_is_complete(column: Column) -> None:
     assert column.dtype in ("string", "Int64", "Float64", "boolean")
     assert column.tables
     assert set(column.tables) <= set(table.TABLES)
-    assert set(column.probes) <= set(table.PROBES)
+    assert set(column.probes) <= set(PROBES)
     assert column.meaning
     assert "|" not in column.meaning
 
@@ -54,7 +56,7 @@ def test_every_choice_is_a_column_of_its_type(of: str) -> None:
     [("ms", "_ms"), ("s", "_s"), ("MiB", "_mib"), ("img/s", "_img_s"), ("Mpx/s", "_mpx_s")],
 )
 def test_units_stand_in_names(unit: str, suffix: str) -> None:
-    named = [column.name for column in table.COLUMNS if column.unit == unit]
+    named = [column.name for column in COLUMNS if column.unit == unit]
     assert named
     assert all(name.endswith(suffix) for name in named)
 

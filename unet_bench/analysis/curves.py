@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, Final
 import pandas as pd
 
 from unet_bench.errors import InvalidSuite, StoreError
-from unet_bench.networks.variants import is_floor
 from unet_bench.stats.paired import clustered_mean
 from unet_bench.store.schema import BY_NAME, CONDITIONS
 from unet_bench.store.tables import read_results, records, typed_frame
@@ -58,9 +57,7 @@ def read_curves(run: str | Path) -> pd.DataFrame:
     run = Path(run)
     cells = read_results(run, "cells")
     of_training = (cells["probe"] == "accuracy").fillna(False)
-    trained = cells[
-        of_training & ~cells["variant"].map(is_floor, na_action="ignore").fillna(False).astype(bool)
-    ]
+    trained = cells[of_training & ~cells["trivial"]]
     apart = tuple(
         name
         for name in CONDITIONS

@@ -55,14 +55,18 @@ class Local:
     ending_s = 8.0
 
     def __init__(
-        self, devices: Sequence[str] = (), options: Mapping[str, str] | None = None
+        self,
+        devices: Sequence[str] = (),
+        options: Mapping[str, str] | None = None,
+        *,
+        processes: Processes | None = None,
     ) -> None:
         if options:
             raise InvalidSuite(
                 f"executor local takes no option {', '.join(options)}: leave --executor-option out"
             )
         self._devices = tuple(devices)
-        self._processes = Processes()
+        self._processes = processes or Processes()
         self._locks = DeviceLocks()
         self._running: dict[str, Running] = {}
         self._filled = False  # once: what began then had all the time that there was

@@ -72,7 +72,7 @@ def require_qualities(names: tuple[str, ...]) -> None:
 
     for name in names:
         if name not in QUALITIES:
-            raise unknown("quality", name, QUALITIES, "python -m unet_bench.store.schema")
+            raise unknown("quality", name, QUALITIES, "python -m unet_bench.store.documentation")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -46,6 +46,7 @@ def describe(made: Plan, planned: Planned, name: str) -> dict[str, Any]:
         "architecture_args": ",".join(f"{k}={v}" for k, v in variant.args) or None,
         "inactive": None if variant.architecture else ",".join(planned.inactive) or None,
         "plugins": ",".join(sorted(providers(made, planned))),
+        "trivial": variant.trivial,
         "task": task.name,
         "dataset_hash": task.dataset_hash,
         "device": setting.device,

@@ -33,7 +33,7 @@ from unet_bench.models.build import (
 )
 from unet_bench.models.match import ACCEPTED, is_within, nearest_scale
 from unet_bench.models.select import canonicalised, grid, select, with_inactive
-from unet_bench.networks.variants import Variant, is_floor
+from unet_bench.networks.variants import Variant
 from unet_bench.registry import plugins
 from unet_bench.registry.registry import Registry
 from unet_bench.spec.cell import Cell, Protocol, Setting, Task
@@ -156,7 +156,7 @@ def make_plan(
     Raises InvalidSuite when the baseline itself cannot run on a task.
     """
     wanted = settings(suite)
-    floors = registry.floors() if suite.floors else []
+    trivial = registry.trivial_baselines() if suite.floors else []
     planned: list[Planned] = []
     for loaded in tasks:
         baseline = examine(registry, variants[0], loaded.task)
@@ -170,7 +170,7 @@ def make_plan(
         ]
         protocol = protocol_of(suite, recipe, loaded)
         groups = group(examined_networks)
-        beside = group(examine(registry, variant, loaded.task) for variant in floors)
+        beside = group(examine(registry, variant, loaded.task) for variant in trivial)
         for probe in suite.probes:
             if probe != "accuracy" and not is_first_fold(loaded.task):
                 continue
@@ -357,7 +357,7 @@ def decide(
         reason = f"{variant.name} has no published weights to begin from; --pretrained none trains it from scratch"
     if reason:
         return replace(known, status="unsupported", reason=reason)
-    if cell.probe != "cost" and not is_floor(variant.name):
+    if cell.probe != "cost" and not variant.trivial:
         trains = cell.probe in TRAINS
         memory = (
             predicted_mib(registry, cell, False),

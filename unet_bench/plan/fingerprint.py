@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from unet_bench.networks.choices import SLOTS
 from unet_bench.registry import plugins
 from unet_bench.spec.cell import Cell, digest
-from unet_bench.store.schema import PROBES
+from unet_bench.store.columns import PROBES
 
 if TYPE_CHECKING:
     from unet_bench.networks.variants import Variant

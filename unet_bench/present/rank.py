@@ -13,7 +13,6 @@ from unet_bench.analysis.front import Row, peer_groups
 from unet_bench.analysis.rank import Ranking
 from unet_bench.analysis.summary import SETTING
 from unet_bench.errors import unknown
-from unet_bench.networks.variants import is_floor
 from unet_bench.present.table import FORMATS, Heading, Line, Section, as_markdown, as_table, figure
 from unet_bench.store.schema import CONDITIONS
 from unet_bench.store.tables import csv_text, records
@@ -128,5 +127,5 @@ def _line(row: Row, headings: Sequence[Heading]) -> Line:
         figures=tuple(figure(row, heading) for heading in headings),
         best=(row.get("on_front") == "yes",) * len(headings),
         problem="",
-        is_floor=is_floor(row["variant"]),
+        is_trivial=row["trivial"],
     )

@@ -10,7 +10,6 @@ from rich.console import RenderableType
 
 from unet_bench.analysis.summary import SETTING, Row
 from unet_bench.errors import unknown
-from unet_bench.networks.variants import is_floor
 from unet_bench.present.table import (
     FORMATS,
     Heading,
@@ -89,5 +88,5 @@ def _line(row: Row, headings: list[Heading]) -> Line:
         figures=tuple(figure(row, heading) for heading in headings),
         best=(False,) * len(headings),
         problem=failed if row["failed"] else "",
-        is_floor=is_floor(row["variant"]),
+        is_trivial=row["trivial"],
     )

@@ -18,7 +18,6 @@ from rich.table import Table
 from rich.text import Text
 
 from unet_bench.errors import unknown
-from unet_bench.networks.variants import is_floor
 from unet_bench.store.schema import BY_NAME, CONDITIONS, INTERVALS
 from unet_bench.store.tables import csv_text, records
 from unet_bench.text_format import conditions, escaped, printable, scored_size
@@ -75,7 +74,7 @@ class Line:
     figures: tuple[str, ...]
     best: tuple[bool, ...]
     problem: str  # what is not ok or not clean, and why: "speed oom: CUDA out of memory"
-    is_floor: bool = False
+    is_trivial: bool = False
 
 
 @dataclass(frozen=True)
@@ -114,14 +113,16 @@ def render(
     """Show a frame of `read_results`: a rich renderable for `table`, text for the other formats.
 
     Sorted by Dice and then latency, or by the column `sort`, the best first; then rows that are not
-    ok, then floors. `columns` names what is shown instead of the usual: in csv and JSON that is
+    ok, then trivial baselines. `columns` names what is shown instead of the usual: in csv and JSON that is
     everything. Raises UnknownName.
     """
     if format not in FORMATS:
         raise unknown("format", format, FORMATS, "unet-bench show --help")
     for name in (sort, *(columns or ())):
         if name is not None and name not in frame:
-            raise unknown("column", name, map(str, frame), "python -m unet_bench.store.schema")
+            raise unknown(
+                "column", name, map(str, frame), "python -m unet_bench.store.documentation"
+            )
     ordered = _ordered(frame, sort)
     if format in ("csv", "json"):
         chosen = ordered[list(columns)] if columns else ordered
@@ -148,19 +149,15 @@ def sections(frame: pd.DataFrame) -> list[Section]:
 def _ordered(frame: pd.DataFrame, sort: str | None) -> pd.DataFrame:
     keys = [sort] if sort else ["dice", "latency_ms"]
     ascending = [True, *(not _high_is_good(name) for name in keys)]
-    marked = frame.assign(_floor=_floors(frame), _not_ok=_not_ok(frame))
-    by = ["_floor", "_not_ok", *keys]
+    marked = frame.assign(_not_ok=_not_ok(frame))
+    by = ["trivial", "_not_ok", *keys]
     return marked.sort_values(by, ascending=[True, *ascending], kind="stable").drop(
-        columns=["_floor", "_not_ok"]
+        columns="_not_ok"
     )
 
 
 def _not_ok(frame: pd.DataFrame) -> Any:
     return (frame[_statuses(frame)] != "ok").fillna(False).any(axis=1)
-
-
-def _floors(frame: pd.DataFrame) -> Any:
-    return frame["variant"].map(is_floor, na_action="ignore").astype("boolean").fillna(False)
 
 
 def _statuses(names: Iterable[Any]) -> list[str]:
@@ -225,25 +222,24 @@ def _lines(rows: pd.DataFrame, headings: Sequence[Heading]) -> Iterator[Line]:
         for heading in headings
     }
     for row in records(rows):
-        floor = is_floor(row["variant"])
         yield Line(
             variant=printable(row["variant"]),
             is_baseline=row["variant"] == row["baseline"],
             figures=tuple(figure(row, heading) for heading in headings),
             best=tuple(
-                not floor and row[h.column] is not None and row[h.column] == best[h.column]
+                not row["trivial"] and row[h.column] is not None and row[h.column] == best[h.column]
                 for h in headings
             ),
             problem=": ".join(
                 filter(None, (_problem(row), _one_line(row["error"] or row["evidence"] or "")))
             ),
-            is_floor=floor,
+            is_trivial=row["trivial"],
         )
 
 
 def _best(rows: pd.DataFrame, name: str) -> object:
     """The best figure of a column among networks, where figures differ and one end of them is good."""
-    figures = rows.loc[~_not_ok(rows) & ~_floors(rows), name].dropna()
+    figures = rows.loc[~_not_ok(rows) & ~rows["trivial"], name].dropna()
     if name not in BY_NAME or not BY_NAME[name].better or figures.nunique() < 2:
         return None
     return figures.max() if _high_is_good(name) else figures.min()
@@ -353,7 +349,7 @@ def _rich_table(section: Section) -> Table:
             for text, best in zip(line.figures, line.best, strict=True)
         )
         name = Text(line.variant + " *" * line.is_baseline, style=style)
-        table.add_row(name, *figures, style="dim italic" if line.is_floor else None)
+        table.add_row(name, *figures, style="dim italic" if line.is_trivial else None)
     return table
 
 

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from unet_bench.errors import InvalidChoice, NameClash, PluginFailure, UnetBenchError, unknown
 from unet_bench.networks.choices import SLOTS, Choices
-from unet_bench.networks.variants import FLOOR, Variant, is_floor
+from unet_bench.networks.variants import Variant
 
 KINDS: Final = (
     *SLOTS,
@@ -250,21 +250,17 @@ class Registrar:
                 args=args,
             )
 
-    def floor(
+    def trivial_baseline(
         self, name: str, factory: str | Callable[..., Any], *, summary: str, cite: str = ""
     ) -> None:
-        """A rule that needs no training: an architecture that returns an
-        `unet_bench.measure.floors.Floor`.
+        """Register a rule that needs no training, such as a threshold: an architecture that
+        returns a `unet_bench.measure.trivial.TrivialBaseline`.
 
-        Its name begins with `floor-`. Runs score it beside the variants, so that a table shows what
-        a network added.
+        Runs score it beside the variants, so that a table shows what a network adds to it.
         """
-        if not is_floor(name):
-            raise InvalidChoice(
-                f"plugin {self.provider}: the floor {name!r} must be called {FLOOR}{name}"
-            )
         self._add("architecture", name, factory, summary=summary, cite=cite)
         self.variant(name, summary=summary, cite=cite, architecture=name)
+        self.variants[name] = replace(self.variants[name], trivial=True)
 
     def variant(
         self,
@@ -470,12 +466,12 @@ class Registry:
         return [entry for (k, _), entry in self._entries.items() if k == kind]
 
     def variants(self) -> dict[str, Variant]:
-        """All named variants, in the order in which they were registered."""
-        return {name: variant for name, variant in self._variants.items() if not is_floor(name)}
+        """Return all named variants but the trivial baselines, in the order of registration."""
+        return {name: variant for name, variant in self._variants.items() if not variant.trivial}
 
-    def floors(self) -> list[Variant]:
-        """What needs no training, and is scored beside the variants."""
-        return [variant for name, variant in self._variants.items() if is_floor(name)]
+    def trivial_baselines(self) -> list[Variant]:
+        """Return the rules that need no training, which are scored beside the variants."""
+        return [variant for variant in self._variants.values() if variant.trivial]
 
     def absent(self, variant: Variant) -> str:
         """What to do about the package that a variant's architecture needs, if it is not here."""

@@ -200,7 +200,7 @@ class Suite:
         bounds=Bounds(least=0, most=MOST_OVERLAP),
     )
     flips: bool = option(False, "Predict flipped test images, too, and average", panel=TRAINING)
-    floors: bool = option(True, "Rows of what needs no training, beside accuracy", panel=TRAINING)
+    floors: bool = option(True, "Score trivial baselines, which need no training", panel=TRAINING)
 
     precision: tuple[str, ...] = as_in(Setting, "precision", ("fp32",))
     memory_format: tuple[str, ...] = as_in(Setting, "memory_format", ("contiguous",))

@@ -122,12 +122,17 @@ def accuracy_against(group: Group, cost: str) -> Figure:
         lw=0.8,
         alpha=0.6,
     )
-    if floor := max(group.floors(), key=lambda row: row["dice"], default=None):
-        axes.axhline(floor["dice"], color=GREY, lw=0.8, ls="--")
+    if untrained := max(group.trivial(), key=lambda row: row["dice"], default=None):
+        axes.axhline(untrained["dice"], color=GREY, lw=0.8, ls="--")
         axes.annotate(
-            f"{_short(floor['variant'])}: no training", (0, floor["dice"]), (4, 2), xycoords=("axes fraction", "data"),
-            textcoords="offset points", fontsize=7, color=GREY,
-        )  # fmt: skip
+            f"{_short(untrained['variant'])}: no training",
+            (0, untrained["dice"]),
+            (4, 2),
+            xycoords=("axes fraction", "data"),
+            textcoords="offset points",
+            fontsize=7,
+            color=GREY,
+        )
     axes.set_xscale("log")
     _plain_ticks(axes, "×" if BY_NAME[cost].unit == "×" else "")
     axes.set(xlabel=axis_title(cost, group.first), ylabel="Dice on test images")

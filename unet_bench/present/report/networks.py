@@ -16,7 +16,6 @@ from markupsafe import Markup
 
 from unet_bench.networks.choices import NAMES
 from unet_bench.networks.stage import Stage
-from unet_bench.networks.variants import is_floor
 from unet_bench.present.drawing import draw
 from unet_bench.present.report.groups import Group, anchor, has, seen
 from unet_bench.present.report.table import state
@@ -37,7 +36,7 @@ class Network:
 
     name: str
     anchor: str
-    is_floor: bool
+    is_trivial: bool
     differs: tuple[tuple[str, str, str], ...]  # choice, its value, the baseline's
     facts: tuple[tuple[str, str], ...]
     figures: tuple[tuple[str, tuple[tuple[str, str], ...]], ...]
@@ -61,7 +60,7 @@ def networks(runs: Runs, groups: Sequence[Group]) -> list[Network]:
 
 def differences(row: Row, baseline: Row | None) -> list[tuple[str, str, str]]:
     """(choice, its value, the baseline's) wherever they differ; an architecture differs as a whole."""
-    if is_floor(row["variant"] or ""):
+    if row["trivial"]:
         return []
     if row.get("architecture"):
         return [
@@ -109,7 +108,7 @@ def _network(
     return Network(
         name=name,
         anchor=anchor(name),
-        is_floor=is_floor(name),
+        is_trivial=first["trivial"],
         differs=tuple(
             dict.fromkeys(line for group, row in found for line in differences(row, group.baseline))
         ),

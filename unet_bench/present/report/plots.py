@@ -100,7 +100,7 @@ def plain(text: object, most: int = 60) -> str:
 
 def pareto(groups: Sequence[Group]) -> list[View]:
     """Dice against each cost that was measured: networks with their intervals, the front joined,
-    floors as lines.
+    trivial baselines as lines.
     """
     return [
         _pareto(group, cost)
@@ -150,16 +150,16 @@ def _pareto(group: Group, cost: str) -> View:
     ]
     low, high = min(row["dice"] for row in rows), max(row["dice"] for row in rows)
     reach = 0.3 * max(high - low, 0.02)
-    floors = group.floors(
+    trivial = group.trivial(
         low - reach
     )  # one far below says nothing, and would press the networks together
     layout = _layout(
         _log(axis, [factor * row[cost] for row in rows]),
-        _axis("Dice on test images", **_dice(floors)),
+        _axis("Dice on test images", **_dice(trivial)),
         height=480,
         legend=True,
     )
-    layout |= _floor_lines(floors, "no training")
+    layout |= _trivial_lines(trivial, "no training")
     labels = [
         {"x": factor * row[cost], "y": row["dice"], "text": plain(row["variant"], 32)}
         for row in [*baseline, *reversed(ahead)]
@@ -177,12 +177,12 @@ def _count(rows: Sequence[object]) -> str:
     return f"{len(rows)} network{'s' * (len(rows) != 1)}"
 
 
-def _dice(floors: Sequence[Row], low: float = -0.02, high: float = 1.02) -> dict[str, Any]:
-    """What an axis of Dice has: the lines of these floors are within it."""
+def _dice(trivial: Sequence[Row], low: float = -0.02, high: float = 1.02) -> dict[str, Any]:
+    """What an axis of Dice has: the lines of these trivial baselines are within it."""
     options = {
         "clipmin": low,
         "clipmax": high,
-        **({"include": [row["dice"] for row in floors]} if floors else {}),
+        **({"include": [row["dice"] for row in trivial]} if trivial else {}),
     }
     return {"tickformat": ".2f", "autorangeoptions": options}
 
@@ -556,15 +556,15 @@ def curves(evaluations: Sequence[Row], group: Group, shown: Sequence[str]) -> li
         if not any(trace["x"] for trace in data):
             continue
         low = min(y for trace in data for y in trace["y"] if y is not None)
-        floors = group.floors(low - 0.05)
+        trivial = group.trivial(low - 0.05)
         layout = _layout(
-            _axis(title, rangemode="tozero"), _axis("validation Dice", **_dice(floors)), height=440
+            _axis(title, rangemode="tozero"), _axis("validation Dice", **_dice(trivial)), height=440
         )
         layout |= {
             "showlegend": True,
             "legend": {"font": {"size": 11}, "itemwidth": 30, "tracegroupgap": 0},
         }
-        layout |= _floor_lines(floors, "no training, on test images")
+        layout |= _trivial_lines(trivial, "no training, on test images")
         words = f"Validation Dice of {_count(names)} against {title}."
         found.append(View(group.label, title, data, layout, [], words))
     return found
@@ -618,8 +618,8 @@ def _curve(
 # ---- what all have in common
 
 
-def _floor_lines(rows: Sequence[Row], words: str) -> dict[str, Any]:
-    """Dashed lines at the Dice of these floors, and what they are."""
+def _trivial_lines(rows: Sequence[Row], words: str) -> dict[str, Any]:
+    """Dashed lines at the Dice of these trivial baselines, and what they are."""
     line = {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "layer": "below"}
     evaluation = {"color": GREY, "width": 1, "dash": "dash"}
     note = {

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from unet_bench.analysis.audit import Count
-from unet_bench.networks.variants import is_floor
 from unet_bench.present.report.groups import has, statuses
+from unet_bench.store.columns import PROBES
 from unet_bench.store.runs import Runs
-from unet_bench.store.schema import BY_NAME, GRAVITY, INTERVALS, PROBES, QUALITIES, STATUSES
+from unet_bench.store.schema import BY_NAME, GRAVITY, INTERVALS, QUALITIES, STATUSES
 from unet_bench.store.tables import records
 from unet_bench.text_format import scored_size
 
@@ -102,12 +102,12 @@ def _facts(
 def _lines(
     rows: Sequence[Row], manifest: Row, environment: Mapping[str, str]
 ) -> list[tuple[str, str]]:
-    networks = {row["variant"] for row in rows if not is_floor(row["variant"] or "")}
-    floors = {row["variant"] for row in rows} - networks
+    networks = {row["variant"] for row in rows if not row["trivial"]}
+    trivial = {row["variant"] for row in rows} - networks
     sizes = list(dict.fromkeys(size for row in rows for size in scored_size(row, "")))
-    what = f"{_count(len(networks), 'network')}" + f" and {_count(len(floors), 'floor')}" * bool(
-        floors
-    )
+    what = _count(len(networks), "network")
+    if trivial:
+        what += f" and {_count(len(trivial), 'trivial baseline')}"
     tasks = _values(rows, "task")
     where = _values(rows, "device_name") or environment.get("cpu", "")
     return [
@@ -296,9 +296,7 @@ def _limits(rows: Sequence[Row], manifest: Row) -> list[tuple[str, str]]:
             + f", {suite['size']} scored" * bool(suite.get("size"))
             + ". Ranks may be others at full width and after full training (`--preset standard`)."
         )
-    seeds = {
-        row["seeds"] for row in rows if row.get("seeds") and not is_floor(row["variant"] or "")
-    }
+    seeds = {row["seeds"] for row in rows if row.get("seeds") and not row["trivial"]}
     if seeds == {1}:
         notes.append(
             "One seed: how far another seed would move Dice is not known (`--seeds 0,1,2`)."

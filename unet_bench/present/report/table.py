@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from unet_bench.networks.variants import is_floor
 from unet_bench.present.report.groups import Group, anchor, failed, has, is_baseline, statuses
 from unet_bench.present.table import EMPTY, HEADINGS, Heading, figure
 from unet_bench.store.schema import BY_NAME, INTERVALS
@@ -98,7 +97,7 @@ class Line:
     variant: str
     anchor: str
     is_baseline: bool
-    is_floor: bool
+    is_trivial: bool
     cells: tuple[Cell, ...]
     state: str
     reason: str
@@ -130,7 +129,7 @@ class Table:
         """What another baseline can be chosen from."""
         return list(
             dict.fromkeys(
-                line.variant for _, lines in self.bodies for line in lines if not line.is_floor
+                line.variant for _, lines in self.bodies for line in lines if not line.is_trivial
             )
         )
 
@@ -218,7 +217,7 @@ def _lines(group: Group, names: Sequence[str]) -> list[Line]:
             variant=row["variant"] or "",
             anchor=anchor(row["variant"] or ""),
             is_baseline=is_baseline(row),
-            is_floor=is_floor(row["variant"] or ""),
+            is_trivial=row["trivial"],
             cells=tuple(_cell(row, name, best[name]) for name in names),
             state=state(row),
             reason=" ".join(filter(None, (row.get("error"), row.get("evidence"))))[:600],
@@ -247,6 +246,6 @@ def _cell(row: Row, name: str, best: float | None) -> Cell:
         value=row[name],
         low=row[low] if has(row, low) else None,
         high=row[high] if has(row, high) else None,
-        best=best is not None and row[name] == best and not is_floor(row["variant"]),
+        best=best is not None and row[name] == best and not row["trivial"],
         verdict=row.get(_heading(name).verdict) or "",
     )

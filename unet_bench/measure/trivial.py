@@ -1,6 +1,4 @@
-"""Rules that need no training, in the place of a network: what a table's networks must add
-something to.
-"""
+"""Trivial baselines: rules that need no training, scored in the place of a network."""
 
 from __future__ import annotations
 
@@ -17,7 +15,7 @@ GREY_BINS: Final = 4  # at most
 MAPS: Final = 50_000  # from bins to classes that are tried at most
 
 
-class Floor(nn.Module):
+class TrivialBaseline(nn.Module):
     """Scores `(N classes *S)` from images `(N C *S)`: 1 for the class that the rule chooses, 0 for
     the others.
 
@@ -49,7 +47,7 @@ class Floor(nn.Module):
         return (chosen == classes).to(image.dtype)
 
 
-class Majority(Floor):
+class Majority(TrivialBaseline):
     """Everywhere the class of most training pixels."""
 
     def __init__(self, classes: int) -> None:
@@ -65,7 +63,7 @@ class Majority(Floor):
         )
 
 
-class Otsu(Floor):
+class Otsu(TrivialBaseline):
     """Each image's grey levels in bins by Otsu's thresholds (Liao et al. 2001), and a class for
     each bin.
 
@@ -167,11 +165,13 @@ def best_map(counts: np.ndarray) -> tuple[np.ndarray, float]:
     return maps[total.argmax()], float(total.max())
 
 
-def majority(in_channels: int, classes: int, dims: int, image_size: tuple[int, ...]) -> Floor:
-    """The architecture `floor-majority`."""
+def majority(
+    in_channels: int, classes: int, dims: int, image_size: tuple[int, ...]
+) -> TrivialBaseline:
+    """Return the trivial baseline `floor-majority`."""
     return Majority(classes)
 
 
-def otsu(in_channels: int, classes: int, dims: int, image_size: tuple[int, ...]) -> Floor:
-    """The architecture `floor-otsu`."""
+def otsu(in_channels: int, classes: int, dims: int, image_size: tuple[int, ...]) -> TrivialBaseline:
+    """Return the trivial baseline `floor-otsu`."""
     return Otsu(classes)

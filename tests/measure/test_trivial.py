@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 from dataclasses import replace
 
 import numpy as np
@@ -12,36 +11,33 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from support.paths import SHARED
+from support.paths import DATA_SETS, FILES, needs_data_set
 
 from unet_bench.data import brain
 from unet_bench.data.dataset import IGNORE, Dataset
-from unet_bench.measure.floors import Floor, best_map, majority, otsu, otsu_bins
+from unet_bench.data.folder import read_folder
+from unet_bench.measure.trivial import TrivialBaseline, best_map, majority, otsu, otsu_bins
 from unet_bench.plan.cells import find_input_window
 from unet_bench.spec.cell import Task
 from unet_bench.train.metrics import Accumulator, scores
 from unet_bench.train.windows import Images, normalisation
 
-DATA = SHARED / "data"
-real = pytest.mark.skipif(
-    not DATA.is_dir() or "CI" in os.environ, reason="needs the real data in shared/, not in CI"
-)
-FLOORS = pytest.mark.parametrize("floor", [majority, otsu])
+TRIVIAL = pytest.mark.parametrize("rule", [majority, otsu])
 
 
-def made(floor, classes: int = 2, channels: int = 1) -> Floor:
-    return floor(in_channels=channels, classes=classes, dims=2, image_size=(16, 16))
+def made(rule, classes: int = 2, channels: int = 1) -> TrivialBaseline:
+    return rule(in_channels=channels, classes=classes, dims=2, image_size=(16, 16))
 
 
-def labels(model: Floor, image: torch.Tensor) -> np.ndarray:
+def labels(model: TrivialBaseline, image: torch.Tensor) -> np.ndarray:
     return model(image[None])[0].argmax(0).numpy()
 
 
-def measured(dataset: Dataset, floor) -> tuple[Accumulator, list[tuple[np.ndarray, np.ndarray]]]:
+def measured(dataset: Dataset, rule) -> tuple[Accumulator, list[tuple[np.ndarray, np.ndarray]]]:
     """Fitted on the training images; test images predicted and scored."""
     mean, std = normalisation(dataset)
     train, test = (Images.of(split, mean, std) for split in (dataset.train, dataset.test))
-    model = made(floor, len(dataset.classes), dataset.channels)
+    model = made(rule, len(dataset.classes), dataset.channels)
     model.fit(train.images, train.masks)
     pairs = [
         (labels(model, image), mask.numpy())
@@ -147,8 +143,8 @@ def test_there_are_only_as_many_bins_as_maps_can_be_tried(classes: int, bins: in
 # ---- where they go
 
 
-@FLOORS
-def test_a_floor_has_scores_and_a_frame_like_a_network(floor) -> None:
+@TRIVIAL
+def test_a_trivial_baseline_has_scores_and_an_input_window_like_a_network(rule) -> None:
     task = Task(
         name="t",
         dataset_hash="0",
@@ -158,7 +154,7 @@ def test_a_floor_has_scores_and_a_frame_like_a_network(floor) -> None:
         fit="crop",
     )
     with torch.device("meta"):
-        model = made(floor, classes=3, channels=2)
+        model = made(rule, classes=3, channels=2)
         assert model(torch.empty(4, 2, 9, 11)).shape == (4, 3, 9, 11)
     input_window, _ = find_input_window(model, task.in_channels, len(task.classes), task.scored)
     assert (input_window.input, input_window.output, input_window.context) == (
@@ -168,23 +164,23 @@ def test_a_floor_has_scores_and_a_frame_like_a_network(floor) -> None:
     )
 
 
-@FLOORS
-def test_a_floor_takes_tensors_without_data(floor) -> None:
+@TRIVIAL
+def test_a_trivial_baseline_takes_tensors_without_data(rule) -> None:
     from torch._subclasses.fake_tensor import FakeTensorMode
 
     with FakeTensorMode():
-        assert made(floor, classes=3)(torch.empty(2, 1, 8, 8)).shape == (2, 3, 8, 8)
+        assert made(rule, classes=3)(torch.empty(2, 1, 8, 8)).shape == (2, 3, 8, 8)
 
 
-@FLOORS
-def test_before_it_is_fitted_a_floor_says_background(floor) -> None:
-    assert not labels(made(floor, classes=3), torch.randn(1, 8, 8)).any()
+@TRIVIAL
+def test_before_it_is_fitted_a_trivial_baseline_says_background(rule) -> None:
+    assert not labels(made(rule, classes=3), torch.randn(1, 8, 8)).any()
 
 
-@FLOORS
-def test_what_was_fitted_is_kept_as_weights_are(floor) -> None:
+@TRIVIAL
+def test_what_was_fitted_is_kept_as_weights_are(rule) -> None:
     grey = torch.arange(12.0).reshape(1, 3, 4)
-    fitted, loaded = made(floor), made(floor)
+    fitted, loaded = made(rule), made(rule)
     fitted.fit([grey], [(grey[0] < 7).long()])
     loaded.load_state_dict(fitted.state_dict())
     assert torch.equal(loaded(grey[None]), fitted(grey[None]))
@@ -214,20 +210,20 @@ def test_otsu_on_the_brain_gives_each_tissue_its_bin() -> None:
     assert [record["iou"] for record in records] == pytest.approx([1.0, 0.44, 0.80, 0.93], abs=0.02)
 
 
-@real
+@needs_data_set("isbi2012_em")
 def test_otsu_finds_half_of_the_membranes_in_electron_microscopy() -> None:
-    from unet_bench.data.folder import read_folder
-
-    assert measured(read_folder(DATA / "isbi2012_em"), otsu)[0].figures()["dice"] == pytest.approx(
-        0.53, abs=0.02
-    )
+    figures = measured(read_folder(DATA_SETS / "isbi2012_em"), otsu)[0].figures()
+    assert figures["dice"] == pytest.approx(0.53, abs=0.02)
 
 
-@real
+def test_otsu_finds_most_of_the_nuclei_of_a_few_pictures() -> None:
+    figures = measured(read_folder(FILES / "pairs"), otsu)[0].figures()
+    assert figures["dice"] > 0.8
+
+
+@needs_data_set("dsb2018")
 def test_otsu_on_nuclei_is_as_published_whatever_their_polarity() -> None:
-    from unet_bench.data.folder import read_folder
-
-    dataset = read_folder(DATA / "dsb2018")
+    dataset = read_folder(DATA_SETS / "dsb2018")
     accumulator, pairs = measured(replace(dataset, train=dataset.train[::8]), otsu)
     told = Accumulator(("background", "nucleus"), outlines=False)
     for predicted, truth in pairs:
@@ -241,7 +237,7 @@ def test_objects_that_are_bright_here_and_dark_there_are_told_by_their_extent() 
     mask = torch.zeros(20, 20, dtype=torch.uint8)
     mask[4:9, 5:11] = 1
     images = [sign * (mask.float() + 0.01 * torch.rand(1, 20, 20)) for sign in (1, -1, 1, -1)]
-    floor = otsu(1, 2, 2, ())
-    floor.fit(images, [mask] * 4)
+    rule = otsu(1, 2, 2, ())
+    rule.fit(images, [mask] * 4)
     for image in images:
-        assert torch.equal(floor(image[None])[0].argmax(0), mask.long())
+        assert torch.equal(rule(image[None])[0].argmax(0), mask.long())
