@@ -58,7 +58,7 @@ def test_a_file_changes_a_base_and_is_named_by_what_it_does(
         ("evaluations = 0", InvalidSuite, "evaluations=0"),
         ("evaluations = true", InvalidSuite, "it takes a whole number"),
         ("looks = 3", InvalidSuite, "looks is called evaluations now"),
-        ("momentum = 1.5", InvalidSuite, "at least 0 and at most 1"),
+        ("momentum = 1.5", InvalidSuite, "from 0 to 1"),
         ("scale_low = 2.0", InvalidSuite, "at most scale_high"),
         ("cross_entropy = 0.0\ndice = 0.0", InvalidSuite, "no loss"),
         ("cross_entropy = 0.0\nborder_weight = 10.0", InvalidSuite, "cross-entropy"),

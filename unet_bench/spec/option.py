@@ -58,15 +58,22 @@ class Bounds:
             and (self.below is None or number < self.below)
         )
 
+    @property
+    def is_open(self) -> bool:
+        """Whether there is no largest number."""
+        return self.most is None and self.below is None
+
     def __str__(self) -> str:
+        if self.least is not None and self.most is not None:
+            return f"from {_written(self.least)} to {_written(self.most)}"
         ends = {
             "at least": self.least,
             "above": self.above,
             "at most": self.most,
             "below": self.below,
         }
-        words = [f"{end} {number}" for end, number in ends.items() if number is not None]
-        return " and ".join(words if len(words) > 1 else [*words, "finite"])
+        words = [f"{end} {_written(n)}" for end, n in ends.items() if n is not None]
+        return " and ".join(words)
 
 
 POSITIVE: Final = Bounds(above=0)
@@ -119,8 +126,9 @@ class Option:
             if self.choices and item not in self.choices:
                 raise unknown(self.name, one_line(item), self.choices, self.listed or listed)
             if self.bounds and not self.bounds.hold(item):
+                finite = " and finite" if self.kind is float and self.bounds.is_open else ""
                 note = f"; {self.note}" if self.note else ""
-                raise self._invalid(item, f"it must be {self.bounds}{note}")
+                raise self._invalid(item, f"it must be {self.bounds}{finite}{note}")
         if self.check:
             self.check(value)
 

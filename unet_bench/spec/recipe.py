@@ -22,7 +22,7 @@ from unet_bench.spec.option import SHARE, Bounds, named, option, require, typed
 if TYPE_CHECKING:
     from unet_bench.registry.registry import Registry
 
-MOST: Final = 1e9  # of any number: ranges beyond it overflow in the middle of a run
+MOST: Final = 10**9  # of any number: ranges beyond it overflow in the middle of a run
 MOST_GRID: Final = 64  # displacements a side; of volumes their number is the cube
 AMOUNT: Final = Bounds(least=0, most=MOST)
 NOT_MEASURED: Final = ("summary", "source")  # what may change without changing a result

@@ -195,9 +195,10 @@ class Suite:
     )
     overlap: float = option(
         0.0,
-        "Part of a tile's side that neighbours share, such as 0.5",
+        "Part of a tile's side that neighbours share",
         panel=TRAINING,
         bounds=Bounds(least=0, most=MOST_OVERLAP),
+        note="for example 0.5",
     )
     flips: bool = option(False, "Predict flipped test images, too, and average", panel=TRAINING)
     floors: bool = option(True, "Score trivial baselines, which need no training", panel=TRAINING)
@@ -220,9 +221,10 @@ class Suite:
     )
     interval: float | None = option(
         None,
-        "Stop timing when the ratio is known to this share, such as 0.01",
+        "Stop timing when the ratio is known to this share",
         panel=MEASURING,
         bounds=Bounds(above=0, below=1),
+        note="for example 0.01",
     )
 
     device: str = as_in(Setting, "device", "auto")
