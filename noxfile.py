@@ -196,7 +196,7 @@ def slurm(session: nox.Session) -> None:
     session.run(
         "pytest",
         "tests/slurm",
-        "tests/execute/test_on_slurm.py",
+        "tests/plugins/test_slurm.py",
         "-o",
         "addopts=-q",
         *session.posargs,
@@ -211,8 +211,8 @@ def executors(session: nox.Session) -> None:
     session.install("-e", ".[test,ray,slurm]")
     session.run(
         "pytest",
-        "tests/execute/test_on_ray.py",
-        "tests/execute/test_on_slurm.py",
+        "tests/plugins/test_ray.py",
+        "tests/plugins/test_slurm.py",
         "-o",
         "addopts=-q --strict-markers",
         *session.posargs,

@@ -30,10 +30,10 @@ from unet_bench.store.tables import read_results
 NAP_S = 0.05
 PLUGIN = """
 import time
-from unet_bench import hookimpl
+from unet_bench import Probe, hookimpl
 @hookimpl
 def unet_bench_register(registry):
-    registry.probe("nap", "napplugin:nap", summary="sleeps as long as the seed says, in ms")
+    registry.probe(Probe("nap", "napplugin:nap", summary="sleeps as long as the seed says, in ms"))
 def nap(bench):
     time.sleep(bench.cell.seed / 1000)
     return {}
@@ -85,7 +85,7 @@ def ends(executor: Local, jobs: Sequence[Job]) -> float:
     assert {event.result["status"] for event in ended} == {"ok"}, ended[0].result
     assert len(ended) == len(jobs)
     for job in jobs:
-        job.forget()
+        job.remove_result()
     return time.perf_counter() - start
 
 

@@ -51,7 +51,9 @@ from unet_bench.data.dataset import IGNORE, Array, Dataset
 from unet_bench.data.folder import read_folder
 from unet_bench.data.sources import absolute, open_dataset
 from unet_bench.errors import InvalidChoice, InvalidData, InvalidSuite, PluginFailure, UnknownName
-from unet_bench.registry.registry import Provider, Registrar, Registry
+from unet_bench.registry import Registrar
+from unet_bench.registry.entries import Provider
+from unet_bench.registry.registry import Registry
 
 # --- a tiny tree of each format ---
 

@@ -27,10 +27,10 @@ ENOUGH_S = (
     3 if sys.platform == "linux" else 10
 )  # for a worker to begin: elsewhere it is no fork, and imports torch
 PLUGIN = """
-from unet_bench import hookimpl
+from unet_bench import Probe, hookimpl
 @hookimpl
 def unet_bench_register(registry):
-    registry.probe("trouble", "trouble:probe", summary="for tests")
+    registry.probe(Probe("trouble", "trouble:probe", summary="for tests"))
 """
 
 
@@ -87,7 +87,7 @@ def outcome(tmp_path_factory: pytest.TempPathFactory, cell: dict) -> Iterator[Ca
         (path / "logs").mkdir(exist_ok=True)
         events = list(executor.run([job]))
         assert [type(event) for event in events] == [Started, Ended]
-        job.forget()
+        job.remove_result()
         return events[-1].result
 
     with pytest.MonkeyPatch.context() as patched:

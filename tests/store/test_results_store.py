@@ -17,7 +17,8 @@ from support.growth import growth
 
 from unet_bench.errors import StoreError
 from unet_bench.store import log as module
-from unet_bench.store.log import Store, latest, read_manifest, read_rows, write_atomic
+from unet_bench.store.log import Store, latest, read_manifest, read_rows
+from unet_bench.store.run_folder import write_text
 
 RUN = {"run_id": "r1", "preset": "quick"}
 
@@ -305,10 +306,10 @@ def test_a_failed_replacement_leaves_the_old_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tmp_path / "results.csv"
-    write_atomic(file, "old")
+    write_text(file, "old")
     monkeypatch.setattr(os, "fsync", fail_with(errno.ENOSPC))
     with pytest.raises(StoreError, match=r"cannot write .*No space left"):
-        write_atomic(file, "new")
+        write_text(file, "new")
     assert file.read_text() == "old"
     assert [entry.name for entry in tmp_path.iterdir()] == ["results.csv"]
 

@@ -30,7 +30,7 @@ from unet_bench.geometry.input_window import InputWindow
 from unet_bench.measure.trivial import Otsu
 from unet_bench.models.select import select
 from unet_bench.networks.contracts import main_output
-from unet_bench.plan.cells import examine
+from unet_bench.plan.examine import examine
 from unet_bench.predict import predict_files
 from unet_bench.present.table import render
 from unet_bench.registry.registry import Registry

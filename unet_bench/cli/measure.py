@@ -120,12 +120,14 @@ def execution_of(folder: Path | None, how: Given) -> ExecutionOptions:
 
 def resumable(name: str, out: Path) -> Path:
     """Return a run's folder: as given, below `out`, or the last one there. Raises StoreError."""
+    from unet_bench.store.run_folder import MANIFEST
+
     if name == "last":
-        runs = sorted(out.glob("*/run.json"), key=lambda file: file.stat().st_mtime)
+        runs = sorted(out.glob(f"*/{MANIFEST}"), key=lambda file: file.stat().st_mtime)
         if not runs:
             raise StoreError(f"no run in {out}: start one with `unet-bench run`")
         return runs[-1].parent
-    here = (Path(name) / "run.json").exists() or not (out / name).exists()
+    here = (Path(name) / MANIFEST).exists() or not (out / name).exists()
     return Path(name) if here else out / name
 
 

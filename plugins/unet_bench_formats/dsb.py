@@ -16,10 +16,10 @@ from typing import Final
 
 import numpy as np
 
-from unet_bench.data.assemble import found, only, pictures, refuse
 from unet_bench.data.dataset import Array, Dataset
 from unet_bench.data.decode import ENDINGS, decode, files, read_image, read_mask
 from unet_bench.data.labels import Classes, class_names
+from unet_bench.data.reading import find_all, find_one, pictures, refuse
 from unet_bench.data.splits import seeded
 from unet_bench.errors import InvalidData
 
@@ -31,7 +31,7 @@ def recognises(path: Path) -> bool:
     """Whether `path` holds ID/images/ID.png and ID/masks, or a folder in it (such as stage1_train)
     does.
     """
-    return bool(found(path, _fits))
+    return bool(find_all(path, _fits))
 
 
 def _fits(path: Path) -> bool:
@@ -60,7 +60,7 @@ def read(path: Path, *, classes: Classes = None, seed: int = 0) -> Dataset:
     Raises InvalidData, naming all offenders: an image without any mask file, instances of another
     size, and the rest.
     """
-    root = only(path, _fits, NEEDS)
+    root = find_one(path, _fits, NEEDS)
     problems: list[str] = []
     images, masks = {}, {}
     for case in sorted(_cases(root)):

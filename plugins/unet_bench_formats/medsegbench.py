@@ -18,9 +18,9 @@ import numpy as np
 from numpy.lib import format
 
 from unet_bench import limits
-from unet_bench.data.assemble import found, only, pictures, refuse
 from unet_bench.data.dataset import Array, Dataset
 from unet_bench.data.labels import Classes, class_names, labelled
+from unet_bench.data.reading import find_all, find_one, pictures, refuse
 from unet_bench.data.splits import SPLITS
 from unet_bench.errors import InvalidData
 from unet_bench.limits import one_line
@@ -33,7 +33,7 @@ NEEDS: Final = (
 
 def recognises(path: Path) -> bool:
     """Whether `path` is, or holds, an .npz whose arrays are named as MedSegBench names them."""
-    return bool(found(path, _fits))
+    return bool(find_all(path, _fits))
 
 
 def _fits(path: Path) -> bool:
@@ -54,7 +54,7 @@ def read(path: Path, *, classes: Classes = None, seed: int = 0) -> Dataset:
     InvalidData for a damaged file, one that holds pickles, and images or labels that cannot be
     used.
     """
-    file = path if path.is_file() else only(path, _fits, NEEDS)
+    file = path if path.is_file() else find_one(path, _fits, NEEDS)
     arrays = _load(file)
     problems: list[str] = []
     images: dict[str, Array] = {}

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from unet_bench.data.assemble import found
+from unet_bench.data.reading import find_all
 
 
 def is_pet(path: Path) -> bool:
     """Whether `path` is oxford-iiit-pet, or holds it."""
-    return bool(found(path, pet))
+    return bool(find_all(path, pet))
 
 
 def pet(path: Path) -> bool:
@@ -20,7 +20,7 @@ def pet(path: Path) -> bool:
 
 def is_voc(path: Path) -> bool:
     """Whether `path` is a year of VOC, the VOCdevkit that holds it, or what holds that."""
-    return bool(found(devkit(path), voc))
+    return bool(find_all(devkit(path), voc))
 
 
 def devkit(path: Path) -> Path:
@@ -36,7 +36,7 @@ def voc(path: Path) -> bool:
 
 def is_cityscapes(path: Path) -> bool:
     """Whether `path` holds leftImg8bit/ and gtFine/, or a folder in it does."""
-    return bool(found(path, cityscapes))
+    return bool(find_all(path, cityscapes))
 
 
 def cityscapes(path: Path) -> bool:

@@ -16,13 +16,13 @@ from typing import Any, Final
 
 import numpy as np
 
-from unet_bench.data.assemble import found, only, pictures, refuse, volumes
 from unet_bench.data.dataset import Array, Dataset
 from unet_bench.data.dataset_json import modalities, read_json
 from unet_bench.data.decode import ENDINGS, decode, files, of_one_depth, read_image, read_mask
 from unet_bench.data.labels import Classes, class_names, labelled
 from unet_bench.data.nifti import ENDINGS as NIFTI
 from unet_bench.data.nifti import read_labels, read_volume
+from unet_bench.data.reading import find_all, find_one, pictures, refuse, volumes
 from unet_bench.data.splits import seeded
 from unet_bench.errors import InvalidData
 from unet_bench.limits import shown
@@ -33,7 +33,7 @@ CHANNEL: Final = re.compile(r"(.+)_(\d{4})")
 
 def recognises(path: Path) -> bool:
     """Whether `path` is a raw data set of nnU-Net, or holds one."""
-    return bool(found(path, _fits))
+    return bool(find_all(path, _fits))
 
 
 def _fits(path: Path) -> bool:
@@ -56,10 +56,10 @@ def read(path: Path, *, classes: Classes = None, seed: int = 0) -> Dataset:
     """The labelled cases, split 70/10/20 by case and `seed`: imagesTs has no labels. Channels are
     stacked.
 
-    Volumes become float32 in 0..1, see `assemble.volumes`. The label called `ignore` becomes 255.
+    Volumes become float32 in 0..1, see `reading.volumes`. The label called `ignore` becomes 255.
     Raises InvalidData, naming all offenders.
     """
-    root = only(path, _fits, NEEDS)
+    root = find_one(path, _fits, NEEDS)
     problems: list[str] = []
     stated = read_json(root / "dataset.json", problems)
     channels = modalities(stated.get("channel_names") or stated.get("modality"))

@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -32,12 +32,13 @@ from support.held import (
 
 from unet_bench import pipeline
 from unet_bench.errors import InvalidSuite
-from unet_bench.execute import on_slurm
 from unet_bench.execute.jobs import Ended, Job, Waiting
-from unet_bench.execute.on_slurm import OnSlurm, QueueSilent, Seen, Share, parse_queue
 from unet_bench.execute.options import ExecutionOptions
 from unet_bench.execute.signals import Terminated
 from unet_bench.store.log import read_rows
+from unet_bench_slurm.executor import MOST_TASKS, SlurmExecutor
+from unet_bench_slurm.on_node import Share
+from unet_bench_slurm.queue import Queue, QueueSilent, Seen, Task, parse_queue
 
 pytest.importorskip("submitit", reason="pip install 'unet-bench[slurm]'")
 pytestmark = pytest.mark.slow
@@ -216,23 +217,23 @@ def test_a_plugin_of_another_version_on_the_node_is_an_error_that_names_it(
 )
 def test_what_slurm_cannot_be_asked_is_refused_with_a_remedy(devices, options, words: str) -> None:
     with pytest.raises(InvalidSuite, match=words):
-        OnSlurm(devices, options)
+        SlurmExecutor(devices, options)
 
 
 def test_without_slurm_s_commands_the_executor_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     with pytest.raises(InvalidSuite, match="cluster=local"):
-        OnSlurm()
+        SlurmExecutor()
 
 
 def test_the_device_is_what_was_asked_of_slurm() -> None:
     local = {"cluster": "local"}
-    assert OnSlurm([], local).device("auto") == "cpu"
-    assert OnSlurm([], {**local, "gres": "gpu:1"}).device("auto") == "cuda"
-    assert OnSlurm([], {**local, "gpus_per_node": "1"}).device("auto") == "cuda"
-    assert OnSlurm([], {**local, "gpus_per_node": "1"}).device("cpu") == "cpu"
+    assert SlurmExecutor([], local).device("auto") == "cpu"
+    assert SlurmExecutor([], {**local, "gres": "gpu:1"}).device("auto") == "cuda"
+    assert SlurmExecutor([], {**local, "gpus_per_node": "1"}).device("auto") == "cuda"
+    assert SlurmExecutor([], {**local, "gpus_per_node": "1"}).device("cpu") == "cpu"
     with pytest.raises(InvalidSuite, match="mps"):
-        OnSlurm([], local).device("mps")
+        SlurmExecutor([], local).device("mps")
 
 
 def test_the_queue_s_lines_are_read() -> None:
@@ -244,13 +245,18 @@ def test_the_queue_s_lines_are_read() -> None:
     }
 
 
-class Scripted:
+class Scripted(Queue):
     """A queue that shows the only task in these states, one after the other, and then no more."""
 
-    at_once = False
-
     def __init__(self, *states: str) -> None:
+        super().__init__("local", {})
         self._states = list(states)
+        self.arrays: list[list[Share]] = []  # as they were submitted
+        self.cancelled: list[str] = []
+
+    def submit(self, name: str, calls, folder: Path) -> list[str]:
+        self.arrays.append(list(calls))
+        return ["7"] * len(calls)
 
     def seen(self, names) -> dict[tuple[str, int], Seen]:
         if not self._states:
@@ -259,22 +265,18 @@ class Scripted:
             raise QueueSilent("squeue fails: no controller")
         return {(name, 0): Seen("7", state, "Priority") for name in names}
 
-    def cancel(self, tasks) -> None:
-        raise AssertionError
+    def cancel(self, tasks: Sequence[Task]) -> None:
+        self.cancelled += [task.name for task in tasks]
 
 
-def scripted(tmp_path: Path, *states: str) -> tuple[list[object], list[Share]]:
-    """What a driver with one job sees, and what it submits."""
-    sent: list[Share] = []
-    executor = OnSlurm([], {"cluster": "local", "poll_s": "0.01"})
-    executor._queue = Scripted(*states)
-    executor._send = lambda name, shares: sent.extend(shares) or ["7"] * len(shares)  # type: ignore
-    (tmp_path / "temporary.npz").write_bytes(b"data")
-    job = Job(
-        stem="a", folder=str(tmp_path), cell={}, key="k", data=str(tmp_path / "temporary.npz")
-    )
-    with executor:
-        return list(executor.run([job], time.monotonic() + 0.5)), sent
+def scripted(tmp_path: Path, *states: str) -> tuple[list[object], Scripted]:
+    """What a driver with one job sees, and the queue afterwards."""
+    queue = Scripted(*states)
+    data = tmp_path / "temporary.npz"
+    data.write_bytes(b"data")
+    job = Job(stem="a", folder=str(tmp_path), cell={}, key="k", data=str(data))
+    with SlurmExecutor([], {"cluster": "local", "poll_s": "0.01"}, queue) as executor:
+        return list(executor.run([job], time.monotonic() + 0.5)), queue
 
 
 def test_a_silent_queue_and_one_glimpse_of_an_end_end_no_task(tmp_path: Path) -> None:
@@ -295,7 +297,8 @@ def test_a_task_that_the_queue_no_longer_knows_is_over(tmp_path: Path) -> None:
 
 
 def test_nodes_find_the_data_in_the_run_s_folder_and_look_at_their_source(tmp_path: Path) -> None:
-    _, [share] = scripted(tmp_path, *["RUNNING"] * 1000)
+    _, queue = scripted(tmp_path, *["RUNNING"] * 1000)
+    [[share]] = queue.arrays
     job = Job.from_json(share.jobs[0])
     assert job.data == str(tmp_path / "data" / "temporary.npz")
     assert Path(job.data).read_bytes() == b"data"
@@ -306,36 +309,30 @@ def test_what_was_noted_but_never_submitted_is_submitted(tmp_path: Path) -> None
     (tmp_path / "slurm").mkdir()
     note = tmp_path / "slurm" / "submissions.json"
     note.write_text(json.dumps({"unet-bench-0": {"0": {"a": "k"}}}))
-    assert len(scripted(tmp_path)[1]) == 1
+    assert len(scripted(tmp_path)[1].arrays) == 1
     note.write_text(json.dumps({"unet-bench-0": {"0": {"a": "k"}}}))
-    assert not scripted(tmp_path, *["RUNNING"] * 1000)[1]
+    assert not scripted(tmp_path, *["RUNNING"] * 1000)[1].arrays
 
 
 def test_tasks_that_run_other_source_are_cancelled(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cancelled: list[str] = []
-    monkeypatch.setattr(
-        Scripted, "cancel", lambda _, tasks: cancelled.extend(task.name for task in tasks)
-    )
     (tmp_path / "slurm").mkdir()
     noted = {"unet-bench-0": {"0": {"a": "of last week"}}, "unet-bench-1": {"0": {"b": "k"}}}
     (tmp_path / "slurm" / "submissions.json").write_text(json.dumps(noted))
-    assert len(scripted(tmp_path, *["RUNNING"] * 1000)[1]) == 1
-    assert cancelled == ["unet-bench-0"]
+    _, queue = scripted(tmp_path, *["RUNNING"] * 1000)
+    assert len(queue.arrays) == 1
+    assert queue.cancelled == ["unet-bench-0"]
 
 
 def test_large_suites_stay_below_slurm_s_limit_on_arrays(tmp_path: Path) -> None:
-    sent: list[int] = []
-    executor = OnSlurm([], {"cluster": "local"})
-    executor._queue = Scripted()
-    executor._send = lambda name, shares: sent.append(len(shares)) or ["7"] * len(shares)  # type: ignore
-    executor._folder = tmp_path
+    queue = Scripted()
     jobs = [
         Job(stem=str(number), folder=str(tmp_path), cell={}, key="k") for number in range(25_000)
     ]
-    executor._submit(jobs)
-    assert sent == [math.ceil(25_000 / 25)]
-    assert sent[0] <= on_slurm.MOST_TASKS
+    with SlurmExecutor([], {"cluster": "local"}, queue) as executor:
+        assert not list(executor.run(jobs, time.monotonic()))
+    [array] = queue.arrays
+    assert len(array) == math.ceil(25_000 / 25) <= MOST_TASKS
     noted = json.loads((tmp_path / "slurm" / "submissions.json").read_text())
     assert sum(len(cells) for tasks in noted.values() for cells in tasks.values()) == len(jobs)

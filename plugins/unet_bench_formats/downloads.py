@@ -14,7 +14,7 @@ from torchvision.datasets.voc import DATASET_YEAR_DICT
 
 from unet_bench.data.dataset import Dataset
 from unet_bench.errors import InvalidData
-from unet_bench_torchvision.formats import read_pet, read_voc
+from unet_bench_formats.official import read_pet, read_voc
 
 
 def cache() -> Path:

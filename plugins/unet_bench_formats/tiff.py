@@ -15,10 +15,10 @@ from typing import Final
 
 import numpy as np
 
-from unet_bench.data.assemble import found, only, pictures, refuse
 from unet_bench.data.dataset import Array, Dataset
 from unet_bench.data.decode import read_image_pages, read_mask_pages
 from unet_bench.data.labels import Classes, class_names, labelled
+from unet_bench.data.reading import find_all, find_one, pictures, refuse
 from unet_bench.data.splits import in_blocks
 from unet_bench.errors import InvalidData
 
@@ -29,7 +29,7 @@ NEEDS: Final = "train-volume.tif and train-labels.tif"
 
 def recognises(path: Path) -> bool:
     """Whether `path` holds train-volume.tif and train-labels.tif, or a folder in it does."""
-    return bool(found(path, _fits))
+    return bool(find_all(path, _fits))
 
 
 def _fits(path: Path) -> bool:
@@ -49,7 +49,7 @@ def read(path: Path, *, classes: Classes = None, seed: int = 0) -> Dataset:
     Others are class ids. The test stack has no labels and is left out. Raises InvalidData, naming
     all offenders.
     """
-    root = only(path, _fits, NEEDS)
+    root = find_one(path, _fits, NEEDS)
     problems: list[str] = []
     stacks: list[list[Array]] = []
     for name, read_stack in (("train-volume", read_image_pages), ("train-labels", read_mask_pages)):

@@ -13,12 +13,12 @@ import os
 from pathlib import Path
 from typing import Any, Final
 
-from unet_bench.data.assemble import found, only, refuse, volumes
 from unet_bench.data.dataset import Dataset
 from unet_bench.data.dataset_json import inside, modalities, read_json, title
 from unet_bench.data.decode import decode, files
 from unet_bench.data.labels import Classes, class_names, labelled
 from unet_bench.data.nifti import ENDINGS, read_labels, read_volume
+from unet_bench.data.reading import find_all, find_one, refuse, volumes
 from unet_bench.data.splits import seeded
 from unet_bench.limits import shown
 
@@ -27,7 +27,7 @@ NEEDS: Final = "dataset.json, imagesTr/CASE.nii.gz and labelsTr/CASE.nii.gz"
 
 def recognises(path: Path) -> bool:
     """Whether `path` is a Decathlon task, or holds one."""
-    return bool(found(path, _fits))
+    return bool(find_all(path, _fits))
 
 
 def _fits(path: Path) -> bool:
@@ -42,9 +42,9 @@ def read(path: Path, *, classes: Classes = None, seed: int = 0) -> Dataset:
     """The labelled cases, split 70/10/20 by case and `seed`: the official test cases have no
     labels.
 
-    Images become float32 in 0..1, see `assemble.volumes`. Raises InvalidData, naming all offenders.
+    Images become float32 in 0..1, see `reading.volumes`. Raises InvalidData, naming all offenders.
     """
-    root = only(path, _fits, NEEDS)
+    root = find_one(path, _fits, NEEDS)
     problems: list[str] = []
     stated = read_json(root / "dataset.json", problems)
     images, masks = {}, {}

@@ -15,13 +15,13 @@ from typing import Final
 import numpy as np
 from torchvision.datasets import Cityscapes, OxfordIIITPet, VOCSegmentation
 
-from unet_bench.data.assemble import only, pictures, refuse
 from unet_bench.data.dataset import IGNORE, Array, Dataset
 from unet_bench.data.decode import decode, read_image, read_mask
 from unet_bench.data.labels import Classes, class_names
+from unet_bench.data.reading import find_one, pictures, refuse
 from unet_bench.data.splits import tenth
 from unet_bench.errors import InvalidData
-from unet_bench_torchvision import places
+from unet_bench_formats import places
 
 PET: Final = ("background", "pet", "border")
 TRIMAP: Final = {1: 1, 2: 0, 3: 2}
@@ -49,7 +49,7 @@ def read_pet(path: Path, *, classes: Classes = None, seed: int = 0) -> Dataset:
 
     Raises InvalidData, naming all offenders.
     """
-    root = only(
+    root = find_one(
         path,
         places.pet,
         "oxford-iiit-pet/images, annotations/trimaps, annotations/trainval.txt and test.txt",
@@ -83,7 +83,7 @@ def read_voc(path: Path, *, classes: Classes = None, seed: int = 0) -> Dataset:
 
     Raises InvalidData, naming all offenders.
     """
-    root = only(
+    root = find_one(
         places.devkit(path),
         places.voc,
         "VOCdevkit/VOC2012/JPEGImages, SegmentationClass, ImageSets",
@@ -115,7 +115,9 @@ def read_cityscapes(path: Path, *, classes: Classes = None, seed: int = 0) -> Da
 
     Raises InvalidData, naming all offenders.
     """
-    root = only(path, places.cityscapes, "leftImg8bit/{train,val}/CITY and gtFine/{train,val}/CITY")
+    root = find_one(
+        path, places.cityscapes, "leftImg8bit/{train,val}/CITY and gtFine/{train,val}/CITY"
+    )
 
     def pairs(split: str) -> Pairs:
         found = Cityscapes(root, split=split, mode="fine", target_type="semantic")

@@ -1,7 +1,14 @@
-"""From arrays by name to a checked data set: of pictures, or of volumes.
+"""The contract of a reader, and what all readers do.
 
-A reader of a format finds the files and says what they mean; here is what all of them do
-afterwards.
+A reader of a format is two functions. `recognises(path) -> bool` says by names alone whether data
+of the format lie there. `read(path, *, classes=None, seed=0) -> Dataset` reads and checks all of
+them; `classes` is what the user says of them (`labels.class_names` reads it), and `seed` divides
+what comes without splits. Where something is wrong, `read` goes on, collects each problem as a line
+that names the file and the remedy, and raises one InvalidData over all of them: `refuse`.
+
+A reader finds its files (`find_one`, `decode.files`), decodes them (`decode.decode` with
+`read_image`, `read_mask`, `nifti.read_volume` or `nifti.read_labels`), says what the labels mean
+(`labels.labelled`) and which case is for what (`splits`), and ends with `pictures` or `volumes`.
 """
 
 from __future__ import annotations
@@ -19,36 +26,34 @@ from unet_bench.errors import InvalidData, offenders
 from unet_bench.limits import one_line
 
 PERCENTILES: Final = (0.5, 99.5)
-"""What a volume's 0 and 1 become: a few voxels far beyond the others would otherwise press all into
-one grey.
-"""
+"""What become a volume's 0 and 1: a few voxels far beyond the others must not set the range."""
 HOUNSFIELD: Final = (-1024.0, 3071.0)
 """What CT's 0 and 1 are: the 12 bits that scanners store."""
 
 TITLE: Final = 100
-"""Characters of a data set's name, which a folder or a file gave it: it is a row's label in every
-table.
-"""
+"""The most characters of a data set's name: it is a row's label in every table."""
 
 
 def refuse(root: Path, problems: list[str]) -> None:
-    """Raises InvalidData over all problems, if there is one."""
+    """Raise InvalidData over all problems, if there is one."""
     if problems:
-        where, lines = one_line(str(root)), [one_line(problem) for problem in problems]
+        lines = offenders([one_line(problem) for problem in problems])
         raise InvalidData(
-            f"the data in {where} cannot be used, {len(problems)} problem(s):\n{offenders(lines)}"
+            f"the data in {one_line(str(root))} cannot be used, "
+            f"{len(problems)} problem(s):\n{lines}"
         )
 
 
-def found(path: Path, fits: Callable[[Path], bool]) -> list[Path]:
-    """Where data of a format lie: `path` itself, or else those folders and files in it that fit;
-    names only.
+def find_all(path: Path, fits: Callable[[Path], bool]) -> list[Path]:
+    """Return where data of a format lie: `path` itself, or else what fits in that folder.
+
+    Looks at names only; what cannot be looked into does not fit.
     """
 
     def seen(place: Path) -> bool:
         try:
             return fits(place)
-        except (OSError, InvalidData):  # what cannot be looked into is not recognised
+        except (OSError, InvalidData):
             return False
 
     if seen(path):
@@ -60,16 +65,18 @@ def found(path: Path, fits: Callable[[Path], bool]) -> list[Path]:
     return [child for child in inside if not child.name.startswith(".") and seen(child)]
 
 
-def only(path: Path, fits: Callable[[Path], bool], needs: str) -> Path:
-    """The one place where `found` finds data. Raises InvalidData, with what the format `needs`, for
-    none or more.
+def find_one(path: Path, fits: Callable[[Path], bool], needs: str) -> Path:
+    """Return the one place that `find_all` finds.
+
+    Raises InvalidData, with what the format `needs`, for none or more.
     """
-    places = found(path, fits)
+    places = find_all(path, fits)
+    where = one_line(str(path))
     if not places:
-        raise InvalidData(f"{one_line(str(path))}: holds no such data; needed: {needs}")
+        raise InvalidData(f"{where}: holds no such data; needed: {needs}")
     if len(places) > 1:
         names = one_line(", ".join(place.name for place in places))
-        raise InvalidData(f"{one_line(str(path))}: holds {names}; name one of them")
+        raise InvalidData(f"{where}: holds {names}; name one of them")
     return places[0]
 
 
@@ -83,10 +90,10 @@ def pictures(
     split_by: str,
     problems: list[str],
 ) -> Dataset:
-    """A data set of images `(H W C)` and masks `(H W)` by name. Raises InvalidData over `problems`
-    and new ones.
+    """Return a data set of images `(H W C)` and masks `(H W)` by name.
 
-    Grey and RGB together become RGB, 8 and 16 bits together 0..1.
+    Grey and RGB together become RGB, 8 and 16 bits together 0..1. Raises InvalidData over
+    `problems` and new ones.
     """
     images = alike(images)
     samples = {key: Sample(key, images[key], masks[key]) for key in images if key in masks}
@@ -108,8 +115,7 @@ def volumes(
     problems: list[str],
     modalities: Sequence[str] = (),
 ) -> Dataset:
-    """A data set of volumes from `(X Y Z C)` with labels `(X Y Z)`, by case; the last axis becomes
-    the depth.
+    """Return a data set of volumes `(X Y Z C)` with labels `(X Y Z)`, by case; Z becomes the depth.
 
     Images become float32 in 0..1, see `normalised`. Raises InvalidData over `problems` and new
     ones.
@@ -132,34 +138,27 @@ def volumes(
 
 
 def depth_first(volume: Array) -> Array:
-    """`(X Y Z …)` as files have it to `(Z X Y …)`: its slices lie along the first axis."""
+    """Return `(X Y Z …)`, as files have it, as `(Z X Y …)`: slices lie along the first axis."""
     return np.ascontiguousarray(np.moveaxis(volume, 2, 0))
 
 
 def normalised(images: Mapping[str, Array], modalities: Sequence[str] = ()) -> dict[str, Array]:
-    """Volumes `(X Y Z C)` by case, channel by channel in 0..1 and clipped there, float32.
+    """Return volumes `(X Y Z C)` by case, channel by channel in 0..1 and clipped there, float32.
 
     The grey values of CT mean the same in every scan, so one linear map serves all, from -1024 to
     3071 Hounsfield units: a fixed one, which no split has a part in. Those of MR, or of a channel
     whose modality is not known, do not: each volume has its own, from its 0.5 and 99.5 percentiles.
     """
-    channels = next(iter(images.values())).shape[-1]
-    known = [*modalities, *[""] * channels][:channels]
-    shared = {
-        channel: HOUNSFIELD
-        for channel, modality in enumerate(known)
-        if "CT" in modality.upper().split()
-    }
-    return {
-        case: np.stack(
-            [
-                _to_unit(image[..., band], shared.get(band) or _range(image[..., band]))
-                for band in range(channels)
-            ],
-            -1,
-        )
-        for case, image in images.items()
-    }
+    is_ct = ["CT" in modality.upper().split() for modality in modalities]
+    scaled = {}
+    for case, image in images.items():
+        bands = []
+        for channel in range(image.shape[-1]):
+            band = image[..., channel]
+            fixed = channel < len(is_ct) and is_ct[channel]
+            bands.append(_to_unit(band, HOUNSFIELD if fixed else _range(band)))
+        scaled[case] = np.stack(bands, -1)
+    return scaled
 
 
 def _range(values: Array) -> tuple[float, float]:
