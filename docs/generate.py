@@ -261,7 +261,8 @@ def parity() -> str:
     from unet_bench.registry.plugins import load
 
     registry = load().checked()
-    table = "| network | in → out | input | parameters, reference | ours − it | MACs, reference | ours − it | reference |\n"
+    table = "| network | in → out | input | parameters, reference | ours − it "
+    table += "| MACs, reference | ours − it | reference |\n"
     table += "|---|---|---|---:|---:|---:|---:|---|\n"
     for golden in read_golden():
         found = ours(registry, golden)
