@@ -16,6 +16,7 @@ from rich.text import Text
 
 from unet_bench.analysis.compare import _EMPTY, Comparison, Report
 from unet_bench.errors import unknown
+from unet_bench.present.findings import sentences
 from unet_bench.store.tables import csv_text
 from unet_bench.text_format import escaped
 
@@ -42,7 +43,7 @@ def render(report: Report, *, format: str = "table") -> RenderableType:
         case "csv":
             return csv_text(pd.DataFrame(records, columns=list(Comparison.__dataclass_fields__)))
         case "json":
-            content = {"comparisons": records, "notes": report.notes}
+            content = {"comparisons": records, "notes": sentences(report.findings)}
             return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
         case "md":
             return _markdown(report)
@@ -105,7 +106,7 @@ def _rich(report: Report) -> Group:
             table.add_row(*map(Text, cells), Text(told, style=_COLOURS.get(found.verdict, "red")))
         parts += [Text(f"{kind}: {group[0].column}", style="bold"), table, Text()]
     legend = Text("A before, B after · ±: half of the change's 95 % interval", style="dim")
-    return Group(*parts, Text(summary(report)), *map(Text, report.notes), legend)
+    return Group(*parts, Text(summary(report)), *map(Text, sentences(report.findings)), legend)
 
 
 def _markdown(report: Report) -> str:
@@ -118,4 +119,6 @@ def _markdown(report: Report) -> str:
             f"### {kind}: {group[0].column}\n\n"
             + "".join(f"| {' | '.join(row)} |\n" for row in rows)
         )
-    return "\n".join((*parts, "\n\n".join(map(escaped, (summary(report), *report.notes))) + "\n"))
+    return "\n".join(
+        (*parts, "\n\n".join(map(escaped, (summary(report), *sentences(report.findings)))) + "\n")
+    )
