@@ -11,8 +11,8 @@ import torch
 from huggingface_hub import constants
 from torch import Tensor, nn
 
-from unet_bench.errors import InvalidChoice, InvalidData, InvalidSize, unknown
-from unet_bench.geometry.tracker import first_line, text
+from unet_bench.errors import InvalidChoice, InvalidData, InvalidSize, first_line, unknown
+from unet_bench.geometry.shapes import format_size
 from unet_bench.networks.contracts import Place
 
 FOR_ANY_SIZE: Final[tuple[Mapping[str, bool], ...]] = (
@@ -28,7 +28,9 @@ REFUSALS: Final = (RuntimeError, AssertionError, ValueError, IndexError)
 
 
 def family(backbone: str) -> Callable[[Place], nn.Module]:
-    """The encoder factory for one backbone. Raises UnknownName when timm has no such model."""
+    """Build the encoder factory for one backbone. Raises UnknownName when timm has no such
+    model.
+    """
     if not timm.is_model(backbone):
         raise unknown(
             "timm backbone",
@@ -103,8 +105,9 @@ class TimmEncoder(nn.Module):
 
 
 def features(backbone: str, **settings: Any) -> Any:
-    """timm's backbone, cut to its feature maps, without published weights. Raises InvalidChoice
-    when it has none.
+    """Build timm's backbone, cut to its feature maps, without published weights.
+
+    Raises InvalidChoice when it has none.
     """
     try:
         return timm.create_model(backbone, features_only=True, pretrained=False, **settings)
@@ -117,8 +120,8 @@ def features(backbone: str, **settings: Any) -> Any:
 
 @functools.cache
 def sizes(backbone: str) -> tuple[Mapping[str, bool], tuple[int, ...]]:
-    """What to ask timm for so that a backbone takes images of any size; else the sides that it does
-    take.
+    """Return what to ask timm for so that a backbone takes images of any size; else the sides that
+    it does take.
 
     Found out on the meta device, at sides of a few of its coarsest pixels. Raises InvalidChoice
     when it takes none.
@@ -147,7 +150,7 @@ def sizes(backbone: str) -> tuple[Mapping[str, bool], tuple[int, ...]]:
 
 
 def takes(body: nn.Module, height: int, width: int) -> bool:
-    """Whether a backbone on the meta device takes images of that size."""
+    """Return whether a backbone on the meta device takes images of that size."""
     try:
         with torch.no_grad():
             body(torch.empty((1, 3, height, width), device="meta"))
@@ -157,20 +160,20 @@ def takes(body: nn.Module, height: int, width: int) -> bool:
 
 
 def fits(side: int, sides: tuple[int, ...]) -> bool:
-    """Whether a backbone takes a side that takes these: that one alone, or its multiples."""
+    """Return whether a backbone takes a side that takes these: that one alone, or its multiples."""
     return side == sides[0] if len(sides) == 1 else side % sides[0] == 0
 
 
 def refusal(backbone: str, size: tuple[int, ...], sides: tuple[int, ...]) -> str:
-    """Why an image is refused: the rule, and the nearest size that works."""
+    """Return why an image is refused: the rule, and the nearest size that works."""
     step = sides[0]
     rule = f"sides of {step}" if len(sides) == 1 else f"sides that are multiples of {step}"
     nearest = [step if len(sides) == 1 else max(1, round(side / step)) * step for side in size]
-    return f"timm:{backbone} takes no image of {text(size)}: only {rule}; nearest that works: {text(nearest)}"
+    return f"timm:{backbone} takes no image of {format_size(size)}: only {rule}; nearest that works: {format_size(nearest)}"
 
 
 def remedy(backbone: str) -> str:
-    """Where published weights are looked for, and how to put them there."""
+    """Return where published weights are looked for, and how to put them there."""
     published = timm.get_pretrained_cfg(backbone)
     if published is None or not (published.hf_hub_id or published.url):
         return "nobody has published any: train from scratch, or choose another backbone"

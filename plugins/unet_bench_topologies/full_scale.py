@@ -86,8 +86,9 @@ class Step(nn.Module):
         return last_use(self.block, [self._merged(maps, decoded)])
 
     def _merged(self, maps: list[Tensor | None], decoded: Sequence[Tensor]) -> Tensor:
-        """What the block is given. The widest maps are lifted first, while no others wait beside
-        them.
+        """Return what the block is given.
+
+        The widest maps are lifted first, while no others wait beside them.
         """
         lifting = list(zip(self.lifted, self.ups, decoded, strict=True))
         *coarser, up = [last_use(conv, [lift(x)]) for conv, lift, x in reversed(lifting)]

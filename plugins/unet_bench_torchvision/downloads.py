@@ -18,12 +18,15 @@ from unet_bench_torchvision.formats import read_pet, read_voc
 
 
 def cache() -> Path:
-    """Where downloads stay."""
+    """Return where downloads stay."""
     return Path.home() / ".cache" / "unet-bench"
 
 
 def load_pet(*, size: tuple[int, int], seed: int = 0) -> Dataset:
-    """Oxford-IIIT Pet. Raises InvalidData, which says what to do, where it cannot be downloaded."""
+    """Load Oxford-IIIT Pet.
+
+    Raises InvalidData, which says what to do, where it cannot be downloaded.
+    """
     links = [link for link, _ in OxfordIIITPet._RESOURCES]
     place = _fetched(
         "oxford-pet", lambda root: OxfordIIITPet(root, download=True), links, "oxford-iiit-pet"
@@ -32,14 +35,17 @@ def load_pet(*, size: tuple[int, int], seed: int = 0) -> Dataset:
 
 
 def load_voc(*, size: tuple[int, int], seed: int = 0) -> Dataset:
-    """Pascal VOC 2012. Raises InvalidData, which says what to do, where it cannot be downloaded."""
+    """Load Pascal VOC 2012.
+
+    Raises InvalidData, which says what to do, where it cannot be downloaded.
+    """
     links = [DATASET_YEAR_DICT["2012"]["url"]]
     place = _fetched("voc2012", lambda root: VOCSegmentation(root, download=True), links, "")
     return read_voc(place, seed=seed)
 
 
 def _fetched(name: str, download: Callable[[Path], object], links: list[str], inside: str) -> Path:
-    """The folder of a data set, downloaded there unless it is there already; archives belong
+    """Return the folder of a data set, downloaded there unless it is there already; archives belong
     `inside` it.
     """
     place = cache() / name

@@ -1,5 +1,6 @@
-"""Up-sampling that looks at the map to decide how. A 1×1 convolution changes the channels before:
-that is cheap.
+"""Up-sampling that looks at the map to decide how.
+
+A 1×1 convolution changes the channels before: that is cheap.
 """
 
 from __future__ import annotations
@@ -22,16 +23,18 @@ SCOPE: Final = 0.25  # of an input pixel: what an offset of 1 moves a point by, 
 
 
 def carafe(place: Place) -> nn.Module:
-    """`Carafe` on as many channels as are wanted. As every channel gets the same weights, these
-    commute with the 1×1 convolution: it is no other function than the convolution afterwards,
-    beyond the border's bias.
+    """Build `Carafe` on as many channels as are wanted.
+
+    As every channel gets the same weights, these commute with the 1×1 convolution: it is no other
+    function than the convolution afterwards, beyond the border's bias.
     """
     return nn.Sequential(change_of_channels(place), Carafe(place, place.out_channels))
 
 
 def dysample(place: Place) -> nn.Module:
-    """`DySample` on as many channels as are wanted. Raises InvalidChoice for a number that its
-    groups do not divide.
+    """Build `DySample` on as many channels as are wanted.
+
+    Raises InvalidChoice for a number that its groups do not divide.
     """
     if place.out_channels % GROUPS:
         nearest = max(GROUPS, GROUPS * round(place.out_channels / GROUPS))
@@ -43,7 +46,7 @@ def dysample(place: Place) -> nn.Module:
 
 
 def change_of_channels(place: Place) -> nn.Module:
-    """A 1×1 convolution, or nothing where the channels stay."""
+    """Build a 1×1 convolution, or nothing where the channels stay."""
     if place.in_channels == place.out_channels:
         return nn.Identity()
     return biased_1x1(place)

@@ -21,7 +21,7 @@ from unet_bench.execute import local
 from unet_bench.execute.jobs import Ended, Job
 from unet_bench.execute.local import Local
 from unet_bench.execute.processes import Processes
-from unet_bench.geometry.input_window import InputWindow
+from unet_bench.geometry.shapes import InputWindow
 from unet_bench.networks.variants import Variant
 from unet_bench.present.table import render
 from unet_bench.spec.cell import Cell, Protocol, Setting, Task

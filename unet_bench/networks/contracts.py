@@ -41,8 +41,9 @@ Role = Literal["encoder", "bottleneck", "decoder"]
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """Where a part stands in the network, and the axes it is to follow. The one argument of every
-    factory.
+    """Where a part stands in the network, and the axes it is to follow.
+
+    The one argument of every factory.
     """
 
     in_channels: int
@@ -74,7 +75,7 @@ class Place:
     )  # for encoder and topology only
 
     def at(self, **changes: Any) -> Place:
-        """The same place with some fields changed."""
+        """Return the same place with some fields changed."""
         return dataclasses.replace(self, **changes)
 
     def make(self, slot: str, **changes: Any) -> nn.Module:
@@ -103,11 +104,11 @@ class Design:
         return self.parts[slot].make(place)
 
     def has_skip(self, level: int) -> bool:
-        """Whether a level is to have a skip."""
+        """Return whether a level is to have a skip."""
         return not self.choices.skip_levels or level in self.choices.skip_levels
 
     def supervised(self, module: nn.Module) -> bool:
-        """Whether auxiliary heads look at a module's output in the mode it is in."""
+        """Return whether auxiliary heads look at a module's output in the mode it is in."""
         return self.choices.aux_heads > 0 and (module.training or self.choices.average_heads)
 
 
@@ -121,8 +122,9 @@ class NamedFactory:
     factory: Callable[[Place], nn.Module]
 
     def make(self, place: Place) -> nn.Module:
-        """Build the part and leave a label on it: which part it is, and its place. Raises
-        InvalidPart.
+        """Build the part and leave a label on it: which part it is, and its place.
+
+        Raises InvalidPart.
         """
         from torch import nn
 
@@ -144,7 +146,7 @@ class NamedFactory:
 
 
 class Label(NamedTuple):
-    """What geometry and the contract checks read off a built part."""
+    """Which part a module is, for geometry and the contract checks; kept on the module."""
 
     slot: str
     name: str
@@ -165,10 +167,12 @@ class Outputs(NamedTuple):
 
 
 def main_output(output: Tensor | Outputs) -> Tensor:
-    """The logits `(N classes *S)` of the main head."""
+    """Return the logits `(N classes *S)` of the main head."""
     return output.main if isinstance(output, Outputs) else output
 
 
 def stated_channels(part: nn.Module, place: Place) -> int:
-    """How many channels a built part returns: what it states, else what its place asked for."""
+    """Return how many channels a built part returns: what it states, else what its place asked
+    for.
+    """
     return int(getattr(part, "out_channels", place.out_channels))

@@ -15,10 +15,16 @@ from typing import TYPE_CHECKING, Any, Final
 import torch
 
 from unet_bench.context import MeasurementContext
-from unet_bench.errors import InvalidPart, InvalidSize, InvalidSuite, UnetBenchError, Unsupported
-from unet_bench.geometry import tracker as geometry
-from unet_bench.geometry.find_input import find_input_window
-from unet_bench.geometry.input_window import InputWindow
+from unet_bench.errors import (
+    InvalidPart,
+    InvalidSize,
+    InvalidSuite,
+    UnetBenchError,
+    Unsupported,
+    first_line,
+)
+from unet_bench.geometry.shapes import InputWindow
+from unet_bench.geometry.sizes import find_input_window
 from unet_bench.host.survey import DeviceFacts
 from unet_bench.measure.cost import cost
 from unet_bench.measure.memory import MIB, predicted_bytes
@@ -455,9 +461,7 @@ def examine(registry: Registry, variant: Variant, task: Task) -> ExaminedNetwork
     except UnetBenchError:
         raise
     except Exception as error:
-        reason = (
-            f"{variant.name} cannot be built: {type(error).__name__}: {geometry.first_line(error)}"
-        )
+        reason = f"{variant.name} cannot be built: {type(error).__name__}: {first_line(error)}"
         return ExaminedNetwork(variant, None, status="error", reason=reason)
     if where.skips and not variant.architecture and all(skip.agrees for skip in where.skips):
         variant = with_inactive(variant, ["align"])

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
-from unet_bench.geometry.input_window import InputWindow
+from unet_bench.geometry.shapes import InputWindow
 from unet_bench.networks.variants import Variant
 from unet_bench.spec.recipe import Recipe
 

@@ -60,33 +60,33 @@ class Slot:
         self.registry = registry
 
     def places(self, dims: int) -> Iterator[Place]:
-        """Every place at which a part is tried, the most usual one first."""
+        """Yield every place at which a part is tried, the most usual one first."""
         place = Place(in_channels=0, out_channels=0, role=self.role, level=1, depth=3, dims=dims)
         yield from padded(
             [place.at(in_channels=given, out_channels=wanted) for given, wanted in self.channels]
         )
 
     def sizes(self, part: nn.Module, place: Place) -> tuple[Sequence[Size], Sequence[Size]]:
-        """(sizes that must work, sizes that may be refused)."""
+        """Return (sizes that must work, sizes that may be refused)."""
         return [(ROOMY_UNPADDED if place.padding == "valid" else ROOMY)[place.dims]], SMALL[
             place.dims
         ]
 
     def inputs(self, part: nn.Module, place: Place, size: Size) -> Inputs:
-        """What forward is given."""
+        """Return what forward is given."""
         return (random_map(place.in_channels, size),)
 
     def needed(self, inputs: Inputs) -> Iterable[Tensor]:
-        """The inputs that a gradient must reach."""
+        """Return the inputs that a gradient must reach."""
         return flat_tensors(inputs)
 
     def verify(self, place: Place, part: nn.Module, inputs: Inputs, output: Any) -> None:
-        """Raises InvalidPart for an output that breaks the contract."""
+        """Raise InvalidPart for an output that breaks the contract."""
         least, most = self.sides(place, part, tuple(inputs[0].shape[2:]))
         require_shapes(output, [Shape(stated_channels(part, place), least, most)])
 
     def sides(self, place: Place, part: nn.Module, size: Size) -> tuple[Size, Size]:
-        """The least and the greatest size that the map may come out with."""
+        """Return the least and the greatest size that the map may come out with."""
         return size, size
 
 
@@ -150,8 +150,9 @@ class Up(Slot):
 
 
 class Align(Slot):
-    """Two maps of any two sizes come out with one. A size here is the skip's, followed by the
-    up-sampled map's.
+    """Two maps of any two sizes come out with one.
+
+    A size here is the skip's, followed by the up-sampled map's.
     """
 
     def places(self, dims: int) -> Iterator[Place]:
@@ -324,8 +325,9 @@ CONTRACTS: Final[dict[str, type[Slot]]] = {
 
 
 def part_cases(registry: Registry, entry: Entry) -> list[Case]:
-    """The part at every place that it accepts. Raises InvalidPart when it serves none in a
-    dimension it states.
+    """Return the part at every place that it accepts.
+
+    Raise InvalidPart when it serves none in a dimension it states.
     """
     slot = CONTRACTS[entry.kind](registry)
     cases: list[Case] = []
@@ -348,7 +350,7 @@ def part_cases(registry: Registry, entry: Entry) -> list[Case]:
 
 
 def part_case(slot: Slot, entry: Entry, place: Place, telling: bool) -> Case:
-    """The part at one place. Raises what its factory raises."""
+    """Return the part at one place. Raises what its factory raises."""
     part = made(entry, place)
     sizes, others = slot.sizes(part, place)
     return Case(
@@ -364,7 +366,10 @@ def part_case(slot: Slot, entry: Entry, place: Place, telling: bool) -> Case:
 
 
 def made(entry: Entry, place: Place) -> nn.Module:
-    """The part that an entry's factory makes at a place. Raises InvalidPart for anything else."""
+    """Return the part that an entry's factory makes at a place.
+
+    Raise InvalidPart for anything else.
+    """
     twin = place.at()
     part: nn.Module = entry.load()(place)
     require(
@@ -379,26 +384,26 @@ def made(entry: Entry, place: Place) -> nn.Module:
 
 
 def described(entry: Entry) -> str:
-    """A part as messages name it."""
+    """Return a part as messages name it."""
     return f"part {entry.kind}={entry.name} of plugin {entry.provider}"
 
 
 def padded(places: Sequence[Place]) -> Iterator[Place]:
-    """The first place with every padding, the others with the usual one and with none."""
+    """Yield the first place with every padding, the others with the usual one and with none."""
     for i, place in enumerate(places):
         for padding in PADDINGS if i == 0 else PADDINGS[:2]:
             yield place.at(padding=padding)
 
 
 def brief(place: Place) -> str:
-    """A place without what is as usual."""
+    """Return a place without what is as usual."""
     told = [f for f in fields(place) if f.repr and getattr(place, f.name) != f.default]
     return f"Place({', '.join(f'{f.name}={getattr(place, f.name)!r}' for f in told)})"
 
 
 def design(registry: Registry, dims: int, padding: str, **changes: Value) -> Design:
-    """The baseline's parts, for encoders and topologies to assemble: three levels of 4, 8 and 16
-    channels.
+    """Return the baseline's parts, for encoders and topologies to assemble: three levels of 4, 8
+    and 16 channels.
     """
     choices = Choices(
         base_width=4, depth=2, dims=dims, padding=padding, decoder_block=Choices().encoder_block
@@ -413,7 +418,7 @@ def design(registry: Registry, dims: int, padding: str, **changes: Value) -> Des
 
 
 def assembling(plan: Design, in_channels: int) -> Place:
-    """The place of an encoder or topology that follows a design."""
+    """Return the place of an encoder or topology that follows a design."""
     choices = plan.choices
     place = Place(
         in_channels=in_channels, out_channels=plan.widths[-1], depth=choices.depth, design=plan
@@ -422,10 +427,10 @@ def assembling(plan: Design, in_channels: int) -> Place:
 
 
 def divided(size: Size, factor: int) -> tuple[Size, Size]:
-    """A size divided, rounded down and up."""
+    """Return a size divided, rounded down and up."""
     return tuple(side // factor for side in size), tuple(-(-side // factor) for side in size)
 
 
 def at_least(place: Place, size: Size) -> Size:
-    """The least size of a convolved map: unpadded convolutions may take all but a pixel."""
+    """Return the least size of a convolved map: unpadded convolutions may take all but a pixel."""
     return (1,) * len(size) if place.padding == "valid" else size

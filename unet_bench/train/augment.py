@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from unet_bench.geometry.input_window import InputWindow
+from unet_bench.geometry.shapes import InputWindow
 from unet_bench.spec.recipe import Recipe
 
 
@@ -35,7 +35,7 @@ class Draw:
 
 
 def draw(recipe: Recipe, rng: np.random.Generator, dims: int = 2) -> Draw:
-    """What a recipe does to an item: angle, scale and tone uniformly, displacements from a
+    """Return what a recipe does to an item: angle, scale and tone uniformly, displacements from a
     Gaussian.
 
     Volumes are turned in the plane of their slices alone, and scaled alike along all axes.
@@ -60,8 +60,8 @@ def sources(
     input_window: InputWindow,
     device: torch.device,
 ) -> Tensor:
-    """Coordinates `(dims *frame.input)` in an image of `plane` pixels that the network's input is
-    read at.
+    """Return coordinates `(dims *window.input)` in an image of `plane` pixels that the network's
+    input is read at.
 
     The input is that for the scored window of `size` at `corner`. The image is turned and scaled
     about the window's centre, bent by displacements on a coarse grid over the whole image,
@@ -99,15 +99,15 @@ def sources(
 
 @functools.lru_cache(maxsize=64)
 def _basis(length: int, grid: int, device: torch.device) -> Tensor:
-    """How much each of `grid` points, evenly over `length` pixels, counts at each pixel: `(length
-    grid)`.
+    """Return how much each of `grid` points, evenly over `length` pixels, counts at each pixel:
+    `(length grid)`.
     """
     points = torch.eye(grid, device=device)[None, None]
     return F.interpolate(points, size=(length, grid), mode="bicubic", align_corners=True)[0, 0]
 
 
 def interpolated(image: Tensor, at: Tensor) -> Tensor:
-    """`image` `(C *S)` at coordinates `(dims *s)`, linearly; mirrored beyond its borders, as
+    """Return `image` `(C *S)` at coordinates `(dims *s)`, linearly; mirrored beyond its borders, as
     `reflected` is.
     """
     # Coordinates count from -1 to 1 for `grid_sample`, the last axis first. An axis of one pixel
@@ -122,8 +122,8 @@ def interpolated(image: Tensor, at: Tensor) -> Tensor:
 
 
 def nearest(plane: Tensor, at: Tensor) -> Tensor:
-    """`plane` `(*S)` of any type at coordinates `(dims *s)`: the nearest pixel, mirrored beyond the
-    borders.
+    """Return `plane` `(*S)` of any type at coordinates `(dims *s)`: the nearest pixel, mirrored
+    beyond the borders.
     """
     return plane[
         tuple(
@@ -133,7 +133,7 @@ def nearest(plane: Tensor, at: Tensor) -> Tensor:
 
 
 def reflected(index: Tensor, size: int) -> Tensor:
-    """Indices into an axis of `size`, reflected at its ends without repeating the border."""
+    """Return indices into an axis of `size`, reflected at its ends without repeating the border."""
     if size == 1:
         return torch.zeros_like(index)
     index = index.remainder(2 * (size - 1))

@@ -125,7 +125,7 @@ class Training:
             self.model.load_state_dict(self.best)
 
     def take_steps(self, begin: int, seconds: float) -> None:
-        """Every step from `begin` on, `seconds` having been spent on those before."""
+        """Take every step from `begin` on, `seconds` having been spent on those before."""
         started, beside, evaluated = time.perf_counter(), 0.0, self.evaluations_due(begin)
         for number, batch in enumerate(self.batches(begin), begin):
             self.step.set_rate(rate(self.recipe, self.progress(number), self.progress(number + 1)))
@@ -148,11 +148,11 @@ class Training:
                 break
 
     def progress(self, steps: int) -> float:
-        """The part of the budget that is spent after so many steps."""
+        """Return the part of the budget that is spent after so many steps."""
         return steps / self.steps if self.steps else min(1.0, self.trained.seconds / self.train_s)
 
     def batches(self, begin: int) -> Iterator[Batch]:
-        """Batches on the device from step `begin` on, the host's time for them added up."""
+        """Yield batches on the device from step `begin` on, and add up the host's time for them."""
         context, cell = self.context, self.context.cell
         source = batches(
             self.train,
@@ -251,8 +251,8 @@ class Training:
 
 
 def rate(recipe: Recipe, before: float, after: float) -> float:
-    """The learning rate's factor in the step that takes the budget from `before` to `after`, parts
-    from 0 to 1.
+    """Return the learning rate's factor in the step that takes the budget from `before` to `after`,
+    parts from 0 to 1.
     """
     if recipe.warm_up and before < recipe.warm_up:
         return min(1.0, max(after, 1e-3) / recipe.warm_up)
@@ -263,9 +263,7 @@ def rate(recipe: Recipe, before: float, after: float) -> float:
 
 
 def apply_recipe(context: MeasurementContext, model: nn.Module) -> None:
-    """What a recipe changes in a network: its weights to begin with, and dropout behind its
-    coarsest map.
-    """
+    """Give a network the recipe's initial weights, and its dropout behind the coarsest map."""
     recipe = context.cell.protocol.recipe
     if recipe.init == "he" and context.cell.setting.pretrained == "none":
         torch.manual_seed(context.cell.seed)
@@ -283,8 +281,8 @@ def apply_recipe(context: MeasurementContext, model: nn.Module) -> None:
 
 
 def incoming(module: nn.modules.conv._ConvNd) -> float:
-    """How many inputs an output of a convolution sums (He et al. 2015, eq. 10); of a transposed
-    one, on average.
+    """Return how many inputs an output of a convolution sums (He et al. 2015, eq. 10); of a
+    transposed one, on average.
     """
     taps = math.prod(module.kernel_size) * module.in_channels / module.groups
     return taps / math.prod(module.stride) if module.transposed else taps
@@ -327,7 +325,9 @@ def settle_batch_norm(context: MeasurementContext, model: nn.Module, data: Image
 
 
 def tensors(context: MeasurementContext, dataset: Dataset) -> dict[str, Images]:
-    """The three splits, normalised by the training images; with weights, if the recipe has them."""
+    """Return the three splits, normalised by the training images; with weights, if the recipe has
+    them.
+    """
     mean, std = normalisation(dataset)
     recipe = context.cell.protocol.recipe
     weigh = None

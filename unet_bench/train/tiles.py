@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from unet_bench.errors import InvalidChoice
-from unet_bench.geometry.input_window import InputWindow
+from unet_bench.geometry.shapes import InputWindow
 from unet_bench.spec.cell import MOST_OVERLAP
 from unet_bench.train.windows import block, cut
 
@@ -29,10 +29,10 @@ def predict(
     flips: bool = False,
     batch: int = 1,
 ) -> Tensor:
-    """Scores `(N K *S)` of every pixel of `images` `(N C *S)`, float32 on their device.
+    """Return scores `(N K *S)` of every pixel of `images` `(N C *S)`, float32 on their device.
 
-    `call` maps inputs `(M C *frame.input)` to the scores `(M K *size)` of their scored pixels; M is
-    at most `batch`, or N if that is more. At each pixel the result is the weighted mean of the
+    `call` maps inputs `(M C *window.input)` to the scores `(M K *size)` of their scored pixels; M
+    is at most `batch`, or N if that is more. At each pixel the result is the weighted mean of the
     tiles that cover it. Without `overlap` they abut, but for the last, which ends at the border,
     and all count alike. With it (the least part of a tile's side that neighbours share, to a pixel)
     they are laid evenly, and count less the nearer the pixel is to their rim. `flips` takes the
@@ -87,8 +87,8 @@ def _input(
     size: tuple[int, ...],
     flips: tuple[bool, ...],
 ) -> Tensor:
-    """The inputs for the tile at `corner` of the images: where these are flipped, it is counted
-    from the far end.
+    """Return the inputs for the tile at `corner` of the images: where these are flipped, it is
+    counted from the far end.
     """
     begin = tuple(
         whole - start - side if turned else start
@@ -98,8 +98,8 @@ def _input(
 
 
 def _starts(length: int, size: int, overlap: float) -> list[int]:
-    """Where the tiles along one side begin: the first at 0, and the last so that it ends at the
-    border.
+    """Return where the tiles along one side begin: the first at 0, and the last so that it ends at
+    the border.
     """
     last, step = max(0, length - size), max(1, round(size * (1 - overlap)))
     count = math.ceil(last / step) + 1
@@ -109,8 +109,8 @@ def _starts(length: int, size: int, overlap: float) -> list[int]:
 
 
 def _ramp(size: int, overlap: float) -> Tensor:
-    """How much a tile's pixels count along one side: alike, or linearly less toward either rim, but
-    never nothing.
+    """Return how much a tile's pixels count along one side: alike, or linearly less toward either
+    rim, but never nothing.
     """
     if not overlap:
         return torch.ones(size)

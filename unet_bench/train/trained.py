@@ -22,8 +22,8 @@ from torch import nn
 
 from unet_bench.data.dataset import Dataset, resized
 from unet_bench.errors import InvalidSuite, StoreError, UnetBenchError, UnknownName
-from unet_bench.geometry.find_input import find_input_window
-from unet_bench.geometry.input_window import InputWindow
+from unet_bench.geometry.shapes import InputWindow
+from unet_bench.geometry.sizes import find_input_window
 from unet_bench.limits import MOST_NUMBER, one_line, read_json, require_file
 from unet_bench.models.build import build
 from unet_bench.networks.contracts import main_output
@@ -115,8 +115,8 @@ class Network:
     def predict(
         self, image: np.ndarray, *, whole: bool = False, overlap: float = 0.0, flips: bool = False
     ) -> np.ndarray:
-        """Class ids `(*S)`, uint8, of an image `(*S C)` of the training images' type and channels;
-        tiled.
+        """Return class ids `(*S)`, uint8, of an image `(*S C)` of the training images' type and
+        channels; tiled.
         """
         channels, dims = self.task.in_channels, self.task.dims
         if (
@@ -153,8 +153,8 @@ class Network:
     def predict_fitted(
         self, image: np.ndarray, *, whole: bool, overlap: float, flips: bool
     ) -> np.ndarray:
-        """`predict`, the image brought to the size that training images were brought to, and the
-        mask back.
+        """Return `predict`, the image brought to the size that training images were brought to, and
+        the mask back.
         """
         if self.task.fit != "resize":
             return self.predict(image, whole=whole, overlap=overlap, flips=flips)
@@ -172,8 +172,8 @@ def load_network(
     fold: str | None = None,
     device: str = "cpu",
 ) -> Network:
-    """The network of a variant that a run trained and kept; of several seeds or folds the best by
-    validation Dice.
+    """Return the network of a variant that a run trained and kept; of several seeds or folds the
+    best by validation Dice.
 
     `data` is a task's name, `fold` such as 0/5. Raises StoreError when there is none, UnknownName
     for what was not kept, InvalidSuite where it cannot be told which of several is meant.
@@ -248,7 +248,7 @@ def load_network(
 
 
 def facts(about: Mapping[str, Any]) -> dict[str, Any]:
-    """What tells one kept network of a run from another."""
+    """Return what tells one kept network of a run from another."""
     task, setting = about["task"], about["setting"]
     return {
         "variant": about["variant"]["name"],
@@ -261,7 +261,7 @@ def facts(about: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def load_model(run: Path | str, variant: str, *, seed: int | None = None) -> nn.Module:
-    """The trained module itself, in eval mode on the CPU: normalised `(N C H W)` to logits.
+    """Return the trained module itself, in eval mode on the CPU: normalised `(N C H W)` to logits.
 
     Raises as `load_network`.
     """
@@ -269,7 +269,9 @@ def load_model(run: Path | str, variant: str, *, seed: int | None = None) -> nn.
 
 
 def names_of(run: Path) -> dict[str, str]:
-    """Of variants that are the same network as another, that one, in whose name it was trained."""
+    """Return, for each variant that is the same network as another, the name that one was trained
+    under.
+    """
     from unet_bench.store.log import read_rows
 
     return {row["variant"]: row["same_as"] for row in read_rows(run) if row.get("same_as")}
@@ -293,8 +295,9 @@ def _about(file: Path) -> dict[str, Any]:
 
 
 def _described(about: Mapping[str, Any]) -> tuple[Task, InputWindow, Variant]:
-    """What the JSON speaks of. Raises ValueError, TypeError, LookupError, AttributeError and ours
-    for what is none.
+    """Return what the JSON speaks of.
+
+    Raises ValueError, TypeError, LookupError, AttributeError and ours for what is none.
     """
     task, input_window = Task(**tuples(about["task"])), InputWindow(**tuples(about["frame"]))
     sizes = (
@@ -333,8 +336,9 @@ def _described(about: Mapping[str, Any]) -> tuple[Task, InputWindow, Variant]:
 
 
 def _tensors(weights: Path, digest: str | None) -> dict[str, torch.Tensor]:
-    """The weights as they were written: other bytes would predict other masks in silence. Raises
-    anything.
+    """Return the weights as they were written: other bytes would predict other masks in silence.
+
+    Raises anything.
     """
     require_file(weights)
     if digest is not None and digest != _digest(weights):

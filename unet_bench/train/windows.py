@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from unet_bench.data.dataset import IGNORE, Dataset, Sample
-from unet_bench.geometry.input_window import InputWindow
+from unet_bench.geometry.shapes import InputWindow
 from unet_bench.host.device import free_memory
 from unet_bench.spec.recipe import Recipe
 from unet_bench.train.augment import Draw, draw, interpolated, nearest, reflected, sources
@@ -62,7 +62,7 @@ class Images:
         return sum(tensor.nbytes for tensor in (*self.images, *self.masks, *(self.weights or ())))
 
     def to(self, device: torch.device) -> Images:
-        """The same on another device."""
+        """Return the same on another device."""
         images, masks, weights = (
             [tensor.to(device) for tensor in tensors]
             for tensors in (self.images, self.masks, self.weights or [])
@@ -95,7 +95,7 @@ class Batch(NamedTuple):
 
 
 def normalisation(dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation `(C,)` over the training images alone."""
+    """Return mean and standard deviation `(C,)` over the training images alone."""
     images = [sample.image for sample in dataset.train]
     count = sum(sample.mask.size for sample in dataset.train)
     axes = tuple(range(dataset.dims))
@@ -105,15 +105,15 @@ def normalisation(dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
 
 
 def fits(data: Images, device: torch.device) -> bool:
-    """Whether a split should lie on the device: where it has memory of its own, at most a quarter
-    of what is free.
+    """Return whether a split should lie on the device: where it has memory of its own, at most a
+    quarter of what is free.
     """
     free = free_memory(device)
     return free is None or data.nbytes <= free / 4
 
 
 def mirrored(start: int, length: int, size: int) -> Tensor:
-    """Indices `start … start + length` into an axis of `size`, reflected at its ends without
+    """Return indices `start … start + length` into an axis of `size`, reflected at its ends without
     repeating the border.
     """
     return reflected(torch.arange(start, start + length), size)
@@ -122,8 +122,8 @@ def mirrored(start: int, length: int, size: int) -> Tensor:
 def window(
     planes: Tensor, corner: tuple[int, ...], size: tuple[int, ...], flips: tuple[bool, ...] = ()
 ) -> Tensor:
-    """`size` pixels at `corner` of the flipped planes `(… *S)`, which are mirrored beyond their
-    borders.
+    """Return `size` pixels at `corner` of the flipped planes `(… *S)`, which are mirrored beyond
+    their borders.
     """
     flips = flips or (False,) * len(size)
     for axis, start, length, turned in zip(range(-len(size), 0), corner, size, flips, strict=True):
@@ -141,8 +141,8 @@ def window(
 def cut(
     image: Tensor, corner: tuple[int, ...], input_window: InputWindow, flips: tuple[bool, ...] = ()
 ) -> Tensor:
-    """The input `(… *frame.input)` that scores the pixels beginning at `corner` of the flipped
-    image.
+    """Return the input `(… *window.input)` that scores the pixels beginning at `corner` of the
+    flipped image.
 
     The image is flipped, not the input: the context around the scored pixels need not be symmetric.
     """
@@ -153,12 +153,12 @@ def cut(
 
 
 def scored(logits: Tensor, input_window: InputWindow, size: tuple[int, ...]) -> Tensor:
-    """The scored pixels `(N classes *size)` of an output."""
+    """Return the scored pixels `(N classes *size)` of an output."""
     return logits[block(input_window.start, size)]
 
 
 def block(corner: tuple[int, ...], size: tuple[int, ...]) -> tuple[Any, ...]:
-    """The index of `size` pixels at `corner` of `(… *S)`."""
+    """Return the index of `size` pixels at `corner` of `(… *S)`."""
     return ..., *(slice(start, start + side) for start, side in zip(corner, size, strict=True))
 
 
@@ -171,7 +171,7 @@ def training_batch(
     seed: int,
     step: int,
 ) -> Batch:
-    """The batch of a step (from 0), on the data's device: random windows of `size` (`*S`),
+    """Return the batch of a step (from 0), on the data's device: random windows of `size` (`*S`),
     augmented as `recipe` says.
 
     A function of its arguments: any step can be made without those before it. An epoch takes every
@@ -230,8 +230,8 @@ def _corner(
     around: np.ndarray,
     rng: np.random.Generator,
 ) -> tuple[int, ...]:
-    """Where the window begins: anywhere, or so that one of the pixels `around` (flat indices) lies
-    anywhere in it.
+    """Return where the window begins: anywhere, or so that one of the pixels `around` (flat
+    indices) lies anywhere in it.
 
     What an enlarged image shows of itself may lie anywhere, too: then the window may begin outside
     of it. Where images are warped, displacements are left out of account, and the image's borders
@@ -287,8 +287,8 @@ def batches(
     workers: int = 0,
     pin: bool = False,
 ) -> Iterator[Batch]:
-    """The batches of the steps `first … last - 1`, in order: the same whether made here or by
-    worker processes.
+    """Return the batches of the steps `first … last - 1`, in order: the same whether made here or
+    by worker processes.
 
     With `workers`, the data must lie in the host's memory; `pin` puts their batches where a GPU can
     fetch them.
