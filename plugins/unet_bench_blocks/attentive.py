@@ -14,7 +14,7 @@ RATIO: Final = 16  # channels to one hidden unit, in both papers
 
 
 def squeezed(place: Place, channels: int) -> nn.Sequential:
-    """Build a network from `(N C)` to `(N C)` through a sixteenth as many hidden units, at least one."""
+    """Build a network from `(N C)` to `(N C)` through a sixteenth as many units."""
     hidden = max(1, channels // RATIO)
     return nn.Sequential(
         nn.Linear(channels, hidden, bias=place.bias),

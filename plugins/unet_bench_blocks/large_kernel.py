@@ -111,16 +111,19 @@ def cmunext_block(place: Place, kernel: int, depth: int = 1) -> nn.Sequential:
 
 
 def grouped_fusion(place: Place) -> nn.Module:
-    """Build a 3×3 convolution in two groups, of skip and up-sampled map alike, then 1×1 to four times `out` and
-    1×1 to `out`.
+    """Build a 3×3 convolution in two groups, then 1×1 to four times `out` and 1×1 to `out`.
+
+    The groups are the skip and the up-sampled map.
 
     CMUNeXt's decoder block (section 2.2), with its GELU before each norm. Raises InvalidChoice for
     an odd number of channels.
     """
     if place.in_channels % 2:
         raise InvalidChoice(
-            f"decoder_block=grouped-fusion at level {place.level} is given {place.in_channels} channels, which are not "
-            "two groups: use merge=concat with up_policy=match, so that skip and up-sampled map have as many"
+            f"decoder_block=grouped-fusion at level {place.level} is given {place.in_channels} "
+            "channels, which are not "
+            "two groups: use merge=concat with up_policy=match, so that skip and up-sampled map "
+            "have as many"
         )
     at, width, wide = (
         place.at(act="gelu", order="conv-act-norm"),

@@ -83,7 +83,8 @@ class GhostModule(nn.Module):
         super().__init__()
         if out_channels % 2:
             raise InvalidChoice(
-                f"block ghost cannot return {out_channels} channels: half of them are made of the other half, so their "
+                f"block ghost cannot return {out_channels} channels: half of them are made of the "
+                "other half, so their "
                 f"number must be even, such as {out_channels + 1}"
             )
         half = out_channels // 2

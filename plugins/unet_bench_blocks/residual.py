@@ -146,7 +146,8 @@ class Recurrent(nn.Module):
         super().__init__()
         if place.padding == "valid":
             raise InvalidChoice(
-                f"recurrent:{steps} with padding=valid: what a recurrent convolution returns is added to its input, "
+                f"recurrent:{steps} with padding=valid: what a recurrent convolution returns is "
+                "added to its input, "
                 "so it must keep the map's size; use padding=zeros or reflect"
             )
         self.steps = steps

@@ -27,8 +27,10 @@ def conv_1x1_norm(place: Place) -> nn.Sequential:
     """
     if place.norm == "layer":
         raise InvalidChoice(
-            "head=conv-1x1-norm with norm=layer is not valid: every pixel's scores would get one mean and one spread, "
-            "so the norm must look at several pixels; choose decoder_norm=batch, instance or group, or head=conv-1x1"
+            "head=conv-1x1-norm with norm=layer is not valid: every pixel's scores would get one "
+            "mean and one spread, "
+            "so the norm must look at several pixels; choose decoder_norm=batch, instance or "
+            "group, or head=conv-1x1"
         )
     return nn.Sequential(
         CONV[place.dims](place.in_channels, place.out_channels, 1),

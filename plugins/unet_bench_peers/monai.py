@@ -58,7 +58,8 @@ def family(member: str) -> Callable[..., nn.Module]:
         raise unknown("MONAI network", name, NETWORKS, LIST_NETWORKS)
     if (name == "FlexibleUNet") != bool(slash):
         raise InvalidChoice(
-            f"monai:{member} is not valid: FlexibleUNet, and no other, has a backbone: monai:FlexibleUNet/resnet34"
+            f"monai:{member} is not valid: FlexibleUNet, and no other, has a backbone: "
+            "monai:FlexibleUNet/resnet34"
         )
     if slash and backbone not in FLEXUNET_BACKBONE.register_dict:
         raise unknown("MONAI backbone", backbone, FLEXUNET_BACKBONE.register_dict, LIST_BACKBONES)

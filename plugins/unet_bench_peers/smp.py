@@ -59,7 +59,8 @@ def family(member: str) -> Callable[..., nn.Module]:
             return built(functools.partial(create, in_channels=in_channels, classes=classes))
         except MISUSE as error:
             raise InvalidChoice(
-                f"it cannot be built ({error}); {decoder} does not go with {encoder}: name another encoder"
+                f"it cannot be built ({error}); {decoder} does not go with {encoder}: name another "
+                "encoder"
             ) from error
 
     return make

@@ -61,8 +61,10 @@ class TimmEncoder(nn.Module):
         channels, reductions = self.body.feature_info.channels(), self.body.feature_info.reduction()
         if any(reduction & (reduction - 1) for reduction in reductions):
             raise InvalidChoice(
-                f"encoder=timm:{backbone} gives maps at 1/{', 1/'.join(map(str, reductions))} of the image: a U-Net "
-                "halves; choose one that does, such as timm:resnet34 or timm:swin_tiny_patch4_window7_224"
+                f"encoder=timm:{backbone} gives maps at 1/{', 1/'.join(map(str, reductions))} of "
+                "the image: a U-Net "
+                "halves; choose one that does, such as timm:resnet34 or "
+                "timm:swin_tiny_patch4_window7_224"
             )
         self.taken = sorted({reduction: i for i, reduction in enumerate(reductions)}.values())
         self.channels = [channels[i] for i in self.taken]
@@ -78,7 +80,8 @@ class TimmEncoder(nn.Module):
         """
         if weights != "imagenet":
             raise InvalidChoice(
-                f"pretrained={weights} is not known for timm:{self.backbone}: it takes imagenet; other published "
+                f"pretrained={weights} is not known for timm:{self.backbone}: it takes imagenet; "
+                "other published "
                 "weights have a tag in the backbone's name, as in timm:resnet34.tv_in1k"
             )
         settings: dict[str, Any] = {
@@ -90,7 +93,8 @@ class TimmEncoder(nn.Module):
             published = timm.create_model(self.backbone, pretrained=True, **settings)
         except Exception as error:  # every hub and network library has its own
             raise InvalidData(
-                f"the {weights} weights of timm:{self.backbone} could not be fetched ({first_line(error)}); "
+                f"the {weights} weights of timm:{self.backbone} could not be fetched "
+                f"({first_line(error)}); "
                 f"{remedy(self.backbone)}"
             ) from error
         self.body.load_state_dict(published.state_dict())
@@ -144,7 +148,8 @@ def sizes(backbone: str) -> tuple[Mapping[str, bool], tuple[int, ...]]:
     sides = tuple(side for side in range(step, LARGEST + 1, step) if takes(bodies[0], side, side))
     if not sides:
         raise InvalidChoice(
-            f"encoder=timm:{backbone} takes no image of up to {LARGEST}×{LARGEST}; choose another one"
+            f"encoder=timm:{backbone} takes no image of up to {LARGEST}×{LARGEST}; choose another "
+            "one"
         )
     return {}, sides
 
@@ -169,7 +174,10 @@ def refusal(backbone: str, size: tuple[int, ...], sides: tuple[int, ...]) -> str
     step = sides[0]
     rule = f"sides of {step}" if len(sides) == 1 else f"sides that are multiples of {step}"
     nearest = [step if len(sides) == 1 else max(1, round(side / step)) * step for side in size]
-    return f"timm:{backbone} takes no image of {format_size(size)}: only {rule}; nearest that works: {format_size(nearest)}"
+    return (
+        f"timm:{backbone} takes no image of {format_size(size)}: only {rule}; "
+        f"nearest that works: {format_size(nearest)}"
+    )
 
 
 def remedy(backbone: str) -> str:

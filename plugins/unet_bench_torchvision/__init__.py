@@ -17,7 +17,8 @@ def unet_bench_register(registry: Registrar) -> None:
     registry.encoder(
         "torchvision:*",
         "unet_bench_torchvision.encoder:family",
-        summary="a torchvision backbone, the last map of every size; finer levels are up-sampled without a skip",
+        summary="a torchvision backbone, the last map of every size; finer levels are up-sampled "
+        "without a skip",
         cite="TorchVision 2016, github.com/pytorch/vision",
         ignores=OF_PLAIN_ENCODER,
         dims=(2,),

@@ -61,7 +61,8 @@ def _fetched(name: str, download: Callable[[Path], object], links: list[str], in
             os.replace(whole, place)
     except Exception as error:  # networks, servers and archives fail in every way there is
         raise InvalidData(
-            f"data set {name!r} cannot be downloaded ({error}). Where there is a network, fetch {' and '.join(links)}, "
+            f"data set {name!r} cannot be downloaded ({error}). Where there is a network, fetch "
+            f"{' and '.join(links)}, "
             f"and unpack into {place / inside}; or name a copy of yours by its format, KIND:PATH"
         ) from error
     return place

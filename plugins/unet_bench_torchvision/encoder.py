@@ -79,7 +79,8 @@ class TorchvisionEncoder(nn.Module):
         """
         if weights != "imagenet":
             raise InvalidChoice(
-                f"pretrained={weights} is not known for torchvision:{self.backbone}: it takes imagenet, "
+                f"pretrained={weights} is not known for torchvision:{self.backbone}: it takes "
+                "imagenet, "
                 "torchvision's default weights"
             )
         best: Any = models.get_model_weights(self.backbone).DEFAULT
@@ -87,8 +88,10 @@ class TorchvisionEncoder(nn.Module):
             published = models.get_model(self.backbone, weights=best)
         except Exception as error:  # of the network, or of a file cut short
             raise InvalidData(
-                f"the {weights} weights of torchvision:{self.backbone} could not be fetched ({first_line(error)}); "
-                f"run once where there is a network, or put {best.url} into {torch.hub.get_dir()}/checkpoints "
+                f"the {weights} weights of torchvision:{self.backbone} could not be fetched "
+                f"({first_line(error)}); "
+                f"run once where there is a network, or put {best.url} into "
+                f"{torch.hub.get_dir()}/checkpoints "
                 "(TORCH_HOME moves that folder)"
             ) from error
         steps = nn.ModuleList(trunk(published))
@@ -163,7 +166,8 @@ def pyramid(backbone: str) -> tuple[Taken, ...]:
                 raise InvalidChoice(
                     f"encoder=torchvision:{backbone} is no row of modules that halve their maps "
                     f"({first_line(error)} at {type(step).__name__}); choose one that is, such as "
-                    "torchvision:resnet34, vgg16_bn, efficientnet_b0, convnext_tiny or swin_t, or look for it in timm:"
+                    "torchvision:resnet34, vgg16_bn, efficientnet_b0, convnext_tiny or swin_t, or "
+                    "look for it in timm:"
                 ) from error
             last[taken.reduction] = taken
     return tuple(last[reduction] for reduction in sorted(last))

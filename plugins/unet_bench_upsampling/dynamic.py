@@ -19,7 +19,8 @@ from unet_bench_upsampling.parts import biased_1x1
 COMPRESSED: Final = 64  # channels from which CARAFE foretells its kernels
 REACH: Final = 5  # side of those kernels
 GROUPS: Final = 4  # of channels that DySample samples at points of their own
-SCOPE: Final = 0.25  # of an input pixel: what an offset of 1 moves a point by, so that neighbours' points stay apart
+# Of an input pixel: what an offset of 1 moves a point by, so that neighbours' points stay apart.
+SCOPE: Final = 0.25
 
 
 def carafe(place: Place) -> nn.Module:
@@ -39,8 +40,10 @@ def dysample(place: Place) -> nn.Module:
     if place.out_channels % GROUPS:
         nearest = max(GROUPS, GROUPS * round(place.out_channels / GROUPS))
         raise InvalidChoice(
-            f"up=dysample at level {place.level} is to return {place.out_channels} channels: their number must be a "
-            f"multiple of {GROUPS}, such as {nearest}; choose base_width or decoder_widths accordingly"
+            f"up=dysample at level {place.level} is to return {place.out_channels} channels: their "
+            "number must be a "
+            f"multiple of {GROUPS}, such as {nearest}; choose base_width or decoder_widths "
+            "accordingly"
         )
     return nn.Sequential(change_of_channels(place), DySample(place.out_channels))
 
@@ -101,7 +104,8 @@ class DySample(nn.Module):
             .to(precise)
             .reshape(n * GROUPS, 2, 2 * size[0], 2 * size[1])
         )
-        axes = []  # y, x: where each output pixel looks, from -1 at the low border to 1 at the high one
+        # Y, x: where each output pixel looks, from -1 at the low border to 1 at the high one.
+        axes = []
         for i, side in enumerate(size):
             regular = (torch.arange(2 * side, device=x.device, dtype=precise) + 0.5) / side - 1
             axes.append(regular.unsqueeze(1 - i) + offsets[:, i] * (SCOPE * 2 / side))

@@ -26,7 +26,8 @@ class PixelShuffle(nn.Module):
         unnormed = padded(place).at(bias=True)
         self.conv = convolution(unnormed, place.in_channels, place.out_channels * group)
         with torch.no_grad():
-            self.conv.weight.copy_(self.conv.weight[::group].repeat_interleave(group, dim=0))  # type: ignore[operator, index]
+            weight: Tensor = self.conv.weight  # type: ignore[assignment]
+            weight.copy_(weight[::group].repeat_interleave(group, dim=0))
 
     def forward(self, x: Tensor) -> Tensor:
         return shuffled(self.conv(x))

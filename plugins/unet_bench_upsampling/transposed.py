@@ -40,8 +40,9 @@ def transpose_3x3(place: Place) -> nn.Module:
 
 
 def transpose_3x3_norm(place: Place) -> nn.Module:
-    """Build a 3×3 transposed convolution of stride 2, norm, activation: `(N in *S)` to `(N out *2S)`,
-    as MONAI has it.
+    """Build a 3×3 transposed convolution of stride 2 with norm and activation, as MONAI has it.
+
+    `(N in *S)` to `(N out *2S)`.
     """
     return nn.Sequential(
         transpose_3x3(place), normalisation(place, place.out_channels), activation(place)

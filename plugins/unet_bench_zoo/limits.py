@@ -15,5 +15,6 @@ def require_multiples(name: str, step: int, size: Sequence[int]) -> None:
             {max(1, side // step + more) * step for side in size if side % step for more in (0, 1)}
         )
         raise InvalidSize(
-            f"{name} takes sides that are multiples of {step}, got {format_size(size)}; nearest: {', '.join(map(str, near))}"
+            f"{name} takes sides that are multiples of {step}, got {format_size(size)}; nearest: "
+            f"{', '.join(map(str, near))}"
         )

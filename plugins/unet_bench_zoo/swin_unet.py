@@ -162,7 +162,8 @@ class WindowAttention(nn.Module):
         x = x.flatten(5).flatten(3, 4).flatten(1, 2)  # (N H' W' C)
         if any(shift):
             x = x.roll(shift, (1, 2))
-        return self.project(x[:, : size[0], : size[1]]).movedim(-1, 1)  # type: ignore[no-any-return]
+        mixed: Tensor = self.project(x[:, : size[0], : size[1]])
+        return mixed.movedim(-1, 1)
 
     def bias(self, window: Sequence[int]) -> Tensor:
         """Return what each head adds for each pair of a window's pixels: `(heads L L)`."""

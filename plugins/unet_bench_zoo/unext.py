@@ -102,7 +102,7 @@ class ShiftedMLP(nn.Module):
 
 
 class Up(nn.Module):
-    """3×3 convolution and batch norm, then bilinear ×2 and ReLU: `(N in H W)` to `(N out 2H 2W)`."""
+    """3×3 convolution, batch norm, bilinear ×2, ReLU: `(N in H W)` to `(N out 2H 2W)`."""
 
     def __init__(self, in_channels: int, out_channels: int, *, norm: bool = True) -> None:
         super().__init__()

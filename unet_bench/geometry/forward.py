@@ -29,7 +29,7 @@ def trace(model: nn.Module, in_channels: int, size: Sequence[int]) -> Geometry:
     training = [module for module in model.modules() if module.training]
     model.eval()
     try:
-        # In inference mode operations would come whole, as conv2d and narrow, and not be understood.
+        # In inference mode operations would come whole, as conv2d and narrow: not understood.
         with torch.inference_mode(False), torch.no_grad(), parts.watch(model), tracker:
             image = torch.empty((1, in_channels, *size), device="meta")
             tracker.place(image, Position((0.0,) * dims, (1.0,) * dims))

@@ -66,7 +66,7 @@ def flat_tensors(value: Any) -> Iterator[Tensor]:
 
 
 class Tracker(TorchDispatchMode):
-    """Follows positions through the operations of one forward pass of a `dims`-dimensional image."""
+    """Follows positions through one forward pass of a `dims`-dimensional image."""
 
     def __init__(self, dims: int) -> None:
         super().__init__()  # type: ignore[no-untyped-call]

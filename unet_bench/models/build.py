@@ -105,7 +105,8 @@ def _architecture(
     )
     if not isinstance(model, nn.Module):
         raise InvalidPart(
-            f"architecture {entry.name} of plugin {entry.provider} returned {type(model).__name__}, no nn.Module"
+            f"architecture {entry.name} of plugin {entry.provider} returned "
+            f"{type(model).__name__}, no nn.Module"
         )
     return model
 

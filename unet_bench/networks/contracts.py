@@ -11,9 +11,9 @@ made by a factory `(Place) -> nn.Module`; what the module's `forward` does depen
 | down | `(N in *S) -> (N out *S/2)` | `block_stride = 2` if the next block is to stride instead |
 | up | `(N in *S) -> (N out 2*S)` | |
 | align | `(skip, up) -> (skip, up)` of one size; either may be the larger | |
-| skip | `(skip, gate) -> skip`, or `None` for nothing | `gates_on = "up"` for the up-sampled map as gate |
+| skip | `(skip, gate) -> skip`, or `None` for nothing | `gates_on = "up"`, if that is its gate |
 | merge | `([skip, …], up) -> (N out *S)`; the list may be empty | |
-| topology | `[map or None per level, finest first] -> (N C_l *S_l) per level` | `channels`; `aux_channels` |
+| topology | `[map or None per level, finest first] -> [map per level]` | `channels`; `aux_channels` |
 | head | `(N in *S) -> (N classes *S)` | |
 
 A module that returns other than `place.out_channels` channels states so in an attribute
@@ -53,7 +53,8 @@ class Place:
     level: int = 0  # 0 is full resolution; each level halves it
     depth: int = 4  # the coarsest level
     stride: int = 1
-    image: bool = False  # what comes in is the image: no activation, nor a norm for it, before its first convolution
+    # What comes in is the image: no activation, nor a norm for it, before its first convolution.
+    image: bool = False
     dims: int = 2
     padding: str = "zeros"
     norm: str = "batch"
@@ -69,7 +70,8 @@ class Place:
     ] = ()  # merge: of each skip. topology: of each encoder level, 0 where there is no map
     gate_channels: int = 0  # skip: of the decoder's map before up-sampling
     up_channels: int = 0  # skip: of the decoder's map after up-sampling
-    margin: int = 0  # align: pixels the up-sampled map has lost on its low side, so that positions can be kept
+    # Align: pixels the up-sampled map has lost on its low side, so that positions can be kept.
+    margin: int = 0
     design: Design | None = field(
         default=None, compare=False, repr=False
     )  # for encoder and topology only
@@ -82,7 +84,8 @@ class Place:
         """Build the part that fills another slot, at this place with some fields changed."""
         if self.design is None:
             raise ValueError(
-                f"this Place has no design, so it cannot make {slot!r}: only encoders and topologies can"
+                f"this Place has no design, so it cannot make {slot!r}: only encoders and "
+                "topologies can"
             )
         return self.design.make(slot, self.at(**changes, design=None))
 

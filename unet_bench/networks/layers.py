@@ -132,7 +132,8 @@ def activation(place: Place, *, inplace: bool = True) -> nn.Module:
         case "gelu":
             return nn.GELU()
     raise InvalidChoice(
-        f"act={place.act} is not valid: it takes one of {', '.join(FIELDS['act'].metadata['values'])}"
+        f"act={place.act} is not valid: it takes one of "
+        f"{', '.join(FIELDS['act'].metadata['values'])}"
     )
 
 

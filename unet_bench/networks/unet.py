@@ -122,7 +122,8 @@ def assemble(
         )
     if choices.aux_heads and choices.padding == "valid":
         raise InvalidChoice(
-            f"aux_heads={choices.aux_heads} with padding=valid: unpadded, each head's map shows another part of the "
+            f"aux_heads={choices.aux_heads} with padding=valid: unpadded, each head's map shows "
+            "another part of the "
             "image; use a padding, or aux_heads=0"
         )
     at = decoder.at(out_channels=classes, skip_channels=(), design=None)

@@ -65,7 +65,8 @@ class Variant:
         """
         if self.architecture and (wrong := [name for name in changes if name not in OF_ANY]):
             raise InvalidChoice(
-                f"{self.name} is a whole architecture: {wrong[0]} cannot be changed in it; vary one made of slots"
+                f"{self.name} is a whole architecture: {wrong[0]} cannot be changed in it; vary "
+                "one made of slots"
             )
         choices = self.choices.replace(**changes)
         changed = [

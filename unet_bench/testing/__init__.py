@@ -107,24 +107,24 @@ def checks_of(
     examined: str, rules: Iterable[Callable[[Case], None]], cases: Callable[[], Sequence[Case]]
 ) -> list[Check]:
     """Return a check for each rule; they share the cases, made when the first of them is run."""
-    everywhere = functools.partial(latest, cases)
-    telling = functools.partial(telling_ones, everywhere)
-    return [Check(examined, rule, everywhere if rule in EVERYWHERE else telling) for rule in rules]
+    everywhere = functools.partial(kept_cases, cases)
+    distinct = functools.partial(distinct_cases, everywhere)
+    return [Check(examined, rule, everywhere if rule in EVERYWHERE else distinct) for rule in rules]
 
 
 @functools.lru_cache(maxsize=1)
-def latest(cases: Callable[[], Sequence[Case]]) -> Sequence[Case]:
+def kept_cases(cases: Callable[[], Sequence[Case]]) -> Sequence[Case]:
     """Return the cases, kept until those of another subject are wanted: networks are large, and
     there are many.
     """
     return cases()
 
 
-def telling_ones(cases: Callable[[], Sequence[Case]]) -> Sequence[Case]:
+def distinct_cases(cases: Callable[[], Sequence[Case]]) -> Sequence[Case]:
     """Return the cases at which a part may have other parameters or operations than at those
     before.
     """
-    return [case for case in cases() if case.telling]
+    return [case for case in cases() if case.distinct]
 
 
 def checked_names(entry: Entry, members: Sequence[str]) -> list[str]:

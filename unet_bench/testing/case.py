@@ -31,15 +31,12 @@ class Case:
     verify: Callable[[nn.Module, Inputs, Any], None]  # raises InvalidPart for a wrong output
     sizes: tuple[Size, ...]  # that must work
     others: tuple[Size, ...] = ()  # that must work, or be refused with an error that says why
-    needed: Callable[[Inputs], Iterable[Tensor]] = (
-        flat_tensors  # the inputs that a gradient must reach
-    )
-    stated: Callable[[Size], Geometry] | None = (
-        None  # of a network: what geometry says of it at an input size
-    )
-    telling: bool = (
-        True  # whether it may have other parameters or operations than the cases before it
-    )
+    # The inputs that a gradient must reach.
+    needed: Callable[[Inputs], Iterable[Tensor]] = flat_tensors
+    # Of a network: what geometry says of it at an input size.
+    stated: Callable[[Size], Geometry] | None = None
+    # Whether it may have other parameters or operations than the cases before it.
+    distinct: bool = True
 
     def built(self, seed: int = 0) -> nn.Module:
         """Return the module with this seed's weights, in evaluation mode."""
@@ -94,20 +91,14 @@ class Shape(NamedTuple):
 
     def admits(self, shape: Sequence[int]) -> bool:
         """Return whether a map of this shape, `(N C *S)`, is as wanted."""
-        sides = zip(self.least, shape[2:], self.most, strict=False)
-        inside = all(low <= side <= high for low, side, high in sides)
-        return (
-            tuple(shape[:2]) == (BATCH, self.channels)
-            and len(shape) == len(self.least) + 2
-            and inside
-        )
+        if len(shape) != len(self.least) + 2 or tuple(shape[:2]) != (BATCH, self.channels):
+            return False
+        sides = zip(self.least, shape[2:], self.most, strict=True)
+        return all(low <= side <= high for low, side, high in sides)
 
     def __str__(self) -> str:
-        size = (
-            format_size(self.least)
-            if self.least == self.most
-            else f"{format_size(self.least)} to {format_size(self.most)}"
-        )
+        least, most = format_size(self.least), format_size(self.most)
+        size = least if least == most else f"{least} to {most}"
         return f"{BATCH} of {self.channels} channels of {size}"
 
 
@@ -117,11 +108,8 @@ def blamed(what: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        said = (
-            str(error)
-            if isinstance(error, InvalidPart)
-            else f"raised {type(error).__name__}: {error}"
-        )
+        raised = f"raised {type(error).__name__}: {error}"
+        said = str(error) if isinstance(error, InvalidPart) else raised
         raise InvalidPart(f"{what}: {said}") from error
 
 

@@ -90,19 +90,16 @@ def positions(case: Case) -> None:
     """
     assert case.stated is not None
     tracer = Tracer(case.built())
-    for size in (
-        *case.sizes[-1:],
-        *case.others[-1:],
-    ):  # the larger ones: fewer of their pixels are at a border
+    # The larger ones: fewer of their pixels are at a border.
+    for size in (*case.sizes[-1:], *case.others[-1:]):
         with contextlib.suppress(InvalidSize):
             require_positions(tracer, case.stated(size))
 
 
 def require_positions(tracer: Tracer, stated: Geometry) -> None:
     """Raise InvalidPart when a traced position is not the stated one, at one input size."""
-    noise = (
-        torch.rand(1, IN_CHANNELS, *stated.input, dtype=torch.float64) / 100
-    )  # so that no maximum is preferred
+    # Noise, so that no maximum is preferred.
+    noise = torch.rand(1, IN_CHANNELS, *stated.input, dtype=torch.float64) / 100
     image = (FAINT * (1 + noise)).requires_grad_()
     output, meetings = tracer.run(image)
     require_near("offset", stated.offset, looked_at(output, image, stated.stride).origin, stated)

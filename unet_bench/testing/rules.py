@@ -38,14 +38,15 @@ def meta(case: Case) -> None:
     """Require that built on the meta device it gives the same shapes: that is how sizes are found
     out without computing.
     """
-    for size in (*case.sizes, *case.others[: None if case.telling else 0]):
+    for size in (*case.sizes, *case.others[: None if case.distinct else 0]):
         with torch.device("meta"):
             foreseen, _ = attempt(case, case.shadow, size)
         real, refusal = attempt(case, case.part, size)
         told = f"refused it ({refusal})" if refusal else f"returned {shapes_of(real)}"
         require(
             shapes_of(foreseen) == shapes_of(real),
-            f"on the meta device {size} gives {shapes_of(foreseen)}; on the CPU it {told}; expected the same",
+            f"on the meta device {size} gives {shapes_of(foreseen)}; on the CPU it {told}; "
+            "expected the same",
         )
 
 
@@ -56,9 +57,8 @@ def gradients(case: Case) -> None:
     part, inputs = case.built().train(), case.fed()
     for tensor in flat_tensors(inputs):
         tensor.requires_grad_()
-    needed = list(
-        case.needed(inputs)
-    )  # before the call, for a topology may take maps out of its list
+    # Before the call, for a topology may take maps out of its list.
+    needed = list(case.needed(inputs))
     outputs = list(flat_tensors(part(*inputs)))
     if not outputs:
         return  # a skip that lets nothing pass
@@ -123,7 +123,8 @@ def keeps_input(case: Case) -> None:
     """Require that inputs are as they were afterwards: a map may be wanted again as a skip."""
     for training in (False, True):
         inputs = case.fed()
-        given = list(flat_tensors(inputs))  # likewise
+        # Before the call, as above.
+        given = list(flat_tensors(inputs))
         with torch.no_grad():
             case.built().train(training)(*inputs)
         for i, (after, before) in enumerate(zip(given, flat_tensors(case.fed()), strict=True)):
@@ -174,11 +175,10 @@ RULES: Final = (
     *(shapes, meta, gradients, state_dict, deepcopy),
     *(deterministic, keeps_input, keeps_world, channels_last, autocast),
 )
-EVERYWHERE: Final = (
-    shapes,
-    meta,
-)  # what padding and dimensions change; the other rules look at the telling cases
-OF_A_WHOLE: Final = (shapes, gradients, state_dict)  # the rest holds if it holds for every part
+EVERYWHERE: Final = (shapes, meta)
+"""What padding and dimensions change; the other rules look at the distinct cases alone."""
+OF_A_WHOLE: Final = (shapes, gradients, state_dict)
+"""Checked of a network made of slots; the rest holds if it holds for every part."""
 
 
 def attempt(case: Case, part: nn.Module, size: Size) -> tuple[Any, str | None]:
@@ -247,5 +247,6 @@ def require_close(seen: Any, expected: list[Tensor], when: str, tolerance: float
         gap = float((one - other).abs().max() / other.abs().max().clamp(min=1e-6))
         require(
             gap <= tolerance,
-            f"the numbers {when} differ by {gap:.1g} of the largest, expected {tolerance:g} at most",
+            f"the numbers {when} differ by {gap:.1g} of the largest, expected {tolerance:g} at "
+            "most",
         )

@@ -19,11 +19,8 @@ from unet_bench.networks.contracts import Label
 from unet_bench.testing.case import Size
 
 FAINT: Final = 1e-3  # an image this dark leaves every gate half open, whatever the gate looks at
-NORMS: Final = (
-    nn.modules.instancenorm._InstanceNorm,
-    nn.GroupNorm,
-    nn.LayerNorm,
-)  # batch norm is none in evaluation
+NORMS: Final = (nn.modules.instancenorm._InstanceNorm, nn.GroupNorm, nn.LayerNorm)
+"""What normalises in evaluation; batch norm does not."""
 AVG_POOL: Final[dict[type[nn.Module], type[nn.Module]]] = {
     nn.MaxPool2d: nn.AvgPool2d,
     nn.MaxPool3d: nn.AvgPool3d,
@@ -168,9 +165,8 @@ def depends_on(
     (grad,) = torch.autograd.grad(part.sum(), image, retain_graph=True)
     quarters = (side // 4 for side in image.shape[2:])
     beyond = tuple(slice(0, n) if far == 0 else slice(-n, None) for n in quarters)
-    if bool(
-        grad[(whole, whole, *beyond)].any()
-    ):  # else it looks at its surroundings alone, as convolutions do
+    # Else it looks at its surroundings alone, as convolutions do.
+    if bool(grad[(whole, whole, *beyond)].any()):
         (anywhere,) = torch.autograd.grad(corner.sum(), image, retain_graph=True)
         grad = grad - part[0, 0].numel() * anywhere.clamp(min=0)
     middle = middle_of(part.detach())  # a pixel's value is its weight

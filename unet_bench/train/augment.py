@@ -26,9 +26,8 @@ class Draw:
     """The random numbers of one item. Vectors are (y, x), of volumes (z, y, x)."""
 
     flips: tuple[bool, ...]  # along each axis
-    matrix: (
-        np.ndarray
-    )  # (dims dims): from a pixel's offset to the window's centre to that of its source
+    # (dims dims): from a pixel's offset to the window's centre to that of its source.
+    matrix: np.ndarray
     displacements: np.ndarray | None  # (dims grid … grid) px, evenly over the image
     contrast: float  # a factor
     brightness: float  # standard deviations, added
@@ -75,13 +74,12 @@ def sources(
         for i, length in zip(first, input_window.input, strict=True)
     ]
     centre = [start + (side - 1) / 2 for start, side in zip(corner, size, strict=True)]
-    offsets = torch.meshgrid(
-        *(line - at for line, at in zip(lines, centre, strict=True)), indexing="ij"
-    )
-    rows = zip(centre, drawn.matrix.tolist(), strict=True)
-    found = torch.stack(
-        [sum(map(torch.mul, offsets, row), offsets[0].new_tensor(at)) for at, row in rows]
-    )
+    distances = [line - at for line, at in zip(lines, centre, strict=True)]
+    offsets = torch.meshgrid(*distances, indexing="ij")
+    axes = []
+    for at, row in zip(centre, drawn.matrix.tolist(), strict=True):
+        axes.append(sum(map(torch.mul, offsets, row), offsets[0].new_tensor(at)))
+    found = torch.stack(axes)
     if drawn.displacements is not None:
         field = torch.from_numpy(drawn.displacements.astype(np.float32)).to(
             device, non_blocking=True
@@ -125,11 +123,8 @@ def nearest(plane: Tensor, at: Tensor) -> Tensor:
     """Return `plane` `(*S)` of any type at coordinates `(dims *s)`: the nearest pixel, mirrored
     beyond the borders.
     """
-    return plane[
-        tuple(
-            reflected(line.round().long(), size) for line, size in zip(at, plane.shape, strict=True)
-        )
-    ]
+    axes = zip(at, plane.shape, strict=True)
+    return plane[tuple(reflected(line.round().long(), size) for line, size in axes)]
 
 
 def reflected(index: Tensor, size: int) -> Tensor:

@@ -86,7 +86,8 @@ class Checkpoint:
                 return tensors, json.loads(about["state"])
         except Exception as error:  # a damaged file can make safetensors and torch raise anything
             print(
-                f"the checkpoint in {self.folder} cannot be used, the training begins anew: {error}",
+                f"the checkpoint in {self.folder} cannot be used, the training begins anew: "
+                f"{error}",
                 file=sys.stderr,
             )
             return None
@@ -158,8 +159,5 @@ def restore(
 
 def within(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     """Return the tensors below a prefix, without it."""
-    return {
-        name.removeprefix(prefix): tensor
-        for name, tensor in tensors.items()
-        if name.startswith(prefix)
-    }
+    names = [name for name in tensors if name.startswith(prefix)]
+    return {name.removeprefix(prefix): tensors[name] for name in names}

@@ -49,10 +49,9 @@ def segmentation_loss(
 
 
 def _dice_loss(logits: Tensor, target: Tensor, valid: Tensor) -> Tensor:
-    classes = torch.arange(logits.shape[1], device=target.device).view(
-        1, -1, *[1] * (target.ndim - 1)
-    )
-    truth = target.unsqueeze(1) == classes  # (N classes *S); an ignored pixel belongs to none
+    classes = torch.arange(logits.shape[1], device=target.device)
+    # (N classes *S); an ignored pixel belongs to none.
+    truth = target.unsqueeze(1) == classes.view(-1, *(1,) * (target.ndim - 1))
     probability = logits.softmax(1) * valid.unsqueeze(1)
     axes = (0, *range(2, logits.ndim))
     pixels = truth.sum(axes)

@@ -1,4 +1,4 @@
-"""Scores of a split, pooled and image by image; a class absent from truth and prediction has none."""
+"""Scores of a split, pooled and per image; a class in neither truth nor prediction has none."""
 
 from __future__ import annotations
 
@@ -20,9 +20,8 @@ def confusion(predicted: Tensor, target: Tensor, classes: int) -> np.ndarray:
     """
     valid = target != IGNORE
     pairs = target[valid] * classes + predicted[valid]
-    return (
-        torch.bincount(pairs, minlength=classes * classes).reshape(classes, classes).cpu().numpy()
-    )
+    counts = torch.bincount(pairs, minlength=classes * classes)
+    return counts.reshape(classes, classes).cpu().numpy()
 
 
 @dataclass(frozen=True)
@@ -59,17 +58,12 @@ def mean(values: np.ndarray) -> float:
 
 def scores(counts: np.ndarray) -> Scores:
     """Return Dice and IoU from counts `(truth, prediction)`."""
-    hits, truth, predicted = (
-        np.diagonal(counts).astype(float),
-        counts.sum(1).astype(float),
-        counts.sum(0).astype(float),
-    )
+    counted = counts.astype(float)
+    hits, truth, predicted = np.diagonal(counted), counted.sum(1), counted.sum(0)
     both, either = truth + predicted, truth + predicted - hits
     with np.errstate(invalid="ignore", divide="ignore"):
-        dice, iou = (
-            np.where(both > 0, 2 * hits / both, np.nan),
-            np.where(either > 0, hits / either, np.nan),
-        )
+        dice = np.where(both > 0, 2 * hits / both, np.nan)
+        iou = np.where(either > 0, hits / either, np.nan)
     return Scores(dice, iou, counts.sum(1))
 
 
@@ -174,9 +168,9 @@ class Accumulator:
         """Return Dice and IoU, `(images, classes)` each."""
         found = [scores(image) for image in self.counts]
         shape = (len(found), len(self.classes))
-        return np.array([s.dice for s in found]).reshape(shape), np.array(
-            [s.iou for s in found]
-        ).reshape(shape)
+        dice = np.array([image.dice for image in found]).reshape(shape)
+        iou = np.array([image.iou for image in found]).reshape(shape)
+        return dice, iou
 
     def _outlines(self) -> tuple[np.ndarray, np.ndarray]:
         """Return HD95 and boundary F1, `(images, classes)` each; no images when outlines were not

@@ -4,7 +4,6 @@ time.
 
 from __future__ import annotations
 
-import functools
 import itertools
 import math
 from collections.abc import Callable
@@ -42,40 +41,34 @@ def predict(
     """
     if not 0 <= overlap <= MOST_OVERLAP:
         raise InvalidChoice(
-            f"tiles cannot overlap by {overlap}: give a part of their side, from 0 to {MOST_OVERLAP}"
+            f"tiles cannot overlap by {overlap}: give a part of their side, from 0 to "
+            f"{MOST_OVERLAP}"
         )
     count, whole = len(images), images.shape[2:]
-    weight = functools.reduce(
-        lambda rim, side: rim[..., None] * _ramp(side, overlap), size, torch.ones(())
-    )
+    weight = torch.ones(())
+    for side in size:
+        weight = weight[..., None] * _ramp(side, overlap)
     weight = weight.to(images.device)
-    turns = itertools.product((False, True)[: 1 + flips], repeat=len(size))
-    corners = itertools.product(
-        *(_starts(*sides, overlap) for sides in zip(whole, size, strict=True))
-    )
-    jobs = list(itertools.product(corners, turns))
+    turns = itertools.product((False, True) if flips else (False,), repeat=len(size))
+    starts = [_starts(*sides, overlap) for sides in zip(whole, size, strict=True)]
+    jobs = list(itertools.product(itertools.product(*starts), turns))
     at_once = max(1, batch // count)
     total, weights = None, torch.zeros(whole, device=images.device)
     for begin in range(0, len(jobs), at_once):
         some = jobs[begin : begin + at_once]
-        outputs = call(
-            torch.cat(
-                [_input(images, corner, input_window, size, turned) for corner, turned in some]
-            )
-        )
+        inputs = [_input(images, corner, input_window, size, turned) for corner, turned in some]
+        outputs = call(torch.cat(inputs))
         outputs = outputs.to(images.device).float().unflatten(0, (len(some), count))
         if total is None:
             total = torch.zeros(*outputs.shape[1:3], *whole, device=images.device)
         for (corner, turned), output in zip(some, outputs, strict=True):
             back = output.flip([axis - len(size) for axis, turn in enumerate(turned) if turn])
-            own = block(corner, size)
-            # All of it, but where an image is smaller than a tile.
-            inside = block(
-                (0,) * len(size),
-                tuple(side - start for side, start in zip(whole, corner, strict=True)),
-            )
-            total[own] += (back * weight)[inside]
-            weights[own] += weight[inside]
+            tile = block(corner, size)
+            # All of the tile, but where an image is smaller than that.
+            left = tuple(side - start for side, start in zip(whole, corner, strict=True))
+            inside = block((0,) * len(size), left)
+            total[tile] += (back * weight)[inside]
+            weights[tile] += weight[inside]
     assert total is not None
     return total / weights
 

@@ -43,18 +43,18 @@ class Images:
         std: np.ndarray,
         weigh: Callable[[np.ndarray], np.ndarray] | None = None,
     ) -> Images:
-        """Normalise by the training set's mean and standard deviation per channel; `weigh` makes
-        weights of a mask.
+        """Normalise samples by the training set's mean and standard deviation per channel.
+
+        `weigh` makes weights of a mask.
         """
-        normalised = (
-            np.moveaxis(((sample.image - mean) / std).astype(np.float32), -1, 0)
-            for sample in samples
-        )
-        images = [torch.from_numpy(np.ascontiguousarray(image)) for image in normalised]
-        weights = (
-            [torch.from_numpy(weigh(s.mask).astype(np.float32)) for s in samples] if weigh else None
-        )
-        return cls(images, [torch.from_numpy(s.mask.copy()) for s in samples], weights)
+        images, masks, weights = [], [], []
+        for sample in samples:
+            image = np.moveaxis(((sample.image - mean) / std).astype(np.float32), -1, 0)
+            images.append(torch.from_numpy(np.ascontiguousarray(image)))
+            masks.append(torch.from_numpy(sample.mask.copy()))
+            if weigh is not None:
+                weights.append(torch.from_numpy(weigh(sample.mask).astype(np.float32)))
+        return cls(images, masks, weights if weigh is not None else None)
 
     @property
     def nbytes(self) -> int:
@@ -63,33 +63,28 @@ class Images:
 
     def to(self, device: torch.device) -> Images:
         """Return the same on another device."""
-        images, masks, weights = (
-            [tensor.to(device) for tensor in tensors]
-            for tensors in (self.images, self.masks, self.weights or [])
-        )
-        return Images(images, masks, None if self.weights is None else weights)
+        images = [image.to(device) for image in self.images]
+        masks = [mask.to(device) for mask in self.masks]
+        if self.weights is None:
+            return Images(images, masks)
+        return Images(images, masks, [weight.to(device) for weight in self.weights])
 
     @functools.cached_property
     def foreground(self) -> list[np.ndarray]:
-        """Per image the flat indices of its foreground pixels, or of `KEPT` random ones where there
-        are more.
-        """
+        """For each image the flat indices of its foreground pixels, at most `KEPT` random ones."""
         found = []
         for mask in self.masks:
             pixels = ((mask != 0) & (mask != IGNORE)).flatten().nonzero()[:, 0].cpu().numpy()
-            kept = (
-                np.random.default_rng(0).choice(pixels, KEPT, replace=False)
-                if len(pixels) > KEPT
-                else pixels
-            )
-            found.append(kept)
+            if len(pixels) > KEPT:
+                pixels = np.random.default_rng(0).choice(pixels, KEPT, replace=False)
+            found.append(pixels)
         return found
 
 
 class Batch(NamedTuple):
     """Inputs, and what is scored of them."""
 
-    images: Tensor  # (N C *frame.input) float32
+    images: Tensor  # (N C *window.input) float32
     target: Tensor  # (N *size) int64 class ids, 255 = ignore
     weight: Tensor | None  # (N *size) float32
 
@@ -175,7 +170,7 @@ def training_batch(
     augmented as `recipe` says.
 
     A function of its arguments: any step can be made without those before it. An epoch takes every
-    image once, in random order. Scored pixels do not depend on the frame, so every variant of a
+    image once, in random order. Scored pixels do not depend on the input window, so every variant of a
     seed is trained on the same; masks and weights are mirrored beyond borders as images are. Images
     must be at least as large as `size`.
     """
@@ -211,14 +206,11 @@ def _item(
         image, mask = interpolated(image, at), nearest(mask, truth)
         weight = None if weight is None else nearest(weight, truth)
     else:
-        image, mask = (
-            cut(image, corner, input_window, drawn.flips),
-            window(mask, corner, size, drawn.flips),
-        )
+        image = cut(image, corner, input_window, drawn.flips)
+        mask = window(mask, corner, size, drawn.flips)
         weight = None if weight is None else window(weight, corner, size, drawn.flips)
-    if (
-        recipe.contrast or recipe.brightness
-    ):  # about 0, the training images' mean: no frame changes that
+    # About 0, the training images' mean: no input window changes that.
+    if recipe.contrast or recipe.brightness:
         image = image * drawn.contrast + drawn.brightness
     return image, mask, weight
 
@@ -237,9 +229,8 @@ def _corner(
     of it. Where images are warped, displacements are left out of account, and the image's borders
     go first.
     """
-    shown = abs(np.linalg.det(drawn.matrix)) ** (
-        1 / len(size)
-    )  # of each side of the window, in the image
+    # Of each side of the window, in the image.
+    shown = abs(np.linalg.det(drawn.matrix)) ** (1 / len(size))
     slack = np.floor(np.multiply(size, max(0.0, 1 - shown)) / 2).astype(int)
     free = np.subtract(plane, size)
     within = rng.integers(size)
