@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 from dataclasses import replace
 
 import numpy as np
@@ -12,20 +11,17 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from support.paths import SHARED
+from support.paths import DATA_SETS, FILES, needs_data_set
 
 from unet_bench.data import brain
 from unet_bench.data.dataset import IGNORE, Dataset
+from unet_bench.data.folder import read_folder
+from unet_bench.geometry.sizes import find_input_window
 from unet_bench.measure.trivial import TrivialBaseline, best_map, majority, otsu, otsu_bins
-from unet_bench.plan.cells import find_input_window
 from unet_bench.spec.cell import Task
 from unet_bench.train.metrics import Accumulator, scores
 from unet_bench.train.windows import Images, normalisation
 
-DATA = SHARED / "data"
-real = pytest.mark.skipif(
-    not DATA.is_dir() or "CI" in os.environ, reason="needs the real data in shared/, not in CI"
-)
 TRIVIAL = pytest.mark.parametrize("rule", [majority, otsu])
 
 
@@ -214,20 +210,20 @@ def test_otsu_on_the_brain_gives_each_tissue_its_bin() -> None:
     assert [record["iou"] for record in records] == pytest.approx([1.0, 0.44, 0.80, 0.93], abs=0.02)
 
 
-@real
+@needs_data_set("isbi2012_em")
 def test_otsu_finds_half_of_the_membranes_in_electron_microscopy() -> None:
-    from unet_bench.data.folder import read_folder
-
-    assert measured(read_folder(DATA / "isbi2012_em"), otsu)[0].figures()["dice"] == pytest.approx(
-        0.53, abs=0.02
-    )
+    figures = measured(read_folder(DATA_SETS / "isbi2012_em"), otsu)[0].figures()
+    assert figures["dice"] == pytest.approx(0.53, abs=0.02)
 
 
-@real
+def test_otsu_finds_most_of_the_nuclei_of_a_few_pictures() -> None:
+    figures = measured(read_folder(FILES / "pairs"), otsu)[0].figures()
+    assert figures["dice"] > 0.8
+
+
+@needs_data_set("dsb2018")
 def test_otsu_on_nuclei_is_as_published_whatever_their_polarity() -> None:
-    from unet_bench.data.folder import read_folder
-
-    dataset = read_folder(DATA / "dsb2018")
+    dataset = read_folder(DATA_SETS / "dsb2018")
     accumulator, pairs = measured(replace(dataset, train=dataset.train[::8]), otsu)
     told = Accumulator(("background", "nucleus"), outlines=False)
     for predicted, truth in pairs:

@@ -18,7 +18,7 @@ import pytest
 from unet_bench.errors import PluginFailure, UnknownName
 from unet_bench.networks.choices import SLOTS
 from unet_bench.registry import plugins
-from unet_bench.registry.registry import Entry
+from unet_bench.registry.entries import Entry
 
 REGISTER = """
     from unet_bench import hookimpl

@@ -19,7 +19,7 @@ from unet_bench.data.dataset import fit
 from unet_bench.errors import InvalidSuite, Unsupported
 from unet_bench.host import device
 from unet_bench.measure import accuracy, batch, cost, memory, speed, training
-from unet_bench.plan.cells import examine
+from unet_bench.plan.examine import examine
 from unet_bench.spec.recipe import find
 from unet_bench.train.loop import Training, tensors
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 from scipy.ndimage import binary_erosion
 from scipy.spatial.distance import cdist
-from support.paths import SHARED
+from support.paths import DATA_SETS, needs_data_set
 
 from unet_bench import build_model, pipeline
 from unet_bench.context import MeasurementContext
@@ -31,7 +30,7 @@ from unet_bench.geometry.sizes import find_input_window
 from unet_bench.measure.trivial import Otsu
 from unet_bench.models.select import select
 from unet_bench.networks.contracts import main_output
-from unet_bench.plan.cells import examine
+from unet_bench.plan.examine import examine
 from unet_bench.predict import predict_files
 from unet_bench.present.table import render
 from unet_bench.registry.registry import Registry
@@ -53,11 +52,6 @@ from unet_bench.train.windows import (
     window,
 )
 
-HIPPOCAMPUS = SHARED / "data" / "msd_hippocampus"
-real = pytest.mark.skipif(
-    not HIPPOCAMPUS.is_dir() or "CI" in os.environ,
-    reason="needs the real data in shared/, not in CI",
-)
 PLAIN = Recipe()
 BENT = Recipe(
     rotate=30.0,
@@ -456,9 +450,9 @@ def test_volumes_stay_whole_or_become_slices_by_the_size(
     assert np.array_equal(whole.train[0].mask, mask.transpose(2, 0, 1))
 
 
-@real
+@needs_data_set("msd_hippocampus")
 def test_real_volumes_of_varied_sizes(registry: Registry) -> None:
-    data = open_dataset(registry, str(HIPPOCAMPUS), size=(32, 32, 32))
+    data = open_dataset(registry, str(DATA_SETS / "msd_hippocampus"), size=(32, 32, 32))
     assert [len(held) for held in data.splits.values()] == [182, 26, 52]
     assert len({sample.mask.shape for sample in data.samples}) > 50
     fitted = fit(data, (32, 32, 32), "crop")

@@ -17,6 +17,7 @@ import pandas as pd
 
 from unet_bench.errors import InvalidSuite, StoreError
 from unet_bench.stats.paired import clustered_mean
+from unet_bench.store.run_folder import RunFolder, cell_stem
 from unet_bench.store.schema import BY_NAME, CONDITIONS
 from unet_bench.store.tables import read_results, records, typed_frame
 
@@ -130,7 +131,7 @@ def _points(run: Path, cell: Row) -> Iterator[Row]:
 def _samples(run: Path, cell: Row) -> Row:
     # A variant of the same choices has the curve of the one that was measured in its place.
     own = cell["cell_id"].rpartition("-")[0] if cell["same_as"] else cell["cell_id"]
-    file = run / "samples" / f"accuracy-{own}.json"
+    file = RunFolder(run).samples_of(cell_stem("accuracy", own))
     if not file.is_file():
         return {}
     try:

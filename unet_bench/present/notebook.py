@@ -21,7 +21,7 @@ from unet_bench.analysis.budget import Budget
 from unet_bench.errors import StoreError
 from unet_bench.present.effects import render_effects
 from unet_bench.present.rank import render_rank
-from unet_bench.present.recommend import render_recommendations
+from unet_bench.present.recommend import render_recommendations, table
 from unet_bench.present.table import Displayed, render
 from unet_bench.store.runs import Runs, read_runs
 
@@ -73,7 +73,7 @@ class Recommendations(Displayed):
     @property
     def table(self) -> pd.DataFrame:
         """The networks that are named, the best first within each group."""
-        return _recommend.table(self.groups)
+        return table(self.groups)
 
     def __iter__(self) -> Iterator[_recommend.Recommendation]:
         return iter(self.groups)

@@ -9,11 +9,12 @@ from typing import Final
 import pandas as pd
 from rich.console import RenderableType
 
-from unet_bench.analysis.front import Row, peer_groups
 from unet_bench.analysis.rank import Ranking
 from unet_bench.analysis.summary import SETTING
 from unet_bench.errors import unknown
+from unet_bench.present.findings import sentences
 from unet_bench.present.table import FORMATS, Heading, Line, Section, as_markdown, as_table, figure
+from unet_bench.store.figures import Row, peer_groups
 from unet_bench.store.schema import CONDITIONS
 from unet_bench.store.tables import csv_text, records
 from unet_bench.text_format import escaped, one_line, title
@@ -52,13 +53,14 @@ def render_rank(ranking: Ranking, *, format: str = "table") -> RenderableType:
     """
     if format not in FORMATS:
         raise unknown("format", format, FORMATS, "unet-bench rank --help")
+    notes = sentences(ranking.findings)
     if format == "csv":
         return csv_text(ranking.table)
     if format == "json":
         tables = {
             "table": records(ranking.table),
             "tests": records(ranking.tests),
-            "notes": ranking.notes,
+            "notes": notes,
         }
         return json.dumps(tables, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     sections = [*_fronts(ranking.table), *_rank_sections(ranking)]
@@ -66,9 +68,10 @@ def render_rank(ranking: Ranking, *, format: str = "table") -> RenderableType:
         _RANK_CAPTION
     ] * bool(ranking.ranks)
     if format == "md":
-        notes = "".join(f"\n- {escaped(note)}" for note in ranking.notes)
-        return as_markdown(sections, " ".join(captions) + "\n" * bool(notes) + notes)
-    return as_table(sections, "\n".join((*captions, *(f"· {note}" for note in ranking.notes))))
+        listed = "".join(f"\n- {escaped(note)}" for note in notes)
+        gap = "\n" if notes else ""
+        return as_markdown(sections, f"{' '.join(captions)}{gap}{listed}")
+    return as_table(sections, "\n".join((*captions, *(f"· {note}" for note in notes))))
 
 
 def _fronts(table: pd.DataFrame) -> Iterator[Section]:

@@ -4,20 +4,21 @@ averaged over runs.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import pandas as pd
 
 from unet_bench.errors import StoreError
-from unet_bench.store.log import MANIFEST, read_manifest
-from unet_bench.store.schema import CONDITIONS, TABLES
+from unet_bench.store.columns import Column
+from unet_bench.store.log import read_manifest
+from unet_bench.store.probes import known_columns
+from unet_bench.store.run_folder import RunFolder
+from unet_bench.store.schema import TABLES
 from unet_bench.store.tables import read_results, typed_table
-
-PEERS: Final = ("run_id", *CONDITIONS, "batch_effective")
-"""What rows must have in common for their figures to be compared as they are."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,11 @@ class Runs:
     folders: Mapping[str, Path]
     manifests: Mapping[str, Mapping[str, Any]]
 
+    @functools.cached_property
+    def columns(self) -> Mapping[str, Column]:
+        """What is known of each column: of ours, and of those that the runs' plugins measured."""
+        return known_columns(self.manifests.values())
+
 
 def read_runs(paths: Iterable[str | Path]) -> Runs:
     """Read runs' folders; a results.csv, or JSON of pytest-benchmark, is a run without cells.
@@ -44,7 +50,7 @@ def read_runs(paths: Iterable[str | Path]) -> Runs:
     manifests: dict[str, Mapping[str, Any]] = {}
     seen: dict[str, Path] = {}
     for path in map(Path, paths):
-        manifest = read_manifest(path) if (path / MANIFEST).is_file() else None
+        manifest = read_manifest(path) if RunFolder(path).manifest.is_file() else None
         for table, frames in tables.items():
             frame = (
                 read_results(path, table) if manifest or table == "results" else typed_table(table)

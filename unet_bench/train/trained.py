@@ -25,6 +25,7 @@ from unet_bench.data.dataset import Dataset, resized
 from unet_bench.errors import InvalidSuite, StoreError, UnetBenchError, UnknownName
 from unet_bench.geometry.shapes import InputWindow
 from unet_bench.geometry.sizes import find_input_window
+from unet_bench.host.files import atomic_write
 from unet_bench.limits import MOST_NUMBER, one_line, read_json, require_file
 from unet_bench.models.build import build
 from unet_bench.networks.contracts import main_output
@@ -32,6 +33,7 @@ from unet_bench.networks.variants import Variant
 from unet_bench.registry.plugins import load
 from unet_bench.spec.cell import Task, tuples
 from unet_bench.spec.suite import FITS
+from unet_bench.store.run_folder import RunFolder
 from unet_bench.train.checkpoint import storable
 from unet_bench.train.tiles import predict
 from unet_bench.train.windows import normalisation, scored
@@ -39,7 +41,6 @@ from unet_bench.train.windows import normalisation, scored
 if TYPE_CHECKING:
     from unet_bench.context import MeasurementContext
 
-FOLDER: Final = "weights"
 KEYS: Final = frozenset(
     ("variant", "task", "setting", "frame", "mean", "std", "image_type", "seed", "val_dice")
 )
@@ -78,9 +79,8 @@ def save_network(
         path.with_suffix(".json").unlink(missing_ok=True)
         save_file(storable(model.state_dict()), path)
         about["digest"] = _digest(path)
-        path.with_suffix(".json").write_text(
-            json.dumps(about, indent=1, allow_nan=False), encoding="utf-8"
-        )
+        with atomic_write(path.with_suffix(".json")) as draft:
+            draft.write_text(json.dumps(about, indent=1, allow_nan=False), encoding="utf-8")
     except (OSError, SafetensorError) as error:
         print(f"the trained network could not be kept in {path}: {error}", file=sys.stderr)
         for file in (path, path.with_suffix(".json")):
@@ -205,7 +205,8 @@ def _chosen(
     run: Path, variant: str, *, data: str | None, seed: int | None, fold: str | None
 ) -> Kept:
     """Return the kept network that is meant. Raises as `load_network`."""
-    kept = [(file, _about(file)) for file in sorted((run / FOLDER).glob("*.json"))]
+    folder = RunFolder(run).weights
+    kept = [(file, _about(file)) for file in sorted(folder.glob("[!.]*.json"))]
     if not kept:
         raise StoreError(f"{run} holds no trained network: run with --keep-weights")
     trained_as = names_of(run).get(variant, variant)

@@ -25,7 +25,7 @@ def write_report(paths: Iterable[str | Path], out: str | Path, *, format: str = 
 
     Raises StoreError for what is no run or cannot be written, UnknownName for another format.
     """
-    from unet_bench.store.log import write_atomic
+    from unet_bench.store.run_folder import write_text
     from unet_bench.store.runs import read_runs
 
     if format not in NAMES:
@@ -40,15 +40,15 @@ def write_report(paths: Iterable[str | Path], out: str | Path, *, format: str = 
         case "html":
             from unet_bench.present.report.html import html
 
-            write_atomic(out, html(runs))
+            write_text(out, html(runs))
         case "md":
             from unet_bench.present.report.markdown import markdown
 
-            write_atomic(out, markdown(runs))
+            write_text(out, markdown(runs))
         case "latex":
             from unet_bench.present.report.latex import latex
 
-            write_atomic(out, latex(runs))
+            write_text(out, latex(runs))
         case _:
             from unet_bench.present.report.figures import write_figures
 

@@ -24,6 +24,8 @@ from markupsafe import Markup
 
 from unet_bench.analysis.summary import SETTING
 from unet_bench.errors import StoreError
+from unet_bench.present.explanation import notes, steps, verdicts
+from unet_bench.present.findings import sentences
 from unet_bench.present.report import plots
 from unet_bench.present.report.examples import Examples, error_legend, examples
 from unet_bench.present.report.groups import (
@@ -40,7 +42,8 @@ from unet_bench.present.report.plots import View
 from unet_bench.present.report.run_summary import environments, facts
 from unet_bench.present.report.table import table
 from unet_bench.present.table import EMPTY, HEADINGS, figure
-from unet_bench.store.runs import PEERS, Runs
+from unet_bench.store.figures import PEERS
+from unet_bench.store.runs import Runs
 from unet_bench.store.schema import CONDITIONS
 from unet_bench.store.tables import records
 
@@ -155,7 +158,7 @@ def _answers(runs: Runs, groups: Sequence[Group]) -> list[Answer]:
     group_of = {group.peers: group for group in groups}
     found = []
     for one in recommend(runs):
-        row = one.best.row if one.best else None
+        row = one.best.network.row if one.best else None
         group = group_of[tuple(one.conditions[name] for name in PEERS)]
         known = one.conditions["run_id"] in runs.folders
         found.append(
@@ -165,12 +168,12 @@ def _answers(runs: Runs, groups: Sequence[Group]) -> list[Answer]:
                 by_dice=one.goal == "dice",
                 trivial=_unbeaten(group, row),
                 figures=() if row is None else tuple(_key_figures(row)),
-                said=one.said,
+                said=tuple(verdicts(one)),
                 next=tuple(
                     (what, command if known or "--resume" not in command else "")
-                    for what, command in one.next
+                    for what, command in steps(one)
                 ),
-                notes=one.notes,
+                notes=tuple(notes(one)),
             )
         )
     return found
@@ -293,7 +296,7 @@ def _ranks(runs: Runs, groups: Sequence[Group]) -> Ranking:
         name = min(found.ranks[0].means, key=lambda name: found.ranks[0].means[name])
         first = f"{name}, by mean rank on {found.ranks[0].data_sets} data sets"
     tables = tuple((label, tuple(rows), _axes(rows)) for label, rows in bodies.items())
-    return Ranking(tables, Plot("ranks", tuple(views)), first, found.notes)
+    return Ranking(tables, Plot("ranks", tuple(views)), first, sentences(found.findings))
 
 
 def _axes(rows: Sequence[Row]) -> str:

@@ -20,6 +20,7 @@ from unet_bench.present.drawing import draw
 from unet_bench.present.report.groups import Group, anchor, has, seen
 from unet_bench.present.report.table import state
 from unet_bench.present.table import HEADINGS, figure
+from unet_bench.store.run_folder import RunFolder, cell_stem
 from unet_bench.store.runs import Runs
 from unet_bench.store.tables import records
 
@@ -152,7 +153,7 @@ def _drawing(
     for cell in cells:
         folder = folders.get(cell["run_id"])
         if cell["probe"] == "cost" and folder is not None:
-            file = folder / "samples" / f"cost-{measured_cell(cell)}.json"
+            file = RunFolder(folder).samples_of(cell_stem("cost", measured_cell(cell)))
             try:
                 stages = _stages(file)
             except (OSError, ValueError, TypeError, KeyError) as error:

@@ -16,6 +16,7 @@ from typing import Any, Final
 from unet_bench.analysis.audit import Count
 from unet_bench.present.report.groups import has, statuses
 from unet_bench.store.columns import PROBES
+from unet_bench.store.run_folder import RunFolder
 from unet_bench.store.runs import Runs
 from unet_bench.store.schema import BY_NAME, GRAVITY, INTERVALS, QUALITIES, STATUSES
 from unet_bench.store.tables import records
@@ -23,7 +24,6 @@ from unet_bench.text_format import scored_size
 
 Row = Mapping[str, Any]
 
-SELFTEST: Final = "selftest.json"
 HARMLESS: Final = {"ok", "skipped", "unsupported"}
 FALSE_ALARMS: Final = 0.05  # what intervals of 95 % may call different of pairs that are alike
 _ENDS: Final = frozenset(end for ends in INTERVALS.values() for end in ends)
@@ -152,7 +152,7 @@ def _software(rows: Sequence[Row], environment: Mapping[str, str]) -> str:
 
 
 def _audit(folder: Path | None, run_id: str) -> list[tuple[str, str]]:
-    file = folder / SELFTEST if folder else None
+    file = RunFolder(folder).selftest if folder else None
     if folder is None or file is None:
         return [("note", "A table on its own: whether its timing was audited is not known.")]
     if not file.is_file():
@@ -181,7 +181,7 @@ def _audit(folder: Path | None, run_id: str) -> list[tuple[str, str]]:
         ]
     except (OSError, ValueError, TypeError, KeyError) as error:
         return [
-            ("bad", f"{SELFTEST} of {run_id} cannot be read ({type(error).__name__}: {error}).")
+            ("bad", f"{file.name} of {run_id} cannot be read ({type(error).__name__}: {error}).")
         ]
 
 
