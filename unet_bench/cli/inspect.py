@@ -292,7 +292,7 @@ def data_check(
     """
     from unet_bench.data.check import check
     from unet_bench.data.sources import open_dataset
-    from unet_bench.pipeline import class_names
+    from unet_bench.plan.tasks import class_names
     from unet_bench.registry.plugins import load
 
     wanted = class_names(tuple(given.get("classes", ())))
