@@ -13,7 +13,8 @@ from unet_bench import pipeline, run
 from unet_bench.data.dataset import Dataset
 from unet_bench.errors import InvalidSuite
 from unet_bench.networks.contracts import main_output
-from unet_bench.plan.cells import LoadedTask, Planned, protocol_of, require_validation
+from unet_bench.plan.cells import Planned, protocol_of, require_validation
+from unet_bench.plan.tasks import LoadedTask
 from unet_bench.registry.registry import Registry
 from unet_bench.spec.cell import Protocol, Task
 from unet_bench.spec.recipe import Recipe
@@ -53,6 +54,7 @@ def test_every_combination_of_axes_is_a_cell_and_cost_is_counted_once() -> None:
     assert len({p.cell.setting for p in cells}) == 8
 
 
+@pytest.mark.slow
 def test_axes_are_rows_of_their_own(tmp_path: Path) -> None:
     options = {**TINY, "probes": ["cost", "memory"], "precision": ["fp32", "bf16"], "batch": [1, 2]}
     frame = run("unet", out=tmp_path, **options)

@@ -25,8 +25,8 @@ from unet_bench.data import cells
 from unet_bench.data.dataset import IGNORE, Dataset, Sample, fit, sliced
 from unet_bench.data.sources import open_dataset
 from unet_bench.errors import InvalidData, InvalidSize, InvalidSuite
-from unet_bench.geometry.find_input import find_input_window
-from unet_bench.geometry.input_window import InputWindow
+from unet_bench.geometry.shapes import InputWindow
+from unet_bench.geometry.sizes import find_input_window
 from unet_bench.measure.trivial import Otsu
 from unet_bench.models.select import select
 from unet_bench.networks.contracts import main_output
@@ -505,6 +505,7 @@ def frame(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
     return pipeline.run([name], baseline=name, out=tmp_path_factory.mktemp("run"), **options)
 
 
+@pytest.mark.slow
 def test_volumes_and_images_lie_in_one_frame(frame: pd.DataFrame) -> None:
     assert set(frame["accuracy_status"]) == {"ok"}, frame["error"].tolist()
     networks = frame[~frame["variant"].str.startswith("floor-")]
@@ -529,6 +530,7 @@ def test_volumes_and_images_lie_in_one_frame(frame: pd.DataFrame) -> None:
     assert len(frame) == 6  # the trivial baselines beside each
 
 
+@pytest.mark.slow
 def test_images_and_volumes_have_tables_of_their_own(frame: pd.DataFrame) -> None:
     shown = str(render(frame, format="md"))
     assert "scored 16×16×32" in shown
