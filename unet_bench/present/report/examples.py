@@ -16,7 +16,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from unet_bench.present.report.groups import Group
+from unet_bench.present.groups import Group
 from unet_bench.present.report.networks import measured_cell
 
 Array = NDArray[np.uint8]

@@ -14,15 +14,15 @@ from typing import Any, Final
 
 from markupsafe import Markup
 
-from unet_bench.networks.choices import NAMES
 from unet_bench.networks.stage import Stage
 from unet_bench.networks.variants import is_floor
 from unet_bench.present.drawing import draw
-from unet_bench.present.report.groups import Group, anchor, has, seen
-from unet_bench.present.report.table import state
-from unet_bench.present.table import HEADINGS, figure
+from unet_bench.present.groups import Group, anchor, differences, has, seen
+from unet_bench.present.table import state
 from unet_bench.store.runs import Runs
+from unet_bench.store.schema import SHOWN
 from unet_bench.store.tables import records
+from unet_bench.text_format import figure
 
 Row = Mapping[str, Any]
 
@@ -59,36 +59,6 @@ def networks(runs: Runs, groups: Sequence[Group]) -> list[Network]:
     ]
 
 
-def differences(row: Row, baseline: Row | None) -> list[tuple[str, str, str]]:
-    """(choice, its value, the baseline's) wherever they differ; an architecture differs as a whole."""
-    if is_floor(row["variant"] or ""):
-        return []
-    if row.get("architecture"):
-        return [
-            (
-                "architecture",
-                " ".join(filter(None, (row["architecture"], row.get("architecture_args")))),
-                "",
-            )
-        ]
-    if baseline is None or baseline.get("architecture"):
-        return []
-    inactive = [name.strip() for name in (row.get("inactive") or "").split(",")]
-    pairs = ((name, row.get(name), baseline.get(name)) for name in NAMES if name not in inactive)
-    return [
-        (name, worded(own), worded(theirs))
-        for name, own, theirs in pairs
-        if own is not None and own != theirs
-    ]
-
-
-def worded(value: object) -> str:
-    """A choice's value as text."""
-    if value is None:
-        return ""
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
 def _by_variant(runs: Runs) -> dict[str, list[Row]]:
     found: dict[str, list[Row]] = {}
     for cell in records(runs.cells):
@@ -115,7 +85,7 @@ def _network(
         ),
         facts=tuple((label, str(value)) for label, value in facts.items() if value),
         figures=tuple((group.label, _figures(row)) for group, row in found),
-        states=tuple(dict.fromkeys(word for _, row in found if (word := state(row)) != "ok")),
+        states=tuple(dict.fromkeys(word for _, row in found if (word := state(row)))),
         problems=tuple(dict.fromkeys((*_quality(found), *_failures(found, cells)))),
         drawing=drawing,
         undrawn=undrawn,
@@ -123,9 +93,7 @@ def _network(
 
 
 def _figures(row: Row) -> tuple[tuple[str, str], ...]:
-    return tuple(
-        (heading.label, figure(row, heading)) for heading in HEADINGS if has(row, heading.column)
-    )
+    return tuple((column.heading, figure(row, column)) for column in SHOWN if has(row, column.name))
 
 
 def _quality(found: Sequence[tuple[Group, Row]]) -> list[str]:

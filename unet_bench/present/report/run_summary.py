@@ -15,7 +15,8 @@ from typing import Any, Final
 
 from unet_bench.analysis.audit import Count
 from unet_bench.networks.variants import is_floor
-from unet_bench.present.report.groups import has, statuses
+from unet_bench.present.groups import has
+from unet_bench.present.table import statuses
 from unet_bench.store.columns import PROBES
 from unet_bench.store.runs import Runs
 from unet_bench.store.schema import BY_NAME, GRAVITY, INTERVALS, QUALITIES, STATUSES

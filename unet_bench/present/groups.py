@@ -16,19 +16,19 @@ from typing import Any, Final
 import pandas as pd
 
 from unet_bench.analysis.front import labels, peer_groups
+from unet_bench.networks.choices import NAMES
 from unet_bench.networks.variants import is_floor
+from unet_bench.present.table import failed, setting_title
 from unet_bench.store.figures import is_good
 from unet_bench.store.schema import SIZE
 from unet_bench.store.tables import records
-from unet_bench.text_format import conditions, scored_size
+from unet_bench.text_format import scored_size
 
 Row = Mapping[str, Any]
 
 _NUMBERS: Final = {"threads": "threads", "batch_requested": "batch", "batch_effective": "batch run"}
-_QUIET: Final = (
-    "dataset_hash",
-    "batch_effective",
-)  # told only where nothing else tells groups apart
+_QUIET: Final = ("dataset_hash", "batch_effective")
+"""What is told only where nothing else tells groups apart."""
 
 
 @dataclass(frozen=True)
@@ -39,9 +39,8 @@ class Group:
     peers: tuple[Any, ...]  # what its rows have in common, by the names in PEERS
     title: str  # all that its rows have in common
     label: str  # what tells it from the other groups
-    rows: tuple[
-        Row, ...
-    ]  # networks by Dice, then latency, the best first; then what has failed; then floors
+    rows: tuple[Row, ...]
+    """Networks by Dice, then latency, the best first; then what has failed; then floors."""
 
     @property
     def first(self) -> Row:
@@ -75,16 +74,11 @@ def groups_of(frame: pd.DataFrame) -> list[Group]:
     """The groups of a frame of `read_runs`, in its order."""
     parts = peer_groups(records(frame))
     apart, several = labels(parts), len({key[0] for key in parts}) > 1
-    return [
-        Group(
-            f"g{i}",
-            key,
-            _title(rows[0], several),
-            _label(rows[0], apart[key]),
-            tuple(sorted(rows, key=_rank)),
-        )
-        for i, (key, rows) in enumerate(parts.items())
-    ]
+    found = []
+    for i, (key, rows) in enumerate(parts.items()):
+        title, label = _title(rows[0], several), _label(rows[0], apart[key])
+        found.append(Group(f"g{i}", key, title, label, tuple(sorted(rows, key=_rank))))
+    return found
 
 
 def is_baseline(row: Row) -> bool:
@@ -98,19 +92,6 @@ def has(row: Row, name: str) -> bool:
     return isinstance(value, bool | int | float) and math.isfinite(value)
 
 
-def statuses(row: Row) -> dict[str, str]:
-    """The status of each probe, plugins' included, that was asked for."""
-    found = (
-        (name.removesuffix("_status"), row[name]) for name in row if str(name).endswith("_status")
-    )
-    return {probe: status for probe, status in found if status is not None}
-
-
-def failed(row: Row) -> bool:
-    """Whether any probe left no figures."""
-    return any(status != "ok" for status in statuses(row).values())
-
-
 def anchor(name: str) -> str:
     """An id for a variant's section: letters, digits and dashes, unlike for unlike names, the same
     in every report.
@@ -120,24 +101,45 @@ def anchor(name: str) -> str:
 
 
 def seen(text: str) -> str:
-    """Text of which everything is seen: what has no shape, or turns the direction of the rest, as
-    its code.
-    """
-    return "".join(
-        _escaped(c) if unicodedata.category(c)[0] == "C" or c in _BLANK else c for c in text
-    )
+    """Return text of which everything is seen: what has no shape, or turns the rest, as its code."""
+    return "".join(map(_seen, text))
 
 
-_BLANK: Final = (
-    "\u115f\u1160\u2028\u2029\u2800\u3164\uffa0"  # without a shape, though not control characters
-)
+_BLANK: Final = "\u115f\u1160\u2028\u2029\u2800\u3164\uffa0"
+"""Characters without a shape, though not control characters."""
 
 
-def _escaped(character: str) -> str:
+def _seen(character: str) -> str:
+    if character in "\t\n\r":
+        return " "
+    if unicodedata.category(character)[0] != "C" and character not in _BLANK:
+        return character
     code = ord(character)
-    return (
-        " " if character in "\t\n\r" else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
-    )
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def differences(row: Row, baseline: Row | None) -> list[tuple[str, str, str]]:
+    """Return (choice, its value, the baseline's) where they differ; architectures do as a whole."""
+    if is_floor(row["variant"] or ""):
+        return []
+    if row.get("architecture"):
+        words = (row["architecture"], row.get("architecture_args"))
+        return [("architecture", " ".join(filter(None, words)), "")]
+    if baseline is None or baseline.get("architecture"):
+        return []
+    inactive = [name.strip() for name in (row.get("inactive") or "").split(",")]
+    found = []
+    for name in NAMES:
+        own, theirs = row.get(name), baseline.get(name)
+        if name not in inactive and own is not None and own != theirs:
+            found.append((name, _worded(own), _worded(theirs)))
+    return found
+
+
+def _worded(value: object) -> str:
+    if value is None:
+        return ""
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _rank(row: Row) -> tuple[Any, ...]:
@@ -152,53 +154,31 @@ def _label(row: Row, apart: str) -> str:
 
 
 def _title(row: Row, several_runs: bool) -> str:
-    known = {name: value for name, value in row.items() if value is not None}
-    words = [
-        known.get("task", ""),
-        *conditions(known, ("match", "fit", "recipe", "budget", "pretrained", "evaluation")),
-    ]
-    words += scored_size(known)
-    words += conditions(
-        known, ("device", "precision", "memory_format", "mode", "batch_norm", "algorithms")
-    )
-    words += [
-        f"{name.split('_')[0]} {known[name]}"
-        for name in ("threads", "batch_requested")
-        if name in known
-    ]
-    words += _halved(known)
-    return (
-        " · ".join(map(str, [*[known["run_id"]] * several_runs, *filter(None, words)]))
-        or "no setting is stated"
-    )
-
-
-def _halved(row: Row) -> list[str]:
-    run = row.get("batch_effective")
-    return [f"run at batch {run}"] if run is not None and run != row.get("batch_requested") else []
+    words = [str(row["run_id"])] if several_runs else []
+    words += setting_title(row)
+    batch = row.get("batch_effective")
+    if batch not in (None, row.get("batch_requested")):
+        words.append(f"run at batch {batch}")
+    return " · ".join(words) or "no setting is stated"
 
 
 def told_apart(heads: Sequence[Row], names: Sequence[str]) -> list[str]:
-    """What differs between rows in these columns; more where even that is the same."""
+    """Return what differs between rows in these columns; more where even that is the same."""
     differing = [name for name in names if len({head.get(name) for head in heads}) > 1]
-    said = [
-        " · ".join(_words(head, [name for name in differing if name not in _QUIET]))
-        for head in heads
-    ]
+    loud = [name for name in differing if name not in _QUIET]
+    said = [" · ".join(_words(head, loud)) for head in heads]
     if len(set(said)) == len(said):
         return said
-    return [
-        " · ".join((words, *_words(head, _QUIET))) for words, head in zip(said, heads, strict=True)
-    ]
+    more = (_words(head, _QUIET) for head in heads)
+    return [" · ".join((text, *words)) for text, words in zip(said, more, strict=True)]
 
 
 def _words(row: Row, names: Sequence[str]) -> list[str]:
     words = []
+    first_side = next((name for name in names if name in SIZE), "")
     for name in names:
-        if name in SIZE:
-            words += (
-                scored_size(row, "") if name == next(side for side in names if side in SIZE) else []
-            )
-        elif row.get(name) is not None:
+        if name == first_side:
+            words += scored_size(row, "")
+        elif name not in SIZE and row.get(name) is not None:
             words.append(f"{_NUMBERS[name]} {row[name]}" if name in _NUMBERS else str(row[name]))
     return words
