@@ -44,6 +44,20 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session
+def slow(session: nox.Session) -> None:
+    """Tests that take long: kills at random moments, simulations, a browser, LaTeX, compilers."""
+    session.install("-e", ".[test]")
+    session.run("pytest", "-m", "slow", "--dist", "worksteal", *session.posargs)
+
+
+@nox.session
+def full(session: nox.Session) -> None:
+    """Every part and network, of which `tests` takes a sample."""
+    session.install("-e", ".[test]")
+    session.run("pytest", "-m", "full", "--dist", "worksteal", *session.posargs)
+
+
+@nox.session
 def rehearsal(session: nox.Session) -> None:
     """What runs on GPUs, on stand-ins for one."""
     session.install("-e", ".[test]")
@@ -54,7 +68,7 @@ def rehearsal(session: nox.Session) -> None:
 def docs(session: nox.Session) -> None:
     """Generated parts of the docs are fresh, and their links lead somewhere."""
     session.install("-e", ".[test]")
-    session.run("pytest", "tests/test_docs.py", *session.posargs)
+    session.run("pytest", "tests/test_docs.py", "-o", "addopts=-q", *session.posargs)
 
 
 @nox.session
@@ -114,28 +128,22 @@ assert not missing, f"plugins without an entry point: {missing}"
 
 @nox.session
 def smoke(session: nox.Session) -> None:
-    """The main job, tiny: every variant through every probe; then every command that reads a run."""
+    """The main job, tiny: every variant trains, the tour goes through every probe, and every
+    command reads a run.
+    """
     session.install(".")
-    out = pathlib.Path(session.create_tmp(), "runs")
-    shutil.rmtree(out, ignore_errors=True)
-    session.run("unet-bench", "run", "-v", "all", "--out", str(out), *TINY)
+    for name, command in SMOKE.items():
+        out = pathlib.Path(session.create_tmp(), name)
+        shutil.rmtree(out, ignore_errors=True)
+        session.run("unet-bench", "run", *command.split(), *TINY.split(), "--out", str(out))
     answers(session, next(out.iterdir()))
 
 
-TINY = (
-    "--width-scale",
-    "0.125",
-    "--size",
-    "64x64",
-    "--batch",
-    "2",
-    "--steps",
-    "3",
-    "--speed-s",
-    "0.2",
-    "--threads",
-    "1",
-)
+TINY = "--width-scale 0.125 --size 64x64 --batch 2 --steps 3 --speed-s 0.2 --threads 1"
+SMOKE = {
+    "all": "--variants all --probes cost,accuracy --devices cpu,cpu",
+    "tour": "--suite tour --probes cost,speed,memory,training,accuracy",
+}
 
 
 @nox.session
@@ -188,7 +196,7 @@ def slurm(session: nox.Session) -> None:
     session.run(
         "pytest",
         "tests/slurm",
-        "tests/execute/test_on_slurm.py",
+        "tests/plugins/test_slurm.py",
         "-o",
         "addopts=-q",
         *session.posargs,
@@ -196,14 +204,15 @@ def slurm(session: nox.Session) -> None:
 
 
 @nox.session
-def ray(session: nox.Session) -> None:
-    """Runs on a real Ray of this machine, with GPUs that are not there."""
-    session.install("-e", ".[test,ray]")
+def executors(session: nox.Session) -> None:
+    """Runs on a real Ray of this machine, with GPUs that are not there, and by submitit's local
+    executor.
+    """
+    session.install("-e", ".[test,ray,slurm]")
     session.run(
         "pytest",
-        "tests/execute/test_on_ray.py",
-        "-m",
-        "slow",
+        "tests/plugins/test_ray.py",
+        "tests/plugins/test_slurm.py",
         "-o",
         "addopts=-q --strict-markers",
         *session.posargs,

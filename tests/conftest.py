@@ -8,7 +8,6 @@ import io
 import os
 import subprocess
 import sys
-import tempfile
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -16,16 +15,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+from support.processes import Lender
 
-if (
-    "PYTEST_XDIST_WORKER" in os.environ
-):  # they run side by side: threads that wait for one another by spinning, do not
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Workers run side by side: threads that wait for one another by spinning would slow them all.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from unet_bench.cli.app import main
 from unet_bench.execute import local
-from unet_bench.execute.jobs import Job
-from unet_bench.execute.processes import Processes
+from unet_bench.execute.local import Local
 from unet_bench.registry import plugins
 from unet_bench.registry.registry import Registry
 
@@ -50,7 +48,7 @@ def context_of(registry: Registry) -> Callable[..., MeasurementContext]:
     from unet_bench.context import MeasurementContext
     from unet_bench.models.build import foreign_variant, with_width_scale
     from unet_bench.models.select import select
-    from unet_bench.plan.cells import ExaminedNetwork, examine
+    from unet_bench.plan.examine import ExaminedNetwork, examine
     from unet_bench.spec.cell import Cell, Protocol, Setting, Task
 
     @functools.cache
@@ -92,64 +90,14 @@ def context_of(registry: Registry) -> Callable[..., MeasurementContext]:
     return put
 
 
-class Lent(Processes):
-    """`Processes` whose fork server lives on for the next run of this session: importing torch
-    takes seconds.
-
-    `test_execute.py` and every run by a fresh interpreter have servers of their own.
-    """
-
-    kept: dict[object, Processes] = {}
-
-    def __new__(cls) -> Processes:
-        told = {
-            name: value
-            for name, value in os.environ.items()
-            if name not in ("PYTEST_CURRENT_TEST", "COLUMNS")
-        }
-        key = tuple(sorted(told.items()))  # workers have their server's environment
-        if key not in cls.kept:
-            cls.give_back()
-            cls.kept[key] = cls.of_everything()
-        return cls.kept[key]
-
-    @classmethod
-    def of_everything(cls) -> Processes:
-        processes = PROCESSES()
-        close, start = processes.close, processes.start
-        folder = tempfile.mkdtemp(prefix="unet-bench-tests-")
-
-        def begin(job: Job) -> None:
-            modules = [
-                f"unet_bench.measure.{name}"
-                for name in ("cost", "speed", "memory", "training", "accuracy")
-            ]
-            job = job.at(modules=("torch", *modules, "timm"))
-            if processes._forker is None:  # its log outlives the first run's folder
-                processes._forker_for(job.at(folder=folder))
-            start(job)
-
-        (Path(folder) / "logs").mkdir()
-        processes.start = begin  # type: ignore[method-assign]
-        processes.close = lambda: None  # type: ignore[method-assign]
-        processes.really_close = close  # type: ignore[attr-defined]
-        return processes
-
-    @classmethod
-    def give_back(cls) -> None:
-        while cls.kept:
-            cls.kept.popitem()[1].really_close()  # type: ignore[attr-defined]
-
-
-PROCESSES = Processes
-
-
 @pytest.fixture(scope="session", autouse=True)
 def one_fork_server() -> Iterator[None]:
+    """Have runs in this process share a fork server; those that make their own `Local` do not."""
+    lender = Lender()
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(local, "Processes", Lent)
+        patched.setattr(local, "Local", lambda *given: Local(*given, processes=lender.processes()))
         yield
-    Lent.give_back()
+    lender.take_back()
 
 
 @pytest.fixture

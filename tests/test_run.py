@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from support.folders import folder
+from support.datasets import image_folder
 
 from unet_bench import read_results, run
 
@@ -200,7 +200,7 @@ def wait_for(condition, seconds: float = 90) -> None:
 
 
 def test_a_folder_of_images_by_path(unet_bench, tmp_path: Path) -> None:
-    data = folder(tmp_path / "mine")
+    data = image_folder(tmp_path / "mine")
     done = unet_bench(
         "run", *TINY, "-v", "unet", "--probes", "cost,accuracy", "--no-floors", "--data", str(data)
     )

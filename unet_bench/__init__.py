@@ -8,14 +8,18 @@ from typing import TYPE_CHECKING, Any
 from unet_bench.registry.hookspecs import hookimpl
 
 if TYPE_CHECKING:
+    from unet_bench.measure.probe import Probe
     from unet_bench.models.build import build_model
     from unet_bench.pipeline import run
     from unet_bench.present.notebook import effects, rank, recommend, show
+    from unet_bench.store.columns import Column
     from unet_bench.store.tables import read_results
     from unet_bench.train.trained import load_model
 
 __version__ = "0.1.0"
 __all__ = [
+    "Column",
+    "Probe",
     "build_model",
     "effects",
     "hookimpl",
@@ -28,6 +32,8 @@ __all__ = [
 ]
 
 _LAZY = {
+    "Column": "unet_bench.store.columns",
+    "Probe": "unet_bench.measure.probe",
     "build_model": "unet_bench.models.build",
     "load_model": "unet_bench.train.trained",
     "effects": "unet_bench.present.notebook",

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -20,6 +21,9 @@ from unet_bench.host import device
 from unet_bench.models.build import build, published_weights
 from unet_bench.registry.registry import Registry
 from unet_bench.spec.cell import Cell
+
+if TYPE_CHECKING:
+    from unet_bench.measure.probe import Probe
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # glibc's malloc.h
 AUTOCAST = {"fp16": torch.float16, "bf16": torch.bfloat16}
@@ -39,6 +43,11 @@ class MeasurementContext:
     weights: Path | None = None  # where a training leaves the network
     key: str = ""  # of the cell and the software: what a checkpoint must be of
     stand_in: str = ""  # a device in the setting's place: `meta`, where nothing is computed
+
+    @property
+    def probe(self) -> Probe:
+        """The cell's probe."""
+        return self.registry.probe(self.cell.probe)
 
     @property
     def device(self) -> torch.device:
@@ -70,7 +79,7 @@ class MeasurementContext:
             cell.input_window.input,
         )
         model.to(self.device, memory_format=self.memory_format)  # type: ignore[call-overload]
-        if cell.setting.pretrained != "none" and cell.probe == "accuracy":
+        if cell.setting.pretrained != "none" and self.probe.scores:
             if (load := published_weights(model)) is None:
                 raise Unsupported(f"{cell.variant.name} has no published weights to begin from")
             load(cell.setting.pretrained)
@@ -171,11 +180,12 @@ def limit_memory(cell: Cell) -> None:
         resource.setrlimit(resource.RLIMIT_DATA, (most, most))
 
 
-def prepare_process(cell: Cell) -> None:
-    """Set, once in a fresh process, what torch keeps globally: threads, tf32, the cuDNN search; and
-    the allocator.
+def prepare_process(cell: Cell, probe: Probe) -> None:
+    """Set what torch keeps globally, once in a fresh process: threads, tf32, the cuDNN search.
+
+    And the C library's allocator, and the limit on memory.
     """
-    if cell.probe != "memory":
+    if probe.keep_freed_memory:
         keep_freed_memory()
     torch.set_num_threads(cell.setting.threads)
     device.allow_tf32(cell.setting.precision == "tf32")

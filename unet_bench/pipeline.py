@@ -25,7 +25,6 @@ from unet_bench.spec.cell import Task, digest
 from unet_bench.spec.recipe import Recipe, find
 from unet_bench.spec.recipe import from_dict as from_recipe
 from unet_bench.spec.suite import Suite, from_dict, from_options
-from unet_bench.store.columns import PROBES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -89,7 +88,7 @@ def plan(
     executor = executor_of(execution or ExecutionOptions(), registry)
     wanted = suite.device
     suite = replace(suite, device=device_of(executor, wanted, only=only))
-    facts = facts_of(suite.device, here=not executor.elsewhere)
+    facts = facts_of(suite.device, here=not executor.remote)
     found, suite = with_recipe(suite, registry, on_gpu=suite.device != "cpu", recipe=recipe)
     suite = replace(suite, data=tuple(absolute(registry, name) for name in suite.data))
     check_probes(suite, registry)
@@ -98,7 +97,7 @@ def plan(
         tasks = read_tasks(suite, registry, folder)
         planned = make_plan(suite, found, registry, variants, tasks, facts)
         data = {task.task.id: task.data for task in tasks}
-        notes = [] if executor.elsewhere else notes_of(wanted, suite.device, facts)
+        notes = [] if executor.remote else notes_of(wanted, suite.device, facts)
         about = environment(survey().names())
         yield Plan(
             suite,
@@ -108,7 +107,7 @@ def plan(
             data,
             about,
             executor,
-            preload(suite, planned),
+            preload(planned),
             tuple(notes),
         )
 
@@ -257,16 +256,15 @@ def execute(
         return Finished(store.path, run.statuses(), left)
 
 
-def preload(suite: Suite, planned: Iterable[Planned]) -> tuple[str, ...]:
-    """What the fork server imports once, so that no worker has to: torch, and timm where an encoder
-    needs it.
-    """
-    modules = [
-        "torch",
-        *(f"unet_bench.measure.{probe}" for probe in suite.probes if probe in PROBES),
-    ]
-    timm = any(p.cell.variant.choices.encoder.startswith("timm:") for p in planned)
-    return (*modules, *["timm"] * timm)
+def preload(planned: Iterable[Planned]) -> tuple[str, ...]:
+    """Return what the fork server imports once, so that no worker has to: torch, and timm."""
+    modules = {"torch": None}
+    for p in planned:
+        if p.probe.preload and isinstance(p.probe.measure, str):
+            modules[p.probe.measure.partition(":")[0]] = None
+        if p.cell.variant.choices.encoder.startswith("timm:"):
+            modules["timm"] = None
+    return tuple(modules)
 
 
 def resumed(path: Path) -> Suite:

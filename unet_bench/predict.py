@@ -5,18 +5,18 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from unet_bench.data.assemble import depth_first, normalised
 from unet_bench.data.dataset import Array
 from unet_bench.data.decode import decode, read_image
 from unet_bench.data.nifti import is_nifti, read_volume, stem_of, write_labels
+from unet_bench.data.reading import depth_first, normalised
 from unet_bench.errors import InvalidData, InvalidSuite, StoreError, offenders, unknown
+from unet_bench.host.files import atomic_write
 from unet_bench.host.survey import choose_device
 from unet_bench.limits import one_line
 from unet_bench.spec.cell import MOST_OVERLAP
@@ -86,20 +86,16 @@ def predict_files(
         mask = network.predict_fitted(
             image, whole=whole, overlap=0.0 if whole else overlap, flips=flips
         )
-        draft = out / f".{os.getpid()}{'.nii.gz' if is_nifti(file) else '.png'}"
         try:
             out.mkdir(parents=True, exist_ok=True)
-            if is_nifti(file):
-                write_labels(draft, np.moveaxis(mask, 0, 2), like=file)
-            else:
-                Image.fromarray(mask).save(draft)
-            os.replace(draft, written)  # so that a mask is whole, or not there
+            with atomic_write(written, shared=True) as draft:
+                if is_nifti(file):
+                    write_labels(draft, np.moveaxis(mask, 0, 2), like=file)
+                else:
+                    Image.fromarray(mask).save(draft)
         except OSError as error:
             why = one_line(f"{written}: {error}")
             raise StoreError(f"cannot write {why}; give another folder by --out") from error
-        finally:
-            with suppress(OSError):
-                draft.unlink()
         yield written
 
 

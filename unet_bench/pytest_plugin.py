@@ -344,7 +344,7 @@ def context_of(
     from unet_bench.errors import InvalidSuite, Unsupported
     from unet_bench.models.build import with_width_scale
     from unet_bench.models.select import select
-    from unet_bench.plan.cells import examine
+    from unet_bench.plan.examine import examine
     from unet_bench.spec.cell import Cell, Protocol, Task, digest
 
     task = Task(

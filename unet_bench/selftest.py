@@ -203,8 +203,9 @@ def leave(report: Report, folder: Path, path: Path) -> None:
     """Write selftest.json and selftest.txt into a folder; `path` is the run they come from. Raises
     StoreError.
     """
-    from unet_bench.store.log import write_atomic
+    from unet_bench.store.run_folder import RunFolder, write_text
 
     content = {"run": path.name, **report.to_json()}
-    write_atomic(folder / "selftest.json", json.dumps(content, indent=2, allow_nan=False) + "\n")
-    write_atomic(folder / "selftest.txt", report.text())
+    file = RunFolder(folder).selftest
+    write_text(file, json.dumps(content, indent=2, allow_nan=False) + "\n")
+    write_text(file.with_suffix(".txt"), report.text())

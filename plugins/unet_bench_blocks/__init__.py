@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import Final
 
 from unet_bench import hookimpl
-from unet_bench.registry.registry import Registrar
+from unet_bench.registry import Registrar
 
 RESIDUAL: Final = "He et al. 2015, arXiv 1512.03385"
 PREACT: Final = "He et al. 2016, arXiv 1603.05027"

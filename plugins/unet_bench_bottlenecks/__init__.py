@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from unet_bench import hookimpl
-from unet_bench.registry.registry import Registrar
+from unet_bench.registry import Registrar
 
 ASPP = "Chen et al. 2017, arXiv 1706.05587"
 DLINK = "Zhou et al. 2018, doi 10.1109/CVPRW.2018.00034"

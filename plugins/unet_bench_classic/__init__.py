@@ -7,7 +7,7 @@ Ronneberger, Fischer, Brox: U-Net, MICCAI 2015, arXiv 1505.04597.
 from __future__ import annotations
 
 from unet_bench import hookimpl
-from unet_bench.registry.registry import Registrar
+from unet_bench.registry import Registrar
 
 PAPER = "Ronneberger et al. 2015, arXiv 1505.04597"
 RESENC = "Isensee et al. 2024, arXiv 2404.09556"

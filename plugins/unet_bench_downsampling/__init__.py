@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from unet_bench import hookimpl
-from unet_bench.registry.registry import Registrar
+from unet_bench.registry import Registrar
 
 STRIDED = "Springenberg et al. 2014, arXiv 1412.6806"
 NNUNET = "Isensee et al. 2021, doi 10.1038/s41592-020-01008-z"

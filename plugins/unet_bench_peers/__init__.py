@@ -5,7 +5,7 @@ dynamic-network-architectures.
 from __future__ import annotations
 
 from unet_bench import hookimpl
-from unet_bench.registry.registry import Registrar
+from unet_bench.registry import Registrar
 
 SMP = "Iakubovskii, Segmentation Models PyTorch, github.com/qubvel-org/segmentation_models.pytorch"
 MONAI = "Cardoso et al. 2022, arXiv 2211.02701"

@@ -5,7 +5,7 @@ added.
 from __future__ import annotations
 
 from unet_bench import hookimpl
-from unet_bench.registry.registry import Registrar
+from unet_bench.registry import Registrar
 
 ATTENTION = "Oktay et al. 2018, arXiv 1804.03999"
 EXCITATION = "Roy et al. 2018, arXiv 1803.02579"

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from unet_bench import hookimpl
 from unet_bench.networks.choices import OF_PLAIN_ENCODER
-from unet_bench.registry.registry import Registrar
+from unet_bench.registry import Registrar
 
 TIMM = "Wightman, PyTorch Image Models, doi 10.5281/zenodo.4414861"
 SMP = "github.com/qubvel-org/segmentation_models.pytorch"

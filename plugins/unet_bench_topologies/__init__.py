@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from unet_bench import hookimpl
-from unet_bench.registry.registry import Registrar
+from unet_bench.registry import Registrar
 
 NESTED = "Zhou et al. 2018, arXiv 1807.10165"
 FULL_SCALE = "Huang et al. 2020, arXiv 2004.08790"

@@ -5,7 +5,7 @@ looking at it.
 from __future__ import annotations
 
 from unet_bench import hookimpl
-from unet_bench.registry.registry import Registrar
+from unet_bench.registry import Registrar
 
 ODENA = "Odena et al. 2016, Deconvolution and Checkerboard Artifacts, doi 10.23915/distill.00003"
 SEGRESNET = "Myronenko 2018, arXiv 1810.11654"

@@ -7,7 +7,7 @@ module of its name.
 from __future__ import annotations
 
 from unet_bench import hookimpl
-from unet_bench.registry.registry import Registrar
+from unet_bench.registry import Registrar
 from unet_bench_zoo.attention import register_attention
 from unet_bench_zoo.baselines import register_baselines
 from unet_bench_zoo.lightweight import register_lightweight

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from unet_bench.registry.registry import Registrar
+from unet_bench.registry import Registrar
 
 OKTAY: Final = "Oktay et al. 2018, arXiv 1804.03999"
 LEE: Final = "github.com/LeeJunHyun/Image_Segmentation"

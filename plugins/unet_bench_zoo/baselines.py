@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from unet_bench.registry.registry import Registrar
+from unet_bench.registry import Registrar
 
 MILESIAL: Final = "github.com/milesial/Pytorch-UNet"
 

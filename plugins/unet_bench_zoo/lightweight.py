@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from unet_bench.registry.registry import Registrar
+from unet_bench.registry import Registrar
 
 CMUNEXT: Final = "Tang et al. 2023, arXiv 2308.01239"
 SIZES: Final = (  # name, widths, how often each level mixes, its kernels; finest level first

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from unet_bench.registry.registry import Registrar
+from unet_bench.registry import Registrar
 
 MONAI: Final = "Cardoso et al. 2022, arXiv 2211.02701"
 KERFOOT: Final = f"Kerfoot et al. 2019, doi 10.1007/978-3-030-12029-0_40; {MONAI}"

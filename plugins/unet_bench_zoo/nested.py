@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from unet_bench.registry.registry import Registrar
+from unet_bench.registry import Registrar
 from unet_bench_timm import SMP, SMP_DECODER
 
 NESTED: Final = "Zhou et al. 2018, arXiv 1807.10165"

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from unet_bench.registry.registry import Registrar
+from unet_bench.registry import Registrar
 
 NNUNET: Final = "Isensee et al. 2021, doi 10.1038/s41592-020-01008-z"
 RESENC: Final = "Isensee et al. 2024, arXiv 2404.09556"

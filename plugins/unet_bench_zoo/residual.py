@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from unet_bench.registry.registry import Registrar
+from unet_bench.registry import Registrar
 
 RESUNET: Final = "Zhang et al. 2017, arXiv 1711.10684"
 PORT: Final = "github.com/rishikksh20/ResUnet"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from unet_bench.networks.choices import OF_PLAIN_ENCODER
-from unet_bench.registry.registry import Registrar
+from unet_bench.registry import Registrar
 from unet_bench_timm import SMP, SMP_DECODER
 
 SEGFORMER: Final = "Xie et al. 2021, arXiv 2105.15203"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from unet_bench.registry.registry import Registrar
+from unet_bench.registry import Registrar
 
 UNET_3D: Final = "Çiçek et al. 2016, arXiv 1606.06650"
 RESIDUAL_3D: Final = "Lee et al. 2017, arXiv 1706.00120"

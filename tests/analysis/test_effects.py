@@ -72,7 +72,8 @@ def row(log_ratio: float | None = None, half: float | None = None, **values: Any
     if log_ratio is not None and half is not None:
         ends = {"low": math.exp(log_ratio - half), "high": math.exp(log_ratio + half)}
         figures |= {f"latency_ratio_ci_{end}": value for end, value in ends.items()}
-    return {**USUAL, **WHERE, "variant": name, "accuracy_status": "ok", **figures, **values}
+    known = {"variant": name, "trivial": False, "accuracy_status": "ok"}
+    return {**USUAL, **WHERE, **known, **figures, **values}
 
 
 def frame(rows: Iterable[Row], table: str = "results") -> pd.DataFrame:
@@ -884,7 +885,7 @@ def test_a_two_by_two_interaction_is_the_f_test_of_statsmodels() -> None:
 # ---- what is missing or hostile
 
 
-def test_failures_nan_floors_and_architectures() -> None:
+def test_failures_nan_trivial_baselines_and_architectures() -> None:
     rows = [
         row(0.0, dice=0.5),
         row(0.1, up="bilinear", dice=None),
@@ -898,9 +899,11 @@ def test_failures_nan_floors_and_architectures() -> None:
         ),
         row(float("nan"), act="silu", quality="contaminated"),
         row(0.4, variant="segnet", architecture="segnet"),
-        row(None, variant="floor-otsu", architecture="floor-otsu", dice=0.8),
-        row(None, variant="floor-majority", dice=0.0),
-        dict.fromkeys(USUAL) | WHERE | {"variant": "imported", "latency_ratio": 1.5},
+        row(None, variant="floor-otsu", architecture="floor-otsu", trivial=True, dice=0.8),
+        row(None, variant="floor-majority", trivial=True, dice=0.0),
+        dict.fromkeys(USUAL)
+        | WHERE
+        | {"variant": "imported", "trivial": False, "latency_ratio": 1.5},
     ]
     of = found(rows)
     assert line(of, "bilinear")["change"] == pytest.approx(math.expm1(0.1))

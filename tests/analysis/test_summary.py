@@ -251,7 +251,7 @@ def test_a_single_pair_is_shown_as_not_separable() -> None:
     assert shown(frame).startswith("short\n"), "what is as usual is not told"
 
 
-def test_a_floor_with_one_pair_has_no_verdict(frame: pd.DataFrame) -> None:
+def test_a_trivial_baseline_with_one_pair_has_no_verdict(frame: pd.DataFrame) -> None:
     row = line(frame, "floor-otsu")
     assert row["dice_difference"] < 0
     assert "dice_verdict" not in row

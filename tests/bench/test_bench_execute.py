@@ -17,10 +17,8 @@ from statistics import median
 import pytest
 
 from unet_bench import pipeline
-from unet_bench.execute import local
 from unet_bench.execute.jobs import Ended, Job
 from unet_bench.execute.local import Local
-from unet_bench.execute.processes import Processes
 from unet_bench.geometry.input_window import InputWindow
 from unet_bench.networks.variants import Variant
 from unet_bench.present.table import render
@@ -32,10 +30,10 @@ from unet_bench.store.tables import read_results
 NAP_S = 0.05
 PLUGIN = """
 import time
-from unet_bench import hookimpl
+from unet_bench import Probe, hookimpl
 @hookimpl
 def unet_bench_register(registry):
-    registry.probe("nap", "napplugin:nap", summary="sleeps as long as the seed says, in ms")
+    registry.probe(Probe("nap", "napplugin:nap", summary="sleeps as long as the seed says, in ms"))
 def nap(bench):
     time.sleep(bench.cell.seed / 1000)
     return {}
@@ -52,7 +50,6 @@ def nap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     (info / "entry_points.txt").write_text("[unet_bench]\nnap = napplugin\n")
     (tmp_path / "logs").mkdir()
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    monkeypatch.setattr(local, "Processes", Processes)
     size = (16, 16)
     input_window = InputWindow(input=size, output=size, start=(0, 0), context=(0, 0))
     task = Task(
@@ -88,7 +85,7 @@ def ends(executor: Local, jobs: Sequence[Job]) -> float:
     assert {event.result["status"] for event in ended} == {"ok"}, ended[0].result
     assert len(ended) == len(jobs)
     for job in jobs:
-        job.forget()
+        job.remove_result()
     return time.perf_counter() - start
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from support.folders import folder
+from support.datasets import image_folder
 from support.paths import ROOT
 
 LIGHT = [
@@ -107,7 +107,7 @@ def test_debug_shows_the_traceback(unet_bench) -> None:
 
 
 def test_all_offending_files_are_named_before_anything_runs(unet_bench, tmp_path: Path) -> None:
-    data = folder(tmp_path / "data", masks=6)
+    data = image_folder(tmp_path / "data", masks=6)
     (data / "images" / "0.png").write_bytes(b"not an image")
     Image.fromarray(np.zeros((9, 9), np.uint8)).save(data / "masks" / "1.png")
     done = unet_bench("run", "-v", "unet", "--data", str(data))

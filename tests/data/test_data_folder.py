@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,16 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from support.paths import SHARED
+from support.paths import DATA_SETS, FILES, needs_data_set
 
 from unet_bench.data.dataset import IGNORE, Array, Sample
 from unet_bench.data.folder import MASK_SUFFIXES, read_folder
 from unet_bench.errors import InvalidData
-
-DATA = SHARED / "data"
-real = pytest.mark.skipif(
-    not DATA.is_dir() or "CI" in os.environ, reason="needs the real data in shared/, not in CI"
-)
 
 SIZE = (6, 10)
 STEMS = ("a", "b", "c")
@@ -595,19 +589,19 @@ def test_split_files_cannot_reach_outside_the_folder(root: Path) -> None:
 # --- real data ---
 
 
-@real
 @pytest.mark.parametrize(
-    ("name", "counts", "classes", "channels"),
+    ("path", "counts", "channels"),
     [
-        ("isbi2012_em", [20, 5, 5], 2, 1),
-        ("dsb2018", [465, 67, 132], 2, 3),
-        ("fixtures/pairs", [4, 1, 1], 2, 3),
+        (FILES / "pairs", [4, 1, 1], 3),
+        pytest.param(DATA_SETS / "isbi2012_em", [20, 5, 5], 1, marks=needs_data_set("isbi2012_em")),
+        pytest.param(DATA_SETS / "dsb2018", [465, 67, 132], 3, marks=needs_data_set("dsb2018")),
     ],
+    ids=["pairs", "isbi2012_em", "dsb2018"],
 )
-def test_real_folders(name: str, counts: list[int], classes: int, channels: int) -> None:
-    data = read_folder(DATA / name)
+def test_real_folders(path: Path, counts: list[int], channels: int) -> None:
+    data = read_folder(path)
     assert [len(samples) for samples in data.splits.values()] == counts
-    assert (len(data.classes), data.channels) == (classes, channels)
+    assert (len(data.classes), data.channels) == (2, channels)
     for samples in data.splits.values():
         assert (
             {0, 1}
@@ -616,28 +610,28 @@ def test_real_folders(name: str, counts: list[int], classes: int, channels: int)
         )
 
 
-@real
+@needs_data_set("fixtures/isbi2012")
 def test_a_real_multi_page_tiff_is_refused(tmp_path: Path) -> None:
     for folder in ("images", "masks"):
         (tmp_path / folder).mkdir()
         for number in range(3):
             (tmp_path / folder / f"{number}.tif").symlink_to(
-                DATA / "fixtures" / "isbi2012" / "train-volume.tif"
+                DATA_SETS / "fixtures" / "isbi2012" / "train-volume.tif"
             )
     assert "images/0.tif: several pages" in refused(tmp_path)
 
 
-@real
+@needs_data_set("fixtures/oxford-iiit-pet")
 def test_real_one_based_trimaps_are_refused(tmp_path: Path) -> None:
-    pets = DATA / "fixtures" / "oxford-iiit-pet"
+    pets = DATA_SETS / "fixtures" / "oxford-iiit-pet"
     (tmp_path / "images").symlink_to(pets / "images")
     (tmp_path / "masks").symlink_to(pets / "annotations" / "trimaps")
     assert "masks/: values 1, 2, 3 are not class ids" in refused(tmp_path)
 
 
-@real
+@needs_data_set("fixtures/VOCdevkit")
 def test_real_palette_masks_with_void(tmp_path: Path) -> None:
-    voc = DATA / "fixtures" / "VOCdevkit" / "VOC2012"
+    voc = DATA_SETS / "fixtures" / "VOCdevkit" / "VOC2012"
     (tmp_path / "images").symlink_to(voc / "JPEGImages")
     (tmp_path / "masks").symlink_to(voc / "SegmentationClass")
     assert "are not class ids" in refused(

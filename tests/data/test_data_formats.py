@@ -8,13 +8,14 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
 
 import numpy as np
 import pytest
+from _pytest.mark import ParameterSet
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -43,23 +44,16 @@ from support.formats import (
     voc,
     write,
 )
-from support.paths import SHARED
+from support.paths import DATA_SETS, FILES, needs_data_set
 
 from unet_bench.data import splits as ways
 from unet_bench.data.dataset import IGNORE, Array, Dataset
 from unet_bench.data.folder import read_folder
 from unet_bench.data.sources import absolute, open_dataset
 from unet_bench.errors import InvalidChoice, InvalidData, InvalidSuite, PluginFailure, UnknownName
-from unet_bench.registry.registry import Provider, Registrar, Registry
-
-DATA = SHARED / "data"
-FIXTURES = DATA / "fixtures"
-real = pytest.mark.skipif(
-    not FIXTURES.is_dir() or "CI" in os.environ, reason="needs the real data in shared/, not in CI"
-)
-
-"""Of a volume: X, Y, Z."""
-
+from unet_bench.registry import Registrar
+from unet_bench.registry.entries import Provider
+from unet_bench.registry.registry import Registry
 
 # --- a tiny tree of each format ---
 
@@ -80,13 +74,12 @@ def nnunet_pictures(
     return data
 
 
-REAL = {
-    "folder": ["pairs"],
+FREE = {"folder": ["pairs"], "dsb": ["dsb2018", "dsb2018/stage1_train"]}
+NOT_FREE = {  # or too large to lie here
     "medsegbench": ["medsegbench/wbc_128.npz", "medsegbench"],
     "decathlon": ["msd/Task04_Hippocampus"],
     "nnunet": ["nnunet_raw/Dataset004_Hippocampus", "nnunet_raw/Dataset501_WBC"],
     "tiff": ["isbi2012"],
-    "dsb": ["dsb2018", "dsb2018/stage1_train"],
     "oxford-pet": ["oxford-iiit-pet"],
     "voc": ["VOCdevkit", "VOCdevkit/VOC2012"],
 }
@@ -158,21 +151,31 @@ def test_bare_folders_are_refused_with_the_remedy(
     assert str(tmp_path) in refused(registry, f"{kind}:{tmp_path}")
 
 
-@real
-@pytest.mark.parametrize(
-    ("kind", "place"), [(kind, place) for kind, places in REAL.items() for place in places]
-)
-def test_the_real_thing(registry: Registry, kind: str, place: str) -> None:
-    assert kinds(registry, FIXTURES / place) == [kind]
-    data = opened(registry, FIXTURES / place)
+def real_files() -> Iterator[ParameterSet]:
+    """Yield format and path of real data in each format."""
+    for kind, places in FREE.items():
+        for place in places:
+            yield pytest.param(kind, FILES / place, id=f"{kind}-{place}")
+    for kind, places in NOT_FREE.items():
+        for place in places:
+            name = f"fixtures/{place}"
+            yield pytest.param(
+                kind, DATA_SETS / name, id=f"{kind}-{place}", marks=needs_data_set(name)
+            )
+
+
+@pytest.mark.parametrize(("kind", "path"), list(real_files()))
+def test_the_real_thing(registry: Registry, kind: str, path: Path) -> None:
+    assert kinds(registry, path) == [kind]
+    data = opened(registry, path)
     masks = np.concatenate([sample.mask.ravel() for sample in data.samples])
     assert min(sizes(data)) > 0
     assert len(np.unique(masks[masks != IGNORE])) >= 2
 
 
-@real
+@needs_data_set("msd_hippocampus")
 def test_a_folder_of_volumes_as_many_keep_them(registry: Registry) -> None:
-    data = opened(registry, DATA / "msd_hippocampus")
+    data = opened(registry, DATA_SETS / "msd_hippocampus")
     assert [len({sample.group for sample in held}) for held in data.splits.values()] == [
         182,
         26,

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.folders import folder
+from support.datasets import image_folder
 
 from unet_bench.data.dataset import Dataset, Sample
 from unet_bench.data.folds import given_folds, seeded_folds
@@ -67,7 +67,7 @@ def test_given_folds_are_taken_from_files(tmp_path: Path) -> None:
 def test_a_run_knows_its_folds_by_the_files_content_and_refuses_a_choice_without_validation(
     tmp_path: Path,
 ) -> None:
-    data = folder(tmp_path / "mine")
+    data = image_folder(tmp_path / "mine")
     (data / "splits").mkdir()
 
     def parted(first: str, second: str) -> None:

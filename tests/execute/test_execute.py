@@ -13,10 +13,8 @@ from pathlib import Path
 import pytest
 
 from unet_bench.context import MeasurementContext
-from unet_bench.execute import local
 from unet_bench.execute.jobs import Ended, Job, Started
 from unet_bench.execute.local import Local
-from unet_bench.execute.processes import Processes
 from unet_bench.execute.worker import shrinking
 
 BODY = """
@@ -29,10 +27,10 @@ ENOUGH_S = (
     3 if sys.platform == "linux" else 10
 )  # for a worker to begin: elsewhere it is no fork, and imports torch
 PLUGIN = """
-from unet_bench import hookimpl
+from unet_bench import Probe, hookimpl
 @hookimpl
 def unet_bench_register(registry):
-    registry.probe("trouble", "trouble:probe", summary="for tests")
+    registry.probe(Probe("trouble", "trouble:probe", summary="for tests"))
 """
 
 
@@ -89,7 +87,7 @@ def outcome(tmp_path_factory: pytest.TempPathFactory, cell: dict) -> Iterator[Ca
         (path / "logs").mkdir(exist_ok=True)
         events = list(executor.run([job]))
         assert [type(event) for event in events] == [Started, Ended]
-        job.forget()
+        job.remove_result()
         return events[-1].result
 
     with pytest.MonkeyPatch.context() as patched:
@@ -97,7 +95,6 @@ def outcome(tmp_path_factory: pytest.TempPathFactory, cell: dict) -> Iterator[Ca
         patched.setenv(
             "PYTHONDONTWRITEBYTECODE", "1"
         )  # of a file that changes more often than its time does
-        patched.setattr(local, "Processes", Processes)
         patched.setattr(tempfile, "tempdir", str(path))  # nobody else's locks
         with Local() as executor:
             yield run

@@ -141,6 +141,6 @@ def test_a_key_takes_of_a_machine_what_a_cell_sees() -> None:
     }
     facts |= {"cores": 8, "kernel": "6"}
     eight, two, other = ({**facts, "gpus": gpus} for gpus in (["H100"] * 8, ["H100"] * 2, ["A100"]))
-    here = [surroundings(machine, elsewhere=False) for machine in (eight, two, other)]
+    here = [surroundings(machine, remote=False) for machine in (eight, two, other)]
     assert here[0] == here[1] != here[2]
-    assert surroundings(eight, elsewhere=True) == surroundings(other | {"cpu": "B"}, elsewhere=True)
+    assert surroundings(eight, remote=True) == surroundings(other | {"cpu": "B"}, remote=True)

@@ -151,7 +151,8 @@ class Place:
             lines += [f"def {probe}(bench):", *(f"    {line}" for line in body.splitlines())]
         lines += ["@hookimpl", "def unet_bench_register(registry):"]
         lines += [
-            f"    registry.probe({probe!r}, {f'{name}:{probe}'!r}, summary='for tests', timed={probe == 'clocked'})"
+            f"    registry.probe(Probe({probe!r}, {f'{name}:{probe}'!r}, summary='for tests', "
+            f"timed={probe == 'clocked'}))"
             for probe in probes
         ]
         (self.lib / f"{name}.py").write_text("\n".join(lines) + "\n")
@@ -200,7 +201,7 @@ class Place:
 HEAD = """
 import ctypes, json, os, signal, subprocess, sys, time
 from pathlib import Path
-from unet_bench import hookimpl
+from unet_bench import Probe, hookimpl
 """
 
 
@@ -257,7 +258,7 @@ def ok_ids(rows: list[dict[str, Any]]) -> set[str]:
 class Instant:
     """Runs jobs at once and in order, each with a result of its own."""
 
-    elsewhere = False
+    remote = False
     ending_s = 1.0
 
     def __enter__(self) -> Self:
@@ -268,7 +269,7 @@ class Instant:
     def run(self, jobs: list[Job], until: float = 0.0) -> Iterator[Started | Ended]:
         for job in jobs:
             yield Started(job)
-            job.leave(
+            job.write_result(
                 {
                     "status": "ok",
                     "quality": "clean",
@@ -276,7 +277,7 @@ class Instant:
                     "wall_s": 0.0,
                 }
             )
-            result = job.left()
+            result = job.read_result()
             assert result
             yield Ended(job, result)
 
@@ -567,19 +568,21 @@ CRASHES: dict[str, tuple[str, str, str]] = {  # probe: body, status, words of th
     ),
     "tears": (
         "import __main__\nfrom unet_bench.execute import jobs\n"
-        'jobs.Job.leave = lambda job, row: job.result.write_text(\'{"key": "\')\nreturn {}',
+        "place = lambda job: job.run_folder.result_of(job.stem)\n"
+        'jobs.Job.write_result = lambda job, row: place(job).write_text(\'{"key": "\')\nreturn {}',
         "error",
         "left no row",
     ),
     "swaps": (
-        "from unet_bench.execute import jobs\nleave = jobs.Job.leave\n"
-        "jobs.Job.leave = lambda job, row: leave(job.at(key='of another'), row)\nreturn {}",
+        "from unet_bench.execute import jobs\nwrite = jobs.Job.write_result\n"
+        "jobs.Job.write_result = lambda job, row: write(job.at(key='of another'), row)\nreturn {}",
         "error",
         "left no row",
     ),
     "recurses": (
         "from unet_bench.execute import jobs\n"
-        "jobs.Job.leave = lambda job, row: job.result.write_text('[' * 10**6)\nreturn {}",
+        "place = lambda job: job.run_folder.result_of(job.stem)\n"
+        "jobs.Job.write_result = lambda job, row: place(job).write_text('[' * 10**6)\nreturn {}",
         "error",
         "left no row",
     ),
@@ -1050,7 +1053,7 @@ def use(path: Path) -> None:
     ours(lambda: pipeline.resumed(path))
     ours(lambda: pipeline.recipe_of(path))
     assert kept.startswith((path / "cells.jsonl").read_bytes()), "more than a torn line is gone"
-    assert not list(path.glob("*.tmp"))
+    assert {file.name for file in path.glob(".*")} == {".lock"}, "a draft is left"
 
 
 @fuzz(15)
@@ -1118,11 +1121,12 @@ def test_whatever_lies_in_the_inbox_a_run_goes_on(made: Plan, data: st.DataObjec
     with tempfile.TemporaryDirectory() as folder:
         with Store.create(Path(folder), manifest(made, ExecutionOptions())) as store:
             one = driver.Run(made, store, ExecutionOptions()).job(made.planned[0])
-        one.leave({"status": "ok", "quality": "clean", "params": 3, "wall_s": 1.5})
-        whole = one.result.read_bytes()
+        result = one.run_folder.result_of(one.stem)
+        one.write_result({"status": "ok", "quality": "clean", "params": 3, "wall_s": 1.5})
+        whole = result.read_bytes()
         some = {name: data.draw(JSON) for name in data.draw(st.lists(st.sampled_from(COLUMNS)))}
         plain = json.dumps({"key": one.key, "result": {"status": "ok", **some}}).encode()
-        one.result.write_bytes(plain if data.draw(st.booleans()) else data.draw(damages())(whole))
+        result.write_bytes(plain if data.draw(st.booleans()) else data.draw(damages())(whole))
         done = pipeline.execute(made, Path(folder), pipeline.Quiet(), store.path)
         assert len(read_results(done.path)) == len(read_results(done.path, "cells")) == 4
         assert max(Counter(row["cell_id"] for row in iterate_rows(done.path)).values()) == 1

@@ -51,6 +51,7 @@ def test_a_cell_depends_on_what_measures_it_and_on_nothing_that_shows_it() -> No
         assert bool(trainers & modules) == (probe in ("memory", "accuracy"))
         rooms = {module.split(".")[1] for module in modules if module.startswith("unet_bench.")}
         assert not rooms & {"cli", "present", "analysis", "execute", "store"}
+        assert not modules & {"unet_bench_formats", "unet_bench_ray", "unet_bench_slurm"}
     assert "unet_bench_classic" in found["speed"]
 
 

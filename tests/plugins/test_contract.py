@@ -1,15 +1,16 @@
 """Every registered part and variant keeps the contract, by the very checks that plugin authors use.
 
 Every part is checked by every rule, and every network comes out with its shapes. What else is
-checked of networks made of such parts is what may go wrong between them; `slow` is what takes long
-or is unlikely to break alone.
+checked of networks made of such parts is what may go wrong between them.
+
+A plain `pytest` takes a sample: every part by the rules in `SAMPLED`, the networks in `SHORT` by
+every rule. The rest is marked `full`.
 """
 
 from __future__ import annotations
 
 import pytest
 
-from unet_bench.networks.variants import Variant
 from unet_bench.registry.plugins import load
 from unet_bench.testing import Check, plugin_checks
 
@@ -32,6 +33,7 @@ SHORT = (
     "unet++",
     "segnet",
 )
+SAMPLED = ("shapes", "gradients", "state_dict")
 MOVING = {"up", "down", "padding", "align", "topology"}  # the choices that say where a map lies
 BACKBONES = (
     "resnet34-unet",
@@ -66,27 +68,11 @@ def is_wanted(check: Check) -> bool:
     return "one-axis" not in variant.tags and not backbone
 
 
-def is_slow(check: Check) -> bool:
-    """Whether a check is left to the slow session: of a large network, or all but shapes of one
-    that is no part's.
-    """
-    variant = VARIANTS.get(check.examined)
-    if variant is None or variant.name in SHORT:
-        return False
-    return is_large(variant) or not (check.rule.__name__ == "shapes" or "one-axis" in variant.tags)
-
-
-def is_large(variant: Variant) -> bool:
-    """Whether it stays large when it is made narrow: for what a backbone, a depth, a dimension,
-    lost borders need.
-    """
-    choices = variant.choices
-    return (
-        ":" in choices.encoder
-        or choices.depth > 5
-        or choices.dims == 3
-        or choices.padding == "valid"
-    )
+def is_sampled(check: Check) -> bool:
+    """Return whether a plain `pytest` runs a check."""
+    if check.examined in VARIANTS:
+        return check.examined in SHORT
+    return check.rule.__name__ in SAMPLED
 
 
 CHECKS = [
@@ -100,7 +86,7 @@ CHECKS = [
 @pytest.mark.parametrize(
     "check",
     [
-        pytest.param(check, id=str(check), marks=[pytest.mark.slow] * is_slow(check))
+        pytest.param(check, id=str(check), marks=() if is_sampled(check) else pytest.mark.full)
         for check in CHECKS
     ],
 )
@@ -108,14 +94,10 @@ def test_contract(check: Check) -> None:
     check()
 
 
-def test_the_default_session_has_every_part_and_nearly_every_network() -> None:
-    every, quick = (
-        {check.examined for check in CHECKS},
-        {check.examined for check in CHECKS if not is_slow(check)},
-    )
-    assert {examined for examined in every if examined not in VARIANTS} <= quick
-    assert all(is_large(VARIANTS[name]) for name in every - quick)
-    assert every & {*VARIANTS} == {
-        name for name, variant in VARIANTS.items() if not LOADED.checked().absent(variant)
-    }
-    assert quick >= {*SHORT}
+def test_every_part_is_sampled_and_every_network_is_checked() -> None:
+    sampled = {check.examined for check in CHECKS if is_sampled(check)}
+    checked = {check.examined for check in CHECKS}
+    parts = checked - {*VARIANTS}
+    assert sampled == parts | {*SHORT}
+    absent = {name for name, variant in VARIANTS.items() if LOADED.checked().absent(variant)}
+    assert checked - parts == {*VARIANTS} - absent

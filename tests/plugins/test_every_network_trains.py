@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from support.sampling import sampled
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -15,13 +16,10 @@ from unet_bench.registry.registry import Registry
 
 STEPS = 8
 LOADED = load().checked()
-QUICK = ("unet",)
 NAMES = [name for name, variant in LOADED.variants().items() if not LOADED.absent(variant)]
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name not in QUICK)) for name in NAMES]
-)
+@pytest.mark.parametrize("name", sampled(NAMES, ("unet",)))
 def test_the_loss_falls(name: str, registry: Registry) -> None:
     variant = with_width_scale(registry.variants()[name], 0.125)
     dims = variant.choices.dims

@@ -240,7 +240,7 @@ def test_unknown_columns_and_formats_are_refused(frame: pd.DataFrame) -> None:
         render(frame, format="markdown")
 
 
-# ---- differences to the baseline, and floors
+# ---- differences to the baseline, and trivial baselines
 
 
 def seeded(variant: str, *dice: float, **values: Any) -> list[dict[str, Any]]:
@@ -275,7 +275,7 @@ def test_a_single_pair_adds_no_column(frame: pd.DataFrame) -> None:
     assert "0.0500" in plain(frame, columns=["dice_difference"])
 
 
-def test_floors_come_last_and_are_never_best() -> None:
+def test_trivial_baselines_come_last_and_are_never_best() -> None:
     floor = [row for row in cells("floor-otsu", dice=0.97) if row["probe"] == "accuracy"]
     frame = frame_of(floor, cells("unet", dice=0.8), cells("good", dice=0.9), failing("huge"))
     text = printed(frame)

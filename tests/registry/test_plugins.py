@@ -18,7 +18,7 @@ import pytest
 from unet_bench.errors import PluginFailure, UnknownName
 from unet_bench.networks.choices import SLOTS
 from unet_bench.registry import plugins
-from unet_bench.registry.registry import Entry
+from unet_bench.registry.entries import Entry
 
 REGISTER = """
     from unet_bench import hookimpl
@@ -258,6 +258,22 @@ def test_a_factory_that_does_not_exist_is_found_when_it_is_needed(
         "plugin steep (dist-of-steep 1.2): up 'steep' cannot be loaded from " + repr(reference)
     )
     assert message.endswith("block it with --block steep, or mend it")
+
+
+def test_a_trivial_baseline_has_any_name_and_is_no_variant_to_choose(install: Install) -> None:
+    install(
+        "steep",
+        """
+        from unet_bench import hookimpl
+
+        @hookimpl
+        def unet_bench_register(registry):
+            registry.trivial_baseline("steep", "steep_parts:make", summary="steep")
+        """,
+    )
+    registry = plugins.load().checked()
+    assert "steep" in {variant.name for variant in registry.trivial_baselines()}
+    assert "steep" not in registry.variants()
 
 
 def test_an_open_family_finds_its_members(install: Install) -> None:

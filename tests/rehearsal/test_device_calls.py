@@ -72,10 +72,11 @@ def test_the_process_is_prepared_on_the_device_of_its_cell(
 ) -> None:
     monkeypatch.setattr("unet_bench.context.keep_freed_memory", lambda: None)
     threads = torch.get_num_threads()
-    prepare_process(context_of("unet", device=kind, threads=threads).cell)
+    context = context_of("unet", device=kind, threads=threads)
+    prepare_process(context.cell, context.probe)
     assert calls.arguments("_accelerator_setDeviceIndex") == [(0,)]
     if kind != "mps":
-        prepare_process(context_of("unet", device=f"{kind}:1", threads=threads).cell)
+        prepare_process(context_of("unet", device=f"{kind}:1", threads=threads).cell, context.probe)
         assert calls.arguments("_accelerator_setDeviceIndex")[-1] == (1,)
 
 
@@ -86,10 +87,10 @@ def test_a_limit_of_memory_is_a_part_of_the_devices_own(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("unet_bench.context.keep_freed_memory", lambda: None)
-    cell = context_of(
+    context = context_of(
         "unet", device=kind, threads=torch.get_num_threads(), protocol={"memory_limit_mib": 2048.0}
-    ).cell
-    prepare_process(cell)
+    )
+    prepare_process(context.cell, context.probe)
     [(part, *index)] = calls.arguments(f"_{kind}_setMemoryFraction")
     assert part == pytest.approx(2 * GIB / (8 * GIB))
     assert index == ([] if kind == "mps" else [0])

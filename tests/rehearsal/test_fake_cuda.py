@@ -16,8 +16,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from unet_bench.geometry.input_window import InputWindow
 from unet_bench.measure import runtime
-from unet_bench.measure.floors import Majority, Otsu, grey_bins
 from unet_bench.measure.runtime import hold_cast_weights
+from unet_bench.measure.trivial import Majority, Otsu, grey_bins
 from unet_bench.models.build import build
 from unet_bench.models.select import select
 from unet_bench.networks.contracts import main_output

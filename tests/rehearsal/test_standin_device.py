@@ -19,7 +19,7 @@ from unet_bench.data.dataset import fit
 from unet_bench.errors import InvalidSuite, Unsupported
 from unet_bench.host import device
 from unet_bench.measure import accuracy, batch, cost, memory, speed, training
-from unet_bench.plan.cells import examine
+from unet_bench.plan.examine import examine
 from unet_bench.spec.recipe import find
 from unet_bench.train.loop import Training, tensors
 
@@ -195,8 +195,8 @@ def test_what_needs_no_training_is_scored(
     trains: Callable[..., MeasurementContext], registry: Registry, name: str
 ) -> None:
     context = trains("unet")
-    [floor] = [variant for variant in registry.floors() if variant.name == name]
-    seen = examine(registry, floor, context.cell.task)
+    [trivial] = [variant for variant in registry.trivial_baselines() if variant.name == name]
+    seen = examine(registry, trivial, context.cell.task)
     row = accuracy.probe(
         replace(
             context,

@@ -90,7 +90,6 @@ def test_a_task_that_is_cancelled_gives_killed_rows_and_the_suite_ends(
         [(id, _)] = squeue()
         subprocess.run(["scancel", id], check=True)
 
-    started = time.monotonic()
     watch = held.run(
         tmp_path, ExecutionOptions(executor="slurm", options=OPTIONS, retries={}), cancel
     )
@@ -98,7 +97,6 @@ def test_a_task_that_is_cancelled_gives_killed_rows_and_the_suite_ends(
     assert "CANCELLED" in watch.rows[2]["error"]
     assert watch.rows[2]["log"]
     assert not held.times("done")["unet-bilinear"]
-    assert time.monotonic() - started < 60
 
 
 def test_tasks_outlive_their_driver_and_the_next_one_collects_what_they_leave(

@@ -59,7 +59,9 @@ def test_a_budget_given_replaces_the_suites() -> None:
 
 
 @pytest.mark.slow
-def test_the_quick_suite_on_drawn_cells_beats_the_floor(unet_bench, tmp_path: Path) -> None:
+def test_the_quick_suite_on_drawn_cells_beats_the_trivial_baseline(
+    unet_bench, tmp_path: Path
+) -> None:
     """The ISBI suite as a user runs it, on a folder: cells from membranes, as there, over folds."""
     for folder in ("images", "masks"):
         (tmp_path / "drawn" / folder).mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""Trees of files in every format that is read."""
+"""A small tree of files in every format that is read."""
 
 from __future__ import annotations
 
@@ -14,34 +14,31 @@ from PIL import Image
 from unet_bench.data import splits as ways
 from unet_bench.data.dataset import Array
 
-SIZE = (6, 10)
-
-
+SIZE = (6, 10)  # of a picture: height, width
+BOX = (6, 5, 4)  # of a volume: X, Y, Z
 GREY = np.arange(60, dtype=np.uint8).reshape(SIZE)
-
-
 RGB = np.stack([GREY, GREY + 1, GREY + 2], axis=-1)
 
 
-BOX = (6, 5, 4)
-
-
 def ids(*values: int) -> Array:
-    """A mask of these values, each in turn."""
+    """Return a mask `H W` of these values, each in turn."""
     return np.resize(np.array(values, np.uint8), SIZE)
 
 
 def put(file: Path, pixels: Array | Image.Image) -> None:
+    """Save a picture."""
     file.parent.mkdir(parents=True, exist_ok=True)
     (pixels if isinstance(pixels, Image.Image) else Image.fromarray(pixels)).save(file)
 
 
 def write(file: Path, text: str) -> None:
+    """Write a text file."""
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(text, encoding="utf-8")
 
 
 def put_volume(file: Path, voxels: Array, slope: float | None = None, inter: float = 0) -> None:
+    """Save a NIfTI volume, with scale and offset in its header if they are given."""
     file.parent.mkdir(parents=True, exist_ok=True)
     image = nibabel.Nifti1Image(voxels, np.eye(4))
     if slope is not None:
@@ -50,14 +47,17 @@ def put_volume(file: Path, voxels: Array, slope: float | None = None, inter: flo
 
 
 def box(*values: int) -> Array:
+    """Return a mask `X Y Z` of these values, each in turn."""
     return np.resize(np.array(values, np.uint8), BOX)
 
 
 def ramp(scale: float) -> Array:
+    """Return a volume `X Y Z` that rises by `scale` from voxel to voxel."""
     return (np.arange(np.prod(BOX), dtype=np.float32) * np.float32(scale)).reshape(BOX)
 
 
 def folder(root: Path) -> Path:
+    """Write images and masks side by side, masks of 0 and 255."""
     for stem in "abc":
         put(root / "pairs" / "images" / f"{stem}.jpg", RGB)
         put(root / "pairs" / "masks" / f"{stem}_mask.png", ids(0, 255))
@@ -65,6 +65,7 @@ def folder(root: Path) -> Path:
 
 
 def medsegbench(root: Path, **arrays: Any) -> Path:
+    """Write an archive of MedSegBench; arrays given by name replace the usual ones."""
     for split, count in (("train", 3), ("val", 1), ("test", 2)):
         arrays.setdefault(f"{split}_images", np.stack([RGB] * count))
         arrays.setdefault(f"{split}_label", np.stack([ids(0, 1, 2)] * count))
@@ -86,6 +87,7 @@ DECATHLON = {
 
 
 def decathlon(root: Path, **stated: Any) -> Path:
+    """Write a task of the Medical Segmentation Decathlon; keywords change its `dataset.json`."""
     task = root / "msd" / "Task99_Tiny"
     for number in range(4):
         put_volume(task / "imagesTr" / f"t_{number}.nii.gz", ramp(10.0**number))
@@ -103,6 +105,7 @@ NNUNET = {
 
 
 def nnunet(root: Path, **stated: Any) -> Path:
+    """Write a raw data set of nnU-Net with two channels; keywords change its `dataset.json`."""
     data = root / "raw" / "Dataset001_Tiny"
     for number in range(4):
         put_volume(data / "imagesTr" / f"t_{number}_0000.nii.gz", ramp(10.0**number))
@@ -113,6 +116,7 @@ def nnunet(root: Path, **stated: Any) -> Path:
 
 
 def tiff(root: Path, pages: int = 10, labels: int = 10, values: tuple[int, ...] = (0, 255)) -> Path:
+    """Write multi-page TIFFs as ISBI 2012 has them."""
     place = root / "isbi"
     place.mkdir()
     for name, count, pixels in (("volume", pages, GREY), ("labels", labels, ids(*values))):
@@ -122,6 +126,7 @@ def tiff(root: Path, pages: int = 10, labels: int = 10, values: tuple[int, ...] 
 
 
 def dsb(root: Path) -> Path:
+    """Write three cases of the Data Science Bowl 2018, a mask for each nucleus."""
     for stem in ("aa", "bb", "cc"):
         case = root / "dsb" / "stage1_train" / stem
         put(case / "images" / f"{stem}.png", np.dstack([RGB, np.full(SIZE, 255, np.uint8)]))
@@ -134,6 +139,7 @@ def dsb(root: Path) -> Path:
 
 
 def pet(root: Path) -> Path:
+    """Write Oxford-IIIT Pet with its one-based trimaps."""
     place = root / "oxford-iiit-pet"
     for number in range(6):
         put(place / "images" / f"cat_{number}.jpg", RGB)
@@ -144,12 +150,14 @@ def pet(root: Path) -> Path:
 
 
 def palette(indices: Array) -> Image.Image:
+    """Return a picture of class indices with a palette."""
     picture = Image.fromarray(indices)
     picture.putpalette([7, 8, 9, 200, 30, 40] + [0] * 762)
     return picture
 
 
 def voc(root: Path) -> Path:
+    """Write VOC 2012 with palette masks."""
     year = root / "VOCdevkit" / "VOC2012"
     for number in range(7):
         put(year / "JPEGImages" / f"n{number}.jpg", RGB)
@@ -160,6 +168,7 @@ def voc(root: Path) -> Path:
 
 
 def cityscapes(root: Path) -> Path:
+    """Write three cities of Cityscapes."""
     place = root / "streets"
     for split, city, count in (("train", "bonn", 3), ("train", "ulm", 2), ("val", "jena", 2)):
         for number in range(count):
@@ -183,6 +192,7 @@ TREES: dict[str, Callable[[Path], Path]] = {
 
 
 def labels(mask: Array, *counts: int) -> dict[str, Array]:
+    """Return masks for MedSegBench splits, `counts` of them in each."""
     return {
         f"{s}_label": np.stack([mask] * n)
         for s, n in zip(ways.SPLITS, counts or (1, 1, 1), strict=True)

@@ -14,22 +14,55 @@ from hypothesis import strategies as st
 from unet_bench import limits
 from unet_bench.errors import UnetBenchError
 
-SCALE = int(os.environ.get("UNET_BENCH_FUZZ", "1"))
-
-
+SCALE = int(os.environ.get("UNET_BENCH_FUZZ", "1"))  # times as many examples as usual
 WAIT_S = 30
-
-
-LONGEST = 12 * (limits.LINE + 40)
-
-
+LONGEST = 12 * (limits.LINE + 40)  # characters of a message
 Result = TypeVar("Result")
+
+EXTREMES = st.sampled_from(
+    [
+        b"\0",
+        b"\xff",
+        b"\0\0",
+        b"\xff\x7f",
+        b"\xff\xff\xff\xff",
+        b"\xff\xff\xff\x7f",
+        b"\0" * 8,
+        b"\x01",
+        b'"',
+        b"[" * 9,
+    ]
+) | st.binary(max_size=16)
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.integers(-3, 300)
+    | st.floats()
+    | st.text(max_size=8)
+    | st.sampled_from(
+        [
+            "",
+            "/",
+            "..",
+            "../../etc/passwd",
+            "/dev/zero",
+            "\0",
+            "\ud800",
+            "a\nb",
+            "x" * 5000,
+            "imagesTr",
+        ]
+    ),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=4), inner, max_size=4)
+    ),
+    max_leaves=12,
+)
 
 
 def fuzz(examples: int) -> Callable[[Any], Any]:
-    """That many examples, the same in every default session: what a change broke shows, and nothing
-    else.
-    """
+    """Return settings for so many examples, the same ones in every run unless SCALE is changed."""
     checks = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large]
     return settings(
         max_examples=examples * SCALE, derandomize=SCALE == 1, suppress_health_check=checks
@@ -37,7 +70,7 @@ def fuzz(examples: int) -> Callable[[Any], Any]:
 
 
 def ours(call: Callable[[], Result]) -> Result | None:
-    """What a call returns, or None where it raises an error of ours that can be read; and it ends."""
+    """Return what a call returns, or None if it raises a readable error of ours; it must end."""
     with within(WAIT_S):
         try:
             return call()
@@ -50,6 +83,7 @@ def ours(call: Callable[[], Result]) -> Result | None:
 
 @contextlib.contextmanager
 def within(seconds: float) -> Iterator[None]:
+    """Raise AssertionError if the block takes longer."""
     if not hasattr(signal, "setitimer"):
         yield
         return
@@ -68,8 +102,9 @@ def within(seconds: float) -> Iterator[None]:
 
 @st.composite
 def damages(draw: st.DrawFn) -> Callable[[bytes], bytes]:
-    """One to three blows: bytes flipped, overwritten by extreme numbers, cut out, put in, repeated,
-    or cut off.
+    """Draw a function that damages bytes by one to three blows.
+
+    A blow flips a byte, overwrites some by extreme numbers, cuts out, puts in, repeats or cuts off.
     """
     blows = draw(
         st.lists(
@@ -99,52 +134,8 @@ def damages(draw: st.DrawFn) -> Callable[[bytes], bytes]:
     return damaged
 
 
-EXTREMES = st.sampled_from(
-    [
-        b"\0",
-        b"\xff",
-        b"\0\0",
-        b"\xff\x7f",
-        b"\xff\xff\xff\xff",
-        b"\xff\xff\xff\x7f",
-        b"\0" * 8,
-        b"\x01",
-        b'"',
-        b"[" * 9,
-    ]
-) | st.binary(max_size=16)
-
-
-JSON = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.integers(-3, 300)
-    | st.floats()
-    | st.text(max_size=8)
-    | st.sampled_from(
-        [
-            "",
-            "/",
-            "..",
-            "../../etc/passwd",
-            "/dev/zero",
-            "\0",
-            "\ud800",
-            "a\nb",
-            "x" * 5000,
-            "imagesTr",
-        ]
-    ),
-    lambda inner: (
-        st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=4), inner, max_size=4)
-    ),
-    max_leaves=12,
-)
-
-
 def changed(value: Any) -> st.SearchStrategy[Any]:
-    """A statement with some of its values replaced by anything."""
+    """Return a strategy for a JSON value with some of its parts replaced by anything."""
     if isinstance(value, dict):
         return st.fixed_dictionaries({key: changed(inner) for key, inner in value.items()}) | JSON
     if isinstance(value, list):

@@ -31,10 +31,10 @@ TINY = {
     "timeout_s": 120.0,
 }
 PLUGIN = """
-from unet_bench import hookimpl
+from unet_bench import Probe, hookimpl
 @hookimpl
 def unet_bench_register(registry):
-    registry.probe("held", "heldprobe:probe", summary="for tests")
+    registry.probe(Probe("held", "heldprobe:probe", summary="for tests"))
 """
 PROBE = """
 import os, time

@@ -1,19 +1,17 @@
-"""Variants that several tests look at."""
+"""Networks that tests build and measure: the tour's, and all that are more than another part."""
 
 from __future__ import annotations
 
-import pytest
+from support.sampling import sampled
 
 from unet_bench.models.select import select
 from unet_bench.registry import plugins
 from unet_bench.spec.suite import read as read_suite
 
-TOUR = [
-    variant.name for variant in select(plugins.load().checked(), read_suite("tour")["variants"])
-]
-
-
-QUICK = (
+REGISTRY = plugins.load().checked()
+TOUR = {variant.name for variant in select(REGISTRY, read_suite("tour")["variants"])}
+OWN_SHAPE = ("unet-norm-last", "unet-recurrent")
+SAMPLE = (
     "unet",
     "unet-paper",
     "unet-residual",
@@ -22,12 +20,11 @@ QUICK = (
     "unet-milesial",
     "segnet",
 )
-
-
-VARIANTS = [  # the tour's and whole architectures, a few of them by default; a part is like one of theirs
-    pytest.param(variant.name, marks=[pytest.mark.slow] * (variant.name not in QUICK))
-    for variant in select(plugins.load().checked(), ["all"])
-    if variant.name in TOUR
-    or variant.architecture
-    or variant.name in ("unet-norm-last", "unet-recurrent")
-]
+VARIANTS = sampled(
+    [
+        variant.name
+        for variant in select(REGISTRY, ["all"])
+        if variant.name in TOUR or variant.architecture or variant.name in OWN_SHAPE
+    ],
+    SAMPLE,
+)

@@ -16,8 +16,10 @@ from torch.nn import functional as F
 from unet_bench.errors import InvalidChoice, InvalidPart, UnknownName
 from unet_bench.networks.contracts import Place
 from unet_bench.networks.layers import conv_norm_act, transposed_convolution
+from unet_bench.registry import Registrar
+from unet_bench.registry.entries import Provider
 from unet_bench.registry.plugins import load
-from unet_bench.registry.registry import Provider, Registrar, Registry
+from unet_bench.registry.registry import Registry
 from unet_bench.testing import Check, part_checks, plugin_checks, variant_checks
 from unet_bench_classic.parts import UNetTopology
 

@@ -76,7 +76,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_run_keeps_the_same_test_images_of_every_network(run: Path) -> None:
     cells = read_results(run, "cells")
     scored = cells[cells["probe"] == "accuracy"]
-    assert len(scored) == 4  # two networks, two floors
+    assert len(scored) == 4  # two networks, two trivial baselines
     [inputs] = (run / "samples").glob("examples-*.npz")
     images = load(inputs)
     assert set(images) == {f"{what}{i}" for what in ("image", "truth") for i in range(3)}

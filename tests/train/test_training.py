@@ -226,6 +226,22 @@ def test_evaluations_and_checkpoints_are_no_time_of_training(
     assert [evaluation.seconds for evaluation in training.trained.evaluations] == [1, 2, 3]
 
 
+def test_a_budget_of_seconds_ends_with_the_step_that_spends_it(
+    put: Put, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, take_step = [0.0], TrainingStep.__call__
+
+    def step_of_two_seconds(*given: Any) -> Any:
+        clock[0] += 2
+        return take_step(*given)
+
+    monkeypatch.setattr(loop, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
+    monkeypatch.setattr(TrainingStep, "__call__", step_of_two_seconds)
+    training = training_of(put(protocol={"steps": 0, "train_s": 5.0}))
+    training.run()
+    assert (training.trained.steps, training.trained.seconds) == (3, 6.0)
+
+
 # ---- test images
 
 
@@ -249,10 +265,12 @@ def test_rules_without_training_see_test_images_whole_and_once(
 
     def otsu(**way: Any) -> MeasurementContext:
         context = put(protocol=way)
-        [floor] = [variant for variant in registry.floors() if variant.name == "floor-otsu"]
+        [trivial] = [
+            variant for variant in registry.trivial_baselines() if variant.name == "floor-otsu"
+        ]
         return replace(
             context,
-            cell=replace(context.cell, variant=floor, probe="accuracy"),
+            cell=replace(context.cell, variant=trivial, probe="accuracy"),
             data=tmp_path / "data.npz",
         )
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 from scipy.ndimage import binary_erosion
 from scipy.spatial.distance import cdist
-from support.paths import SHARED
+from support.paths import DATA_SETS, needs_data_set
 
 from unet_bench import build_model, pipeline
 from unet_bench.context import MeasurementContext
@@ -28,10 +27,10 @@ from unet_bench.data.sources import open_dataset
 from unet_bench.errors import InvalidData, InvalidSize, InvalidSuite
 from unet_bench.geometry.find_input import find_input_window
 from unet_bench.geometry.input_window import InputWindow
-from unet_bench.measure.floors import Otsu
+from unet_bench.measure.trivial import Otsu
 from unet_bench.models.select import select
 from unet_bench.networks.contracts import main_output
-from unet_bench.plan.cells import examine
+from unet_bench.plan.examine import examine
 from unet_bench.predict import predict_files
 from unet_bench.present.table import render
 from unet_bench.registry.registry import Registry
@@ -53,11 +52,6 @@ from unet_bench.train.windows import (
     window,
 )
 
-HIPPOCAMPUS = SHARED / "data" / "msd_hippocampus"
-real = pytest.mark.skipif(
-    not HIPPOCAMPUS.is_dir() or "CI" in os.environ,
-    reason="needs the real data in shared/, not in CI",
-)
 PLAIN = Recipe()
 BENT = Recipe(
     rotate=30.0,
@@ -297,7 +291,7 @@ def test_channels_last_is_that_of_volumes(context_of: Any) -> None:
     assert context.target().shape == (2, 16, 16, 32)
 
 
-# ---- metrics and floors
+# ---- metrics and trivial baselines
 
 
 def test_outline_scores_are_those_of_brute_force() -> None:
@@ -353,9 +347,9 @@ def test_border_weights_part_touching_objects_in_volumes() -> None:
 def test_otsu_finds_the_bright_block_of_a_volume() -> None:
     image, mask = noise(1, 8, 9, 10) / 20, torch.zeros(8, 9, 10, dtype=torch.uint8)
     mask[2:5, 3:6, 4:8] = 1
-    floor = Otsu(2)
-    floor.fit([image + mask], [mask])
-    assert torch.equal(floor((image + mask)[None]).argmax(1)[0], mask.long())
+    trivial = Otsu(2)
+    trivial.fit([image + mask], [mask])
+    assert torch.equal(trivial((image + mask)[None]).argmax(1)[0], mask.long())
 
 
 # ---- data
@@ -456,9 +450,9 @@ def test_volumes_stay_whole_or_become_slices_by_the_size(
     assert np.array_equal(whole.train[0].mask, mask.transpose(2, 0, 1))
 
 
-@real
+@needs_data_set("msd_hippocampus")
 def test_real_volumes_of_varied_sizes(registry: Registry) -> None:
-    data = open_dataset(registry, str(HIPPOCAMPUS), size=(32, 32, 32))
+    data = open_dataset(registry, str(DATA_SETS / "msd_hippocampus"), size=(32, 32, 32))
     assert [len(held) for held in data.splits.values()] == [182, 26, 52]
     assert len({sample.mask.shape for sample in data.samples}) > 50
     fitted = fit(data, (32, 32, 32), "crop")
@@ -532,7 +526,7 @@ def test_volumes_and_images_lie_in_one_frame(frame: pd.DataFrame) -> None:
     assert deep[sides].to_numpy().tolist() == [[16, 16, 32, 16, 16, 16, 32, 3]]
     assert (flat[sides].isna().sum(axis=1).tolist(), flat["dims"].tolist()) == ([3], [2])
     assert deep["params"].iloc[0] > 2 * flat["params"].iloc[0]
-    assert len(frame) == 6  # the floors beside each
+    assert len(frame) == 6  # the trivial baselines beside each
 
 
 def test_images_and_volumes_have_tables_of_their_own(frame: pd.DataFrame) -> None:

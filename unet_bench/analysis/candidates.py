@@ -83,10 +83,10 @@ class Option:
 
 @dataclass(frozen=True)
 class Group:
-    """Rows that may be compared, floors apart, and what they are asked for."""
+    """Rows that may be compared, trivial baselines apart, and what they are asked for."""
 
     networks: Sequence[Row]
-    floors: Sequence[Row]
+    trivial: Sequence[Row]
     baseline: Row | None
     budget: Budget
     scores: Scores

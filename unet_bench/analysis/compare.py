@@ -20,7 +20,8 @@ from typing import Any, Final, Literal
 import pandas as pd
 
 from unet_bench.errors import InvalidSuite, StoreError, offenders, unknown
-from unet_bench.store.log import MANIFEST, read_manifest
+from unet_bench.store.log import read_manifest
+from unet_bench.store.run_folder import RunFolder
 from unet_bench.store.schema import CONDITIONS, SIZE
 from unet_bench.store.tables import read_results
 from unet_bench.text_format import scored_size
@@ -459,7 +460,7 @@ def _facts(path: Path) -> dict[str, Any] | None:
     none.
     """
     folder = path if path.is_dir() else path.parent
-    if path.suffix == ".json" or not (folder / MANIFEST).is_file():
+    if path.suffix == ".json" or not RunFolder(folder).manifest.is_file():
         return None
     environment = read_manifest(folder).get("environment")
     if not isinstance(environment, dict):

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, Final
 import pandas as pd
 
 from unet_bench.errors import InvalidSuite, StoreError
-from unet_bench.networks.variants import is_floor
 from unet_bench.stats.paired import clustered_mean
+from unet_bench.store.run_folder import RunFolder, cell_stem
 from unet_bench.store.schema import BY_NAME, CONDITIONS
 from unet_bench.store.tables import read_results, records, typed_frame
 
@@ -58,9 +58,7 @@ def read_curves(run: str | Path) -> pd.DataFrame:
     run = Path(run)
     cells = read_results(run, "cells")
     of_training = (cells["probe"] == "accuracy").fillna(False)
-    trained = cells[
-        of_training & ~cells["variant"].map(is_floor, na_action="ignore").fillna(False).astype(bool)
-    ]
+    trained = cells[of_training & ~cells["trivial"]]
     apart = tuple(
         name
         for name in CONDITIONS
@@ -133,7 +131,7 @@ def _points(run: Path, cell: Row) -> Iterator[Row]:
 def _samples(run: Path, cell: Row) -> Row:
     # A variant of the same choices has the curve of the one that was measured in its place.
     own = cell["cell_id"].rpartition("-")[0] if cell["same_as"] else cell["cell_id"]
-    file = run / "samples" / f"accuracy-{own}.json"
+    file = RunFolder(run).samples_of(cell_stem("accuracy", own))
     if not file.is_file():
         return {}
     try:

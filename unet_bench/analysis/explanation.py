@@ -50,7 +50,7 @@ def verdicts(group: Group, options: Sequence[Option], fitting: int) -> Iterator[
         yield from _ahead(group, options)
     yield from _unclear(unclear)
     yield from (_step_up(group, best, option) for option in options if option.role == "step up")
-    yield from _floors(group, best)
+    yield from _unbeaten(group, best)
 
 
 def _ahead(group: Group, options: Sequence[Option]) -> Iterator[str]:
@@ -162,14 +162,16 @@ def _nothing(group: Group, options: Sequence[Option]) -> Iterator[str]:
         yield "there is nothing to choose by: no network has a figure that counts"
 
 
-def _floors(group: Group, best: Option) -> Iterator[str]:
-    floor = max(group.floors, key=lambda row: row["dice"], default=None)
-    if floor is None or group.goal != "dice":
+def _unbeaten(group: Group, best: Option) -> Iterator[str]:
+    trivial = max(group.trivial, key=lambda row: row["dice"], default=None)
+    if trivial is None or group.goal != "dice":
         return
-    untrained = f"{floor['variant']}, which needs no training ({floor['dice']:.3f}): train longer"
-    if best.row["dice"] <= floor["dice"]:
+    untrained = (
+        f"{trivial['variant']}, which needs no training ({trivial['dice']:.3f}): train longer"
+    )
+    if best.row["dice"] <= trivial["dice"]:
         yield f"no network that fits beats {untrained}"
-    elif gap(group, floor, best.row).verdict == "not separable":
+    elif gap(group, trivial, best.row).verdict == "not separable":
         yield f"{best.variant} cannot be told from {untrained}"
 
 

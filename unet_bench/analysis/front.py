@@ -16,7 +16,6 @@ from math import isnan
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from unet_bench.networks.choices import NAMES
-from unet_bench.networks.variants import is_floor
 from unet_bench.stats.intervals import Z_975, t_975
 from unet_bench.stats.paired import units
 from unet_bench.stats.pareto import undominated
@@ -128,14 +127,14 @@ def scores_of(runs: Runs) -> dict[tuple[Any, ...], dict[str, dict[tuple[Any, Any
 
 
 def front(rows: Sequence[Row], scores: Scores | None = None, *, draws: int = DRAWS) -> Front:
-    """The front of rows that may be compared; floors take no part, nor does what lacks a figure
+    """The front of rows that may be compared; trivial baselines take no part, nor does what lacks a figure
     that others have.
 
     With the `scores` of the cells, errors of Dice are drawn jointly, so that what networks have in
     common cancels between them. A dimension of which nobody has a figure is left out; without any
     there is no front. The draws are the same at every call.
     """
-    networks = [row for row in rows if not is_floor(row["variant"])]
+    networks = [row for row in rows if not row["trivial"]]
     found = figures_of(networks)
     measured = [name for name in DIMENSIONS if any(found[row["variant"]][name] for row in networks)]
     missing = [DIMENSIONS[name] for name in DIMENSIONS if name not in measured]

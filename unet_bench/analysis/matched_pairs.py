@@ -19,7 +19,6 @@ import pandas as pd
 
 from unet_bench.analysis.summary import SETTING
 from unet_bench.networks.choices import NAMES
-from unet_bench.networks.variants import is_floor
 from unet_bench.stats.intervals import Z_975, t_975
 from unet_bench.store.runs import Runs
 from unet_bench.store.schema import CONDITIONS, INTERVALS
@@ -123,13 +122,7 @@ class Contexts:
 
     def __init__(self, runs: Runs) -> None:
         self.all = runs.results
-        floor = (
-            runs.results["variant"]
-            .map(is_floor, na_action="ignore")
-            .astype("boolean")
-            .fillna(False)
-        )
-        whole = runs.results["architecture"].notna() | floor
+        whole = runs.results["architecture"].notna() | runs.results["trivial"]
         self.whole, self.renamed = whole, ~whole & runs.results["same_as"].notna()
         self.rows = runs.results[~whole & ~self.renamed].reset_index(drop=True)
         self._is_baseline = _baselines(self.rows, runs.results[self.renamed])

@@ -17,7 +17,6 @@ import pandas as pd
 from unet_bench.analysis.front import Row, front, labels, peer_groups, rows_of, scores_of
 from unet_bench.analysis.summary import SETTING
 from unet_bench.errors import InvalidSuite, StoreError, unknown
-from unet_bench.networks.variants import is_floor
 from unet_bench.stats.mean_ranks import FEW_DATA_SETS, LEVEL, Ranks, mean_ranks
 from unet_bench.stats.uscore import IOU, iou_quantiles, u_score
 from unet_bench.store.figures import is_good
@@ -31,7 +30,7 @@ _FIGURES: Final = (
     *("latency_ratio", *INTERVALS["latency_ratio"], "peak_memory_mib"),
 )
 COLUMNS: Final[Mapping[str, str]] = {
-    **{name: BY_NAME[name].dtype for name in (*PEERS, "variant", "baseline", *_FIGURES)},
+    **{name: BY_NAME[name].dtype for name in (*PEERS, "variant", "baseline", "trivial", *_FIGURES)},
     "pareto": "boolean",  # nobody beats it in every dimension that was measured; empty: it takes no part
     "front_probability": "Float64",
     "score": "Float64",  # what the ranks are of: the mean over data sets
@@ -83,7 +82,7 @@ def rank(runs: Runs, *, u_score: bool = False) -> Ranking:
     """Fronts among rows that may be compared, and average ranks over the data sets of each run and
     setting.
 
-    Figures of cells that failed do not count, floors take no part in either; both stay in the
+    Figures of cells that failed do not count, trivial baselines take no part; both stay in the
     table. With `u_score` also U-Bench's figure.
     """
     rows: list[dict[str, Any]] = []
@@ -172,7 +171,7 @@ def _ranked(rows: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[Rank
     """
     settings: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for row in rows:
-        if not is_floor(row["variant"]) and row.get("dice") is not None:
+        if not row["trivial"] and row.get("dice") is not None:
             settings.setdefault(tuple(row.get(name) for name in ("run_id", *SETTING)), []).append(
                 row
             )
@@ -244,7 +243,7 @@ def _p(value: float) -> str:
 
 def _u_scores(group: Sequence[Row]) -> tuple[dict[str, float], tuple[str, ...]]:
     """By network its U-Score, and how it was made, in words."""
-    networks = [row for row in group if not is_floor(row["variant"])]
+    networks = [row for row in group if not row["trivial"]]
     task = str(networks[0].get("task") or "") if networks else ""
     known = {row["variant"]: row for row in networks if _has_all(row)}
     quantiles = iou_quantiles(task, (row["iou"] for row in known.values()))
@@ -281,6 +280,6 @@ def _u_notes(task: str, rows: Sequence[Row]) -> Iterator[str]:
 
 
 def _surest(row: Row) -> tuple[Any, ...]:
-    """The surest of the front first, then by Dice; what takes no part after them, floors last."""
+    """The surest of the front first, then by Dice; what takes no part after them, trivial baselines last."""
     chance = row["front_probability"]
-    return is_floor(row["variant"]), chance is None, -(chance or 0.0), -(row.get("dice") or 0.0)
+    return row["trivial"], chance is None, -(chance or 0.0), -(row.get("dice") or 0.0)

@@ -16,7 +16,6 @@ from unet_bench.analysis.budget import Budget
 from unet_bench.analysis.candidates import Group, Option, goal_of, options
 from unet_bench.analysis.explanation import notes, over, steps, verdicts
 from unet_bench.analysis.front import peer_groups, rows_of, scores_of
-from unet_bench.networks.variants import is_floor
 from unet_bench.store.figures import baseline_of
 from unet_bench.store.runs import PEERS, Runs
 from unet_bench.store.schema import BY_NAME, INTERVALS
@@ -56,13 +55,13 @@ def recommend(runs: Runs, budget: Budget | None = None) -> list[Recommendation]:
     found = []
     for key, rows in groups.items():
         known = dict(zip(PEERS, key, strict=True))
-        networks = [row for row in rows if not is_floor(row["variant"])]
+        networks = [row for row in rows if not row["trivial"]]
         if not networks:
             continue
         own = scores.get(key[:-1], {})
-        floors = [row for row in rows if is_floor(row["variant"]) and row.get("dice") is not None]
+        trivial = [row for row in rows if row["trivial"] and row.get("dice") is not None]
         group = Group(
-            networks, floors, baseline_of(networks), budget or Budget(), own, goal_of(networks)
+            networks, trivial, baseline_of(networks), budget or Budget(), own, goal_of(networks)
         )
         folder = str(runs.folders.get(known["run_id"], "RUN"))
         manifest = runs.manifests.get(known["run_id"], {})

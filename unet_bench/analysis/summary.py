@@ -41,7 +41,9 @@ _FIGURES: Final[Mapping[str, str]] = {
     },
 }
 COLUMNS: Final[Mapping[str, str]] = {
-    **{name: BY_NAME[name].dtype for name in ("run_id", "variant", "baseline", *SETTING)},
+    **{
+        name: BY_NAME[name].dtype for name in ("run_id", "variant", "baseline", "trivial", *SETTING)
+    },
     **_FIGURES,
 }
 
@@ -70,7 +72,14 @@ def summary(cells: pd.DataFrame) -> pd.DataFrame:
         baseline = next((row["baseline"] for row in rows if row["baseline"]), None)
         of_baseline = {} if baseline == key[-1] else scores.get((*key[:-1], baseline), {})
         named = dict(zip(("run_id", *SETTING, "variant"), key, strict=True))
-        found.append({**named, "baseline": baseline, **_figures(rows, scores[key], of_baseline)})
+        found.append(
+            {
+                **named,
+                "baseline": baseline,
+                "trivial": rows[0]["trivial"],
+                **_figures(rows, scores[key], of_baseline),
+            }
+        )
     settings = {
         key[:-1]: rank for rank, key in reversed(list(enumerate(groups)))
     }  # in the order of appearance
@@ -111,7 +120,7 @@ def _figures(rows: list[Row], own: Scores, baseline: Scores) -> Row:
         if pair in baseline
     }
     if shared:
-        figures |= difference_columns(rows[0]["variant"], _clustered(shared))
+        figures |= difference_columns(_clustered(shared), trivial=rows[0]["trivial"])
     return figures
 
 

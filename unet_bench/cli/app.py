@@ -509,15 +509,15 @@ def suite_of(given: dict[str, Any]) -> Suite:
 
 def resumable(name: str, out: Path) -> Path:
     """The folder of a run: as given, below `out`, or the last one there. Raises StoreError."""
+    from unet_bench.store.run_folder import MANIFEST
+
     if name == "last":
-        runs = sorted(out.glob("*/run.json"), key=lambda file: file.stat().st_mtime)
+        runs = sorted(out.glob(f"*/{MANIFEST}"), key=lambda file: file.stat().st_mtime)
         if not runs:
             raise StoreError(f"no run in {out}: start one with `unet-bench run`")
         return runs[-1].parent
     return (
-        Path(name)
-        if (Path(name) / "run.json").exists() or not (out / name).exists()
-        else out / name
+        Path(name) if (Path(name) / MANIFEST).exists() or not (out / name).exists() else out / name
     )
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -21,6 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from unet_bench.errors import InvalidChoice, InvalidData, InvalidSize, offenders
+from unet_bench.host.files import atomic_write
 from unet_bench.limits import one_line, shown
 
 IGNORE: Final = 255
@@ -52,7 +52,7 @@ class Dataset:
     the background.
 
     `modalities` say of volumes what their channels are, as far as that is known: see
-    `assemble.normalised`. `val` may be empty, for recipes that test the last weights instead of the
+    `reading.normalised`. `val` may be empty, for recipes that test the last weights instead of the
     best.
 
     Raises InvalidData, naming all offenders, where samples and statements disagree.
@@ -122,13 +122,8 @@ class Dataset:
             for index, sample in enumerate(samples):
                 arrays[f"{split}/{index}/image"] = sample.image
                 arrays[f"{split}/{index}/mask"] = sample.mask
-        temporary = path.with_name(f".{path.name}.{os.getpid()}")
-        try:
-            with temporary.open("wb") as file:
-                np.savez(file, **arrays)
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with atomic_write(path, shared=True) as draft, draft.open("wb") as file:
+            np.savez(file, **arrays)
 
     @classmethod
     def load(cls, path: Path) -> Dataset:

@@ -17,13 +17,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from unet_bench.data.assemble import pictures, refuse, volumes
 from unet_bench.data.dataset import IGNORE, Dataset
 from unet_bench.data.dataset_json import modalities, read_json, title
 from unet_bench.data.decode import ENDINGS, FORMATS, decode, files, read_image, read_mask
 from unet_bench.data.labels import Classes, class_names, labelled
 from unet_bench.data.nifti import ENDINGS as NIFTI
 from unet_bench.data.nifti import is_nifti, read_labels, read_volume
+from unet_bench.data.reading import pictures, refuse, volumes
 from unet_bench.data.splits import SPLITS, Splits, listed, seeded
 from unet_bench.limits import shown
 
@@ -52,7 +52,7 @@ def read_folder(path: Path | str, *, classes: Classes = None, seed: int = 0) -> 
     Masks which hold nothing but 0 and 255 are 0 and 1, if there are two classes. Without split
     files the images are split 70/10/20 by `seed`; with them, images in no split are left alone.
     Grey and RGB in one set become RGB, 16 bits become 0..1. Volumes become float32 in 0..1, see
-    `assemble.volumes`; dataset.json may give their `modality` as the Decathlon writes it. Raises
+    `reading.volumes`; dataset.json may give their `modality` as the Decathlon writes it. Raises
     InvalidData, naming all offenders and the remedies.
     """
     root = Path(path)

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Final
 
 from unet_bench.errors import InvalidData, InvalidSize, InvalidSuite
 from unet_bench.limits import one_line
-from unet_bench.registry.registry import NAME, Registry
+from unet_bench.registry.entries import NAME
+from unet_bench.registry.registry import Registry
 
 if TYPE_CHECKING:
     from unet_bench.data.dataset import Dataset

@@ -9,11 +9,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from unet_bench.execute.jobs import Ended, Job, Started, Waiting, forget, left_in
+from unet_bench.execute.jobs import (
+    Ended,
+    Job,
+    Started,
+    Waiting,
+    remove_result,
+    stems_in_inbox,
+)
 from unet_bench.execute.logs import tidy
 from unet_bench.execute.options import ExecutionOptions
 from unet_bench.execute.provenance import describe, now, providers, row_id
 from unet_bench.plan.fingerprint import Keys
+from unet_bench.store.run_folder import RunFolder, cell_stem
 from unet_bench.store.schema import WHERE
 
 if TYPE_CHECKING:
@@ -110,13 +118,10 @@ def measure(made: Plan, run: Run, progress: Progress, execution: ExecutionOption
                 "started": now(),
             }
         elif (
-            found := job.left()
+            found := job.read_result()
         ) is not None:  # by a worker whose parent was killed, or on another machine
             tidy(job.log)
-            result = {
-                "log": f"{job.log.parent.name}/{job.log.name}" if job.log.exists() else None,
-                **found,
-            }
+            result = {"log": job.log_name, **found}
         else:
             pending.append(job)
             continue
@@ -169,8 +174,9 @@ class Run:
     def open_cells(self) -> list[Planned]:
         """Those without a result: first what was never tried, in the order of the plan."""
         found = [planned for planned in self.planned.values() if not self._is_kept(planned)]
-        for stem in left_in(self.path) & (self.planned.keys() - map(stem_of, found)):
-            forget(self.path, stem)  # a kill may have come between storing a row and this
+        folder = RunFolder(self.path)
+        for stem in stems_in_inbox(folder) & (self.planned.keys() - map(stem_of, found)):
+            remove_result(folder, stem)  # a kill may have come between storing a row and this
         return sorted(
             found, key=lambda planned: row_id(planned, planned.names[0]) in self._attempts
         )
@@ -206,9 +212,9 @@ class Run:
             block=made.suite.block,
             modules=made.modules,
             sources=self._keys.sources(cell),
-            timed=made.loaded.registry.find("probe", cell.probe).timed,
+            timed=planned.probe.timed,
             fresh=not self._fresh.isdisjoint(providers(made, planned)),
-            keep_weights=cell.probe == "accuracy" and cell.protocol.keep_weights,
+            keep_weights=planned.probe.scores and cell.protocol.keep_weights,
             timeout_s=made.suite.timeout_s,
         )
 
@@ -223,12 +229,12 @@ class Run:
             **result,
         }
         if (
-            self._made.executor.elsewhere and not planned.status
+            self._made.executor.remote and not planned.status
         ):  # where it ran is for its worker to say, if it could
             shared = dict.fromkeys(WHERE) | shared
         rows = [{**describe(self._made, planned, name), **shared} for name in planned.names]
         self._attempts |= self._store.append(*rows)
-        job.forget()
+        job.remove_result()
         return rows[0]
 
     def may_retry(self, job: Job, row: Mapping[str, Any]) -> bool:
@@ -240,4 +246,4 @@ class Run:
 
 def stem_of(planned: Planned) -> str:
     """What a cell's files are called."""
-    return f"{planned.cell.probe}-{planned.cell.id}"
+    return cell_stem(planned.cell.probe, planned.cell.id)

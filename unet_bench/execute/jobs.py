@@ -1,30 +1,30 @@
-"""A job: a cell on its way to a worker process, as plain data, and the files that it reads and
-leaves.
+"""The contract between the driver of a run and an executor: jobs go in, events come back.
 
-A worker leaves its row in the run's `inbox/` by rename; who runs the suite appends it to
-`cells.jsonl` and then removes the file. So a row that was finished when everything was killed is
-found there by the next `--resume`.
+The driver gives `Executor.run` jobs, which are plain data. For each the executor yields `Started`
+when it begins and `Ended` with its result; a result is the status and the columns of a row. What
+runs a job is a worker process, `python -m unet_bench.execute.worker` with the job as JSON on stdin,
+which writes its row into the run's `inbox/`: `Job.read_result`. Whatever ends a worker without a
+row is for the executor to put into words, as `{"status": "killed", "error": …}`.
+
+An executor that sends jobs to other hosts need not do so by itself: `local.Local` runs a job there
+and knows of locks, devices, deadlines and every way to end, and `remote` carries files between
+hosts that share none. The driver appends a row to `cells.jsonl` and only then removes it from the
+inbox, so a row that was finished when everything was killed is found by the next `--resume`.
 """
 
 from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, Protocol, Self
 
+from unet_bench.host.files import atomic_write
+from unet_bench.store.run_folder import RunFolder
 from unet_bench.store.schema import fault
-
-INBOX: Final = "inbox"
-ENVIRONMENTS: Final = "environments"
-LOGS: Final = "logs"
-SAMPLES: Final = "samples"
-CHECKPOINTS: Final = "checkpoints"
-WEIGHTS: Final = "weights"
 
 DISK_FULL: Final = 74  # a worker's exit code, where it could not write: EX_IOERR of sysexits.h
 
@@ -42,104 +42,99 @@ class Job:
     data: str | None = None  # the task's images and masks
     block: tuple[str, ...] = ()  # plugins that are left out
     modules: tuple[str, ...] = ("torch",)  # what the process that forks workers imports beforehand
-    sources: Mapping[str, str] = field(
-        default_factory=dict
-    )  # hashes of the source that the cell depends on
+    sources: Mapping[str, str] = field(default_factory=dict)  # hashes of what the cell depends on
     timed: bool = False  # needs its device, and the host's timing, to itself
     fresh: bool = False  # wants an interpreter of its own, not a fork
     keep_weights: bool = False
     remote: bool = False  # on another machine than planned it: what is there has to be looked at
     timeout_s: float = 3600.0
-    environ: Mapping[str, str] = field(
-        default_factory=dict
-    )  # set in the worker before it touches a device
+    environ: Mapping[str, str] = field(default_factory=dict)  # set before a device is touched
 
     @property
     def device(self) -> str:
-        """As the cell's setting names it."""
+        """The device, as the cell's setting names it."""
         return str(self.cell["setting"]["device"])
 
     @property
-    def result(self) -> Path:
-        """Where the worker leaves its row."""
-        return Path(self.folder, INBOX, f"{self.stem}.json")
+    def run_folder(self) -> RunFolder:
+        """The folder that the job reads and writes in."""
+        return RunFolder(Path(self.folder))
 
     @property
     def log(self) -> Path:
         """Where what the worker prints goes."""
-        return Path(self.folder, LOGS, f"{self.stem}.log")
+        return self.run_folder.log_of(self.stem)
+
+    @property
+    def log_name(self) -> str | None:
+        """The log by its path in the run's folder, as rows have it; None where there is none."""
+        return self.log.relative_to(self.folder).as_posix() if self.log.exists() else None
 
     @property
     def samples(self) -> Path:
-        """Where the probe leaves raw values."""
-        return Path(self.folder, SAMPLES, f"{self.stem}.json")
+        """Where the probe writes raw values."""
+        return self.run_folder.samples_of(self.stem)
 
     @property
     def checkpoint(self) -> Path:
         """The folder of a training's state."""
-        return Path(self.folder, CHECKPOINTS, self.stem)
+        return self.run_folder.checkpoint_of(self.stem)
 
     @property
     def weights(self) -> Path | None:
         """Where a trained network is kept, if it is."""
-        return Path(self.folder, WEIGHTS, f"{self.stem}.safetensors") if self.keep_weights else None
+        return self.run_folder.weights_of(self.stem) if self.keep_weights else None
 
     def at(self, **changes: Any) -> Job:
-        """The same with some fields replaced."""
+        """Return the same job with some fields replaced."""
         return replace(self, **changes)
 
     def to_json(self) -> str:
-        """One line."""
+        """Return the job as one line."""
         return json.dumps(asdict(self))
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """The inverse of `to_json`."""
+        """Return the job that `to_json` made the line of."""
         data: dict[str, Any] = json.loads(text)
         data |= {name: tuple(value) for name, value in data.items() if isinstance(value, list)}
         return cls(**data)
 
-    def leave(self, result: Mapping[str, Any]) -> None:
-        """Write the row whole or not at all; numbers that are none become null."""
+    def write_result(self, result: Mapping[str, Any]) -> None:
+        """Write the row whole or not at all; NaN and infinity become null. Raises OSError."""
         plain = {
-            k: None if isinstance(v, float) and not math.isfinite(v) else v
-            for k, v in result.items()
+            name: None if isinstance(value, float) and not math.isfinite(value) else value
+            for name, value in result.items()
         }
-        self.result.parent.mkdir(parents=True, exist_ok=True)
-        draft = self.result.with_suffix(".tmp")
-        draft.write_text(json.dumps({"key": self.key, "result": plain}), encoding="utf-8")
-        os.replace(draft, self.result)
+        self.run_folder.inbox.mkdir(parents=True, exist_ok=True)
+        with atomic_write(self.run_folder.result_of(self.stem)) as draft:
+            draft.write_text(json.dumps({"key": self.key, "result": plain}), encoding="utf-8")
 
-    def left(self) -> Result | None:
-        """The row that a worker left for this very cell, protocol and software; None if there is
-        none.
-        """
+    def read_result(self) -> Result | None:
+        """Return the row written for this very cell, protocol and software; None without one."""
         try:
-            found = json.loads(self.result.read_text(encoding="utf-8"))
+            text = self.run_folder.result_of(self.stem).read_text(encoding="utf-8")
+            found = json.loads(text)
             result: Result = found["result"]
         except (OSError, ValueError, TypeError, KeyError, RecursionError):
             return None
-        ours = (
-            found.get("key") == self.key
-            and isinstance(result, dict)
-            and isinstance(result.get("status"), str)
-        )
-        return result if ours and not fault(result) else None
+        is_row = isinstance(result, dict) and isinstance(result.get("status"), str)
+        return result if is_row and found.get("key") == self.key and not fault(result) else None
 
-    def forget(self) -> None:
-        """Remove what a worker left, now that it is stored, or is not wanted."""
-        forget(self.folder, self.stem)
+    def remove_result(self) -> None:
+        """Remove the row, now that it is stored, or is not wanted."""
+        remove_result(self.run_folder, self.stem)
 
 
-def forget(folder: str | Path, stem: str) -> None:
-    """Remove what a worker left of a job."""
+def remove_result(folder: RunFolder, stem: str) -> None:
+    """Remove the row that a worker wrote of a cell, if there is one."""
     with suppress(OSError):
-        Path(folder, INBOX, f"{stem}.json").unlink(missing_ok=True)
+        folder.result_of(stem).unlink(missing_ok=True)
 
 
-def left_in(folder: str | Path) -> set[str]:
-    """The stems of all jobs whose workers left something."""
-    return {file.stem for file in Path(folder, INBOX).glob("*.json")}
+def stems_in_inbox(folder: RunFolder) -> set[str]:
+    """Return the stems of all cells of which a worker wrote a row."""
+    return {file.stem for file in folder.inbox.glob("*.json")}
 
 
 @dataclass(frozen=True)
@@ -168,13 +163,15 @@ Event = Started | Waiting | Ended
 
 
 class Executor(Protocol):
-    """Runs jobs somewhere. A context manager: on leaving it, none of its processes is left on this
-    host.
+    """Runs jobs somewhere. A context manager: afterwards none of its processes is on this host.
 
-    `elsewhere`: not on the driver's host. `ending_s`: how long it may take to end what runs.
+    `remote`: not on the driver's host. `ending_s`: how long it may take to end what runs.
+    A plugin registers a factory of it, which is given `devices`, as `--devices` names them, and
+    `options`, the names and values of `--executor-option`. It raises InvalidSuite for what it does
+    not understand, with the remedy.
     """
 
-    elsewhere: bool
+    remote: bool
     ending_s: float
 
     def __enter__(self) -> Self: ...
@@ -182,8 +179,9 @@ class Executor(Protocol):
     def __exit__(self, *_: object) -> None: ...
 
     def device(self, wanted: str) -> str:
-        """The device that cells state, for what a suite asks: `auto`, `cpu`, `cuda`, …; raises
-        InvalidSuite.
+        """Return the device that cells state, for what a suite asks: `auto`, `cpu`, `cuda`, …
+
+        Raises InvalidSuite.
         """
 
     def run(self, jobs: Sequence[Job], until: float = math.inf) -> Iterator[Event]:

@@ -20,6 +20,7 @@ from unet_bench.execute.logs import last_line, tidy, without_secrets
 from unet_bench.execute.processes import KILL, Exit, Processes
 from unet_bench.host.locks import POLL_S, DeviceLocks, Held
 from unet_bench.host.survey import VISIBILITY, DeviceFacts
+from unet_bench.store.log import resume_command
 
 IDENTITY = 8  # characters that tell two devices of a host apart
 GRACE_S = 3.0  # between asking a worker to end and killing it
@@ -49,20 +50,30 @@ class Running:
 
 
 class Local:
-    """The devices of this host."""
+    """The devices of this host.
 
-    elsewhere = False
+    `longest_sleep_s` is for who has to look up while jobs run: whom a flag asks to end, not a
+    signal.
+    """
+
+    remote = False
     ending_s = 8.0
 
     def __init__(
-        self, devices: Sequence[str] = (), options: Mapping[str, str] | None = None
+        self,
+        devices: Sequence[str] = (),
+        options: Mapping[str, str] | None = None,
+        *,
+        longest_sleep_s: float = math.inf,
+        processes: Processes | None = None,
     ) -> None:
         if options:
             raise InvalidSuite(
                 f"executor local takes no option {', '.join(options)}: leave --executor-option out"
             )
         self._devices = tuple(devices)
-        self._processes = Processes()
+        self._longest_sleep_s = longest_sleep_s
+        self._processes = processes or Processes()
         self._locks = DeviceLocks()
         self._running: dict[str, Running] = {}
         self._filled = False  # once: what began then had all the time that there was
@@ -89,9 +100,10 @@ class Local:
             )
         if named and wanted not in ("auto", *named):
             raise InvalidSuite(
-                f"--devices {','.join(self._devices)} do not go with --device {wanted}: leave one out"
+                f"--devices {','.join(self._devices)} do not go with --device {wanted}: "
+                "leave one out"
             )
-        return next(iter(named), None) or choose_device(wanted)
+        return named.pop() if named else choose_device(wanted)
 
     def run(self, jobs: Sequence[Job], until: float = math.inf) -> Iterator[Event]:
         """See `Executor`."""
@@ -104,12 +116,14 @@ class Local:
         while (any(waiting.values()) or self._running) and time.monotonic() < until:
             blocked = yield from self._fill(places, waiting, order)
             self._filled = True
-            yield from self._ended(self._patience(blocked, until))
+            yield from self._ended(self._sleep_s(blocked, until))
             self._expire()
         for running in self._running.values():
             if running.first and not running.job.checkpoint.exists():
-                seconds = until - begun
-                running.ended_by = f"did not end within the {seconds:.0f} s that --time-limit left for it; allow more"
+                running.ended_by = (
+                    f"did not end within the {until - begun:.0f} s that --time-limit left for it; "
+                    "allow more"
+                )
         yield from self._end_all()
 
     def places(self, device: str) -> list[Place]:
@@ -149,14 +163,15 @@ class Local:
                     if not self._told:
                         doing = "timing" if job.timed else "measuring"
                         yield Waiting(
-                            f"waiting for process {held.holder or '?'} before {doing} on {place.name}: {held.path}"
+                            f"waiting for process {held.holder or '?'} before {doing} "
+                            f"on {place.name}: {held.path}"
                         )
                     self._told = True
                     continue
                 self._told = False
                 waiting[job.timed].popleft()
                 job = job.at(environ={**job.environ, **place.environ})
-                job.forget()
+                job.remove_result()
                 running = Running(job, place, locks, not self._filled, math.inf, oom_kills())
                 self._running[job.stem] = running
                 yield Started(job)
@@ -176,13 +191,14 @@ class Local:
             tidy(running.job.log)
             yield Ended(running.job, result_of(running, over))
 
-    def _patience(self, blocked: bool, until: float) -> float | None:
-        """How long to sleep, unless a worker ends: until a deadline, or until a lock is tried
-        again.
+    def _sleep_s(self, blocked: bool, until: float) -> float | None:
+        """Return how long to sleep unless a worker ends: until a deadline, or until a lock is tried
+        again; None is for ever.
         """
-        ends = [until, *(running.deadline for running in self._running.values())]
-        seconds = max(0.0, min(ends) - time.monotonic())
-        return min(seconds, POLL_S) if blocked else seconds if seconds < math.inf else None
+        end = min([until, *(running.deadline for running in self._running.values())])
+        longest = min(POLL_S, self._longest_sleep_s) if blocked else self._longest_sleep_s
+        seconds = min(longest, max(0.0, end - time.monotonic()))
+        return None if seconds == math.inf else seconds
 
     def _expire(self) -> None:
         for stem, running in self._running.items():
@@ -205,7 +221,7 @@ class Local:
             deadline = time.monotonic() + GRACE_S
             while self._running and (seconds := deadline - time.monotonic()) > 0:
                 for ended in self._ended(seconds):
-                    if ended.job.left() is not None or ended.result["status"] == "timeout":
+                    if ended.job.read_result() is not None or ended.result["status"] == "timeout":
                         yield ended
 
 
@@ -217,9 +233,8 @@ def place_of(facts: DeviceFacts, *, alone: bool) -> Place:
 
     kind = kind_of(facts.device)
     variable, number = visible_variable(kind), int(facts.device.partition(":")[2] or 0)
-    entries = os.environ.get(variable or "") or os.environ.get(
-        VISIBILITY[0], ""
-    )  # ROCm goes by CUDA's name, too
+    # ROCm goes by CUDA's name, too.
+    entries = os.environ.get(variable or "") or os.environ.get(VISIBILITY[0], "")
     listed = [entry.strip() for entry in entries.split(",")]
     entry = listed[number] if number < len(listed) and listed[number] else str(number)
     # By its identity: in a container, or in Slurm's share of a node, every GPU may be number 0.
@@ -228,43 +243,37 @@ def place_of(facts: DeviceFacts, *, alone: bool) -> Place:
 
 
 def result_of(running: Running, over: Exit) -> Result:
-    """What a worker left, or else the status that its ending stands for."""
-    log = running.job.log
-    where = {
-        "place": running.place.name,
-        "log": f"{log.parent.name}/{log.name}" if log.exists() else None,
-    }
-    model = {"device_name": running.place.model} if running.place.model else {}
-    result = model | (running.job.left() or verdict(running, over)) | where
-    return result | (
-        {"error": without_secrets(str(result["error"]))} if result.get("error") else {}
-    )
+    """Return what a worker wrote, or else the status that its ending stands for."""
+    job = running.job
+    result: Result = {"device_name": running.place.model} if running.place.model else {}
+    result |= job.read_result() or verdict(running, over)
+    result |= {"place": running.place.name, "log": job.log_name}
+    if result.get("error"):
+        result["error"] = without_secrets(str(result["error"]))
+    return result
 
 
 def verdict(running: Running, over: Exit) -> Result:
-    """The status of a worker that left no row."""
-    tail = f": {line}" if (line := last_line(running.job.log)) else ""
+    """Return the status of a worker that wrote no row. Raises StoreError where its disk is full."""
     if running.ended_by:
         return {"status": "timeout", "error": running.ended_by}
+    if over.code is None:
+        return {"status": "killed", "error": over.reason}
     if over.code == DISK_FULL:
         folder = running.job.folder
         raise StoreError(
-            f"a worker could not write into {folder} or the temporary folder: no space left; free some; what was "
-            f"finished is kept: `unet-bench run --resume {folder}`"
+            f"a worker could not write into {folder} or the temporary folder: no space left; "
+            f"free some; what was finished is kept: {resume_command(Path(folder))}"
         )
-    if over.code is None:
-        return {"status": "killed", "error": over.reason}
+    line = last_line(running.job.log)
+    tail = f": {line}" if line else ""
     if over.code >= 0:
-        return {
-            "status": "error",
-            "error": f"the worker ended with code {over.code} and left no row{tail}",
-        }
+        error = f"the worker ended with code {over.code} and left no row{tail}"
+        return {"status": "error", "error": error}
     name = signal_name(-over.code)
     if name == "SIGKILL" and oom_kills() > running.oom_kills:
-        return {
-            "status": "oom",
-            "error": f"the system ran out of memory and ended the worker by {name}{tail}",
-        }
+        error = f"the system ran out of memory and ended the worker by {name}{tail}"
+        return {"status": "oom", "error": error}
     return {"status": "killed", "error": f"the worker was ended by {name}{tail}"}
 
 

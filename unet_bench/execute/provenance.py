@@ -46,6 +46,7 @@ def describe(made: Plan, planned: Planned, name: str) -> dict[str, Any]:
         "architecture_args": ",".join(f"{k}={v}" for k, v in variant.args) or None,
         "inactive": None if variant.architecture else ",".join(planned.inactive) or None,
         "plugins": ",".join(sorted(providers(made, planned))),
+        "trivial": variant.trivial,
         "task": task.name,
         "dataset_hash": task.dataset_hash,
         "device": setting.device,
@@ -120,6 +121,7 @@ def manifest(made: Plan, execution: ExecutionOptions) -> dict[str, Any]:
             "options": dict(execution.options),
         },
         "baseline": made.planned[0].cell.baseline.name,
+        "probes": {p.name: p.to_manifest() for p in dict.fromkeys(c.probe for c in made.planned)},
         "environment": made.environment,
         "commit": made.environment["commit"],
         "plugins": [

@@ -1,6 +1,4 @@
-"""The child: one cell in a process of its own. Takes a job as JSON, leaves its row as JSON, renamed
-into place.
-"""
+"""The child: one cell in a process of its own. Reads a job as JSON, writes its row as JSON."""
 
 from __future__ import annotations
 
@@ -24,21 +22,23 @@ from unet_bench.errors import (
     is_disk_full,
     is_out_of_memory,
 )
-from unet_bench.execute.jobs import DISK_FULL, ENVIRONMENTS, Job
+from unet_bench.execute.jobs import DISK_FULL, Job
 from unet_bench.execute.logs import without_secrets
+from unet_bench.host.files import atomic_write
 from unet_bench.registry.plugins import source_hash
 
 if TYPE_CHECKING:
     from unet_bench.context import MeasurementContext
+    from unet_bench.measure.probe import Probe
     from unet_bench.registry.plugins import Loaded
     from unet_bench.spec.cell import Cell
 
 
 def main(job: Job) -> None:
-    """Measure one cell and leave its row, or exit with DISK_FULL: that is no fault of the cell's."""
+    """Measure one cell and write its row, or exit with DISK_FULL: that is no fault of the cell's."""
     try:
         result = outcome(job)
-        job.leave(result)
+        job.write_result(result)
     except Exception as error:
         if is_disk_full(error):
             traceback.print_exc()
@@ -94,12 +94,11 @@ def surroundings(job: Job) -> dict[str, Any]:
     from unet_bench.host.environment import environment
 
     facts = environment(own_gpus(job.device))
-    file = Path(job.folder, ENVIRONMENTS, f"{facts['env_id']}.json")
+    file = job.run_folder.environment(facts["env_id"])
     if not file.exists():
         file.parent.mkdir(exist_ok=True)
-        draft = file.with_suffix(f".{os.getpid()}.tmp")
-        draft.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
-        os.replace(draft, file)
+        with atomic_write(file, shared=True) as draft:
+            draft.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
     return {
         "env_id": facts["env_id"],
         "device_name": own_device_name(job.device),
@@ -139,36 +138,43 @@ def plugins_of(block: tuple[str, ...]) -> Loaded:
 
 
 def measure(job: Job) -> dict[str, Any]:
-    """The columns that the cell's probe measured, with its status."""
+    """Return the columns that the cell's probe measured, with its status."""
     from unet_bench.context import MeasurementContext, prepare_process
     from unet_bench.spec.cell import Cell
-    from unet_bench.store.schema import NOT_MEASURED, PROBE_COLUMNS, fault
 
     cell = Cell.from_json(job.cell)
-    prepare_process(cell)
     registry = plugins_of(job.block).checked()
+    entry, probe = registry.find("probe", cell.probe), registry.probe(cell.probe)
+    prepare_process(cell, probe)
     data = Path(job.data) if job.data else None
     context = MeasurementContext(
         cell, registry, data, job.samples, job.checkpoint, job.weights, key=job.key
     )
-    measured, cell = shrinking(registry.find("probe", cell.probe).load(), context)
-    unknown = (
-        set(measured)
-        - set(PROBE_COLUMNS.get(cell.probe, measured))
-        - {"quality", "evidence", "per_class"}
-    )
-    if unknown:
-        raise TypeError(
-            f"probe {cell.probe} returned columns that results do not have: {', '.join(sorted(unknown))}"
-        )
-    if reserved := measured.keys() & NOT_MEASURED:
-        raise TypeError(
-            f"probe {cell.probe} returned {', '.join(sorted(reserved))}: that is not the probe's to say"
-        )
-    if wrong := fault(measured):
-        raise TypeError(f"probe {cell.probe} returned what results do not hold: {wrong}")
+    measured, cell = shrinking(entry.load(), context)
+    check_columns(probe, measured)
     quality = measured.pop("quality", None) or "clean"
     return {"status": "ok", "quality": quality, "batch_effective": cell.setting.batch, **measured}
+
+
+def check_columns(probe: Probe, measured: Mapping[str, Any]) -> None:
+    """Raise TypeError for what the tables do not hold, or is not this probe's to say.
+
+    A plugin's probe may fill columns of ours too, such as those that say how quiet the machine was.
+    One that declares no columns may bring any, without a type or unit.
+    """
+    from unet_bench.store.schema import BY_NAME, NOT_MEASURED, PER_CLASS, PROBE_COLUMNS, fault
+
+    own = {column.name: column for column in probe.columns}
+    ours = PROBE_COLUMNS.get(probe.name)
+    if reserved := measured.keys() & NOT_MEASURED:
+        names = ", ".join(sorted(reserved))
+        raise TypeError(f"probe {probe.name} returned {names}: that is not the probe's to say")
+    known = {"quality", "evidence", PER_CLASS, *own, *(ours or BY_NAME)}
+    if (own or ours) and (unknown := measured.keys() - known):
+        names = ", ".join(sorted(unknown))
+        raise TypeError(f"probe {probe.name} returned columns that it does not declare: {names}")
+    if wrong := fault(measured, {**BY_NAME, **own}):
+        raise TypeError(f"probe {probe.name} returned what results do not hold: {wrong}")
 
 
 def shrinking(

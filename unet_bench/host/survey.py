@@ -229,7 +229,10 @@ def remedied(error: Exception) -> str:
 
     said = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
     if "driver" in said and "too old" in said:
-        return f"{said}; this torch is built for CUDA {torch.version.cuda}: a newer driver, or a torch for an older CUDA"
+        return (
+            f"{said}; this torch is built for CUDA {torch.version.cuda}: "
+            "a newer driver, or a torch for an older CUDA"
+        )
     if "no kernel image" in said or "not compatible" in said:
         built_for = ", ".join(torch.cuda.get_arch_list())
         return f"{said}; this torch is built for {built_for}: install a torch that is built for this GPU"

@@ -13,7 +13,7 @@ from torch import nn
 from unet_bench.context import MeasurementContext
 from unet_bench.data.dataset import Dataset
 from unet_bench.host.device import mixed_precision
-from unet_bench.measure.floors import Floor
+from unet_bench.measure.trivial import TrivialBaseline
 from unet_bench.train import examples
 from unet_bench.train.evaluation import evaluate, whole_input_window
 from unet_bench.train.loop import Trained, Training, tensors
@@ -28,7 +28,7 @@ def probe(context: MeasurementContext) -> dict[str, Any]:
     splits = tensors(context, dataset)
     as_asked, context = context, mixed(context)
     model = context.network(training=True)
-    if isinstance(model, Floor):
+    if isinstance(model, TrivialBaseline):
         model.fit(splits["train"].images, splits["train"].masks)
         return scored_on_test(
             replaced_protocol(as_asked, whole=True, flips=False), model, splits["test"], dataset

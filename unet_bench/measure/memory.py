@@ -32,7 +32,8 @@ from unet_bench.host.device import (
     reset_peak,
     synchroniser,
 )
-from unet_bench.measure.runtime import Runnable, hold_cast_weights, prepare, unsupported
+from unet_bench.measure.probes import cannot_train
+from unet_bench.measure.runtime import Runnable, hold_cast_weights, prepare
 from unet_bench.train.step import TrainingStep
 
 MIB: Final = 2**20
@@ -49,7 +50,7 @@ def probe(context: MeasurementContext) -> dict[str, Any]:
     """
     measure = _on_accelerator if is_accelerator(context.device) else _on_cpu
     inference = measure(context, False)
-    training = {} if unsupported(context.cell.setting, "training") else measure(context, True)
+    training = {} if cannot_train(context.cell.setting) else measure(context, True)
     return inference | {f"train_{name}": value for name, value in training.items()}
 
 

@@ -25,6 +25,7 @@ from unet_bench.host.device import (
     reset_peak,
     synchroniser,
 )
+from unet_bench.measure.probes import cannot_train
 from unet_bench.networks.contracts import Outputs, main_output
 from unet_bench.spec.cell import Setting
 
@@ -67,7 +68,8 @@ class Runnable:
 def prepare(context: MeasurementContext, *, training: bool = False) -> Runnable:
     """The cell's variant as the setting wants it run. Raises Unsupported."""
     setting = context.cell.setting
-    if reason := unsupported(setting, "training" if training else "", precisions(context.device)):
+    refused = cannot_train(setting) if training else ""
+    if reason := unsupported(setting, precisions(context.device)) or refused:
         raise Unsupported(reason)
     sync = synchroniser(context.device)
     started = time.perf_counter()
@@ -85,30 +87,26 @@ def prepare(context: MeasurementContext, *, training: bool = False) -> Runnable:
     return Runnable(model, model, images, build_s)
 
 
-def unsupported(setting: Setting, probe: str = "", native: Sequence[str] = ()) -> str:
-    """Why a combination of settings cannot be run anywhere (by a probe); empty when it can.
+def unsupported(setting: Setting, native: Sequence[str] = ()) -> str:
+    """Return why a combination of settings cannot be run anywhere; empty when it can.
 
     `native` are the precisions that the device computes in itself; none where that is not known.
     """
     device = kind_of(setting.device)
-    training = probe == "training"
-    if probe == "energy" and device != "cuda":
-        return f"energy needs an NVIDIA GPU with NVML's energy counter, and this runs on {setting.device}"
     if setting.precision == "tf32" and device != "cuda":
         return f"precision tf32 needs a CUDA device, and this runs on {setting.device}; use fp32"
     if native and setting.precision not in native:
         return (
-            f"precision {setting.precision} is not native to this GPU, and would be emulated: NVIDIA's have bf16 and "
-            "tf32 from compute capability 8.0 (Ampere) on; use fp32 or fp16"
+            f"precision {setting.precision} is not native to this GPU, and would be emulated: "
+            "NVIDIA's have bf16 and tf32 from compute capability 8.0 (Ampere) on; use fp32 or fp16"
         )
     if setting.mode == "cudagraphs" and device != "cuda":
-        return f"mode cudagraphs needs a CUDA device, and this runs on {setting.device}; use eager or compile"
+        return (
+            f"mode cudagraphs needs a CUDA device, and this runs on {setting.device}; "
+            "use eager or compile"
+        )
     if setting.mode == "compile" and device == "mps":
         return "mode compile is not measured on mps; use eager"
-    if training and setting.mode == "cudagraphs":
-        return "a training step is not captured as a CUDA graph; use mode eager or compile"
-    if training and setting.batch_norm == "folded":
-        return "batch norm cannot be folded while training; use batch_norm kept"
     return ""
 
 

@@ -12,14 +12,8 @@ from unet_bench.errors import InvalidChoice
 from unet_bench.networks.choices import Choices, Value
 
 BASELINE: Final = "unet"
-FLOOR: Final = "floor-"
 OF_ANY: Final = ("width_scale", "dims")
 """The choices that a whole architecture has, too."""
-
-
-def is_floor(name: str) -> bool:
-    """Whether a name is that of a rule that needs no training, scored beside the variants."""
-    return name.startswith(FLOOR)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +29,9 @@ class Variant:
     tags: tuple[str, ...] = ()
     provider: str = ""
     inactive: tuple[str, ...] = ()
+    # A rule that needs no training, scored beside the variants. Not part of `to_json`: it says
+    # nothing about how to build the network.
+    trivial: bool = False
 
     def canonical(self) -> str:
         """The text that tells this network from every other: equal text, equal network."""

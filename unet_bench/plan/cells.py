@@ -1,39 +1,28 @@
-"""Suite × registry → cells with stable ids, each with what it will cost; what cannot run is found
-here.
+"""Suite × registry → cells with stable ids, each with what it will cost.
+
+What cannot run is found here.
 """
 
 from __future__ import annotations
 
-import functools
 import itertools
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import torch
 
-from unet_bench.context import MeasurementContext
-from unet_bench.errors import InvalidPart, InvalidSize, InvalidSuite, UnetBenchError, Unsupported
-from unet_bench.geometry import tracker as geometry
-from unet_bench.geometry.find_input import find_input_window
-from unet_bench.geometry.input_window import InputWindow
+from unet_bench.errors import InvalidSuite
 from unet_bench.host.survey import DeviceFacts
-from unet_bench.measure.cost import cost
-from unet_bench.measure.memory import MIB, predicted_bytes
+from unet_bench.measure.probe import Probe
 from unet_bench.measure.runtime import unsupported
-from unet_bench.models.build import (
-    build,
-    doubling_step,
-    foreign_variant,
-    published_weights,
-    takes_width,
-    with_width_scale,
-)
-from unet_bench.models.match import ACCEPTED, is_within, nearest_scale
-from unet_bench.models.select import canonicalised, grid, select, with_inactive
-from unet_bench.networks.variants import Variant, is_floor
+from unet_bench.models.build import foreign_variant, with_width_scale
+from unet_bench.models.select import grid, select
+from unet_bench.networks.variants import Variant
+from unet_bench.plan.cost import baseline_mib, predicted_mib, work_of
+from unet_bench.plan.examine import ExaminedNetwork, examine, matched
 from unet_bench.registry import plugins
 from unet_bench.registry.registry import Registry
 from unet_bench.spec.cell import Cell, Protocol, Setting, Task
@@ -43,23 +32,8 @@ from unet_bench.spec.suite import AXES, Suite, parse_memory
 if TYPE_CHECKING:
     from unet_bench.execute.jobs import Executor
 
-OPTIMISER_STATE: Final = {"adamw": 2, "adam": 2, "sgd": 1}  # tensors for each of the weights
-START_S: Final = 0.3  # of a worker process and of building a network
-START_ON_GPU_S: Final = (
-    3.0  # likewise, with a context and the libraries that come with the first operators
-)
-WARM_UP_ON_GPU_S: Final = 3.0  # of two networks, in one or two timings
-COMPILE_S: Final = 30.0
-ENERGY_S: Final = 26.0
-EVALUATIONS_SHARE: Final = (
-    1.3  # training, and the looks at validation and test images, in training steps
-)
-AT_FIRST_SETTING: Final = (
-    "cost",
-    "accuracy",
-)  # that can run: what threads, modes and batch sizes say nothing about
-PAIRED: Final = ("speed", "training", "energy")  # probes that hold the baseline beside the variant
-TRAINS: Final = ("memory", "training", "accuracy")  # probes that need a training step's memory
+# Variants that are one network on a task, measured once: the first of them, and all their names.
+Alike = tuple[ExaminedNetwork, tuple[str, ...]]
 
 
 @dataclass(frozen=True)
@@ -67,9 +41,8 @@ class Planned:
     """A cell, the variants it is measured for, and what is known of it beforehand."""
 
     cell: Cell
-    names: tuple[
-        str, ...
-    ]  # of the variants that are this very network here; the first gives its name to the others
+    probe: Probe
+    names: tuple[str, ...]  # of the variants that are this very network; the first names the others
     inactive: tuple[str, ...] = ()
     seconds: float = 0.0
     params: int | None = None
@@ -91,19 +64,6 @@ class LoadedTask:
 
 
 @dataclass(frozen=True)
-class ExaminedNetwork:
-    """A variant on a task: the network it canonically is there, and the input it needs."""
-
-    variant: Variant
-    input_window: InputWindow | None
-    params: int | None = None
-    macs: int | None = None
-    status: str = ""
-    reason: str = ""
-    pretrained: bool = False  # whether there are published weights for a part of it
-
-
-@dataclass(frozen=True)
 class Plan:
     """What a suite comes to on this machine: everything that a run needs, and nothing run yet."""
 
@@ -119,8 +79,9 @@ class Plan:
 
 
 def choose_variants(suite: Suite, registry: Registry) -> list[Variant]:
-    """The variants a suite asks for, at its width, the baseline first. Raises UnknownName,
-    InvalidChoice.
+    """Return the variants a suite asks for, at its width, the baseline first.
+
+    Raises UnknownName, InvalidChoice.
     """
     baseline = select(registry, [suite.baseline])
     if len(baseline) != 1:
@@ -139,7 +100,7 @@ def choose_variants(suite: Suite, registry: Registry) -> list[Variant]:
 
 
 def is_foreign(variant: Variant) -> bool:
-    """Whether a variant is anybody's module, measured without a plugin."""
+    """Return whether a variant is anybody's module, measured without a plugin."""
     return ":" in variant.architecture
 
 
@@ -151,37 +112,14 @@ def make_plan(
     tasks: Iterable[LoadedTask],
     device: DeviceFacts,
 ) -> list[Planned]:
-    """Every cell of a resolved suite, cheap probes first; replicates of one cell lie apart.
+    """Return every cell of a resolved suite, cheap probes first; replicates of a cell lie apart.
 
     Raises InvalidSuite when the baseline itself cannot run on a task.
     """
-    wanted = settings(suite)
-    floors = registry.floors() if suite.floors else []
-    planned: list[Planned] = []
-    for loaded in tasks:
-        baseline = examine(registry, variants[0], loaded.task)
-        if baseline.input_window is None:
-            raise InvalidSuite(
-                f"the baseline {suite.baseline} cannot run on {loaded.task.name}: {baseline.reason}"
-            )
-        examined_networks = [
-            baseline,
-            *examine_rest(suite, registry, variants, loaded.task, baseline),
-        ]
-        protocol = protocol_of(suite, recipe, loaded)
-        groups = group(examined_networks)
-        beside = group(examine(registry, variant, loaded.task) for variant in floors)
-        for probe in suite.probes:
-            if probe != "accuracy" and not is_first_fold(loaded.task):
-                continue
-            for setting in settings_of(probe, wanted, device.precisions):
-                scored = groups + beside * (
-                    probe == "accuracy" and setting.pretrained == wanted[0].pretrained
-                )
-                planned += _cells_of_probe(
-                    suite, registry, probe, scored, baseline, loaded.task, setting, protocol, device
-                )
-    return planned
+    planner = Planner(suite, registry, device)
+    return [
+        planned for loaded in tasks for planned in planner.cells_of_task(recipe, variants, loaded)
+    ]
 
 
 def examine_rest(
@@ -191,8 +129,7 @@ def examine_rest(
     task: Task,
     baseline: ExaminedNetwork,
 ) -> list[ExaminedNetwork]:
-    """What the variants after the baseline are on a task, at the suite's width or at the baseline's
-    cost.
+    """Examine the variants after the baseline, at the suite's width or at the baseline's cost.
 
     Raises InvalidSuite for a baseline that costs nothing.
     """
@@ -200,7 +137,8 @@ def examine_rest(
         return [examine(registry, variant, task) for variant in variants[1:]]
     if not getattr(baseline, suite.match):
         raise InvalidSuite(
-            f"the baseline {suite.baseline} has no {suite.match} that others could meet: take another"
+            f"the baseline {suite.baseline} has no {suite.match} that others could meet: "
+            "take another"
         )
     start = variants[0].choices.width_scale
     return [
@@ -209,17 +147,22 @@ def examine_rest(
 
 
 def is_first_fold(task: Task) -> bool:
-    """Whether a task is the one of its folds on which speed and memory are measured."""
+    """Return whether a task is the one of its folds on which speed and memory are measured."""
     return task.fold in ("", f"0/{task.fold.partition('/')[2]}")
 
 
-def protocol_of(suite: Suite, recipe: Recipe, loaded: LoadedTask) -> Protocol:
-    """How a task is measured, epochs counted as its images. Raises InvalidSuite."""
-    if recipe.select == "best" and not loaded.validation and "accuracy" in suite.probes:
+def require_validation(recipe: Recipe, loaded: LoadedTask) -> None:
+    """Raise InvalidSuite where the recipe chooses weights on images that the task does not have."""
+    if recipe.select == "best" and not loaded.validation:
         raise InvalidSuite(
-            f"{loaded.task.name} has no validation images, on which recipe {recipe.name} chooses the weights: "
-            'name some in splits/val.txt (or beside …_test.txt, of folds), or take a recipe with select = "last"'
+            f"{loaded.task.name} has no validation images, on which recipe {recipe.name} chooses "
+            "the weights: name some in splits/val.txt (or beside …_test.txt, of folds), or take a "
+            'recipe with select = "last"'
         )
+
+
+def protocol_of(suite: Suite, recipe: Recipe, loaded: LoadedTask) -> Protocol:
+    """Return how a task is measured, epochs counted as its images."""
     return Protocol(
         speed_s=suite.speed_s or 0.0,
         interval=suite.interval or 0.0,
@@ -240,33 +183,30 @@ def protocol_of(suite: Suite, recipe: Recipe, loaded: LoadedTask) -> Protocol:
 
 
 def settings_of(
-    probe: str, wanted: Sequence[Setting], native: Sequence[str] = ()
+    probe: Probe, wanted: Sequence[Setting], native: Sequence[str] = ()
 ) -> Sequence[Setting]:
-    """The settings that a probe is taken at: all; the first that can run; or, where it finds the
-    batch, one batch.
+    """Return the settings that a probe is run at: all, the first that can run, or of one batch.
 
-    Only accuracy depends on the weights that a network begins from.
+    Only what is learnt depends on the weights that a network begins from.
     """
     starts = dict.fromkeys(setting.pretrained for setting in wanted)
-    if probe == "accuracy":
-        return [
-            _first([setting for setting in wanted if setting.pretrained == start], native)
-            for start in starts
-        ]
-    wanted = [setting for setting in wanted if setting.pretrained == wanted[0].pretrained]
-    if probe in AT_FIRST_SETTING:
-        return [_first(wanted, native)]
-    return [setting for setting in wanted if probe != "batch" or setting.batch == wanted[0].batch]
-
-
-def _first(wanted: Sequence[Setting], native: Sequence[str]) -> Setting:
-    return next(
-        (setting for setting in wanted if not unsupported(setting, native=native)), wanted[0]
-    )
+    if not probe.scores:
+        starts = dict.fromkeys([wanted[0].pretrained])
+    found: list[Setting] = []
+    for start in starts:
+        started = [setting for setting in wanted if setting.pretrained == start]
+        if probe.settings == "first":
+            able = (one for one in started if not unsupported(one, native))
+            found.append(next(able, started[0]))
+        elif probe.settings == "first batch":
+            found += [setting for setting in started if setting.batch == wanted[0].batch]
+        else:
+            found += started
+    return found
 
 
 def settings(suite: Suite) -> list[Setting]:
-    """Every combination of the workload axes, the first values first."""
+    """Return every combination of the workload axes, the first values first."""
     axes = {name: getattr(suite, name) for name in AXES}
     axes |= {"threads": suite.threads or (torch.get_num_threads(),), "batch": suite.batch}
     combinations = itertools.product(*axes.values())
@@ -276,278 +216,139 @@ def settings(suite: Suite) -> list[Setting]:
     ]
 
 
-def group(
-    examined_networks: Iterable[ExaminedNetwork],
-) -> list[tuple[ExaminedNetwork, tuple[str, ...]]]:
-    """Subjects that are the same network, measured once: the first of them, and all their names."""
-    groups: dict[str, tuple[ExaminedNetwork, tuple[str, ...]]] = {}
-    for examined in examined_networks:
-        key = examined.variant.canonical()
-        first, names = groups.get(key, (examined, ()))
-        groups[key] = (first, (*names, examined.variant.name))
+def grouped(networks: Iterable[ExaminedNetwork]) -> list[Alike]:
+    """Return the networks that differ, each with the names of all variants that it is."""
+    groups: dict[str, Alike] = {}
+    for network in networks:
+        key = network.variant.canonical()
+        first, names = groups.get(key, (network, ()))
+        groups[key] = (first, (*names, network.variant.name))
     return list(groups.values())
 
 
-def _cells_of_probe(
-    suite: Suite,
-    registry: Registry,
-    probe: str,
-    groups: Sequence[tuple[ExaminedNetwork, tuple[str, ...]]],
-    baseline: ExaminedNetwork,
-    task: Task,
-    setting: Setting,
-    protocol: Protocol,
-    device: DeviceFacts,
-) -> list[Planned]:
-    """What is foreseen of a cell holds for all its seeds and replicates."""
-    assert baseline.input_window is not None
-    seeds = suite.seeds if probe == "accuracy" else suite.seeds[:1]
-    replicates = suite.replicates or 1 if probe in ("speed", "training") else 1
-    firsts = []
-    for examined, names in groups:
-        cell = Cell(
-            variant=examined.variant,
-            input_window=examined.input_window or baseline.input_window,
-            baseline=baseline.variant,
-            baseline_input_window=baseline.input_window,
-            task=task,
-            setting=setting,
-            protocol=protocol,
-            probe=probe,
-            seed=seeds[0],
-        )
-        firsts.append(decide(suite, registry, cell, examined, names, baseline, device))
-    planned = []
-    for replicate in range(replicates):
-        order = list(firsts)
-        if (
-            replicates > 1
-        ):  # so that what changes while a run goes on does not meet the same variants each time
-            random.Random(replicate).shuffle(order)
-        for first in order:
-            cells = (replace(first.cell, seed=seed, replicate=replicate) for seed in seeds)
-            planned += [replace(first, cell=cell) for cell in cells]
-    return planned
+@dataclass(frozen=True)
+class Planner:
+    """Makes a suite's cells for a device, and decides which of them cannot or shall not run."""
 
+    suite: Suite
+    registry: Registry
+    device: DeviceFacts
 
-def decide(
-    suite: Suite,
-    registry: Registry,
-    cell: Cell,
-    examined: ExaminedNetwork,
-    names: tuple[str, ...],
-    base: ExaminedNetwork,
-    device: DeviceFacts,
-) -> Planned:
-    """Foresee a cell's cost and memory, and skip it when one is beyond its limit."""
-    variant = examined.variant
-    known = Planned(
-        cell,
-        names,
-        variant.inactive,
-        params=examined.params,
-        macs=examined.macs,
-        status=examined.status,
-        reason=examined.reason,
-    )
-    if examined.status:
-        return known
-    reason = unsupported(cell.setting, cell.probe, device.precisions)
-    if cell.probe == "accuracy" and cell.setting.pretrained != "none" and not examined.pretrained:
-        reason = f"{variant.name} has no published weights to begin from; --pretrained none trains it from scratch"
-    if reason:
-        return replace(known, status="unsupported", reason=reason)
-    if cell.probe != "cost" and not is_floor(variant.name):
-        trains = cell.probe in TRAINS
-        memory = (
-            predicted_mib(registry, cell, False),
-            predicted_mib(registry, cell, True) if trains else None,
+    def cells_of_task(
+        self, recipe: Recipe, variants: Sequence[Variant], loaded: LoadedTask
+    ) -> Iterator[Planned]:
+        """Yield the cells of one task, probe by probe. Raises InvalidSuite."""
+        suite, task = self.suite, loaded.task
+        baseline = examine(self.registry, variants[0], task)
+        if baseline.input_window is None:
+            raise InvalidSuite(
+                f"the baseline {suite.baseline} cannot run on {task.name}: {baseline.reason}"
+            )
+        rest = examine_rest(suite, self.registry, variants, task, baseline)
+        networks = grouped([baseline, *rest])
+        scored_too = self.registry.trivial_baselines() if suite.floors else []
+        trivial = grouped(examine(self.registry, variant, task) for variant in scored_too)
+        probes = [self.registry.probe(name) for name in suite.probes]
+        if any(probe.scores for probe in probes):
+            require_validation(recipe, loaded)
+        protocol = protocol_of(suite, recipe, loaded)
+        wanted = settings(suite)
+        for probe in probes:
+            if not probe.scores and not is_first_fold(task):
+                continue
+            for setting in settings_of(probe, wanted, self.device.precisions):
+                from_first = probe.scores and setting.pretrained == wanted[0].pretrained
+                cell = Cell(
+                    variant=baseline.variant,
+                    input_window=baseline.input_window,
+                    baseline=baseline.variant,
+                    baseline_input_window=baseline.input_window,
+                    task=task,
+                    setting=setting,
+                    protocol=protocol,
+                    probe=probe.name,
+                )
+                measured = [*networks, *trivial] if from_first else networks
+                yield from self.cells_of_probe(probe, cell, measured, baseline)
+
+    def cells_of_probe(
+        self, probe: Probe, pattern: Cell, networks: Sequence[Alike], baseline: ExaminedNetwork
+    ) -> Iterator[Planned]:
+        """Yield the cells of one probe and setting: `pattern`, with each network in its place.
+
+        What is foreseen of a cell holds for all its seeds and replicates.
+        """
+        suite = self.suite
+        seeds = suite.seeds if probe.scores else suite.seeds[:1]
+        replicates = (suite.replicates or 1) if probe.replicated else 1
+        firsts = []
+        for network, names in networks:
+            window = network.input_window or pattern.input_window
+            cell = replace(pattern, variant=network.variant, input_window=window, seed=seeds[0])
+            firsts.append(self.decided(probe, cell, names, network, baseline))
+        for replicate in range(replicates):
+            order = list(firsts)
+            if replicates > 1:
+                # So that what changes during a run does not meet the same variants each time.
+                random.Random(replicate).shuffle(order)
+            for first in order:
+                for seed in seeds:
+                    cell = replace(first.cell, seed=seed, replicate=replicate)
+                    yield replace(first, cell=cell)
+
+    def decided(
+        self,
+        probe: Probe,
+        cell: Cell,
+        names: tuple[str, ...],
+        network: ExaminedNetwork,
+        baseline: ExaminedNetwork,
+    ) -> Planned:
+        """Return a cell with its cost and memory foreseen; skipped where one is beyond a limit."""
+        known = Planned(
+            cell,
+            probe,
+            names,
+            network.variant.inactive,
+            params=network.params,
+            macs=network.macs,
+            status=network.status,
+            reason=network.reason,
         )
-        known = replace(known, predicted_mib=memory[0], predicted_train_mib=memory[1])
-        needed, limit = memory[trains] or 0.0, cell.protocol.memory_limit_mib
-        if (
-            cell.probe in PAIRED
-        ):  # the baseline's weights, and when training the optimiser's state, lie beside it
-            copies = 1 + trains * OPTIMISER_STATE[cell.protocol.recipe.optimizer]
-            needed += copies * 4 * (base.params or 0) / MIB
-        if 0 < limit < needed:
-            reason = f"predicted to need {needed:,.4g} MiB, beyond the limit of {limit:,.4g} MiB; --memory-limit allows more"
+        if known.status:
+            return known
+        if reason := self.refusal(probe, cell, network):
+            return replace(known, status="unsupported", reason=reason)
+        if probe.on_device and not network.variant.trivial:
+            inference = predicted_mib(self.registry, cell, False)
+            training = predicted_mib(self.registry, cell, True) if probe.trains else None
+            known = replace(known, predicted_mib=inference, predicted_train_mib=training)
+            needed = (training if probe.trains else inference) or 0.0
+            needed += baseline_mib(probe, cell, baseline.params or 0)
+            limit = cell.protocol.memory_limit_mib
+            if 0 < limit < needed:
+                reason = (
+                    f"predicted to need {needed:,.4g} MiB, beyond the limit of {limit:,.4g} MiB; "
+                    "--memory-limit allows more"
+                )
+                return replace(known, status="skipped", reason=reason)
+        macs = network.macs or 0
+        work = work_of(probe, cell, macs, baseline.macs or 0)
+        limit = self.suite.limit_tmac or 0.0
+        if 0 < limit < work.tmac:
+            reason = (
+                f"predicted to cost {work.tmac:.3g} tera-MACs ({macs / 1e9:.3g} GMACs an image), "
+                f"beyond the limit of {limit:g}; --limit 0 runs it"
+            )
             return replace(known, status="skipped", reason=reason)
-    tmac, fixed_s = foreseen(cell, examined.macs or 0, base.macs or 0)
-    if 0 < (suite.limit_tmac or 0) < tmac:
-        reason = (
-            f"predicted to cost {tmac:.3g} tera-MACs ({(examined.macs or 0) / 1e9:.3g} GMACs an image), "
-            f"beyond the limit of {suite.limit_tmac:g}; --limit 0 runs it"
-        )
-        return replace(known, status="skipped", reason=reason)
-    return replace(known, seconds=fixed_s + 1e12 * tmac / device.mac_rate)
+        return replace(known, seconds=work.seconds(self.device.mac_rate))
 
-
-def predicted_mib(registry: Registry, cell: Cell, training: bool) -> float | None:
-    """The peak of live MiB that the cell's network will have; `None` where it does not run without
-    data.
-    """
-    setting = replace(cell.setting, mode="eager", batch_norm="kept", pretrained="none", threads=1)
-    cell = replace(
-        cell,
-        setting=setting,
-        probe="memory",
-        seed=0,
-        replicate=0,
-        protocol=Protocol(recipe=cell.protocol.recipe),
-    )
-    return _predicted_mib(
-        registry,
-        replace(cell, baseline=cell.variant, baseline_input_window=cell.input_window),
-        training,
-    )
-
-
-@functools.lru_cache(maxsize=4096)
-def _predicted_mib(registry: Registry, cell: Cell, training: bool) -> float | None:
-    try:
-        return predicted_bytes(MeasurementContext(cell, registry), training) / MIB
-    except Exception:  # somebody's module, in somebody's way: it will be measured all the same
-        return None
-
-
-def foreseen(cell: Cell, macs: int, base_macs: int) -> tuple[float, float]:
-    """A cell's tera-MACs, and the seconds it takes besides. A backward pass costs as much as two
-    forward passes.
-    """
-    steps = {
-        "accuracy": 3 * cell.protocol.steps_of(cell.setting.batch) * EVALUATIONS_SHARE * macs,
-        "speed": 10 * (macs + base_macs),
-        "training": 30 * (macs + base_macs),
-        "memory": 8 * macs,
-        "batch": 64 * macs,
-    }
-    on_gpu = cell.setting.device != "cpu"
-    fixed_s = START_ON_GPU_S if on_gpu and cell.probe != "cost" else START_S
-    if cell.setting.mode == "compile" and cell.probe not in AT_FIRST_SETTING:
-        fixed_s += COMPILE_S
-    if cell.probe == "accuracy":
-        fixed_s += EVALUATIONS_SHARE * cell.protocol.train_s
-    elif cell.probe in ("speed", "training", "batch"):
-        fixed_s += cell.protocol.speed_s + WARM_UP_ON_GPU_S * on_gpu
-    elif cell.probe == "energy":
-        fixed_s += max(ENERGY_S, cell.protocol.speed_s)
-    return cell.setting.batch * steps.get(cell.probe, 0) / 1e12, fixed_s
-
-
-def examine(registry: Registry, variant: Variant, task: Task) -> ExaminedNetwork:
-    """Build a variant on the meta device: what it is on this task, and whether it can run there at
-    all.
-    """
-    try:
-        variant = canonicalised(registry, variant)
-        variant = in_dims(variant, task)
-        with torch.device("meta"):
-            model = build(registry, variant, task.in_channels, len(task.classes), task.scored)
-        input_window, where = find_input_window(
-            model, task.in_channels, len(task.classes), task.scored
-        )
-        counted = cost(model, task.in_channels, input_window.input)
-    except (Unsupported, InvalidSize) as error:
-        return ExaminedNetwork(variant, None, status="unsupported", reason=str(error))
-    except InvalidPart as error:
-        return ExaminedNetwork(variant, None, status="error", reason=str(error))
-    except UnetBenchError:
-        raise
-    except Exception as error:
-        reason = (
-            f"{variant.name} cannot be built: {type(error).__name__}: {geometry.first_line(error)}"
-        )
-        return ExaminedNetwork(variant, None, status="error", reason=reason)
-    if where.skips and not variant.architecture and all(skip.agrees for skip in where.skips):
-        variant = with_inactive(variant, ["align"])
-    return ExaminedNetwork(
-        variant,
-        input_window,
-        counted["params"],
-        counted["macs"],
-        pretrained=bool(published_weights(model)),
-    )
-
-
-def matched(
-    registry: Registry,
-    variant: Variant,
-    task: Task,
-    start: float,
-    baseline: ExaminedNetwork,
-    figure: str,
-) -> ExaminedNetwork:
-    """A variant as `examine` finds it, at the width at which its `params` or `macs` come nearest to
-    the baseline's.
-
-    The search begins at the width scale `start`, not at its own. What no width brings near is
-    unsupported.
-    """
-    scalable = takes_width(registry, variant)
-    found = examine(registry, with_width_scale(variant, start) if scalable else variant, task)
-    if found.status or found.input_window is None:
-        return found
-    target: int = getattr(baseline, figure)
-    if scalable:
-        alike, size = (
-            replace(task, name="", dataset_hash="", fold=""),
-            found.input_window.input,
-        )  # folds have one search
-        known = {start: getattr(found, figure)}
-
-        def figure_at(scale: float) -> int | None:
-            return known.get(scale) or _figure_at(
-                registry, with_width_scale(variant, scale), alike, size, figure
+    def refusal(self, probe: Probe, cell: Cell, network: ExaminedNetwork) -> str:
+        """Return why a cell cannot run on this device; empty where it can."""
+        setting = cell.setting
+        if probe.scores and setting.pretrained != "none" and not network.pretrained:
+            return (
+                f"{network.variant.name} has no published weights to begin from; "
+                "--pretrained none trains it from scratch"
             )
-
-        scale = nearest_scale(figure_at, target, start, doubling_step(variant))
-        if scale != start:
-            found = examine(registry, with_width_scale(variant, scale), task)
-    reached: int | None = getattr(found, figure)
-    if reached is None or is_within(reached, target, ACCEPTED):
-        return found
-    steps = f", at width_scale {found.variant.choices.width_scale:g}; widths go in steps, finer at a larger --width-scale"
-    why = (
-        f"the nearest is {reached:,}{steps}"
-        if scalable
-        else f"it has {reached:,}, which width_scale does not change"
-    )
-    wanted = f"the {target:,} {figure} of {baseline.variant.name}"
-    reason = (
-        f"{variant.name} cannot be brought to {wanted}: {why}. A run without --match measures it"
-    )
-    return replace(found, status="unsupported", reason=reason)
-
-
-@functools.lru_cache(maxsize=8192)
-def _figure_at(
-    registry: Registry, variant: Variant, task: Task, size: tuple[int, ...], figure: str
-) -> int | None:
-    """The `params` or `macs` of a variant for an input of `size`; `None` where it cannot be built
-    so wide.
-    """
-    try:
-        with torch.device("meta"):
-            model = build(
-                registry, in_dims(variant, task), task.in_channels, len(task.classes), task.scored
-            )
-        if figure == "params":
-            return sum(parameter.numel() for parameter in model.parameters()) or None
-        return int(cost(model, task.in_channels, size)[figure]) or None
-    except Exception:  # a part that does not take this width; `examine` says so if it comes to that
-        return None
-
-
-def in_dims(variant: Variant, task: Task) -> Variant:
-    """The variant for the task's images or volumes. Raises Unsupported for one of volumes by its
-    own choice, on images.
-
-    Whether its parts serve as many dimensions is found when it is built.
-    """
-    if variant.choices.dims > task.dims:
-        raise Unsupported(
-            f"{variant.name} states dims={variant.choices.dims}, and {task.name} is scored as images: "
-            "give a size of volumes, such as --size 32x32x32"
-        )
-    return replace(variant, choices=variant.choices.replace(dims=task.dims))
+        return unsupported(setting, self.device.precisions) or probe.refuses(setting)

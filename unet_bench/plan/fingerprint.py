@@ -14,29 +14,30 @@ from typing import TYPE_CHECKING, Any, Final
 
 from unet_bench.networks.choices import SLOTS
 from unet_bench.registry import plugins
+from unet_bench.registry.entries import LISTED_BY
 from unet_bench.spec.cell import Cell, digest
-from unet_bench.store.columns import PROBES
 
 if TYPE_CHECKING:
     from unet_bench.networks.variants import Variant
     from unet_bench.plan.cells import Plan
-    from unet_bench.registry.registry import Entry
+    from unet_bench.registry.entries import Entry
 
 
 MEASURING: Final = ("context", "geometry", "host.device", "measure", "models", "networks")
-TRAINERS: Final = ("data", "train")  # the rooms that a training, or a step of one, runs besides
-TRAINING: Final = ("memory", "training", "accuracy")  # our probes that take such steps
+TRAINERS: Final = ("data", "train")  # what a training, or a step of one, runs besides
+# Kinds whose source makes a figure: not what finds data, which have a hash, or where cells run.
+COUNTED: Final = {*SLOTS, *LISTED_BY} - {"dataset", "reader", "executor"}
 SOFTWARE: Final = ("python", "packages")
 MACHINE: Final = ("system", "machine", "cpu", "cores", "cuda", "cudnn")
 
 
-def surroundings(environment: Mapping[str, Any], *, elsewhere: bool) -> dict[str, Any]:
+def surroundings(environment: Mapping[str, Any], *, remote: bool) -> dict[str, Any]:
     """What of the driver's environment a result depends on: its machine only where that measures.
 
     How many GPUs of a kind are visible does not matter to a cell, which sees one.
     """
     software = {name: environment[name] for name in SOFTWARE}
-    if elsewhere:
+    if remote:
         return software
     return (
         software
@@ -52,8 +53,14 @@ class Keys:
 
     def __init__(self, made: Plan) -> None:
         self._loaded = made.loaded
-        self._surroundings = surroundings(made.environment, elsewhere=made.executor.elsewhere)
+        self._surroundings = surroundings(made.environment, remote=made.executor.remote)
         self._hash = functools.cache(plugins.source_hash)
+        self._our_plugins = {
+            self._module(entry.provider.plugin)
+            for kind in COUNTED
+            for entry in made.loaded.registry.entries(kind)
+            if entry.provider.distribution == plugins.OURS
+        } - {"unet_bench"}
         self._known: dict[tuple[int, int, str], tuple[Cell, dict[str, str], str]] = {}
 
     def key(self, cell: Cell) -> str:
@@ -73,22 +80,21 @@ class Keys:
         parts = (id(cell.variant), id(cell.baseline), cell.probe)
         if parts not in self._known:
             probe = self._loaded.registry.find("probe", cell.probe)
-            modules = self._ours(cell.probe) | (self._modules_of(probe) - {"unet_bench"})
+            modules = self._ours(probe) | (self._modules_of(probe) - {"unet_bench"})
             modules |= (self._modules(cell.variant) | self._modules(cell.baseline)) - {"unet_bench"}
             sources = {module: self._hash(module) for module in sorted(modules)}
             self._known[parts] = (cell, sources, digest([sources, self._surroundings]))
         return self._known[parts]
 
-    def _ours(self, probe: str) -> set[str]:
-        """The rooms that a probe runs, and our own plugins, which make use of one another."""
-        rooms = MEASURING if probe in PROBES and probe not in TRAINING else (*MEASURING, *TRAINERS)
-        loaded = (
-            p
-            for p in self._loaded.plugins
-            if p.status == "ok" and p.provider.distribution == plugins.OURS
-        )
-        ours = {p.module.partition(".")[0] for p in loaded} - {"unet_bench"}
-        return {f"unet_bench.{room}" for room in rooms} | ours
+    def _ours(self, entry: Entry) -> set[str]:
+        """Return the rooms that a probe runs, and our own plugins, which use one another.
+
+        What a third party's probe makes use of is not known: all that it may.
+        """
+        third_party = entry.provider.distribution != plugins.OURS
+        may_train = third_party or self._loaded.registry.probe(entry.name).trains
+        rooms = (*MEASURING, *TRAINERS) if may_train else MEASURING
+        return {f"unet_bench.{room}" for room in rooms} | self._our_plugins
 
     def _modules(self, variant: Variant) -> set[str]:
         registry = self._loaded.registry

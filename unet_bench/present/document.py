@@ -18,7 +18,6 @@ import pandas as pd
 from rich.console import Console, RenderableType
 
 from unet_bench.errors import unknown
-from unet_bench.networks.variants import is_floor
 from unet_bench.store.columns import Column
 from unet_bench.store.tables import csv_text, records
 from unet_bench.text_format import figure, printable
@@ -79,7 +78,7 @@ class Line:
     name: str
     cells: tuple[Cell, ...]
     is_baseline: bool = False
-    is_floor: bool = False
+    is_trivial: bool = False
     problem: str = ""
 
 
@@ -178,7 +177,7 @@ def table_of(
     for row in rows:
         cells = tuple(Cell(figure(row, column), is_best(row, column)) for column in shown)
         is_baseline = row["variant"] == row.get("baseline")
-        line = Line(name(row), cells, is_baseline, is_floor(row["variant"]), problem(row))
+        line = Line(name(row), cells, is_baseline, bool(row.get("trivial")), problem(row))
         lines.append(line)
     labels = ("variant", *(column.heading for column in shown))
     return Table(labels, tuple(lines), tells_problems=True)

@@ -17,7 +17,6 @@ import pandas as pd
 
 from unet_bench.analysis.front import labels, peer_groups
 from unet_bench.networks.choices import NAMES
-from unet_bench.networks.variants import is_floor
 from unet_bench.present.table import failed, setting_title
 from unet_bench.store.figures import is_good
 from unet_bench.store.schema import SIZE
@@ -40,7 +39,7 @@ class Group:
     title: str  # all that its rows have in common
     label: str  # what tells it from the other groups
     rows: tuple[Row, ...]
-    """Networks by Dice, then latency, the best first; then what has failed; then floors."""
+    """Networks by Dice, then latency, the best first; then what has failed; then trivial baselines."""
 
     @property
     def first(self) -> Row:
@@ -53,20 +52,20 @@ class Group:
         return next((row for row in self.rows if is_baseline(row)), None)
 
     def networks(self, *needed: str) -> list[Row]:
-        """The rows that are no floors and have all of these figures."""
+        """The rows that are no trivial baselines and have all of these figures."""
         return [
             row
             for row in self.rows
-            if not is_floor(row["variant"]) and all(has(row, name) for name in needed)
+            if not row["trivial"] and all(has(row, name) for name in needed)
         ]
 
     def scored(self, *needed: str) -> list[Row]:
         """The networks with all of these figures and a Dice of which no seed or fold failed."""
         return [row for row in self.networks("dice", *needed) if is_good(row, "accuracy")]
 
-    def floors(self, least: float = -math.inf) -> list[Row]:
-        """The floors that have a Dice, of at least as much."""
-        rows = (row for row in self.rows if is_floor(row["variant"]) and has(row, "dice"))
+    def trivial(self, least: float = -math.inf) -> list[Row]:
+        """The trivial baselines that have a Dice, of at least as much."""
+        rows = (row for row in self.rows if row["trivial"] and has(row, "dice"))
         return [row for row in rows if row["dice"] >= least]
 
 
@@ -120,7 +119,7 @@ def _seen(character: str) -> str:
 
 def differences(row: Row, baseline: Row | None) -> list[tuple[str, str, str]]:
     """Return (choice, its value, the baseline's) where they differ; architectures do as a whole."""
-    if is_floor(row["variant"] or ""):
+    if row["trivial"]:
         return []
     if row.get("architecture"):
         words = (row["architecture"], row.get("architecture_args"))
@@ -145,7 +144,7 @@ def _worded(value: object) -> str:
 def _rank(row: Row) -> tuple[Any, ...]:
     dice = -row["dice"] if has(row, "dice") else math.inf
     latency = row["latency_ms"] if has(row, "latency_ms") else math.inf
-    return is_floor(row["variant"]), failed(row), dice, latency
+    return row["trivial"], failed(row), dice, latency
 
 
 def _label(row: Row, apart: str) -> str:

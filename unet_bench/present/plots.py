@@ -147,7 +147,7 @@ def axis_title(column: Column) -> str:
 
 
 def accuracy_against(group: Group, cost: Column) -> Plot:
-    """Return Dice against a cost: networks with their intervals, the front joined, floors."""
+    """Return Dice against a cost: networks with their intervals, the front joined, trivial baselines."""
     rows = [row for row in group.scored(cost.name) if row[cost.name] > 0]
     best = front(rows, cost.name)
     ahead = [row for row in best if not is_baseline(row)]
@@ -170,8 +170,8 @@ def accuracy_against(group: Group, cost: Column) -> Plot:
     networks = counted(len(rows), "network")
     dice = [row["dice"] for row in rows]
     reach = 0.3 * max(max(dice) - min(dice), 0.02)
-    # A floor far below says nothing, and would press the networks together.
-    floors = group.floors(min(dice) - reach)
+    # One far below says nothing, and would press the networks together.
+    untrained = group.trivial(min(dice) - reach)
     return Plot(
         group=group.label,
         label=label,
@@ -189,7 +189,7 @@ def accuracy_against(group: Group, cost: Column) -> Plot:
         ),
         title=group.title,
         height=480,
-        levels=_levels(floors, "no training"),
+        levels=_levels(untrained, "no training"),
         named=points([*baseline, *reversed(ahead)]),
     )
 
@@ -227,8 +227,8 @@ def _ends(row: Row, column: Column) -> Ends:
     return low, high
 
 
-def _levels(floors: Iterable[Row], words: str) -> tuple[tuple[float, str], ...]:
-    return tuple((row["dice"], f"{row['variant']}: {words}") for row in floors)
+def _levels(untrained: Iterable[Row], words: str) -> tuple[tuple[float, str], ...]:
+    return tuple((row["dice"], f"{row['variant']}: {words}") for row in untrained)
 
 
 # ---- what a choice is worth
@@ -440,8 +440,8 @@ def curves(evaluations: Sequence[Row], group: Group, shown: Sequence[str]) -> li
             continue
         lowest = min(point.y for one in series for point in one.points if point)
         plot = _curves(group.label, series, column)
-        floors = group.floors(lowest - 0.05)
-        found.append(replace(plot, levels=_levels(floors, "no training, on test images")))
+        untrained = group.trivial(lowest - 0.05)
+        found.append(replace(plot, levels=_levels(untrained, "no training, on test images")))
     return found
 
 

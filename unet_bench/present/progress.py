@@ -14,8 +14,6 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from unet_bench.networks.variants import is_floor
-
 if TYPE_CHECKING:
     from unet_bench.plan.cells import Plan, Planned
 
@@ -213,7 +211,7 @@ def _matching(made: Plan, planned: Planned) -> list[str]:
     -0.3 %`.
     """
     figure = made.suite.match
-    if not figure or planned.status or is_floor(planned.names[0]):
+    if not figure or planned.status or planned.cell.variant.trivial:
         return []
     cell, reached = planned.cell, getattr(planned, figure)
     of_task = (

@@ -10,7 +10,6 @@ import pandas as pd
 from rich.console import RenderableType
 
 from unet_bench.errors import unknown
-from unet_bench.networks.variants import is_floor
 from unet_bench.present.document import Block, Document, Heading, Row, Table, Text, table_of
 from unet_bench.store.columns import Column
 from unet_bench.store.schema import CONDITIONS, SHOWN, described
@@ -44,7 +43,7 @@ def results_document(
     """Return a frame of `read_results` as a document.
 
     Sorted by Dice and then latency, or by the column `sort`, the best first; then rows that are not
-    ok, then floors. `columns` names what is shown instead of the usual: in csv and JSON that is
+    ok, then trivial baselines. `columns` names what is shown instead of the usual: in csv and JSON that is
     everything. Raises UnknownName.
     """
     for name in (sort, *(columns or ())):
@@ -98,7 +97,7 @@ def best_of(rows: Iterable[Row], column: Column) -> object:
 
     None as well where neither end of the column is good, or a verdict says more than being best.
     """
-    sound = (row for row in rows if not is_floor(row["variant"] or "") and not failed(row))
+    sound = (row for row in rows if not row["trivial"] and not failed(row))
     figures = {row[column.name] for row in sound} - {None}
     if not column.better or column.verdict or len(figures) < 2:
         return None
@@ -124,15 +123,11 @@ def _as_it_is(name: str) -> Column:
 
 def _ordered(frame: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
     ascending = [described(name).better != "high" for name in keys]
-    rows = records(frame)
-    marks = {
-        "_floor": [is_floor(row["variant"] or "") for row in rows],
-        "_failed": [failed(row) for row in rows],
-    }
-    marked = frame.assign(**marks).sort_values(
-        [*marks, *keys], ascending=[True, True, *ascending], kind="stable"
+    is_failed = [failed(row) for row in records(frame)]
+    marked = frame.assign(_failed=is_failed).sort_values(
+        ["trivial", "_failed", *keys], ascending=[True, True, *ascending], kind="stable"
     )
-    return marked.drop(columns=list(marks))
+    return marked.drop(columns="_failed")
 
 
 def _sections(frame: pd.DataFrame, columns: Sequence[Column]) -> Iterator[Block]:
@@ -157,7 +152,7 @@ def _table(rows: Sequence[Row], columns: Sequence[Column]) -> Table:
 
     def is_best(row: Row, column: Column) -> bool:
         value = row[column.name]
-        return value is not None and value == best[column.name] and not is_floor(row["variant"])
+        return value is not None and value == best[column.name] and not row["trivial"]
 
     return table_of(rows, columns, is_best=is_best, problem=problem)
 

@@ -80,7 +80,7 @@ def _table(of: Table, columns: Iterable[int], names: int | None = None) -> table
         cells = [_name(line)]
         for cell in line.cells:
             cells.append(Styled(cell.text, style="bold" if cell.is_best else _STYLES[cell.tone]))
-        style = "dim italic" if line.is_floor else None
+        style = "dim italic" if line.is_trivial else None
         made.add_row(*(cells[n] for n in columns), style=style)
     return made
 

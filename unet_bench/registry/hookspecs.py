@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING
 import pluggy
 
 if TYPE_CHECKING:
-    from unet_bench.registry.registry import Registrar
+    from unet_bench.registry import Registrar
 
 hookspec = pluggy.HookspecMarker("unet_bench")
 hookimpl = pluggy.HookimplMarker("unet_bench")

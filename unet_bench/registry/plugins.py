@@ -19,7 +19,9 @@ import pluggy
 
 from unet_bench.errors import NameClash, PluginFailure, unknown
 from unet_bench.registry import hookspecs
-from unet_bench.registry.registry import Provider, Registrar, Registry
+from unet_bench.registry.entries import Provider
+from unet_bench.registry.registrar import Registrar
+from unet_bench.registry.registry import Registry
 
 GROUP: Final = "unet_bench"
 BLOCK_VARIABLE: Final = "UNET_BENCH_BLOCK"

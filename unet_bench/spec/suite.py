@@ -186,7 +186,7 @@ class Suite:
     evaluation: str = "tiled"
     overlap: float = 0.0
     flips: bool = False
-    floors: bool = True  # rows of what needs no training, beside accuracy
+    floors: bool = True  # score trivial baselines beside the variants
     keep_weights: bool = False
     examples: int = 3  # test images whose predictions are kept to be looked at
     checkpoint_s: float = 60.0

@@ -161,6 +161,7 @@ COLUMNS: Final = (
     _text("architecture_args", "the architecture's arguments"),
     _text("inactive", "choices that cannot matter in this variant, by commas"),
     _text("plugins", "who provided the variant's parts"),
+    Column("trivial", "boolean", "whether it is a trivial baseline, which needs no training"),
     _text("task", "the data set or synthetic input", tables=_ALL),
     _text("dataset_hash", "hash of the images, masks and split"),
     _text("device", "where it ran: cpu, cuda, xpu, mps"),

@@ -12,13 +12,21 @@ import json
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from io import FileIO
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Self
 
 from unet_bench.errors import StoreError
 from unet_bench.host.locks import Held, hold
+from unet_bench.store.run_folder import (
+    LOGS,
+    MANIFEST,
+    SAMPLES,
+    RunFolder,
+    in_plain_words,
+    write_text,
+)
 from unet_bench.store.schema import SCHEMA_VERSION, fault
 
 Row = dict[str, Any]
@@ -38,24 +46,11 @@ class Attempt(NamedTuple):
         return cls(row["status"], row.get("quality"), row.get("key"), int(row.get("attempt") or 0))
 
 
-MANIFEST: Final = "run.json"
-CELLS: Final = "cells.jsonl"
-LOCK: Final = ".lock"
 CHUNK: Final = 1 << 16  # bytes
-FOLDERS: Final = ("samples", "logs")
+FOLDERS: Final = (SAMPLES, LOGS)  # that every run has
 
 # Turns a row of the schema version it is filed under into one of the next.
 MIGRATIONS: Final[dict[int, Callable[[Row], Row]]] = {}
-
-_REMEDIES: Final[Mapping[int | None, str]] = {
-    errno.EEXIST: "choose another name, or go on with that run",
-    errno.ENOSPC: "free some space",
-    errno.EDQUOT: "free some space",
-    errno.EFBIG: "raise the limit on file sizes",
-    errno.EACCES: "make it writable, and close what has it open",
-    errno.EPERM: "make it writable, and close what has it open",
-    errno.EROFS: "choose a folder that can be written to",
-}
 
 
 class Store:
@@ -66,13 +61,14 @@ class Store:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.folder = RunFolder(path)
         self.manifest = read_manifest(path)
-        with _in_plain_words("open", path):
-            self._lock = _hold(path / LOCK)
-            for folder in FOLDERS:  # a kill may have come before they were made
-                (path / folder).mkdir(exist_ok=True)
-            self._cells = FileIO(path / CELLS, "ab")
-            self._cells.truncate(_whole_lines(path / CELLS))
+        with in_plain_words("open", path):
+            self._lock = _hold(self.folder.lock)
+            for name in FOLDERS:  # a kill may have come before they were made
+                (path / name).mkdir(exist_ok=True)
+            self._cells = FileIO(self.folder.cells, "ab")
+            self._cells.truncate(_whole_lines(self.folder.cells))
 
     @classmethod
     def create(cls, out: Path, manifest: Mapping[str, Any]) -> Self:
@@ -80,14 +76,12 @@ class Store:
         exists.
         """
         path = out / _plain_name(manifest["run_id"])
-        with _in_plain_words("create", path):
+        with in_plain_words("create", path):
             out.mkdir(parents=True, exist_ok=True)
             path.mkdir()
             try:
-                write_atomic(
-                    path / MANIFEST,
-                    _json({"schema_version": SCHEMA_VERSION, **manifest}, indent=2) + "\n",
-                )
+                whole = {"schema_version": SCHEMA_VERSION, **manifest}
+                write_text(RunFolder(path).manifest, _json(whole, indent=2) + "\n")
             except BaseException:
                 with suppress(OSError):
                     path.rmdir()
@@ -113,9 +107,9 @@ class Store:
         """
         whole = [{"schema_version": SCHEMA_VERSION, "run_id": self.run_id, **row} for row in rows]
         lines = b"".join(_json(row).encode() + b"\n" for row in whole)
-        with _in_plain_words(
+        with in_plain_words(
             "append to",
-            self.path / CELLS,
+            self.folder.cells,
             f"what was finished is kept: {resume_command(self.path)}",
         ):
             end = os.fstat(self._cells.fileno()).st_size
@@ -152,12 +146,12 @@ def read_manifest(path: Path) -> dict[str, Any]:
     """The `run.json` of the run's folder `path`. Raises StoreError if there is none or it is newer
     than this code.
     """
-    file = path / MANIFEST
+    file = RunFolder(path).manifest
     if not file.is_file():
         raise StoreError(
             f"{path} is not the folder of a run: it has no {MANIFEST}; give one of results/*"
         )
-    with _in_plain_words("read", file):
+    with in_plain_words("read", file):
         manifest = _parse(file.read_bytes(), str(file))
     if not isinstance(manifest.get("run_id"), str):
         raise StoreError(f"{file} names no run_id: it is damaged, or not of a run; start a new one")
@@ -175,10 +169,10 @@ def read_rows(path: Path) -> list[Row]:
 
 def iterate_rows(path: Path) -> Iterator[Row]:
     """The same, one row at a time."""
-    file = path / CELLS
+    file = RunFolder(path).cells
     if not file.exists():
         return
-    with _in_plain_words("read", file), file.open("rb") as lines:
+    with in_plain_words("read", file), file.open("rb") as lines:
         for number, line in enumerate(lines, 1):
             if line.endswith(b"\n"):
                 where = f"{file}, line {number}"
@@ -201,24 +195,6 @@ def migrate(row: Row) -> Row:
 def resume_command(path: Path) -> str:
     """What to type to go on with the run in `path`."""
     return f"`unet-bench run --resume {path}`"
-
-
-def write_atomic(path: Path, text: str) -> None:
-    """Replace the file's content in one step, so that a reader sees all of it or what was there.
-    Raises StoreError.
-    """
-    draft = path.with_name(f"{path.name}.tmp")
-    with _in_plain_words("write", path):
-        try:
-            # A file name that is not UTF-8 may stand in an error's text: better escaped than no
-            # table at all.
-            with draft.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(draft, path)
-        finally:
-            draft.unlink(missing_ok=True)
 
 
 def _hold(path: Path) -> FileIO:
@@ -301,15 +277,3 @@ def _checked(row: Row, where: str) -> Row:
     if wrong := fault(row) if named else "it does not name a cell":
         raise StoreError(f"{where} is not what unet-bench writes: {wrong}; mend or delete it")
     return row
-
-
-@contextmanager
-def _in_plain_words(action: str, path: Path, comfort: str = "") -> Iterator[None]:
-    """Turn what the disk says into one line: what could not be done, why, and the remedy."""
-    try:
-        yield
-    except OSError as error:
-        advice = "; ".join(filter(None, (_REMEDIES.get(error.errno), comfort)))
-        raise StoreError(
-            f"cannot {action} {path}: {error.strerror}" + (advice and f"; {advice}")
-        ) from error

@@ -12,7 +12,8 @@ from typing import Any, Final
 import pandas as pd
 
 from unet_bench.errors import StoreError
-from unet_bench.store.log import MANIFEST, read_manifest
+from unet_bench.store.log import read_manifest
+from unet_bench.store.run_folder import RunFolder
 from unet_bench.store.schema import CONDITIONS, TABLES
 from unet_bench.store.tables import read_results, typed_table
 
@@ -44,7 +45,7 @@ def read_runs(paths: Iterable[str | Path]) -> Runs:
     manifests: dict[str, Mapping[str, Any]] = {}
     seen: dict[str, Path] = {}
     for path in map(Path, paths):
-        manifest = read_manifest(path) if (path / MANIFEST).is_file() else None
+        manifest = read_manifest(path) if RunFolder(path).manifest.is_file() else None
         for table, frames in tables.items():
             frame = (
                 read_results(path, table) if manifest or table == "results" else typed_table(table)

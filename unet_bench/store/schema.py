@@ -113,7 +113,7 @@ _SURE: Final[Mapping[str, tuple[type, ...]]] = {
 _NAMED: Final[Mapping[str, Mapping[str, str]]] = {"status": STATUSES, "quality": QUALITIES}
 
 
-def fault(row: Mapping[str, Any]) -> str:
+def fault(row: Mapping[str, Any], known: Mapping[str, Column] = BY_NAME) -> str:
     """Return what is wrong with the first value that its column does not take; empty: nothing."""
     for name, value in row.items():
         if type(value) in _SURE.get(name, ()):
@@ -122,7 +122,7 @@ def fault(row: Mapping[str, Any]) -> str:
             return f"{name} has more than 64 bits"
         if name == PER_CLASS and not _are_records(value):
             return f"{name} is no list of records: {ascii(value)[:60]}"
-        if name in BY_NAME and value is not None and not _takes(BY_NAME[name], value):
+        if name in known and value is not None and not _takes(known[name], value):
             return f"{name} does not take {ascii(value)[:60]}"
     return ""
 

@@ -17,23 +17,14 @@ import numpy as np
 import pandas as pd
 
 from unet_bench.errors import StoreError
-from unet_bench.networks.variants import is_floor
 from unet_bench.stats.intervals import mean_interval
 from unet_bench.stats.paired import clustered_mean, paired_difference
 from unet_bench.stats.pareto import undominated
 from unet_bench.store.columns import COLUMNS, PROBES, Column
 from unet_bench.store.figures import figures_of
-from unet_bench.store.log import (
-    CELLS,
-    MANIFEST,
-    Row,
-    Store,
-    latest,
-    read_manifest,
-    read_rows,
-    write_atomic,
-)
+from unet_bench.store.log import Row, Store, latest, read_manifest, read_rows
 from unet_bench.store.pytest_json import benchmark_rows
+from unet_bench.store.run_folder import MANIFEST, RunFolder, write_text
 from unet_bench.store.schema import (
     BY_NAME,
     CONDITIONS,
@@ -58,9 +49,8 @@ Scores = Mapping[tuple[int | None, str | None], float]  # Dice by seed and fold
 
 def cells_frame(rows: Iterable[Row]) -> pd.DataFrame:
     """One row per cell: its last attempt. A cell that is not `ok` has no figures."""
-    last = latest(rows).values()
     emptied = [
-        row if row["status"] == "ok" else {**row, **dict.fromkeys(_MEASURED)} for row in last
+        row if row["status"] == "ok" else {**row, **dict.fromkeys(_MEASURED)} for row in _last(rows)
     ]
     return _frame(emptied, "cells")
 
@@ -71,7 +61,7 @@ def results_frame(rows: Iterable[Row], manifest: Mapping[str, Any]) -> pd.DataFr
     What no cell states, such as the preset, is taken from the manifest's entry of the same name.
     """
     groups: dict[tuple[object, ...], list[Row]] = defaultdict(list)
-    for row in latest(rows).values():
+    for row in _last(rows):
         groups[tuple(row.get(name) for name in ("variant", *CONDITIONS))].append(row)
     scores = {key: _scores(cells) for key, cells in groups.items()}
     wide = []
@@ -80,14 +70,14 @@ def results_frame(rows: Iterable[Row], manifest: Mapping[str, Any]) -> pd.DataFr
         of_baseline = (
             {} if row["variant"] == row["baseline"] else scores.get((row["baseline"], *key[1:]), {})
         )
-        wide.append(row | _dice(row["variant"], scores[key], of_baseline))
+        wide.append(row | _dice(row["trivial"], scores[key], of_baseline))
     _mark_pareto(wide)
     return _frame(wide, "results")
 
 
 def classes_frame(rows: Iterable[Row]) -> pd.DataFrame:
     """One row per class of every accuracy cell that is `ok`."""
-    ok = (row for row in latest(rows).values() if row["status"] == "ok")
+    ok = (row for row in _last(rows) if row["status"] == "ok")
     split = [{**row, **of_class} for row in ok for of_class in row.get(PER_CLASS) or ()]
     return _frame(
         [{column.name: row.get(column.name) for column in columns("classes")} for row in split],
@@ -99,7 +89,7 @@ def write_tables(store: Store) -> None:
     """Write cells.csv, results.csv and classes.csv anew. Raises StoreError."""
     rows = store.rows()
     for table in TABLES:
-        write_atomic(store.path / f"{table}.csv", csv_text(_make(table, rows, store.manifest)))
+        write_text(store.folder.table(table), csv_text(_make(table, rows, store.manifest)))
 
 
 def read_results(path: str | Path, table: str = "results") -> pd.DataFrame:
@@ -113,10 +103,10 @@ def read_results(path: str | Path, table: str = "results") -> pd.DataFrame:
     known = columns(table)
     if path.suffix == ".json" and path.is_file() and table == "results":
         return results_frame(benchmark_rows(path), {})
-    file = path / f"{table}.csv" if path.is_dir() else path
+    file = RunFolder(path).table(table) if path.is_dir() else path
     if file.is_file() and not is_stale(file):
         return _read_csv(file, known)
-    if (path / MANIFEST).is_file():
+    if RunFolder(path).manifest.is_file():
         return _make(table, read_rows(path), read_manifest(path))
     raise StoreError(
         f"no results at {path}: give the folder of a run, which holds {MANIFEST}, or a csv file"
@@ -125,7 +115,7 @@ def read_results(path: str | Path, table: str = "results") -> pd.DataFrame:
 
 def is_stale(file: Path) -> bool:
     """Whether rows were appended to the run since its table was written."""
-    rows = file.with_name(CELLS)
+    rows = RunFolder(file.parent).cells
     return rows.is_file() and rows.stat().st_mtime_ns > file.stat().st_mtime_ns
 
 
@@ -137,11 +127,12 @@ def mean_columns(values: Sequence[tuple[Hashable, float]]) -> Row:
     }
 
 
-def difference_columns(variant: str, pairs: Sequence[tuple[Hashable, float]]) -> Row:
+def difference_columns(pairs: Sequence[tuple[Hashable, float]], *, trivial: bool) -> Row:
     """How far a variant is from the baseline by (cluster, difference in Dice); nothing without
     pairs.
 
-    A floor has one seed: with one pair it has no verdict, where a network is not separable yet.
+    A trivial baseline has one seed: with one pair it has no verdict, where a network is not
+    separable yet.
     """
     if not pairs:
         return {}
@@ -151,7 +142,7 @@ def difference_columns(variant: str, pairs: Sequence[tuple[Hashable, float]]) ->
         "dice_pairs": found.pairs,
         "dice_difference": found.mean,
         **ends,
-        "dice_verdict": None if is_floor(variant) and found.pairs == 1 else found.verdict,
+        "dice_verdict": None if trivial and found.pairs == 1 else found.verdict,
         "dice_pairs_needed": found.pairs_needed,
     }
 
@@ -186,6 +177,21 @@ def _make(table: str, rows: list[Row], manifest: Mapping[str, Any]) -> pd.DataFr
 
 
 # ---- several cells into one row
+
+
+def _last(rows: Iterable[Row]) -> list[Row]:
+    """Return the last attempt of each cell, `trivial` filled in where the row does not state it."""
+    return [
+        row | {"trivial": _named_as_trivial(row.get("variant"))}
+        if row.get("trivial") is None
+        else row
+        for row in latest(rows).values()
+    ]
+
+
+def _named_as_trivial(variant: object) -> bool:
+    """Return whether a name was kept for trivial baselines before rows had the column `trivial`."""
+    return str(variant).startswith("floor-")
 
 
 def _wide_row(cells: list[Row], manifest: Mapping[str, Any]) -> Row:
@@ -241,7 +247,7 @@ def _scores(cells: Iterable[Row]) -> Scores:
     return {(seed, fold): dice for seed, fold, dice in found if dice is not None and isfinite(dice)}
 
 
-def _dice(variant: str, own: Scores, baseline: Scores) -> Row:
+def _dice(trivial: bool, own: Scores, baseline: Scores) -> Row:
     """Over seeds and folds; a single one keeps the interval its probe gave it."""
     pairs = [
         (fold, dice - baseline[seed, fold])
@@ -251,7 +257,7 @@ def _dice(variant: str, own: Scores, baseline: Scores) -> Row:
     alone = len(own) < 2
     return {
         **({} if alone else mean_columns([(fold, dice) for (_, fold), dice in own.items()])),
-        **difference_columns(variant, pairs),
+        **difference_columns(pairs, trivial=trivial),
     }
 
 
@@ -325,11 +331,8 @@ def _mark_pareto(rows: list[Row]) -> None:
     """
     peers: dict[tuple[object, ...], list[Row]] = defaultdict(list)
     for row in rows:
-        complete = None not in (
-            row["dice"],
-            row["latency_ms"],
-            row["peak_memory_mib"],
-        ) and not is_floor(row["variant"])
+        needed = (row["dice"], row["latency_ms"], row["peak_memory_mib"])
+        complete = None not in needed and not row["trivial"]
         if complete and all(row[f"{probe}_status"] in ("ok", None) for probe in _COMPARED):
             peers[tuple(row[name] for name in (*CONDITIONS, "batch_effective"))].append(row)
     for group in peers.values():
@@ -378,6 +381,8 @@ def _read_csv(file: Path, known: Iterable[Column]) -> pd.DataFrame:
         c.name: _typed(c, list(frame[c.name]) if c.name in frame else absent, str(file))
         for c in known
     }
+    if "trivial" in typed:
+        typed["trivial"] = typed["trivial"].fillna(frame["variant"].map(_named_as_trivial))
     return pd.DataFrame(
         {**typed, **{str(name): frame[name] for name in frame if name not in typed}}
     )

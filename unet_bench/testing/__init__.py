@@ -29,8 +29,9 @@ from unet_bench.errors import InvalidChoice, unknown
 from unet_bench.models.build import with_width_scale
 from unet_bench.models.select import select
 from unet_bench.networks.choices import SLOTS
+from unet_bench.registry.entries import Entry
 from unet_bench.registry.plugins import find, load
-from unet_bench.registry.registry import Entry, Registry
+from unet_bench.registry.registry import Registry
 from unet_bench.testing.case import Case, Check, Size
 from unet_bench.testing.networks import positions, variant_cases
 from unet_bench.testing.rules import EVERYWHERE, OF_A_WHOLE, RULES

@@ -17,7 +17,8 @@ from unet_bench.geometry.tracker import flat_tensors
 from unet_bench.networks.choices import FIELDS, SLOTS, Choices, Value
 from unet_bench.networks.contracts import Design, NamedFactory, Place, Role, stated_channels
 from unet_bench.networks.unet import encoder_widths, levels_of
-from unet_bench.registry.registry import Entry, Registry
+from unet_bench.registry.entries import Entry
+from unet_bench.registry.registry import Registry
 from unet_bench.testing.case import (
     Case,
     Inputs,

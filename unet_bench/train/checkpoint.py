@@ -21,6 +21,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from unet_bench.host.device import random_state, set_random_state
+from unet_bench.host.files import atomic_write
 
 FILE: Final = "state.safetensors"
 
@@ -53,19 +54,14 @@ class Checkpoint:
         self.last = time.monotonic()
         if self.folder is None:
             return
-        draft = self.folder / "draft.safetensors"
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             kept, plain = storable(tensors), json.dumps(state)
-            save_file(
-                kept,
-                draft,
-                metadata={"key": self.key, "state": plain, "digest": digest(kept, plain)},
-            )
-            os.replace(draft, self.folder / FILE)
+            about = {"key": self.key, "state": plain, "digest": digest(kept, plain)}
+            with atomic_write(self.folder / FILE) as draft:
+                save_file(kept, draft, metadata=about)
         except (OSError, SafetensorError) as error:
             print(f"no checkpoint could be written to {self.folder}: {error}", file=sys.stderr)
-            draft.unlink(missing_ok=True)
 
     def load(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
         """What `save` wrote; None if there is nothing, or it is of another cell, protocol or

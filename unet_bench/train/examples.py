@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -12,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unet_bench.data.dataset import Dataset
+from unet_bench.host.files import atomic_write
 
 MOST_SIDE: Final = 256
 """Pixels of a picture's side; larger images are thinned out."""
@@ -66,12 +65,6 @@ def save_predicted(file: Path, predicted: Mapping[int, Array], numbers: list[int
 
 
 def _save(file: Path, arrays: Mapping[str, Array]) -> None:
-    draft = file.with_name(
-        f"{file.name}.{uuid.uuid4().hex}.tmp"
-    )  # other hosts may write to the folder, too
-    try:
-        with draft.open("wb") as stream:
-            np.savez_compressed(stream, allow_pickle=False, **arrays)
-        os.replace(draft, file)
-    finally:
-        draft.unlink(missing_ok=True)
+    # Other hosts may write to the folder, too.
+    with atomic_write(file, shared=True) as draft, draft.open("wb") as stream:
+        np.savez_compressed(stream, allow_pickle=False, **arrays)

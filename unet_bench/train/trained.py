@@ -24,6 +24,7 @@ from unet_bench.data.dataset import Dataset, resized
 from unet_bench.errors import InvalidSuite, StoreError, UnetBenchError, UnknownName
 from unet_bench.geometry.find_input import find_input_window
 from unet_bench.geometry.input_window import InputWindow
+from unet_bench.host.files import atomic_write
 from unet_bench.limits import MOST_NUMBER, one_line, read_json, require_file
 from unet_bench.models.build import build
 from unet_bench.networks.contracts import main_output
@@ -31,6 +32,7 @@ from unet_bench.networks.variants import Variant
 from unet_bench.registry.plugins import load
 from unet_bench.spec.cell import Task, tuples
 from unet_bench.spec.suite import FITS
+from unet_bench.store.run_folder import RunFolder
 from unet_bench.train.checkpoint import storable
 from unet_bench.train.tiles import predict
 from unet_bench.train.windows import normalisation, scored
@@ -38,7 +40,6 @@ from unet_bench.train.windows import normalisation, scored
 if TYPE_CHECKING:
     from unet_bench.context import MeasurementContext
 
-FOLDER: Final = "weights"
 KEYS: Final = {
     "variant",
     "task",
@@ -86,9 +87,8 @@ def save_network(
         )  # it comes last: with it, the weights are whole
         save_file(storable(model.state_dict()), path)
         about["digest"] = _digest(path)
-        path.with_suffix(".json").write_text(
-            json.dumps(about, indent=1, allow_nan=False), encoding="utf-8"
-        )
+        with atomic_write(path.with_suffix(".json")) as draft:
+            draft.write_text(json.dumps(about, indent=1, allow_nan=False), encoding="utf-8")
     except (OSError, SafetensorError) as error:
         print(f"the trained network could not be kept in {path}: {error}", file=sys.stderr)
         for file in (path, path.with_suffix(".json")):
@@ -178,8 +178,8 @@ def load_network(
     `data` is a task's name, `fold` such as 0/5. Raises StoreError when there is none, UnknownName
     for what was not kept, InvalidSuite where it cannot be told which of several is meant.
     """
-    folder = Path(run) / FOLDER
-    kept = [(file, _about(file)) for file in sorted(folder.glob("*.json"))]
+    folder = RunFolder(Path(run)).weights
+    kept = [(file, _about(file)) for file in sorted(folder.glob("[!.]*.json"))]
     if not kept:
         raise StoreError(f"{run} holds no trained network: run with --keep-weights")
     wanted = {

@@ -25,7 +25,7 @@ def write_report(paths: Iterable[str | Path], out: str | Path, *, format: str = 
 
     Raises StoreError for what is no run or cannot be written, UnknownName for another format.
     """
-    from unet_bench.store.log import write_atomic
+    from unet_bench.store.run_folder import write_text
     from unet_bench.store.runs import read_runs
 
     if format not in NAMES:
@@ -40,18 +40,18 @@ def write_report(paths: Iterable[str | Path], out: str | Path, *, format: str = 
         case "html":
             from unet_bench.present.report.html import html
 
-            write_atomic(out, html(runs))
+            write_text(out, html(runs))
         case "md":
             from unet_bench.present.report.markdown import markdown
 
-            write_atomic(out, markdown(runs))
+            write_text(out, markdown(runs))
         case "latex":
             from unet_bench.present.latex import as_latex
             from unet_bench.present.table import results_document
 
             # Without throughput, which says the same as latency, the columns fit a page.
             results = results_document(runs.results, without=["throughput_img_s"])
-            write_atomic(out, as_latex(results.blocks))
+            write_text(out, as_latex(results.blocks))
         case _:
             from unet_bench.present.report.figures import write_figures
 

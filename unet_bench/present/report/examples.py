@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from unet_bench.present.groups import Group
 from unet_bench.present.report.networks import measured_cell
+from unet_bench.store.run_folder import RunFolder, cell_stem
 
 Array = NDArray[np.uint8]
 Row = Mapping[str, Any]
@@ -91,14 +92,14 @@ def examples(
     """
     if folder is None:
         return None
-    samples = folder / "samples"
-    found = {name: _cells_of(name, cells, samples) for name in wanted}
+    samples = RunFolder(folder).samples
+    found = {name: _cells_of(name, cells, RunFolder(folder)) for name in wanted}
     trial = next((key for name in wanted for key in found[name]), None)
     if trial is None:
         return None
     files = {name: found[name][trial] for name in wanted if trial in found[name]}
     try:
-        inputs = _arrays(samples / _inputs(cells, trial, samples))
+        inputs = _arrays(samples / _inputs(cells, trial, RunFolder(folder)))
         predicted = {name: _arrays(file) for name, file in files.items()}
         count = sum(name.startswith("truth") for name in inputs)
         rows = tuple(_example(number, inputs, predicted) for number in range(count))
@@ -127,20 +128,24 @@ def error_legend() -> list[tuple[str, str]]:
 # ---- from a run's folder to arrays
 
 
-def _cells_of(name: str, cells: Sequence[Row], samples: Path) -> dict[tuple[Any, Any], Path]:
+def _cells_of(name: str, cells: Sequence[Row], folder: RunFolder) -> dict[tuple[Any, Any], Path]:
     """The files of a variant's predictions by (fold, seed)."""
     files = {
-        (cell.get("fold"), cell.get("seed")): samples / f"accuracy-{measured_cell(cell)}.npz"
+        (cell.get("fold"), cell.get("seed")): _samples(cell, folder).with_suffix(".npz")
         for cell in cells
         if cell["variant"] == name and cell["status"] == "ok"
     }
     return {key: file for key, file in files.items() if file.is_file()}
 
 
-def _inputs(cells: Sequence[Row], trial: tuple[Any, Any], samples: Path) -> str:
+def _samples(cell: Row, folder: RunFolder) -> Path:
+    return folder.samples_of(cell_stem("accuracy", measured_cell(cell)))
+
+
+def _inputs(cells: Sequence[Row], trial: tuple[Any, Any], folder: RunFolder) -> str:
     """The name of the file of images and truth, as any training on the same fold states it."""
     for cell in cells:
-        file = samples / f"accuracy-{measured_cell(cell)}.json"
+        file = _samples(cell, folder)
         if cell.get("fold") == trial[0] and file.is_file():
             name = json.loads(file.read_text(encoding="utf-8")).get("examples")
             if name and Path(name).name == name:

@@ -92,7 +92,7 @@ class Answer:
     label: str
     best: str
     by_dice: bool
-    floor: str  # the best floor and its Dice, where the best network does not beat it
+    trivial: str  # the best trivial baseline and its Dice, where no network beats it
     figures: tuple[tuple[str, str], ...]
     said: tuple[str, ...]
     next: tuple[tuple[str, str], ...]
@@ -172,7 +172,7 @@ def _answers(runs: Runs, groups: Sequence[Group]) -> list[Answer]:
             label=group.label,
             best=one.best.variant if one.best else "",
             by_dice=one.goal == "dice",
-            floor=_unbeaten(group, row),
+            trivial=_unbeaten(group, row),
             figures=() if row is None else tuple(_key_figures(row)),
             said=one.said,
             next=tuple(steps),
@@ -183,11 +183,11 @@ def _answers(runs: Runs, groups: Sequence[Group]) -> list[Answer]:
 
 
 def _unbeaten(group: Group, best: Row | None) -> str:
-    """Return the best floor of the group and its Dice, if this network does not beat it."""
-    floor = max(group.floors(), key=lambda row: row["dice"], default=None)
-    if floor is None or best is None or not has(best, "dice") or best["dice"] > floor["dice"]:
+    """Return the best trivial baseline of the group and its Dice, if this network does not beat it."""
+    trivial = max(group.trivial(), key=lambda row: row["dice"], default=None)
+    if trivial is None or best is None or not has(best, "dice") or best["dice"] > trivial["dice"]:
         return ""
-    return f"{floor['variant']} ({floor['dice']:.3f})"
+    return f"{trivial['variant']} ({trivial['dice']:.3f})"
 
 
 def _key_figures(row: Row) -> Iterator[tuple[str, str]]:
@@ -201,14 +201,14 @@ def _title(groups: Sequence[Group], answers: Sequence[Answer], ranks: Ranking) -
     """Return the page's heading: the answer where there is one."""
     tasks = list(dict.fromkeys(str(group.first["task"]) for group in groups if group.first["task"]))
     where = f" on {tasks[0]}" if len(tasks) == 1 else f" on all {len(tasks)} tasks" if tasks else ""
-    best, floors = {answer.best for answer in answers}, {answer.floor for answer in answers}
-    if answers and "" not in floors:
-        beaten_by = floors.pop() if len(floors) == 1 else "what needs no training"
+    best, unbeaten = {answer.best for answer in answers}, {answer.trivial for answer in answers}
+    if answers and "" not in unbeaten:
+        beaten_by = unbeaten.pop() if len(unbeaten) == 1 else "what needs no training"
         return f"No network beats {beaten_by}{where}"
     is_one = len(best) == 1 and all(answer.best and answer.by_dice for answer in answers)
-    if is_one and floors == {""}:
+    if is_one and unbeaten == {""}:
         return f"Best: {answers[0].best}{where}"
-    if ranks.first and floors == {""}:
+    if ranks.first and unbeaten == {""}:
         return f"Best: {ranks.first}"
     more = " and more" if len(tasks) > 3 else ""
     return f"Networks on {', '.join(tasks[:3])}{more}" if tasks else "Networks measured"

@@ -15,10 +15,10 @@ from typing import Any, Final
 from markupsafe import Markup
 
 from unet_bench.networks.stage import Stage
-from unet_bench.networks.variants import is_floor
 from unet_bench.present.drawing import draw
 from unet_bench.present.groups import Group, anchor, differences, has, seen
 from unet_bench.present.table import state
+from unet_bench.store.run_folder import RunFolder, cell_stem
 from unet_bench.store.runs import Runs
 from unet_bench.store.schema import SHOWN
 from unet_bench.store.tables import records
@@ -37,7 +37,7 @@ class Network:
 
     name: str
     anchor: str
-    is_floor: bool
+    is_trivial: bool
     differs: tuple[tuple[str, str, str], ...]  # choice, its value, the baseline's
     facts: tuple[tuple[str, str], ...]
     figures: tuple[tuple[str, tuple[tuple[str, str], ...]], ...]
@@ -79,7 +79,7 @@ def _network(
     return Network(
         name=name,
         anchor=anchor(name),
-        is_floor=is_floor(name),
+        is_trivial=first["trivial"],
         differs=tuple(
             dict.fromkeys(line for group, row in found for line in differences(row, group.baseline))
         ),
@@ -121,7 +121,7 @@ def _drawing(
     for cell in cells:
         folder = folders.get(cell["run_id"])
         if cell["probe"] == "cost" and folder is not None:
-            file = folder / "samples" / f"cost-{measured_cell(cell)}.json"
+            file = RunFolder(folder).samples_of(cell_stem("cost", measured_cell(cell)))
             try:
                 stages = _stages(file)
             except (OSError, ValueError, TypeError, KeyError) as error:

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from unet_bench.analysis.audit import Count
-from unet_bench.networks.variants import is_floor
 from unet_bench.present.groups import has
 from unet_bench.present.table import statuses
 from unet_bench.store.columns import PROBES
+from unet_bench.store.run_folder import RunFolder
 from unet_bench.store.runs import Runs
 from unet_bench.store.schema import BY_NAME, GRAVITY, INTERVALS, QUALITIES, STATUSES
 from unet_bench.store.tables import records
@@ -25,7 +25,6 @@ from unet_bench.text_format import scored_size
 
 Row = Mapping[str, Any]
 
-SELFTEST: Final = "selftest.json"
 HARMLESS: Final = {"ok", "skipped", "unsupported"}
 FALSE_ALARMS: Final = 0.05  # what intervals of 95 % may call different of pairs that are alike
 _ENDS: Final = frozenset(end for ends in INTERVALS.values() for end in ends)
@@ -104,12 +103,12 @@ def _facts(
 def _lines(
     rows: Sequence[Row], manifest: Row, environment: Mapping[str, str]
 ) -> list[tuple[str, str]]:
-    networks = {row["variant"] for row in rows if not is_floor(row["variant"] or "")}
-    floors = {row["variant"] for row in rows} - networks
+    networks = {row["variant"] for row in rows if not row["trivial"]}
+    trivial = {row["variant"] for row in rows} - networks
     sizes = list(dict.fromkeys(size for row in rows for size in scored_size(row, "")))
-    what = f"{_count(len(networks), 'network')}" + f" and {_count(len(floors), 'floor')}" * bool(
-        floors
-    )
+    what = _count(len(networks), "network")
+    if trivial:
+        what += f" and {_count(len(trivial), 'trivial baseline')}"
     tasks = _values(rows, "task")
     where = _values(rows, "device_name") or environment.get("cpu", "")
     return [
@@ -154,7 +153,7 @@ def _software(rows: Sequence[Row], environment: Mapping[str, str]) -> str:
 
 
 def _audit(folder: Path | None, run_id: str) -> list[tuple[str, str]]:
-    file = folder / SELFTEST if folder else None
+    file = RunFolder(folder).selftest if folder else None
     if folder is None or file is None:
         return [("note", "A table on its own: whether its timing was audited is not known.")]
     if not file.is_file():
@@ -183,7 +182,7 @@ def _audit(folder: Path | None, run_id: str) -> list[tuple[str, str]]:
         ]
     except (OSError, ValueError, TypeError, KeyError) as error:
         return [
-            ("bad", f"{SELFTEST} of {run_id} cannot be read ({type(error).__name__}: {error}).")
+            ("bad", f"{file.name} of {run_id} cannot be read ({type(error).__name__}: {error}).")
         ]
 
 
@@ -298,9 +297,7 @@ def _limits(rows: Sequence[Row], manifest: Row) -> list[tuple[str, str]]:
             + f", {suite['size']} scored" * bool(suite.get("size"))
             + ". Ranks may be others at full width and after full training (`--preset standard`)."
         )
-    seeds = {
-        row["seeds"] for row in rows if row.get("seeds") and not is_floor(row["variant"] or "")
-    }
+    seeds = {row["seeds"] for row in rows if row.get("seeds") and not row["trivial"]}
     if seeds == {1}:
         notes.append(
             "One seed: how far another seed would move Dice is not known (`--seeds 0,1,2`)."

@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from unet_bench.networks.variants import is_floor
 from unet_bench.present.groups import Group, anchor, has, is_baseline
 from unet_bench.present.table import best_of, state
 from unet_bench.store.columns import Column
@@ -53,7 +52,7 @@ class Line:
     variant: str
     anchor: str
     is_baseline: bool
-    is_floor: bool
+    is_trivial: bool
     cells: tuple[Cell, ...]
     state: str
     reason: str
@@ -84,7 +83,7 @@ class Table:
     def baselines(self) -> list[str]:
         """What another baseline can be chosen from."""
         lines = [line for _, lines in self.bodies for line in lines]
-        return list(dict.fromkeys(line.variant for line in lines if not line.is_floor))
+        return list(dict.fromkeys(line.variant for line in lines if not line.is_trivial))
 
 
 def table(groups: Sequence[Group]) -> Table:
@@ -131,7 +130,7 @@ def _lines(group: Group, columns: Sequence[Column]) -> list[Line]:
             variant=row["variant"] or "",
             anchor=anchor(row["variant"] or ""),
             is_baseline=is_baseline(row),
-            is_floor=is_floor(row["variant"] or ""),
+            is_trivial=row["trivial"],
             cells=tuple(_cell(row, column, best[column.name]) for column in columns),
             state=state(row) or "ok",
             reason=" ".join(filter(None, (row.get("error"), row.get("evidence"))))[:600],
@@ -150,6 +149,6 @@ def _cell(row: Row, column: Column, best: object) -> Cell:
         value=value,
         low=row[low] if has(row, low) else None,
         high=row[high] if has(row, high) else None,
-        is_best=best is not None and value == best and not is_floor(row["variant"]),
+        is_best=best is not None and value == best and not row["trivial"],
         verdict=row.get(column.verdict) or "",
     )

@@ -209,7 +209,7 @@ function named(canvas, view) {
     const [px, py] = at({ x, y: trace.y[i] });
     return [px - 5, py - 5, px + 5, py + 5];
   }));
-  for (const { text, y } of view.layout.annotations ?? []) { // floors, above their line at the right
+  for (const { text, y } of view.layout.annotations ?? []) { // trivial baselines, above their line at the right
     taken.push([xaxis._length - text.length * 6.4, yaxis.d2p(y) - 17, xaxis._length, yaxis.d2p(y)]);
   }
   const meets = (a, b) => a[0] < b[2] && b[0] < a[2] && a[1] < b[3] && b[1] < a[3];

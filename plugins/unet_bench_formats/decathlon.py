@@ -1,0 +1,107 @@
+"""Reads a task of the Medical Segmentation Decathlon: volumes.
+
+    TASK/dataset.json   `training` (image and label files), `labels`, `modality`
+    TASK/imagesTr       CASE.nii.gz; several modalities as a fourth dimension
+    TASK/labelsTr       CASE.nii.gz
+
+Antonelli et al., "The Medical Segmentation Decathlon", Nature Communications 13 (2022).
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, Final
+
+from unet_bench.data.dataset import Dataset
+from unet_bench.data.dataset_json import inside, modalities, read_json, title
+from unet_bench.data.decode import decode, files
+from unet_bench.data.labels import Classes, class_names, labelled
+from unet_bench.data.nifti import ENDINGS, read_labels, read_volume
+from unet_bench.data.reading import find_all, find_one, refuse, volumes
+from unet_bench.data.splits import seeded
+from unet_bench.limits import shown
+
+NEEDS: Final = "dataset.json, imagesTr/CASE.nii.gz and labelsTr/CASE.nii.gz"
+
+
+def recognises(path: Path) -> bool:
+    """Whether `path` is a Decathlon task, or holds one."""
+    return bool(find_all(path, _fits))
+
+
+def _fits(path: Path) -> bool:
+    if not all((path / name).exists() for name in ("dataset.json", "imagesTr", "labelsTr")):
+        return False
+    images, labels = (files(path / folder, ENDINGS).keys() for folder in ("imagesTr", "labelsTr"))
+    # nnU-Net has the same folders; what tells them apart is the channel in its names of images.
+    return not images.isdisjoint(labels) and images.isdisjoint(f"{case}_0000" for case in labels)
+
+
+def read(path: Path, *, classes: Classes = None, seed: int = 0) -> Dataset:
+    """The labelled cases, split 70/10/20 by case and `seed`: the official test cases have no
+    labels.
+
+    Images become float32 in 0..1, see `reading.volumes`. Raises InvalidData, naming all offenders.
+    """
+    root = find_one(path, _fits, NEEDS)
+    problems: list[str] = []
+    stated = read_json(root / "dataset.json", problems)
+    images, masks = {}, {}
+    for pair in _pairs(stated.get("training"), problems):
+        image, mask = (inside(root, pair[name], problems) for name in ("image", "label"))
+        if image is None or mask is None:
+            continue
+        case = image.name.removesuffix(".gz").removesuffix(".nii")
+        absent = [file for file in (image, mask) if not os.path.isfile(file)]
+        problems += [
+            f"{file.parent.name}/{file.name}: no such file; add it, or mend dataset.json"
+            for file in absent
+        ]
+        if case in images:
+            problems.append(
+                f"dataset.json: names the training case {case} more than once; keep one"
+            )
+        elif not absent:
+            images[case], masks[case] = image, mask
+    if not images:
+        problems.append(
+            "dataset.json: names no training case that exists; list image and label under `training`"
+        )
+    names = class_names(classes, problems) or _classes(stated.get("labels"), problems)
+    refuse(root, problems if not images or names is None else [])
+    splits = seeded(sorted(images), seed, problems, where="imagesTr/", kind="case")
+    pixels, labels = decode(read_volume, images, problems), decode(read_labels, masks, problems)
+    names, labels = labelled(labels, names, problems, where="labelsTr/")
+    split_by = f"cases seeded 70/10/20, seed {seed}"
+    name, channels = title(stated, root.name), modalities(stated.get("modality"))
+    return volumes(root, name, names, pixels, labels, splits, split_by, problems, channels)
+
+
+def _pairs(training: object, problems: list[str]) -> list[dict[str, Any]]:
+    """The image and label of each training case, `._` files left out."""
+    listed = training if isinstance(training, list) else []
+    pairs = [
+        pair
+        for pair in listed
+        if isinstance(pair, dict)
+        and isinstance(pair.get("image"), str)
+        and isinstance(pair.get("label"), str)
+    ]
+    if len(pairs) < len(listed):
+        problems.append(
+            "dataset.json: each case under `training` must have an `image` and a `label`"
+        )
+    return [pair for pair in pairs if not Path(pair["image"]).name.startswith("._")]
+
+
+def _classes(labels: object, problems: list[str]) -> tuple[str, ...] | None:
+    """Class names from `{"0": "background", "1": …}`."""
+    stated = labels if isinstance(labels, dict) else {}
+    names = [stated.get(str(number)) for number in range(len(stated))]
+    if not names or None in names:
+        problems.append(
+            f"dataset.json: labels {shown(labels)} must name the values 0, 1, 2, … without a gap"
+        )
+        return None
+    return class_names(names, problems)

@@ -1,0 +1,121 @@
+"""Reads MedSegBench files: one .npz with images and labels of its three splits.
+
+    NAME.npz   train_images, val_images, test_images  (N H W) or (N H W 3), uint8
+               train_label, val_label, test_label     (N H W), class ids
+
+Kuş and Aydin, "MedSegBench", Scientific Data 11 (2024).
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import zipfile
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.lib import format
+
+from unet_bench import limits
+from unet_bench.data.dataset import Array, Dataset
+from unet_bench.data.labels import Classes, class_names, labelled
+from unet_bench.data.reading import find_all, find_one, pictures, refuse
+from unet_bench.data.splits import SPLITS
+from unet_bench.errors import InvalidData
+from unet_bench.limits import one_line
+
+KEYS: Final = frozenset(f"{split}_{kind}" for split in SPLITS for kind in ("images", "label"))
+NEEDS: Final = (
+    f"an .npz file with the arrays {', '.join(sorted(KEYS))}, or a folder with one such file"
+)
+
+
+def recognises(path: Path) -> bool:
+    """Whether `path` is, or holds, an .npz whose arrays are named as MedSegBench names them."""
+    return bool(find_all(path, _fits))
+
+
+def _fits(path: Path) -> bool:
+    if path.suffix != ".npz" or not os.path.isfile(path):
+        return False
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return {f"{key}.npy" for key in KEYS} <= set(archive.namelist())
+    except Exception:  # a damaged archive can make zipfile raise anything
+        return False
+
+
+def read(path: Path, *, classes: Classes = None, seed: int = 0) -> Dataset:
+    """The data set in the file, in its own splits; samples are named SPLIT/NUMBER. `seed` changes
+    nothing.
+
+    Without `classes` the label values decide; labels of 0 and 255 only are 0 and 1. Raises
+    InvalidData for a damaged file, one that holds pickles, and images or labels that cannot be
+    used.
+    """
+    file = path if path.is_file() else find_one(path, _fits, NEEDS)
+    arrays = _load(file)
+    problems: list[str] = []
+    images: dict[str, Array] = {}
+    masks: dict[str, Array] = {}
+    splits = {}
+    for split in SPLITS:
+        pixels, labels = arrays[f"{split}_images"], arrays[f"{split}_label"]
+        pixels = pixels[..., None] if pixels.ndim == 3 else pixels
+        labels = labels[..., 0] if labels.ndim == 4 and labels.shape[-1] == 1 else labels
+        if pixels.ndim != 4 or labels.ndim != 3 or len(pixels) != len(labels):
+            problems.append(
+                f"{split}: images {pixels.shape} and labels {labels.shape} do not belong together"
+            )
+            continue
+        if pixels.dtype != np.uint8 or labels.dtype.kind not in "biu":
+            problems.append(
+                f"{split}: holds {pixels.dtype} and {labels.dtype}; save uint8 images and whole class ids"
+            )
+            continue
+        if len(pixels) and not pixels.size:
+            problems.append(f"{split}: images {pixels.shape} without a pixel; save images")
+            continue
+        splits[split] = [f"{split}/{number:05}" for number in range(len(pixels))]
+        images |= zip(splits[split], pixels, strict=True)
+        masks |= zip(splits[split], labels, strict=True)
+    refuse(file, problems)
+    names, masks = labelled(masks, class_names(classes, problems), problems, where="labels")
+    return pictures(file, file.stem, names, images, masks, splits, "MedSegBench", problems)
+
+
+def _load(file: Path) -> dict[str, Array]:
+    try:
+        limits.require_file(file)
+        with zipfile.ZipFile(file) as archive:
+            for key in sorted(KEYS):
+                if problem := _unfit(archive, f"{key}.npy"):
+                    raise InvalidData(f"{one_line(str(file))}: {key} {problem}")
+        with np.load(file, allow_pickle=False) as arrays:
+            return {key: arrays[key] for key in KEYS}
+    except InvalidData:
+        raise
+    except Exception as error:  # a damaged archive can make zipfile, zlib and numpy raise anything
+        raise InvalidData(
+            f"{one_line(str(file))}: cannot be read ({one_line(str(error))}); needed: {NEEDS}"
+        ) from error
+
+
+def _unfit(archive: zipfile.ZipFile, name: str) -> str:
+    """What is wrong with an array's size, before memory is taken for it; empty where nothing is.
+    Raises anything.
+    """
+    size = archive.getinfo(
+        name
+    ).file_size  # no more than this is unpacked, whatever the array claims
+    with archive.open(name) as file:
+        read = (
+            format.read_array_header_1_0
+            if format.read_magic(file) == (1, 0)
+            else format.read_array_header_2_0
+        )
+        shape, _, dtype = read(file)
+    if math.prod(shape) * dtype.itemsize > size:
+        return f"is too short for the shape {shape} that it claims; save it anew"
+    return limits.too_large(size)

@@ -1,0 +1,154 @@
+"""Reads nnU-Net's raw data sets (version 2): volumes, or pictures.
+
+    DATASET/dataset.json   `channel_names`, `labels`, `file_ending`
+    DATASET/imagesTr       CASE_0000.EXT, CASE_0001.EXT, …: a file a channel; a colour picture is one file
+    DATASET/labelsTr       CASE.EXT
+
+Isensee et al., "nnU-Net", Nature Methods 18 (2021).
+"""
+
+from __future__ import annotations
+
+import re
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from unet_bench.data.dataset import Array, Dataset
+from unet_bench.data.dataset_json import modalities, read_json
+from unet_bench.data.decode import ENDINGS, decode, files, of_one_depth, read_image, read_mask
+from unet_bench.data.labels import Classes, class_names, labelled
+from unet_bench.data.nifti import ENDINGS as NIFTI
+from unet_bench.data.nifti import read_labels, read_volume
+from unet_bench.data.reading import find_all, find_one, pictures, refuse, volumes
+from unet_bench.data.splits import seeded
+from unet_bench.errors import InvalidData
+from unet_bench.limits import shown
+
+NEEDS: Final = "dataset.json, imagesTr/CASE_0000.EXT and labelsTr/CASE.EXT"
+CHANNEL: Final = re.compile(r"(.+)_(\d{4})")
+
+
+def recognises(path: Path) -> bool:
+    """Whether `path` is a raw data set of nnU-Net, or holds one."""
+    return bool(find_all(path, _fits))
+
+
+def _fits(path: Path) -> bool:
+    if not all((path / name).exists() for name in ("dataset.json", "imagesTr", "labelsTr")):
+        return False
+    images, labels = (_names(path / folder) for folder in ("imagesTr", "labelsTr"))
+    return any(_with_channel(label, "0000") in images for label in labels)
+
+
+def _names(folder: Path) -> set[str]:
+    return {file.name for file in folder.iterdir() if not file.name.startswith(".")}
+
+
+def _with_channel(name: str, channel: str) -> str:
+    stem, dot, ending = name.partition(".")
+    return f"{stem}_{channel}{dot}{ending}"
+
+
+def read(path: Path, *, classes: Classes = None, seed: int = 0) -> Dataset:
+    """The labelled cases, split 70/10/20 by case and `seed`: imagesTs has no labels. Channels are
+    stacked.
+
+    Volumes become float32 in 0..1, see `reading.volumes`. The label called `ignore` becomes 255.
+    Raises InvalidData, naming all offenders.
+    """
+    root = find_one(path, _fits, NEEDS)
+    problems: list[str] = []
+    stated = read_json(root / "dataset.json", problems)
+    channels = modalities(stated.get("channel_names") or stated.get("modality"))
+    if not channels:
+        problems.append('dataset.json: no channel_names; state them, such as {"0": "MRI"}')
+    declared, ignore = _classes(stated.get("labels"), problems)
+    names = class_names(classes, problems) or declared
+    ending: Any = stated.get("file_ending")
+    deep = ending in NIFTI
+    if not deep and ending not in ENDINGS:
+        problems.append(
+            f"dataset.json: file_ending {shown(ending)}; convert the files to one of {', '.join(NIFTI + ENDINGS)}"
+        )
+    refuse(root, problems)
+
+    masks = {case: held[0] for case, held in files(root / "labelsTr", [ending]).items()}
+    images: dict[str, list[Path]] = {}
+    for stem, held in files(root / "imagesTr", [ending]).items():
+        if match := CHANNEL.fullmatch(stem):
+            images.setdefault(match[1], []).extend(held)
+        else:
+            problems.append(
+                f"imagesTr/{held[0].name}: no channel in its name; call it {stem}_0000{ending}"
+            )
+    problems += [
+        f"labelsTr: no label for the case {case}; add {case}{ending}"
+        for case in images
+        if case not in masks
+    ]
+    problems += [
+        f"imagesTr: no image for the label {case}; add {case}_0000{ending}"
+        for case in masks.keys() - images
+    ]
+    refuse(root, sorted(problems))
+    splits = seeded(sorted(images), seed, problems, where="imagesTr/", kind="case")
+    pixels = decode(partial(_stack, deep, len(channels)), images, problems)
+    names, labels = labelled(
+        decode(read_labels if deep else read_mask, masks, problems),
+        names,
+        problems,
+        ignore=ignore,
+        where="labelsTr/",
+    )
+    split_by = f"cases seeded 70/10/20, seed {seed}"
+    if deep:
+        return volumes(root, root.name, names, pixels, labels, splits, split_by, problems, channels)
+    return pictures(root, root.name, names, pixels, labels, splits, split_by, problems)
+
+
+def _stack(deep: bool, channels: int, held: list[Path]) -> Array:
+    """The channel files of a case as one array, channels last."""
+    parts = of_one_depth([read_volume(file) if deep else read_image(file) for file in held])
+    shapes = sorted({part.shape[:-1] for part in parts})
+    where = f"imagesTr/{held[0].name}"
+    if len(shapes) > 1:
+        raise InvalidData(
+            f"{where}: the channels of this case have shapes {shapes}; they must be equal"
+        )
+    stacked = np.concatenate(parts, axis=-1)
+    if stacked.shape[-1] != channels:
+        raise InvalidData(
+            f"{where}: this case has {stacked.shape[-1]} channel(s), dataset.json names {channels}; add or mend one"
+        )
+    return stacked
+
+
+def _classes(labels: object, problems: list[str]) -> tuple[tuple[str, ...] | None, int | None]:
+    """Class names, and the value to ignore, from `{"background": 0, "organ": 1, "ignore": 2}`."""
+    stated = dict(labels) if isinstance(labels, dict) else {}
+    ignore = stated.pop("ignore", None)
+    regions = [name for name, value in stated.items() if type(value) is not int]
+    if regions:
+        problems.append(
+            f"dataset.json: labels {', '.join(regions)} have no whole number; give each one (regions are not read)"
+        )
+        return None, None
+    by_value = {value: name for name, value in stated.items()}
+    if (
+        len(by_value) < len(stated)
+        or sorted(by_value) != list(range(len(by_value)))
+        or not by_value
+    ):
+        problems.append(
+            f"dataset.json: labels {shown(labels)} must give the values 0, 1, 2, … without a gap"
+        )
+        return None, None
+    if ignore is not None and type(ignore) is not int:
+        problems.append(
+            f"dataset.json: the label `ignore` is {shown(ignore)}; give it one whole number"
+        )
+        return None, None
+    return class_names([by_value[value] for value in range(len(by_value))], problems), ignore

@@ -1,0 +1,174 @@
+"""The contract of a reader, and what all readers do.
+
+A reader of a format is two functions. `recognises(path) -> bool` says by names alone whether data
+of the format lie there. `read(path, *, classes=None, seed=0) -> Dataset` reads and checks all of
+them; `classes` is what the user says of them (`labels.class_names` reads it), and `seed` divides
+what comes without splits. Where something is wrong, `read` goes on, collects each problem as a line
+that names the file and the remedy, and raises one InvalidData over all of them: `refuse`.
+
+A reader finds its files (`find_one`, `decode.files`), decodes them (`decode.decode` with
+`read_image`, `read_mask`, `nifti.read_volume` or `nifti.read_labels`), says what the labels mean
+(`labels.labelled`) and which case is for what (`splits`), and ends with `pictures` or `volumes`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from unet_bench.data.dataset import Array, Dataset, Sample, fault
+from unet_bench.data.decode import alike
+from unet_bench.data.splits import SPLITS, Splits
+from unet_bench.errors import InvalidData, offenders
+from unet_bench.limits import one_line
+
+PERCENTILES: Final = (0.5, 99.5)
+"""What become a volume's 0 and 1: a few voxels far beyond the others must not set the range."""
+HOUNSFIELD: Final = (-1024.0, 3071.0)
+"""What CT's 0 and 1 are: the 12 bits that scanners store."""
+
+TITLE: Final = 100
+"""The most characters of a data set's name: it is a row's label in every table."""
+
+
+def refuse(root: Path, problems: list[str]) -> None:
+    """Raise InvalidData over all problems, if there is one."""
+    if problems:
+        lines = offenders([one_line(problem) for problem in problems])
+        raise InvalidData(
+            f"the data in {one_line(str(root))} cannot be used, "
+            f"{len(problems)} problem(s):\n{lines}"
+        )
+
+
+def find_all(path: Path, fits: Callable[[Path], bool]) -> list[Path]:
+    """Return where data of a format lie: `path` itself, or else what fits in that folder.
+
+    Looks at names only; what cannot be looked into does not fit.
+    """
+
+    def seen(place: Path) -> bool:
+        try:
+            return fits(place)
+        except (OSError, InvalidData):
+            return False
+
+    if seen(path):
+        return [path]
+    try:
+        inside = sorted(path.iterdir()) if path.is_dir() else []
+    except OSError:
+        return []
+    return [child for child in inside if not child.name.startswith(".") and seen(child)]
+
+
+def find_one(path: Path, fits: Callable[[Path], bool], needs: str) -> Path:
+    """Return the one place that `find_all` finds.
+
+    Raises InvalidData, with what the format `needs`, for none or more.
+    """
+    places = find_all(path, fits)
+    where = one_line(str(path))
+    if not places:
+        raise InvalidData(f"{where}: holds no such data; needed: {needs}")
+    if len(places) > 1:
+        names = one_line(", ".join(place.name for place in places))
+        raise InvalidData(f"{where}: holds {names}; name one of them")
+    return places[0]
+
+
+def pictures(
+    root: Path,
+    name: str,
+    classes: tuple[str, ...],
+    images: Mapping[str, Array],
+    masks: Mapping[str, Array],
+    splits: Splits,
+    split_by: str,
+    problems: list[str],
+) -> Dataset:
+    """Return a data set of images `(H W C)` and masks `(H W)` by name.
+
+    Grey and RGB together become RGB, 8 and 16 bits together 0..1. Raises InvalidData over
+    `problems` and new ones.
+    """
+    images = alike(images)
+    samples = {key: Sample(key, images[key], masks[key]) for key in images if key in masks}
+    channels = max((image.shape[-1] for image in images.values()), default=1)
+    faults = (fault(sample, channels, len(classes)) for sample in samples.values())
+    refuse(root, problems + [problem for problem in faults if problem])
+    train, val, test = (tuple(samples[key] for key in splits[split]) for split in SPLITS)
+    return Dataset(one_line(name, TITLE), classes, channels, train, val, test, split_by=split_by)
+
+
+def volumes(
+    root: Path,
+    name: str,
+    classes: tuple[str, ...],
+    images: Mapping[str, Array],
+    masks: Mapping[str, Array],
+    splits: Splits,
+    split_by: str,
+    problems: list[str],
+    modalities: Sequence[str] = (),
+) -> Dataset:
+    """Return a data set of volumes `(X Y Z C)` with labels `(X Y Z)`, by case; Z becomes the depth.
+
+    Images become float32 in 0..1, see `normalised`. Raises InvalidData over `problems` and new
+    ones.
+    """
+    channels = max((image.shape[-1] for image in images.values()), default=1)
+    cases = [Sample(case, images[case], masks[case]) for case in images if case in masks]
+    faults = (fault(case, channels, len(classes), dims=3) for case in cases)
+    refuse(root, problems + [problem for problem in faults if problem])
+    scaled = normalised(images, modalities)
+    train, val, test = (
+        tuple(
+            Sample(case, depth_first(scaled[case]), depth_first(masks[case]))
+            for case in splits[split]
+        )
+        for split in SPLITS
+    )
+    return Dataset(
+        one_line(name, TITLE), classes, channels, train, val, test, 3, split_by, tuple(modalities)
+    )
+
+
+def depth_first(volume: Array) -> Array:
+    """Return `(X Y Z …)`, as files have it, as `(Z X Y …)`: slices lie along the first axis."""
+    return np.ascontiguousarray(np.moveaxis(volume, 2, 0))
+
+
+def normalised(images: Mapping[str, Array], modalities: Sequence[str] = ()) -> dict[str, Array]:
+    """Return volumes `(X Y Z C)` by case, channel by channel in 0..1 and clipped there, float32.
+
+    The grey values of CT mean the same in every scan, so one linear map serves all, from -1024 to
+    3071 Hounsfield units: a fixed one, which no split has a part in. Those of MR, or of a channel
+    whose modality is not known, do not: each volume has its own, from its 0.5 and 99.5 percentiles.
+    """
+    is_ct = ["CT" in modality.upper().split() for modality in modalities]
+    scaled = {}
+    for case, image in images.items():
+        bands = []
+        for channel in range(image.shape[-1]):
+            band = image[..., channel]
+            fixed = channel < len(is_ct) and is_ct[channel]
+            bands.append(_to_unit(band, HOUNSFIELD if fixed else _range(band)))
+        scaled[case] = np.stack(bands, -1)
+    return scaled
+
+
+def _range(values: Array) -> tuple[float, float]:
+    low, high = np.percentile(values, PERCENTILES)
+    return float(low), float(high)
+
+
+def _to_unit(band: Array, bounds: tuple[float, float]) -> Array:
+    low, high = bounds
+    # A volume of one value only has no range; it becomes 0. In double, since a range may exceed
+    # float32.
+    unit = (band.astype(np.float64) - low) / (high - low if high > low else 1)
+    return np.clip(unit, 0, 1).astype(np.float32)

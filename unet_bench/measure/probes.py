@@ -1,0 +1,122 @@
+"""Our own probes: what is special about each, beside the function that measures.
+
+Their columns are in the table of columns, `unet_bench/store/columns.py`.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Final
+
+from unet_bench.measure.probe import Estimate, Probe
+from unet_bench.spec.cell import Cell, Setting
+
+WARM_UP_ON_GPU_S: Final = 3.0  # of two networks, in one or two timings
+ENERGY_S: Final = 26.0
+# Training, and its evaluations on validation and test images, in training steps.
+EVALUATIONS_SHARE: Final = 1.3
+
+_shipped = functools.partial(Probe, preload=True)
+_timed = functools.partial(_shipped, timed=True)
+
+
+def _timing(passes: float, cell: Cell) -> Estimate:
+    """Return the estimate of what is timed for the protocol's budget, after so many passes."""
+    warm_up_s = 0.0 if cell.setting.device == "cpu" else WARM_UP_ON_GPU_S
+    return Estimate(passes, cell.protocol.speed_s + warm_up_s)
+
+
+def _passes(passes: float, cell: Cell) -> Estimate:
+    return Estimate(passes)
+
+
+def _energy(cell: Cell) -> Estimate:
+    return Estimate(seconds=max(ENERGY_S, cell.protocol.speed_s))
+
+
+def _training_run(cell: Cell) -> Estimate:
+    steps = EVALUATIONS_SHARE * cell.protocol.steps_of(cell.setting.batch)
+    return Estimate(3 * steps, EVALUATIONS_SHARE * cell.protocol.train_s)
+
+
+def needs_nvidia(setting: Setting) -> str:
+    """Return why energy cannot be read at a setting; empty where it can."""
+    if setting.device.partition(":")[0] == "cuda":
+        return ""
+    return (
+        f"energy needs an NVIDIA GPU with NVML's energy counter, and this runs on {setting.device}"
+    )
+
+
+def cannot_train(setting: Setting) -> str:
+    """Return why no training step can be taken at a setting; empty where one can."""
+    if setting.mode == "cudagraphs":
+        return "a training step is not captured as a CUDA graph; use mode eager or compile"
+    if setting.batch_norm == "folded":
+        return "batch norm cannot be folded while training; use batch_norm kept"
+    return ""
+
+
+PROBES: Final = (
+    _shipped(
+        "cost",
+        "unet_bench.measure.cost:probe",
+        summary="parameters, MACs, activations, intensity",
+        headline="{params:,} parameters",
+        settings="first",
+        on_device=False,
+    ),
+    _timed(
+        "speed",
+        "unet_bench.measure.speed:probe",
+        summary="latency and throughput, paired with the baseline",
+        headline="{latency_ms:.1f} ms",
+        paired=True,
+        replicated=True,
+        estimate=functools.partial(_timing, 10),
+    ),
+    _shipped(
+        "memory",
+        "unet_bench.measure.memory:probe",
+        summary="peak memory of inference and a training step",
+        headline="{peak_memory_mib:.0f} MiB",
+        trains=True,
+        keep_freed_memory=False,
+        estimate=functools.partial(_passes, 8),
+    ),
+    _timed(
+        "training",
+        "unet_bench.measure.training:probe",
+        summary="a training step, whole and split, paired likewise",
+        paired=True,
+        replicated=True,
+        trains=True,
+        refuses=cannot_train,
+        estimate=functools.partial(_timing, 30),
+    ),
+    _timed(
+        "energy",
+        "unet_bench.measure.energy:probe",
+        summary="joules an image, paired likewise; NVIDIA GPUs",
+        paired=True,
+        refuses=needs_nvidia,
+        estimate=_energy,
+    ),
+    _timed(
+        "batch",
+        "unet_bench.measure.batch:probe",
+        summary="the batch of the best throughput, and the largest that fits",
+        settings="first batch",
+        estimate=functools.partial(_timing, 64),
+    ),
+    _shipped(
+        "accuracy",
+        "unet_bench.measure.accuracy:probe",
+        summary="trains, then Dice and IoU on test images",
+        headline="Dice {dice:.3f}",
+        settings="first",
+        scores=True,
+        trains=True,
+        estimate=_training_run,
+    ),
+)

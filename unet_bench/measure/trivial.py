@@ -1,0 +1,177 @@
+"""Trivial baselines: rules that need no training, scored in the place of a network."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Final
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from unet_bench.data.dataset import IGNORE
+
+GREY_BINS: Final = 4  # at most
+MAPS: Final = 50_000  # from bins to classes that are tried at most
+
+
+class TrivialBaseline(nn.Module):
+    """Scores `(N classes *S)` from images `(N C *S)`: 1 for the class that the rule chooses, 0 for
+    the others.
+
+    `choice` is what `fit` finds; before that all is class 0.
+    """
+
+    choice: Tensor
+
+    def __init__(self, classes: int, choices: int) -> None:
+        super().__init__()
+        self.classes = classes
+        self.register_buffer("choice", torch.zeros(choices, dtype=torch.long))
+
+    @abstractmethod
+    def fit(self, images: list[Tensor], masks: list[Tensor]) -> None:
+        """Find `choice` from training images `(C *S)`, float, and their masks `(*S)`: class ids,
+        255 = ignore.
+        """
+
+    @abstractmethod
+    def parts(self, image: Tensor) -> Tensor:
+        """Which entry of `choice` each pixel `(N *S)` takes."""
+
+    def forward(self, image: Tensor) -> Tensor:
+        chosen = self.choice[self.parts(image)].unsqueeze(1)
+        classes = torch.arange(self.classes, device=image.device).view(
+            1, -1, *[1] * (image.ndim - 2)
+        )
+        return (chosen == classes).to(image.dtype)
+
+
+class Majority(TrivialBaseline):
+    """Everywhere the class of most training pixels."""
+
+    def __init__(self, classes: int) -> None:
+        super().__init__(classes, choices=1)
+
+    def fit(self, images: list[Tensor], masks: list[Tensor]) -> None:
+        counts = sum(torch.bincount(mask[mask != IGNORE], minlength=self.classes) for mask in masks)
+        self.choice.fill_(int(torch.as_tensor(counts).argmax()))
+
+    def parts(self, image: Tensor) -> Tensor:
+        return torch.zeros(
+            (image.shape[0], *image.shape[2:]), dtype=torch.long, device=image.device
+        )
+
+
+class Otsu(TrivialBaseline):
+    """Each image's grey levels in bins by Otsu's thresholds (Liao et al. 2001), and a class for
+    each bin.
+
+    Bins are told apart by brightness, or by extent, so that objects may be bright in some images
+    and dark in others (fluorescent nuclei, and stained ones): whichever is better on the training
+    images. The thresholds are of what `forward` is given: of whole images when given these, of
+    tiles when given tiles.
+    """
+
+    order: Tensor  # (1,): 0 by brightness, 1 by extent
+
+    def __init__(self, classes: int) -> None:
+        bins = max(k for k in range(1, min(classes, GREY_BINS) + 1) if classes**k <= MAPS)
+        super().__init__(classes, choices=bins)
+        self.register_buffer("order", torch.zeros(1, dtype=torch.long))
+
+    def fit(self, images: list[Tensor], masks: list[Tensor]) -> None:
+        counts = np.zeros((2, len(self.choice), self.classes), dtype=np.int64)
+        for image, mask in zip(images, masks, strict=True):
+            valid = mask != IGNORE
+            for order, bins in enumerate(grey_bins(image[None], len(self.choice))[0]):
+                pairs = bins[valid] * self.classes + mask[valid]
+                found = torch.bincount(pairs, minlength=counts[order].size)
+                counts[order] += found.reshape(counts[order].shape).cpu().numpy()
+        maps, dice = zip(*map(best_map, counts), strict=True)
+        self.order.fill_(int(np.argmax(dice)))
+        self.choice.copy_(torch.from_numpy(maps[int(self.order)]))
+
+    def parts(self, image: Tensor) -> Tensor:
+        found: Tensor = grey_bins(image, len(self.choice)).index_select(1, self.order)[:, 0]
+        return found
+
+
+# As an operator of torch's, so that its shape is known on the meta device too, and to tensors
+# without data.
+@torch.library.custom_op("unet_bench::grey_bins", mutates_args=())
+def grey_bins(image: Tensor, bins: int) -> Tensor:
+    """Otsu's bin of each pixel's mean over channels, `(N 2 *S)`: numbered from the darkest, and
+    from the largest.
+
+    All 0 in an image of fewer grey levels than bins.
+    """
+    grey = (
+        image.detach().cpu().double().mean(1).numpy()
+    )  # on the host: not every device has doubles
+    found = [otsu_bins(one, bins) for one in grey]
+    return torch.from_numpy(np.stack([[one, by_extent(one, bins)] for one in found])).to(
+        image.device
+    )
+
+
+@grey_bins.register_fake
+def _(image: Tensor, bins: int) -> Tensor:
+    return torch.empty((image.shape[0], 2, *image.shape[2:]), dtype=torch.long, device=image.device)
+
+
+def by_extent(found: np.ndarray, bins: int) -> np.ndarray:
+    """The bins `(*S)` of one image, numbered from the one of the most pixels; of equals the darker
+    first.
+    """
+    rank = np.empty(bins, dtype=np.int64)
+    rank[np.argsort(-np.bincount(found.ravel(), minlength=bins), kind="stable")] = np.arange(bins)
+    ranked: np.ndarray = rank[found]
+    return ranked
+
+
+def otsu_bins(grey: np.ndarray, bins: int) -> np.ndarray:
+    """The bin of each pixel of one image, int64, `bins` in all; all 0 where there are fewer grey
+    levels than bins.
+    """
+    from skimage.filters import threshold_multiotsu
+
+    counts, edges = np.histogram(grey, 256)
+    if bins < 2 or np.count_nonzero(counts) < bins:
+        return np.zeros(grey.shape, dtype=np.int64)
+    # Upper edges, not centres, so that no level of the histogram is divided by its threshold.
+    thresholds = threshold_multiotsu(classes=bins, hist=(counts, edges[1:]))
+    found: np.ndarray = np.digitize(grey, thresholds).astype(np.int64)
+    return found
+
+
+def best_map(counts: np.ndarray) -> tuple[np.ndarray, float]:
+    """Of all maps `(bins,)` from bins to classes that of the greatest sum of Dice over foreground
+    classes; and it.
+
+    `counts` are pixels `(bins, true class)`. Of equals the first; no foreground at all makes
+    everything background.
+    """
+    bins, classes = counts.shape
+    maps = np.indices((classes,) * bins).reshape(bins, -1).T
+    hits, predicted = np.zeros((2, len(maps), classes))
+    for index, chosen in enumerate(maps.T):
+        hits[np.arange(len(maps)), chosen] += counts[index, chosen]
+        predicted[np.arange(len(maps)), chosen] += counts[index].sum()
+    # The greatest sum is the greatest mean: a class that is never true adds nothing, and background
+    # is tried first.
+    dice = 2 * hits / np.maximum(predicted + counts.sum(0), 1)
+    total = dice[:, 1:].sum(1)
+    return maps[total.argmax()], float(total.max())
+
+
+def majority(
+    in_channels: int, classes: int, dims: int, image_size: tuple[int, ...]
+) -> TrivialBaseline:
+    """Return the trivial baseline `floor-majority`."""
+    return Majority(classes)
+
+
+def otsu(in_channels: int, classes: int, dims: int, image_size: tuple[int, ...]) -> TrivialBaseline:
+    """Return the trivial baseline `floor-otsu`."""
+    return Otsu(classes)

@@ -1,0 +1,81 @@
+"""What a cell will cost: seconds, operations and memory, foreseen without running it."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass, replace
+from typing import Final
+
+from unet_bench.context import MeasurementContext
+from unet_bench.measure.memory import MIB, predicted_bytes
+from unet_bench.measure.probe import Probe
+from unet_bench.registry.registry import Registry
+from unet_bench.spec.cell import Cell, Protocol
+
+OPTIMISER_STATE: Final = {"adamw": 2, "adam": 2, "sgd": 1}  # tensors for each of the weights
+START_S: Final = 0.3  # of a worker process and of building a network
+# Likewise, with a context and the libraries that come with the first operators.
+START_ON_GPU_S: Final = 3.0
+COMPILE_S: Final = 30.0
+
+
+@dataclass(frozen=True)
+class Work:
+    """A cell's tera-MACs, and the seconds that it takes besides."""
+
+    tmac: float
+    fixed_s: float
+
+    def seconds(self, mac_rate: float) -> float:
+        """Return how long it takes on a device of so many MACs a second."""
+        return self.fixed_s + 1e12 * self.tmac / mac_rate
+
+
+def work_of(probe: Probe, cell: Cell, macs: int, baseline_macs: int) -> Work:
+    """Return a cell's work, by what its probe estimates; `macs` are of one image."""
+    estimate = probe.estimate(cell)
+    on_gpu = cell.setting.device != "cpu" and probe.on_device
+    fixed_s = (START_ON_GPU_S if on_gpu else START_S) + estimate.seconds
+    if cell.setting.mode == "compile" and probe.settings != "first":
+        fixed_s += COMPILE_S
+    macs_a_pass = macs + (baseline_macs if probe.paired else 0)
+    return Work(cell.setting.batch * estimate.passes * macs_a_pass / 1e12, fixed_s)
+
+
+def baseline_mib(probe: Probe, cell: Cell, params: int) -> float:
+    """Return what a baseline of so many parameters takes beside the variant.
+
+    These are its weights and, in training, the optimiser's state.
+    """
+    if not probe.paired:
+        return 0.0
+    copies = 1 + (OPTIMISER_STATE[cell.protocol.recipe.optimizer] if probe.trains else 0)
+    return copies * 4 * params / MIB
+
+
+def predicted_mib(registry: Registry, cell: Cell, training: bool) -> float | None:
+    """Return the peak of live MiB that the cell's network will have.
+
+    `None` where it does not run without data.
+    """
+    setting = replace(cell.setting, mode="eager", batch_norm="kept", pretrained="none", threads=1)
+    # What memory does not depend on is made alike, so that it is looked for once.
+    alike = replace(
+        cell,
+        setting=setting,
+        baseline=cell.variant,
+        baseline_input_window=cell.input_window,
+        probe="",
+        seed=0,
+        replicate=0,
+        protocol=Protocol(recipe=cell.protocol.recipe),
+    )
+    return _predicted_mib(registry, alike, training)
+
+
+@functools.lru_cache(maxsize=4096)
+def _predicted_mib(registry: Registry, cell: Cell, training: bool) -> float | None:
+    try:
+        return predicted_bytes(MeasurementContext(cell, registry), training) / MIB
+    except Exception:  # somebody's module, in somebody's way: it will be measured all the same
+        return None

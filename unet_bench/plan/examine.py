@@ -1,0 +1,153 @@
+"""What a variant is on a task: its network on the meta device, and the input that it needs there."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass, replace
+
+import torch
+
+from unet_bench.errors import InvalidPart, InvalidSize, UnetBenchError, Unsupported
+from unet_bench.geometry import tracker as geometry
+from unet_bench.geometry.find_input import find_input_window
+from unet_bench.geometry.input_window import InputWindow
+from unet_bench.measure.cost import cost
+from unet_bench.models.build import (
+    build,
+    doubling_step,
+    published_weights,
+    takes_width,
+    with_width_scale,
+)
+from unet_bench.models.match import ACCEPTED, is_within, nearest_scale
+from unet_bench.models.select import canonicalised, with_inactive
+from unet_bench.networks.variants import Variant
+from unet_bench.registry.registry import Registry
+from unet_bench.spec.cell import Task
+
+
+@dataclass(frozen=True)
+class ExaminedNetwork:
+    """A variant on a task: the network it canonically is there, and the input it needs."""
+
+    variant: Variant
+    input_window: InputWindow | None
+    params: int | None = None
+    macs: int | None = None
+    status: str = ""
+    reason: str = ""
+    pretrained: bool = False  # whether there are published weights for a part of it
+
+
+def examine(registry: Registry, variant: Variant, task: Task) -> ExaminedNetwork:
+    """Build a variant on the meta device: what it is on this task, and whether it can run there."""
+    try:
+        variant = canonicalised(registry, variant)
+        variant = in_dims(variant, task)
+        with torch.device("meta"):
+            model = build(registry, variant, task.in_channels, len(task.classes), task.scored)
+        input_window, where = find_input_window(
+            model, task.in_channels, len(task.classes), task.scored
+        )
+        counted = cost(model, task.in_channels, input_window.input)
+    except (Unsupported, InvalidSize) as error:
+        return ExaminedNetwork(variant, None, status="unsupported", reason=str(error))
+    except InvalidPart as error:
+        return ExaminedNetwork(variant, None, status="error", reason=str(error))
+    except UnetBenchError:
+        raise
+    except Exception as error:
+        first = f"{type(error).__name__}: {geometry.first_line(error)}"
+        reason = f"{variant.name} cannot be built: {first}"
+        return ExaminedNetwork(variant, None, status="error", reason=reason)
+    if where.skips and not variant.architecture and all(skip.agrees for skip in where.skips):
+        variant = with_inactive(variant, ["align"])
+    return ExaminedNetwork(
+        variant,
+        input_window,
+        counted["params"],
+        counted["macs"],
+        pretrained=bool(published_weights(model)),
+    )
+
+
+def matched(
+    registry: Registry,
+    variant: Variant,
+    task: Task,
+    start: float,
+    baseline: ExaminedNetwork,
+    figure: str,
+) -> ExaminedNetwork:
+    """Examine a variant at the width whose `params` or `macs` come nearest to the baseline's.
+
+    The search begins at the width scale `start`, not at its own. What no width brings near is
+    unsupported.
+    """
+    scalable = takes_width(registry, variant)
+    found = examine(registry, with_width_scale(variant, start) if scalable else variant, task)
+    if found.status or found.input_window is None:
+        return found
+    target: int = getattr(baseline, figure)
+    if scalable:
+        size = found.input_window.input
+        alike = replace(task, name="", dataset_hash="", fold="")  # folds have one search
+        known = {start: getattr(found, figure)}
+
+        def figure_at(scale: float) -> int | None:
+            return known.get(scale) or _figure_at(
+                registry, with_width_scale(variant, scale), alike, size, figure
+            )
+
+        scale = nearest_scale(figure_at, target, start, doubling_step(variant))
+        if scale != start:
+            found = examine(registry, with_width_scale(variant, scale), task)
+    reached: int | None = getattr(found, figure)
+    if reached is None or is_within(reached, target, ACCEPTED):
+        return found
+    if scalable:
+        why = (
+            f"the nearest is {reached:,}, at width_scale {found.variant.choices.width_scale:g}; "
+            "widths go in steps, finer at a larger --width-scale"
+        )
+    else:
+        why = f"it has {reached:,}, which width_scale does not change"
+    reason = (
+        f"{variant.name} cannot be brought to the {target:,} {figure} of {baseline.variant.name}: "
+        f"{why}. A run without --match measures it"
+    )
+    return replace(found, status="unsupported", reason=reason)
+
+
+@functools.lru_cache(maxsize=8192)
+def _figure_at(
+    registry: Registry, variant: Variant, task: Task, size: tuple[int, ...], figure: str
+) -> int | None:
+    """Return the `params` or `macs` of a variant for an input of `size`.
+
+    `None` where it cannot be built so wide.
+    """
+    try:
+        with torch.device("meta"):
+            model = build(
+                registry, in_dims(variant, task), task.in_channels, len(task.classes), task.scored
+            )
+        if figure == "params":
+            return sum(parameter.numel() for parameter in model.parameters()) or None
+        return int(cost(model, task.in_channels, size)[figure]) or None
+    except Exception:  # a part that does not take this width; `examine` says so if it comes to that
+        return None
+
+
+def in_dims(variant: Variant, task: Task) -> Variant:
+    """Return the variant for the task's images or volumes.
+
+    Raises Unsupported for one that is of volumes by its own choice, on images. Whether its parts
+    serve as many dimensions is found when it is built.
+    """
+    if variant.choices.dims > task.dims:
+        raise Unsupported(
+            f"{variant.name} states dims={variant.choices.dims}, and {task.name} is scored as "
+            "images: give a size of volumes, such as --size 32x32x32"
+        )
+    return replace(variant, choices=variant.choices.replace(dims=task.dims))
