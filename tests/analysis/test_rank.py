@@ -21,13 +21,16 @@ from rich.console import Console
 from support.growth import growth
 from support.paths import FILES, ROOT
 
-from unet_bench.analysis.front import DIMENSIONS, front
+from unet_bench.analysis.front import DIMENSIONS, Front, ScoresByVariant
+from unet_bench.analysis.front import front as front_of
 from unet_bench.analysis.rank import COLUMNS, rank, rank_table, read_scores
 from unet_bench.errors import InvalidSuite, StoreError, UnknownName
+from unet_bench.present.findings import sentences
 from unet_bench.present.rank import render_rank
 from unet_bench.present.rank_diagram import draw_critical_differences
 from unet_bench.stats.mean_ranks import mean_ranks
 from unet_bench.stats.uscore import IOU, iou_quantiles, u_score
+from unet_bench.store.figures import Network
 from unet_bench.store.runs import Runs, read_runs
 from unet_bench.store.tables import typed_table
 
@@ -98,6 +101,12 @@ def runs_of(rows: Sequence[Mapping[str, Any]]) -> Runs:
     empty = typed_table("results")
     typed = {name: pd.array([r.get(name) for r in rows], dtype=empty[name].dtype) for name in empty}
     return Runs(pd.DataFrame(typed), typed_table("cells"), typed_table("classes"), {}, {})
+
+
+def front(
+    rows: Sequence[Mapping[str, Any]], scores: ScoresByVariant | None = None, draws: int = 2000
+) -> Front:
+    return front_of([Network(row) for row in rows], scores, draws=draws)
 
 
 def text_of(shown: Any, width: int = 160) -> str:
@@ -221,7 +230,7 @@ def test_a_busy_machine_leaves_ratios_and_those_still_rank() -> None:
     }
     untold = front([row("unet", 0.8, 1.0, 10.0), unpaired])  # 20 ms of how many?
     assert untold.members == {"unet": True}
-    assert "w" in untold.notes[0]
+    assert "w" in sentences(untold.findings)[0]
 
 
 def test_what_lacks_a_figure_or_failed_is_named_and_not_on_the_front() -> None:
@@ -232,13 +241,13 @@ def test_what_lacks_a_figure_or_failed_is_named_and_not_on_the_front() -> None:
     ]
     found = rank(runs_of(rows))
     assert list(found.table["variant"][found.table["pareto"].fillna(False)]) == ["unet"]
-    assert any("half, oom" in note for note in found.notes)
+    assert any("half, oom" in note for note in sentences(found.findings))
 
 
 def test_a_dimension_that_nobody_measured_is_left_out_and_named() -> None:
     found = front([row("unet", None, 1.0, 10.0), row("v", None, 2.0, 5.0)])
     assert found.members == {"unet": True, "v": True}
-    assert "without Dice" in found.notes[0]
+    assert "without Dice" in sentences(found.findings)[0]
     nothing = front([row("unet"), row("v")])
     assert nothing.members == {}
     assert set(DIMENSIONS) == {"dice", "latency", "peak_memory_mib"}
@@ -293,7 +302,7 @@ def test_one_run_for_each_data_set_is_told_how() -> None:
     ]
     assert any(
         "never joined over runs" in note and "show RUNS -f csv" in note
-        for note in rank(runs_of(rows)).notes
+        for note in sentences(rank(runs_of(rows)).findings)
     )
 
 
@@ -356,7 +365,7 @@ def test_agreement_is_no_more_than_chance_allows() -> None:
     assert found.p == pytest.approx(1 / 6)
     assert set(found.groups.values()) == {"a"}
     ranking = rank_table(pd.DataFrame({"a": [3, 3], "b": [2, 2], "c": [1, 1]}))
-    assert any("cannot tell any two apart" in note for note in ranking.notes)
+    assert any("cannot be told apart" in note for note in sentences(ranking.findings))
     assert ranking.tests["f"].isna().all()
 
 
@@ -390,7 +399,7 @@ def test_what_is_missing_is_left_out_and_named_never_filled_in() -> None:
     found = mean_ranks(scores)
     assert found.left_out == {"holey": 1, "absent": 14}
     assert found.chi2 == pytest.approx(9.28, abs=0.005)
-    assert any("holey (1), absent (14)" in note for note in rank_table(scores).notes)
+    assert any("holey (1), absent (14)" in note for note in sentences(rank_table(scores).findings))
 
 
 @pytest.mark.parametrize("shape", [(1, 5), (5, 2), (0, 0)])
@@ -422,7 +431,7 @@ def test_ranks_over_the_tasks_of_a_setting_without_trivial_baselines_and_failure
 def test_one_data_set_has_a_front_but_no_average_ranks_and_says_so() -> None:
     found = rank(runs_of([row(name, 0.8, 1.0, 10.0) for name in ("unet", "v", "w")]))
     assert found.ranks == ()
-    assert any("no average ranks" in note for note in found.notes)
+    assert any("no average ranks" in note for note in sentences(found.findings))
     with pytest.raises(InvalidSuite, match="a diagram shows one"):
         _ = found.drawn
 
@@ -502,7 +511,7 @@ def test_no_network_of_a_csv_vanishes(tmp_path: Path) -> None:
     assert set(scores) == set(names)
     found = rank_table(scores)
     assert list(found.ranks[0].means) == ["null", "None", "NA", "nan"]
-    assert any("b (3)" in note for note in found.notes)
+    assert any("b (3)" in note for note in sentences(found.findings))
     with pytest.raises(StoreError, match="no finite number, 'inf'"):
         read_scores(table_file(tmp_path, "v,d,s\na,x,inf\n"), "v", "d", "s")
 
@@ -601,8 +610,8 @@ def test_u_score_takes_the_quantiles_of_the_data_set_or_of_the_run_and_says_whic
         u_score(0.86, 30.0, 40.0, 100.0, IOU["dsb2018"])
     )
     assert named.table.set_index("variant")["u_score"].isna()["v"]
-    assert not any("very networks" in note for note in named.notes)
-    assert any("batch 4" in note for note in named.notes)
+    assert not any("very networks" in note for note in sentences(named.findings))
+    assert any("batch 4" in note for note in sentences(named.findings))
     ious = [0.5, 0.6, 0.7, 0.8]
     own = rank(
         runs_of([u_row(f"v{n}", iou, batch_effective=1) for n, iou in enumerate(ious)]),
@@ -610,11 +619,12 @@ def test_u_score_takes_the_quantiles_of_the_data_set_or_of_the_run_and_says_whic
     )
     expected = u_score(0.7, 30.0, 40.0, 100.0, tuple(np.quantile(ious, (0.1, 0.9))))  # type: ignore[arg-type]
     assert own.table.set_index("variant")["u_score"]["v2"] == pytest.approx(expected)
-    assert any("very networks" in note for note in own.notes)
-    assert not any("at batch" in note for note in own.notes)
+    assert any("very networks" in note for note in sentences(own.findings))
+    assert not any("at batch" in note for note in sentences(own.findings))
     assert iou_quantiles("a", [0.5, 0.5, 0.5]) is None
     assert any(
-        "no U-Score" in note for note in rank(runs_of([u_row("unet", 0.5)]), u_score=True).notes
+        "no U-Score" in note
+        for note in sentences(rank(runs_of([u_row("unet", 0.5)]), u_score=True).findings)
     )
 
 

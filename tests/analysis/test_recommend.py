@@ -21,10 +21,10 @@ from support.paths import ROOT
 
 from unet_bench.analysis.budget import Budget
 from unet_bench.analysis.candidates import ONE_SEED
-from unet_bench.analysis.explanation import command
-from unet_bench.analysis.recommend import COLUMNS, Recommendation, recommend, table
+from unet_bench.analysis.recommend import Recommendation, recommend
 from unet_bench.errors import InvalidSuite, StoreError, UnknownName
-from unet_bench.present.recommend import render_recommendations
+from unet_bench.present.explanation import command, notes, steps, verdicts
+from unet_bench.present.recommend import COLUMNS, render_recommendations, table
 from unet_bench.spec.suite import from_options
 from unet_bench.store.runs import Runs, read_runs
 from unet_bench.store.tables import cells_frame, results_frame, typed_table
@@ -122,7 +122,9 @@ def roles(found: Recommendation) -> dict[str, str]:
 
 
 def said(found: Recommendation) -> str:
-    return "\n".join((*found.said, *(f"{why}: {how}" for why, how in found.next), *found.notes))
+    return "\n".join(
+        (*verdicts(found), *(f"{why}: {how}" for why, how in steps(found)), *notes(found))
+    )
 
 
 def text_of(shown: Any) -> str:
@@ -143,7 +145,7 @@ def test_the_best_dice_under_the_budget_and_the_step_up() -> None:
         max_latency_ms=20,
     )
     assert roles(found) == {"unet": "best", "small": "worse", "large": "step up"}
-    assert found.fitting == 2
+    assert len(found.candidates.within) == 2
     assert "Dice 0.100 higher (apparently: one seed), and over the budget by latency 1.50×" in said(
         found
     )
@@ -205,8 +207,8 @@ def test_the_best_fits_and_nothing_that_fits_is_better(
         and budget.get("max_gmacs", 3) >= 3
         and d >= budget.get("min_dice", 0)
     ]
-    assert found.fitting == len(fitting)
-    assert (found.best.row["dice"] if found.best else None) == max(fitting, default=None)
+    assert len(found.candidates.within) == len(fitting)
+    assert (found.best.network.row["dice"] if found.best else None) == max(fitting, default=None)
 
 
 def test_as_good_by_pairs_although_seeds_move_both_far() -> None:
@@ -259,7 +261,7 @@ def test_one_seed_proves_nothing_and_says_so() -> None:
         "unet": "best",
         "far": "unclear",
     }  # a wide interval makes nothing as good
-    assert "0.036 behind, but not told from it yet: far" in said(wide)
+    assert "0.036 behind, but cannot be told apart from the best yet: far" in said(wide)
 
 
 def test_without_cells_intervals_are_compared_and_that_is_said() -> None:
@@ -275,7 +277,7 @@ def test_without_cells_intervals_are_compared_and_that_is_said() -> None:
 def test_an_interval_that_straddles_the_budget_is_marked() -> None:
     found = only(network("unet", ms=10, wide=0.1), max_latency_ms=10.5)
     assert found.best is not None
-    assert found.best.fit.unsure == ("latency",)
+    assert [limit.label for limit in found.best.fit.unsure] == ["latency"]
     assert "within error of the budget in latency" in said(found)
     assert "--probes speed" in said(found)
     assert not only(network("unet", ms=10, wide=0.1), max_latency_ms=12).best.fit.unsure  # type: ignore[union-attr]
@@ -287,13 +289,13 @@ def test_latency_is_estimated_from_the_ratio_where_the_machine_was_busy() -> Non
     assert found.best is not None
     assert found.best.variant == "v"
     assert found.best.latency is not None
-    assert (found.best.latency.value, found.best.latency.estimated) == (pytest.approx(20), True)
+    assert (found.best.latency.value, found.best.is_estimated) == (pytest.approx(20), True)
     assert "unet-bench run --resume results/r --rerun contaminated" in said(found)
     assert "~20" in text_of(render_recommendations([found]))
     both = only(network("unet", ms=10, quality="contaminated"), busy, max_latency_ms=30)
     assert both.best is None
     assert "no network has a figure for latency" in said(both)
-    assert len(both.next) == 1  # they were timed: what helps is to time them again
+    assert len(list(steps(both))) == 1  # they were timed: what helps is to time them again
     recompiled = [{**row, "quality": "recompiled"} for row in network("unet", ms=10)]
     assert only(recompiled, busy, max_latency_ms=30).best.variant == "unet"  # type: ignore[union-attr]
 
@@ -313,7 +315,7 @@ def test_nothing_fits_and_the_nearest_is_told() -> None:
         ("far", "nearest"),
     ]
     assert "nothing fits --max-latency-ms 10 --max-memory-mib 60" in said(found)
-    assert "over the budget by latency 1.20×, memory 1.50×" in said(found)
+    assert "over the budget by latency 1.20×, inference memory 1.50×" in said(found)
     short = only(network("unet", [0.8]), min_dice=0.9)
     assert "Dice 0.100 short" in said(short)
 
@@ -321,7 +323,7 @@ def test_nothing_fits_and_the_nearest_is_told() -> None:
 def test_what_nobody_measured_cannot_be_recommended_and_is_named() -> None:
     found = only(network("unet", [0.7]), network("v", [0.9], mib=None), max_memory_mib=200)
     assert roles(found) == {"unet": "best"}
-    assert "there is no memory of v" in said(found)
+    assert "there is no inference memory of v" in said(found)
 
 
 def test_what_failed_is_left_out_and_named() -> None:
@@ -357,7 +359,9 @@ def test_a_trivial_baseline_that_is_not_beaten_is_named() -> None:
     assert "no network that fits beats floor-otsu" in said(
         only(network("unet", [0.8]), floor(0.85))
     )
-    assert "unet cannot be told from floor-otsu" in said(only(network("unet", [0.8]), floor(0.79)))
+    assert "unet cannot be told apart from floor-otsu" in said(
+        only(network("unet", [0.8]), floor(0.79))
+    )
     assert "floor" not in said(only(network("unet", [0.8]), floor(0.5)))
 
 
@@ -378,7 +382,7 @@ def test_seeds_that_would_settle_it_by_the_command_of_the_run() -> None:
     seeds = [0.80, 0.82, 0.84]
     noisy = [d - e for d, e in zip(seeds, (0.002, 0.010, 0.006), strict=True)]
     found = only(network("unet", seeds), network("v", noisy))
-    [(why, how)] = found.next
+    [(why, how)] = steps(found)
     needed = found.options[1].gap.pairs_needed  # type: ignore[union-attr]
     assert needed is not None
     assert f"some {needed} trainings of each in place of 3" in why
@@ -394,7 +398,7 @@ def test_seeds_that_would_settle_it_by_the_command_of_the_run() -> None:
 def test_folds_ask_for_folds() -> None:
     dice = [0.80, 0.82, 0.84]
     noisy = [d - e for d, e in zip(dice, (0.002, 0.010, 0.006), strict=True)]
-    [(why, how)] = only(network("unet", dice, folds=3), network("v", noisy, folds=3)).next
+    [(why, how)] = steps(only(network("unet", dice, folds=3), network("v", noisy, folds=3)))
     assert "further folds" in why
     assert not how
 
@@ -504,7 +508,7 @@ def test_the_reference_run_without_a_budget() -> None:
     [found] = recommend(read_runs([QUICK]))
     assert found.best is not None
     assert found.best.variant == "unet-residual"
-    assert "0.061 to 0.301 behind, but not told from it yet" in said(found)
+    assert "0.061 to 0.301 behind, but cannot be told apart from the best yet" in said(found)
 
 
 def test_seeds_that_would_settle_several_stand_in_one_command() -> None:
@@ -515,8 +519,8 @@ def test_seeds_that_would_settle_several_stand_in_one_command() -> None:
     ]
     found = only(*rows)
     assert roles(found) == {"unet": "best", "b": "unclear", "c": "unclear"}
-    [(words, command)] = [step for step in found.next if "to tell" in step[0]]
-    assert "to tell unet from c, b" in words or "to tell unet from b, c" in words
+    [(words, command)] = [step for step in steps(found) if "to tell" in step[0]]
+    assert "to tell unet apart from c, b" in words or "to tell unet apart from b, c" in words
     assert "unet,b,c" in command or "unet,c,b" in command
 
 
@@ -537,17 +541,17 @@ def test_one_seed_of_either_is_no_proof() -> None:
     found = only(network("unet", [0.9, 0.9, 0.901]), network("b", [0.8]))
     assert "separably" not in said(found)
     assert "one seed proves nothing" in said(found)
-    [(_, how)] = found.next
+    [(_, how)] = steps(found)
     assert "--seeds 0,1,2 --variants unet,b" in how
 
 
 def test_nothing_known_to_fit_names_first_what_is_over() -> None:
     budget = {"max_latency_ms": 20, "max_memory_mib": 200}
     neither = only(network("unet", ms=None), network("b", mib=None), **budget)
-    assert "no network has all of latency and memory" in neither.said[0]
+    assert "no network has all of latency and inference memory" in next(verdicts(neither))
     over = only(network("unet", ms=100, mib=None), network("b", mib=None), **budget)
-    assert over.said[0] == "over the budget by what is known: unet (latency 5.00×)"
-    assert "no other network has a figure for memory" in over.said[1]
+    assert next(verdicts(over)) == "over the budget by what is known: unet (latency 5.00×)"
+    assert "no other network has a figure for inference memory" in list(verdicts(over))[1]
 
 
 def test_what_the_goal_does_not_use_leaves_nobody_out() -> None:

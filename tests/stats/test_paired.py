@@ -43,7 +43,10 @@ def test_seeds_of_a_fold_do_not_narrow_the_interval_over_folds() -> None:
     folds = [0.01, 0.02, 0.06]
     one_seed = paired_difference(list(enumerate(folds)))
     three_seeds = paired_difference([(fold, d) for fold, d in enumerate(folds) for _ in range(3)])
-    assert (three_seeds.low, three_seeds.high) == (one_seed.low, one_seed.high)
+    assert (three_seeds.interval.low, three_seeds.interval.high) == (
+        one_seed.interval.low,
+        one_seed.interval.high,
+    )
     assert (one_seed.pairs, three_seeds.pairs, three_seeds.units) == (3, 9, 3)
 
 
@@ -53,8 +56,11 @@ def test_seeds_of_a_fold_do_not_narrow_the_interval_over_folds() -> None:
 def test_below_ten_units_the_interval_is_students() -> None:
     found = paired_difference(seeds(0.01, 0.02, 0.03))
     half = 4.302652729911275 * 0.01 / 3**0.5
-    assert (found.mean, found.low) == (pytest.approx(0.02), pytest.approx(0.02 - half, rel=1e-3))
-    assert found.high == pytest.approx(0.02 + half, rel=1e-3)
+    assert (found.interval.value, found.interval.low) == (
+        pytest.approx(0.02),
+        pytest.approx(0.02 - half, rel=1e-3),
+    )
+    assert found.interval.high == pytest.approx(0.02 + half, rel=1e-3)
     assert found.verdict == "not separable"
 
 
@@ -81,9 +87,9 @@ def test_a_verdict_needs_an_interval_without_zero(
 
 def test_one_pair_has_no_interval_and_separates_nothing() -> None:
     found = paired_difference(seeds(0.5))
-    assert (found.mean, found.verdict, found.pairs_needed) == (0.5, "not separable", None)
-    assert math.isnan(found.low)
-    assert math.isnan(found.high)
+    assert (found.interval.value, found.verdict, found.pairs_needed) == (0.5, "not separable", None)
+    assert math.isnan(found.interval.low)
+    assert math.isnan(found.interval.high)
 
 
 def test_no_pairs_are_refused() -> None:
@@ -94,9 +100,14 @@ def test_no_pairs_are_refused() -> None:
 @pytest.mark.parametrize("count", [2, 9, 10, 30])
 def test_differences_without_spread_are_no_problem(count: int) -> None:
     equal = paired_difference(seeds(*[0.25] * count))
-    assert (equal.low, equal.high, equal.verdict, equal.pairs_needed) == (0.25, 0.25, "better", 2)
+    assert (equal.interval.low, equal.interval.high, equal.verdict, equal.pairs_needed) == (
+        0.25,
+        0.25,
+        "better",
+        2,
+    )
     none = paired_difference(seeds(*[0.0] * count))
-    assert (none.low, none.high, none.verdict, none.pairs_needed) == (
+    assert (none.interval.low, none.interval.high, none.verdict, none.pairs_needed) == (
         0.0,
         0.0,
         "not separable",
@@ -129,14 +140,14 @@ def test_a_difference_too_small_for_a_thousand_says_nothing() -> None:
 @settings(max_examples=200, deadline=None)
 def test_pairs_needed_never_contradict_the_verdict(values: list[float], shift: float) -> None:
     found = paired_difference(seeds(*[value + shift for value in values]))
-    slack = 1e-12 * abs(found.mean)
-    assert found.low - slack <= found.mean <= found.high + slack
+    slack = 1e-12 * abs(found.interval.value)
+    assert found.interval.low - slack <= found.interval.value <= found.interval.high + slack
     if found.verdict == "not separable":
         assert found.pairs_needed is None or found.pairs_needed > found.pairs
     else:
         assert found.pairs_needed is not None
         assert 2 <= found.pairs_needed <= found.pairs
-        assert (found.verdict == "better") == (found.mean > 0)
+        assert (found.verdict == "better") == (found.interval.value > 0)
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.floats(-1, 1)), min_size=1, max_size=9))
@@ -144,8 +155,8 @@ def test_pairs_needed_never_contradict_the_verdict(values: list[float], shift: f
 def test_order_does_not_matter_and_sides_are_alike(pairs: list[tuple[int, float]]) -> None:
     found = paired_difference(pairs)
     turned = paired_difference([(cluster, -value) for cluster, value in reversed(pairs)])
-    assert turned.mean == pytest.approx(-found.mean, abs=1e-12)
-    assert turned.low == pytest.approx(-found.high, abs=1e-9, nan_ok=True)
+    assert turned.interval.value == pytest.approx(-found.interval.value, abs=1e-12)
+    assert turned.interval.low == pytest.approx(-found.interval.high, abs=1e-9, nan_ok=True)
     assert turned.pairs == found.pairs
 
 

@@ -67,13 +67,11 @@ class Count:
         return cls(sum(listed), len(listed))
 
     def share(self) -> Interval:
-        """(share, low, high) with Wilson's 95 % interval, for independent trials. Raises
-        ZeroDivisionError for none.
-        """
+        """Return the share with Wilson's interval, for independent trials; there must be some."""
         p, n, z2 = self.hits / self.of, self.of, Z_975**2
         centre = (p + z2 / (2 * n)) / (1 + z2 / n)
         half = Z_975 / (1 + z2 / n) * math.sqrt(p * (1 - p) / n + z2 / (4 * n * n))
-        return p, max(0.0, centre - half), min(1.0, centre + half)
+        return Interval(p, max(0.0, centre - half), min(1.0, centre + half))
 
     def __str__(self) -> str:
         share, low, high = self.share()

@@ -1,19 +1,64 @@
 """What one can afford, and whether a network's figures stay within it.
 
-rows that may be compared ─▶ a network's figures, latency estimated at need ─▶ over, within, or not to be told
+peers ─▶ a network's figures, latency estimated at need ─▶ over, within, or not known
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
-from math import exp, hypot, inf, isfinite, log
-from typing import Any, Final, NamedTuple
+from dataclasses import dataclass
+from math import exp, hypot, inf, isfinite
+from typing import Final
 
-from unet_bench.analysis.front import Row
 from unet_bench.errors import InvalidSuite
-from unet_bench.store.figures import is_good
-from unet_bench.store.schema import INTERVALS
+from unet_bench.stats.intervals import Interval
+from unet_bench.store.figures import Network
+from unet_bench.store.schema import BY_NAME
+
+
+@dataclass(frozen=True)
+class Limit:
+    """What a field of `Budget` limits: a column, in another unit."""
+
+    name: str
+    column: str
+
+    @property
+    def label(self) -> str:
+        """The column's name in sentences."""
+        return BY_NAME[self.column].label
+
+    @property
+    def factor(self) -> float:
+        """What turns the column's unit into the limit's, which is the one shown."""
+        return BY_NAME[self.column].factor
+
+    @property
+    def probe(self) -> str:
+        """The probe that measures it."""
+        return BY_NAME[self.column].probes[0]
+
+    @property
+    def option(self) -> str:
+        """The limit as it is called on the command line."""
+        return "--" + self.name.replace("_", "-")
+
+    def exceeded(self, value: float, limit: float) -> float:
+        """Return how many times over the limit a value is; at most 1 where it is within."""
+        if BY_NAME[self.column].better == "low":
+            return value / limit
+        return limit / value if value > 0 else inf
+
+
+LATENCY: Final = Limit("max_latency_ms", "latency_ms")
+LIMITS: Final = (
+    LATENCY,
+    Limit("max_memory_mib", "peak_memory_mib"),
+    Limit("max_train_memory_mib", "train_peak_memory_mib"),
+    Limit("max_params_m", "params"),
+    Limit("max_gmacs", "macs"),
+    Limit("min_dice", "dice"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,72 +73,37 @@ class Budget:
     min_dice: float | None = None
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if value is not None and not (isfinite(value) and value > 0):
+        """Check every limit."""
+        for limit, value in self.limits():
+            if not (isfinite(value) and value > 0):
                 raise InvalidSuite(
-                    f"{_option(field.name)} {value:g}: a limit is a number above 0; leave it out for none"
+                    f"{limit.option} {value:g}: a limit is a number above 0; leave it out for none"
                 )
         if self.min_dice is not None and self.min_dice > 1:
             raise InvalidSuite(
                 f"--min-dice {self.min_dice:g}: Dice lies between 0 and 1, such as 0.85"
             )
 
-    def asked(self) -> Iterator[tuple[Limit, float]]:
-        """The limits that are set, each with its value."""
+    def limits(self) -> Iterator[tuple[Limit, float]]:
+        """Yield the limits that are set, each with its value."""
         for limit in LIMITS:
-            if (value := getattr(self, limit.name)) is not None:
+            value = getattr(self, limit.name)
+            if value is not None:
                 yield limit, value
 
     def text(self) -> str:
-        """As it stands on the command line."""
-        return " ".join(f"{_option(limit.name)} {value:g}" for limit, value in self.asked())
-
-
-@dataclass(frozen=True)
-class Limit:
-    """A field of `Budget`: what it limits, the column and the probe that measures it."""
-
-    name: str
-    label: str
-    column: str
-    probe: str
-    factor: float = 1.0  # from the column's unit to the limit's
-    at_least: bool = False
-
-
-LATENCY: Final = Limit("max_latency_ms", "latency", "latency_ms", "speed")
-LIMITS: Final = (
-    LATENCY,
-    Limit("max_memory_mib", "memory", "peak_memory_mib", "memory"),
-    Limit("max_train_memory_mib", "training memory", "train_peak_memory_mib", "memory"),
-    Limit("max_params_m", "parameters", "params", "cost", 1e-6),
-    Limit("max_gmacs", "MACs", "macs", "cost", 1e-9),
-    Limit("min_dice", "Dice", "dice", "accuracy", at_least=True),
-)
-
-
-class Figure(NamedTuple):
-    """A figure in the limit's unit, the ends of its 95 % interval (itself where it is exact), and
-    whether it is estimated.
-    """
-
-    value: float
-    low: float
-    high: float
-    estimated: bool = False
+        """Return the limits as they stand on the command line."""
+        return " ".join(f"{limit.option} {value:g}" for limit, value in self.limits())
 
 
 @dataclass(frozen=True)
 class Fit:
-    """How a network stands to a budget: by label how many times over it (of Dice, below it), where
-    the limit lies within the figure's interval, and what nobody measured.
-    """
+    """How a network stands to a budget."""
 
-    over: Mapping[str, float]
-    short: float  # Dice that is lacking
-    unsure: tuple[str, ...]
-    unknown: tuple[Limit, ...]
+    over: Mapping[Limit, float]  # how many times over the limit it is, or of Dice below it
+    short: float  # the Dice that is lacking
+    unsure: tuple[Limit, ...]  # limits that lie within the figure's interval
+    unknown: tuple[Limit, ...]  # limits of what was not measured
 
     @property
     def fits(self) -> bool:
@@ -102,68 +112,47 @@ class Fit:
 
     @property
     def most(self) -> float:
-        """How many times over the budget where it is worst; 1 where it is within."""
+        """How many times over the budget it is where it is worst; 1 where it is within."""
         return max(self.over.values(), default=1.0)
 
 
-def fit(row: Row, baseline: Row | None, budget: Budget) -> Fit:
-    """How the row's figures stand to the budget. An interval that straddles a limit makes it
-    unsure.
-    """
+def fit(network: Network, baseline: Network | None, budget: Budget) -> Fit:
+    """Return how a network stands to a budget."""
     over, short, unsure, unknown = {}, 0.0, [], []
-    for limit, most in budget.asked():
-        found = figure(row, baseline, limit)
+    for limit, value in budget.limits():
+        found = figure(network, baseline, limit)
         if found is None:
             unknown.append(limit)
             continue
-        if found.low < most < found.high:
-            unsure.append(limit.label)
-        times = (
-            (most / found.value if found.value > 0 else inf)
-            if limit.at_least
-            else found.value / most
-        )
+        if found.low < value < found.high:
+            unsure.append(limit)
+        times = limit.exceeded(found.value, value)
         if times > 1:
-            over[limit.label] = times
-            short = most - found.value if limit.at_least else short
+            over[limit] = times
+            short = value - found.value if limit.column == "dice" else short
     return Fit(over, short, tuple(unsure), tuple(unknown))
 
 
-def figure(row: Row, baseline: Row | None, limit: Limit) -> Figure | None:
-    """The row's figure that a limit is about; None where there is none, or a cell of its probe
-    failed.
+def figure(network: Network, baseline: Network | None, limit: Limit) -> Interval | None:
+    """Return what a limit is about, in its unit; None if unknown or a cell of its probe failed."""
+    found = network.figure(limit.column)
+    if found is None and limit is LATENCY:
+        return _estimated_latency(network, baseline)
+    return None if found is None else Interval(*(end * limit.factor for end in found))
+
+
+def _estimated_latency(network: Network, baseline: Network | None) -> Interval | None:
+    """Return the ratio to the baseline times the baseline's own time on a quiet machine.
+
+    Their errors are joined on the logarithm as if they were independent; one that is not known
+    counts as none.
     """
-    if not is_good(row, limit.probe):
+    ratio = network.figure("latency_ratio")
+    time = baseline.interval("latency_ms") if baseline else None
+    quiet = baseline is not None and baseline.quality in ("clean", None)
+    if not (ratio and ratio.value and time and time.value and quiet):
         return None
-    value = row.get(limit.column)
-    if value is None:
-        return _estimated_latency(row, baseline) if limit.column == "latency_ms" else None
-    low, high = (row.get(end) for end in INTERVALS.get(limit.column, ("", "")))
-    return Figure(*((value if x is None else x) * limit.factor for x in (value, low, high)))
-
-
-def _estimated_latency(row: Row, baseline: Row | None) -> Figure | None:
-    """From the ratio to the baseline and the baseline's own time, where that was measured on a
-    quiet machine.
-
-    The errors of both, on the logarithm, are joined as if they were independent.
-    """
-    ratio, own = row.get("latency_ratio"), None if baseline is None else baseline.get("latency_ms")
-    if baseline is None or not ratio or not own or baseline.get("quality") not in ("clean", None):
-        return None
-    value = ratio * own
-    down, up = (
-        hypot(_reach(row, "latency_ratio", end), _reach(baseline, "latency_ms", end))
-        for end in (0, 1)
-    )
-    return Figure(value, value * exp(-down), value * exp(up), True)
-
-
-def _reach(row: Row, name: str, end: int) -> float:
-    """How far an end of the interval is from the figure, on the logarithm; 0 without one."""
-    at: Any = row.get(INTERVALS[name][end])
-    return abs(log(at / row[name])) if at and at > 0 else 0.0
-
-
-def _option(name: str) -> str:
-    return "--" + name.replace("_", "-")
+    value = ratio.value * time.value
+    reaches = ratio.log().reach(unknown=0.0), time.log().reach(unknown=0.0)
+    down, up = (hypot(*sides) for sides in zip(*reaches, strict=True))
+    return Interval(value, value * exp(-down), value * exp(up))

@@ -1,7 +1,6 @@
-"""Choosing a network under a budget: the best, the gap of every other to it, those as good, and the
-next step up.
+"""Choosing a network under a budget: the best, what may replace it, and the next step up.
 
-rows that may be compared ─▶ those within the budget ─▶ the best by the goal ─▶ gaps to it, in pairs where there are any
+peers ─▶ those within the budget ─▶ the best by the goal ─▶ the gap of each other to it, in pairs where there are any
 
 The goal is Dice; where nobody measured it, latency, and so on. Each comparison is made at 95 % by
 itself: of many networks one or another will seem worse by chance.
@@ -9,36 +8,33 @@ itself: of many networks one or another will seem worse by chance.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from math import exp, hypot, inf, isnan, nan
+from math import exp, hypot, inf, isnan
 from typing import Final, Literal
 
-from unet_bench.analysis.budget import LATENCY, Budget, Figure, Fit, figure, fit
-from unet_bench.analysis.front import Row, Scores
+from unet_bench.analysis.budget import LATENCY, Budget, Fit, figure, fit
+from unet_bench.analysis.front import Scores, ScoresByVariant
+from unet_bench.stats.intervals import Interval
 from unet_bench.stats.paired import paired_difference
-from unet_bench.store.figures import Figure as Logarithm
-from unet_bench.store.figures import by_time, is_good, relative_latency
-from unet_bench.store.schema import INTERVALS
-from unet_bench.text_format import one_line
+from unet_bench.store.figures import Network, Peers
+from unet_bench.store.schema import BY_NAME
 
 ONE_SEED: Final = 0.018
 """A gap in Dice that one seed cannot show: three equal trainings of nnU-Net lay so far apart
 (MIC-DKFZ/nnUNet 2624).
 """
 NEAREST: Final = 3  # networks named where nothing fits
-RIVALS: Final = 2  # networks that are worse and named, to see how much
-GOALS: Final[Mapping[str, str]] = {
-    "dice": "accuracy",
-    "latency": "speed",
-    "peak_memory_mib": "memory",
-    "macs": "cost",
-    "params": "cost",
+WORSE: Final = 2  # networks named that are worse than the best, to see how much
+GOALS: Final[Mapping[str, tuple[str, ...]]] = {
+    "dice": ("dice",),
+    "latency": ("latency_ratio", "latency_ms"),
+    "peak_memory_mib": ("peak_memory_mib",),
+    "macs": ("macs",),
+    "params": ("params",),
 }
-"""What the best is the best in, the first of them that was measured, and the probe that measures
-it.
-"""
+"""What the best is the best in, the first that was measured, and the columns that say it."""
 
 Verdict = Literal["separable", "apparent", "not separable"]
 SUREST: Final[tuple[Verdict, ...]] = ("separable", "apparent", "not separable")
@@ -47,16 +43,14 @@ Role = Literal["best", "as good", "unclear", "worse", "step up", "nearest"]
 
 @dataclass(frozen=True)
 class Gap:
-    """How a network stands to the best: Dice less the best's, or the logarithm of its latency over
-    the best's, or how much more it takes of another figure.
+    """How far a network is from the best.
 
-    `separable` by an interval that leaves out 0; `apparent` where it is larger than one seed's
-    error can be, or than figures without intervals show.
+    `difference` is Dice less the best's, the logarithm of its latency over the best's, or how much
+    more it takes of another figure. It is `separable` if its interval leaves out 0, `apparent` if
+    it is larger than one seed's error can be, or than figures without intervals show.
     """
 
-    difference: float
-    low: float | None
-    high: float | None
+    difference: Interval
     verdict: Verdict
     pairs: int = 0
     pairs_needed: int | None = None
@@ -68,195 +62,186 @@ class Option:
     """A network that is named, and why."""
 
     role: Role
-    row: Row
+    network: Network
     fit: Fit
     gap: Gap | None  # to the best
-    latency: Figure | None  # ms
-    speed: float | None  # latency over the best's
-    speed_reach: float  # half of its interval, on the logarithm; NaN: not known
+    latency: Interval | None  # ms
+    log_speed: Interval | None  # the logarithm of latency over the best's
 
     @property
     def variant(self) -> str:
-        """On one line."""
-        return one_line(self.row["variant"])
+        """The network's name."""
+        return self.network.variant
+
+    @property
+    def speed(self) -> float | None:
+        """Its latency over the best's."""
+        return None if self.log_speed is None else exp(self.log_speed.value)
+
+    @property
+    def is_estimated(self) -> bool:
+        """Whether the latency is that of the baseline times the ratio to it."""
+        return self.latency is not None and self.network.figure("latency_ms") is None
 
 
 @dataclass(frozen=True)
-class Group:
-    """Rows that may be compared, trivial baselines apart, and what they are asked for."""
+class Candidates:
+    """Networks that may be compared, and what they are asked for."""
 
-    networks: Sequence[Row]
-    trivial: Sequence[Row]
-    baseline: Row | None
+    networks: tuple[Network, ...]
+    trivial: tuple[Network, ...]  # what needs no training and has a Dice
     budget: Budget
-    scores: Scores
-    goal: str
-
-    def value(self, row: Row) -> float | None:
-        """What the goal says of a row, more is better; None where it is not known or a cell failed."""
-        if self.goal == "latency":
-            found = self.latency(row)
-            return None if found is None else -found.value
-        if row.get(self.goal) is None or not is_good(row, GOALS[self.goal]):
-            return None
-        return float(row[self.goal]) * (1 if self.goal == "dice" else -1)
-
-    def latency(self, row: Row) -> Logarithm | None:
-        """The logarithm of the row's latency, on one scale for all of the group."""
-        return relative_latency(row, self.baseline, self._as_time)
+    scores: ScoresByVariant
 
     @cached_property
-    def _as_time(self) -> bool:
-        return by_time(self.networks, self.baseline)
+    def peers(self) -> Peers:
+        """The networks, on common scales."""
+        return Peers(self.networks)
 
-    def fit(self, row: Row) -> Fit:
-        """How the row stands to the budget."""
-        return fit(row, self.baseline, self.budget)
+    @cached_property
+    def goal(self) -> str:
+        """The first of `GOALS` that any network has a figure for."""
+        for goal, columns in GOALS.items():
+            if any(network.figure(name) for network in self.networks for name in columns):
+                return goal
+        return "dice"
 
-    def price(self, row: Row) -> tuple[float, ...]:
-        """What to prefer among equals: the fastest, then that of least memory, then the smallest."""
-        latency = self.latency(row)
-        rest = (row.get("peak_memory_mib"), row.get("params"))
-        return (
-            inf if latency is None else latency.value,
-            *(inf if x is None else float(x) for x in rest),
-        )
+    def value(self, network: Network) -> float | None:
+        """Return what the goal says of a network, more is better; None where it is not known."""
+        if self.goal == "latency":
+            latency = self.peers.latency(network)
+            return None if latency is None else -latency.interval.value
+        found = network.figure(self.goal)
+        if found is None:
+            return None
+        return found.value if BY_NAME[self.goal].better == "high" else -found.value
 
-    def within(self) -> list[Row]:
+    def fit(self, network: Network) -> Fit:
+        """Return how a network stands to the budget."""
+        return fit(network, self.peers.baseline, self.budget)
+
+    def price(self, network: Network) -> tuple[float, ...]:
+        """Return what to prefer among equals: the fastest, of least memory, then the smallest."""
+        latency = self.peers.latency(network)
+        rest = (network.number(name) for name in ("peak_memory_mib", "params"))
+        known = (None if latency is None else latency.interval.value, *rest)
+        return tuple(inf if value is None else value for value in known)
+
+    @cached_property
+    def within(self) -> list[Network]:
         """Networks that fit, the best first."""
-        rows = [row for row in self._valued() if self.fit(row).fits]
-        return sorted(rows, key=lambda row: (-(self.value(row) or 0.0), self.price(row)))
+        fitting = [one for one, found in self._fits if found.fits]
+        return sorted(fitting, key=lambda one: (-(self.value(one) or 0.0), self.price(one)))
 
-    def beyond(self) -> list[Row]:
+    @cached_property
+    def beyond(self) -> list[Network]:
         """Networks that are known not to fit, the nearest to the budget first."""
-        rows = [row for row in self._valued() if self.fit(row).over and not self.fit(row).unknown]
-        return sorted(rows, key=lambda row: (self.fit(row).most, -(self.value(row) or 0.0)))
+        over = [(one, fit) for one, fit in self._fits if fit.over and not fit.unknown]
+        over.sort(key=lambda found: (found[1].most, -(self.value(found[0]) or 0.0)))
+        return [one for one, _ in over]
 
-    def _valued(self) -> list[Row]:
-        return [row for row in self.networks if self.value(row) is not None]
+    @cached_property
+    def _fits(self) -> list[tuple[Network, Fit]]:
+        return [(one, self.fit(one)) for one in self.networks if self.value(one) is not None]
+
+    def log_speed(self, best: Network, network: Network) -> Interval | None:
+        """Return the logarithm of a network's latency over the best's.
+
+        Its interval reaches equally far to both sides: as far as the longer sides of the two.
+        """
+        own, other = self.peers.latency(network), self.peers.latency(best)
+        if own is None or other is None:
+            return None
+        value = own.interval.value - other.interval.value
+        half = hypot(own.interval.half, other.interval.half)
+        return Interval(value, value - half, value + half)
 
 
-def goal_of(networks: Sequence[Row]) -> str:
-    """The first goal that any network has a figure for."""
-    for goal, probe in GOALS.items():
-        columns = ("latency_ratio", "latency_ms") if goal == "latency" else (goal,)
-        if any(
-            is_good(row, probe) and row.get(column) is not None
-            for row in networks
-            for column in columns
-        ):
-            return goal
-    return next(iter(GOALS))
+def options(of: Candidates) -> tuple[Option, ...]:
+    """Return the networks to name, the best first; where nothing fits, the nearest to the budget.
 
-
-def options(group: Group) -> tuple[Option, ...]:
-    """The best, those as good from the cheapest on, those behind that cannot be told from it, the
-    next worse ones, and the next step up; or, where nothing fits, the nearest to it.
-
-    A wide interval makes nothing as good: that takes a gap, too, which the seeds of one network may
-    have.
+    After the best come those as good from the cheapest on, those behind that cannot be told apart
+    from it, the next worse ones, and the next step up. A wide interval alone does not make two
+    networks equal: the gap must also be within the seed noise.
     """
-    within, beyond = group.within(), group.beyond()
-    if not within:
-        return tuple(_option(group, "nearest", row, None) for row in beyond[:NEAREST])
-    best, *others = within
-    gaps = [(row, gap(group, best, row)) for row in others]
-    open_ = [(row, found.difference) for row, found in gaps if found.verdict == "not separable"]
-    near = [row for row, behind in open_ if group.goal != "dice" or behind >= -ONE_SEED]
-    equals, unclear = sorted(near, key=group.price), [row for row, _ in open_ if row not in near]
-    worse = [row for row, found in gaps if found.verdict != "not separable"][:RIVALS]
-    return (
-        _option(group, "best", best, None),
-        *(_option(group, "as good", row, best) for row in equals),
-        *(_option(group, "unclear", row, best) for row in unclear),
-        *(_option(group, "worse", row, best) for row in worse),
-        *(_option(group, "step up", row, best) for row in _step_up(group, best, beyond)),
+    if not of.within:
+        return tuple(_option(of, "nearest", one, None) for one in of.beyond[:NEAREST])
+    best, *others = of.within
+    named: dict[Role, list[Network]] = {"best": [best], "as good": [], "unclear": [], "worse": []}
+    for one in others:
+        found = gap(of, best, one)
+        near = of.goal != "dice" or found.difference.value >= -ONE_SEED
+        is_open = found.verdict == "not separable"
+        named["worse" if not is_open else "as good" if near else "unclear"].append(one)
+    named["as good"].sort(key=of.price)
+    named["worse"] = named["worse"][:WORSE]
+    named["step up"] = _step_up(of, best)
+    return tuple(
+        _option(of, role, one, None if role == "best" else best)
+        for role, networks in named.items()
+        for one in networks
     )
 
 
-def _step_up(group: Group, best: Row, beyond: Sequence[Row]) -> list[Row]:
-    """Of those of higher Dice that do not fit the surest, and of these the one nearest to the
-    budget; or none.
-    """
-    if group.goal != "dice":
+def _step_up(of: Candidates, best: Network) -> list[Network]:
+    """Return, of those of higher Dice that do not fit, the surest and of these the nearest."""
+    if of.goal != "dice":
         return []
-    better = [
-        (row, found.verdict) for row in beyond if (found := gap(group, best, row)).difference > 0
-    ]
-    return [row for wanted in SUREST for row, verdict in better if verdict == wanted][:1]
+    gaps = [(one, gap(of, best, one)) for one in of.beyond]
+    better = [(one, found.verdict) for one, found in gaps if found.difference.value > 0]
+    return [one for one, _ in sorted(better, key=lambda found: SUREST.index(found[1]))][:1]
 
 
-def _option(group: Group, role: Role, row: Row, best: Row | None) -> Option:
+def _option(of: Candidates, role: Role, network: Network, best: Network | None) -> Option:
     return Option(
         role=role,
-        row=row,
-        fit=group.fit(row),
-        gap=None if best is None else gap(group, best, row),
-        latency=figure(row, group.baseline, LATENCY),
-        speed=None if best is None else _speed(group, best, row),
-        speed_reach=nan if best is None else _speed_reach(group, best, row),
+        network=network,
+        fit=of.fit(network),
+        gap=None if best is None else gap(of, best, network),
+        latency=figure(network, of.peers.baseline, LATENCY),
+        log_speed=None if best is None else of.log_speed(best, network),
     )
 
 
-# ---- how far apart two are
-
-
-def gap(group: Group, best: Row, row: Row) -> Gap:
-    """How a network stands to the best. Dice is compared over equal (fold, seed) where there are
-    two and more.
-    """
-    if group.goal != "dice":
-        return _cost_gap(group, best, row)
-    own, other = group.scores.get(row["variant"], {}), group.scores.get(best["variant"], {})
+def gap(of: Candidates, best: Network, network: Network) -> Gap:
+    """Return how far a network is from the best: Dice in pairs of equal (fold, seed) from two on."""
+    if of.goal != "dice":
+        return _cost_gap(of, best, network)
+    nothing: Scores = {}
+    own, other = (of.scores.get(one.variant, nothing) for one in (network, best))
     shared = [key for key in own if key in other]
-    if len(shared) > 1:
-        found = paired_difference(
-            [(fold, own[fold, seed] - other[fold, seed]) for fold, seed in shared]
-        )
-        verdict: Verdict = "not separable" if found.verdict == "not separable" else "separable"
-        low, high = (None if isnan(end) else end for end in (found.low, found.high))
-        folds = len({fold for fold, _ in shared})
-        return Gap(found.mean, low, high, verdict, found.pairs, found.pairs_needed, folds)
-    return _unpaired_gap(best, row, len(shared))
-
-
-def _unpaired_gap(best: Row, row: Row, pairs: int) -> Gap:
-    """By both intervals. Those of one seed know of test images alone, and prove nothing beyond
-    them.
-    """
-    difference = row["dice"] - best["dice"]
-    reach = hypot(_half(row), _half(best))
-    several = min(row.get("seeds") or 1, best.get("seeds") or 1) > 1 and reach > 0
-    if abs(difference) <= (reach if several else max(reach, ONE_SEED)):
-        return Gap(difference, None, None, "not separable", pairs)
-    return Gap(difference, None, None, "separable" if several else "apparent", pairs)
-
-
-def _half(row: Row) -> float:
-    return max(
-        (abs(row[end] - row["dice"]) for end in INTERVALS["dice"] if row.get(end) is not None),
-        default=0.0,
+    if len(shared) < 2:
+        return _unpaired_gap(best, network, len(shared))
+    found = paired_difference(
+        [(fold, own[fold, seed] - other[fold, seed]) for fold, seed in shared]
     )
+    verdict: Verdict = "not separable" if found.verdict == "not separable" else "separable"
+    folds = len({fold for fold, _ in shared})
+    return Gap(found.interval, verdict, found.pairs, found.pairs_needed, folds)
 
 
-def _cost_gap(group: Group, best: Row, row: Row) -> Gap:
-    """By the figure that is the goal: of latency by the intervals of both; every other is exact."""
-    difference = (group.value(best) or 0.0) - (group.value(row) or 0.0)
-    reach = _speed_reach(group, best, row) if group.goal == "latency" else 0.0
-    if isnan(reach):
-        return Gap(difference, None, None, "apparent" if difference else "not separable")
-    verdict: Verdict = "separable" if abs(difference) > reach else "not separable"
-    return Gap(difference, difference - reach, difference + reach, verdict)
+def _unpaired_gap(best: Network, network: Network, pairs: int) -> Gap:
+    """Return a gap in Dice by both intervals.
 
-
-def _speed(group: Group, best: Row, row: Row) -> float | None:
-    own, other = group.latency(row), group.latency(best)
-    return None if own is None or other is None else exp(own.value - other.value)
-
-
-def _speed_reach(group: Group, a: Row, b: Row) -> float:
-    """Half of the interval of the difference of two latencies, on the logarithm; NaN where one has
-    none.
+    Those of one seed know of test images alone, and prove nothing beyond them.
     """
-    found = [group.latency(row) for row in (a, b)]
-    return hypot(*(nan if x is None else max(x.down, x.up) for x in found))
+    own, other = (one.interval("dice") for one in (network, best))
+    assert own is not None
+    assert other is not None
+    difference = Interval(own.value - other.value)
+    reach = hypot(*(max(one.reach(unknown=0.0)) for one in (own, other)))
+    several = min(network.seeds, best.seeds) > 1 and reach > 0
+    if abs(difference.value) <= (reach if several else max(reach, ONE_SEED)):
+        return Gap(difference, "not separable", pairs)
+    return Gap(difference, "separable" if several else "apparent", pairs)
+
+
+def _cost_gap(of: Candidates, best: Network, network: Network) -> Gap:
+    """Return a gap in a cost: of latency by the intervals of both; every other is exact."""
+    difference = (of.value(best) or 0.0) - (of.value(network) or 0.0)
+    speed = of.log_speed(best, network) if of.goal == "latency" else None
+    reach = speed.half if speed else 0.0
+    if isnan(reach):
+        return Gap(Interval(difference), "apparent" if difference else "not separable")
+    verdict: Verdict = "separable" if abs(difference) > reach else "not separable"
+    return Gap(Interval(difference, difference - reach, difference + reach), verdict)

@@ -441,7 +441,10 @@ def _adjusted(found: list[Row]) -> list[Row]:
 
 # ---- notes
 
-_MEASURE: Final = "measure some that do, such as `unet-bench run --base unet --vary up=transpose,bilinear --vary merge=concat,add`"
+_MEASURE: Final = (
+    "measure some that do, such as `unet-bench run --base unet --vary up=transpose,bilinear "
+    "--vary merge=concat,add`"
+)
 
 
 def _used(

@@ -1,29 +1,29 @@
 """The Pareto front over Dice, latency and peak memory, and how sure it is of each network.
 
-rows that may be compared ─▶ three figures each, and their errors ─▶ draws ─▶ who is beaten, and how often
+peers ─▶ three figures each, with their errors ─▶ draws ─▶ who is beaten, and how often
 
 A network is on the front unless another is at least as good in every dimension and better in one.
-Figures have errors, so that the front of the figures themselves is one of many that could have been
-seen: each draw moves every figure within its error, and the probability is the part of the draws in
+Since figures have errors, the front of the figures themselves is one of many that could have been
+seen: each draw moves every figure within its error, and the probability is the share of draws in
 which a network is on the front.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import isnan
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
+from unet_bench.analysis.findings import Finding
 from unet_bench.networks.choices import NAMES
 from unet_bench.stats.intervals import Z_975, t_975
 from unet_bench.stats.paired import units
 from unet_bench.stats.pareto import undominated
-from unet_bench.store.figures import Figure, baseline_of, figures_of
-from unet_bench.store.runs import PEERS, Runs
+from unet_bench.store.figures import PEERS, Network, Peers, Scaled, peer_groups
+from unet_bench.store.runs import Runs
 from unet_bench.store.schema import CONDITIONS
 from unet_bench.store.tables import records
-from unet_bench.text_format import named
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,163 +38,98 @@ DIMENSIONS: Final[Mapping[str, str]] = {
     "latency": "latency",
     "peak_memory_mib": "peak memory",
 }
-_PROBES: Final[Mapping[str, str]] = {
-    "dice": "accuracy",
-    "latency": "speed",
-    "peak_memory_mib": "memory",
-}
+_UNSEEN: Final = (*NAMES, "plugins", "inactive", "architecture", "architecture_args", "error")
 
-_UNSEEN: Final = frozenset(
-    (*NAMES, "plugins", "inactive", "architecture", "architecture_args", "evidence", "error")
-)
-
-Row = Mapping[str, Any]
-Scores = Mapping[str, Mapping[tuple[Any, Any], float]]  # by variant: Dice by (fold, seed)
+Scores = Mapping[tuple[Any, Any], float]  # Dice by (fold, seed)
+ScoresByVariant = Mapping[str, Scores]
+Figures = Mapping[str, Sequence[Scaled]]  # by variant, one for each dimension that was measured
 
 
 @dataclass(frozen=True)
 class Front:
-    """By network: whether it is on the front of the figures, and in which part of the draws it is
-    on theirs.
-    """
+    """By variant whether it is on the front of the figures, and in what share of the draws."""
 
     members: Mapping[str, bool]
     probability: Mapping[str, float]
-    notes: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
 
 
-def peer_groups(rows: Iterable[Row]) -> dict[tuple[Any, ...], list[Row]]:
-    """The rows that may be compared with one another, by the values of `PEERS`, in the order of
-    appearance.
-
-    What failed before it ran states no batch: it is counted as of the batch that was asked for.
-    """
-    groups: dict[tuple[Any, ...], list[Row]] = {}
-    for row in rows:
-        batch = row.get("batch_effective")
-        batch = row.get("batch_requested") if batch is None else batch
-        key = (row.get("run_id"), *(row.get(name) for name in CONDITIONS), batch)
-        groups.setdefault(key, []).append(row)
-    assert all(len(key) == len(PEERS) for key in groups)
-    return groups
+def networks_of(results: pd.DataFrame) -> dict[tuple[Any, ...], list[Network]]:
+    """Return the networks of a table of results that may be compared, by their values of `PEERS`."""
+    groups = peer_groups(records(results.drop(columns=list(_UNSEEN), errors="ignore")))
+    return {key: [*map(Network, rows)] for key, rows in groups.items()}
 
 
-def labels(groups: Iterable[tuple[Any, ...]]) -> dict[tuple[Any, ...], str]:
-    """By key of `peer_groups` the fewest words that tell it from the others: none where it is
-    alone.
-    """
-    keys = list(groups)
-    words: dict[tuple[Any, ...], list[str]] = {key: [] for key in keys}
-    for n, name in enumerate(PEERS):
-        if len({tuple(said) for said in words.values()}) == len(keys):
+def told_apart(
+    keys: Collection[tuple[Any, ...]], names: Sequence[str] = PEERS
+) -> dict[tuple[Any, ...], dict[str, Any]]:
+    """Return by key the fewest conditions that tell it from the others: none where it is alone."""
+    needed: list[int] = []
+    for n in range(len(names)):
+        if len({tuple(key[i] for i in needed) for key in keys}) == len(keys):
             break
         if len({key[n] for key in keys}) > 1:
-            for key in keys:
-                word = (
-                    name.removesuffix("_requested").removesuffix("_effective")
-                    if isinstance(key[n], int)
-                    else ""
-                )
-                words[key].append(
-                    f"{word} {key[n]}".strip() if key[n] is not None else f"no {name}"
-                )
-    return {key: " · ".join(said) for key, said in words.items()}
-
-
-def rows_of(results: pd.DataFrame) -> list[dict[str, Any]]:
-    """The rows of a table of results as plain values, without a network's choices: what fronts and
-    budgets look at.
-    """
-    names = [str(name) for name in results if name not in _UNSEEN]
-    columns = (
-        results[name].to_numpy(dtype=object, na_value=cast(Any, None)).tolist() for name in names
-    )
-    return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
+            needed.append(n)
+    return {key: {names[n]: key[n] for n in needed} for key in keys}
 
 
 def scores_of(runs: Runs) -> dict[tuple[Any, ...], dict[str, dict[tuple[Any, Any], float]]]:
-    """Dice of every accuracy cell, by run and conditions (`PEERS` without the last), then as
-    `Scores`.
-    """
+    """Return Dice of every accuracy cell: by run and conditions, then variant, then (fold, seed)."""
     scores: dict[tuple[Any, ...], dict[str, dict[tuple[Any, Any], float]]] = {}
-    cells = runs.cells[
-        (runs.cells["probe"] == "accuracy").fillna(False) & runs.cells["dice"].notna()
-    ]
-    for row in records(cells[["run_id", *CONDITIONS, "variant", "fold", "seed", "dice"]]):
-        group = scores.setdefault(tuple(row[name] for name in ("run_id", *CONDITIONS)), {})
-        group.setdefault(row["variant"], {})[row["fold"], row["seed"]] = row["dice"]
+    is_scored = (runs.cells["probe"] == "accuracy").fillna(False) & runs.cells["dice"].notna()
+    names = ("run_id", *CONDITIONS, "variant", "fold", "seed", "dice")
+    for row in records(runs.cells.loc[is_scored, list(names)]):
+        *conditions, variant, fold, seed, dice = row.values()
+        scores.setdefault(tuple(conditions), {}).setdefault(variant, {})[fold, seed] = dice
     return scores
 
 
-def front(rows: Sequence[Row], scores: Scores | None = None, *, draws: int = DRAWS) -> Front:
-    """The front of rows that may be compared; trivial baselines take no part, nor does what lacks a figure
-    that others have.
+def front(
+    networks: Sequence[Network], scores: ScoresByVariant | None = None, *, draws: int = DRAWS
+) -> Front:
+    """Return the front of networks that may be compared.
 
-    With the `scores` of the cells, errors of Dice are drawn jointly, so that what networks have in
-    common cancels between them. A dimension of which nobody has a figure is left out; without any
-    there is no front. The draws are the same at every call.
+    What needs no training takes no part, nor does what lacks a figure that others have. With the
+    `scores` of the cells, errors of Dice are drawn jointly, so that what networks have in common
+    cancels between them. A dimension of which nobody has a figure is left out; without any there is
+    no front. The draws are the same at every call.
     """
-    networks = [row for row in rows if not row["trivial"]]
-    found = figures_of(networks)
-    measured = [name for name in DIMENSIONS if any(found[row["variant"]][name] for row in networks)]
-    missing = [DIMENSIONS[name] for name in DIMENSIONS if name not in measured]
-    notes = (
-        [f"without {' and '.join(missing)}, of which there is no figure"]
-        if missing and measured
-        else []
-    )
-    complete = {name: [figure for d in measured if (figure := of[d])] for name, of in found.items()}
-    figures = {name: of for name, of in complete.items() if len(of) == len(measured)}
-    if lacking := [name for name in found if name not in figures]:
-        notes.append(
-            f"not on any front, since a figure is missing or a cell failed: {named(lacking)}"
-        )
+    peers = Peers(tuple(one for one in networks if not one.is_trivial))
+    scaled = {one.variant: peers.scaled(one) for one in peers.networks}
+    measured = [name for name in DIMENSIONS if any(of[name] for of in scaled.values())]
+    known = {name: [one for d in measured if (one := of[d])] for name, of in scaled.items()}
+    figures = {name: of for name, of in known.items() if len(of) == len(measured)}
     if not measured or not figures:
-        return Front({}, {}, ("no front: there is no Dice, latency or peak memory",))
-    notes += _errors(networks, figures, measured)
-    sources = {row["variant"]: row.get("same_as") or row["variant"] for row in networks}
-    values, drawn = _drawn(figures, sources, draws)
+        return Front({}, {}, (Finding("no front"),))
+    values, drawn = _drawn(figures, peers, draws)
     if "dice" in measured:
-        _move_jointly(drawn[0], values[0], list(figures), baseline_of(networks), scores or {})
-    members = undominated(values)[:, 0]
-    probability = undominated(drawn).mean(axis=1)
-    names = list(figures)
+        _move_jointly(drawn[0], values[0], list(figures), peers.baseline, scores or {})
+    members, probability = undominated(values)[:, 0], undominated(drawn).mean(axis=1)
     return Front(
-        dict(zip(names, map(bool, members), strict=True)),
-        dict(zip(names, map(float, probability), strict=True)),
-        tuple(notes),
+        dict(zip(figures, map(bool, members), strict=True)),
+        dict(zip(figures, map(float, probability), strict=True)),
+        tuple(_findings(peers, figures, measured)),
     )
 
 
-# ---- from rows to figures
-
-
-def _errors(
-    networks: Sequence[Row], figures: Mapping[str, Sequence[Figure]], measured: Sequence[str]
-) -> list[str]:
-    """What is not known of the figures' errors."""
-    notes = []
+def _findings(peers: Peers, figures: Figures, measured: Sequence[str]) -> Iterator[Finding]:
+    """Yield what was left out, and what is not known of the figures' errors."""
+    if missing := [label for name, label in DIMENSIONS.items() if name not in measured]:
+        yield Finding("dimensions without figures", {"dimensions": missing})
+    if lacking := [one.variant for one in peers.networks if one.variant not in figures]:
+        yield Finding("not on any front", {"variants": lacking})
     for n, dimension in enumerate(measured):
-        bare = [name for name, of in figures.items() if isnan(of[n].down)]
+        bare = [name for name, of in figures.items() if isnan(of[n].interval.half)]
         if bare:
-            notes.append(
-                f"{DIMENSIONS[dimension]} without an interval counts as it is: {named(bare)}"
-            )
-    single = any((row.get("seeds") or 0) == 1 and row.get("dice_sd") is None for row in networks)
-    if "dice" in measured and single:
-        notes.append(
-            "Dice of a single seed: its error is that of the test images alone; another seed may move it further"
-        )
-    return notes
+            values = {"dimension": DIMENSIONS[dimension], "variants": bare}
+            yield Finding("figures without intervals", values)
+    single = [n for n in peers.networks if n.number("seeds") == 1 and n.number("dice_sd") is None]
+    if single and "dice" in measured:
+        yield Finding("single seed")
 
 
-# ---- from figures to fronts
-
-
-def _drawn(
-    figures: Mapping[str, Sequence[Figure]], sources: Mapping[str, str], draws: int
-) -> tuple[Draws, Draws]:
-    """The figures themselves as a single draw, and draws of them.
+def _drawn(figures: Figures, peers: Peers, draws: int) -> tuple[Draws, Draws]:
+    """Return the figures themselves as a single draw, and draws of them.
 
     Errors follow Student's t with the units' degrees of freedom, a normal distribution where units
     are many, each side scaled so that 95 % of the draws lie within the interval. Variants measured
@@ -203,22 +138,27 @@ def _drawn(
     import numpy as np
 
     random = np.random.default_rng(0)
-    values = np.array([[figure.value for figure in of] for of in figures.values()]).T[..., None]
+    measured_as = {one.variant: one.row.get("same_as") or one.variant for one in peers.networks}
+    points = [[figure.interval.value for figure in of] for of in figures.values()]
+    values = np.array(points).T[..., None]
     moved = np.repeat(values, draws, axis=2)
     errors: dict[str, list[Draws | float]] = {}
     for n, (name, of) in enumerate(figures.items()):
-        own = errors.setdefault(sources[name], [])
-        own += [] if own else [_error(figure, draws, random) for figure in of]
-        for dimension, error in enumerate(own):
+        if measured_as[name] not in errors:
+            errors[measured_as[name]] = [_error(figure, draws, random) for figure in of]
+        for dimension, error in enumerate(errors[measured_as[name]]):
             moved[dimension, n] += error
     return values, moved
 
 
 def _move_jointly(
-    moved: Draws, values: Draws, names: Sequence[str], baseline: Row | None, scores: Scores
+    moved: Draws,
+    values: Draws,
+    names: Sequence[str],
+    baseline: Network | None,
+    scores: ScoresByVariant,
 ) -> None:
-    """Draws the losses (network, draw) of networks with Dice of equal (fold, seed) anew, from their
-    joint errors.
+    """Draw the losses (network, draw) of networks with Dice of equal (fold, seed) anew, jointly.
 
     Multivariate t: covariance that of the mean over units, degrees of freedom units less one, so
     that the difference of any two is drawn as its own paired interval says. All are relative to the
@@ -227,37 +167,36 @@ def _move_jointly(
     """
     import numpy as np
 
-    own = scores.get(names[0] if baseline is None else baseline["variant"], {})
-    alike = [n for n, name in enumerate(names) if scores.get(name, {}).keys() == own.keys()]
-    if len(own) < 2 or len(alike) < 2:
+    shared = scores.get(names[0] if baseline is None else baseline.variant, {})
+    alike = [n for n, name in enumerate(names) if scores.get(name, {}).keys() == shared.keys()]
+    if len(shared) < 2 or len(alike) < 2:
         return
 
-    def of_units(score: Mapping[tuple[Any, Any], float]) -> list[float]:
-        return units([(key[0], score[key]) for key in own])
+    def of_units(score: Scores) -> list[float]:
+        return units([(key[0], score[key]) for key in shared])
 
     dice = np.array([of_units(scores[names[n]]) for n in alike])
     if baseline is not None:
-        dice = dice - np.array(of_units(own))
+        dice = dice - np.array(of_units(shared))
     count, random = dice.shape[1], np.random.default_rng(1)
     heavy = np.sqrt(random.chisquare(count - 1, moved.shape[1]) / (count - 1))
     errors = np.zeros((len(alike), moved.shape[1]))
-    for unit in (
-        dice - dice.mean(axis=1, keepdims=True)
-    ).T:  # not a product of matrices: equal rows stay equal
+    # No product of matrices, in which equal rows would not stay equal.
+    for unit in (dice - dice.mean(axis=1, keepdims=True)).T:
         errors += unit[:, None] * random.standard_normal(moved.shape[1])
     moved[alike] = values[alike] + errors / (heavy * np.sqrt(count * (count - 1)))
 
 
-def _error(figure: Figure, draws: int, random: np.random.Generator) -> Draws | float:
+def _error(figure: Scaled, draws: int, random: np.random.Generator) -> Draws | float:
+    """Return draws of a figure's error; 0 for a figure that is exact or has no interval."""
     import numpy as np
 
-    down, up = (0.0 if isnan(end) else end for end in (figure.down, figure.up))
+    down, up = figure.interval.reach(unknown=0.0)
     if not (down or up):
         return 0.0
-    standard: Draws = (
-        random.standard_normal(draws) / Z_975
-        if figure.units is None
-        else random.standard_t(figure.units - 1, draws) / t_975(figure.units - 1)
-    )
+    if figure.units is None:
+        standard = random.standard_normal(draws) / Z_975
+    else:
+        standard = random.standard_t(figure.units - 1, draws) / t_975(figure.units - 1)
     moved: Draws = standard * np.where(standard < 0, down, up)
     return moved

@@ -1,45 +1,49 @@
 """Which networks are worth a look: the Pareto front of each task, and average ranks over data sets.
 
-runs ─▶ rows that may be compared ─▶ front and its probabilities ─┐
-     └▶ data sets × networks ─▶ average ranks and their test ─────┴▶ a row per network × task × setting ─▶ text
+runs ─▶ networks that may be compared ─▶ front and its probabilities ─┐
+     └▶ data sets × networks ─▶ average ranks and their test ─────────┴▶ a row per variant and peers
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from math import inf, isfinite
+from dataclasses import dataclass, replace
+from math import inf
 from pathlib import Path
 from typing import Any, Final
 
 import pandas as pd
 
-from unet_bench.analysis.front import Row, front, labels, peer_groups, rows_of, scores_of
+from unet_bench.analysis.findings import Finding
+from unet_bench.analysis.front import front, networks_of, scores_of, told_apart
 from unet_bench.analysis.summary import SETTING
 from unet_bench.errors import InvalidSuite, StoreError, unknown
 from unet_bench.stats.mean_ranks import FEW_DATA_SETS, LEVEL, Ranks, mean_ranks
 from unet_bench.stats.uscore import IOU, iou_quantiles, u_score
-from unet_bench.store.figures import is_good
-from unet_bench.store.runs import PEERS, Runs
+from unet_bench.store.figures import PEERS, Network
+from unet_bench.store.runs import Runs
 from unet_bench.store.schema import BY_NAME, INTERVALS
 from unet_bench.store.tables import typed_frame
-from unet_bench.text_format import named, title
 
+Row = dict[str, Any]
 _FIGURES: Final = (
     *("dice", *INTERVALS["dice"], "latency_ms", *INTERVALS["latency_ms"]),
     *("latency_ratio", *INTERVALS["latency_ratio"], "peak_memory_mib"),
 )
 COLUMNS: Final[Mapping[str, str]] = {
     **{name: BY_NAME[name].dtype for name in (*PEERS, "variant", "baseline", "trivial", *_FIGURES)},
-    "pareto": "boolean",  # nobody beats it in every dimension that was measured; empty: it takes no part
+    # Nobody beats it in every dimension that was measured; empty: it takes no part.
+    "pareto": "boolean",
     "front_probability": "Float64",
     "score": "Float64",  # what the ranks are of: the mean over data sets
     "mean_rank": "Float64",
     "rank_group": "string",  # letters: two networks that share one cannot be told apart
     "u_score": "Float64",
 }
+_SETTING: Final = ("run_id", *SETTING)
+_TESTED: Final = ("data_sets", "chi2", "chi2_p", "f", "p", "critical_difference")
 TESTS: Final[Mapping[str, str]] = {
-    **{name: BY_NAME[name].dtype for name in ("run_id", *SETTING)},
+    **{name: BY_NAME[name].dtype for name in _SETTING},
     "data_sets": "Int64",
     "networks": "Int64",
     "chi2": "Float64",
@@ -49,96 +53,95 @@ TESTS: Final[Mapping[str, str]] = {
     "critical_difference": "Float64",
     "left_out": "string",
 }
-_JOIN: Final = (
-    "ranks are never joined over runs, whose machines and settings may differ; where you know that they do not: "
-    "unet-bench show RUNS -f csv > all.csv, then unet-bench rank all.csv --variant variant --data task --score dice"
+JOIN: Final = (
+    "ranks are never joined over runs, whose machines and settings may differ; where you know "
+    "that they do not: unet-bench show RUNS -f csv > all.csv, then unet-bench rank all.csv "
+    "--variant variant --data task --score dice"
 )
 _NO_SCORE: Final = ("", "na", "n/a", "nan", "null", "none")
 
 
 @dataclass(frozen=True)
 class Ranking:
-    """`table`: a row per network × task × setting, `COLUMNS`; `tests`: a row per setting ranked,
-    `TESTS`, and their `ranks` in the same order.
+    """Fronts and average ranks.
+
+    `table` has a row per network × task × setting, `COLUMNS`; `tests` a row per setting that was
+    ranked, `TESTS`, with its `ranks` in the same order.
     """
 
     table: pd.DataFrame
     tests: pd.DataFrame
     ranks: tuple[Ranks, ...]
-    notes: tuple[str, ...]
+    findings: tuple[Finding, ...]
 
     @property
     def drawn(self) -> Ranks:
-        """What there is to draw a diagram of. Raises InvalidSuite unless that is one set of ranks."""
+        """The one set of ranks that a diagram can show; raises InvalidSuite for none or several."""
         if len(self.ranks) != 1:
             raise InvalidSuite(
-                f"{len(self.ranks)} sets of average ranks: a diagram shows one; give one run with one setting, on at "
-                f"least 2 data sets; {_JOIN}"
+                f"{len(self.ranks)} sets of average ranks: a diagram shows one; give one run with "
+                f"one setting, on at least 2 data sets; {JOIN}"
             )
         return self.ranks[0]
 
 
 def rank(runs: Runs, *, u_score: bool = False) -> Ranking:
-    """Fronts among rows that may be compared, and average ranks over the data sets of each run and
-    setting.
+    """Return fronts among networks that may be compared, and average ranks over data sets.
 
-    Figures of cells that failed do not count, trivial baselines take no part; both stay in the
-    table. With `u_score` also U-Bench's figure.
+    Ranks are of each run and setting. Figures of cells that failed do not count, and what needs no
+    training takes part in neither; both stay in the table. With `u_score` also U-Bench's figure.
     """
-    rows: list[dict[str, Any]] = []
-    notes: list[str] = []
-    groups = peer_groups(rows_of(runs.results))
-    told_apart, scores = labels(groups), scores_of(runs)
+    entries: list[tuple[Network, Row]] = []
+    findings: list[Finding] = []
+    groups, scores = networks_of(runs.results), scores_of(runs)
+    where = told_apart(groups)
     for key, group in groups.items():
         found = front(group, scores.get(key[:-1]))
-        scored, said = _u_scores(group) if u_score else ({}, ())
-        where = f"{told_apart[key]}: " if told_apart[key] else ""
-        notes += [where + note for note in (*found.notes, *said)]
-        added = [
-            {
-                **row,
-                "pareto": found.members.get(row["variant"]),
-                "front_probability": found.probability.get(row["variant"]),
-                "u_score": scored.get(row["variant"]),
+        u_scores, of_u_scores = _u_scores(group) if u_score else ({}, [])
+        findings += [replace(f, where=where[key]) for f in (*found.findings, *of_u_scores)]
+        columns = {
+            one.variant: {
+                "pareto": found.members.get(one.variant),
+                "front_probability": found.probability.get(one.variant),
+                "u_score": u_scores.get(one.variant),
             }
-            for row in group
-        ]
-        rows += sorted(added, key=_surest)
-    tests, ranks, of_ranks = _ranked(rows)
-    every = tuple(dict.fromkeys((*notes, *of_ranks)))
-    return Ranking(typed_frame(rows, COLUMNS), typed_frame(tests, TESTS), tuple(ranks), every)
-
-
-def rank_table(scores: pd.DataFrame, *, lower_is_better: bool = False) -> Ranking:
-    """Average ranks of any table (data set × network). Raises InvalidSuite as `mean_ranks` does."""
-    ranks = mean_ranks(scores, lower_is_better=lower_is_better)
-    means = scores.mean()
-    rows = [
-        {"variant": name, "score": means[name], **_rank_columns(ranks, name)}
-        for name in ranks.means
-    ]
-    tests = [_test_row(ranks)]
+            for one in group
+        }
+        added = [(one, columns[one.variant]) for one in group]
+        entries += sorted(added, key=_surest)
+    ranked, of_ranks = _ranked([network for network, _ in entries])
+    rows = [{**one.row, **added, **_rank_columns(one, ranked)} for one, added in entries]
+    tests = [{**dict(zip(_SETTING, key, strict=True)), **_test_row(r)} for key, r in ranked.items()]
     return Ranking(
-        typed_frame(rows, COLUMNS), typed_frame(tests, TESTS), (ranks,), tuple(_rank_notes(ranks))
+        typed_frame(rows, COLUMNS),
+        typed_frame(tests, TESTS),
+        tuple(ranked.values()),
+        (*findings, *of_ranks),
     )
 
 
-def read_scores(path: str | Path, variant: str, data: str, score: str) -> pd.DataFrame:
-    """From a csv with a row per score the table data set × network; of repeats, such as seeds, the
-    mean.
+def rank_table(scores: pd.DataFrame, *, lower_is_better: bool = False) -> Ranking:
+    """Return average ranks of any table (data set × network). Raises as `mean_ranks` does."""
+    ranks = mean_ranks(scores, lower_is_better=lower_is_better)
+    rows = [{"variant": name, **_rank_row(ranks, name)} for name in ranks.means]
+    tests = typed_frame([_test_row(ranks)], TESTS)
+    return Ranking(typed_frame(rows, COLUMNS), tests, (ranks,), tuple(_of_ranks(ranks)))
 
-    The arguments are its columns' names. Names are taken as they stand, NA and None too; a network
-    or data set without any score stays, as a column or row without figures. Raises StoreError for
-    what is no such csv, UnknownName for a column.
+
+def read_scores(path: str | Path, variant: str, data: str, score: str) -> pd.DataFrame:
+    """Return the table data set × network of a csv with a row per score.
+
+    The arguments are its columns' names. Repeats, such as seeds, are averaged. Names are taken as
+    they stand, NA and None too; a network or data set without any score stays, as a column or row
+    without figures. Raise StoreError for what is no such csv, UnknownName for a column.
     """
     try:
-        frame = pd.read_csv(path, dtype=str, keep_default_na=False).fillna(
-            ""
-        )  # filled: lines that are too short
+        frame = pd.read_csv(path, dtype=str, keep_default_na=False)
     except (OSError, ValueError) as error:
         raise StoreError(
             f"{path} cannot be read as csv: {error}; give a table with one score a row"
         ) from error
+    frame = frame.fillna("")  # lines that are too short
     for name in (variant, data, score):
         if name not in frame:
             raise unknown("column", name, map(str, frame), f"head -1 {path}")
@@ -150,11 +153,8 @@ def read_scores(path: str | Path, variant: str, data: str, score: str) -> pd.Dat
     scored = ~frame[score].str.strip().str.lower().isin(_NO_SCORE)
     numbers = pd.to_numeric(frame[score].where(scored), errors="coerce").astype(float)
     if (bad := frame[score][scored & ~numbers.abs().lt(inf)].unique()).size:
-        what = (
-            "no finite number"
-            if pd.to_numeric(pd.Series(bad), errors="coerce").notna().all()
-            else "text"
-        )
+        are_numbers = pd.to_numeric(pd.Series(bad), errors="coerce").notna().all()
+        what = "no finite number" if are_numbers else "text"
         raise StoreError(
             f"{path}: column {score} holds {what}, {bad[0]!r}: a score is a number or empty"
         )
@@ -165,121 +165,104 @@ def read_scores(path: str | Path, variant: str, data: str, score: str) -> pd.Dat
 # ---- ranks over data sets
 
 
-def _ranked(rows: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[Ranks], list[str]]:
-    """Adds the columns of ranks to the rows; (rows of tests, ranks, notes) of the settings that can
-    be ranked.
-    """
-    settings: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
-    for row in rows:
-        if not row["trivial"] and row.get("dice") is not None:
-            settings.setdefault(tuple(row.get(name) for name in ("run_id", *SETTING)), []).append(
-                row
-            )
-    tests, ranks, notes = [], [], []
+def _ranked(
+    networks: Sequence[Network],
+) -> tuple[dict[tuple[Any, ...], Ranks], list[Finding]]:
+    """Return the ranks of each run and setting that can be ranked, and what is to be known."""
+    settings: dict[tuple[Any, ...], list[Network]] = {}
+    for one in networks:
+        if not one.is_trivial and one.number("dice") is not None:
+            settings.setdefault(_setting(one), []).append(one)
+    ranked: dict[tuple[Any, ...], Ranks] = {}
+    findings: list[Finding] = []
+    where = told_apart(settings, _SETTING)
     for key, group in settings.items():
         scores: dict[tuple[Any, Any], dict[str, float]] = {}
-        for row in group:
-            of_task = scores.setdefault((row.get("task"), row.get("dataset_hash")), {})
-            if is_good(row, "accuracy"):
-                of_task[row["variant"]] = row["dice"]
-        table = pd.DataFrame.from_dict(scores, orient="index")
-        where = f"{title(group[0], SETTING)}: " if len(settings) > 1 else ""
+        for one in group:
+            of_task = scores.setdefault((one.row.get("task"), one.row.get("dataset_hash")), {})
+            if dice := one.figure("dice"):
+                of_task[one.variant] = dice.value
         try:
-            found = mean_ranks(table)
+            ranked[key] = mean_ranks(pd.DataFrame.from_dict(scores, orient="index"))
         except InvalidSuite as error:
-            notes.append(f"{where}no average ranks: {error}")
+            findings.append(Finding("no average ranks", {"why": error}, where[key]))
             if len({key[0] for key in settings}) > 1:
-                notes.append(_JOIN)
+                findings.append(Finding("ranks are not joined"))
             continue
-        means = table.mean()
-        for row in group:
-            if row["variant"] in found.means:
-                row |= {"score": means[row["variant"]], **_rank_columns(found, row["variant"])}
-        tests.append({**dict(zip(("run_id", *SETTING), key, strict=True)), **_test_row(found)})
-        ranks.append(found)
-        notes += [where + note for note in _rank_notes(found)]
-    return tests, ranks, notes
+        findings += [replace(found, where=where[key]) for found in _of_ranks(ranked[key])]
+    return ranked, findings
 
 
-def _rank_columns(ranks: Ranks, name: str) -> dict[str, Any]:
-    return {"mean_rank": ranks.means[name], "rank_group": ranks.groups[name]}
+def _setting(network: Network) -> tuple[Any, ...]:
+    return tuple(network.row.get(name) for name in _SETTING)
 
 
-def _test_row(ranks: Ranks) -> dict[str, Any]:
-    own = {
-        name: getattr(ranks, name)
-        for name in ("data_sets", "chi2", "chi2_p", "f", "p", "critical_difference")
+def _rank_columns(network: Network, ranked: Mapping[tuple[Any, ...], Ranks]) -> Row:
+    ranks = ranked.get(_setting(network))
+    takes_part = not network.is_trivial and network.number("dice") is not None
+    if ranks is None or not takes_part or network.variant not in ranks.means:
+        return {}
+    return _rank_row(ranks, network.variant)
+
+
+def _rank_row(ranks: Ranks, name: str) -> Row:
+    return {
+        "score": ranks.scores[name],
+        "mean_rank": ranks.means[name],
+        "rank_group": ranks.groups[name],
     }
-    return {**own, "networks": len(ranks.means), "left_out": ", ".join(ranks.left_out) or None}
 
 
-def _rank_notes(ranks: Ranks) -> Iterator[str]:
-    count = len(ranks.means)
-    f = f"{ranks.f:.2f}" if isfinite(ranks.f) else "infinite, all data sets agree"
-    yield (
-        f"{count} networks on {ranks.data_sets} data sets: Friedman χ² {ranks.chi2:.2f} (p {_p(ranks.chi2_p)}), "
-        f"Iman-Davenport F {f} (p {_p(ranks.p)}), critical difference {ranks.critical_difference:.2f}"
-    )
+def _test_row(ranks: Ranks) -> Row:
+    test = {name: getattr(ranks, name) for name in _TESTED}
+    return {**test, "networks": len(ranks.means), "left_out": ", ".join(ranks.left_out) or None}
+
+
+def _of_ranks(ranks: Ranks) -> Iterator[Finding]:
+    """Yield the outcome of the tests, and how much it can say."""
+    test = _test_row(ranks)
+    yield Finding("friedman", test)
     if ranks.p >= LEVEL:
-        yield "Friedman's test shows no difference between any of them: all are one group"
-    if ranks.critical_difference > count - 1:
-        yield (
-            f"average ranks of {count} networks are at most {count - 1} apart, which is less than the critical "
-            "difference: so few data sets cannot tell any two apart"
-        )
+        yield Finding("no difference between ranks")
+    if ranks.critical_difference > len(ranks.means) - 1:
+        yield Finding("ranks cannot differ", test)
     elif ranks.data_sets < FEW_DATA_SETS:
-        yield f"with fewer than {FEW_DATA_SETS} data sets hardly any difference can be significant"
+        yield Finding("few data sets", {"fewest": FEW_DATA_SETS})
     if ranks.left_out:
-        lacking = [f"{name} ({n})" for name, n in ranks.left_out.items()]
-        yield f"left out, with the number of data sets on which they have no score: {named(lacking)}"
-
-
-def _p(value: float) -> str:
-    return f"{value:.2g}" if value >= 1e-4 else "< 0.0001"
+        yield Finding("left out of ranks", {"missing": ranks.left_out})
 
 
 # ---- U-Score
 
 
-def _u_scores(group: Sequence[Row]) -> tuple[dict[str, float], tuple[str, ...]]:
-    """By network its U-Score, and how it was made, in words."""
-    networks = [row for row in group if not row["trivial"]]
-    task = str(networks[0].get("task") or "") if networks else ""
-    known = {row["variant"]: row for row in networks if _has_all(row)}
-    quantiles = iou_quantiles(task, (row["iou"] for row in known.values()))
+def _u_scores(group: Sequence[Network]) -> tuple[dict[str, float], list[Finding]]:
+    """Return by network its U-Score, and how it was made."""
+    networks = [one for one in group if not one.is_trivial]
+    task = str(networks[0].row.get("task") or "") if networks else ""
+    known = {one.variant: found for one in networks if (found := _of_u_score(one))}
+    quantiles = iou_quantiles(task, (iou for iou, *_ in known.values()))
     if quantiles is None:
-        return {}, (
-            "no U-Score: it takes IoU, parameters, MACs and throughput of at least three unlike networks",
-        )
-    scores = {
-        name: u_score(
-            row["iou"], row["params"] / 1e6, row["macs"] / 1e9, row["throughput_img_s"], quantiles
-        )
-        for name, row in known.items()
-    }
-    return scores, tuple(_u_notes(task, [*known.values()]))
+        return {}, [Finding("no u-score")]
+    scores = {name: u_score(*figures, quantiles) for name, figures in known.items()}
+    findings = [] if task.lower() in IOU else [Finding("u-score by own quantiles")]
+    batches = {int(n.number("batch_effective") or 0) for n in networks if n.variant in known}
+    if other := sorted(batches - {1}):
+        findings.append(Finding("u-score at other batches", {"batches": [*map(str, other)]}))
+    return scores, [*findings, Finding("u-score constants")]
 
 
-def _has_all(row: Row) -> bool:
-    figures = (row.get("iou"), row.get("params"), row.get("macs"), row.get("throughput_img_s"))
-    return all(figures) and is_good(row, "accuracy", "speed", "cost")
+def _of_u_score(network: Network) -> tuple[float, float, float, float] | None:
+    """Return IoU, parameters in millions, MACs in 10⁹ and images a second; None if one lacks."""
+    iou, params, macs, fps = (
+        network.figure(name) for name in ("iou", "params", "macs", "throughput_img_s")
+    )
+    if not (iou and params and macs and fps and iou.value):
+        return None
+    return iou.value, params.value / 1e6, macs.value / 1e9, fps.value
 
 
-def _u_notes(task: str, rows: Sequence[Row]) -> Iterator[str]:
-    if task.lower() not in IOU:
-        yield (
-            "U-Score: IoU is placed between the quantiles of these very networks, since U-Bench has no such data set: "
-            "it compares networks of this run only, and moves whenever their list does"
-        )
-    if batches := sorted({row["batch_effective"] or 0 for row in rows} - {1}):
-        yield f"U-Score: FPS is throughput at batch {named([str(n) for n in batches])}; it is defined at batch 1"
-    yield "U-Score: its constants are of U-Bench's GPU, images and count of MACs; elsewhere many lie at one end"
-
-
-# ---- to text
-
-
-def _surest(row: Row) -> tuple[Any, ...]:
-    """The surest of the front first, then by Dice; what takes no part after them, trivial baselines last."""
-    chance = row["front_probability"]
-    return row["trivial"], chance is None, -(chance or 0.0), -(row.get("dice") or 0.0)
+def _surest(entry: tuple[Network, Row]) -> tuple[Any, ...]:
+    """Order by probability, then Dice; then what takes no part, then what needs no training."""
+    network, added = entry
+    chance, dice = added["front_probability"], network.number("dice")
+    return network.is_trivial, chance is None, -(chance or 0.0), -(dice or 0.0)

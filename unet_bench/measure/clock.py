@@ -63,12 +63,10 @@ class Timing:
         """
         ratios = self.ratios()
         if not ratios:
-            return math.nan, math.nan, math.nan
-        low_mid_high = (
-            median_interval(ratios) if len(ratios) >= FEWEST_QUADS else mean_interval(ratios)
-        )
-        mid, low, high = map(math.exp, low_mid_high)
-        return mid, low, high
+            return Interval(math.nan)
+        enough = len(ratios) >= FEWEST_QUADS
+        found = median_interval(ratios) if enough else mean_interval(ratios)
+        return Interval(*map(math.exp, found))
 
     def median(self) -> Interval:
         """(median, low, high) of seconds per step over blocks, at 95 %."""

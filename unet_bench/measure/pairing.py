@@ -23,7 +23,7 @@ CLOSED: Final = (
     0.10  # on a disturbed machine a ratio is kept if its interval is at most this wide, relatively
 )
 Made = TypeVar("Made")
-NOTHING: Final[Interval] = (float("nan"),) * 3
+NOTHING: Final = Interval(float("nan"))
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from unet_bench.measure.cost import cost
 from unet_bench.measure.guard import Watch, wait_until_quiet
 from unet_bench.measure.pairing import Paired, beside, interval_columns, keep, quality, take
 from unet_bench.measure.runtime import Runnable, prepare
+from unet_bench.stats.intervals import Interval
 
 
 def probe(context: MeasurementContext) -> dict[str, Any]:
@@ -59,7 +60,8 @@ def columns(context: MeasurementContext, latency: Paired, throughput: Paired) ->
         math.prod(cell.baseline_input_window.output),
     )
     ratio, per_step = latency.ratio(), throughput.seconds()[0]
-    slower, slow_low, slow_high = throughput.ratio()
+    slower = throughput.ratio()
+    faster = Interval(1 / slower.value, 1 / slower.high, 1 / slower.low)
     timings = [latency.timing] if latency is throughput else [latency.timing, throughput.timing]
     return {
         **interval_columns("latency", "_ms", latency.seconds(), 1e3),
@@ -69,7 +71,7 @@ def columns(context: MeasurementContext, latency: Paired, throughput: Paired) ->
         **interval_columns("latency_ratio_per_mpx", "", ratio, base_pixels / pixels),
         "throughput_img_s": cell.setting.batch / per_step,
         "throughput_mpx_s": cell.setting.batch * pixels / per_step / 1e6,
-        **interval_columns("throughput_ratio", "", (1 / slower, 1 / slow_high, 1 / slow_low)),
+        **interval_columns("throughput_ratio", "", faster),
         "warmup_steps": sum(timing.warm_up_steps for timing in timings),
         "blocks": sum(len(timing.own) for timing in timings),
         "measured_s": sum(timing.measured_s for timing in timings),

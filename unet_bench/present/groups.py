@@ -15,10 +15,11 @@ from typing import Any, Final
 
 import pandas as pd
 
-from unet_bench.analysis.front import labels, peer_groups
+from unet_bench.analysis.front import told_apart as fewest_conditions
 from unet_bench.networks.choices import NAMES
+from unet_bench.present.findings import conditions_text
 from unet_bench.present.table import failed, setting_title
-from unet_bench.store.figures import is_good
+from unet_bench.store.figures import Network, peer_groups
 from unet_bench.store.schema import SIZE
 from unet_bench.store.tables import records
 from unet_bench.text_format import scored_size
@@ -61,7 +62,7 @@ class Group:
 
     def scored(self, *needed: str) -> list[Row]:
         """The networks with all of these figures and a Dice of which no seed or fold failed."""
-        return [row for row in self.networks("dice", *needed) if is_good(row, "accuracy")]
+        return [row for row in self.networks("dice", *needed) if Network(row).succeeded("accuracy")]
 
     def trivial(self, least: float = -math.inf) -> list[Row]:
         """The trivial baselines that have a Dice, of at least as much."""
@@ -72,10 +73,10 @@ class Group:
 def groups_of(frame: pd.DataFrame) -> list[Group]:
     """The groups of a frame of `read_runs`, in its order."""
     parts = peer_groups(records(frame))
-    apart, several = labels(parts), len({key[0] for key in parts}) > 1
+    apart, several = fewest_conditions(parts), len({key[0] for key in parts}) > 1
     found = []
     for i, (key, rows) in enumerate(parts.items()):
-        title, label = _title(rows[0], several), _label(rows[0], apart[key])
+        title, label = _title(rows[0], several), _label(rows[0], conditions_text(apart[key]))
         found.append(Group(f"g{i}", key, title, label, tuple(sorted(rows, key=_rank))))
     return found
 

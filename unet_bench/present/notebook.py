@@ -20,8 +20,9 @@ from unet_bench.errors import StoreError
 from unet_bench.present.document import Displayed, Document
 from unet_bench.present.effects import effects_document
 from unet_bench.present.rank import rank_document
-from unet_bench.present.recommend import recommend_document
+from unet_bench.present.recommend import recommend_document, table
 from unet_bench.present.table import results_document
+from unet_bench.store.columns import Column
 from unet_bench.store.runs import Runs, read_runs
 
 Given = str | Path | Iterable[str | Path] | Runs
@@ -32,6 +33,7 @@ class Shown(Displayed):
     """The results of runs, best first; `table` has all columns."""
 
     table: pd.DataFrame
+    known: Mapping[str, Column]
     sort: str | None = None
     columns: tuple[str, ...] | None = None
 
@@ -39,7 +41,7 @@ class Shown(Displayed):
 
     def document(self) -> Document:
         """Return the table of `unet-bench show`."""
-        return results_document(self.table, sort=self.sort, columns=self.columns)
+        return results_document(self.table, sort=self.sort, columns=self.columns, known=self.known)
 
 
 @dataclass(frozen=True, repr=False)
@@ -72,7 +74,7 @@ class Recommendations(Displayed):
     @property
     def table(self) -> pd.DataFrame:
         """The networks that are named, the best first within each group."""
-        return _recommend.table(self.groups)
+        return table(self.groups)
 
     def __iter__(self) -> Iterator[_recommend.Recommendation]:
         return iter(self.groups)
@@ -84,7 +86,9 @@ class Recommendations(Displayed):
 
 def show(runs: Given, *, sort: str | None = None, columns: Iterable[str] | None = None) -> Shown:
     """Return the table of `unet-bench show`. Raises StoreError for what is no run."""
-    return Shown(_read(runs).results, sort, None if columns is None else tuple(columns))
+    found = _read(runs)
+    chosen = None if columns is None else tuple(columns)
+    return Shown(found.results, found.columns, sort, chosen)
 
 
 def effects(runs: Given, *, references: Mapping[str, str] | None = None) -> Answer:

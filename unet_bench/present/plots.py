@@ -18,7 +18,7 @@ from unet_bench.networks.choices import NAMES
 from unet_bench.present.effects import COMPARED
 from unet_bench.present.groups import Group, Row, differences, has, is_baseline
 from unet_bench.store.columns import Column
-from unet_bench.store.schema import BY_NAME
+from unet_bench.store.schema import BY_NAME, shown_columns
 from unet_bench.store.tables import records
 from unet_bench.text_format import EMPTY, counted, figure
 
@@ -30,14 +30,7 @@ ORANGE, SKY, GREY = "#E69F00", "#56B4E9", "#7f7f7f"
 _LINES: Final = (VERMILLION, BLUE, GREEN, PURPLE, ORANGE, SKY)
 _DASHES: Final = ("solid", "dash", "dot", "dashdot")
 
-COSTS: Final = tuple(
-    BY_NAME[name]
-    for name in (
-        *("latency_ratio", "latency_ms", "peak_memory_mib", "params", "macs"),
-        *("train_step_ratio", "train_peak_memory_mib"),
-    )
-)
-"""What accuracy is drawn against, where two networks have it."""
+_FIRST: Final = ("latency_ratio", "latency_ms", "peak_memory_mib")
 _MEMORY: Final[Mapping[str, tuple[str, str]]] = {
     "inference": ("predicted_memory_mib", "live_memory_mib"),
     "training step": ("predicted_train_memory_mib", "train_live_memory_mib"),
@@ -120,12 +113,14 @@ class Plot:
 # ---- accuracy against cost
 
 
-def pareto(groups: Sequence[Group]) -> list[Plot]:
-    """Return plots of Dice against each cost that was measured."""
+def pareto(groups: Sequence[Group], known: Mapping[str, Column] = BY_NAME) -> list[Plot]:
+    """Return plots of Dice against each cost that was measured, latency first."""
+    costs = [column for column in shown_columns(known) if column.better == "low"]
+    costs.sort(key=lambda cost: (cost.name not in _FIRST, not cost.is_ratio))
     return [
         accuracy_against(group, cost)
         for group in groups
-        for cost in COSTS
+        for cost in costs
         if any(row[cost.name] > 0 for row in group.scored(cost.name))
     ]
 

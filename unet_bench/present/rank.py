@@ -8,7 +8,6 @@ from typing import Final
 import pandas as pd
 from rich.console import RenderableType
 
-from unet_bench.analysis.front import peer_groups
 from unet_bench.analysis.rank import Ranking
 from unet_bench.analysis.summary import SETTING
 from unet_bench.present.document import (
@@ -21,7 +20,9 @@ from unet_bench.present.document import (
     derived,
     table_of,
 )
+from unet_bench.present.findings import sentences
 from unet_bench.store.columns import Column
+from unet_bench.store.figures import peer_groups
 from unet_bench.store.schema import BY_NAME, CONDITIONS
 from unet_bench.store.tables import records
 from unet_bench.text_format import title
@@ -58,8 +59,9 @@ def rank_document(ranking: Ranking) -> Document:
     if ranking.ranks:
         legend = f"{legend} {_RANK_LEGEND}".strip()
     blocks += [Text(legend, "quiet")] if legend else []
-    blocks += [Notes(tuple(ranking.notes))] if ranking.notes else []
-    content = {"table": records(table), "tests": tests, "notes": ranking.notes}
+    notes = sentences(ranking.findings)
+    blocks += [Notes(notes)] if notes else []
+    content = {"table": records(table), "tests": tests, "notes": notes}
     return Document("rank", tuple(blocks), table, content)
 
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from math import isnan
 from typing import Any, Final
 
+import pandas as pd
 from rich.console import RenderableType
 
-from unet_bench.analysis.budget import Figure
 from unet_bench.analysis.candidates import Gap, Option
-from unet_bench.analysis.explanation import SHOWN, over
-from unet_bench.analysis.recommend import Recommendation, table
+from unet_bench.analysis.recommend import Recommendation
 from unet_bench.present.document import (
     Block,
     Command,
@@ -23,11 +23,35 @@ from unet_bench.present.document import (
     derived,
     table_of,
 )
+from unet_bench.present.explanation import SHOWN, notes, over, steps, verdicts
 from unet_bench.store.columns import Column
-from unet_bench.store.schema import BY_NAME, CONDITIONS
-from unet_bench.store.tables import records
-from unet_bench.text_format import digits, times, title
+from unet_bench.store.figures import PEERS
+from unet_bench.store.schema import BY_NAME, CONDITIONS, INTERVALS
+from unet_bench.store.tables import records, typed_frame
+from unet_bench.text_format import digits, one_line, times, title
 
+_LATENCY: Final = ("latency_ms", *INTERVALS["latency_ms"])
+_DIFFERENCE: Final = ("difference", "difference_ci_low", "difference_ci_high")
+_FIGURES: Final = (
+    *("dice", *INTERVALS["dice"], "latency_ratio", *INTERVALS["latency_ratio"]),
+    *("peak_memory_mib", "train_peak_memory_mib", "params", "macs"),
+)
+COLUMNS: Final[Mapping[str, str]] = {
+    **{name: BY_NAME[name].dtype for name in PEERS},
+    **dict.fromkeys(("role", "variant", "baseline", "goal"), "string"),
+    # To the best: of Dice, or of the logarithm of what the goal is.
+    **dict.fromkeys(_DIFFERENCE, "Float64"),
+    "verdict": "string",
+    "pairs": "Int64",
+    "pairs_needed": "Int64",
+    **dict.fromkeys(_LATENCY, "Float64"),
+    "latency_estimated": "boolean",
+    "latency_over_best": "Float64",
+    **{name: BY_NAME[name].dtype for name in _FIGURES},
+    "over_budget": "string",
+    "may_exceed": "string",
+}
+"""The columns of `table`, each with its type."""
 _COLUMNS: Final = (
     derived("role", " "),
     BY_NAME["dice"],
@@ -39,7 +63,7 @@ _COLUMNS: Final = (
 )
 _IF_ASKED: Final = ("train_peak_memory_mib", "macs")
 """Columns only for a budget that limits them."""
-_MOST: Final = {"as good": SHOWN, "unclear": SHOWN // 2}
+_MOST: Final[Mapping[str, int]] = {"as good": SHOWN, "unclear": SHOWN // 2}
 _NONE: Final = "There is no network in these runs, only what needs no training, or nothing at all."
 
 
@@ -56,16 +80,43 @@ def recommend_document(found: Sequence[Recommendation]) -> Document:
     return Document("recommend", tuple(blocks), table(found), [_content(one) for one in found])
 
 
+def table(recommendations: Iterable[Recommendation]) -> pd.DataFrame:
+    """Return the networks that are named: `COLUMNS`, the best first within each group."""
+    rows = [_row(found, option) for found in recommendations for option in found.options]
+    return typed_frame(rows, COLUMNS)
+
+
+def _row(found: Recommendation, option: Option) -> dict[str, Any]:
+    row = {
+        **found.conditions,
+        **{name: option.network.number(name) for name in _FIGURES},
+        "role": option.role,
+        "variant": one_line(option.variant),
+        "baseline": option.network.baseline,
+        "goal": found.goal,
+        "latency_over_best": option.speed,
+        "over_budget": over(option.fit) or None,
+        "may_exceed": _unsure(option) or None,
+    }
+    if option.gap is not None:
+        row |= {name: getattr(option.gap, name) for name in ("verdict", "pairs", "pairs_needed")}
+        row |= dict(zip(_DIFFERENCE, option.gap.difference, strict=True))
+    if option.latency is not None:
+        row |= dict(zip(_LATENCY, option.latency, strict=True))
+        row["latency_estimated"] = option.is_estimated
+    return row
+
+
 def _content(found: Recommendation) -> dict[str, Any]:
     return {
         "conditions": dict(found.conditions),
         "goal": found.goal,
-        "networks": found.networks,
-        "fitting": found.fitting,
-        "best": found.best.variant if found.best else None,
-        "said": list(found.said),
-        "next": [{"why": why, "command": command or None} for why, command in found.next],
-        "notes": list(found.notes),
+        "networks": len(found.candidates.networks),
+        "fitting": len(found.candidates.within),
+        "best": one_line(found.best.variant) if found.best else None,
+        "said": list(verdicts(found)),
+        "next": [{"why": why, "command": command or None} for why, command in steps(found)],
+        "notes": list(notes(found)),
         "options": records(table([found])),
     }
 
@@ -73,33 +124,28 @@ def _content(found: Recommendation) -> dict[str, Any]:
 def _blocks(found: Recommendation) -> Iterator[Block]:
     run = ("run_id",) if found.of_several else ()
     yield Heading(title(found.conditions, (*run, *CONDITIONS, "batch_effective")))
-    yield Notes(tuple(found.said), "", is_lead=True)
+    yield Notes(tuple(verdicts(found)), "", is_lead=True)
     if found.options:
-        yield _table(found)
+        yield _shown(found)
         if legend := _legend(found):
             yield Text(legend, "quiet")
-    if found.next:
+    commands = [Command(why, command) for why, command in steps(found)]
+    if commands:
         yield Text("To be sure:", "strong")
-        yield from (Command(why, command) for why, command in found.next)
-    if found.notes:
-        yield Notes(tuple(found.notes))
+        yield from commands
+    if told := tuple(notes(found)):
+        yield Notes(told)
 
 
-def _table(found: Recommendation) -> Table:
+def _shown(found: Recommendation) -> Table:
+    """Return the options that are shown, those of a role together."""
     kept: list[Option] = []
-    for option in found.options:
-        alike = sum(other.role == option.role for other in kept)
-        if alike < _MOST.get(option.role, len(found.options)):
-            kept.append(option)
-    kept.sort(key=lambda option: _roles(found).index(option.role))
-    asked = {limit.column for limit, _ in found.budget.asked()}
+    for role in dict.fromkeys(option.role for option in found.options):
+        kept += found.named(role)[: _MOST.get(role)]
+    asked = {limit.column for limit, _ in found.candidates.budget.limits()}
     columns = [column for column in _COLUMNS if column.name not in {*_IF_ASKED} - asked]
-    rows = [{**option.row, **_in_words(found, option)} for option in kept]
+    rows = [{**option.network.row, **_in_words(found, option)} for option in kept]
     return table_of(rows, columns, is_best=_is_best)
-
-
-def _roles(found: Recommendation) -> list[str]:
-    return list(dict.fromkeys(option.role for option in found.options))
 
 
 def _is_best(row: Row, column: Column) -> bool:
@@ -108,28 +154,32 @@ def _is_best(row: Row, column: Column) -> bool:
 
 def _in_words(found: Recommendation, option: Option) -> dict[str, str | None]:
     """Return the fields of the table that are more than a figure."""
-    unsure = ", ".join(option.fit.unsure)
-    gap = option.gap if found.goal == "dice" else None
+    gap, unsure = option.gap if found.goal == "dice" else None, _unsure(option)
     return {
         "role": option.role,
         "to_best": None if gap is None else _gap_text(gap),
-        "latency": None if option.latency is None else _latency_text(option.latency),
+        "latency": _latency_text(option),
         "speed": None if option.speed is None else times(option.speed),
-        "budget": over(option) or (f"may exceed: {unsure}" if unsure else None),
+        "budget": over(option.fit) or (f"may exceed: {unsure}" if unsure else None),
     }
 
 
+def _unsure(option: Option) -> str:
+    return ", ".join(limit.label for limit in option.fit.unsure)
+
+
 def _gap_text(found: Gap) -> str:
-    ends = [abs(end - found.difference) for end in (found.low, found.high) if end is not None]
-    half = f" ±{max(ends):.3f}" if ends else ""
+    half = "" if isnan(found.difference.half) else f" ±{found.difference.half:.3f}"
     unsure = " ≈" if found.verdict == "not separable" else ""
-    return f"{found.difference:+.3f}{half}{unsure}"
+    return f"{found.difference.value:+.3f}{half}{unsure}"
 
 
-def _latency_text(found: Figure) -> str:
-    half = max(found.high - found.value, found.value - found.low)
-    text = digits(found.value) + (f" ±{half:.2g}" if half else "")
-    return f"~{text}" if found.estimated else text
+def _latency_text(option: Option) -> str | None:
+    if option.latency is None:
+        return None
+    half = max(option.latency.reach(unknown=0.0))
+    text = digits(option.latency.value) + (f" ±{half:.2g}" if half else "")
+    return f"~{text}" if option.is_estimated else text
 
 
 def _legend(found: Recommendation) -> str:

@@ -12,7 +12,7 @@ from rich.console import RenderableType
 from unet_bench.errors import unknown
 from unet_bench.present.document import Block, Document, Heading, Row, Table, Text, table_of
 from unet_bench.store.columns import Column
-from unet_bench.store.schema import CONDITIONS, SHOWN, described
+from unet_bench.store.schema import BY_NAME, CONDITIONS, described, shown_columns
 from unet_bench.store.tables import records
 from unet_bench.text_format import conditions, first_line, scored_size
 
@@ -28,9 +28,10 @@ def render(
     format: str = "table",
     sort: str | None = None,
     columns: Sequence[str] | None = None,
+    known: Mapping[str, Column] = BY_NAME,
 ) -> RenderableType:
     """Return a frame of `read_results` in a format. Raises UnknownName."""
-    return results_document(frame, sort=sort, columns=columns).rendered(format)
+    return results_document(frame, sort=sort, columns=columns, known=known).rendered(format)
 
 
 def results_document(
@@ -39,8 +40,9 @@ def results_document(
     sort: str | None = None,
     columns: Sequence[str] | None = None,
     without: Sequence[str] = (),
+    known: Mapping[str, Column] = BY_NAME,
 ) -> Document:
-    """Return a frame of `read_results` as a document.
+    """Return a frame of `read_results`, whose columns are `known`, as a document.
 
     Sorted by Dice and then latency, or by the column `sort`, the best first; then rows that are not
     ok, then trivial baselines. `columns` names what is shown instead of the usual: in csv and JSON that is
@@ -50,12 +52,12 @@ def results_document(
         if name is not None and name not in frame:
             command = "python -m unet_bench.store.documentation"
             raise unknown("column", name, map(str, frame), command)
-    ordered = _ordered(frame, [sort] if sort else ["dice", "latency_ms"])
+    ordered = _ordered(frame, known, [sort] if sort else ["dice", "latency_ms"])
     if columns:
         asked = [name for name in columns if name != "variant"]
-        shown = [_as_it_is(name) for name in asked]
+        shown = [_as_it_is(described(name, known)) for name in asked]
     else:
-        shown = [column for column in SHOWN if column.name not in without]
+        shown = [column for column in shown_columns(known) if column.name not in without]
     caption = f"{_caption(frame)} · {_LEGEND}"
     data = ordered[list(columns)] if columns else ordered
     return Document("show", (*_sections(ordered, shown), Text(caption, "quiet")), data)
@@ -98,7 +100,7 @@ def best_of(rows: Iterable[Row], column: Column) -> object:
     None as well where neither end of the column is good, or a verdict says more than being best.
     """
     sound = (row for row in rows if not row["trivial"] and not failed(row))
-    figures = {row[column.name] for row in sound} - {None}
+    figures: set[Any] = {row.get(column.name) for row in sound} - {None}
     if not column.better or column.verdict or len(figures) < 2:
         return None
     return max(figures) if column.better == "high" else min(figures)
@@ -116,13 +118,13 @@ def setting_title(row: Row) -> list[str]:
 # ---- below
 
 
-def _as_it_is(name: str) -> Column:
+def _as_it_is(column: Column) -> Column:
     """Return a column that was asked for by name: under this name, in the unit that is stored."""
-    return replace(described(name), heading=name, factor=1.0, decimals=0, verdict="")
+    return replace(column, heading=column.name, factor=1.0, decimals=0, verdict="")
 
 
-def _ordered(frame: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
-    ascending = [described(name).better != "high" for name in keys]
+def _ordered(frame: pd.DataFrame, known: Mapping[str, Column], keys: Sequence[str]) -> pd.DataFrame:
+    ascending = [described(name, known).better != "high" for name in keys]
     is_failed = [failed(row) for row in records(frame)]
     marked = frame.assign(_failed=is_failed).sort_values(
         ["trivial", "_failed", *keys], ascending=[True, True, *ascending], kind="stable"
@@ -144,14 +146,14 @@ def _sections(frame: pd.DataFrame, columns: Sequence[Column]) -> Iterator[Block]
 def _is_measured(rows: Sequence[Row], column: Column) -> bool:
     """Return whether there is something to show: of a difference its interval, from two pairs."""
     needed = column.interval[0] if column.verdict and column.interval else column.name
-    return any(row[needed] is not None for row in rows)
+    return any(row.get(needed) is not None for row in rows)
 
 
 def _table(rows: Sequence[Row], columns: Sequence[Column]) -> Table:
     best = {column.name: best_of(rows, column) for column in columns}
 
     def is_best(row: Row, column: Column) -> bool:
-        value = row[column.name]
+        value = row.get(column.name)
         return value is not None and value == best[column.name] and not row["trivial"]
 
     return table_of(rows, columns, is_best=is_best, problem=problem)

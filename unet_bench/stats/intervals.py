@@ -1,5 +1,5 @@
-"""95 % intervals: of a mean (Student's t, bootstrap), of a median (order statistics). Floats in,
-plain floats out.
+"""Estimates with 95 % intervals: of a mean (Student's t, bootstrap), of a median (order statistics),
+of a difference.
 """
 
 from __future__ import annotations
@@ -7,11 +7,9 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
-
-Interval = tuple[float, float, float]  # (estimate, low, high)
 
 # Student's t, 97.5 % quantile, one to twelve degrees of freedom; beyond, an expansion in 1/df is
 # exact to 1e-4.
@@ -32,8 +30,57 @@ T_975: Final = (
 Z_975: Final = 1.959963984540054
 
 
+class Interval(NamedTuple):
+    """An estimate and the ends of its 95 % interval: NaN where it has none, itself where exact."""
+
+    value: float
+    low: float = math.nan
+    high: float = math.nan
+
+    @classmethod
+    def exact(cls, value: float) -> Interval:
+        """Return an estimate without an error."""
+        return cls(value, value, value)
+
+    def reach(self, unknown: float = math.nan) -> tuple[float, float]:
+        """Return how far the interval reaches below and above the estimate."""
+        ends = self.value - self.low, self.high - self.value
+        down, up = (unknown if math.isnan(end) else max(end, 0.0) for end in ends)
+        return down, up
+
+    @property
+    def half(self) -> float:
+        """The longer side of the interval; NaN without one."""
+        return max(self.reach())
+
+    def plus(self, shift: float) -> Interval:
+        """Return the estimate moved by a number without an error."""
+        return Interval(*(end + shift for end in self))
+
+    def negated(self) -> Interval:
+        """Return the estimate with the other sign."""
+        return Interval(-self.value, -self.high, -self.low)
+
+    def log(self) -> Interval:
+        """Return the logarithm of a positive estimate, without an interval if that reaches 0."""
+        if not self.low > 0:
+            return Interval(math.log(self.value))
+        return Interval(*map(math.log, self))
+
+    def minus(self, other: Interval) -> Interval:
+        """Return the difference of two independent estimates.
+
+        Each end combines those of both (Zou and Donner 2008, Construction of confidence limits
+        about effect measures), since neither interval need be symmetric.
+        """
+        (down, up), (other_down, other_up) = self.reach(), other.reach()
+        value = self.value - other.value
+        low, high = value - math.hypot(down, other_up), value + math.hypot(up, other_down)
+        return Interval(value, low, high)
+
+
 def t_975(df: int) -> float:
-    """Student's t 97.5 % quantile (Abramowitz and Stegun 26.7.5 beyond twelve degrees of freedom)."""
+    """Return Student's t 97.5 % quantile (Abramowitz and Stegun 26.7.5 beyond df 12)."""
     if df <= len(T_975):
         return T_975[df - 1]
     z = Z_975
@@ -43,45 +90,42 @@ def t_975(df: int) -> float:
 
 
 def mean_interval(values: Sequence[float]) -> Interval:
-    """(mean, low, high) by Student's t; the ends are NaN with fewer than two values."""
+    """Return the mean with its interval by Student's t; none with fewer than two values."""
     mean = statistics.fmean(values)
     if len(values) < 2:
-        return mean, math.nan, math.nan
+        return Interval(mean)
     half = t_975(len(values) - 1) * statistics.stdev(values) / math.sqrt(len(values))
-    return mean, mean - half, mean + half
+    return Interval(mean, mean - half, mean + half)
 
 
 def bootstrap_interval(values: Sequence[float], resamples: int = 2000) -> Interval:
-    """(mean, low, high) by the percentile bootstrap of the mean, expanded; no shape assumed, the
-    same at every call.
+    """Return the mean with its interval by the expanded percentile bootstrap.
 
-    A percentile interval as it is covers too little: its spread is that of n values over n, not n -
-    1, and it knows nothing of t. Hesterberg 2015 (What teachers should know about the bootstrap)
-    takes percentiles further out, by as much as brings the normal case right. The ends are NaN with
-    fewer than two values.
+    No shape is assumed, and every call gives the same. A plain percentile interval covers too
+    little: its spread is that of n values over n, not n - 1, and it knows nothing of Student's t.
+    Hesterberg 2015 (What teachers should know about the bootstrap) takes percentiles further out,
+    so that the normal case comes out right. There is no interval with fewer than two values.
     """
     mean, n = statistics.fmean(values), len(values)
     if n < 2:
-        return mean, math.nan, math.nan
+        return Interval(mean)
     tail = statistics.NormalDist().cdf(-math.sqrt(n / (n - 1)) * t_975(n - 1))
     picks = np.random.default_rng(0).integers(n, size=(resamples, n))
     low, high = np.quantile(np.asarray(values, dtype=float)[picks].mean(axis=1), (tail, 1 - tail))
-    return mean, float(low), float(high)
+    return Interval(mean, float(low), float(high))
 
 
 def median_interval(values: Sequence[float]) -> Interval:
-    """(median, low, high) by order statistics: no shape assumed. The ends are NaN with fewer than
-    six values.
-    """
+    """Return the median with its interval by order statistics; none with fewer than six values."""
     ordered, n = sorted(values), len(values)
     median = statistics.median(ordered)
     if n < 6:
-        return median, math.nan, math.nan
+        return Interval(median)
     if n > 500:  # the binomial is normal enough, and its terms too large to add up
         rank = math.floor((n - Z_975 * math.sqrt(n)) / 2) - 1
-        return median, ordered[rank], ordered[n - 1 - rank]
+        return Interval(median, ordered[rank], ordered[n - 1 - rank])
     tail, rank = 0.5**n, 0  # the largest rank whose lower tail of Binomial(n, 1/2) is at most 2.5 %
     while tail + math.comb(n, rank + 1) * 0.5**n <= 0.025:
         rank += 1
         tail += math.comb(n, rank) * 0.5**n
-    return median, ordered[rank], ordered[n - 1 - rank]
+    return Interval(median, ordered[rank], ordered[n - 1 - rank])

@@ -1,5 +1,4 @@
-"""Average ranks over data sets, whether they differ, and which cannot be told apart; and the
-picture of it.
+"""Average ranks over data sets, whether they differ, and which cannot be told apart.
 
 data sets × networks ─▶ ranks within each data set ─▶ means ─▶ Friedman's test ─▶ Nemenyi's difference ─▶ groups
 
@@ -12,16 +11,13 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import factorial, inf, sqrt
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import pandas as pd
 
 from unet_bench.errors import InvalidSuite
-
-if TYPE_CHECKING:
-    pass
 
 LEVEL: Final = 0.05
 FEWEST_DATA_SETS: Final = 2
@@ -31,8 +27,7 @@ FEW_DATA_SETS: Final = 5  # below, hardly anything can be significant
 
 @dataclass(frozen=True)
 class Ranks:
-    """Average ranks, 1 the best, in this order; `groups` names by letters what cannot be told
-    apart.
+    """Average ranks, 1 the best, in this order; `groups` names by letters what cannot be told apart.
 
     `chi2` is Friedman's statistic, `f` Iman and Davenport's of it, which is less conservative
     (infinite where all data sets agree), each with its p. Average ranks that are farther apart than
@@ -41,6 +36,8 @@ class Ranks:
     """
 
     means: Mapping[str, float]
+    # What the ranks are of, averaged over data sets: no part of what they say.
+    scores: Mapping[str, float] = field(compare=False)
     groups: Mapping[str, str]
     cliques: tuple[tuple[str, ...], ...]  # of two and more networks
     data_sets: int
@@ -49,18 +46,16 @@ class Ranks:
     f: float
     p: float
     critical_difference: float
-    left_out: Mapping[
-        str, int
-    ]  # networks without a figure somewhere, and on how many data sets they lack it
+    # Networks without a figure somewhere, and on how many data sets they lack it.
+    left_out: Mapping[str, int]
 
 
 def mean_ranks(scores: pd.DataFrame, *, lower_is_better: bool = False) -> Ranks:
-    """Rank networks (columns) within each data set (rows), ties averaged, and test the average
-    ranks.
+    """Rank networks (columns) within each data set (rows), and test the average ranks.
 
-    A network that lacks a score is left out, never filled in; so is a data set without any score.
-    Friedman's statistic is taken as Demšar states it, without a correction for ties: with many ties
-    it is conservative. Raises InvalidSuite with fewer than two data sets or three networks.
+    Ties are averaged. A network that lacks a score is left out, never filled in; so is a data set
+    without any score. Friedman's statistic is taken as Demšar states it, without a correction for
+    ties: with many ties it is conservative. Raise InvalidSuite with fewer than two data sets or three networks.
     """
     scores = scores.astype("Float64").astype(float).dropna(how="all")
     lacking = scores.isna().sum()
@@ -68,8 +63,9 @@ def mean_ranks(scores: pd.DataFrame, *, lower_is_better: bool = False) -> Ranks:
     data_sets, count = complete.shape
     if data_sets < FEWEST_DATA_SETS or count < FEWEST_NETWORKS:
         raise InvalidSuite(
-            f"average ranks need at least {FEWEST_DATA_SETS} data sets and {FEWEST_NETWORKS} networks scored on all of "
-            f"them; there are {data_sets} and {count}: run more, such as --data A --data B"
+            f"average ranks need at least {FEWEST_DATA_SETS} data sets and {FEWEST_NETWORKS} "
+            f"networks scored on all of them; there are {data_sets} and {count}: run more, such as "
+            "--data A --data B"
         )
     means = complete.rank(axis=1, ascending=lower_is_better).mean().sort_values(kind="stable")
     chi2, chi2_p, f, p = _friedman(list(means), data_sets)
@@ -78,6 +74,7 @@ def mean_ranks(scores: pd.DataFrame, *, lower_is_better: bool = False) -> Ranks:
     cliques = _cliques(list(means), difference if p < LEVEL else inf)
     return Ranks(
         means=dict(zip(names, map(float, means), strict=True)),
+        scores={str(name): float(mean) for name, mean in complete.mean().items()},
         groups={
             name: "".join(_letter(c) for c, (i, j) in enumerate(cliques) if i <= n < j)
             for n, name in enumerate(names)
@@ -95,7 +92,7 @@ def mean_ranks(scores: pd.DataFrame, *, lower_is_better: bool = False) -> Ranks:
 
 @functools.cache
 def critical_difference(networks: int, data_sets: int) -> float:
-    """Nemenyi's: how far two average ranks must be apart to differ at 5 %."""
+    """Return how far two average ranks must be apart to differ at 5 % (Nemenyi)."""
     from scipy.stats import studentized_range
 
     quantile = studentized_range.ppf(1 - LEVEL, networks, inf) / sqrt(2)
@@ -103,9 +100,7 @@ def critical_difference(networks: int, data_sets: int) -> float:
 
 
 def _friedman(means: Sequence[float], n: int) -> tuple[float, float, float, float]:
-    """Friedman's chi² and its p, and Iman and Davenport's F and its p, of average ranks over n data
-    sets.
-    """
+    """Return Friedman's chi² and its p, and Iman and Davenport's F and its p, of n data sets."""
     from scipy.stats import chi2 as chi2_distribution
     from scipy.stats import f as f_distribution
 
@@ -121,9 +116,7 @@ def _friedman(means: Sequence[float], n: int) -> tuple[float, float, float, floa
 
 
 def _cliques(means: Sequence[float], difference: float) -> list[tuple[int, int]]:
-    """Of ascending means the longest stretches [i, j) that lie within the difference, none inside
-    another.
-    """
+    """Return the longest stretches [i, j) of ascending means that lie within the difference."""
     stretches: list[tuple[int, int]] = []
     for i, mean in enumerate(means):
         j = max(n for n, other in enumerate(means) if other - mean <= difference) + 1
@@ -133,9 +126,6 @@ def _cliques(means: Sequence[float], difference: float) -> list[tuple[int, int]]
 
 
 def _letter(n: int) -> str:
-    """a to z, then a2 to z2."""
+    """Return a to z, then a2 to z2."""
     letter = "abcdefghijklmnopqrstuvwxyz"[n % 26]
     return letter + (str(n // 26 + 1) if n >= 26 else "")
-
-
-# ---- the picture

@@ -30,13 +30,9 @@ MOST_NEEDED: Final = 1000  # units; a difference that takes more is none that an
 
 @dataclass(frozen=True)
 class Difference:
-    """How far a variant is from the baseline: mean over units, with the ends of its 95 % interval
-    (NaN: one unit).
-    """
+    """How far a variant is from the baseline: the mean over units with its interval."""
 
-    mean: float
-    low: float
-    high: float
+    interval: Interval  # without ends if there is but one unit
     pairs: int
     units: int
     verdict: Verdict
@@ -44,54 +40,47 @@ class Difference:
 
 
 def paired_difference(pairs: Sequence[tuple[Hashable, float]]) -> Difference:
-    """The difference that `pairs` show, each a cluster (data set or fold) and own figure less the
-    baseline's.
+    """Return the mean of `pairs`: each a cluster (data set or fold) and a difference in a figure.
 
     A difference is separable when its interval leaves out 0; of a single unit none is.
     `pairs_needed` is how many pairs would make it so if mean and spread stayed as they are: the
     fewest units whose interval by Student's t leaves out 0, each of as many pairs as the units have
     now, rounded up. It never contradicts the verdict; None where the spread is not known, the mean
-    is 0, or more than 1000 units would be needed. Raises ValueError without pairs.
+    is 0, or more than 1000 units would be needed. Raise ValueError without pairs.
     """
     values = units(pairs)
-    mean, low, high = _interval(values)
-    separable = low > 0 or high < 0
+    found = _interval(values)
+    separable = found.low > 0 or found.high < 0
     verdict: Verdict = "not separable"
     if separable:
-        verdict = "better" if mean > 0 else "worse"
-    needed = _units_needed(values, mean, separable)
+        verdict = "better" if found.value > 0 else "worse"
+    needed = _units_needed(values, found.value, separable)
     per_unit = len(pairs) / len(values)
     pairs_needed = None if needed is None else math.ceil(needed * per_unit)
-    return Difference(mean, low, high, len(pairs), len(values), verdict, pairs_needed)
+    return Difference(found, len(pairs), len(values), verdict, pairs_needed)
 
 
 def clustered_mean(values: Sequence[tuple[Hashable, float]]) -> Interval:
-    """(mean, low, high) over the units of (cluster, figure); the ends are NaN for a single one.
+    """Return the mean over the units of (cluster, figure) with its interval; none for a single one.
 
-    Student's t below ten units, from ten on the cluster bootstrap. Raises ValueError without
+    By Student's t below ten units, from ten on by the cluster bootstrap. Raise ValueError without
     values.
     """
     return _interval(units(values))
 
 
 def units(values: Sequence[tuple[Hashable, float]]) -> list[float]:
-    """What varies independently: the clusters' means if there are several clusters, otherwise the
-    values themselves.
-    """
+    """Return what varies independently: means of several clusters, or the values of a single one."""
     clusters: dict[Hashable, list[float]] = defaultdict(list)
     for cluster, value in values:
         clusters[cluster].append(value)
-    return (
-        [statistics.fmean(own) for own in clusters.values()]
-        if len(clusters) > 1
-        else [own for _, own in values]
-    )
+    if len(clusters) > 1:
+        return [statistics.fmean(own) for own in clusters.values()]
+    return [value for _, value in values]
 
 
 def coarsest(labels: Sequence[tuple[Hashable, ...]]) -> list[Hashable]:
-    """Of labels from coarse to fine, such as (data set, fold, seed), the first level at which they
-    differ.
-    """
+    """Return the first level at which labels from coarse to fine, as (data set, fold, seed), differ."""
     levels = [list(level) for level in zip(*labels, strict=True)]
     return next((level for level in levels if len(set(level)) > 1), [None] * len(labels))
 

@@ -1,135 +1,188 @@
-"""A row's figures with their errors, as they are compared: by paired differences and ratios where
-there are any.
+"""A measured network: its row of results.csv as a typed record, and its figures as compared.
+
+Networks that may be compared have run, conditions and batch in common: they are peers. Between
+peers latency is compared by the ratio to the baseline and Dice by the paired difference, where
+there are any, since the error that both networks share cancels in them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from math import log, nan
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
-from unet_bench.store.schema import INTERVALS
+from unet_bench.stats.intervals import Interval
+from unet_bench.store.schema import BY_NAME, CONDITIONS, INTERVALS
+
+PEERS: Final = ("run_id", *CONDITIONS, "batch_effective")
+"""What rows must have in common for their figures to be compared as they are."""
+
+_PAIRED: Final = INTERVALS["dice_difference"][0]  # is there where differences have intervals
 
 Row = Mapping[str, Any]
+AnyRow = TypeVar("AnyRow", bound=Row)
 
 
-class Figure(NamedTuple):
-    """A figure on a scale on which less is better, and how far its 95 % interval reaches to either
-    side.
+@dataclass(frozen=True)
+class Network:
+    """A variant under one set of conditions: a row of results.csv, its columns typed here."""
 
-    `units` is how many independent values it is the mean of, which says how heavy the tails are;
-    None: very many.
+    row: Row
+
+    @property
+    def variant(self) -> str:
+        """The variant's name."""
+        return str(self.row["variant"])
+
+    @property
+    def baseline(self) -> str | None:
+        """The name of the variant that ratios and differences are to."""
+        return self.row.get("baseline")
+
+    @property
+    def is_trivial(self) -> bool:
+        """Whether it needs no training."""
+        return bool(self.row.get("trivial"))
+
+    @property
+    def quality(self) -> str | None:
+        """How quiet the machine was when it was timed."""
+        return self.row.get("quality")
+
+    @property
+    def seeds(self) -> int:
+        """How many trainings its Dice is the mean of."""
+        return self.row.get("seeds") or 1
+
+    def succeeded(self, *probes: str) -> bool:
+        """Return whether no cell of these probes failed: a mean over the others would flatter."""
+        return all(self.row.get(f"{probe}_status") in ("ok", None) for probe in probes)
+
+    def number(self, column: str) -> float | None:
+        """Return what a column says, whether cells failed or not."""
+        return self.row.get(column)
+
+    def interval(self, column: str) -> Interval | None:
+        """Return a column's figure with its interval, whether cells failed or not.
+
+        What has no interval by its nature, such as a count, is exact.
+        """
+        value = self.number(column)
+        if value is None:
+            return None
+        if column not in INTERVALS:
+            return Interval(value, value, value)
+        low, high = (self.number(end) for end in INTERVALS[column])
+        return Interval(value, nan if low is None else low, nan if high is None else high)
+
+    def figure(self, column: str) -> Interval | None:
+        """Return a column's figure with its interval; None if a cell of its probe failed."""
+        return self.interval(column) if self.succeeded(*BY_NAME[column].probes) else None
+
+
+class Scaled(NamedTuple):
+    """A figure on a scale on which less is better.
+
+    `units` is the number of independent values it is the mean of, which says how heavy the tails
+    of its error are; None: very many.
     """
 
-    value: float
-    down: float = 0.0
-    up: float = 0.0
+    interval: Interval
     units: int | None = None
 
 
-def baseline_of(rows: Iterable[Row]) -> Row | None:
-    """The baseline's row among rows that may be compared; None where it is not there."""
-    return next((row for row in rows if row["variant"] == row.get("baseline")), None)
+def peer_groups(rows: Iterable[AnyRow]) -> dict[tuple[Any, ...], list[AnyRow]]:
+    """Return rows that may be compared by their values of `PEERS`, in the order of appearance.
 
-
-def is_good(row: Row, *probes: str) -> bool:
-    """Whether none of these probes' cells failed: a mean over those that did not would flatter."""
-    return all(row.get(f"{probe}_status") in ("ok", None) for probe in probes)
-
-
-def by_time(rows: Iterable[Row], baseline: Row | None) -> bool:
-    """Whether latencies of rows that may be compared are compared as times: the baseline has no
-    ratio, which would join the two scales, and everybody who was timed has a time.
+    What failed before it ran states no batch: it counts as of the batch that was asked for.
     """
-    timed = [
-        row
-        for row in rows
-        if is_good(row, "speed") and (row.get("latency_ms") or row.get("latency_ratio"))
-    ]
-    joined = baseline is not None and baseline.get("latency_ratio")
-    return not joined and all(row.get("latency_ms") for row in timed)
+    groups: dict[tuple[Any, ...], list[AnyRow]] = {}
+    for row in rows:
+        batch = row.get("batch_effective")
+        batch = row.get("batch_requested") if batch is None else batch
+        key = (*(row.get(name) for name in PEERS[:-1]), batch)
+        groups.setdefault(key, []).append(row)
+    return groups
 
 
-def relative_latency(row: Row, baseline: Row | None, as_time: bool = False) -> Figure | None:
-    """The logarithm of a row's latency over the baseline's, from the two timed side by side where
-    they were.
+@dataclass(frozen=True)
+class Peers:
+    """Networks that may be compared with one another."""
 
-    A busy machine leaves absolute times empty, and the part of an error that both share cancels in
-    the ratio. Where there is none, it is that of the absolute times. `as_time`, as `by_time` says:
-    the logarithm of the row's own time.
-    """
-    if not is_good(row, "speed"):
-        return None
-    if as_time:
-        return _logarithm(row, "latency_ms") if row.get("latency_ms") else None
-    if baseline is not None and row["variant"] == baseline["variant"] and row.get("latency_ratio"):
-        return Figure(0.0)  # by definition
-    if row.get("latency_ratio"):
-        return _logarithm(row, "latency_ratio")
-    if baseline is None or not (
-        baseline.get("latency_ratio") and baseline.get("latency_ms") and row.get("latency_ms")
-    ):
-        return None
-    own = _logarithm(row, "latency_ms")
-    return own._replace(value=own.value - log(baseline["latency_ms"]))
+    networks: tuple[Network, ...]
 
+    @cached_property
+    def baseline(self) -> Network | None:
+        """The baseline, if it is among them."""
+        return next((one for one in self.networks if one.variant == one.baseline), None)
 
-def figures_of(networks: Sequence[Row]) -> dict[str, dict[str, Figure | None]]:
-    """What each network is on the three scales of the front: minus Dice, log latency, peak memory;
-    None: no figure.
-    """
-    baseline = baseline_of(networks)
-    as_time = by_time(networks, baseline)
-    paired = any(row.get(INTERVALS["dice_difference"][0]) is not None for row in networks)
-    return {
-        row["variant"]: {
-            "dice": _loss(row, baseline, paired),
-            "latency": relative_latency(row, baseline, as_time),
-            "peak_memory_mib": _memory(row),
+    @cached_property
+    def _by_time(self) -> bool:
+        """Whether latencies are compared as times.
+
+        That takes a time of everybody who was timed, and a baseline without a ratio, which would
+        join the two scales.
+        """
+        timed = [n for n in self.networks if n.figure("latency_ms") or n.figure("latency_ratio")]
+        joined = self.baseline is not None and self.baseline.number("latency_ratio")
+        return not joined and all(one.number("latency_ms") for one in timed)
+
+    @cached_property
+    def _in_pairs(self) -> bool:
+        """Whether any difference in Dice to the baseline has an interval."""
+        return any(one.number(_PAIRED) is not None for one in self.networks)
+
+    def scaled(self, network: Network) -> dict[str, Scaled | None]:
+        """Return minus Dice, log latency and peak memory; None where there is no figure."""
+        memory = network.figure("peak_memory_mib")
+        return {
+            "dice": self.loss(network),
+            "latency": self.latency(network),
+            "peak_memory_mib": None if memory is None else Scaled(memory),
         }
-        for row in networks
-    }
+
+    def latency(self, network: Network) -> Scaled | None:
+        """Return the logarithm of a network's latency over the baseline's.
+
+        A busy machine leaves absolute times empty, while the ratio of two networks that were timed
+        side by side holds. Without a ratio it is that of the times; where no baseline joins the
+        two scales, the logarithm of the network's own time.
+        """
+        time, ratio = network.figure("latency_ms"), network.figure("latency_ratio")
+        if self._by_time:
+            return _logarithm(network, time)
+        baseline = self.baseline
+        if ratio and ratio.value:
+            is_baseline = baseline is not None and network.variant == baseline.variant
+            return Scaled(Interval.exact(0.0)) if is_baseline else _logarithm(network, ratio)
+        found = _logarithm(network, time)
+        of_baseline = baseline.number("latency_ms") if baseline else None
+        if not (found and baseline and of_baseline and baseline.number("latency_ratio")):
+            return None
+        return Scaled(found.interval.plus(-log(of_baseline)), found.units)
+
+    def loss(self, network: Network) -> Scaled | None:
+        """Return minus Dice: by the difference to the baseline where that has an interval."""
+        dice, difference = network.figure("dice"), network.interval("dice_difference")
+        of_baseline = self.baseline.number("dice") if self.baseline else None
+        if dice is None:
+            return None
+        if self.baseline is not None and of_baseline is not None:
+            if network.variant == self.baseline.variant and self._in_pairs:
+                return Scaled(Interval.exact(-dice.value))
+            if difference is not None and network.number(_PAIRED) is not None:
+                pairs = int(network.number("dice_pairs") or 0)
+                folds = pairs // network.seeds
+                units = folds if folds > 1 else pairs
+                return Scaled(difference.plus(of_baseline).negated(), max(units, 2))
+        return Scaled(dice.negated(), network.seeds if network.seeds > 1 else None)
 
 
-def _loss(row: Row, baseline: Row | None, paired: bool) -> Figure | None:
-    """Minus Dice: by the difference to the baseline where it has an interval, since images and
-    seeds are shared.
-    """
-    if row.get("dice") is None or not is_good(row, "accuracy"):
+def _logarithm(network: Network, found: Interval | None) -> Scaled | None:
+    """Return the logarithm of a time or a ratio, of as many units as there were processes."""
+    if found is None or not found.value:
         return None
-    if baseline is not None and baseline.get("dice") is not None:
-        if row["variant"] == baseline["variant"] and paired:
-            return Figure(-row["dice"])
-        if row.get(INTERVALS["dice_difference"][0]) is not None:
-            pairs, seeds = row.get("dice_pairs") or 0, row.get("seeds") or 1
-            folds = pairs // seeds
-            units = folds if folds > 1 else pairs
-            down, up = _reach(row, "dice_difference")
-            return Figure(-baseline["dice"] - row["dice_difference"], up, down, max(units, 2))
-    down, up = _reach(row, "dice")
-    seeds = row.get("seeds") or 1
-    return Figure(-row["dice"], up, down, seeds if seeds > 1 else None)
-
-
-def _memory(row: Row) -> Figure | None:
-    memory = row.get("peak_memory_mib")
-    return None if memory is None or not is_good(row, "memory") else Figure(memory)
-
-
-def _logarithm(row: Row, name: str) -> Figure:
-    value, (low, high) = row[name], (row.get(end) for end in INTERVALS[name])
-    replicates = row.get("replicates") or 1
-    units = replicates if replicates > 1 else None
-    if low is None or high is None or low <= 0:
-        return Figure(log(value), nan, nan)
-    return Figure(log(value), max(log(value / low), 0.0), max(log(high / value), 0.0), units)
-
-
-def _reach(row: Row, name: str) -> tuple[float, float]:
-    """How far a figure's interval reaches below and above it; NaN without one."""
-    low, high = (row.get(end) for end in INTERVALS[name])
-    return (
-        (nan, nan)
-        if low is None or high is None
-        else (max(row[name] - low, 0.0), max(high - row[name], 0.0))
-    )
+    replicates = int(network.number("replicates") or 1)
+    return Scaled(found.log(), replicates if replicates > 1 else None)

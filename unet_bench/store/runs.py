@@ -7,18 +7,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import pandas as pd
 
 from unet_bench.errors import StoreError
+from unet_bench.store.columns import Column
 from unet_bench.store.log import read_manifest
+from unet_bench.store.probes import known_columns
 from unet_bench.store.run_folder import RunFolder
-from unet_bench.store.schema import CONDITIONS, TABLES
+from unet_bench.store.schema import TABLES
 from unet_bench.store.tables import read_results, typed_table
-
-PEERS: Final = ("run_id", *CONDITIONS, "batch_effective")
-"""What rows must have in common for their figures to be compared as they are."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +31,11 @@ class Runs:
     classes: pd.DataFrame
     folders: Mapping[str, Path]
     manifests: Mapping[str, Mapping[str, Any]]
+
+    @property
+    def columns(self) -> dict[str, Column]:
+        """Every column that the tables may have, plugins' included, by name."""
+        return known_columns(self.manifests.values())
 
 
 def read_runs(paths: Iterable[str | Path]) -> Runs:

@@ -21,7 +21,7 @@ from unet_bench.stats.intervals import mean_interval
 from unet_bench.stats.paired import clustered_mean, paired_difference
 from unet_bench.stats.pareto import undominated
 from unet_bench.store.columns import COLUMNS, PROBES, Column
-from unet_bench.store.figures import figures_of
+from unet_bench.store.figures import Network, Peers, peer_groups
 from unet_bench.store.log import Row, Store, latest, read_manifest, read_rows
 from unet_bench.store.pytest_json import benchmark_rows
 from unet_bench.store.run_folder import MANIFEST, RunFolder, write_text
@@ -38,12 +38,6 @@ from unet_bench.store.schema import (
 
 _MEASURED: Final = tuple(column.name for column in COLUMNS if column.probes)
 _KNOWN: Final = frozenset((*BY_NAME, PER_CLASS))
-_COMPARED: Final = (
-    "accuracy",
-    "speed",
-    "memory",
-)  # the probes whose figures decide the Pareto front
-
 Scores = Mapping[tuple[int | None, str | None], float]  # Dice by seed and fold
 
 
@@ -137,11 +131,10 @@ def difference_columns(pairs: Sequence[tuple[Hashable, float]], *, trivial: bool
     if not pairs:
         return {}
     found = paired_difference(pairs)
-    ends = dict(zip(INTERVALS["dice_difference"], (found.low, found.high), strict=True))
+    figure = ("dice_difference", *INTERVALS["dice_difference"])
     return {
         "dice_pairs": found.pairs,
-        "dice_difference": found.mean,
-        **ends,
+        **dict(zip(figure, found.interval, strict=True)),
         "dice_verdict": None if trivial and found.pairs == 1 else found.verdict,
         "dice_pairs_needed": found.pairs_needed,
     }
@@ -329,22 +322,20 @@ def _mark_pareto(rows: list[Row]) -> None:
     Figures are those that `rank` compares: latency by the ratio to the baseline, where they were
     timed side by side.
     """
-    peers: dict[tuple[object, ...], list[Row]] = defaultdict(list)
-    for row in rows:
-        needed = (row["dice"], row["latency_ms"], row["peak_memory_mib"])
-        complete = None not in needed and not row["trivial"]
-        if complete and all(row[f"{probe}_status"] in ("ok", None) for probe in _COMPARED):
-            peers[tuple(row[name] for name in (*CONDITIONS, "batch_effective"))].append(row)
-    for group in peers.values():
-        figures = figures_of(group)
-        compared = [row for row in group if None not in figures[row["variant"]].values()]
-        points = [
-            [figure.value for figure in figures[row["variant"]].values() if figure]
-            for row in compared
-        ]
+    needed = ("dice", "latency_ms", "peak_memory_mib")
+    complete = [
+        row
+        for row in rows
+        if not row["trivial"] and all(Network(row).figure(name) is not None for name in needed)
+    ]
+    for group in peer_groups(complete).values():
+        peers = Peers(tuple(map(Network, group)))
+        scaled = [[*peers.scaled(network).values()] for network in peers.networks]
+        compared = [(row, of) for row, of in zip(group, scaled, strict=True) if None not in of]
+        points = [[figure.interval.value for figure in of if figure] for _, of in compared]
         if points:
             on_front = undominated(np.array(points).T[:, :, None])[:, 0]
-            for row, marked in zip(compared, on_front, strict=True):
+            for (row, _), marked in zip(compared, on_front, strict=True):
                 row["pareto"] = bool(marked)
 
 

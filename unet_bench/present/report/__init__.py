@@ -50,7 +50,9 @@ def write_report(paths: Iterable[str | Path], out: str | Path, *, format: str = 
             from unet_bench.present.table import results_document
 
             # Without throughput, which says the same as latency, the columns fit a page.
-            results = results_document(runs.results, without=["throughput_img_s"])
+            results = results_document(
+                runs.results, without=["throughput_img_s"], known=runs.columns
+            )
             write_text(out, as_latex(results.blocks))
         case _:
             from unet_bench.present.report.figures import write_figures

@@ -29,6 +29,10 @@ from unet_bench.analysis.summary import SETTING
 from unet_bench.errors import StoreError
 from unet_bench.present import plots
 from unet_bench.present.draw_plotly import View, view
+from unet_bench.present.explanation import notes as explained
+from unet_bench.present.explanation import steps as next_steps
+from unet_bench.present.explanation import verdicts
+from unet_bench.present.findings import sentences
 from unet_bench.present.groups import (
     Group,
     anchor,
@@ -42,7 +46,8 @@ from unet_bench.present.report.examples import Examples, error_legend, examples
 from unet_bench.present.report.networks import networks
 from unet_bench.present.report.run_summary import environments, facts
 from unet_bench.present.report.table import table
-from unet_bench.store.runs import PEERS, Runs
+from unet_bench.store.figures import PEERS
+from unet_bench.store.runs import Runs
 from unet_bench.store.schema import BY_NAME, CONDITIONS
 from unet_bench.store.tables import records
 from unet_bench.text_format import EMPTY, counted, figure
@@ -132,8 +137,8 @@ def html(runs: Runs) -> str:
             "facts": facts(runs),
             "environments": environments(records(runs.results)),
             "groups": groups,
-            "table": table(groups),
-            "pareto": _figure("pareto", plots.pareto(groups)),
+            "table": table(groups, runs.columns),
+            "pareto": _figure("pareto", plots.pareto(groups, runs.columns)),
             "effects": _effects(runs),
             "ranks": ranks,
             "memory": _figure("memory", plots.memory(groups)),
@@ -161,11 +166,11 @@ def _answers(runs: Runs, groups: Sequence[Group]) -> list[Answer]:
     group_of = {group.peers: group for group in groups}
     found = []
     for one in recommend(runs):
-        row = one.best.row if one.best else None
+        row = one.best.network.row if one.best else None
         group = group_of[tuple(one.conditions[name] for name in PEERS)]
         can_resume = one.conditions["run_id"] in runs.folders
         steps = []
-        for why, command in one.next:
+        for why, command in next_steps(one):
             is_possible = can_resume or "--resume" not in command
             steps.append((why, command if is_possible else ""))
         answer = Answer(
@@ -174,9 +179,9 @@ def _answers(runs: Runs, groups: Sequence[Group]) -> list[Answer]:
             by_dice=one.goal == "dice",
             trivial=_unbeaten(group, row),
             figures=() if row is None else tuple(_key_figures(row)),
-            said=one.said,
+            said=tuple(verdicts(one)),
             next=tuple(steps),
-            notes=one.notes,
+            notes=tuple(explained(one)),
         )
         found.append(answer)
     return found
@@ -278,7 +283,7 @@ def _ranks(runs: Runs, groups: Sequence[Group]) -> Ranking:
         best = min(means, key=lambda name: means[name])
         first = f"{best}, by mean rank on {found.ranks[0].data_sets} data sets"
     tables = tuple((label, tuple(rows), _axes(rows)) for label, rows in bodies.items())
-    return Ranking(tables, _figure("ranks", drawn), first, found.notes)
+    return Ranking(tables, _figure("ranks", drawn), first, sentences(found.findings))
 
 
 def _axes(rows: Sequence[Row]) -> str:

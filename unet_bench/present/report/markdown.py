@@ -25,7 +25,7 @@ def markdown(runs: Runs) -> str:
 def _parts(runs: Runs) -> Iterator[str]:
     answers = {
         "Which network": recommend_document(recommend(runs)),
-        "Results": results_document(runs.results),
+        "Results": results_document(runs.results, known=runs.columns),
         "What each choice is worth": effects_document(effects(runs)),
         "Ranks": rank_document(rank(runs)),
     }

@@ -18,9 +18,10 @@ from unet_bench.networks.stage import Stage
 from unet_bench.present.drawing import draw
 from unet_bench.present.groups import Group, anchor, differences, has, seen
 from unet_bench.present.table import state
+from unet_bench.store.columns import Column
 from unet_bench.store.run_folder import RunFolder, cell_stem
 from unet_bench.store.runs import Runs
-from unet_bench.store.schema import SHOWN
+from unet_bench.store.schema import shown_columns
 from unet_bench.store.tables import records
 from unet_bench.text_format import figure
 
@@ -54,9 +55,7 @@ def networks(runs: Runs, groups: Sequence[Group]) -> list[Network]:
         for row in group.rows:
             rows.setdefault(row["variant"] or "", []).append((group, row))
     cells = _by_variant(runs)
-    return [
-        _network(name, found, cells.get(name, []), runs.folders) for name, found in rows.items()
-    ]
+    return [_network(name, found, cells.get(name, []), runs) for name, found in rows.items()]
 
 
 def _by_variant(runs: Runs) -> dict[str, list[Row]]:
@@ -67,7 +66,7 @@ def _by_variant(runs: Runs) -> dict[str, list[Row]]:
 
 
 def _network(
-    name: str, found: Sequence[tuple[Group, Row]], cells: Sequence[Row], folders: Mapping[str, Path]
+    name: str, found: Sequence[tuple[Group, Row]], cells: Sequence[Row], runs: Runs
 ) -> Network:
     first = found[0][1]
     facts = {
@@ -75,7 +74,8 @@ def _network(
         "choices that cannot matter": (first.get("inactive") or "").replace(",", ", "),
         "parts by": (first.get("plugins") or "").replace(",", ", "),
     }
-    drawing, undrawn = _drawing(name, cells, folders)
+    drawing, undrawn = _drawing(name, cells, runs.folders)
+    shown = shown_columns(runs.columns)
     return Network(
         name=name,
         anchor=anchor(name),
@@ -84,7 +84,7 @@ def _network(
             dict.fromkeys(line for group, row in found for line in differences(row, group.baseline))
         ),
         facts=tuple((label, str(value)) for label, value in facts.items() if value),
-        figures=tuple((group.label, _figures(row)) for group, row in found),
+        figures=tuple((group.label, _figures(row, shown)) for group, row in found),
         states=tuple(dict.fromkeys(word for _, row in found if (word := state(row)))),
         problems=tuple(dict.fromkeys((*_quality(found), *_failures(found, cells)))),
         drawing=drawing,
@@ -92,8 +92,8 @@ def _network(
     )
 
 
-def _figures(row: Row) -> tuple[tuple[str, str], ...]:
-    return tuple((column.heading, figure(row, column)) for column in SHOWN if has(row, column.name))
+def _figures(row: Row, shown: Sequence[Column]) -> tuple[tuple[str, str], ...]:
+    return tuple((column.heading, figure(row, column)) for column in shown if has(row, column.name))
 
 
 def _quality(found: Sequence[tuple[Group, Row]]) -> list[str]:

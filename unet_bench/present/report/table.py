@@ -12,7 +12,7 @@ from typing import Any, Final
 from unet_bench.present.groups import Group, anchor, has, is_baseline
 from unet_bench.present.table import best_of, state
 from unet_bench.store.columns import Column
-from unet_bench.store.schema import ENDS, SHOWN, described
+from unet_bench.store.schema import BY_NAME, ENDS, described, shown_columns
 from unet_bench.text_format import EMPTY, figure
 
 Row = Mapping[str, Any]
@@ -86,23 +86,32 @@ class Table:
         return list(dict.fromkeys(line.variant for line in lines if not line.is_trivial))
 
 
-def table(groups: Sequence[Group]) -> Table:
+def table(groups: Sequence[Group], known: Mapping[str, Column] = BY_NAME) -> Table:
     """Return the table of all groups; of very many rows only the usual columns."""
     rows = [row for group in groups for row in group.rows]
-    every = [column for column in _columns(rows) if any(has(row, column.name) for row in rows)]
+    every = [
+        column for column in _columns(rows, known) if any(has(row, column.name) for row in rows)
+    ]
+    shown = shown_columns(known)
     is_small = len(rows) * len(every) <= MOST_CELLS
-    columns = every if is_small else [column for column in every if column.place]
+    columns = every if is_small else [column for column in every if column in shown]
     bodies = tuple((group, tuple(_lines(group, columns))) for group in groups)
-    return Table(tuple(map(_field, columns)), len(every) - len(columns), bodies)
+    return Table(
+        tuple(_field(column, column in shown) for column in columns),
+        len(every) - len(columns),
+        bodies,
+    )
 
 
-def _columns(rows: Sequence[Row]) -> list[Column]:
+def _columns(rows: Sequence[Row], known: Mapping[str, Column]) -> list[Column]:
     """Return the usual columns, then all other numbers that were measured or that differ."""
     if not rows:
         return []
-    more = [described(name) for name in rows[0] if name not in _NEVER]
-    told = [column for column in more if not column.place and _is_told(rows, column)]
-    return [*(column for column in SHOWN if column.name in rows[0]), *told]
+    shown = shown_columns(known)
+    others = {*rows[0]} - _NEVER - {column.name for column in shown}
+    more = [described(name, known) for name in rows[0] if name in others]
+    told = [column for column in more if _is_told(rows, column)]
+    return [*(column for column in shown if column.name in rows[0]), *told]
 
 
 def _is_told(rows: Sequence[Row], column: Column) -> bool:
@@ -111,13 +120,13 @@ def _is_told(rows: Sequence[Row], column: Column) -> bool:
     return are_numbers and (bool(column.probes) or len(values) > 1)
 
 
-def _field(column: Column) -> Field:
+def _field(column: Column, is_shown: bool) -> Field:
     unit = f" ({column.unit})" if column.unit else ""
     is_of_device = bool(column.probes) and "accuracy" not in column.probes
     return Field(
         column=column,
         meaning=column.meaning + unit,
-        is_shown=column.place > 0,
+        is_shown=is_shown,
         is_relative=bool(column.better) and is_of_device,
         bare=f"{column.label} ratio" if column.is_ratio else column.label,
     )

@@ -1,0 +1,397 @@
+"""A recommendation in words: what to use and what it costs, and what to measure to be sure."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from math import isnan
+from typing import Any, Final
+
+from unet_bench.analysis.budget import Fit, Limit
+from unet_bench.analysis.candidates import Gap, Option, gap
+from unet_bench.analysis.recommend import Recommendation
+from unet_bench.store.columns import PROBES
+from unet_bench.store.figures import Network
+from unet_bench.store.schema import BY_NAME
+from unet_bench.text_format import decimals, digits, named, one_line, times
+
+MOST_SEEDS: Final = 20  # in a command
+SHOWN: Final = 6  # networks as good, in words and in a table
+_GOALS: Final = {
+    "latency": "the fastest",
+    "peak_memory_mib": "the one that takes least memory",
+    "macs": "the one of fewest MACs",
+    "params": "the smallest",
+}
+_RESTLESS: Final = ("contaminated",)  # qualities that leave absolute times empty
+
+
+# ---- what to use
+
+
+def verdicts(found: Recommendation) -> Iterator[str]:
+    """Yield what the choice comes to, the most important first."""
+    if found.best is None:
+        yield from _nothing(found)
+        return
+    best, goal, budget = found.best, found.goal, found.candidates.budget.text()
+    figures = f"{_figures(found, best)}{_unsure(best)}"
+    if goal == "dice":
+        yield f"use {_name(best)}: {figures}"
+    else:
+        yield f"no network has a Dice: {_name(best)} is {_GOALS[goal]}: {figures}"
+    if budget:
+        candidates = found.candidates
+        yield f"{len(candidates.within)} of {len(candidates.networks)} networks fit {budget}"
+    unclear = found.named("unclear")
+    if equals := found.named("as good"):
+        yield _as_good(best, equals)
+    elif not unclear:
+        yield from _ahead(found, best)
+    if unclear:
+        behind = [abs(option.gap.difference.value) for option in unclear if option.gap]
+        to = f" to {max(behind):.3f}" if len(behind) > 1 else ""
+        span = f"{min(behind):.3f}{to} behind"
+        yield f"{span}, but cannot be told apart from the best yet: {named(_names(unclear), 3)}"
+    yield from (_step_up(found, best, option) for option in found.named("step up"))
+    yield from _unbeaten(found, best)
+
+
+def _ahead(found: Recommendation, best: Option) -> Iterator[str]:
+    """Yield how far the best is ahead of those that fit, where none of them is as good."""
+    worse = found.named("worse")
+    if not worse or found.goal != "dice":
+        return
+    apparent = [option for option in worse if option.gap and option.gap.verdict == "apparent"]
+    if not apparent:
+        yield "every other that fits is worse, separably"
+        return
+    other = apparent[0]
+    assert other.gap is not None
+    ahead = f"{abs(other.gap.difference.value):.3f} ahead of {_name(other)}"
+    nearest = ", the next that fits" if other is worse[0] else ""
+    is_lone = _is_lone(found, best, other)
+    why = "one seed proves nothing" if is_lone else "without intervals nothing is proven"
+    yield (
+        f"{_name(best)} is {ahead}{nearest}: more than the choice of test images explains, "
+        f"but {why}"
+    )
+
+
+def _as_good(best: Option, equals: Sequence[Option]) -> str:
+    cheaper = [option for option in equals if is_cheaper(best, option)]
+    mixed = [option for option in equals if _is_mixed(costs(best, option))]
+    if not cheaper and not mixed:
+        return f"as good as can be told, but not cheaper: {named(_names(equals))}"
+    first = (cheaper or mixed)[0]
+    found = costs(best, first)
+    others = [option for option in equals if option is not first]
+    more = f"; as good, too: {named(_names(others), 3)}" if others else ""
+    words = (" but " if _is_mixed(found) else " and ").join(found)
+    return f"{_name(first)} is as good as can be told, and {words}{more}"
+
+
+def _is_mixed(costs: Sequence[str]) -> bool:
+    """Return whether some costs speak for it and some against."""
+    return 0 < sum("faster" in cost or "less" in cost for cost in costs) < len(costs)
+
+
+def is_cheaper(best: Option, option: Option) -> bool:
+    """Return whether it is faster beyond error, or takes less memory and is not slower."""
+    text = " ".join(costs(best, option))
+    return ("faster" in text or "less" in text) and "slower" not in text
+
+
+def costs(best: Option, option: Option) -> list[str]:
+    """Return what an option takes against the best, without what lies within the error."""
+    found = []
+    speed, log_speed = option.speed, option.log_speed
+    if speed and log_speed and (isnan(log_speed.half) or abs(log_speed.value) > log_speed.half):
+        found.append(f"{times(1 / speed)} faster" if speed < 1 else f"{times(speed)} slower")
+    own, other = (one.network.number("peak_memory_mib") for one in (option, best))
+    if own and other and abs(own / other - 1) >= 0.02:
+        percent = 100 * abs(own / other - 1)
+        found.append(f"takes {percent:.0f} % {'less' if own < other else 'more'} memory")
+    return found
+
+
+def _step_up(found: Recommendation, best: Option, option: Option) -> str:
+    assert option.gap is not None
+    apparently = "apparently: one seed" if _is_lone(found, best, option) else "apparently"
+    words = {"separable": "separably", "not separable": "unproven", "apparent": apparently}
+    gain = f"Dice {option.gap.difference.value:.3f} higher ({words[option.gap.verdict]})"
+    return f"a step up is {_name(option)}: {gain}, and over the budget by {over(option.fit)}"
+
+
+def _nothing(found: Recommendation) -> Iterator[str]:
+    budget = found.candidates.budget.text()
+    if found.options:
+        nearest = found.options[0]
+        excess = f"over the budget by {over(nearest.fit)}"
+        yield f"nothing fits {budget}"
+        yield f"the nearest is {_name(nearest)}, {excess}: {_figures(found, nearest)}"
+        return
+    fits = [(one_line(one.variant), found.candidates.fit(one)) for one in found.candidates.networks]
+    beyond = [f"{name} ({over(fit)})" for name, fit in fits if fit.over]
+    unknown = dict.fromkeys(limit.label for _, fit in fits if not fit.over for limit in fit.unknown)
+    if beyond:
+        yield f"over the budget by what is known: {named(beyond)}"
+    if unknown:
+        labels = " and ".join(unknown)
+        lacking = f"a figure for {labels}" if len(unknown) == 1 else f"all of {labels}"
+        network = "other network" if beyond else "network"
+        yield f"nothing is known to fit {budget}: no {network} has {lacking}"
+    elif beyond:
+        yield f"nothing fits {budget}"
+    else:
+        yield "there is nothing to choose by: no network has a figure that counts"
+
+
+def _unbeaten(found: Recommendation, best: Option) -> Iterator[str]:
+    """Yield that the best is no better than what needs no training, if so."""
+    candidates = found.candidates
+    ranked = [(one.number("dice") or 0.0, one) for one in candidates.trivial]
+    if not ranked or candidates.goal != "dice":
+        return
+    dice, trivial = max(ranked, key=lambda known: known[0])
+    untrained = f"{trivial.variant}, which needs no training ({dice:.3f}): train longer"
+    if (best.network.number("dice") or 0.0) <= dice:
+        yield f"no network that fits beats {untrained}"
+    elif gap(candidates, trivial, best.network).verdict == "not separable":
+        yield f"{_name(best)} cannot be told apart from {untrained}"
+
+
+def _name(option: Option) -> str:
+    return one_line(option.variant)
+
+
+def _names(options: Iterable[Option]) -> list[str]:
+    return [option.variant for option in options]
+
+
+def _figures(found: Recommendation, option: Option) -> str:
+    """Return its figures, with as many digits as tell them from the limits."""
+    network, words = option.network, []
+    limits = {limit.column: most for limit, most in found.candidates.budget.limits()}
+    dice, ratio, memory, params = (
+        network.number(name) for name in ("dice", "latency_ratio", "peak_memory_mib", "params")
+    )
+    if dice is not None:
+        words.append(f"Dice {decimals(dice, limits.get('dice'))}")
+    if option.latency is not None:
+        estimated = " (estimated)" if option.is_estimated else ""
+        words.append(f"{digits(option.latency.value, limits.get('latency_ms'))} ms{estimated}")
+    elif ratio:
+        words.append(f"{digits(ratio)} × the baseline's latency")
+    if memory is not None:
+        words.append(f"{digits(memory, limits.get('peak_memory_mib'))} MiB")
+    if params is not None:
+        words.append(f"{digits(params / 1e6, limits.get('params'))} M parameters")
+    return ", ".join(words)
+
+
+def _unsure(option: Option) -> str:
+    labels = [limit.label for limit in option.fit.unsure]
+    return f"; within error of the budget in {' and '.join(labels)}" if labels else ""
+
+
+def over(fit: Fit) -> str:
+    """Return by how much a network is over the budget, and in what; empty where it is not."""
+    words = []
+    for limit, factor in fit.over.items():
+        is_dice = limit.column == "dice"
+        excess = f"{decimals(fit.short, 0.0)} short" if is_dice else times(factor)
+        within = " (within error)" if limit in fit.unsure else ""
+        words.append(f"{limit.label} {excess}{within}")
+    return ", ".join(words)
+
+
+def _is_lone(found: Recommendation, *options: Option) -> bool:
+    """Return whether the Dice of any of the options is of one training."""
+    return any(
+        len(found.candidates.scores.get(one.variant, ())) < 2 and one.network.seeds < 2
+        for one in options
+    )
+
+
+# ---- what to measure next
+
+
+def steps(found: Recommendation) -> Iterator[tuple[str, str]]:
+    """Yield what to measure to be sure of the choice, and the command; empty if there is none."""
+    if found.goal != "dice":
+        words = "Dice decides which network is worth its cost: measure accuracy"
+        yield words, command(found.manifest, [], probes=("accuracy",))
+    elif found.best:
+        yield from _seeds(found, found.best)
+    in_latency = (o for o in found.options if any(x.column == "latency_ms" for x in o.fit.unsure))
+    if unsure := _names(in_latency)[:SHOWN]:
+        within = f"the latency of {named(unsure)} is within error of the budget"
+        again = command(found.manifest, unsure, probes=("speed",), only=True, replicates="5")
+        yield f"{within}: fresh processes narrow it down", again
+    restless = [one for one in found.candidates.networks if one.quality in _RESTLESS]
+    if restless:
+        which = ",".join(sorted({str(one.quality) for one in restless}))
+        names = named([one.variant for one in restless])
+        were, them = ("was", "it") if len(restless) == 1 else ("were", "them")
+        words = f"the machine was not quiet when {names} {were} timed: time {them} again"
+        yield words, shlex.join(["unet-bench", "run", "--resume", found.folder, "--rerun", which])
+    yield from _unmeasured(found)
+
+
+def _seeds(found: Recommendation, best: Option) -> Iterator[tuple[str, str]]:
+    """Yield how many trainings would settle what is open between the best and those named."""
+    rivals = found.options[1:]
+    open_ = [option for option in rivals if option.gap and option.gap.verdict != "separable"]
+    lone = [option for option in open_ if _is_lone(found, best, option)]
+    if lone:
+        close = [option for option in lone if option.role != "worse"][:SHOWN] or lone[:1]
+        seeds = range(max(3, *(option.network.seeds for option in (best, *close))))
+        words = (
+            "one seed proves no difference in Dice: train the best and its rivals with three at "
+            "least"
+        )
+        listed = ",".join(map(str, seeds))
+        yield words, command(found.manifest, _names((best, *close)), seeds=listed)
+    paired = [option for option in open_ if option not in lone]
+    yield from _pairs(best, paired[:SHOWN], found.manifest)
+
+
+def _pairs(
+    best: Option, options: Sequence[Option], manifest: Mapping[str, Any]
+) -> Iterator[tuple[str, str]]:
+    """Yield what would tell these apart from the best: for those that seeds can, one command."""
+    by_seeds: list[tuple[int, Option, Gap]] = []
+    for option in options:
+        assert option.gap is not None
+        needed, both = option.gap.pairs_needed, f"{_name(best)} and {_name(option)}"
+        trainings = "" if needed is None else _trainings(needed, option.gap)
+        if option.gap.pairs < 2:
+            words = "have no pairs of equal fold and seed: their run's cells.csv would say more"
+            yield f"{both} {words}", ""
+        elif needed is None:
+            words = "are too close to be told apart by any number of trainings: take the cheaper"
+            yield f"{both} {words}", ""
+        elif option.gap.folds > 1:
+            further = "of further folds or data sets, since seeds of a fold move together"
+            yield f"to tell {both} apart takes {trainings}: {further}", ""
+        elif needed > MOST_SEEDS:
+            yield f"to tell {both} apart takes {trainings}", ""
+        else:
+            by_seeds.append((needed, option, option.gap))
+    if by_seeds:
+        names = _names(option for _, option, _ in by_seeds)
+        most, _, slowest = max(by_seeds, key=lambda known: known[0])
+        words = f"to tell {_name(best)} apart from {named(names)} takes {_trainings(most, slowest)}"
+        seeds = ",".join(map(str, range(most)))
+        yield words, command(manifest, [best.variant, *names], seeds=seeds)
+
+
+def _trainings(needed: int, gap: Gap) -> str:
+    return f"some {needed} trainings of each in place of {gap.pairs}, as they spread now"
+
+
+def _unmeasured(found: Recommendation) -> Iterator[tuple[str, str]]:
+    """Yield what no cell has tried to measure of what the budget asks for."""
+    candidates, lacking = found.candidates, dict[Limit, list[str]]()
+    for one in candidates.networks:
+        for limit in candidates.fit(one).unknown:
+            was_timed = limit.probe == "speed" and one.quality in _RESTLESS
+            counts = limit.probe != "accuracy" or candidates.goal == "dice"
+            if one.succeeded(limit.probe) and counts and not was_timed:
+                lacking.setdefault(limit, []).append(one.variant)
+    for limit, names in lacking.items():
+        alone = [] if len(names) == len(candidates.networks) else names
+        again = command(found.manifest, alone, probes=(limit.probe,))
+        yield f"there is no {limit.label} of {named(names)}", again
+
+
+_OF_ONE_RUN: Final = frozenset(("--resume", "--rerun", "--time-limit"))
+_CHOOSING: Final = frozenset(("-v", "--variants", "--base", "--vary"))
+
+
+def command(
+    manifest: Mapping[str, Any],
+    variants: Sequence[str],
+    *,
+    probes: Sequence[str] = (),
+    only: bool = False,
+    **options: str,
+) -> str:
+    """Return the command that makes a run again, with other options.
+
+    It names these variants (none: as it was) and further or `only` these probes. What a run was
+    asked for is in its manifest; without that the command ends in `…`, to be completed.
+    """
+    given = manifest.get("suite")
+    suite = given if isinstance(given, Mapping) else {}
+    changes = {f"--{name}": value for name, value in options.items()}
+    dropped = {*changes, *_OF_ONE_RUN}
+    if probes:
+        before = () if only else map(str, suite.get("probes", ()))
+        changes["--probes"] = ",".join(dict.fromkeys((*before, *probes)))
+        dropped |= {"--probes", "-p"}
+    if variants:
+        dropped |= _CHOOSING
+        if named_ones := [name for name in variants if name not in suite.get("models", ())]:
+            changes["--variants"] = ",".join(named_ones)
+    words = [str(word) for word in manifest.get("argv") or ()]
+    known = words[1:2] == ["run"]
+    kept = _without(words[2:], dropped) if known else ()
+    added = [word for pair in changes.items() for word in pair]
+    text = shlex.join(["unet-bench", "run", *kept, *added])
+    return text if known else f"{text} …"
+
+
+def _without(words: Iterable[str], dropped: Iterable[str]) -> Iterator[str]:
+    """Yield the words of a command line without these options and their values.
+
+    A value may be joined to its option: --a=b, -ab.
+    """
+    unwanted, is_value = frozenset(dropped), False
+    for word in words:
+        if is_value:
+            is_value = False
+        elif word in unwanted:
+            is_value = True
+        elif not (
+            word.partition("=")[0] in unwanted or (word[:2] in unwanted and word[1:2] != "-")
+        ):
+            yield word
+
+
+# ---- what else is to be known
+
+
+def notes(found: Recommendation) -> Iterator[str]:
+    """Yield what was left out, and what the figures rest on."""
+    candidates, of_dice = found.candidates, found.goal == "dice"
+    needed = "speed" if candidates.goal == "latency" else BY_NAME[candidates.goal].probes[0]
+    limited = (limit.probe for limit, _ in candidates.budget.limits())
+    asked = tuple(dict.fromkeys((needed, *limited)))
+    if failed := _failed(candidates.networks, asked):
+        yield f"left out, since a cell failed: {named(failed)}"
+    if not of_dice and (failed := _failed(candidates.networks, ("accuracy",))):
+        all_failed = len(failed) == len(candidates.networks)
+        what = "all accuracy cells failed" if all_failed else "no Dice, since a cell failed"
+        yield f"{what}: {named(failed)}"
+    rest = [name for name in PROBES if name not in asked and (name != "accuracy" or of_dice)]
+    if failed := _failed([option.network for option in found.options], rest):
+        yield f"not asked for, but a cell failed: {named(failed)}"
+    if of_dice and not candidates.scores:
+        yield "without the run's cells nothing is paired: Dice is compared by its own intervals"
+    if any(option.is_estimated for option in found.options):
+        yield (
+            "estimated latency: the ratio to the baseline, times the baseline's own time on a "
+            "quiet machine"
+        )
+
+
+def _failed(networks: Iterable[Network], probes: Sequence[str]) -> list[str]:
+    """Return the networks of which a cell of these probes failed, and how."""
+    failed = []
+    for one in networks:
+        bad = [f"{name} {one.row[f'{name}_status']}" for name in probes if not one.succeeded(name)]
+        if bad:
+            failed.append(f"{one.variant} ({', '.join(bad)})")
+    return failed

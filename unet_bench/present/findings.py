@@ -1,0 +1,98 @@
+"""Findings of an analysis in words: one sentence for each kind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from unet_bench.analysis.findings import Finding
+from unet_bench.analysis.rank import JOIN
+from unet_bench.text_format import named
+
+SENTENCES: Final[Mapping[str, str]] = {
+    # fronts
+    "no front": "no front: there is no Dice, latency or peak memory",
+    "dimensions without figures": "without {dimensions:and}, of which there is no figure",
+    "not on any front": "not on any front, since a figure is missing or a cell failed: {variants}",
+    "figures without intervals": "{dimension} without an interval counts as exact: {variants}",
+    "single seed": (
+        "Dice of a single seed: its error is that of the test images alone; another seed may move "
+        "it further"
+    ),
+    # average ranks
+    "no average ranks": "no average ranks: {why}",
+    "ranks are not joined": JOIN,
+    "friedman": (
+        "{networks} networks on {data_sets} data sets: Friedman χ² {chi2:.2f} (p {chi2_p:p}), "
+        "Iman-Davenport F {f:.2f} (p {p:p}), critical difference {critical_difference:.2f}"
+    ),
+    "no difference between ranks": (
+        "Friedman's test shows no difference between any of them: all are one group"
+    ),
+    "ranks cannot differ": (
+        "{networks} networks on {data_sets} data sets cannot be told apart: their average ranks "
+        "differ by less than the critical difference, however they come out"
+    ),
+    "few data sets": (
+        "with fewer than {fewest} data sets hardly any difference can be significant"
+    ),
+    "left out of ranks": (
+        "left out, with the number of data sets on which they have no score: {missing}"
+    ),
+    # U-Score
+    "no u-score": (
+        "no U-Score: it takes IoU, parameters, MACs and throughput of at least three unlike networks"
+    ),
+    "u-score by own quantiles": (
+        "U-Score: U-Bench has no such data set, so that IoU is placed between the quantiles of "
+        "these very networks: it compares networks of this run only, and moves with their list"
+    ),
+    "u-score at other batches": (
+        "U-Score: FPS is throughput at batch {batches}; it is defined at batch 1"
+    ),
+    "u-score constants": (
+        "U-Score: its constants are of U-Bench's GPU, images and count of MACs; elsewhere many "
+        "networks lie at one end"
+    ),
+}
+
+
+def sentences(findings: Iterable[Finding]) -> tuple[str, ...]:
+    """Return the findings in words, each once."""
+    return tuple(dict.fromkeys(map(sentence, findings)))
+
+
+def sentence(finding: Finding) -> str:
+    """Return a finding in words, behind the conditions that it is about."""
+    values = {name: _Value(value) for name, value in finding.values.items()}
+    text = SENTENCES[finding.kind].format(**values)
+    return f"{conditions_text(finding.where)}: {text}" if finding.where else text
+
+
+def conditions_text(where: Mapping[str, Any]) -> str:
+    """Return the conditions that tell rows apart, as the heading of what is said of them."""
+    words = []
+    for name, value in where.items():
+        number = name.removesuffix("_requested").removesuffix("_effective")
+        told = f"{number} {value}" if isinstance(value, int) else str(value)
+        words.append(f"no {name}" if value is None else told)
+    return " · ".join(words)
+
+
+class _Value:
+    """A value in a sentence: names by commas; a number by a format, `p` for a probability."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __format__(self, spec: str) -> str:
+        value = self.value
+        if spec == "p":
+            return f"{value:.2g}" if value >= 1e-4 else "< 0.0001"
+        if spec == "and":
+            return " and ".join(value)
+        if isinstance(value, Mapping):
+            return named([f"{name} ({count})" for name, count in value.items()])
+        if isinstance(value, list | tuple):
+            return named(value)
+        return format(value, spec)
