@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+from support.once import once
 from support.processes import Lender
 
 if "PYTEST_XDIST_WORKER" in os.environ:
@@ -150,6 +151,25 @@ def unet_bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
             ["unet-bench", *args], code, out.getvalue(), err.getvalue()
         )
 
+    return run
+
+
+@pytest.fixture(scope="session")
+def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One run of a few networks through the probes of a first look, made once; tests only read it."""
+
+    def measure(folder: Path) -> None:
+        options = "--width-scale 0.0625 --size 32x32 --batch 2 --steps 4 --speed-s 0.2 --threads 1"
+        command = [sys.executable, "-P", "-m", "unet_bench", "run", *options.split()]
+        command += ["--out", ".", "--data", "cells"]
+        command += ["--variants", "unet,unet-paper,unet-milesial,unet+bias=false"]
+        done = subprocess.run(
+            command, cwd=folder, capture_output=True, text=True, timeout=300, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        assert "unet-paper" in done.stdout
+
+    [run] = once(tmp_path_factory.getbasetemp(), "finished-run", measure).iterdir()
     return run
 
 

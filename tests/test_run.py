@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -35,22 +36,8 @@ def only_run(path: Path) -> Path:
     return found
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One run of a few variants through the probes of a first look."""
-    path = tmp_path_factory.mktemp("finished")
-    command = [sys.executable, "-P", "-m", "unet_bench", "run", *TINY, "--data", "cells"]
-    command += ["-v", "unet,unet-paper,unet-milesial,unet+bias=false"]
-    done = subprocess.run(
-        command, cwd=path, capture_output=True, text=True, timeout=300, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    assert "unet-paper" in done.stdout
-    return only_run(path)
-
-
-def test_one_wide_row_a_variant_with_every_probe(finished: Path) -> None:
-    frame = read_results(finished).set_index("variant")
+def test_one_wide_row_a_variant_with_every_probe(finished_run: Path) -> None:
+    frame = read_results(finished_run).set_index("variant")
     floors = frame[frame.index.str.startswith("floor-")]
     assert set(floors.index) == {"floor-majority", "floor-otsu"}
     assert (floors["accuracy_status"] == "ok").all()
@@ -87,8 +74,8 @@ def test_one_wide_row_a_variant_with_every_probe(finished: Path) -> None:
     assert (frame["seeds"] == 1).all()
 
 
-def test_absolute_times_are_there_unless_the_machine_was_disturbed(finished: Path) -> None:
-    speed = read_results(finished, "cells").query("probe == 'speed'")
+def test_absolute_times_are_there_unless_the_machine_was_disturbed(finished_run: Path) -> None:
+    speed = read_results(finished_run, "cells").query("probe == 'speed'")
     calm = ~speed["quality"].isin(["contaminated"])
     absolute = ["latency_ms", "latency_ci_low_ms", "throughput_img_s", "throughput_mpx_s"]
     absolute += ["ceiling_tflop_s", "roofline_fraction"]
@@ -104,8 +91,8 @@ def test_absolute_times_are_there_unless_the_machine_was_disturbed(finished: Pat
     assert speed[counted].notna().all().all()
 
 
-def test_equal_choices_are_measured_once(finished: Path) -> None:
-    frame = read_results(finished).set_index("variant")
+def test_equal_choices_are_measured_once(finished_run: Path) -> None:
+    frame = read_results(finished_run).set_index("variant")
     same = frame[frame["same_as"].notna()]
     assert dict(same["same_as"]) == {"unet+bias=false": "unet-milesial"}
     for name in ("peak_memory_mib", "dice", "latency_ms", "latency_ratio"):
@@ -113,43 +100,46 @@ def test_equal_choices_are_measured_once(finished: Path) -> None:
         assert one is other or one == other
 
 
-def test_rows_name_who_provided_the_parts(finished: Path) -> None:
-    frame = read_results(finished).set_index("variant")
+def test_rows_name_who_provided_the_parts(finished_run: Path) -> None:
+    frame = read_results(finished_run).set_index("variant")
     assert frame.loc["unet-paper", "plugins"] == "classic"
     assert frame.loc["unet", "plugins"] == "classic"
 
 
-def test_tables_and_provenance(finished: Path) -> None:
-    classes = read_results(finished, "classes")
+def test_tables_and_provenance(finished_run: Path) -> None:
+    classes = read_results(finished_run, "classes")
     assert set(classes["class_name"]) == {"background", "cell", "membrane"}
-    manifest = json.loads((finished / "run.json").read_text())
+    manifest = json.loads((finished_run / "run.json").read_text())
     assert manifest["environment"]["packages"]["torch"]
     assert {"classic", "zoo"} <= {plugin["plugin"] for plugin in manifest["plugins"]}
-    samples = json.loads(next((finished / "samples").glob("speed-*.json")).read_text())
+    samples = json.loads(next((finished_run / "samples").glob("speed-*.json")).read_text())
     for timing in (samples["latency"], samples["throughput"]):
         assert len(timing["own"]) == len(timing["baseline"]) >= 4
 
 
-def test_every_cell_column_is_documented(finished: Path) -> None:
+def test_every_cell_column_is_documented(finished_run: Path) -> None:
     from unet_bench.store.schema import BY_NAME
 
-    cells = read_results(finished, "cells")
+    cells = read_results(finished_run, "cells")
     assert set(cells.columns) <= set(BY_NAME)
 
 
-def test_show_in_every_format(unet_bench, finished: Path) -> None:
-    assert "unet-paper" in unet_bench("show", str(finished)).stdout
-    assert len(json.loads(unet_bench("show", str(finished), "--json").stdout)) == 6
-    assert "| unet-paper" in unet_bench("show", str(finished), "--format", "md").stdout
-    assert unet_bench("show", str(finished), "--format", "csv").stdout.count("\n") >= 6
+def test_show_in_every_format(unet_bench, finished_run: Path) -> None:
+    assert "unet-paper" in unet_bench("show", str(finished_run)).stdout
+    assert len(json.loads(unet_bench("show", str(finished_run), "--json").stdout)) == 6
+    assert "| unet-paper" in unet_bench("show", str(finished_run), "--format", "md").stdout
+    assert unet_bench("show", str(finished_run), "--format", "csv").stdout.count("\n") >= 6
 
 
-def test_resuming_a_finished_run_measures_nothing(unet_bench, finished: Path) -> None:
-    before = (finished / "cells.jsonl").read_bytes()
-    done = unet_bench("run", "--resume", str(finished))
+def test_resuming_a_finished_run_measures_nothing(
+    unet_bench, finished_run: Path, tmp_path: Path
+) -> None:
+    copied = shutil.copytree(finished_run, tmp_path / "runs" / finished_run.name)
+    before = (copied / "cells.jsonl").read_bytes()
+    done = unet_bench("run", "--resume", str(copied))
     assert done.returncode == 0, done.stderr
     assert "0 cells" in done.stderr
-    assert (finished / "cells.jsonl").read_bytes() == before
+    assert (copied / "cells.jsonl").read_bytes() == before
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals are POSIX's")

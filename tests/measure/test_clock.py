@@ -36,12 +36,14 @@ def measure(seed: int, own: float, base: float, interval: float = 0.02, budget: 
     )
 
 
+@pytest.mark.slow
 def test_a_ratio_survives_drift_that_the_median_does_not() -> None:
     ratios = [measure(seed, 0.0107, 0.01, budget=12).ratio_interval()[0] for seed in range(20)]
     assert abs(sorted(ratios)[10] - 1.07) < 0.005
     assert sum(abs(ratio - 1.07) < 0.03 for ratio in ratios) >= 19
 
 
+@pytest.mark.slow
 def test_intervals_of_equal_workloads_cover_one() -> None:
     intervals = [measure(seed, 0.01, 0.01).ratio_interval() for seed in range(32)]
     covered = sum(low <= 1 <= high for _, low, high in intervals)

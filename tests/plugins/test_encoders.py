@@ -11,6 +11,7 @@ from urllib.error import URLError
 import pytest
 import torch
 from safetensors.torch import save_file
+from support.sampling import sampled
 from torch import nn
 from torchvision import models
 
@@ -38,6 +39,7 @@ TIMM = (
         "test_vit",
     ),
 )
+SAMPLE = ("timm:mobilenetv3_small_050", "torchvision:resnet18", "mit:b0")  # one of each family
 TORCHVISION = (
     *(
         "resnet18",
@@ -66,12 +68,15 @@ def encoder(registry: Registry, name: str, in_channels: int = 3) -> nn.Module:
 
 @pytest.mark.parametrize(
     "name",
-    [
-        *(f"timm:{name}" for name in TIMM),
-        *(f"torchvision:{name}" for name in TORCHVISION),
-        "mit:b0",
-        "mit:b5",
-    ],
+    sampled(
+        [
+            *(f"timm:{name}" for name in TIMM),
+            *(f"torchvision:{name}" for name in TORCHVISION),
+            "mit:b0",
+            "mit:b5",
+        ],
+        SAMPLE,
+    ),
 )
 def test_a_backbone_gives_a_map_per_stated_reduction(registry, name) -> None:
     with torch.device("meta"), torch.no_grad():

@@ -85,6 +85,7 @@ def test_a_latex_table_per_group_with_the_best_in_bold(run: Path, tmp_path: Path
     assert "unet (baseline)" in text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("crowd", [0, 60])
 def test_latex_compiles_and_fits_the_page(hostile: Path, crowd: int, tmp_path: Path) -> None:
     if not shutil.which("pdflatex"):
@@ -114,6 +115,7 @@ def test_latex_compiles_and_fits_the_page(hostile: Path, crowd: int, tmp_path: P
 # ---- figures
 
 
+@pytest.mark.slow
 def test_figures_are_svg_and_png_and_the_same_each_time(run: Path, tmp_path: Path) -> None:
     folders = [write_report([run], tmp_path / name, format="figures") for name in "ab"]
     names = {file.name for file in folders[0].iterdir()}

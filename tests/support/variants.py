@@ -15,9 +15,7 @@ SAMPLE = (
     "unet",
     "unet-paper",
     "unet-residual",
-    "unet-group",
     "unet-bilinear",
-    "unet-milesial",
     "segnet",
 )
 VARIANTS = sampled(
