@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 from support.reported import HOSTILE, NETWORKS, SCRIPT, cells, stored, with_samples
-from unet_bench.present.groups import anchor
 
+from unet_bench.present.groups import anchor
 from unet_bench.present.report import write_report
 
 pytestmark = pytest.mark.slow

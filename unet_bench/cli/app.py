@@ -525,10 +525,10 @@ def show_end(path: Path, suite: Suite) -> None:
     """The table at the end of a run, where it is, and what was scaled down."""
     from unet_bench.present.progress import console
     from unet_bench.present.table import render
-    from unet_bench.store.tables import read_results
+    from unet_bench.store.runs import read_runs
 
-    screen = console()
-    screen.print(render(read_results(path)))
+    screen, runs = console(), read_runs([path])
+    screen.print(render(runs.results, known=runs.columns))
     notes = [f"results: {path}/results.csv", f"again: unet-bench show {path}", suite.scaled_down()]
     screen.print("\n".join(filter(None, notes)), markup=False, highlight=False, soft_wrap=True)
 
@@ -624,11 +624,13 @@ def show(
     from unet_bench.store.runs import read_runs
 
     wanted = Format.json if as_json else format
+    runs = read_runs(paths)
     shown = render(
-        read_runs(paths).results,
+        runs.results,
         format=wanted.value,
         sort=sort,
         columns=split(columns) if columns else None,
+        known=runs.columns,
     )
     typer.echo(shown) if isinstance(shown, str) else console().print(shown)
 
