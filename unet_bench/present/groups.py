@@ -53,25 +53,22 @@ class Group:
         return next((row for row in self.rows if is_baseline(row)), None)
 
     def networks(self, *needed: str) -> list[Row]:
-        """The rows that are no trivial baselines and have all of these figures."""
-        return [
-            row
-            for row in self.rows
-            if not row["trivial"] and all(has(row, name) for name in needed)
-        ]
+        """Return the rows that are no trivial baselines and have all of these figures."""
+        rows = [row for row in self.rows if not row["trivial"]]
+        return [row for row in rows if all(has(row, name) for name in needed)]
 
     def scored(self, *needed: str) -> list[Row]:
-        """The networks with all of these figures and a Dice of which no seed or fold failed."""
+        """Return the networks with all of these figures and a Dice of which no seed or fold failed."""
         return [row for row in self.networks("dice", *needed) if Network(row).succeeded("accuracy")]
 
     def trivial(self, least: float = -math.inf) -> list[Row]:
-        """The trivial baselines that have a Dice, of at least as much."""
+        """Return the trivial baselines that have a Dice of at least this."""
         rows = (row for row in self.rows if row["trivial"] and has(row, "dice"))
         return [row for row in rows if row["dice"] >= least]
 
 
 def groups_of(frame: pd.DataFrame) -> list[Group]:
-    """The groups of a frame of `read_runs`, in its order."""
+    """Return the groups of a frame of `read_runs`, in its order."""
     parts = peer_groups(records(frame))
     apart, several = fewest_conditions(parts), len({key[0] for key in parts}) > 1
     found = []
@@ -82,26 +79,27 @@ def groups_of(frame: pd.DataFrame) -> list[Group]:
 
 
 def is_baseline(row: Row) -> bool:
-    """Whether the row is the one that ratios are to."""
+    """Return whether the row is the one that ratios are to."""
     return row["variant"] is not None and row["variant"] == row["baseline"]
 
 
 def has(row: Row, name: str) -> bool:
-    """Whether there is a figure."""
+    """Return whether there is a figure."""
     value = row.get(name)
     return isinstance(value, bool | int | float) and math.isfinite(value)
 
 
 def anchor(name: str) -> str:
-    """An id for a variant's section: letters, digits and dashes, unlike for unlike names, the same
-    in every report.
+    """Return the id of a variant's section: letters, digits and dashes.
+
+    It is unlike for unlike names, and the same in every report.
     """
     plain = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:40]
     return f"v-{plain}-{hashlib.sha256(name.encode(errors='surrogatepass')).hexdigest()[:6]}"
 
 
 def seen(text: str) -> str:
-    """Return text of which everything is seen: what has no shape, or turns the rest, as its code."""
+    """Return text of which all is seen: what has no shape, or turns the rest, as its code."""
     return "".join(map(_seen, text))
 
 
@@ -149,8 +147,9 @@ def _rank(row: Row) -> tuple[Any, ...]:
 
 
 def _label(row: Row, apart: str) -> str:
-    """Its task, and what tells it from the others."""
-    return " · ".join(dict.fromkeys(filter(None, (row["task"], *apart.split(" · "))))) or "no task"
+    """Return a group's task, and what tells it from the others."""
+    words = dict.fromkeys((row["task"], *apart.split(" · ")))
+    return " · ".join(filter(None, words)) or "no task"
 
 
 def _title(row: Row, several_runs: bool) -> str:

@@ -1,6 +1,6 @@
 """What is drawn, described once: series of points on two axes, with intervals and names.
 
-groups, tables of effects and ranks, curves ─▶ Plot ─▶ `draw_plotly.py` or `draw_matplotlib.py`
+groups, effects, ranks, curves ─▶ Plot ─▶ `draw_plotly.py` or `draw_matplotlib.py`
 """
 
 from __future__ import annotations

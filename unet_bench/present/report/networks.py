@@ -106,12 +106,11 @@ def _failures(found: Sequence[tuple[Group, Row]], cells: Sequence[Row]) -> list[
     row's error.
     """
     bad = [cell for cell in cells if cell["status"] != "ok"]
-    words = [
-        f"{cell['probe']} {cell['status']}"
-        + f": {cell['error']}" * bool(cell.get("error"))
-        + f" (log: {cell['log']})" * bool(cell.get("log"))
-        for cell in bad
-    ]
+    words = []
+    for cell in bad:
+        error = f": {cell['error']}" if cell.get("error") else ""
+        log = f" (log: {cell['log']})" if cell.get("log") else ""
+        words.append(f"{cell['probe']} {cell['status']}{error}{log}")
     return words or [str(row["error"]) for _, row in found if row.get("error")]
 
 
