@@ -40,7 +40,7 @@ class Group:
     title: str  # all that its rows have in common
     label: str  # what tells it from the other groups
     rows: tuple[Row, ...]
-    """Networks by Dice, then latency, the best first; then what has failed; then trivial baselines."""
+    """Networks by Dice, then latency, the best first; what has failed; trivial baselines."""
 
     @property
     def first(self) -> Row:
@@ -58,7 +58,7 @@ class Group:
         return [row for row in rows if all(has(row, name) for name in needed)]
 
     def scored(self, *needed: str) -> list[Row]:
-        """Return the networks with all of these figures and a Dice of which no seed or fold failed."""
+        """Return the networks with all of these figures and a Dice of which no cell failed."""
         return [row for row in self.networks("dice", *needed) if Network(row).succeeded("accuracy")]
 
     def trivial(self, least: float = -math.inf) -> list[Row]:

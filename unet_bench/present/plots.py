@@ -142,7 +142,7 @@ def axis_title(column: Column) -> str:
 
 
 def accuracy_against(group: Group, cost: Column) -> Plot:
-    """Return Dice against a cost: networks with their intervals, the front joined, trivial baselines."""
+    """Return Dice against a cost: networks with their intervals, the front, trivial baselines."""
     rows = [row for row in group.scored(cost.name) if row[cost.name] > 0]
     best = front(rows, cost.name)
     ahead = [row for row in best if not is_baseline(row)]

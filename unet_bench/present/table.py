@@ -45,8 +45,8 @@ def results_document(
     """Return a frame of `read_results`, whose columns are `known`, as a document.
 
     Sorted by Dice and then latency, or by the column `sort`, the best first; then rows that are not
-    ok, then trivial baselines. `columns` names what is shown instead of the usual: in csv and JSON that is
-    everything. Raises UnknownName.
+    ok, then trivial baselines. `columns` names what is shown instead of the usual: in csv and JSON
+    that is everything. Raises UnknownName.
     """
     for name in (sort, *(columns or ())):
         if name is not None and name not in frame:

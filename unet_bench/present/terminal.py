@@ -30,8 +30,13 @@ _LEAST: Final = 12  # to which names are folded before a table is split
 
 
 def as_terminal(blocks: Sequence[Block]) -> Group:
-    """Return the blocks one below another; a table is followed by its problems and a blank line."""
-    parts = [part for block in blocks for part in _parts(block)]
+    """Return the blocks one below another; blank lines are behind tables and before headings."""
+    parts: list[RenderableType] = []
+    for number, block in enumerate(blocks):
+        follows = blocks[number - 1] if number else None
+        if isinstance(block, Heading) and isinstance(follows, Text | Notes | Command):
+            parts.append(Styled())
+        parts += _parts(block)
     tables = (block for block in blocks if isinstance(block, Table))
     if any(line.is_baseline for shown in tables for line in shown.lines):
         parts.append(Styled("*: baseline", style="dim"))

@@ -33,7 +33,7 @@ _LEGEND: Final = "95 % intervals; grey: cannot be told apart from no change, or 
 
 
 def write_figures(runs: Runs, folder: Path) -> list[Path]:
-    """Draw what the runs have figures for into a folder, and return the files. Raises StoreError."""
+    """Draw what the runs have figures for into a folder; return the files. Raises StoreError."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

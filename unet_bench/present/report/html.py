@@ -188,7 +188,7 @@ def _answers(runs: Runs, groups: Sequence[Group]) -> list[Answer]:
 
 
 def _unbeaten(group: Group, best: Row | None) -> str:
-    """Return the best trivial baseline of the group and its Dice, if this network does not beat it."""
+    """Return the best trivial baseline and its Dice, if this network does not beat it."""
     trivial = max(group.trivial(), key=lambda row: row["dice"], default=None)
     if trivial is None or best is None or not has(best, "dice") or best["dice"] > trivial["dice"]:
         return ""
