@@ -9,7 +9,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import ViewportSize, sync_playwright
 
 from unet_bench.present.draw_matplotlib import save
 from unet_bench.present.groups import groups_of
@@ -18,7 +18,7 @@ from unet_bench.store.runs import read_runs
 from unet_bench.store.schema import BY_NAME
 
 DOCS = Path(__file__).parent
-SIZE = {"width": 1120, "height": 860}
+SIZE = ViewportSize(width=1120, height=860)
 
 
 def main(run: Path) -> None:

@@ -116,7 +116,7 @@ def selftest(
             report, throughput=audit(queued, budget_s=cell.protocol.speed_s, lost=lost)
         )
     for folder in filter(None, (path, run)):
-        leave(report, folder, path)
+        write_report(report, folder, path)
     return Outcome(report, path, stopped)
 
 
@@ -199,7 +199,7 @@ def workload(cell: Cell) -> str:
     return " · ".join((cell.variant.name, scale, f"batch {setting.batch} of {size}", *how))
 
 
-def leave(report: Report, folder: Path, path: Path) -> None:
+def write_report(report: Report, folder: Path, path: Path) -> None:
     """Write selftest.json and selftest.txt into a folder; `path` is the run they come from. Raises
     StoreError.
     """

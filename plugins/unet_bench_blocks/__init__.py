@@ -131,25 +131,25 @@ DECODER_BLOCKS: Final = (  # name, factory, summary, source
 @hookimpl
 def unet_bench_register(registry: Registrar) -> None:
     """Register blocks, a variant for each, and two combinations."""
-    one = ("one-axis",)
     for name, factory, summary, cite in BLOCKS:
         family, colon, _ = name.partition(":")
-        registry.block(
-            f"{family}:*" if colon else name,
+        here = f"unet_bench_blocks.{factory}"
+        variant = f"unet-{family.removesuffix('-double-conv')}"
+        if not colon:
+            registry.block(name, here, summary=summary, cite=cite, variant=variant)
+            continue
+        registry.block(f"{family}:*", here, summary=summary, cite=cite)
+        registry.variant(
+            variant, encoder_block=name, summary=summary, cite=cite, tags=("one-axis",)
+        )
+    for name, factory, summary, cite in DECODER_BLOCKS:
+        registry.decoder_block(
+            name,
             f"unet_bench_blocks.{factory}",
             summary=summary,
             cite=cite,
-        )
-        variant = f"unet-{family.removesuffix('-double-conv')}"
-        registry.variant(variant, encoder_block=name, summary=summary, cite=cite, tags=one)
-    for name, factory, summary, cite in DECODER_BLOCKS:
-        registry.decoder_block(name, f"unet_bench_blocks.{factory}", summary=summary, cite=cite)
-        registry.variant(
-            f"unet-{name}",
-            decoder_block=name,
-            summary=f"in the decoder, {summary}",
-            cite=cite,
-            tags=one,
+            variant=f"unet-{name}",
+            variant_summary=f"in the decoder, {summary}",
         )
     registry.variant(
         "unet-light",

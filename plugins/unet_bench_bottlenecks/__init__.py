@@ -21,61 +21,38 @@ def unet_bench_register(registry: Registrar) -> None:
         f"{here}:Aspp",
         summary="1×1, three dilated 3×3 convs and the map's mean side by side",
         cite=ASPP,
+        variant="unet-aspp",
+        variant_summary="a pyramid of dilations below",
     )
     registry.bottleneck(
         "dilated",
         f"{here}:Dilated",
         summary="3×3 convs dilated 1, 2, 4, 8 in a row, all summed",
         cite=DLINK,
+        variant="unet-dilated",
+        variant_summary="a row of dilations below",
     )
     registry.bottleneck(
         "transformer",
         f"{here}:Transformer",
         summary="a transformer layer over all pixels",
         cite=TRANSFORMER,
+        variant="unet-transformer",
+        variant_summary="a transformer layer below",
     )
     registry.bottleneck(
         "non-local",
         f"{here}:NonLocal",
         summary="a weighted mean over all pixels, added",
         cite=NON_LOCAL,
+        variant="unet-non-local",
+        variant_summary="a non-local block below",
     )
     registry.bottleneck(
         "double-conv",
         "unet_bench_classic.parts:double_conv",
         summary="one more block of 3×3 convolutions",
         cite=CENTER,
-    )
-
-    one = ("one-axis",)
-    registry.variant(
-        "unet-aspp", bottleneck="aspp", summary="a pyramid of dilations below", cite=ASPP, tags=one
-    )
-    registry.variant(
-        "unet-dilated",
-        bottleneck="dilated",
-        summary="a row of dilations below",
-        cite=DLINK,
-        tags=one,
-    )
-    registry.variant(
-        "unet-transformer",
-        bottleneck="transformer",
-        summary="a transformer layer below",
-        cite=TRANSFORMER,
-        tags=one,
-    )
-    registry.variant(
-        "unet-non-local",
-        bottleneck="non-local",
-        summary="a non-local block below",
-        cite=NON_LOCAL,
-        tags=one,
-    )
-    registry.variant(
-        "unet-center",
-        bottleneck="double-conv",
-        summary="two more convolutions below",
-        cite=CENTER,
-        tags=one,
+        variant="unet-center",
+        variant_summary="two more convolutions below",
     )

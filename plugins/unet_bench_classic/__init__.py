@@ -26,12 +26,6 @@ def unet_bench_register(registry: Registrar) -> None:
         summary="blocks with a down-sampling between them",
         cite=PAPER,
     )
-    registry.encoder(
-        "stem",
-        f"{here}:Stem",
-        summary="the plain encoder behind a 3×3 convolution, norm and act",
-        cite=RESENC,
-    )
     registry.block(
         "double-conv", f"{here}:double_conv", summary="3×3 convolutions in a row", cite=PAPER
     )
@@ -54,18 +48,11 @@ def unet_bench_register(registry: Registrar) -> None:
     )
     registry.merge("concat", f"{here}:Concat", summary="channels side by side", cite=PAPER)
     registry.topology("unet", f"{here}:UNetTopology", summary="one skip per level", cite=PAPER)
-    heads = "unet_bench_classic.heads"
     registry.head(
-        "conv-1x1", f"{heads}:conv_1x1", summary="1×1 convolution to class scores", cite=PAPER
-    )
-    registry.head("conv-3x3", f"{heads}:conv_3x3", summary="padded 3×3 convolution to class scores")
-    registry.head(
-        "conv-1x1-norm", f"{heads}:conv_1x1_norm", summary="1×1 convolution, norm", cite=MULTI_RES
-    )
-    registry.head(
-        "norm-act-conv-1x1",
-        f"{heads}:norm_act_conv_1x1",
-        summary="norm, activation, 1×1 convolution",
+        "conv-1x1",
+        "unet_bench_classic.heads:conv_1x1",
+        summary="1×1 convolution to class scores",
+        cite=PAPER,
     )
 
     registry.variant(
@@ -138,22 +125,34 @@ def unet_bench_register(registry: Registrar) -> None:
         cite=PAPER,
         tags=one,
     )
-    registry.variant(
-        "unet-stem", encoder="stem", summary="a convolution ahead", cite=RESENC, tags=one
+    registry.encoder(
+        "stem",
+        f"{here}:Stem",
+        summary="the plain encoder behind a 3×3 convolution, norm and act",
+        cite=RESENC,
+        variant="unet-stem",
+        variant_summary="a convolution ahead",
     )
-    registry.variant(
-        "unet-conv-3x3-head", head="conv-3x3", summary="a 3×3 convolution as head", tags=one
+    heads = "unet_bench_classic.heads"
+    registry.head(
+        "conv-3x3",
+        f"{heads}:conv_3x3",
+        summary="padded 3×3 convolution to class scores",
+        variant="unet-conv-3x3-head",
+        variant_summary="a 3×3 convolution as head",
     )
-    registry.variant(
-        "unet-norm-head",
-        head="conv-1x1-norm",
-        summary="class scores are normed",
+    registry.head(
+        "conv-1x1-norm",
+        f"{heads}:conv_1x1_norm",
+        summary="1×1 convolution, norm",
         cite=MULTI_RES,
-        tags=one,
+        variant="unet-norm-head",
+        variant_summary="class scores are normed",
     )
-    registry.variant(
-        "unet-norm-act-head",
-        head="norm-act-conv-1x1",
-        summary="a norm and an activation before the head",
-        tags=one,
+    registry.head(
+        "norm-act-conv-1x1",
+        f"{heads}:norm_act_conv_1x1",
+        summary="norm, activation, 1×1 convolution",
+        variant="unet-norm-act-head",
+        variant_summary="a norm and an activation before the head",
     )

@@ -21,56 +21,45 @@ def unet_bench_register(registry: Registrar) -> None:
         f"{here}:strided_conv",
         summary="3×3 convolution of stride 2, norm, act",
         cite=STRIDED,
+        variant="unet-strided",
+        variant_summary="strided convolutions down",
     )
     registry.down(
         "in-block",
         f"{here}:in_block",
         summary="the next block's first convolution strides",
         cite=NNUNET,
+        variant="unet-in-block",
+        variant_summary="blocks that stride",
     )
-    registry.down("avg-pool", f"{here}:avg_pool", summary="2×2 average-pool")
+    registry.down(
+        "avg-pool",
+        f"{here}:avg_pool",
+        summary="2×2 average-pool",
+        variant="unet-avg-pool",
+        variant_summary="average-pooling",
+    )
     registry.down(
         "blur-pool",
         f"{here}:blur_pool",
         summary="dense 2×2 max-pool, 3×3 binomial blur, halved",
         cite=BLUR,
+        variant="unet-blur-pool",
+        variant_summary="max-pooling without aliasing",
     )
     registry.down(
         "space-to-depth",
         f"{here}:space_to_depth",
         summary="pixels to channels, 1×1 conv, norm, act",
         cite=DEPTH,
+        variant="unet-space-to-depth",
+        variant_summary="pixels to channels, mixed",
     )
     registry.down(
-        "haar", f"{here}:Haar", summary="Haar wavelets' sub-bands, 1×1 conv, norm, act", cite=HAAR
-    )
-
-    one = ("one-axis",)
-    registry.variant(
-        "unet-strided",
-        down="strided-conv",
-        summary="strided convolutions down",
-        cite=STRIDED,
-        tags=one,
-    )
-    registry.variant(
-        "unet-in-block", down="in-block", summary="blocks that stride", cite=NNUNET, tags=one
-    )
-    registry.variant("unet-avg-pool", down="avg-pool", summary="average-pooling", tags=one)
-    registry.variant(
-        "unet-blur-pool",
-        down="blur-pool",
-        summary="max-pooling without aliasing",
-        cite=BLUR,
-        tags=one,
-    )
-    registry.variant(
-        "unet-space-to-depth",
-        down="space-to-depth",
-        summary="pixels to channels, mixed",
-        cite=DEPTH,
-        tags=one,
-    )
-    registry.variant(
-        "unet-haar", down="haar", summary="Haar wavelets' sub-bands, mixed", cite=HAAR, tags=one
+        "haar",
+        f"{here}:Haar",
+        summary="Haar wavelets' sub-bands, 1×1 conv, norm, act",
+        cite=HAAR,
+        variant="unet-haar",
+        variant_summary="Haar wavelets' sub-bands, mixed",
     )

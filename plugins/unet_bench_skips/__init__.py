@@ -21,12 +21,27 @@ def unet_bench_register(registry: Registrar) -> None:
     registry.align(
         "resize", f"{here}:Resize", summary="the up-sampled map is interpolated to the skip's size"
     )
-    registry.skip("none", f"{here}:Nothing", summary="no skip at all")
+    registry.skip(
+        "none",
+        f"{here}:Nothing",
+        summary="no skip at all",
+        variant="unet-no-skip",
+        variant_summary="an encoder-decoder without skips",
+    )
+    registry.variant(
+        "unet-no-top-skip",
+        skip_levels=(1, 2, 3),
+        summary="no skip at full resolution",
+        cite=TOP_SKIP,
+        tags=("one-axis",),
+    )
     registry.skip(
         "attention",
         "unet_bench_skips.gates:Attention",
         summary="additive gate by the decoder's map before its up-sampling",
         cite=ATTENTION,
+        variant="unet-attention-gate",
+        variant_summary="attention gates",
     )
     registry.skip(
         "attention-up",
@@ -34,66 +49,47 @@ def unet_bench_register(registry: Registrar) -> None:
         summary="additive gate by the up-sampled map, with norms: the common port",
         cite=f"{ATTENTION}; github.com/LeeJunHyun/Image_Segmentation",
     )
+    registry.variant(
+        "unet-attention-gate-up",
+        skip="attention-up",
+        summary="attention gates on the up-sampled map",
+        cite=ATTENTION,
+        tags=("one-axis",),
+    )
     registry.skip(
         "scse",
         "unet_bench_skips.gates:ScSE",
         summary="weights by pixel and by channel, from the map itself",
         cite=EXCITATION,
+        variant="unet-scse-skip",
+        variant_summary="squeeze & excitation of skips",
     )
     registry.skip(
         "respath",
         "unet_bench_skips.respath:ResPath",
         summary="residual convolutions, the more the finer the level",
         cite=RESPATH,
+        variant="unet-respath",
+        variant_summary="residual paths as skips",
     )
-    registry.merge("add", f"{here}:Add", summary="element-wise sum; channels must agree")
-
-    one = ("one-axis",)
-    registry.variant(
-        "unet-no-skip", skip="none", summary="an encoder-decoder without skips", tags=one
+    registry.merge(
+        "add",
+        f"{here}:Add",
+        summary="element-wise sum; channels must agree",
+        variant="unet-add",
+        variant_summary="skips added instead of concatenated",
     )
-    registry.variant(
-        "unet-no-top-skip",
-        skip_levels=(1, 2, 3),
-        summary="no skip at full resolution",
-        cite=TOP_SKIP,
-        tags=one,
-    )
-    registry.variant(
-        "unet-attention-gate", skip="attention", summary="attention gates", cite=ATTENTION, tags=one
-    )
-    registry.variant(
-        "unet-attention-gate-up",
-        skip="attention-up",
-        summary="attention gates on the up-sampled map",
-        cite=ATTENTION,
-        tags=one,
-    )
-    registry.variant(
-        "unet-scse-skip",
-        skip="scse",
-        summary="squeeze & excitation of skips",
-        cite=EXCITATION,
-        tags=one,
-    )
-    registry.variant(
-        "unet-respath", skip="respath", summary="residual paths as skips", cite=RESPATH, tags=one
-    )
-    registry.variant(
-        "unet-add", merge="add", summary="skips added instead of concatenated", tags=one
-    )
-    valid = ("align",)
     registry.variant(
         "unet-valid-pad",
         padding="valid",
         align="pad",
         summary="unpadded, maps padded to meet",
-        tags=valid,
+        tags=("align",),
     )
     registry.variant(
         "unet-valid-resize",
         padding="valid",
         align="resize",
         summary="unpadded, maps resized to meet",
-        tags=valid,
+        tags=("align",),
     )

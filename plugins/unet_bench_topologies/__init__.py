@@ -13,11 +13,14 @@ SUPERVISED = "Lee et al. 2014, Deeply-Supervised Nets, arXiv 1409.5185"
 @hookimpl
 def unet_bench_register(registry: Registrar) -> None:
     """Register topologies and a variant for each, and one with auxiliary heads."""
+    one = ("one-axis",)
     registry.topology(
         "unet++",
         "unet_bench_topologies.nested:Nested",
         summary="dense blocks between encoder and decoder",
         cite=NESTED,
+        variant="unet-nested-skips",
+        variant_summary="nested dense skips",
     )
     registry.topology(
         "unet3+",
@@ -25,14 +28,8 @@ def unet_bench_register(registry: Registrar) -> None:
         summary="every level takes all finer encoder maps and all coarser decoder maps",
         cite=FULL_SCALE,
         ignores=("up", "up_policy"),
-    )
-
-    one = ("one-axis",)
-    registry.variant(
-        "unet-nested-skips", topology="unet++", summary="nested dense skips", cite=NESTED, tags=one
-    )
-    registry.variant(
-        "unet-full-scale", topology="unet3+", summary="full-scale skips", cite=FULL_SCALE, tags=one
+        variant="unet-full-scale",
+        variant_summary="full-scale skips",
     )
     registry.variant(
         "unet-deep-supervision",

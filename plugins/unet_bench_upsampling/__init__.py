@@ -21,6 +21,7 @@ WOLNY = "github.com/wolny/pytorch-3dunet"
 @hookimpl
 def unet_bench_register(registry: Registrar) -> None:
     """Register the up-sampling parts and a variant for each."""
+    one = ("one-axis",)
     here = "unet_bench_upsampling.parts"
     registry.up(
         "nearest-conv",
@@ -41,8 +42,32 @@ def unet_bench_register(registry: Registrar) -> None:
         cite=ODENA,
         dims=(2,),
     )
-    registry.up("nearest-1x1", f"{here}:nearest_1x1", summary="nearest ×2, then a 1×1 conv")
-    registry.up("bilinear-1x1", f"{here}:bilinear_1x1", summary="bilinear ×2, then a 1×1 conv")
+    registry.variant(
+        "unet-nearest-conv", up="nearest-conv", summary="nearest and a convolution", tags=one
+    )
+    registry.variant(
+        "unet-bilinear-conv", up="bilinear-conv", summary="bilinear and a convolution", tags=one
+    )
+    registry.variant(
+        "unet-bicubic-conv", up="bicubic-conv", summary="bicubic and a convolution", tags=one
+    )
+    registry.up(
+        "nearest-1x1",
+        f"{here}:nearest_1x1",
+        summary="nearest ×2, then a 1×1 conv",
+        variant="unet-nearest-1x1",
+        variant_summary="nearest, then a 1×1 convolution",
+    )
+    registry.up(
+        "bilinear-1x1",
+        f"{here}:bilinear_1x1",
+        summary="bilinear ×2, then a 1×1 conv",
+        variant="unet-bilinear-1x1",
+        variant_summary="bilinear, then a 1×1 convolution",
+    )
+    registry.variant(
+        "unet-1x1-bilinear", up="1x1-bilinear", summary="a 1×1 convolution, then bilinear", tags=one
+    )
     registry.up(
         "1x1-bilinear",
         f"{here}:conv_1x1_bilinear",
@@ -54,19 +79,33 @@ def unet_bench_register(registry: Registrar) -> None:
         f"{here}:conv_1x1_bilinear_no_bias",
         summary="a 1×1 conv without bias, then bilinear ×2",
         cite=SEGRESNET,
+        variant="unet-1x1-bilinear-no-bias",
+        variant_summary="a 1×1 convolution without bias, then bilinear",
     )
     kept = ("up_policy",)  # an interpolation returns as many channels as it got
     registry.up(
-        "nearest", f"{here}:nearest", summary="nearest ×2 alone, channels kept", ignores=kept
+        "nearest",
+        f"{here}:nearest",
+        summary="nearest ×2 alone, channels kept",
+        ignores=kept,
+        variant="unet-nearest",
+        variant_summary="nearest without a convolution",
     )
     registry.up(
-        "bilinear", f"{here}:bilinear", summary="bilinear ×2 alone, channels kept", ignores=kept
+        "bilinear",
+        f"{here}:bilinear",
+        summary="bilinear ×2 alone, channels kept",
+        ignores=kept,
+        variant="unet-bilinear",
+        variant_summary="bilinear without a convolution",
     )
     registry.up(
         "bilinear-corners",
         f"{here}:bilinear_corners",
         summary="bilinear ×2 alone, corner pixels aligned, channels kept",
         ignores=kept,
+        variant="unet-bilinear-corners",
+        variant_summary="bilinear with corner pixels aligned",
     )
     registry.up(
         "nearest-blur",
@@ -74,6 +113,8 @@ def unet_bench_register(registry: Registrar) -> None:
         summary="nearest ×2, then a 5×5 binomial blur, channels kept",
         cite=BINOMIAL,
         ignores=kept,
+        variant="unet-nearest-blur",
+        variant_summary="nearest, blurred",
     )
     transposed = "unet_bench_upsampling.transposed"
     registry.up(
@@ -81,40 +122,54 @@ def unet_bench_register(registry: Registrar) -> None:
         f"{transposed}:transpose_no_bias",
         summary="2×2 transposed convolution, stride 2, without bias",
         cite=MONAI,
+        variant="unet-transpose-no-bias",
+        variant_summary="transposed convolutions without bias",
     )
     registry.up(
         "transpose-3x3",
         f"{transposed}:transpose_3x3",
         summary="3×3 transposed convolution, stride 2",
+        variant="unet-transpose-3x3",
+        variant_summary="3×3 transposed convolutions",
     )
     registry.up(
         "transpose-3x3-norm",
         f"{transposed}:transpose_3x3_norm",
         summary="3×3 transposed convolution, stride 2, norm, act",
         cite=MONAI,
+        variant="unet-transpose-3x3-norm",
+        variant_summary="3×3 transposed convolutions with norm and activation",
     )
     registry.up(
         "transpose-3x3-resized",
         f"{transposed}:ResizedTranspose",
         summary="3×3 transposed convolution, a pixel short, whose first pixel comes twice",
         cite=WOLNY,
+        variant="unet-transpose-3x3-resized",
+        variant_summary="3×3 transposed convolutions, resized by a pixel",
     )
     registry.up(
         "transpose-4x4",
         f"{transposed}:transpose_4x4",
         summary="4×4 transposed convolution, stride 2",
+        variant="unet-transpose-4x4",
+        variant_summary="4×4 transposed convolutions",
     )
     registry.up(
         "transpose-blur",
         f"{transposed}:transpose_blur",
         summary="2×2 transposed convolution, stride 2, then a 3×3 binomial blur",
         cite=SMOOTHED,
+        variant="unet-transpose-blur",
+        variant_summary="transposed convolutions, blurred",
     )
     registry.up(
         "pixel-shuffle",
         "unet_bench_upsampling.shuffle:PixelShuffle",
         summary="3×3 conv to 2×2 times the channels, shuffled into pixels; begins as nearest (ICNR)",
         cite=SUBPIXEL,
+        variant="unet-pixel-shuffle",
+        variant_summary="sub-pixel convolutions",
     )
     registry.up(
         "carafe",
@@ -122,6 +177,8 @@ def unet_bench_register(registry: Registrar) -> None:
         summary="1×1 conv, then each pixel a mean of its 5×5 neighbours by weights foretold from the map",
         cite=CARAFE,
         dims=(2,),
+        variant="unet-carafe",
+        variant_summary="content-aware reassembly",
     )
     registry.up(
         "dysample",
@@ -129,93 +186,6 @@ def unet_bench_register(registry: Registrar) -> None:
         summary="1×1 conv, then bilinear sampling at points foretold from the map",
         cite=DYSAMPLE,
         dims=(2,),
-    )
-
-    one = ("one-axis",)
-    registry.variant(
-        "unet-nearest-conv", up="nearest-conv", summary="nearest and a convolution", tags=one
-    )
-    registry.variant(
-        "unet-bilinear-conv", up="bilinear-conv", summary="bilinear and a convolution", tags=one
-    )
-    registry.variant(
-        "unet-bicubic-conv", up="bicubic-conv", summary="bicubic and a convolution", tags=one
-    )
-    registry.variant(
-        "unet-nearest-1x1", up="nearest-1x1", summary="nearest, then a 1×1 convolution", tags=one
-    )
-    registry.variant(
-        "unet-bilinear-1x1", up="bilinear-1x1", summary="bilinear, then a 1×1 convolution", tags=one
-    )
-    registry.variant(
-        "unet-1x1-bilinear", up="1x1-bilinear", summary="a 1×1 convolution, then bilinear", tags=one
-    )
-    registry.variant(
-        "unet-1x1-bilinear-no-bias",
-        up="1x1-bilinear-no-bias",
-        summary="a 1×1 convolution without bias, then bilinear",
-        cite=SEGRESNET,
-        tags=one,
-    )
-    registry.variant(
-        "unet-nearest", up="nearest", summary="nearest without a convolution", tags=one
-    )
-    registry.variant(
-        "unet-bilinear", up="bilinear", summary="bilinear without a convolution", tags=one
-    )
-    registry.variant(
-        "unet-bilinear-corners",
-        up="bilinear-corners",
-        summary="bilinear with corner pixels aligned",
-        tags=one,
-    )
-    registry.variant(
-        "unet-nearest-blur", up="nearest-blur", summary="nearest, blurred", cite=BINOMIAL, tags=one
-    )
-    registry.variant(
-        "unet-transpose-no-bias",
-        up="transpose-no-bias",
-        summary="transposed convolutions without bias",
-        cite=MONAI,
-        tags=one,
-    )
-    registry.variant(
-        "unet-transpose-3x3", up="transpose-3x3", summary="3×3 transposed convolutions", tags=one
-    )
-    registry.variant(
-        "unet-transpose-3x3-norm",
-        up="transpose-3x3-norm",
-        summary="3×3 transposed convolutions with norm and activation",
-        cite=MONAI,
-        tags=one,
-    )
-    registry.variant(
-        "unet-transpose-3x3-resized",
-        up="transpose-3x3-resized",
-        summary="3×3 transposed convolutions, resized by a pixel",
-        cite=WOLNY,
-        tags=one,
-    )
-    registry.variant(
-        "unet-transpose-4x4", up="transpose-4x4", summary="4×4 transposed convolutions", tags=one
-    )
-    registry.variant(
-        "unet-transpose-blur",
-        up="transpose-blur",
-        summary="transposed convolutions, blurred",
-        cite=SMOOTHED,
-        tags=one,
-    )
-    registry.variant(
-        "unet-pixel-shuffle",
-        up="pixel-shuffle",
-        summary="sub-pixel convolutions",
-        cite=SUBPIXEL,
-        tags=one,
-    )
-    registry.variant(
-        "unet-carafe", up="carafe", summary="content-aware reassembly", cite=CARAFE, tags=one
-    )
-    registry.variant(
-        "unet-dysample", up="dysample", summary="learned sampling points", cite=DYSAMPLE, tags=one
+        variant="unet-dysample",
+        variant_summary="learned sampling points",
     )

@@ -81,7 +81,7 @@ def test_blocks_alternate_and_are_long_enough() -> None:
     assert (a, b) == (3, 1)
     timed = "".join(calls[timing.warm_up_steps :])
     quads = ["aaa" + "b" + "b" + "aaa", "b" + "aaa" + "aaa" + "b"]
-    assert timed == "".join(quads[n % 2] for n in range(len(timing.own) // 2))
+    assert timed == "".join(quads[n % 2] for n in range(len(timing.candidate) // 2))
 
 
 def test_a_place_in_the_quad_costs_neither_of_the_two() -> None:
@@ -106,7 +106,7 @@ def test_short_steps_are_led_in_by_one_that_is_not_timed() -> None:
     timing = time_pair(
         lambda: step(0.005), lambda: step(0.005), budget_s=1, interval=1e-9, now=machine.now
     )
-    count, blocks = timing.steps_per_block[0], len(timing.own) + len(timing.base)
+    count, blocks = timing.steps_per_block[0], len(timing.candidate) + len(timing.baseline)
     assert count == 5
     assert len(calls) == timing.warm_up_steps + blocks * (count + 1)
 
@@ -124,7 +124,7 @@ def test_gives_up_where_more_time_brings_nothing() -> None:
         now=machine.now,
     )
     assert timing.stop_reason == "plateau"
-    assert len(timing.own) // 2 >= clock.PLATEAU_QUADS
+    assert len(timing.candidate) // 2 >= clock.PLATEAU_QUADS
     assert machine.time < 40
 
 
@@ -138,7 +138,7 @@ def test_the_budget_is_kept_where_steps_are_slow() -> None:
         interval=0.01,
         now=machine.now,
     )
-    assert (timing.stop_reason, len(timing.own), len(timing.base)) == ("cap", 4, 4)
+    assert (timing.stop_reason, len(timing.candidate), len(timing.baseline)) == ("cap", 4, 4)
     assert timing.warm_up_steps == 2 * clock.MIN_WARM_UP
     assert not math.isnan(timing.ratio_interval()[1])
 
@@ -148,11 +148,11 @@ def test_without_a_baseline_the_median_closes_and_there_is_no_ratio() -> None:
     timing = time_pair(
         lambda: machine.step(0.01), None, budget_s=60, interval=0.01, now=machine.now
     )
-    assert (timing.stop_reason, timing.base, timing.ratios()) == ("ci", [], [])
+    assert (timing.stop_reason, timing.baseline, timing.ratios()) == ("ci", [], [])
     assert all(math.isnan(value) for value in timing.ratio_interval())
     median, low, high = timing.median()
     assert (high - low) / median <= 0.01
-    assert timing.measured_s == pytest.approx(sum(timing.own) * timing.steps_per_block[0])
+    assert timing.measured_s == pytest.approx(sum(timing.candidate) * timing.steps_per_block[0])
 
 
 @pytest.mark.parametrize("singly", [True, False])
@@ -173,7 +173,7 @@ def test_waits_for_the_device_at_each_step_or_at_each_block(singly: bool) -> Non
         singly=singly,
     )
     assert timing.steps_per_block == (10, 5)
-    blocks = len(timing.own)
+    blocks = len(timing.candidate)
     in_blocks = blocks * (11 + 6 if singly else 2 + 2)
     assert waits[0] == 2 * timing.warm_up_steps + in_blocks
     assert len(timing.singles) == (10 * blocks if singly else 0)
@@ -201,7 +201,7 @@ def test_looks_at_the_interval_are_few_and_far_between(monkeypatch: pytest.Monke
     monkeypatch.setattr(
         clock,
         "_look",
-        lambda timing, *rest: looks.append(len(timing.own) // 2) or look(timing, *rest),
+        lambda timing, *rest: looks.append(len(timing.candidate) // 2) or look(timing, *rest),
     )
     assert measure(1, 0.01, 0.01, interval=1e-9, budget=60).stop_reason in ("cap", "plateau")
     assert looks[0] >= clock.MIN_QUADS

@@ -120,7 +120,7 @@ class Machine:
 def test_constant_power_gives_exact_joules() -> None:
     machine = Machine()
     found = machine.measure(machine.step("a", 0.01, 300), machine.step("b", 0.02, 200))
-    assert all(window.seconds >= energy.WINDOW_S for window in (*found.own, *found.base))
+    assert all(window.seconds >= energy.WINDOW_S for window in (*found.candidate, *found.baseline))
     columns = found.columns()
     assert columns.pop("energy_j_img") == pytest.approx(300 * 0.01 / 4)
     assert columns.pop("energy_ratio") == pytest.approx(300 * 0.01 / (200 * 0.02))
@@ -132,8 +132,10 @@ def test_a_counter_that_moves_every_tenth_of_a_second_is_good_enough() -> None:
     machine = Machine(tick=0.1)
     own, base = machine.step("a", 0.0137, 500), machine.step("b", 0.0171, 50)
     found = machine.measure(own, base, budget_s=60)
-    assert energy.joules_per_image(found.own) == pytest.approx(500 * 0.0137 / 4, rel=0.03)
-    for window in found.base:  # without a lead-in, joules of the thirstier network would count here
+    assert energy.joules_per_image(found.candidate) == pytest.approx(500 * 0.0137 / 4, rel=0.03)
+    for (
+        window
+    ) in found.baseline:  # without a lead-in, joules of the thirstier network would count here
         assert window.joules / window.images == pytest.approx(50 * 0.0171 / 4, rel=0.04)
     assert found.columns()["energy_ratio"] == pytest.approx(500 * 0.0137 / (50 * 0.0171), rel=0.03)
 
@@ -163,11 +165,11 @@ def test_queued_work_is_waited_for() -> None:
 
     own, base = queued("a", 0.01, 300), queued("b", 0.02, 200)
     found = energy.measure(own, base, machine.gpu, 10, images=4, now=machine.now, sync=sync)
-    assert [energy.joules_per_image([w]) for w in (*found.own, *found.base)] == pytest.approx(
-        [0.75] * 4 + [1.0] * 4
-    )
+    assert [
+        energy.joules_per_image([w]) for w in (*found.candidate, *found.baseline)
+    ] == pytest.approx([0.75] * 4 + [1.0] * 4)
     assert (
-        max(window.seconds for window in (*found.own, *found.base))
+        max(window.seconds for window in (*found.candidate, *found.baseline))
         < energy.WINDOW_S + 2 * energy.CHUNK_S
     )
 
@@ -175,7 +177,7 @@ def test_queued_work_is_waited_for() -> None:
 def test_a_larger_budget_measures_more() -> None:
     machine = Machine()
     found = machine.measure(machine.step("a", 0.01, 300), machine.step("b", 0.02, 200), budget_s=40)
-    assert (len(found.own), len(found.base)) == (8, 8)
+    assert (len(found.candidate), len(found.baseline)) == (8, 8)
 
 
 def test_kernels_of_a_second_process_contaminate_and_its_context_does_not() -> None:

@@ -1,1 +1,1 @@
-"""One file a probe. A probe is a function of a `MeasurementContext` that returns the columns it measured."""
+"""One file a probe: a function from a `MeasurementContext` to the columns it measured."""

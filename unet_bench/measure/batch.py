@@ -106,11 +106,11 @@ class Largest(TorchDispatchMode):
 def throughput(context: MeasurementContext) -> float:
     """Images per second of forward passes, for an eighth of the protocol's time."""
     sync = synchroniser(context.device)
-    own = prepare(context)
+    network = prepare(context)
 
     def step() -> float:
         start = time.perf_counter()
-        own.infer()
+        network.infer()
         sync()
         return time.perf_counter() - start
 

@@ -1,7 +1,8 @@
 """Timing that synchronises, warms up, alternates with the baseline, and knows when to stop.
 
-Blocks of steps alternate own, baseline, baseline, own, and the other way round in every second such
-quad (ABBA BAAB): slow drift cancels within a quad, and what a place in it costs within two.
+Blocks of steps alternate candidate, baseline, baseline, candidate, and the other way round in every
+second such quad (ABBA BAAB): slow drift cancels within a quad, and what a place in it costs within
+two.
 """
 
 from __future__ import annotations
@@ -27,12 +28,10 @@ WARM_UP_TOLERANCE: Final = 0.02
 MIN_QUADS: Final = 10
 FEWEST_QUADS: Final = 6  # below that a median has no interval
 PATIENCE: Final = 4  # budgets after which two quads must do
-LEAD_IN: Final = (
-    4  # steps of a block from which one untimed goes before: the first after a switch is slower
-)
-LOOK_EVERY: Final = (
-    1.2  # quads from one look at the interval to the next: each look is a chance to stop by luck
-)
+# Steps of a block from which an untimed one goes before: the first after a switch is slower.
+LEAD_IN: Final = 4
+# Quads from one look at the interval to the next: each look is a chance to stop by luck.
+LOOK_EVERY: Final = 1.2
 PLATEAU_QUADS: Final = 64
 
 
@@ -42,24 +41,41 @@ class Timing:
 
     steps_per_block: tuple[int, int]
     warm_up_steps: int
-    own: list[float] = field(default_factory=list)
-    base: list[float] = field(default_factory=list)  # empty where there was none beside it
-    singles: list[float] = field(default_factory=list)  # own steps, each waited for
+    candidate: list[float] = field(default_factory=list)
+    baseline: list[float] = field(default_factory=list)  # empty where there was none
+    singles: list[float] = field(default_factory=list)  # the candidate's steps, each waited for
     stop_reason: str = ""
     measured_s: float = 0.0  # in timed blocks, the baseline's included
 
+    def add(self, pairs: Sequence[tuple[list[float], list[float]]], singly: bool) -> None:
+        """Add the blocks of a quad: the candidate's and the baseline's seconds of each step."""
+        for mine, theirs in pairs:
+            self.candidate.append(sum(mine) / len(mine))
+            if theirs:
+                self.baseline.append(sum(theirs) / len(theirs))
+            self.measured_s += sum(mine) + sum(theirs)
+            if singly:
+                self.singles += mine
+
     def ratios(self) -> list[float]:
-        """Log-ratios, one for each quad. Geometric within it: one disturbed block counts for a
-        quarter.
+        """Return log-ratios, one for each quad.
+
+        Geometric within it: one disturbed block counts for a quarter.
         """
-        pairs = zip(self.own[::2], self.own[1::2], self.base[::2], self.base[1::2], strict=False)
+        pairs = zip(
+            self.candidate[::2],
+            self.candidate[1::2],
+            self.baseline[::2],
+            self.baseline[1::2],
+            strict=False,
+        )
         return [math.log(a1 * a2 / (b1 * b2)) / 2 for a1, a2, b1, b2 in pairs]
 
     def ratio_interval(self) -> Interval:
-        """(ratio, low, high) to the baseline at 95 %: of the median quad, since disturbances come
-        in bursts.
+        """Return (ratio, low, high) to the baseline at 95 %, of the median quad.
 
-        NaN without a baseline; the ends are NaN with a single quad.
+        The median, since disturbances come in bursts. NaN without a baseline; the ends are NaN with
+        a single quad.
         """
         ratios = self.ratios()
         if not ratios:
@@ -69,20 +85,21 @@ class Timing:
         return Interval(*map(math.exp, found))
 
     def median(self) -> Interval:
-        """(median, low, high) of seconds per step over blocks, at 95 %."""
-        return median_interval(self.own)
+        """Return (median, low, high) of seconds per step over blocks, at 95 %."""
+        return median_interval(self.candidate)
 
     def width(self) -> float:
-        """How wide the interval to be closed is, relatively: the ratio's, or without a baseline the
-        median's.
+        """Return how wide the interval to be closed is, relatively.
+
+        It is the ratio's, or without a baseline the median's.
         """
-        mid, low, high = self.ratio_interval() if self.base else self.median()
+        mid, low, high = self.ratio_interval() if self.baseline else self.median()
         return math.inf if math.isnan(low) else (high - low) / mid
 
 
 def time_pair(
-    own: Step,
-    base: Step | None,
+    candidate: Step,
+    baseline: Step | None,
     *,
     budget_s: float,
     interval: float,
@@ -93,85 +110,99 @@ def time_pair(
     least_warm_up_s: float = 0.0,
     between: Callable[[], None] = lambda: None,
 ) -> Timing:
-    """Time `own` against `base` in alternating blocks until the ratio's 95 % interval is narrower
-    than `interval` (relatively), or no longer shrinks, or the budget is spent: `stop_reason` is
-    `ci`, `plateau` or `cap`.
+    """Time a step against the baseline's in alternating blocks.
 
-    `singly` waits for the device after each step and keeps each own step's time (latency);
-    otherwise only after each block (throughput). Without `base`, blocks of `own` alone are timed
-    until their median's interval closes. `between` is called after each quad of blocks, outside of
-    what is timed.
+    It ends when the ratio's 95 % interval is narrower than `interval` (relatively), no longer
+    shrinks, or the budget is spent: `stop_reason` is `ci`, `plateau` or `cap`. `singly` waits for
+    the device after each step and keeps each of the candidate's times (latency); otherwise only
+    after each block (throughput). Without a baseline, blocks of the candidate alone are timed until
+    their median's interval closes. `between` is called after each quad of blocks, outside of what
+    is timed.
     """
-
-    def block(step: Step, count: int) -> list[float]:
-        times = []
-        if count >= LEAD_IN:
-            step()
-        sync()
-        start = now()
-        for _ in range(count):
-            step()
-            if singly:
-                sync()
-                times.append(now())
-        if not singly:
-            sync()
-            return [(now() - start) / count] * count
-        return [end - begin for begin, end in zip([start, *times], times, strict=False)]
-
+    blocks = _Blocks(sync, now, singly)
     longest = max(least_warm_up_s, 0.05 * budget_s, 0.25)
 
     def warmed(step: Step) -> list[float]:
-        return warm_up(lambda: block(step, 1)[0], least_warm_up_s, longest)
+        return warm_up(lambda: blocks.time(step, 1)[0], least_warm_up_s, longest)
 
-    warm = [warmed(step) for step in (own, base) if step is not None]
+    warm = [warmed(step) for step in (candidate, baseline) if step is not None]
     counts = [max(1, math.ceil(block_s / max(statistics.median(times), 1e-9))) for times in warm]
     timing = Timing((counts[0], counts[-1]), sum(map(len, warm)))
-
-    def quad() -> None:
-        pairs: list[tuple[list[float], list[float]]]
-        if base is None:
-            pairs = [(block(own, counts[0]), []) for _ in range(2)]
-        elif len(timing.own) % 4 == 0:
-            a1, b1, b2, a2 = (block(step, count) for step, count in (first, second, second, first))
-            pairs = [(a1, b1), (a2, b2)]
-        else:
-            b1, a1, a2, b2 = (block(step, count) for step, count in (second, first, first, second))
-            pairs = [(a1, b1), (a2, b2)]
-        for mine, theirs in pairs:  # nothing is done between blocks that one of them might feel
-            timing.own.append(sum(mine) / len(mine))
-            timing.base += [sum(theirs) / len(theirs)] if theirs else []
-            timing.measured_s += sum(mine) + sum(theirs)
-            timing.singles += mine if singly else []
-
-    first, second = (own, counts[0]), (base or own, counts[-1])
     next_look = MIN_QUADS
     with without_garbage_collection():
         start = now()
         while not timing.stop_reason:
-            quad()
+            flipped = len(timing.candidate) % 4 != 0
+            timing.add(blocks.quad(candidate, baseline, timing.steps_per_block, flipped), singly)
             between()
-            quads, spent = len(timing.own) // 2, now() - start
+            quads, spent = len(timing.candidate) // 2, now() - start
             if quads >= next_look and spent >= min(1.0, budget_s / 2):
                 next_look = math.ceil(quads * LOOK_EVERY)
                 timing.stop_reason = _look(timing, interval, spent / budget_s)
-            elif spent >= budget_s and (
-                quads >= FEWEST_QUADS or (quads >= 2 and spent >= PATIENCE * budget_s)
-            ):
+            elif _is_enough(quads, spent / budget_s):
                 timing.stop_reason = "cap"
     return timing
 
 
+@dataclass(frozen=True)
+class _Blocks:
+    """Times blocks of steps, one after another."""
+
+    sync: Callable[[], None]
+    now: Callable[[], float]
+    singly: bool
+
+    def time(self, step: Step, count: int) -> list[float]:
+        """Return the seconds of each of `count` steps; their mean, unless each is waited for."""
+        times = []
+        if count >= LEAD_IN:
+            step()
+        self.sync()
+        start = self.now()
+        for _ in range(count):
+            step()
+            if self.singly:
+                self.sync()
+                times.append(self.now())
+        if not self.singly:
+            self.sync()
+            return [(self.now() - start) / count] * count
+        return [end - begin for begin, end in zip([start, *times], times, strict=False)]
+
+    def quad(
+        self, candidate: Step, baseline: Step | None, counts: tuple[int, int], flipped: bool
+    ) -> list[tuple[list[float], list[float]]]:
+        """Return two pairs of blocks, taken in the order ABBA, or BAAB when `flipped`.
+
+        Without a baseline: two blocks of the candidate.
+        """
+        mine, theirs = counts
+        if baseline is None:
+            return [(self.time(candidate, mine), []) for _ in range(2)]
+        if flipped:
+            b1, a1 = self.time(baseline, theirs), self.time(candidate, mine)
+            a2, b2 = self.time(candidate, mine), self.time(baseline, theirs)
+        else:
+            a1, b1 = self.time(candidate, mine), self.time(baseline, theirs)
+            b2, a2 = self.time(baseline, theirs), self.time(candidate, mine)
+        return [(a1, b1), (a2, b2)]
+
+
+def _is_enough(quads: int, spent: float) -> bool:
+    """Return whether a timing ends unseen, `spent` budgets into it: later the fewer its quads."""
+    return spent >= 1 and (quads >= FEWEST_QUADS or (quads >= 2 and spent >= PATIENCE))
+
+
 def _look(timing: Timing, interval: float, spent: float) -> str:
-    """Whether it is enough, `spent` budgets into the timing."""
-    width, quads = timing.width(), len(timing.own) // 2
+    """Return why it is enough, `spent` budgets into the timing; empty where it is not."""
+    width, quads = timing.width(), len(timing.candidate) // 2
     if width <= interval:
         return "ci"
     if spent >= 1:
         return "cap"
     if quads >= PLATEAU_QUADS and spent >= 0.5:
         half = quads // 2 * 2
-        earlier = Timing(timing.steps_per_block, 0, timing.own[:half], timing.base[:half])
+        earlier = Timing(timing.steps_per_block, 0, timing.candidate[:half], timing.baseline[:half])
         return "plateau" if width >= earlier.width() else ""
     return ""
 
@@ -198,7 +229,7 @@ def warm_up(step: Callable[[], float], least_s: float = 0.0, most_s: float = 1.0
 
 
 def settled(before: Sequence[float], after: Sequence[float]) -> bool:
-    """Whether the later window is within 2 % of the earlier one, or slower: it no longer falls."""
+    """Return whether the later window is within 2 % of the earlier one, or slower."""
     return statistics.median(after) >= (1 - WARM_UP_TOLERANCE) * statistics.median(before)
 
 
@@ -216,8 +247,9 @@ def without_garbage_collection() -> Iterator[None]:
 
 
 def percentile(times: Sequence[float], share: float) -> float:
-    """A high percentile of single steps; NaN with fewer than ten steps beyond it (200 for p95, 1000
-    for p99).
+    """Return a high percentile of single steps.
+
+    NaN with fewer than ten steps beyond it: fewer than 200 for p95, 1000 for p99.
     """
     if len(times) * (1 - share) < 10 - 1e-9:
         return math.nan

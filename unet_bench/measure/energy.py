@@ -1,6 +1,4 @@
-"""Joules an image, alternating with the baseline in the same process, by the GPU's own energy
-counter.
-"""
+"""Joules an image by the GPU's energy counter, alternating with the baseline in one process."""
 
 from __future__ import annotations
 
@@ -42,65 +40,78 @@ class Window(NamedTuple):
 class Energy:
     """Windows of a workload and its baseline, taken in ABBA order."""
 
-    own: list[Window] = field(default_factory=list)
-    base: list[Window] = field(default_factory=list)
+    candidate: list[Window] = field(default_factory=list)
+    baseline: list[Window] = field(default_factory=list)
     crowded: bool = False  # other processes' kernels ran on the GPU too
 
     def columns(self) -> dict[str, Any]:
-        """The measured columns. Slow drift cancels within each quadruple that the ratio is the
-        geometric mean of.
+        """Return the measured columns.
+
+        Slow drift cancels within each quadruple that the ratio is the geometric mean of.
         """
-        quads = range(0, len(self.own), 2)
         ratios = [
-            joules_per_image(self.own[i : i + 2]) / joules_per_image(self.base[i : i + 2])
-            for i in quads
+            joules_per_image(self.candidate[i : i + 2]) / joules_per_image(self.baseline[i : i + 2])
+            for i in range(0, len(self.candidate), 2)
         ]
+        joules = sum(window.joules for window in self.candidate)
+        seconds = sum(window.seconds for window in self.candidate)
         return {
-            "energy_j_img": None if self.crowded else joules_per_image(self.own),
+            "energy_j_img": None if self.crowded else joules_per_image(self.candidate),
             "energy_ratio": statistics.geometric_mean(ratios),
-            "power_w": None
-            if self.crowded
-            else sum(w.joules for w in self.own) / sum(w.seconds for w in self.own),
-            "energy_windows": len(self.own),
+            "power_w": None if self.crowded else joules / seconds,
+            "energy_windows": len(self.candidate),
             "quality": "contaminated" if self.crowded else "clean",
             "evidence": "other processes used the GPU" if self.crowded else None,
         }
 
 
 def joules_per_image(windows: Sequence[Window]) -> float:
-    """J an image over several windows."""
+    """Return joules an image over several windows."""
     return sum(w.joules for w in windows) / sum(w.images for w in windows)
 
 
 def probe(context: MeasurementContext) -> dict[str, Any]:
-    """Joules of forward passes of the setting's batch. Raises Unsupported where no GPU counts them."""
+    """Measure joules of forward passes of the setting's batch.
+
+    Raises Unsupported where no GPU counts them.
+    """
     gpu = open_gpu(context.device)
     if gpu is None:
         raise Unsupported(f"{NEEDS}; NVML knows no GPU as {context.device}")
-    own, base = _step(context), _step(context.baseline())
+    candidate, baseline = _step(context), _step(context.baseline())
     sync = synchroniser(context.device)
     with torch.inference_mode(), context.precision():
         energy = measure(
-            own, base, gpu, context.cell.protocol.speed_s, context.cell.setting.batch, sync=sync
+            candidate,
+            baseline,
+            gpu,
+            context.cell.protocol.speed_s,
+            context.cell.setting.batch,
+            sync=sync,
         )
     if context.samples is not None:
-        raw = {"unit": "J, images, s per window", "own": energy.own, "baseline": energy.base}
+        raw = {
+            "unit": "J, images, s per window",
+            "own": energy.candidate,
+            "baseline": energy.baseline,
+        }
         context.samples.write_text(json.dumps(raw), encoding="utf-8")
     return energy.columns()
 
 
 def measure(
-    own: Step,
-    base: Step,
+    candidate: Step,
+    baseline: Step,
     gpu: Gpu,
     budget_s: float,
     images: int,
     now: Callable[[], float] = time.perf_counter,
     sync: Callable[[], None] = lambda: None,
 ) -> Energy:
-    """Watch the counter in windows of `own` and `base`, steps of `images` each, until `budget_s`
-    seconds are spent; two quadruples at least. Raises Unsupported where the counter is missing or
-    stands still.
+    """Watch the counter in windows of candidate and baseline, steps of `images` each.
+
+    Until `budget_s` seconds are spent; two quadruples at least. Raises Unsupported where the
+    counter is missing or stands still.
     """
 
     def timed(step: Step) -> float:
@@ -133,18 +144,20 @@ def measure(
 
     energy = Energy()
     _joules(gpu)  # complain before the warm-up
-    a, b = ((step, _chunk(warm_up(functools.partial(timed, step)))) for step in (own, base))
+    a, b = (
+        (step, _chunk(warm_up(functools.partial(timed, step)))) for step in (candidate, baseline)
+    )
     start = now()
-    while len(energy.own) < 2 * MIN_QUADS or now() - start < budget_s:
-        energy.own.append(window(*a))
-        energy.base.append(window(*b))
-        energy.base.append(window(*b))
-        energy.own.append(window(*a))
+    while len(energy.candidate) < 2 * MIN_QUADS or now() - start < budget_s:
+        energy.candidate.append(window(*a))
+        energy.baseline.append(window(*b))
+        energy.baseline.append(window(*b))
+        energy.candidate.append(window(*a))
     return energy
 
 
 def _chunk(times: Sequence[float]) -> int:
-    """Steps that take about `CHUNK_S`: enough that waiting for them costs nothing."""
+    """Return how many steps take about `CHUNK_S`: so many that waiting for them costs nothing."""
     return max(1, math.ceil(CHUNK_S / max(min(times), 1e-9)))
 
 

@@ -35,7 +35,7 @@ HARMLESS: Final = frozenset(
 
 @dataclass(frozen=True)
 class Reading:
-    """Processor seconds so far, of the whole machine and of this process, and the state of the GPU."""
+    """Processor seconds so far, of the machine and of this process, and the state of the GPU."""
 
     wall: float
     busy: float  # of all processors, stolen seconds included

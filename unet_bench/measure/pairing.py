@@ -1,5 +1,6 @@
-"""The variant against the baseline, in one process, on a watched machine: what `speed` and
-`training` share.
+"""The variant against the baseline, in one process, on a watched machine.
+
+What the probes `speed` and `training` share.
 """
 
 from __future__ import annotations
@@ -19,9 +20,8 @@ from unet_bench.stats.intervals import Interval
 from unet_bench.store.schema import worst_of
 
 GPU_WARM_UP_S: Final = 1.0  # until its clocks have risen
-CLOSED: Final = (
-    0.10  # on a disturbed machine a ratio is kept if its interval is at most this wide, relatively
-)
+# On a disturbed machine a ratio is kept if its interval is at most this wide, relatively.
+CLOSED: Final = 0.10
 Made = TypeVar("Made")
 NOTHING: Final = Interval(float("nan"))
 
@@ -35,39 +35,44 @@ class Paired:
     recompiled: int = 0  # graphs that were compiled in the timed part
 
     def ratio(self) -> Interval:
-        """(ratio, low, high) of times; NaN where the machine was disturbed and the interval stayed
-        wide.
+        """Return (ratio, low, high) of times.
+
+        NaN where the machine was disturbed and the interval stayed wide.
         """
         believed = self.verdict.absolute or self.timing.width() <= CLOSED
         return self.timing.ratio_interval() if believed else NOTHING
 
     def seconds(self) -> Interval:
-        """(median, low, high) of a step; NaN where the machine was disturbed."""
+        """Return (median, low, high) of a step in seconds; NaN where the machine was disturbed."""
         return self.timing.median() if self.verdict.absolute else NOTHING
 
     def percentile(self, share: float) -> float:
-        """Of single steps, in seconds; NaN where the machine was disturbed, or steps were too few."""
+        """Return a percentile of single steps in seconds.
+
+        NaN where the machine was disturbed, or steps were too few.
+        """
         return percentile(self.timing.singles, share) if self.verdict.absolute else NOTHING[0]
 
 
-def take(
+def time_paired(
     context: MeasurementContext,
-    own: Step,
-    base: Step | None,
+    candidate: Step,
+    baseline: Step | None,
     watch: Watch,
     *,
     share: float = 1.0,
     singly: bool = True,
 ) -> Paired:
-    """Time `own` against `base` for a share of the protocol's budget. `singly`: wait for the device
-    at each step.
+    """Time a step against the baseline's for a share of the protocol's budget.
+
+    `singly`: wait for the device at each step.
     """
     on_gpu, budget_s = is_accelerator(context.device), share * context.cell.protocol.speed_s
     watch.start()
     graphs = graphs_compiled()
     timing = time_pair(
-        own,
-        base,
+        candidate,
+        baseline,
         budget_s=budget_s,
         interval=context.cell.protocol.interval,
         sync=synchroniser(context.device),
@@ -79,9 +84,10 @@ def take(
     return Paired(timing, watch.verdict(), graphs_compiled() - graphs)
 
 
-def beside(context: MeasurementContext, make: Callable[[], Made]) -> Made | None:
-    """What `make` makes and tries for the baseline, or nothing where it does not fit beside the
-    variant.
+def try_baseline(context: MeasurementContext, make: Callable[[], Made]) -> Made | None:
+    """Return what `make` makes and tries for the baseline.
+
+    None where it does not fit into memory beside the variant.
     """
     try:
         return make()
@@ -92,10 +98,10 @@ def beside(context: MeasurementContext, make: Callable[[], Made]) -> Made | None
     return None
 
 
-def quality(timings: Sequence[Paired], base: Runnable | None) -> dict[str, Any]:
-    """The columns that say how good the figures of one or two timings are, and by what evidence."""
+def quality(timings: Sequence[Paired], baseline: Runnable | None) -> dict[str, Any]:
+    """Return the columns that say how good one or two timings are, and by what evidence."""
     found = [(paired.verdict.quality, paired.verdict.evidence) for paired in timings]
-    if base is None:
+    if baseline is None:
         found.append(("unpaired", "the baseline does not fit into memory beside it"))
     if graphs := sum(paired.recompiled for paired in timings):
         found.append(("recompiled", f"{graphs} graph(s) were compiled again while timing"))
@@ -112,20 +118,20 @@ def quality(timings: Sequence[Paired], base: Runnable | None) -> dict[str, Any]:
 def interval_columns(
     name: str, suffix: str, interval: Interval, factor: float = 1.0
 ) -> dict[str, float]:
-    """A figure and the ends of its interval under their columns' names."""
+    """Return a figure and the ends of its interval under their columns' names."""
     mid, low, high = (factor * value for value in interval)
     return {f"{name}{suffix}": mid, f"{name}_ci_low{suffix}": low, f"{name}_ci_high{suffix}": high}
 
 
-def keep(context: MeasurementContext, **timings: Timing) -> None:
-    """Every block time is kept: an interval that looks odd can be looked into."""
+def save_samples(context: MeasurementContext, **timings: Timing) -> None:
+    """Write every block's time, so that an interval that looks odd can be looked into."""
     if context.samples is None:
         return
     raw: dict[str, Any] = {"unit": "s per step"}
     for name, timing in timings.items():
         raw[name] = {
-            "own": timing.own,
-            "baseline": timing.base,
+            "own": timing.candidate,
+            "baseline": timing.baseline,
             "own_steps": timing.singles,
             "steps_per_block": timing.steps_per_block,
         }

@@ -16,7 +16,14 @@ from unet_bench.measure.ceiling import ceiling
 from unet_bench.measure.clock import Step
 from unet_bench.measure.cost import cost
 from unet_bench.measure.guard import Watch, wait_until_quiet
-from unet_bench.measure.pairing import Paired, beside, interval_columns, keep, quality, take
+from unet_bench.measure.pairing import (
+    Paired,
+    interval_columns,
+    quality,
+    save_samples,
+    time_paired,
+    try_baseline,
+)
 from unet_bench.measure.runtime import Runnable, prepare
 from unet_bench.stats.intervals import Interval
 
@@ -24,38 +31,39 @@ from unet_bench.stats.intervals import Interval
 def probe(context: MeasurementContext) -> dict[str, Any]:
     """Time forward passes of the setting's batch; ratios to the baseline are of paired blocks.
 
-    On a CPU one timing gives latency and throughput; on a GPU, where steps queue up, each has its
-    own.
+    On a CPU one timing gives latency and throughput; on a GPU, where steps queue up, there is one
+    for each.
     """
     watch = Watch.over(context.device)
     # Both are made outside of inference mode: weights made inside are another kind of tensor, and
     # quicker by 1 to 2 %.
-    own, base = prepare(context), beside(context, lambda: prepare(context.baseline()))
+    candidate = prepare(context)
+    baseline = try_baseline(context, lambda: prepare(context.baseline()))
     with torch.inference_mode(), context.precision():
-        if not bool(torch.isfinite(own.infer()).all()):
+        if not bool(torch.isfinite(candidate.infer()).all()):
             raise NonFinite("the output of a forward pass on random input is not finite")
-        base = beside(context, functools.partial(_tried, base)) if base else None
-        step = slowed(context, own.infer)
-        pair = (step, base.infer if base else None)
+        baseline = try_baseline(context, functools.partial(_tried, baseline)) if baseline else None
+        step = slowed(context, candidate.infer)
+        pair = (step, baseline.infer if baseline else None)
         wait_until_quiet(watch, context.cell.protocol.speed_s)
         if not is_accelerator(context.device):
-            latency = throughput = take(context, *pair, watch)
+            latency = throughput = time_paired(context, *pair, watch)
         else:
-            throughput = take(context, *pair, watch, share=0.6, singly=False)
-            latency = take(context, *pair, watch, share=0.4)
+            throughput = time_paired(context, *pair, watch, share=0.6, singly=False)
+            latency = time_paired(context, *pair, watch, share=0.4)
         found = columns(context, latency, throughput) | roofline(context, throughput)
-    keep(context, latency=latency.timing, throughput=throughput.timing)
+    save_samples(context, latency=latency.timing, throughput=throughput.timing)
     return (
-        own.columns()
+        candidate.columns()
         | found
-        | quality([throughput] if latency is throughput else [throughput, latency], base)
+        | quality([throughput] if latency is throughput else [throughput, latency], baseline)
     )
 
 
 def columns(context: MeasurementContext, latency: Paired, throughput: Paired) -> dict[str, Any]:
-    """The measured columns."""
+    """Return the measured columns."""
     cell = context.cell
-    pixels, base_pixels = (
+    pixels, baseline_pixels = (
         math.prod(cell.input_window.output),
         math.prod(cell.baseline_input_window.output),
     )
@@ -68,21 +76,19 @@ def columns(context: MeasurementContext, latency: Paired, throughput: Paired) ->
         "latency_p95_ms": 1e3 * latency.percentile(0.95),
         "latency_p99_ms": 1e3 * latency.percentile(0.99),
         **interval_columns("latency_ratio", "", ratio),
-        **interval_columns("latency_ratio_per_mpx", "", ratio, base_pixels / pixels),
+        **interval_columns("latency_ratio_per_mpx", "", ratio, baseline_pixels / pixels),
         "throughput_img_s": cell.setting.batch / per_step,
         "throughput_mpx_s": cell.setting.batch * pixels / per_step / 1e6,
         **interval_columns("throughput_ratio", "", faster),
         "warmup_steps": sum(timing.warm_up_steps for timing in timings),
-        "blocks": sum(len(timing.own) for timing in timings),
+        "blocks": sum(len(timing.candidate) for timing in timings),
         "measured_s": sum(timing.measured_s for timing in timings),
         "stop_reason": latency.timing.stop_reason,
     }
 
 
 def roofline(context: MeasurementContext, throughput: Paired) -> dict[str, Any]:
-    """The device's ceilings, measured now, and the part of what they allow that the network
-    reaches.
-    """
+    """Measure the device's ceilings, and the part of what they allow that the network reaches."""
     cell = context.cell
     try:
         roof = ceiling(context.device, cell.setting.precision)
@@ -106,9 +112,7 @@ def roofline(context: MeasurementContext, throughput: Paired) -> dict[str, Any]:
 
 
 def slowed(context: MeasurementContext, step: Step) -> Step:
-    """The step made slower by the protocol's share, as the self-test asks for; else the step
-    itself.
-    """
+    """Return the step, made slower by the protocol's share where the self-test asks for it."""
     share = context.cell.protocol.slowdown
     if not share:
         return step

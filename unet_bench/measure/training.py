@@ -1,6 +1,4 @@
-"""Time of a training step: whole, alternating with the baseline, and split in forward, backward and
-update.
-"""
+"""Time of a training step: whole, beside the baseline's, and split into its three parts."""
 
 from __future__ import annotations
 
@@ -16,7 +14,13 @@ from unet_bench.errors import NonFinite
 from unet_bench.host.device import synchroniser
 from unet_bench.measure.clock import Step, without_garbage_collection
 from unet_bench.measure.guard import Watch, wait_until_quiet
-from unet_bench.measure.pairing import beside, interval_columns, keep, quality, take
+from unet_bench.measure.pairing import (
+    interval_columns,
+    quality,
+    save_samples,
+    time_paired,
+    try_baseline,
+)
 from unet_bench.measure.runtime import Runnable, prepare
 from unet_bench.train.step import TrainingStep
 
@@ -28,26 +32,26 @@ def probe(context: MeasurementContext) -> dict[str, Any]:
     """Time the training step that the recipe takes, on random images and classes."""
     watch = Watch.over(context.device)
     target = context.target()
-    own = prepare(context, training=True)
-    take_step = _trainer(context, own)
-    if not math.isfinite(take_step(own.images, target).item()):
+    candidate = prepare(context, training=True)
+    take_step = _trainer(context, candidate)
+    if not math.isfinite(take_step(candidate.images, target).item()):
         raise NonFinite("the loss of a training step on random images is not finite")
     other = context.baseline()
-    base = beside(context, lambda: _tried(other, prepare(other, training=True), target))
+    baseline = try_baseline(context, lambda: _tried(other, prepare(other, training=True), target))
     wait_until_quiet(watch, context.cell.protocol.speed_s)
-    paired = take(
+    paired = time_paired(
         context,
-        lambda: take_step(own.images, target),
-        _step(other, base, target) if base else None,
+        lambda: take_step(candidate.images, target),
+        _step(other, baseline, target) if baseline else None,
         watch,
         share=1 - SPLIT_SHARE,
     )
     whole = paired.seconds()
-    forward, backward, update = split(context, take_step, own.images, target)
-    keep(context, training=paired.timing)
+    forward, backward, update = split(context, take_step, candidate.images, target)
+    save_samples(context, training=paired.timing)
     believed = 1e3 if paired.verdict.absolute else math.nan
     return {
-        **own.columns(),
+        **candidate.columns(),
         **interval_columns("train_step", "_ms", whole, 1e3),
         **interval_columns("train_step_ratio", "", paired.ratio()),
         "train_throughput_img_s": context.cell.setting.batch / whole[0],
@@ -56,18 +60,19 @@ def probe(context: MeasurementContext) -> dict[str, Any]:
         "train_update_ms": believed * update,
         "train_split_excess_ms": believed * (forward + backward + update - whole[0]),
         "warmup_steps": paired.timing.warm_up_steps,
-        "blocks": len(paired.timing.own),
+        "blocks": len(paired.timing.candidate),
         "measured_s": paired.timing.measured_s,
         "stop_reason": paired.timing.stop_reason,
-        **quality([paired], base),
+        **quality([paired], baseline),
     }
 
 
 def split(
     context: MeasurementContext, step: TrainingStep, images: Tensor, target: Tensor
 ) -> tuple[float, ...]:
-    """Median seconds of forward pass and loss, backward pass, and update, the device waited for
-    after each.
+    """Return median seconds of forward pass and loss, backward pass, and update.
+
+    The device is waited for after each.
     """
     sync = synchroniser(context.device)
     parts: list[tuple[float, float, float]] = []

@@ -1,4 +1,4 @@
-"""What a variant is on a task: its network on the meta device, and the input that it needs there."""
+"""What a variant is on a task: its network on the meta device, and the input it needs there."""
 
 from __future__ import annotations
 

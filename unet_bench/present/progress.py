@@ -55,7 +55,7 @@ class Watcher:
             self._line("", "\r")
             if row["status"] in ("ok", "unsupported", "skipped"):
                 return
-        note = f": {row['error']}" if row.get("error") else f" {figure(row)}"
+        note = f": {row['error']}" if row.get("error") else f" {planned.probe.told(row)}"
         names = ", ".join(planned.names)
         self._line(
             f"[{self.number}/{self.total}] {planned.cell.probe} {names}: {row['status']}{note}",
@@ -71,17 +71,6 @@ class Watcher:
         shown = text[:width].ljust(width) if self.console.is_terminal and end == "\r" else text
         self.console.file.write(shown + end)
         self.console.file.flush()
-
-
-def figure(row: dict[str, Any]) -> str:
-    """A row's main figure, for its line."""
-    formats = (
-        ("params", "{:,} parameters"),
-        ("latency_ms", "{:.1f} ms"),
-        ("peak_memory_mib", "{:.0f} MiB"),
-        ("dice", "Dice {:.3f}"),
-    )
-    return ", ".join(text.format(row[name]) for name, text in formats if row.get(name) is not None)
 
 
 @contextmanager

@@ -11,15 +11,20 @@ def sub_pixel(place):
 
     from unet_bench.networks.layers import convolution
 
-    return nn.Sequential(
-        convolution(place.at(padding="zeros"), place.in_channels, 4 * place.out_channels), nn.PixelShuffle(2)
-    )
+    padded = place.at(padding="zeros")
+    conv = convolution(padded, place.in_channels, 4 * place.out_channels)
+    return nn.Sequential(conv, nn.PixelShuffle(2))
 
 
 @hookimpl
 def unet_bench_register(registry):
-    registry.up("sub-pixel", "sharp:sub_pixel", summary="sub-pixel convolution", dims=(2,))
-    registry.variant("unet-sharp", up="sub-pixel", summary="unet with sub-pixel up-sampling")
+    registry.up(
+        "sub-pixel",
+        "sharp:sub_pixel",
+        summary="sub-pixel convolution",
+        dims=(2,),
+        variant="unet-sharp",
+    )
 ```
 """
 
@@ -38,6 +43,4 @@ hookimpl = pluggy.HookimplMarker("unet_bench")
 
 @hookspec
 def unet_bench_register(registry: Registrar) -> None:
-    """Register what the plugin provides, by the typed methods of `registry`. Import nothing heavy
-    here.
-    """
+    """Register what the plugin provides. Import nothing heavy here."""

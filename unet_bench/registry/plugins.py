@@ -50,24 +50,25 @@ class Loaded:
     plugins: tuple[Plugin, ...]
 
     def checked(self) -> Registry:
-        """The registry, if every plugin that is not blocked is well. Raises PluginFailure
-        otherwise.
+        """Return the registry, if every plugin that is not blocked is well.
+
+        Raises PluginFailure otherwise.
         """
         failed = [plugin for plugin in self.plugins if plugin.status == "failed"]
         if failed:
             lines = "\n".join(f"  {plugin.provider}: {plugin.reason}" for plugin in failed)
             block = " ".join(f"--block {plugin.provider.plugin}" for plugin in failed)
             raise PluginFailure(
-                f"a plugin failed, and nothing is measured beside a broken one:\n{lines}\nrun without it: {block}"
+                "a plugin failed, and nothing is measured beside a broken one:\n"
+                f"{lines}\nrun without it: {block}"
             )
         return self.registry
 
 
 def load(block: Iterable[str] = ()) -> Loaded:
-    """Load every installed plugin that is not blocked (by name, here or in $UNET_BENCH_BLOCK), ours
-    first.
+    """Load every installed plugin that is not blocked by name, ours first.
 
-    Raises UnknownName when a name to block is no plugin's.
+    Names are blocked here, or in $UNET_BENCH_BLOCK. Raises UnknownName when a name to block is no plugin's.
     """
     found = find()
     blocked = set(block) | set(filter(None, os.environ.get(BLOCK_VARIABLE, "").split(",")))
@@ -87,7 +88,7 @@ def load(block: Iterable[str] = ()) -> Loaded:
 
 
 def find() -> list[importlib.metadata.EntryPoint]:
-    """The installed entry points, not imported: our own first, then third parties by name."""
+    """Return the installed entry points, not imported: ours first, then third parties by name."""
     entries = {
         (e.name, e.value, provider_of(e).distribution): e
         for e in importlib.metadata.entry_points(group=GROUP)
@@ -99,7 +100,7 @@ def find() -> list[importlib.metadata.EntryPoint]:
 
 
 def provider_of(entry: importlib.metadata.EntryPoint) -> Provider:
-    """Who is behind an entry point."""
+    """Return who is behind an entry point."""
     return (
         Provider(entry.name, entry.dist.name, entry.dist.version)
         if entry.dist
@@ -125,9 +126,7 @@ def _load_one(
 def _register(
     manager: pluggy.PluginManager, entry: importlib.metadata.EntryPoint, draft: Registrar
 ) -> None:
-    """Call this one plugin's hook: the results of a hook call carry no provenance, so each is
-    called alone.
-    """
+    """Call this one plugin's hook, alone: a hook call's results do not say whose they are."""
     if manager.has_plugin(entry.name):
         raise NameClash(f"two plugins are called {entry.name!r}; uninstall one of them")
     others = [plugin for _, plugin in manager.list_name_plugin()]
@@ -136,16 +135,16 @@ def _register(
     manager.check_pending()
     if not manager.get_hookcallers(module):
         raise PluginFailure(
-            f"{entry.value} has no hook: define `unet_bench_register(registry)` and mark it with @unet_bench.hookimpl"
+            f"{entry.value} has no hook: define `unet_bench_register(registry)` and mark it with "
+            "@unet_bench.hookimpl"
         )
     manager.subset_hook_caller("unet_bench_register", others)(registry=draft)
 
 
 def source_hash(module: str) -> str:
-    """12 hex digits over the Python source of a package or module: results know what code made
-    them.
+    """Return 12 hex digits over the Python source of a package or module.
 
-    Empty for one that is not installed.
+    Results know by it what code made them. Empty for one that is not installed.
     """
     try:
         spec = importlib.util.find_spec(module)

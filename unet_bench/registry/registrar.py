@@ -144,7 +144,7 @@ class Registrar:
         args: Mapping[str, Any] | None = None,
         **choices: Any,
     ) -> None:
-        """Register a set of choices (the others are the baseline's), or an architecture with `args`.
+        """Register a set of choices (others are the baseline's), or an architecture with `args`.
 
         The tag `one-axis` is for those that differ from the baseline in one choice, which becomes a
         tag of theirs, so that `tag:up` selects all ways up. Raises InvalidChoice for more.
@@ -174,7 +174,7 @@ class Registrar:
         )
 
     def dataset(self, name: str, factory: Factory, *, summary: str, cite: str = "") -> None:
-        """Register a data set: `factory(size=(H, W), seed=0) -> unet_bench.data.dataset.Dataset`."""
+        """Register a data set: `factory(size=(H, W), seed=0)` returns a `Dataset`."""
         self._add("dataset", name, factory, summary=summary, cite=cite)
 
     def recipe(self, name: str, factory: Factory, *, summary: str, cite: str = "") -> None:

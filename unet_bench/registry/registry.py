@@ -1,4 +1,4 @@
-"""Everything that can be named, by kind and name. It takes all that a plugin registered, or none."""
+"""Everything that can be named, by kind and name; all that a plugin registered, or nothing."""
 
 from __future__ import annotations
 

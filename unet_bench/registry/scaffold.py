@@ -34,7 +34,8 @@ def write_plugin(name: str, out: Path) -> Path:
     plugin = name.lower().removeprefix("unet-bench-")
     if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", plugin):
         raise InvalidChoice(
-            f"plugin name {name!r} is not valid: words of letters and digits joined by '-', as in sharp-up"
+            f"plugin name {name!r} is not valid: words of letters and digits joined by '-', "
+            "as in sharp-up"
         )
     for kind, taken in names_taken(plugin):
         raise InvalidChoice(f"a {kind} called {taken!r} is installed already; choose another name")

@@ -93,7 +93,8 @@ def _real(name: str, unit: str, meaning: str, **more: Any) -> Column:
     return Column(name, "Float64", meaning, unit, **more)
 
 
-def _status(probe: str) -> Column:
+def status_column(probe: str) -> Column:
+    """Return the column of a probe's status."""
     return _text(f"{probe}_status", f"the worst status of the {probe} cells", tables=_RESULTS)
 
 
@@ -226,7 +227,7 @@ COLUMNS: Final = (
     _text("env_id", "hash of the stable facts of the environment"),
     _text("torch", "version of torch"),
     _text("commit", "git commit of unet-bench, marked when dirty"),
-    *map(_status, PROBES),
+    *map(status_column, PROBES),
     _text("quality", "how good the figures are; the worst of the cells"),
     _text("evidence", "what was seen that makes the quality less than clean"),
     _text("error", "the first error's text"),

@@ -50,6 +50,11 @@ def hold_on_any_device(manifest: Mapping[str, Any]) -> frozenset[str]:
     return frozenset(name for name, about in _probes(manifest) if about.get("any_device") is True)
 
 
+def probes_of(manifest: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the names of the probes that a run states."""
+    return tuple(name for name, _ in _probes(manifest))
+
+
 def to_manifest(columns: Iterable[Column]) -> list[dict[str, Any]]:
     """Return columns as run.json states them."""
     return [{name: getattr(column, name) for name in (*_TEXTS, *_NUMBERS)} for column in columns]

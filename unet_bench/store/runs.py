@@ -4,6 +4,7 @@ averaged over runs.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,9 +33,9 @@ class Runs:
     folders: Mapping[str, Path]
     manifests: Mapping[str, Mapping[str, Any]]
 
-    @property
-    def columns(self) -> dict[str, Column]:
-        """Every column that the tables may have, plugins' included, by name."""
+    @functools.cached_property
+    def columns(self) -> Mapping[str, Column]:
+        """What is known of each column: of ours, and of those that the runs' plugins measured."""
         return known_columns(self.manifests.values())
 
 

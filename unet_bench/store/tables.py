@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from math import exp, isfinite, isnan, log
 from pathlib import Path
 from statistics import fmean, geometric_mean, median_low, stdev
+from types import MappingProxyType
 from typing import Any, Final, cast
 
 import numpy as np
@@ -20,9 +22,10 @@ from unet_bench.errors import StoreError
 from unet_bench.stats.intervals import mean_interval
 from unet_bench.stats.paired import clustered_mean, paired_difference
 from unet_bench.stats.pareto import undominated
-from unet_bench.store.columns import COLUMNS, PROBES, Column
+from unet_bench.store.columns import COLUMNS, PROBES, Column, status_column
 from unet_bench.store.figures import Network, Peers, peer_groups
 from unet_bench.store.log import Row, Store, latest, read_manifest, read_rows
+from unet_bench.store.probes import columns_of, hold_on_any_device, probes_of
 from unet_bench.store.pytest_json import benchmark_rows
 from unet_bench.store.run_folder import MANIFEST, RunFolder, write_text
 from unet_bench.store.schema import (
@@ -41,12 +44,13 @@ _KNOWN: Final = frozenset((*BY_NAME, PER_CLASS))
 Scores = Mapping[tuple[int | None, str | None], float]  # Dice by seed and fold
 
 
-def cells_frame(rows: Iterable[Row]) -> pd.DataFrame:
-    """One row per cell: its last attempt. A cell that is not `ok` has no figures."""
-    emptied = [
-        row if row["status"] == "ok" else {**row, **dict.fromkeys(_MEASURED)} for row in _last(rows)
-    ]
-    return _frame(emptied, "cells")
+def cells_frame(
+    rows: Iterable[Row], manifest: Mapping[str, Any] = MappingProxyType({})
+) -> pd.DataFrame:
+    """Return one row per cell: its last attempt. A cell that is not `ok` has no figures."""
+    none = dict.fromkeys((*_MEASURED, *columns_of(manifest)))
+    emptied = [row if row["status"] == "ok" else {**row, **none} for row in _last(rows)]
+    return _frame(emptied, columns_with("cells", manifest), "cells")
 
 
 def results_frame(rows: Iterable[Row], manifest: Mapping[str, Any]) -> pd.DataFrame:
@@ -66,17 +70,27 @@ def results_frame(rows: Iterable[Row], manifest: Mapping[str, Any]) -> pd.DataFr
         )
         wide.append(row | _dice(row["trivial"], scores[key], of_baseline))
     _mark_pareto(wide)
-    return _frame(wide, "results")
+    return _frame(wide, columns_with("results", manifest), "results")
 
 
 def classes_frame(rows: Iterable[Row]) -> pd.DataFrame:
     """One row per class of every accuracy cell that is `ok`."""
     ok = (row for row in _last(rows) if row["status"] == "ok")
     split = [{**row, **of_class} for row in ok for of_class in row.get(PER_CLASS) or ()]
-    return _frame(
-        [{column.name: row.get(column.name) for column in columns("classes")} for row in split],
-        "classes",
-    )
+    known = columns("classes")
+    rows = [{column.name: row.get(column.name) for column in known} for row in split]
+    return _frame(rows, known, "classes")
+
+
+def columns_with(table: str, manifest: Mapping[str, Any]) -> tuple[Column, ...]:
+    """Return the columns of a table of a run, those of its plugins' probes at the end."""
+    if table == "classes":
+        return columns(table)
+    measured = tuple(columns_of(manifest).values())
+    if table == "results":
+        strange = (probe for probe in probes_of(manifest) if probe not in PROBES)
+        measured += tuple(status_column(probe) for probe in strange)
+    return (*columns(table), *measured)
 
 
 def write_tables(store: Store) -> None:
@@ -94,12 +108,15 @@ def read_results(path: str | Path, table: str = "results") -> pd.DataFrame:
     if nothing is there.
     """
     path = Path(path)
-    known = columns(table)
+    columns(table)  # raises for another table
     if path.suffix == ".json" and path.is_file() and table == "results":
         return results_frame(benchmark_rows(path), {})
     file = RunFolder(path).table(table) if path.is_dir() else path
     if file.is_file() and not is_stale(file):
-        return _read_csv(file, known)
+        manifest: Mapping[str, Any] = {}
+        with suppress(StoreError):  # a table on its own has no run.json beside it
+            manifest = read_manifest(file.parent)
+        return _read_csv(file, columns_with(table, manifest))
     if RunFolder(path).manifest.is_file():
         return _make(table, read_rows(path), read_manifest(path))
     raise StoreError(
@@ -155,7 +172,7 @@ def typed_frame(rows: Sequence[Row], dtypes: Mapping[str, str]) -> pd.DataFrame:
 
 def typed_table(table: str) -> pd.DataFrame:
     """The table `cells`, `results` or `classes` without rows."""
-    return _frame([], table)
+    return _frame([], columns(table), table)
 
 
 def csv_text(frame: pd.DataFrame) -> str:
@@ -166,7 +183,7 @@ def csv_text(frame: pd.DataFrame) -> str:
 def _make(table: str, rows: list[Row], manifest: Mapping[str, Any]) -> pd.DataFrame:
     if table == "results":
         return results_frame(rows, manifest)
-    return cells_frame(rows) if table == "cells" else classes_frame(rows)
+    return cells_frame(rows, manifest) if table == "cells" else classes_frame(rows)
 
 
 # ---- several cells into one row
@@ -188,47 +205,43 @@ def _named_as_trivial(variant: object) -> bool:
 
 
 def _wide_row(cells: list[Row], manifest: Mapping[str, Any]) -> Row:
-    cells = [
-        cell
-        for probe in dict.fromkeys(cell["probe"] for cell in cells)
-        for cell in _alike(cells, probe)
-    ]
+    extra, anywhere = columns_of(manifest), hold_on_any_device(manifest)
+    by_probe: dict[str, list[Row]] = {}
+    for cell in cells:
+        by_probe.setdefault(cell["probe"], []).append(cell)
+    cells = []
+    for probe, of_probe in by_probe.items():
+        cells += of_probe if probe in anywhere else _alike(of_probe, (*_MEASURED, *extra))
     ok = [cell for cell in cells if cell["status"] == "ok"]
     row: Row = {column.name: _stated(column.name, cells, manifest) for column in columns("results")}
-    row |= {name: _pooled(name, ok) for name in (*_MEASURED, *_strange(ok))}
+    known = {**BY_NAME, **extra}
+    names = dict.fromkeys((*_MEASURED, *extra, *_strange(ok)))
+    row |= {name: _pooled(known.get(name), _values(ok, name)) for name in names}
     for figure in INTERVALS:
         if not figure.startswith("dice"):  # whose seeds and folds are told apart
             row |= _interval(figure, _values(ok, figure))
-    for probe in dict.fromkeys((*PROBES, *(cell["probe"] for cell in cells))):
-        row[f"{probe}_status"] = worst_of(
-            cell["status"] for cell in cells if cell["probe"] == probe
-        )
+    for probe in dict.fromkeys((*PROBES, *by_probe)):
+        row[f"{probe}_status"] = worst_of(cell["status"] for cell in by_probe.get(probe, ()))
     row |= {
         name: ", ".join(dict.fromkeys(map(str, _values(cells, name)))) or None for name in WHERE
     }
     row["batch_effective"] = min(_values(cells, "batch_effective"), default=None)
     row["quality"] = worst_of(cell.get("quality") for cell in cells)
     row["evidence"] = _evidence(cells, row["quality"])
-    row["seeds"] = len({cell["seed"] for cell in ok if cell["probe"] == "accuracy"}) or None
+    row["seeds"] = len({cell["seed"] for cell in ok if cell.get("dice") is not None}) or None
     row["replicates"] = sum(cell.get("latency_ratio") is not None for cell in ok) or None
     return row
 
 
-def _alike(cells: list[Row], probe: str) -> list[Row]:
-    """The cells of a probe; without figures, where those depend on the device and the devices are
-    unlike.
-    """
-    of_probe = [cell for cell in cells if cell["probe"] == probe]
-    devices = dict.fromkeys(
-        _values((cell for cell in of_probe if cell["status"] == "ok"), "device_name")
-    )
-    if len(devices) < 2 or probe in ("cost", "accuracy"):
-        return of_probe
-    emptied = dict.fromkeys(_MEASURED) | {
-        "quality": "mixed",
-        "evidence": f"replicates on {', '.join(devices)}",
-    }
-    return [{**cell, **emptied} if cell["status"] == "ok" else cell for cell in of_probe]
+def _alike(cells: list[Row], measured: Sequence[str]) -> list[Row]:
+    """Return the cells of one probe: without figures, where they ran on unlike devices."""
+    ok = (cell for cell in cells if cell["status"] == "ok")
+    devices = dict.fromkeys(_values(ok, "device_name"))
+    if len(devices) < 2:
+        return cells
+    evidence = f"replicates on {', '.join(devices)}"
+    emptied = dict.fromkeys(measured) | {"quality": "mixed", "evidence": evidence}
+    return [{**cell, **emptied} if cell["status"] == "ok" else cell for cell in cells]
 
 
 def _scores(cells: Iterable[Row]) -> Scores:
@@ -280,7 +293,7 @@ def _strange(rows: Iterable[Row]) -> list[str]:
     ]
 
 
-_POOL: Final[Mapping[str, Callable[[list[Any]], object]]] = {
+_POOL: Final[Mapping[str, Callable[[Sequence[Any]], object]]] = {
     "MiB": max,  # a peak is the highest seen
     "×": geometric_mean,
     "Float64": fmean,
@@ -288,16 +301,16 @@ _POOL: Final[Mapping[str, Callable[[list[Any]], object]]] = {
 }
 
 
-def _pooled(name: str, cells: Iterable[Row]) -> object:
-    """One figure out of several processes' or seeds'; of what is not a number, the first."""
-    values = _values(cells, name)
+def _pooled(column: Column | None, values: Sequence[Any]) -> object:
+    """Return one figure of several processes' or seeds'; of what is no number, the first."""
     if not values:
         return None
     if not all(isinstance(value, int | float) for value in values):
         return values[0]
-    column = BY_NAME.get(name)
-    pool = fmean if column is None else _POOL.get(column.unit) or _POOL[column.dtype]
-    return pool(values)
+    if column is None:
+        return fmean(values)
+    pool = _POOL.get(column.unit) or _POOL.get(column.dtype)
+    return pool(values) if pool else values[0]
 
 
 def _interval(figure: str, values: list[float]) -> Row:
@@ -342,12 +355,16 @@ def _mark_pareto(rows: list[Row]) -> None:
 # ---- rows and csv into frames
 
 
-def _frame(rows: Sequence[Row], table: str) -> pd.DataFrame:
-    typed = {c.name: _typed(c, [row.get(c.name) for row in rows], table) for c in columns(table)}
-    strange = {
-        name: pd.Series([row.get(name) for row in rows]).convert_dtypes() for name in _strange(rows)
+def _frame(rows: Sequence[Row], known: Sequence[Column], source: str) -> pd.DataFrame:
+    """Return the rows with the known columns, and then what else the rows hold."""
+    found: dict[str, Any] = {
+        column.name: _typed(column, [row.get(column.name) for row in rows], source)
+        for column in known
     }
-    return pd.DataFrame({**typed, **strange})
+    for name in _strange(rows):
+        if name not in found:
+            found[name] = pd.Series([row.get(name) for row in rows]).convert_dtypes()
+    return pd.DataFrame(found)
 
 
 def _read_csv(file: Path, known: Iterable[Column]) -> pd.DataFrame:
