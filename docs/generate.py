@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 REFERENCE = "quick-cpu"
@@ -21,23 +22,50 @@ NOTE = "<!-- Generated: python docs/generate.py -->\n"
 
 
 def commands() -> str:
-    """Every command with its options."""
+    """Every command with its options by panels, and what stands in a suite's TOML."""
     import typer
 
     from unet_bench.cli.app import app
+    from unet_bench.spec.suite import Suite
 
     text = "# Commands\n\n" + NOTE
     for name, command in commands_of(typer.main.get_command(app)):
-        text += (
-            f"\n## unet-bench {name}\n\n{command.help}\n\n| option | what it does |\n|---|---|\n"
-        )
+        text += f"\n## unet-bench {name}\n\n{' '.join(command.help.split())}\n"
+        panels: dict[str, str] = {}
         for option in command.params:
-            words = (
-                ", ".join(f"`{word}`" for word in option.opts if word.startswith("-"))
-                or f"`{option.name.upper()}`"
-            )
-            text += f"| {words} | {getattr(option, 'help', None) or ''} |\n"
+            words = [f"`{word}`" for word in option.opts + option.secondary_opts if word[0] == "-"]
+            called = ", ".join(words) or f"`{option.name.upper()}`"
+            panel = getattr(option, "rich_help_panel", None) or "option"
+            row = f"| {called} | {getattr(option, 'help', None) or ''} |\n"
+            panels[panel] = panels.get(panel, "") + row
+        for panel, rows in panels.items():
+            text += f"\n| {panel} | what it does |\n|---|---|\n{rows}"
+    text += "\n## Keys of a suite\n\nIn TOML, and the arguments of `unet_bench.run`. What has no "
+    return text + "default is decided by the preset.\n\n" + keys_table(Suite)
+
+
+def keys_table(of: type) -> str:
+    """The options that a data class describes, as its keys in TOML."""
+    from unet_bench.spec.option import TAKES, options
+
+    text = "| key | takes | default | what it does |\n|---|---|---|---|\n"
+    for name, option in options(of).items():
+        bounds = f", {option.bounds}" if option.bounds else ""
+        takes = ", ".join(option.choices) or f"{TAKES[option.kind]}{bounds}"
+        takes += "; or a list" if option.many else ""
+        what = f"{option.help}; {option.note}." if option.note else f"{option.help}."
+        written = default_of(option)
+        text += f"| `{name}` | {takes} |{f' {written} ' if written else ' '}| {what} |\n"
     return text
+
+
+def default_of(option: Any) -> str:
+    """An option's default as it stands in the docs; empty where it has none."""
+    if isinstance(option.default, tuple):
+        return ", ".join(map(str, option.default))
+    if isinstance(option.default, bool):
+        return str(option.default).lower()
+    return "" if option.default is None else str(option.default).removesuffix(".0")
 
 
 def commands_of(group, before: str = ""):
@@ -233,7 +261,8 @@ def parity() -> str:
     from unet_bench.registry.plugins import load
 
     registry = load().checked()
-    table = "| network | in → out | input | parameters, reference | ours − it | MACs, reference | ours − it | reference |\n"
+    table = "| network | in → out | input | parameters, reference | ours − it "
+    table += "| MACs, reference | ours − it | reference |\n"
     table += "|---|---|---|---:|---:|---:|---:|---|\n"
     for golden in read_golden():
         found = ours(registry, golden)

@@ -142,6 +142,7 @@ def test_resuming_a_finished_run_measures_nothing(
     assert (copied / "cells.jsonl").read_bytes() == before
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="signals are POSIX's")
 def test_ctrl_c_leaves_a_resumable_run(tmp_path: Path, unet_bench) -> None:
     command = [
@@ -200,6 +201,7 @@ def test_a_folder_of_images_by_path(unet_bench, tmp_path: Path) -> None:
     assert frame.loc[0, "classes"] == 2
 
 
+@pytest.mark.slow
 def test_anybodys_module_without_a_plugin(unet_bench, tmp_path: Path) -> None:
     (tmp_path / "mynet.py").write_text(
         "import torch\n"

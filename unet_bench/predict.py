@@ -15,12 +15,12 @@ from unet_bench.data.dataset import Array
 from unet_bench.data.decode import decode, read_image
 from unet_bench.data.nifti import is_nifti, read_volume, stem_of, write_labels
 from unet_bench.data.reading import depth_first, normalised
-from unet_bench.errors import InvalidData, InvalidSuite, StoreError, offenders, unknown
+from unet_bench.errors import InvalidData, StoreError, offenders
 from unet_bench.host.files import atomic_write
 from unet_bench.host.survey import choose_device
 from unet_bench.limits import one_line
-from unet_bench.spec.cell import MOST_OVERLAP
-from unet_bench.spec.suite import EVALUATIONS
+from unet_bench.spec.option import options
+from unet_bench.spec.suite import Suite
 from unet_bench.train.trained import Network, load_network
 
 
@@ -45,12 +45,8 @@ def predict_files(
     in the scanner. Raises InvalidData naming every image that cannot be used, InvalidSuite,
     StoreError, UnknownName.
     """
-    if evaluation not in EVALUATIONS:
-        raise unknown("evaluation", evaluation, EVALUATIONS, "unet-bench predict --help")
-    if not 0 <= overlap <= MOST_OVERLAP:
-        raise InvalidSuite(
-            f"overlap={overlap} must be from 0 to {MOST_OVERLAP}: a part of a tile's side"
-        )
+    for name, value in (("evaluation", evaluation), ("overlap", overlap)):
+        options(Suite)[name].require(value, "unet-bench predict --help")
     stems = [stem_of(image) for image in images]
     if twice := sorted(name for name, count in Counter(stems).items() if count > 1):
         called = one_line(", ".join(twice))

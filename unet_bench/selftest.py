@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, Final
 from unet_bench import pipeline
 from unet_bench.errors import InvalidSuite
 from unet_bench.networks.variants import BASELINE
+from unet_bench.spec.cell import Setting
+from unet_bench.spec.option import options
 from unet_bench.spec.suite import Suite, from_options
 
 if TYPE_CHECKING:
@@ -30,11 +32,11 @@ QUICK_REPEATS: Final = 3
 FULL: Final[Mapping[str, Any]] = {"speed_s": 10.0, "interval": 0.01}
 # Small, so that there are steps enough in so little time.
 QUICK: Final[Mapping[str, Any]] = {"speed_s": 1.2, "size": "64x64", "batch": (1,)}
-# What timings depend on, and the audit takes over from a run; of several settings the first.
-LISTS: Final = ("precision", "memory_format", "mode", "batch_norm", "threads", "batch")
-SINGLE: Final = (
+# What timings depend on, and the audit takes over from a run; of several values the first.
+CONDITIONS: Final = (
+    *options(Setting),
     "preset",
-    "device",
+    "size",
     "width_scale",
     "speed_s",
     "interval",
@@ -70,22 +72,22 @@ def selftest(
     repeats: int | None = None,
     variant: str | None = None,
     out: Path = Path("results"),
-    **options: Any,
+    **given: Any,
 ) -> Outcome:
     """Time a variant against itself and against itself slowed down, and judge the timings by what
     is true of them.
 
     `pairs` of identical code and `repeats` of each slow-down, each in a fresh process, all
-    shuffled. `options` are fields of `Suite`, laid over the conditions of `run`, the folder of a
+    shuffled. `given` are fields of `Suite`, laid over the conditions of `run`, the folder of a
     run to audit for: the audit is left there, too. After Ctrl-C, what was measured is audited.
     Raises any UnetBenchError before anything is measured, and afterwards when no pair of identical
     code gave a ratio or the disk says no.
     """
     pairs = (QUICK_PAIRS if quick else PAIRS) if pairs is None else pairs
     repeats = (QUICK_REPEATS if quick else REPEATS) if repeats is None else repeats
-    given = {**(QUICK if quick else FULL), **(conditions(run) if run else {})}
-    given |= {name: value for name, value in options.items() if value is not None}
-    wanted = suite_for(variant or given.get("baseline", BASELINE), pairs, given)
+    under = {**(QUICK if quick else FULL), **(conditions(run) if run else {})}
+    under |= {name: value for name, value in given.items() if value is not None}
+    wanted = suite_for(variant or under.get("baseline", BASELINE), pairs, under)
 
     from unet_bench.analysis.audit import audit, trials_of
     from unet_bench.present.progress import watcher
@@ -121,14 +123,13 @@ def selftest(
 
 
 def conditions(run: Path) -> dict[str, Any]:
-    """What a run was measured under, as a suite's fields. Raises StoreError."""
+    """Return what a run was measured under, as a suite's fields. Raises StoreError."""
     suite = pipeline.resumed(run)
-    firsts = {name: getattr(suite, name)[:1] for name in LISTS}
-    return {
-        **firsts,
-        **{name: getattr(suite, name) for name in SINGLE},
-        "size": suite.size.partition(",")[0],
-    }
+    found = {name: getattr(suite, name) for name in CONDITIONS}
+    for name in options(Setting):
+        if name != "device":
+            found[name] = found[name][:1]
+    return found | {"size": suite.size.partition(",")[0]}
 
 
 def check_environment(run: Path, made: Plan) -> None:
@@ -145,8 +146,9 @@ def check_environment(run: Path, made: Plan) -> None:
 
 
 def suite_for(variant: str, pairs: int, given: Mapping[str, Any]) -> Suite:
-    """The suite of so many pairs of a variant and itself, whatever they cost. Raises InvalidSuite,
-    UnknownName.
+    """Return the suite of so many pairs of a variant and itself, whatever they cost.
+
+    Raises InvalidSuite, UnknownName.
     """
     fixed = {
         "variants": variant,
@@ -155,7 +157,12 @@ def suite_for(variant: str, pairs: int, given: Mapping[str, Any]) -> Suite:
         "replicates": pairs,
         "limit_tmac": 0,
     }
-    return from_options({**given, **fixed})
+    suite = from_options({**given, **fixed})
+    for name in options(Setting):
+        if name != "device" and len(values := getattr(suite, name)) > 1:
+            several = ",".join(map(str, values))
+            raise InvalidSuite(f"{name}={several}: the self-test times one setting; give one value")
+    return suite
 
 
 def with_slowed(planned: list[Planned], repeats: int) -> list[Planned]:

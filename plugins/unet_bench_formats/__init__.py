@@ -1,4 +1,4 @@
-"""Readers of public data sets' formats, and the two of these data sets that anybody may download."""
+"""Readers of public data sets' formats, and the two of these that anybody may download."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ NEEDS: Final = "dataset.json, imagesTr/CASE.nii.gz and labelsTr/CASE.nii.gz"
 
 
 def recognises(path: Path) -> bool:
-    """Whether `path` is a Decathlon task, or holds one."""
+    """Return whether `path` is a Decathlon task, or holds one."""
     return bool(find_all(path, _fits))
 
 
@@ -39,7 +39,7 @@ def _fits(path: Path) -> bool:
 
 
 def read(path: Path, *, classes: Classes = None, seed: int = 0) -> Dataset:
-    """The labelled cases, split 70/10/20 by case and `seed`: the official test cases have no
+    """Return the labelled cases, split 70/10/20 by case and `seed`: the official test cases have no
     labels.
 
     Images become float32 in 0..1, see `reading.volumes`. Raises InvalidData, naming all offenders.
@@ -54,10 +54,9 @@ def read(path: Path, *, classes: Classes = None, seed: int = 0) -> Dataset:
             continue
         case = image.name.removesuffix(".gz").removesuffix(".nii")
         absent = [file for file in (image, mask) if not os.path.isfile(file)]
-        problems += [
-            f"{file.parent.name}/{file.name}: no such file; add it, or mend dataset.json"
-            for file in absent
-        ]
+        for file in absent:
+            where = f"{file.parent.name}/{file.name}"
+            problems.append(f"{where}: no such file; add it, or mend dataset.json")
         if case in images:
             problems.append(
                 f"dataset.json: names the training case {case} more than once; keep one"
@@ -66,7 +65,8 @@ def read(path: Path, *, classes: Classes = None, seed: int = 0) -> Dataset:
             images[case], masks[case] = image, mask
     if not images:
         problems.append(
-            "dataset.json: names no training case that exists; list image and label under `training`"
+            "dataset.json: names no training case that exists; "
+            "list image and label under `training`"
         )
     names = class_names(classes, problems) or _classes(stated.get("labels"), problems)
     refuse(root, problems if not images or names is None else [])
@@ -79,7 +79,7 @@ def read(path: Path, *, classes: Classes = None, seed: int = 0) -> Dataset:
 
 
 def _pairs(training: object, problems: list[str]) -> list[dict[str, Any]]:
-    """The image and label of each training case, `._` files left out."""
+    """Return image and label of each training case, `._` files left out."""
     listed = training if isinstance(training, list) else []
     pairs = [
         pair
@@ -96,7 +96,7 @@ def _pairs(training: object, problems: list[str]) -> list[dict[str, Any]]:
 
 
 def _classes(labels: object, problems: list[str]) -> tuple[str, ...] | None:
-    """Class names from `{"0": "background", "1": …}`."""
+    """Return class names from `{"0": "background", "1": …}`."""
     stated = labels if isinstance(labels, dict) else {}
     names = [stated.get(str(number)) for number in range(len(stated))]
     if not names or None in names:

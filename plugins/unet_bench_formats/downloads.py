@@ -18,12 +18,12 @@ from unet_bench_formats.official import read_pet, read_voc
 
 
 def cache() -> Path:
-    """Where downloads stay."""
+    """Return where downloads stay."""
     return Path.home() / ".cache" / "unet-bench"
 
 
 def load_pet(*, size: tuple[int, int], seed: int = 0) -> Dataset:
-    """Oxford-IIIT Pet. Raises InvalidData, which says what to do, where it cannot be downloaded."""
+    """Return Oxford-IIIT Pet. Raises InvalidData, with the remedy, where there is no download."""
     links = [link for link, _ in OxfordIIITPet._RESOURCES]
     place = _fetched(
         "oxford-pet", lambda root: OxfordIIITPet(root, download=True), links, "oxford-iiit-pet"
@@ -32,16 +32,14 @@ def load_pet(*, size: tuple[int, int], seed: int = 0) -> Dataset:
 
 
 def load_voc(*, size: tuple[int, int], seed: int = 0) -> Dataset:
-    """Pascal VOC 2012. Raises InvalidData, which says what to do, where it cannot be downloaded."""
+    """Return Pascal VOC 2012. Raises InvalidData, with the remedy, where there is no download."""
     links = [DATASET_YEAR_DICT["2012"]["url"]]
     place = _fetched("voc2012", lambda root: VOCSegmentation(root, download=True), links, "")
     return read_voc(place, seed=seed)
 
 
 def _fetched(name: str, download: Callable[[Path], object], links: list[str], inside: str) -> Path:
-    """The folder of a data set, downloaded there unless it is there already; archives belong
-    `inside` it.
-    """
+    """Return the folder of a data set, downloaded unless it is there; archives belong `inside`."""
     place = cache() / name
     if place.is_dir():
         return place
@@ -55,7 +53,8 @@ def _fetched(name: str, download: Callable[[Path], object], links: list[str], in
             os.replace(whole, place)
     except Exception as error:  # networks, servers and archives fail in every way there is
         raise InvalidData(
-            f"data set {name!r} cannot be downloaded ({error}). Where there is a network, fetch {' and '.join(links)}, "
-            f"and unpack into {place / inside}; or name a copy of yours by its format, KIND:PATH"
+            f"data set {name!r} cannot be downloaded ({error}). Where there is a network, fetch "
+            f"{' and '.join(links)}, and unpack into {place / inside}; or name a copy of yours by "
+            "its format, KIND:PATH"
         ) from error
     return place

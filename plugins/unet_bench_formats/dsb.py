@@ -28,8 +28,8 @@ NEEDS: Final = "folders ID/images/ID.png with ID/masks/*.png"
 
 
 def recognises(path: Path) -> bool:
-    """Whether `path` holds ID/images/ID.png and ID/masks, or a folder in it (such as stage1_train)
-    does.
+    """Return whether `path`, or a folder in it (such as stage1_train), holds ID/images/ID.png and
+    ID/masks.
     """
     return bool(find_all(path, _fits))
 
@@ -55,7 +55,7 @@ def _cases(root: Path) -> Iterator[Path]:
 
 
 def read(path: Path, *, classes: Classes = None, seed: int = 0) -> Dataset:
-    """The images with their instances merged to one class, split 70/10/20 by `seed`.
+    """Return the images with their instances merged to one class, split 70/10/20 by `seed`.
 
     Raises InvalidData, naming all offenders: an image without any mask file, instances of another
     size, and the rest.
@@ -86,7 +86,7 @@ def read(path: Path, *, classes: Classes = None, seed: int = 0) -> Dataset:
 
 
 def _merged(instances: list[Path]) -> Array:
-    """`(H W)`: 1 where any instance is not 0. Raises InvalidData for instances of several sizes."""
+    """Return `(H W)`: 1 where any instance is not 0. Raises InvalidData for several sizes."""
     first, *rest = instances
     merged: Array = read_mask(first) != 0
     for file in rest:
@@ -94,7 +94,8 @@ def _merged(instances: list[Path]) -> Array:
         if instance.shape != merged.shape:
             case = file.parent.parent.name
             raise InvalidData(
-                f"{case}/masks/{file.name}: of another size than {first.name}; all of an image are equal"
+                f"{case}/masks/{file.name}: of another size than {first.name}; "
+                "all of an image are equal"
             )
         merged |= instance
     return merged.astype(np.uint8)

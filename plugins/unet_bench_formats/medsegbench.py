@@ -32,7 +32,7 @@ NEEDS: Final = (
 
 
 def recognises(path: Path) -> bool:
-    """Whether `path` is, or holds, an .npz whose arrays are named as MedSegBench names them."""
+    """Return whether `path` is, or holds, an .npz with arrays named as MedSegBench names them."""
     return bool(find_all(path, _fits))
 
 
@@ -47,8 +47,8 @@ def _fits(path: Path) -> bool:
 
 
 def read(path: Path, *, classes: Classes = None, seed: int = 0) -> Dataset:
-    """The data set in the file, in its own splits; samples are named SPLIT/NUMBER. `seed` changes
-    nothing.
+    """Return the data set in the file, in its own splits; samples are named SPLIT/NUMBER. `seed`
+    changes nothing.
 
     Without `classes` the label values decide; labels of 0 and 255 only are 0 and 1. Raises
     InvalidData for a damaged file, one that holds pickles, and images or labels that cannot be
@@ -71,7 +71,8 @@ def read(path: Path, *, classes: Classes = None, seed: int = 0) -> Dataset:
             continue
         if pixels.dtype != np.uint8 or labels.dtype.kind not in "biu":
             problems.append(
-                f"{split}: holds {pixels.dtype} and {labels.dtype}; save uint8 images and whole class ids"
+                f"{split}: holds {pixels.dtype} and {labels.dtype}; "
+                "save uint8 images and whole class ids"
             )
             continue
         if len(pixels) and not pixels.size:
@@ -103,19 +104,15 @@ def _load(file: Path) -> dict[str, Array]:
 
 
 def _unfit(archive: zipfile.ZipFile, name: str) -> str:
-    """What is wrong with an array's size, before memory is taken for it; empty where nothing is.
-    Raises anything.
+    """Return what is wrong with an array's size, before memory is taken for it; empty where nothing
+    is. Raises anything.
     """
-    size = archive.getinfo(
-        name
-    ).file_size  # no more than this is unpacked, whatever the array claims
+    size = archive.getinfo(name).file_size  # no more is unpacked, whatever the array claims
     with archive.open(name) as file:
-        read = (
-            format.read_array_header_1_0
-            if format.read_magic(file) == (1, 0)
-            else format.read_array_header_2_0
-        )
-        shape, _, dtype = read(file)
+        if format.read_magic(file) == (1, 0):
+            shape, _, dtype = format.read_array_header_1_0(file)
+        else:
+            shape, _, dtype = format.read_array_header_2_0(file)
     if math.prod(shape) * dtype.itemsize > size:
         return f"is too short for the shape {shape} that it claims; save it anew"
     return limits.too_large(size)

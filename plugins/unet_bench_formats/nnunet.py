@@ -1,7 +1,8 @@
 """Reads nnU-Net's raw data sets (version 2): volumes, or pictures.
 
     DATASET/dataset.json   `channel_names`, `labels`, `file_ending`
-    DATASET/imagesTr       CASE_0000.EXT, CASE_0001.EXT, …: a file a channel; a colour picture is one file
+    DATASET/imagesTr       CASE_0000.EXT, CASE_0001.EXT, …: a file a channel;
+                           a colour picture is one file
     DATASET/labelsTr       CASE.EXT
 
 Isensee et al., "nnU-Net", Nature Methods 18 (2021).
@@ -32,7 +33,7 @@ CHANNEL: Final = re.compile(r"(.+)_(\d{4})")
 
 
 def recognises(path: Path) -> bool:
-    """Whether `path` is a raw data set of nnU-Net, or holds one."""
+    """Return whether `path` is a raw data set of nnU-Net, or holds one."""
     return bool(find_all(path, _fits))
 
 
@@ -53,8 +54,8 @@ def _with_channel(name: str, channel: str) -> str:
 
 
 def read(path: Path, *, classes: Classes = None, seed: int = 0) -> Dataset:
-    """The labelled cases, split 70/10/20 by case and `seed`: imagesTs has no labels. Channels are
-    stacked.
+    """Return the labelled cases, split 70/10/20 by case and `seed`: imagesTs has no labels.
+    Channels are stacked.
 
     Volumes become float32 in 0..1, see `reading.volumes`. The label called `ignore` becomes 255.
     Raises InvalidData, naming all offenders.
@@ -71,7 +72,8 @@ def read(path: Path, *, classes: Classes = None, seed: int = 0) -> Dataset:
     deep = ending in NIFTI
     if not deep and ending not in ENDINGS:
         problems.append(
-            f"dataset.json: file_ending {shown(ending)}; convert the files to one of {', '.join(NIFTI + ENDINGS)}"
+            f"dataset.json: file_ending {shown(ending)}; "
+            f"convert the files to one of {', '.join(NIFTI + ENDINGS)}"
         )
     refuse(root, problems)
 
@@ -84,25 +86,15 @@ def read(path: Path, *, classes: Classes = None, seed: int = 0) -> Dataset:
             problems.append(
                 f"imagesTr/{held[0].name}: no channel in its name; call it {stem}_0000{ending}"
             )
-    problems += [
-        f"labelsTr: no label for the case {case}; add {case}{ending}"
-        for case in images
-        if case not in masks
-    ]
-    problems += [
-        f"imagesTr: no image for the label {case}; add {case}_0000{ending}"
-        for case in masks.keys() - images
-    ]
+    for case in images.keys() - masks:
+        problems.append(f"labelsTr: no label for the case {case}; add {case}{ending}")
+    for case in masks.keys() - images:
+        problems.append(f"imagesTr: no image for the label {case}; add {case}_0000{ending}")
     refuse(root, sorted(problems))
     splits = seeded(sorted(images), seed, problems, where="imagesTr/", kind="case")
     pixels = decode(partial(_stack, deep, len(channels)), images, problems)
-    names, labels = labelled(
-        decode(read_labels if deep else read_mask, masks, problems),
-        names,
-        problems,
-        ignore=ignore,
-        where="labelsTr/",
-    )
+    labels = decode(read_labels if deep else read_mask, masks, problems)
+    names, labels = labelled(labels, names, problems, ignore=ignore, where="labelsTr/")
     split_by = f"cases seeded 70/10/20, seed {seed}"
     if deep:
         return volumes(root, root.name, names, pixels, labels, splits, split_by, problems, channels)
@@ -110,7 +102,7 @@ def read(path: Path, *, classes: Classes = None, seed: int = 0) -> Dataset:
 
 
 def _stack(deep: bool, channels: int, held: list[Path]) -> Array:
-    """The channel files of a case as one array, channels last."""
+    """Return the channel files of a case as one array, channels last."""
     parts = of_one_depth([read_volume(file) if deep else read_image(file) for file in held])
     shapes = sorted({part.shape[:-1] for part in parts})
     where = f"imagesTr/{held[0].name}"
@@ -121,27 +113,27 @@ def _stack(deep: bool, channels: int, held: list[Path]) -> Array:
     stacked = np.concatenate(parts, axis=-1)
     if stacked.shape[-1] != channels:
         raise InvalidData(
-            f"{where}: this case has {stacked.shape[-1]} channel(s), dataset.json names {channels}; add or mend one"
+            f"{where}: this case has {stacked.shape[-1]} channel(s), "
+            f"dataset.json names {channels}; add or mend one"
         )
     return stacked
 
 
 def _classes(labels: object, problems: list[str]) -> tuple[tuple[str, ...] | None, int | None]:
-    """Class names, and the value to ignore, from `{"background": 0, "organ": 1, "ignore": 2}`."""
+    """Return class names, and the value to ignore, from `{"background": 0, "ignore": 1}` and the
+    like.
+    """
     stated = dict(labels) if isinstance(labels, dict) else {}
     ignore = stated.pop("ignore", None)
     regions = [name for name, value in stated.items() if type(value) is not int]
     if regions:
         problems.append(
-            f"dataset.json: labels {', '.join(regions)} have no whole number; give each one (regions are not read)"
+            f"dataset.json: labels {', '.join(regions)} have no whole number; "
+            "give each one (regions are not read)"
         )
         return None, None
     by_value = {value: name for name, value in stated.items()}
-    if (
-        len(by_value) < len(stated)
-        or sorted(by_value) != list(range(len(by_value)))
-        or not by_value
-    ):
+    if not stated or sorted(stated.values()) != list(range(len(stated))):
         problems.append(
             f"dataset.json: labels {shown(labels)} must give the values 0, 1, 2, … without a gap"
         )

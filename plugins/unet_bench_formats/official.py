@@ -7,8 +7,9 @@ here, and a seeded tenth of the training set validates.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
@@ -27,8 +28,8 @@ PET: Final = ("background", "pet", "border")
 TRIMAP: Final = {1: 1, 2: 0, 3: 2}
 """Oxford's trimaps count from one, the pet first."""
 THINGS: Final = (
-    "aeroplane bicycle bird boat bottle bus car cat chair cow diningtable dog horse motorbike person pottedplant sheep "
-    "sofa train tvmonitor"
+    "aeroplane bicycle bird boat bottle bus car cat chair cow diningtable dog horse motorbike "
+    "person pottedplant sheep sofa train tvmonitor"
 )
 VOC: Final = ("background", *THINGS.split())
 EVALUATED: Final = {kind.id: kind.train_id for kind in Cityscapes.classes if kind.id >= 0}
@@ -44,10 +45,9 @@ Pairs = list[tuple[Path, Path]]
 
 
 def read_pet(path: Path, *, classes: Classes = None, seed: int = 0) -> Dataset:
-    """Oxford-IIIT Pet: background, pet, border. A seeded tenth of trainval validates, the official
-    test set tests.
+    """Return Oxford-IIIT Pet: background, pet, border.
 
-    Raises InvalidData, naming all offenders.
+    A seeded tenth of trainval validates, the official test set tests. Raises InvalidData, naming all offenders.
     """
     root = find_one(
         path,
@@ -65,23 +65,14 @@ def read_pet(path: Path, *, classes: Classes = None, seed: int = 0) -> Dataset:
         ]
 
     about = f"official trainval less a seeded tenth that validates (seed {seed}); official test"
-    return _read(
-        root,
-        "oxford-pet",
-        pairs,
-        ("trainval", "test"),
-        PET,
-        partial(_mapped, TRIMAP),
-        classes,
-        seed,
-        about,
-    )
+    read, splits = partial(_mapped, TRIMAP), ("trainval", "test")
+    return _read(root, "oxford-pet", pairs, splits, PET, read, classes, seed, about)
 
 
 def read_voc(path: Path, *, classes: Classes = None, seed: int = 0) -> Dataset:
-    """Pascal VOC of one year: background and 20 classes, 255 = ignore. The official val tests.
+    """Return Pascal VOC of one year: background and 20 classes, 255 = ignore.
 
-    Raises InvalidData, naming all offenders.
+    The official val tests. Raises InvalidData, naming all offenders.
     """
     root = find_one(
         places.devkit(path),
@@ -96,24 +87,14 @@ def read_voc(path: Path, *, classes: Classes = None, seed: int = 0) -> Dataset:
             (Path(image), Path(mask)) for image, mask in zip(found.images, found.masks, strict=True)
         ]
 
-    return _read(
-        root,
-        root.name.lower(),
-        pairs,
-        ("train", "val"),
-        VOC,
-        read_mask,
-        classes,
-        seed,
-        _val_tests(seed),
-    )
+    name, about = root.name.lower(), _val_tests(seed)
+    return _read(root, name, pairs, ("train", "val"), VOC, read_mask, classes, seed, about)
 
 
 def read_cityscapes(path: Path, *, classes: Classes = None, seed: int = 0) -> Dataset:
-    """Cityscapes with fine labels: the 19 classes that are evaluated, all else 255 = ignore. The
-    official val tests.
+    """Return Cityscapes with fine labels: the 19 classes that are evaluated, all else 255 = ignore.
 
-    Raises InvalidData, naming all offenders.
+    The official val tests. Raises InvalidData, naming all offenders.
     """
     root = find_one(
         path, places.cityscapes, "leftImg8bit/{train,val}/CITY and gtFine/{train,val}/CITY"
@@ -126,10 +107,8 @@ def read_cityscapes(path: Path, *, classes: Classes = None, seed: int = 0) -> Da
         )
         return sorted(pair for pair in files if not pair[0].name.startswith("."))
 
-    read = partial(_mapped, EVALUATED)
-    return _read(
-        root, "cityscapes", pairs, ("train", "val"), STREET, read, classes, seed, _val_tests(seed)
-    )
+    read, splits, about = partial(_mapped, EVALUATED), ("train", "val"), _val_tests(seed)
+    return _read(root, "cityscapes", pairs, splits, STREET, read, classes, seed, about)
 
 
 def _val_tests(seed: int) -> str:
@@ -147,7 +126,7 @@ def _read(
     seed: int,
     split_by: str,
 ) -> Dataset:
-    """The two `official` splits, the first without a tenth that validates."""
+    """Return the two `official` splits, the first without a tenth that validates."""
     problems: list[str] = []
     try:
         training, testing = (pairs(split) for split in official)
@@ -155,27 +134,23 @@ def _read(
         raise InvalidData(
             f"{root}: torchvision does not find the data set there ({error}); complete it"
         ) from error
-    problems += [
-        f"{file.parent.name}/{file.name}: no such file; add it"
-        for file in _files(training + testing)
-        if not file.exists()
-    ]
+    for file in chain(*training, *testing):
+        if not file.exists():
+            problems.append(f"{file.parent.name}/{file.name}: no such file; add it")
     refuse(root, problems)
     train, val = tenth([image.stem for image, _ in training], seed)
     splits = {"train": train, "val": val, "test": [image.stem for image, _ in testing]}
-    images = decode(read_image, {image.stem: image for image, _ in training + testing}, problems)
-    masks = decode(mask, {image.stem: labels for image, labels in training + testing}, problems)
+    both = training + testing
+    images = decode(read_image, {image.stem: image for image, _ in both}, problems)
+    masks = decode(mask, {image.stem: labels for image, labels in both}, problems)
     names = class_names(classes, problems) or known
     return pictures(root, name, names, images, masks, splits, split_by, problems)
 
 
-def _files(pairs: Pairs) -> Iterable[Path]:
-    return (file for pair in pairs for file in pair)
-
-
 def _mapped(classes: dict[int, int], path: Path) -> Array:
-    """A mask whose values are replaced as `classes` says. Raises InvalidData for a value that is
-    not among them.
+    """Return a mask whose values are replaced as `classes` says.
+
+    Raises InvalidData for a value that is not among them.
     """
     mask = read_mask(path)
     table = np.full(IGNORE + 1, IGNORE, np.uint8)
@@ -185,6 +160,7 @@ def _mapped(classes: dict[int, int], path: Path) -> Array:
     )
     if stray:
         raise InvalidData(
-            f"{path.parent.name}/{path.name}: values {', '.join(map(str, stray[:10]))} are none of this format's labels"
+            f"{path.parent.name}/{path.name}: values {', '.join(map(str, stray[:10]))} "
+            "are none of this format's labels"
         )
     return table[mask]

@@ -28,7 +28,7 @@ NEEDS: Final = "train-volume.tif and train-labels.tif"
 
 
 def recognises(path: Path) -> bool:
-    """Whether `path` holds train-volume.tif and train-labels.tif, or a folder in it does."""
+    """Return whether `path` holds train-volume.tif and train-labels.tif, or a folder in it does."""
     return bool(find_all(path, _fits))
 
 
@@ -42,8 +42,8 @@ def _stack(root: Path, name: str) -> Path | None:
 
 
 def read(path: Path, *, classes: Classes = None, seed: int = 0) -> Dataset:
-    """The sections of the stack, split 70/10/20 in blocks: neighbours look alike. `seed` changes
-    nothing.
+    """Return the sections of the stack, split 70/10/20 in blocks: neighbours look alike. `seed`
+    changes nothing.
 
     Labels of 0 and 255 are the challenge's: 255 is cell, class 0, and 0 is membrane, class 1.
     Others are class ids. The test stack has no labels and is left out. Raises InvalidData, naming
@@ -60,32 +60,18 @@ def read(path: Path, *, classes: Classes = None, seed: int = 0) -> Dataset:
     refuse(root, problems)
     images, labels = stacks
     if len(images) != len(labels):
-        refuse(
-            root,
-            [
-                f"train-volume has {len(images)} page(s), train-labels {len(labels)}; make them equal"
-            ],
-        )
+        pages = f"train-volume has {len(images)} page(s), train-labels {len(labels)}"
+        refuse(root, [f"{pages}; make them equal"])
     stems = [f"section{number:03}" for number in range(len(images))]
     splits = in_blocks(stems, problems, where="train-volume", kind="section")
     marked = dict(zip(stems, labels, strict=True))
-    named = class_names(classes, problems)
+    names = class_names(classes, problems)
     values = {int(value) for page in labels for value in np.unique(page)}
     if 255 in values and values <= {0, 255}:
-        names, masks = (
-            named or CLASSES,
-            {stem: (page == 0).astype(np.uint8) for stem, page in marked.items()},
-        )
+        names = names or CLASSES
+        masks = {stem: (page == 0).astype(np.uint8) for stem, page in marked.items()}
     else:
-        names, masks = labelled(marked, named, problems, where="train-labels")
+        names, masks = labelled(marked, names, problems, where="train-labels")
     pixels = dict(zip(stems, images, strict=True))
-    return pictures(
-        root,
-        root.resolve().name,
-        names,
-        pixels,
-        masks,
-        splits,
-        "blocks of sections 70/10/20",
-        problems,
-    )
+    name, split_by = root.resolve().name, "blocks of sections 70/10/20"
+    return pictures(root, name, names, pixels, masks, splits, split_by, problems)

@@ -74,7 +74,7 @@ class RayExecutor:
                 self._shut_down()
 
     def device(self, wanted: str) -> str:
-        """See `Executor`. A cluster without a GPU may get one later: until then cells for it wait."""
+        """See `Executor`. Cells for a GPU wait until the cluster has one."""
         if wanted not in ("auto", "cpu", "cuda"):
             raise InvalidSuite(
                 f"--device {wanted} cannot be asked of a Ray cluster: auto, cpu and cuda can"
@@ -87,7 +87,7 @@ class RayExecutor:
         return "cuda" if ray.cluster_resources().get("GPU") else "cpu"
 
     def run(self, jobs: Sequence[Job], until: float = math.inf) -> Iterator[Event]:
-        """See `Executor`. A job has `Started` once Ray has it, which may let it wait for its node."""
+        """See `Executor`. A job has `Started` once Ray has it, where it may wait for its node."""
         waiting = deque(jobs)
         slots, look, told = 0, -math.inf, False
         while (waiting or self._running) and time.monotonic() < until:

@@ -85,7 +85,7 @@ def read_done(path: Path) -> set[str]:
 
 
 def is_final(row: Result) -> bool:
-    """Whether a task wrote this row; a worker's own, which the task is about to replace, says
-    nothing of its place.
+    """Return whether a task wrote this row; a worker's own, which the task is about to replace,
+    says nothing of its place.
     """
     return "place" in row

@@ -35,38 +35,26 @@ FLAG: Final = Kind({"yes": True, "no": False}.__getitem__, "write yes or no")
 CLUSTER: Final = Kind({"slurm": "slurm", "local": "local"}.__getitem__, "write slurm or local")
 LINES: Final = Kind(lambda text: [text])
 
-OPTIONS: Final[Mapping[str, Kind]] = {
-    "cluster": CLUSTER,
-    "cells_per_task": COUNT,
-    "workers": COUNT,  # tasks that run at once
-    "poll_s": AMOUNT,
-    "minutes": COUNT,
-    "mem_gb": AMOUNT,
-    "cpus_per_task": COUNT,
-    "gpus_per_node": COUNT,
-    "partition": TEXT,
-    "gres": TEXT,
-    "account": TEXT,
-    "qos": TEXT,
-    "constraint": TEXT,
-    "nodelist": TEXT,
-    "exclude": TEXT,
-    "exclusive": FLAG,  # no other job on the node: timings are the quieter for it
-    "setup": LINES,  # a line of shell before Python: module load cuda
-}
-# What submitit is told as well, under its own name for it.
-SUBMITIT: Final[Mapping[str, str]] = {
-    "workers": "slurm_array_parallelism",
-    "minutes": "timeout_min",
-    "mem_gb": "mem_gb",
-    "cpus_per_task": "cpus_per_task",
-    "gpus_per_node": "gpus_per_node",
-} | {
-    name: f"slurm_{name}"
-    for name in (
-        *("partition", "gres", "account", "qos", "constraint"),
-        *("nodelist", "exclude", "exclusive", "setup"),
-    )
+# By name: how its value is read, and what submitit calls it, if it is told.
+OPTIONS: Final[Mapping[str, tuple[Kind, str]]] = {
+    "cluster": (CLUSTER, ""),
+    "cells_per_task": (COUNT, ""),
+    "workers": (COUNT, "slurm_array_parallelism"),  # tasks that run at once
+    "poll_s": (AMOUNT, ""),
+    "minutes": (COUNT, "timeout_min"),
+    "mem_gb": (AMOUNT, "mem_gb"),
+    "cpus_per_task": (COUNT, "cpus_per_task"),
+    "gpus_per_node": (COUNT, "gpus_per_node"),
+    "partition": (TEXT, "slurm_partition"),
+    "gres": (TEXT, "slurm_gres"),
+    "account": (TEXT, "slurm_account"),
+    "qos": (TEXT, "slurm_qos"),
+    "constraint": (TEXT, "slurm_constraint"),
+    "nodelist": (TEXT, "slurm_nodelist"),
+    "exclude": (TEXT, "slurm_exclude"),
+    # No other job on the node: timings are the quieter for it.
+    "exclusive": (FLAG, "slurm_exclusive"),
+    "setup": (LINES, "slurm_setup"),  # a line of shell before Python: module load cuda
 }
 DEFAULTS: Final[Mapping[str, Any]] = {
     "cluster": "slurm",
@@ -85,7 +73,7 @@ def read_options(given: Mapping[str, str]) -> dict[str, Any]:
             raise InvalidSuite(
                 f"executor slurm has no option {name!r}; these are: {', '.join(OPTIONS)}"
             )
-        kind = OPTIONS[name]
+        kind, _ = OPTIONS[name]
         try:
             found[name] = kind.read(text)
         except (ValueError, KeyError) as error:
@@ -97,4 +85,5 @@ def read_options(given: Mapping[str, str]) -> dict[str, Any]:
 
 def submitit_parameters(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return what submitit is told of a task, in its own words."""
-    return {SUBMITIT[name]: value for name, value in options.items() if name in SUBMITIT}
+    names = {name: theirs for name, (_, theirs) in OPTIONS.items() if theirs}
+    return {names[name]: value for name, value in options.items() if name in names}

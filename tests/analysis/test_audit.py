@@ -21,6 +21,7 @@ from unet_bench.analysis.audit import Count, Report, Trial, audit, compared, con
 from unet_bench.analysis.compare import compare
 from unet_bench.errors import InvalidSuite, UnetBenchError
 from unet_bench.execute.jobs import Ended, Job
+from unet_bench.execute.local import Local
 from unet_bench.measure.clock import time_pair
 from unet_bench.selftest import Outcome, selftest
 
@@ -280,7 +281,7 @@ class FakeWorkers:
 @pytest.fixture
 def workers(monkeypatch: pytest.MonkeyPatch) -> FakeWorkers:
     fake = FakeWorkers()
-    monkeypatch.setattr("unet_bench.execute.local.Local.run", lambda _, jobs, until: fake.run(jobs))
+    monkeypatch.setattr(Local, "run", lambda _, jobs, until: fake.run(jobs))
     return fake
 
 

@@ -64,6 +64,7 @@ def test_given_folds_are_taken_from_files(tmp_path: Path) -> None:
         given_folds(dataset, tmp_path, "other")
 
 
+@pytest.mark.slow
 def test_a_run_knows_its_folds_by_the_files_content_and_refuses_a_choice_without_validation(
     tmp_path: Path,
 ) -> None:

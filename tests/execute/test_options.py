@@ -40,11 +40,12 @@ def test_no_duration(text: str) -> None:
 
 
 def test_retries_of_every_kind_or_of_some() -> None:
-    assert set(parse_retries("2").values()) == {2}
-    assert parse_retries("timeout=3") == {**RETRIES, "timeout": 3}
-    for wrong in ("oom=1", "killed", "killed=x", "-1"):
+    assert set(parse_retries(["2"]).values()) == {2}
+    assert parse_retries(["timeout=3"]) == {**RETRIES, "timeout": 3}
+    assert parse_retries(["killed=2", "timeout=3"]) == {**RETRIES, "killed": 2, "timeout": 3}
+    for wrong in ("oom=1", "killed", "killed=x", "-1", "=2"):
         with pytest.raises(InvalidSuite, match="retries"):
-            parse_retries(wrong)
+            parse_retries([wrong])
 
 
 def test_options_have_a_name_and_a_value() -> None:

@@ -419,7 +419,8 @@ def test_a_run_killed_before_any_line_loses_and_doubles_nothing(
 # --- 6. asked to end, at any line
 
 
-@pytest.mark.parametrize("times", [12, pytest.param(45, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("times", [45])
 def test_a_run_asked_to_end_before_any_line_says_how_to_go_on(
     made: Plan, tmp_path: Path, times: int
 ) -> None:
@@ -703,6 +704,7 @@ def job(place: Place, number: int = 0, **changes: Any) -> Job:
     return Job(**{**asked, "modules": ("json",), **changes})
 
 
+@pytest.mark.slow
 def test_a_fork_server_that_is_killed_is_replaced(place: Place, local: Local) -> None:
     for number, delay_s in enumerate((0.0, 0.01, 0.2, 0.0)):  # not yet, or long gone
         [_, ended] = local.run([job(place, number)], time.monotonic() + 60)
@@ -760,7 +762,10 @@ def test_a_fork_server_that_is_still_importing_ends_with_its_parent(
     place.nothing_is_left()
 
 
-@pytest.mark.parametrize("module", ["no_such_module", "exits", "aborts"])
+@pytest.mark.parametrize(
+    "module",
+    ["aborts", *(pytest.param(m, marks=pytest.mark.slow) for m in ("no_such_module", "exits"))],
+)
 def test_workers_begin_without_a_fork_server_if_none_gets_ready(
     place: Place, local: Local, module: str
 ) -> None:

@@ -167,6 +167,7 @@ def test_a_machine_that_stays_busy_is_not_waited_for_for_ever() -> None:
     assert len(slept) == 5
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     not Path("/proc/stat").exists() or os.cpu_count() == 1, reason="needs /proc/stat and two cores"
 )

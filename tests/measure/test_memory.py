@@ -129,6 +129,7 @@ def test_the_peak_of_the_process_is_that_since_it_was_reset() -> None:
     assert again < before + 30 * 2**20
 
 
+@pytest.mark.slow
 def test_every_peak_stands_beside_what_was_foreseen(tmp_path: Path) -> None:
     frame = run(
         "unet,segnet", out=tmp_path, probes=["memory"], **{**TINY, "batch": 4, "size": "64x64"}

@@ -53,6 +53,7 @@ def test_every_combination_of_axes_is_a_cell_and_cost_is_counted_once() -> None:
     assert len({p.cell.setting for p in cells}) == 8
 
 
+@pytest.mark.slow
 def test_axes_are_rows_of_their_own(tmp_path: Path) -> None:
     options = {**TINY, "probes": ["cost", "memory"], "precision": ["fp32", "bf16"], "batch": [1, 2]}
     frame = run("unet", out=tmp_path, **options)

@@ -33,7 +33,7 @@ SHORT = (
     "unet++",
     "segnet",
 )
-SAMPLED = ("shapes", "gradients", "state_dict")
+SAMPLED = ("shapes", "gradients")
 MOVING = {"up", "down", "padding", "align", "topology"}  # the choices that say where a map lies
 BACKBONES = (
     "resnet34-unet",

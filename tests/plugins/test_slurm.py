@@ -155,7 +155,7 @@ def test_tasks_outlive_their_driver_and_the_next_one_collects_what_they_leave(
     driver.wait()
     [run] = [path.parent for path in tmp_path.glob("*/run.json")]
 
-    soon = ExecutionOptions(executor="slurm", options=OPTIONS, until=time.monotonic() + 4)
+    soon = ExecutionOptions(executor="slurm", options=OPTIONS, time_limit_s=4)
     watch = held.resume(
         run, soon
     )  # the task lives, so there is but to wait, and the time is over before it ends

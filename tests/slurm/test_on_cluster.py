@@ -7,7 +7,6 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -140,7 +139,7 @@ def test_tasks_outlive_their_driver_and_the_next_one_collects_what_they_leave(
     driver.wait()
     [run] = [path.parent for path in tmp_path.glob("*/run.json")]
 
-    soon = ExecutionOptions(executor="slurm", options=options, until=time.monotonic() + 4)
+    soon = ExecutionOptions(executor="slurm", options=options, time_limit_s=4)
     watch = held.resume(run, soon)  # one task runs and one has not begun: there is but to wait
     assert watch.finished
     assert len(watch.finished.left) == 2

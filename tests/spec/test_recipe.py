@@ -50,13 +50,13 @@ def test_a_file_changes_a_base_and_is_named_by_what_it_does(
 @pytest.mark.parametrize(
     ("text", "error", "message"),
     [
-        ("lr = 'fast'", InvalidSuite, "it takes float"),
+        ("lr = 'fast'", InvalidSuite, "it takes a number"),
         ("lr = 0", InvalidSuite, "lr=0.0 is not valid: it must be above 0"),
-        ("lr = -1", InvalidSuite, "at least 0"),
-        ("lr = inf", InvalidSuite, "finite"),
-        ("flip = 1", InvalidSuite, "it takes bool"),
+        ("lr = -1", InvalidSuite, "above 0"),
+        ("lr = inf", InvalidSuite, "lr=inf is not valid: it must be above 0 and at most"),
+        ("flip = 1", InvalidSuite, "it takes true or false"),
         ("evaluations = 0", InvalidSuite, "evaluations=0"),
-        ("evaluations = true", InvalidSuite, "it takes int"),
+        ("evaluations = true", InvalidSuite, "it takes a whole number"),
         ("looks = 3", InvalidSuite, "looks is called evaluations now"),
         ("momentum = 1.5", InvalidSuite, "from 0 to 1"),
         ("scale_low = 2.0", InvalidSuite, "at most scale_high"),

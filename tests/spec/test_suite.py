@@ -10,10 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unet_bench.errors import InvalidSuite, UnetBenchError, UnknownName
+from unet_bench.spec.presets import FIRST_LOOK, PRESETS
 from unet_bench.spec.suite import (
     AXES,
-    FIRST_LOOK,
-    PRESETS,
     UNITS,
     from_dict,
     from_options,
@@ -28,7 +27,7 @@ def test_options_lie_over_the_file_and_the_preset_under_it(tmp_path: Path) -> No
     file.write_text('variants = ["unet"]\nsteps = 5\nbatch = 3\n')
     suite = from_options({"steps": 7, "batch": None}, str(file)).resolved(on_gpu=False)
     assert (suite.variants, suite.steps, suite.batch) == (("unet",), 7, (3,))
-    assert (suite.preset, suite.width_scale) == ("quick", PRESETS["quick"].width_scale)
+    assert (suite.preset, suite.width_scale) == ("quick", PRESETS["quick"].values["width_scale"])
 
 
 def test_the_preset_follows_the_device() -> None:
@@ -62,9 +61,9 @@ def test_shipped_suites_are_valid(name: str) -> None:
         ({"varaints": ["unet"]}, UnknownName, "variants"),
         ({"preset": "quik"}, UnknownName, "quick"),
         ({"precision": "fp8"}, UnknownName, "precision"),
-        ({"batch": 0}, InvalidSuite, "at least 1"),
-        ({"batch": "four"}, InvalidSuite, "int"),
-        ({"batch": True}, InvalidSuite, "int"),
+        ({"batch": 0}, InvalidSuite, "from 1 to"),
+        ({"batch": "four"}, InvalidSuite, "whole number"),
+        ({"batch": True}, InvalidSuite, "whole number"),
         ({"variants": [1.5]}, InvalidSuite, "variants"),
         ({"vary": ["up=bilinear"]}, InvalidSuite, "--base"),
         ({"size": "12xx8"}, InvalidSuite, "HEIGHTxWIDTH"),
@@ -73,10 +72,10 @@ def test_shipped_suites_are_valid(name: str) -> None:
         ({"precision": ["fp32", "fp7"]}, UnknownName, "fp16"),
         ({"mode": "jit"}, UnknownName, "mode"),
         ({"batch_norm": "fold"}, UnknownName, "folded"),
-        ({"batch": [4, 0]}, InvalidSuite, "at least 1"),
+        ({"batch": [4, 0]}, InvalidSuite, "from 1 to"),
         ({"threads": [1, 99999]}, InvalidSuite, "cores"),
         ({"precision": []}, InvalidSuite, "at least one"),
-        ({"interval": 0}, InvalidSuite, "between 0 and 1"),
+        ({"interval": 0}, InvalidSuite, "above 0 and below 1"),
         ({"memory_limit": "8X"}, InvalidSuite, "8G"),
     ],
     ids=str,
@@ -126,7 +125,7 @@ def test_one_value_of_an_axis_is_a_list_of_one_and_none_is_named_twice() -> None
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_the_preset_says_which_probes_run(preset: str) -> None:
-    assert from_dict({"preset": preset}).resolved(False).probes == PRESETS[preset].probes
+    assert from_dict({"preset": preset}).resolved(False).probes == PRESETS[preset].values["probes"]
     assert from_dict({"preset": preset, "probes": ["cost"]}).resolved(False).probes == ("cost",)
 
 

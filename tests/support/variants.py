@@ -14,8 +14,6 @@ OWN_SHAPE = ("unet-norm-last", "unet-recurrent")
 SAMPLE = (
     "unet",
     "unet-paper",
-    "unet-residual",
-    "unet-bilinear",
     "segnet",
 )
 VARIANTS = sampled(

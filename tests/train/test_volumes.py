@@ -505,6 +505,7 @@ def frame(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
     return pipeline.run([name], baseline=name, out=tmp_path_factory.mktemp("run"), **options)
 
 
+@pytest.mark.slow
 def test_volumes_and_images_lie_in_one_frame(frame: pd.DataFrame) -> None:
     assert set(frame["accuracy_status"]) == {"ok"}, frame["error"].tolist()
     networks = frame[~frame["variant"].str.startswith("floor-")]
@@ -529,6 +530,7 @@ def test_volumes_and_images_lie_in_one_frame(frame: pd.DataFrame) -> None:
     assert len(frame) == 6  # the trivial baselines beside each
 
 
+@pytest.mark.slow
 def test_images_and_volumes_have_tables_of_their_own(frame: pd.DataFrame) -> None:
     shown = str(render(frame, format="md"))
     assert "scored 16×16×32" in shown

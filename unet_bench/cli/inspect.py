@@ -5,18 +5,26 @@ import torch.
 from __future__ import annotations
 
 import importlib.resources
+import json
 from collections.abc import Sequence
 from dataclasses import asdict
+from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+import typer
+
+from unet_bench.cli.options import AsJson, Given, pick, with_options
 from unet_bench.errors import UnetBenchError
 from unet_bench.networks.choices import AXES, FIELDS, SLOTS, Choices
 from unet_bench.registry import plugins
-from unet_bench.spec.suite import PRESETS, parse_size
+from unet_bench.spec.presets import PRESETS
+from unet_bench.spec.suite import Suite, parse_size
 
 if TYPE_CHECKING:
     from unet_bench.host.survey import DeviceFacts
+
+BLOCK = pick(Suite, "block")
 
 
 def listing(what: str, block: Sequence[str]) -> list[dict[str, Any]]:
@@ -202,3 +210,122 @@ def gpu_line(gpu: DeviceFacts) -> str:
         "/".join(gpu.precisions),
     ]
     return f"{gpu.device}: {', '.join(filter(None, words))}"
+
+
+# ---- commands
+
+
+class Listed(StrEnum):
+    """What `list` knows."""
+
+    variants = "variants"
+    parts = "parts"
+    architectures = "architectures"
+    datasets = "datasets"
+    probes = "probes"
+    executors = "executors"
+    presets = "presets"
+    suites = "suites"
+    recipes = "recipes"
+    readers = "readers"
+
+
+@with_options(given=BLOCK)
+def list_(
+    given: Given,
+    what: Annotated[Listed, typer.Argument(help="What to list.")],
+    detail: Annotated[
+        str | None,
+        typer.Option(
+            "--detail", metavar="NAME", help="One network's page: its shape, cost, differences."
+        ),
+    ] = None,
+    size: Annotated[
+        str, typer.Option("--size", help="The input that the page shows, such as 256x256.")
+    ] = "",
+    svg: Annotated[
+        Path | None, typer.Option("--svg", help="Draw the page's network into this file.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List what there is, with who provides it. Imports neither torch nor timm, but for a network's
+    page.
+    """
+    if detail is not None:
+        if what not in (Listed.architectures, Listed.variants):
+            raise typer.BadParameter("it is for architectures and variants", param_hint="--detail")
+        page = network_page(detail, size, given.get("block", ()))
+        if svg is not None:
+            try:
+                svg.write_text(page["svg"], encoding="utf-8")
+            except OSError as error:
+                raise typer.BadParameter(
+                    f"{svg} cannot be written ({error})", param_hint="--svg"
+                ) from error
+        typer.echo(json.dumps(page, indent=2) if as_json else page["text"])
+        return
+    if size or svg:
+        raise typer.BadParameter("name a network by --detail", param_hint="--size, --svg")
+    rows = listing(what.value, given.get("block", ()))
+    typer.echo(json.dumps(rows, indent=2)) if as_json else print_listing(rows)
+
+
+@with_options(given=BLOCK)
+def plugins_(given: Given, as_json: AsJson = False) -> None:
+    """List the installed plugins: ok, blocked or failed, and why."""
+    rows = plugin_rows(given.get("block", ()))
+    typer.echo(json.dumps(rows, indent=2)) if as_json else print_listing(rows)
+
+
+@with_options(given=pick(Suite, "classes", "block"))
+def data_check(
+    given: Given,
+    name: Annotated[
+        str, typer.Argument(metavar="DATA", help="As --data takes it: a name, a path or KIND:PATH.")
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """Report sizes, classes and their shares, offenders, and images that are in two splits. Exit 1
+    if there are any.
+    """
+    from unet_bench.data.check import check
+    from unet_bench.data.sources import open_dataset
+    from unet_bench.pipeline import class_names
+    from unet_bench.registry.plugins import load
+
+    wanted = class_names(tuple(given.get("classes", ())))
+    report = check(
+        open_dataset(load(given.get("block", ())).checked(), name, size=None, classes=wanted)
+    )
+    typer.echo(json.dumps(report.to_dict(), indent=2) if as_json else report.text())
+    raise typer.Exit(1 if report.leaks else 0)
+
+
+@with_options(given=BLOCK)
+def geometry(
+    given: Given,
+    variant: Annotated[str, typer.Argument(help="A variant's name, such as unet-paper.")],
+    size: Annotated[str, typer.Option("--size", help="Input pixels, HEIGHTxWIDTH.")] = "572x572",
+    as_json: AsJson = False,
+) -> None:
+    """What a network makes of an input size: output, offset, crops per skip, legal sizes."""
+    report = geometry_report(variant, size, given.get("block", ()))
+    typer.echo(json.dumps(report, indent=2) if as_json else report["text"])
+
+
+@with_options(given=BLOCK)
+def doctor(given: Given, as_json: AsJson = False) -> None:
+    """Versions, devices, plugins, and where things are."""
+    report = doctor_report(given.get("block", ()))
+    typer.echo(json.dumps(report, indent=2) if as_json else report["text"])
+
+
+def new_plugin(
+    name: Annotated[str, typer.Argument(help="The plugin's name, such as sharp-up.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Where its folder is made.")] = Path("."),
+) -> None:
+    """Write a plugin package with an up-sampling part and a test; what it writes passes as it is."""
+    from unet_bench.registry.scaffold import write_plugin
+
+    folder = write_plugin(name, out)
+    typer.echo(f"written: {folder}\nnext: pip install -e {folder}[test] && pytest {folder}")

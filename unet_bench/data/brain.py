@@ -26,8 +26,9 @@ is true.
 
 
 def load(*, size: tuple[int, int] | None = None, seed: int = 0) -> Dataset:
-    """Axial slices `(112 128 1)`, uint8: 41 to train, 6 to validate, 12 to test. `size` and `seed`
-    change nothing.
+    """Return axial slices `(112 128 1)`, uint8: 41 to train, 6 to validate, 12 to test.
+
+    `size` and `seed` change nothing.
 
     Neighbouring slices are alike, and so are the two halves of this head; therefore the splits are
     slabs along z, two slices apart: z 11..33 and 58..75 train, 36..41 validate, 44..55 test. Beyond

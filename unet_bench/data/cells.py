@@ -40,8 +40,8 @@ INHABITED: Final = 0.72
 
 
 def load(*, size: tuple[int, ...], seed: int = 0) -> Dataset:
-    """48 training, 8 validation and 16 test images `(H W 1)` at `size` (H W), or half as many
-    volumes `(D H W 1)`.
+    """Return 48 training, 8 validation and 16 test images `(H W 1)` at `size` (H W), or half as
+    many volumes `(D H W 1)`.
 
     uint8; equal for equal arguments. Raises InvalidSize.
     """
@@ -73,7 +73,7 @@ def _sample(size: tuple[int, ...], seed: int, number: int) -> Sample:
 
 
 def _stain(rng: np.random.Generator, mask: Array, place: _Places) -> Array:
-    """The tissue's brightness, about 0..1."""
+    """Return the tissue's brightness, about 0..1."""
     size, px = mask.shape, SCALE[mask.ndim]
     shade = 0.5 + 0.3 * (rng.random(place.total)[place.first] - 0.5)
     cytoplasm = shade + 0.2 * _smooth(rng, size, 3.5 * px)
@@ -85,7 +85,7 @@ def _stain(rng: np.random.Generator, mask: Array, place: _Places) -> Array:
 
 
 def _photograph(rng: np.random.Generator, tissue: Array) -> Array:
-    """`tissue` through a lens and on a sensor: blurred, unevenly lit, noisy; uint8."""
+    """Return `tissue` through a lens and on a sensor: blurred, unevenly lit, noisy; uint8."""
     light = 1 + 0.4 * _smooth(rng, tissue.shape, 1.5 * max(tissue.shape))
     grain: Array = (rng.random((4, *tissue.shape)) - 0.5).sum(axis=0)
     exposed = _blur(tissue) * light + 0.07 * grain
@@ -93,7 +93,7 @@ def _photograph(rng: np.random.Generator, tissue: Array) -> Array:
 
 
 def _blur(image: Array) -> Array:
-    """A binomial blur over 3 pixels along each axis, twice; the border repeats."""
+    """Return a binomial blur over 3 pixels along each axis, twice; the border repeats."""
     for _ in range(2):
         image = np.pad(image, 1, mode="edge")
         for axis in reversed(range(image.ndim)):
@@ -103,13 +103,13 @@ def _blur(image: Array) -> Array:
 
 
 def _axes(size: tuple[int, ...]) -> Sequence[Array]:
-    """Each pixel's coordinates, one array an axis."""
+    """Return each pixel's coordinates, one array an axis."""
     return np.meshgrid(*map(np.arange, size), indexing="ij")
 
 
 def _smooth(rng: np.random.Generator, size: tuple[int, ...], scale: float) -> Array:
-    """Noise in -1..1 whose bumps are about `scale` pixels wide: random values on a grid, blended in
-    between.
+    """Return noise in -1..1 whose bumps are about `scale` pixels wide: random values on a grid,
+    blended in between.
     """
     blends = [_blend(length, scale) for length in size]
     grid: Array = 2 * rng.random([int(line[-1]) + 2 for line, _ in blends]) - 1
@@ -120,7 +120,7 @@ def _smooth(rng: np.random.Generator, size: tuple[int, ...], scale: float) -> Ar
 
 
 def _blend(length: int, scale: float) -> tuple[Array, Array]:
-    """For each pixel along one side: the grid line before it, and how much the line after it
+    """Return for each pixel along one side the grid line before it, and how much the line after it
     counts, 0..1.
     """
     position = np.arange(length) / scale
@@ -142,7 +142,7 @@ class _Places(NamedTuple):
 
 
 def _nearest(rng: np.random.Generator, axes: Sequence[Array], pitch: float, reach: int) -> _Places:
-    """The nearest and second nearest of centres `pitch` pixels apart; `nearest` and `gap` in
+    """Return the nearest and second nearest of centres `pitch` pixels apart; `nearest` and `gap` in
     pixels.
 
     Each square (or cube) of a grid holds one centre, so that only those within `reach` squares need

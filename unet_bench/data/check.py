@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 import numpy as np
 from PIL import Image
 
-from unet_bench.data.dataset import IGNORE, Array, Dataset, Sample
+from unet_bench.data.dataset import IGNORE, Array, Dataset
 from unet_bench.limits import one_line
 
 THUMB: Final = 16  # px, the side at which images are compared
@@ -56,59 +56,59 @@ class Report:
     warnings: tuple[str, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data."""
+        """Return plain data."""
         return asdict(self)
 
     def text(self) -> str:
-        """For people."""
+        """Return it for people, a line a finding."""
         sizes = ", ".join(f"{size} ({count})" for size, count in list(self.sizes.items())[:5])
         more = f" and {len(self.sizes) - 5} more" if len(self.sizes) > 5 else ""
-        counts = ", ".join(f"{split} {count}" for split, count in self.counts.items())
+        volumes = f", {self.groups} volumes" if self.groups else ""
         lines = [
-            f"{self.name}: {sum(self.counts.values())} images of {self.channels} channel(s), {self.image_type}",
-            f"splits: {counts} ({self.split_by})" + f", {self.groups} volumes" * bool(self.groups),
+            f"{self.name}: {sum(self.counts.values())} images of {self.channels} channel(s), "
+            f"{self.image_type}",
+            f"splits: {_counted(self.counts)} ({self.split_by}){volumes}",
             f"sizes: {sizes}{more}",
             f"ignored: {self.ignored:.2%} of the pixels",
         ]
         for index, share in enumerate(self.classes):
-            found = ", ".join(f"{split} {count}" for split, count in share.images.items())
             lines.append(
-                f"class {index} {share.name}: {share.pixels:.2%} of the pixels; in images: {found}"
+                f"class {index} {share.name}: {share.pixels:.2%} of the pixels; "
+                f"in images: {_counted(share.images)}"
             )
         lines += [f"note: {warning}" for warning in self.warnings]
-        lines += [
-            f"leak: {leak.name} ({leak.split}) {'is' if leak.identical else 'is nearly'} "
-            f"{leak.other_name} ({leak.other_split})"
-            for leak in self.leaks[:SHOWN]
-        ]
+        for leak in self.leaks[:SHOWN]:
+            alike = "is" if leak.identical else "is nearly"
+            other = f"{leak.other_name} ({leak.other_split})"
+            lines.append(f"leak: {leak.name} ({leak.split}) {alike} {other}")
         if len(self.leaks) > SHOWN:
             lines.append(f"… and {len(self.leaks) - SHOWN} leaks more (--json lists all)")
-        lines.append(
-            f"{len(self.leaks)} pair(s) of images in different splits"
-            if self.leaks
-            else "no image is in two splits"
-        )
+        if self.leaks:
+            lines.append(f"{len(self.leaks)} pair(s) of images in different splits")
+        else:
+            lines.append("no image is in two splits")
         return "\n".join(one_line(line, most=2000) for line in lines)
 
 
+def _counted(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{split} {count}" for split, count in counts.items())
+
+
 def check(dataset: Dataset) -> Report:
-    """Look through every image and mask."""
+    """Return what is found in every image and mask."""
     sizes = Counter("×".join(map(str, sample.mask.shape)) for sample in dataset.samples)
-    pixels = np.sum([_histogram(sample) for sample in dataset.samples], axis=0)
-    scored = max(1, int(pixels[:IGNORE].sum()))
-    occurs = {
-        split: np.sum([_histogram(s) > 0 for s in held], axis=0)
-        for split, held in dataset.splits.items()
-        if held
-    }
-    classes = tuple(
-        ClassShare(
-            name,
-            float(pixels[i] / scored),
-            {split: int(found[i]) for split, found in occurs.items()},
-        )
-        for i, name in enumerate(dataset.classes)
-    )
+    pixels = np.zeros(256, np.int64)  # by class id
+    images = {}  # in which each occurs, by split
+    for split, held in dataset.splits.items():
+        if held:
+            counts = np.array([np.bincount(s.mask.ravel(), minlength=256) for s in held])
+            pixels += counts.sum(0)
+            images[split] = (counts > 0).sum(0).tolist()
+    shares = (pixels / max(1, int(pixels[:IGNORE].sum()))).tolist()
+    classes = []
+    for number, name in enumerate(dataset.classes):
+        occurs = {split: found[number] for split, found in images.items()}
+        classes.append(ClassShare(name, shares[number], occurs))
     return Report(
         name=dataset.name,
         hash=dataset.hash,
@@ -119,54 +119,40 @@ def check(dataset: Dataset) -> Report:
         image_type=dataset.samples[0].image.dtype.name,
         sizes=dict(sizes.most_common()),
         ignored=float(pixels[IGNORE] / max(1, pixels.sum())),
-        classes=classes,
+        classes=tuple(classes),
         leaks=tuple(leaks(dataset)),
         warnings=tuple(_warnings(classes)),
     )
 
 
 def leaks(dataset: Dataset) -> Iterable[Leak]:
-    """Pairs of images in different splits that are equal, or whose thumbnails correlate by `ALIKE`
-    or more.
+    """Yield pairs of images in different splits that are equal, or whose thumbnails correlate by
+    `ALIKE` or more.
     """
     samples = [(split, sample) for split, held in dataset.splits.items() for sample in held]
     thumbs = np.stack([_thumb(sample.image) for _, sample in samples])
     for first, (split, sample) in enumerate(samples):
-        for second in (
-            first + 1 + np.flatnonzero(thumbs[first + 1 :] @ thumbs[first] >= ALIKE)
-        ).tolist():
-            other_split, other = samples[second]
+        rest = slice(first + 1, None)
+        for second in np.flatnonzero(thumbs[rest] @ thumbs[first] >= ALIKE):
+            other_split, other = samples[rest][second]
             if split != other_split:
-                yield Leak(
-                    split,
-                    sample.name,
-                    other_split,
-                    other.name,
-                    np.array_equal(sample.image, other.image),
-                )
+                identical = np.array_equal(sample.image, other.image)
+                yield Leak(split, sample.name, other_split, other.name, identical)
 
 
-def _warnings(classes: tuple[ClassShare, ...]) -> Iterable[str]:
+def _warnings(classes: Iterable[ClassShare]) -> Iterable[str]:
     for share in classes:
         for split, count in share.images.items():
             if not count:
                 yield f"class {share.name} does not occur in {split}"
 
 
-def _histogram(sample: Sample) -> Array:
-    return np.bincount(sample.mask.ravel(), minlength=256)
-
-
 def _thumb(image: Array) -> Array:
-    """The grey image at 16x16, of mean 0 and length 1; a flat one is all zero, and like nothing."""
-    grey = Image.fromarray(image.mean(-1).astype(np.float32)).resize(
-        (THUMB, THUMB), Image.Resampling.BOX
-    )
-    values = np.asarray(grey, np.float64).ravel()
+    """Return the grey image at 16x16, of mean 0 and length 1; a flat one as zeros, like nothing."""
+    grey = Image.fromarray(image.mean(-1).astype(np.float32))
+    small = grey.resize((THUMB, THUMB), Image.Resampling.BOX)
+    values = np.asarray(small, np.float64).ravel()
     values = values - values.mean()
     length = float(np.linalg.norm(values))
-    return (
-        values / length
-        if length > 1e-6 * max(1.0, float(np.abs(image).max()))
-        else np.zeros_like(values)
-    )
+    is_flat = length <= 1e-6 * max(1.0, float(np.abs(image).max()))
+    return np.zeros_like(values) if is_flat else values / length

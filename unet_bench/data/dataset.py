@@ -86,25 +86,25 @@ class Dataset:
 
     @cached_property
     def hash(self) -> str:
-        """12 hex digits over pixels, masks, class names and splits: equal for equal data, on every
-        platform.
-        """
+        """12 hex digits over pixels, masks, classes and splits: equal for equal data, anywhere."""
         digest = hashlib.sha256(json.dumps([self.classes, self.dims]).encode())
         for split, samples in self.splits.items():
             for sample in samples:
-                digest.update(
-                    json.dumps(
-                        [split, sample.name, sample.image.shape, sample.image.dtype.name]
-                    ).encode()
-                )
+                about = [split, sample.name, sample.image.shape, sample.image.dtype.name]
+                digest.update(json.dumps(about).encode())
                 for array in (sample.image, sample.mask):
                     digest.update(np.ascontiguousarray(array, array.dtype.newbyteorder("<")).data)
         return digest.hexdigest()[:12]
 
     def save(self, path: Path) -> None:
-        """Write one .npz without pickles, whole or not at all; `Dataset.load` reads it in another
-        process.
-        """
+        """Write one .npz without pickles, whole or not at all, for `Dataset.load`."""
+        names: dict[str, list[list[str]]] = {}
+        arrays: dict[str, Any] = {}
+        for split, samples in self.splits.items():
+            names[split] = [[sample.name, sample.group] for sample in samples]
+            for index, sample in enumerate(samples):
+                arrays[f"{split}/{index}/image"] = sample.image
+                arrays[f"{split}/{index}/mask"] = sample.mask
         meta = {
             "name": self.name,
             "classes": self.classes,
@@ -112,24 +112,15 @@ class Dataset:
             "dims": self.dims,
             "split_by": self.split_by,
             "modalities": self.modalities,
-            "samples": {
-                split: [[s.name, s.group] for s in samples]
-                for split, samples in self.splits.items()
-            },
+            "samples": names,
         }
-        arrays: dict[str, Any] = {"meta": np.array(json.dumps(meta))}
-        for split, samples in self.splits.items():
-            for index, sample in enumerate(samples):
-                arrays[f"{split}/{index}/image"] = sample.image
-                arrays[f"{split}/{index}/mask"] = sample.mask
+        arrays["meta"] = np.array(json.dumps(meta))
         with atomic_write(path, shared=True) as draft, draft.open("wb") as file:
             np.savez(file, **arrays)
 
     @classmethod
     def load(cls, path: Path) -> Dataset:
-        """Read what `save` wrote. Raises InvalidData when the file is missing, damaged or something
-        else.
-        """
+        """Return what `save` wrote. Raises InvalidData for a file that is missing or damaged."""
         try:
             with np.load(path, allow_pickle=False) as arrays:
                 meta = json.loads(str(arrays["meta"]))
@@ -141,11 +132,10 @@ class Dataset:
                 return cls(**{**meta, **splits})
         except InvalidData:
             raise
-        except (
-            Exception
-        ) as error:  # a damaged archive can make zipfile, zlib and numpy raise anything
+        except Exception as error:  # a damaged archive makes zipfile, zlib and numpy raise anything
             raise InvalidData(
-                f"{path}: not a data set written by `Dataset.save` ({error}); delete it and read the data anew"
+                f"{path}: not a data set written by `Dataset.save` ({error}); "
+                "delete it and read the data anew"
             ) from error
 
 
@@ -165,30 +155,22 @@ def _contradictions(dataset: Dataset) -> list[str]:
         )
     empty = [split for split in ("train", "test") if not dataset.splits[split]]
     problems += [f"the {split} split is empty: give it a sample" for split in empty]
-    counts = Counter(sample.name for sample in samples)
-    problems += [
-        f"{name}: {count} samples of this name; keep one"
-        for name, count in counts.items()
-        if count > 1
-    ]
+    for name, count in Counter(sample.name for sample in samples).items():
+        if count > 1:
+            problems.append(f"{name}: {count} samples of this name; keep one")
     holders: dict[str, set[str]] = {}
     for split, held in dataset.splits.items():
         for sample in held:
             holders.setdefault(sample.group, set()).add(split)
-    problems += [
-        f"{group}: in the splits {', '.join(sorted(splits))}; keep what belongs together in one"
-        for group, splits in holders.items()
-        if group and len(splits) > 1
-    ]
-    unlabelled = [
-        split
-        for split, held in dataset.splits.items()
-        if held and all((s.mask == IGNORE).all() for s in held)
-    ]
-    problems += [
-        f"the {split} split has no labelled pixel: every mask is {IGNORE} = ignore"
-        for split in unlabelled
-    ]
+    for group, splits in holders.items():
+        if group and len(splits) > 1:
+            named = ", ".join(sorted(splits))
+            problems.append(f"{group}: in the splits {named}; keep what belongs together in one")
+    for split, held in dataset.splits.items():
+        if held and all((sample.mask == IGNORE).all() for sample in held):
+            problems.append(
+                f"the {split} split has no labelled pixel: every mask is {IGNORE} = ignore"
+            )
     dtypes = sorted({sample.image.dtype.name for sample in samples})
     if len(dtypes) > 1:
         problems.append(f"images of types {', '.join(dtypes)}: convert all to one")
@@ -197,22 +179,31 @@ def _contradictions(dataset: Dataset) -> list[str]:
 
 
 def fault(sample: Sample, channels: int, classes: int, dims: int = 2) -> str | None:
-    """The first thing wrong with a sample of a data set with these channels and classes, as one
-    line; or None.
+    """Return the first thing wrong with a sample of a data set with these channels and classes, as
+    one line; or None.
     """
     image, mask, name = sample.image, sample.mask, sample.name
     if image.ndim != dims + 1 or image.shape[-1] != channels or image.size == 0:
-        return f"{name}: image of shape {image.shape}; it must be {dims} sizes, then {channels} channels"
+        return (
+            f"{name}: image of shape {image.shape}; "
+            f"it must be {dims} sizes, then {channels} channels"
+        )
     if image.dtype not in (np.uint8, np.float32):
         return f"{name}: image of type {image.dtype}; convert it to uint8 or float32"
     if image.dtype == np.float32 and not np.isfinite(image).all():
         return f"{name}: image with values that are NaN or infinite; replace them"
     if mask.shape != image.shape[:-1]:
-        return f"{name}: mask of {_by(mask.shape)} for an image of {_by(image.shape[:-1])}; they must be equal"
+        return (
+            f"{name}: mask of {_by(mask.shape)} for an image of {_by(image.shape[:-1])}; "
+            "they must be equal"
+        )
     stray = (mask < 0) | (mask >= classes) & (mask != IGNORE)
     if stray.any():
         values = ", ".join(map(str, np.unique(mask[stray])[:10]))
-        return f"{name}: mask values {values} outside 0..{classes - 1} ({IGNORE} = ignore); mend it or declare classes"
+        return (
+            f"{name}: mask values {values} outside 0..{classes - 1} ({IGNORE} = ignore); "
+            "mend it or declare classes"
+        )
     if mask.dtype != np.uint8:
         return f"{name}: mask of type {mask.dtype}; convert it to uint8"
     return None
@@ -223,24 +214,21 @@ def _by(shape: tuple[int, ...]) -> str:
 
 
 def sliced(dataset: Dataset) -> Dataset:
-    """A data set of volumes as one of their slices, `CASE/z000` and so on, which stay in one split."""
-    train, val, test = (
-        tuple(piece for volume in held for piece in _slices(volume))
-        for held in dataset.splits.values()
-    )
+    """Return a data set of volumes as one of their slices, `CASE/z000` …, which stay together."""
+
+    def slices(volumes: tuple[Sample, ...]) -> tuple[Sample, ...]:
+        found = []
+        for volume in volumes:
+            for z, (image, mask) in enumerate(zip(volume.image, volume.mask, strict=True)):
+                found.append(Sample(f"{volume.name}/z{z:03}", image, mask, group=volume.name))
+        return tuple(found)
+
+    train, val, test = map(slices, dataset.splits.values())
     return replace(dataset, train=train, val=val, test=test, dims=2)
 
 
-def _slices(volume: Sample) -> list[Sample]:
-    pairs = enumerate(zip(volume.image, volume.mask, strict=True))
-    return [
-        Sample(f"{volume.name}/z{z:03}", image, mask, group=volume.name)
-        for z, (image, mask) in pairs
-    ]
-
-
 def fit(dataset: Dataset, size: tuple[int, ...], how: Literal["resize", "crop"]) -> Dataset:
-    """The data set at `size` (`*S`).
+    """Return the data set at `size` (`*S`).
 
     `resize` makes every image exactly that size (antialiased linear; masks nearest). `crop` keeps
     the scale: larger images stay as they are (training crops them, evaluation tiles them), smaller
@@ -269,7 +257,7 @@ def _resize(sample: Sample, size: tuple[int, ...]) -> Sample:
 
 
 def resized(image: Array, size: tuple[int, ...], method: Image.Resampling) -> Array:
-    """The image `(*S C)` at another size."""
+    """Return the image `(*S C)` at another size."""
     if len(size) == 3:  # slice by slice, and then along the depth, with a slice as one row
         slices = np.stack([resized(one, size[1:], method) for one in image])
         rows = slices.reshape(len(slices), -1, image.shape[-1])
@@ -284,11 +272,11 @@ def resized(image: Array, size: tuple[int, ...], method: Image.Resampling) -> Ar
 
 
 def _grow(sample: Sample, size: tuple[int, ...]) -> Sample:
-    missing = [
-        max(0, wanted - given) for wanted, given in zip(size, sample.mask.shape, strict=True)
-    ]
-    if not any(missing):
+    margin = []
+    for wanted, given in zip(size, sample.mask.shape, strict=True):
+        lack = max(0, wanted - given)
+        margin.append((lack // 2, lack - lack // 2))
+    if not np.any(margin):
         return sample
-    margin = [(lack // 2, lack - lack // 2) for lack in missing]
     image = np.pad(sample.image, [*margin, (0, 0)], mode="reflect")
     return replace(sample, image=image, mask=np.pad(sample.mask, margin, constant_values=IGNORE))

@@ -31,8 +31,9 @@ Source = TypeVar("Source")
 
 
 def files(folder: Path, endings: Collection[str] = ENDINGS) -> dict[str, list[Path]]:
-    """The files of a folder with one of these endings, by stem; `._x.png`, `.DS_Store` and the like
-    do not count.
+    """Return the files of a folder with one of these endings, by stem.
+
+    `._x.png`, `.DS_Store` and the like do not count. Raises InvalidData.
     """
     found: dict[str, list[Path]] = {}
     try:
@@ -51,7 +52,7 @@ def files(folder: Path, endings: Collection[str] = ENDINGS) -> dict[str, list[Pa
 def decode(
     read: Callable[[Source], Array], sources: Mapping[str, Source], problems: list[str]
 ) -> dict[str, Array]:
-    """What `read` makes of each source, by name, where it can: its InvalidData go to `problems`."""
+    """Return what `read` makes of each source, by name; its InvalidData go to `problems`."""
     arrays = {}
     with warnings.catch_warnings(), ThreadPoolExecutor(THREADS) as pool:
         # Pillow refuses decompression bombs from twice its limit on, and only warns below that.
@@ -66,41 +67,43 @@ def decode(
 
 
 def read_image(path: Path) -> Array:
-    """`(H W 1)` or `(H W 3)`; uint8, or float32 in 0..1 from 16 bits. Raises InvalidData, naming
-    the file.
+    """Return `(H W 1)` or `(H W 3)`: uint8, or float32 in 0..1 from 16 bits.
+
+    Raises InvalidData, naming the file.
     """
     return _pages(_image, path, only=True)[0]
 
 
 def read_mask(path: Path) -> Array:
-    """`(H W)` whole numbers as they stand in the file; palette indices, not colours. Raises
-    InvalidData.
+    """Return `(H W)` whole numbers as they stand in the file; palette indices, not colours.
+
+    Raises InvalidData, naming the file.
     """
     return _pages(_mask, path, only=True)[0]
 
 
 def read_image_pages(path: Path) -> list[Array]:
-    """Every page of a file, each as `read_image` reads the only one."""
+    """Return every page of a file, each as `read_image` reads the only one."""
     return _pages(_image, path)
 
 
 def read_mask_pages(path: Path) -> list[Array]:
-    """Every page of a file, each as `read_mask` reads the only one."""
+    """Return every page of a file, each as `read_mask` reads the only one."""
     return _pages(_mask, path)
 
 
 def alike(images: Mapping[str, Array]) -> dict[str, Array]:
-    """Pictures of one kind: grey repeated where others are RGB, brought to 0..1 where others are."""
+    """Return pictures of one kind: grey repeated where others are RGB, and of one depth."""
     channels = max((image.shape[-1] for image in images.values()), default=1)
-    wide = {
-        name: np.repeat(image, channels, axis=-1) if image.shape[-1] == 1 < channels else image
-        for name, image in images.items()
-    }
-    return dict(zip(wide, of_one_depth(list(wide.values())), strict=True))
+    wide = []
+    for image in of_one_depth(list(images.values())):
+        is_grey = image.shape[-1] == 1 < channels
+        wide.append(np.repeat(image, channels, axis=-1) if is_grey else image)
+    return dict(zip(images, wide, strict=True))
 
 
 def of_one_depth(images: list[Array]) -> list[Array]:
-    """The same pictures, those of 8 bits brought to 0..1 where others are float32."""
+    """Return the pictures, those of 8 bits brought to 0..1 where others are float32."""
     if not any(image.dtype == np.float32 for image in images):
         return images
     return [
@@ -119,9 +122,8 @@ def _pages(convert: Callable[[Image.Image], Array], path: Path, only: bool = Fal
             while _turned(file, len(pages)):
                 if only and pages:
                     raise InvalidData("several pages; save each page as a file of its own")
-                held += (
-                    4 * file.width * file.height
-                )  # bytes, as Pillow has RGBA and 32 bits on the way
+                # Bytes, as Pillow has RGBA and 32 bits on the way.
+                held += 4 * file.width * file.height
                 if problem := _too_large(file, len(pages), held):
                     raise InvalidData(problem)
                 pages.append(convert(file))
@@ -137,10 +139,9 @@ def _pages(convert: Callable[[Image.Image], Array], path: Path, only: bool = Fal
 
 
 def _turned(file: Image.Image, number: int) -> bool:
-    """Whether a file has a page of that number, to which it is turned then."""
-    if (
-        number and file.format == "MPO"
-    ):  # a phone's JPEG may carry a second picture besides the one everybody sees
+    """Return whether a file has a page of that number, and turn it to that page."""
+    # A phone's JPEG may carry a second picture besides the one everybody sees.
+    if number and file.format == "MPO":
         return False
     try:
         file.seek(number)
@@ -150,33 +151,30 @@ def _turned(file: Image.Image, number: int) -> bool:
 
 
 def _too_large(file: Image.Image, page: int, held: int) -> str:
-    """What is wrong with the size of a file of which so many bytes are or will be held; empty where
-    nothing is.
-    """
+    """Return what is wrong with the size of a file of which so many bytes are held, or nothing."""
     if page >= limits.MOST_PAGES:
         return f"more than {limits.MOST_PAGES} pages; cut it into smaller ones"
-    if (
-        Image.MAX_IMAGE_PIXELS and file.width * file.height > Image.MAX_IMAGE_PIXELS
-    ):  # Pillow sees to the first alone
+    # Pillow sees to the first page alone.
+    if Image.MAX_IMAGE_PIXELS and file.width * file.height > Image.MAX_IMAGE_PIXELS:
         return TOO_MANY.format(Image.MAX_IMAGE_PIXELS)
     return limits.too_large(held)
 
 
 def _image(file: Image.Image) -> Array:
-    """`(H W 1)` or `(H W 3)`; uint8, or float32 in 0..1 from 16 bits."""
+    """Return `(H W 1)` or `(H W 3)`: uint8, or float32 in 0..1 from 16 bits."""
     if file.mode.startswith("I;16"):
         return (np.array(file, np.float32) / np.float32(65535))[..., None]
     if file.mode in ("I", "F"):
         raise InvalidData("holds 32 bits a pixel; save it with 8 or 16")
     if file.mode in ("1", "L", "LA", "La"):
         return np.array(file.convert("L"))[..., None]
-    # By way of RGBA: a palette may hold its own transparency, which Pillow does not like to drop at
-    # once.
-    return np.array((file.convert("RGBA") if file.mode in ("P", "PA") else file).convert("RGB"))
+    if file.mode in ("P", "PA"):  # whose own transparency Pillow does not like to drop at once
+        return np.array(file.convert("RGBA").convert("RGB"))
+    return np.array(file.convert("RGB"))
 
 
 def _mask(file: Image.Image) -> Array:
-    """`(H W)` whole numbers as they stand in the file; palette indices, not colours."""
+    """Return `(H W)` whole numbers as they stand in the file; palette indices, not colours."""
     if file.format in ("JPEG", "MPO"):
         raise InvalidData(
             "JPEG blurs class ids; save masks as PNG, blurred ones once rounded to whole ids"

@@ -1,7 +1,9 @@
 """Reads a folder of images and masks, the way most people keep them.
 
-    NAME/images/*.png      PNG, JPEG, TIFF, BMP or GIF; 8 or 16 bits; grey, RGB, RGBA, palette; or volumes, NIfTI
-    NAME/masks/*.png       class ids, named as the image or with `_mask` and the like behind; 255 = ignore
+    NAME/images/*.png      PNG, JPEG, TIFF, BMP or GIF; 8 or 16 bits; grey, RGB, RGBA, palette;
+                           or volumes, NIfTI
+    NAME/masks/*.png       class ids, named as the image or with `_mask` and the like behind;
+                           255 = ignore
     NAME/splits/train.txt  optional, with val.txt and test.txt: one stem a line
     NAME/dataset.json      optional: `name`, `classes`, `ignore_index`, `modality`
 
@@ -14,6 +16,7 @@ import os
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
@@ -41,12 +44,12 @@ MASK_SUFFIXES: Final = (
 
 
 def recognises(path: Path) -> bool:
-    """Whether `path` holds images/ and masks/."""
+    """Return whether `path` holds images/ and masks/."""
     return os.path.isdir(path / "images") and os.path.isdir(path / "masks")
 
 
 def read_folder(path: Path | str, *, classes: Classes = None, seed: int = 0) -> Dataset:
-    """The data set in the folder `path`, see above.
+    """Return the data set in the folder `path`, see above.
 
     Classes come from `classes` (names, or how many), else from dataset.json, else from the masks.
     Masks which hold nothing but 0 and 255 are 0 and 1, if there are two classes. Without split
@@ -83,14 +86,9 @@ def read_folder(path: Path | str, *, classes: Classes = None, seed: int = 0) -> 
 
 
 def _require_folders(root: Path) -> None:
-    missing = [str(folder) for folder in (root / "images", root / "masks") if not folder.is_dir()]
-    refuse(
-        root,
-        [
-            f"{folder}: no such folder; put the images in images/, the masks in masks/"
-            for folder in missing
-        ],
-    )
+    missing = [root / name for name in ("images", "masks") if not (root / name).is_dir()]
+    remedy = "no such folder; put the images in images/, the masks in masks/"
+    refuse(root, [f"{folder}: {remedy}" for folder in missing])
 
 
 @dataclass(frozen=True)
@@ -120,7 +118,7 @@ def _about(root: Path, classes: Classes, problems: list[str]) -> _About:
 
 
 def _splits(root: Path, stems: list[str], seed: int, problems: list[str]) -> tuple[Splits, str]:
-    """Stems by split, none of them unknown, and how they were split."""
+    """Return stems by split, none of them unknown, and how they were split."""
     listings = [root / "splits" / f"{split}.txt" for split in SPLITS]
     if not stems:
         problems.append(f"images/: holds no image; put {', '.join(FORMATS)} files there")
@@ -128,28 +126,21 @@ def _splits(root: Path, stems: list[str], seed: int, problems: list[str]) -> tup
     if not any(file.exists() for file in listings):
         return seeded(stems, seed, problems, where="images/"), f"seeded 70/10/20, seed {seed}"
     splits = {file.stem: listed(file, problems) for file in listings}
-    counts = Counter(stem for names in splits.values() for stem in names)
-    problems += [
-        f"splits/: {stem} is named {n} times; keep it in one split"
-        for stem, n in counts.items()
-        if n > 1
-    ]
+    for stem, count in Counter(chain(*splits.values())).items():
+        if count > 1:
+            problems.append(f"splits/: {stem} is named {count} times; keep it in one split")
     known = set(stems)
     for split, names in splits.items():
-        problems += [
-            f"splits/{split}.txt: no image has the stem {stem!r}"
-            for stem in names
-            if stem not in known
-        ]
-    return {
-        split: [stem for stem in names if stem in known] for split, names in splits.items()
-    }, "files"
+        unknown = [stem for stem in names if stem not in known]
+        problems += [f"splits/{split}.txt: no image has the stem {stem!r}" for stem in unknown]
+        splits[split] = [stem for stem in names if stem in known]
+    return splits, "files"
 
 
 def _chosen(
     images: dict[str, list[Path]], stems: Iterable[str], problems: list[str]
 ) -> dict[str, Path]:
-    """The image file of each stem."""
+    """Return the image file of each stem."""
     chosen = {}
     for stem in dict.fromkeys(stems):
         chosen[stem], *others = images[stem]
@@ -164,7 +155,7 @@ def _matched(
     stems: Iterable[str],
     problems: list[str],
 ) -> dict[str, Path]:
-    """The mask file of each stem; `a_mask` is the mask of `a`, unless there is an image `a_mask`."""
+    """Return the mask file of each stem: `a_mask` is `a`'s, unless there is an image `a_mask`."""
     matched, missing = {}, []
     for stem in dict.fromkeys(stems):
         fitting = [

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +16,8 @@ from unet_bench.limits import one_line
 
 
 def seeded_folds(dataset: Dataset, count: int, seed: int = 0) -> list[Dataset]:
-    """`count` data sets over all samples, whatever splits they were in: fold i tests part i and
-    validates on the next.
+    """Return `count` data sets over all samples, whatever splits they were in: fold i tests part i
+    and validates on the next.
 
     What belongs together (the slices of a volume) stays together. Raises InvalidSuite for too many
     folds or too few.
@@ -28,42 +28,45 @@ def seeded_folds(dataset: Dataset, count: int, seed: int = 0) -> list[Dataset]:
     if not 3 <= count <= len(groups):
         of = "volumes" if any(sample.group for sample in dataset.samples) else "images"
         raise InvalidSuite(
-            f"folds={count}: {dataset.name} has {len(groups)} {of}; from 3 folds (train, validation, test) to that many"
+            f"folds={count}: {dataset.name} has {len(groups)} {of}; "
+            "from 3 folds (train, validation, test) to that many"
         )
-    order = np.random.Generator(np.random.PCG64(seed)).permutation(len(groups))
-    names = [list(groups)[index] for index in order]
-    parts = [
-        tuple(sample for name in names[part::count] for sample in groups[name])
-        for part in range(count)
-    ]
+    names = list(groups)
+    parts: list[tuple[Sample, ...]] = [()] * count
+    for place, index in enumerate(
+        np.random.Generator(np.random.PCG64(seed)).permutation(len(names))
+    ):
+        parts[place % count] += tuple(groups[names[index]])
     folds = []
     for test in range(count):
         val = (test + 1) % count
-        train = tuple(
-            sample for part in range(count) if part not in (test, val) for sample in parts[part]
-        )
+        train = [part for number, part in enumerate(parts) if number not in (test, val)]
         by = f"fold {test} of {count}, seed {seed}"
-        folds.append(replace(dataset, train=train, val=parts[val], test=parts[test], split_by=by))
+        folds.append(
+            replace(
+                dataset, train=tuple(chain(*train)), val=parts[val], test=parts[test], split_by=by
+            )
+        )
     return folds
 
 
 def given_folds(dataset: Dataset, folder: Path, prefix: str) -> list[Dataset]:
-    """The folds that files `splits/PREFIX_fold0_train.txt`, `…_val.txt`, `…_test.txt` name, one
-    stem a line.
+    """Return the folds that files `splits/PREFIX_fold0_train.txt`, `…_val.txt`, `…_test.txt` name,
+    one stem a line.
 
     Without a test file the validation images are the test, and there is no validation. Raises
     InvalidData.
     """
     pattern = re.compile(rf"{re.escape(prefix)}_?fold(\d+)_(train|val|test)\.txt")
-    files = {
-        (int(found[1]), found[2]): f
-        for f in folder.glob("splits/*")
-        if (found := pattern.fullmatch(f.name))
-    }
+    files = {}
+    for file in folder.glob("splits/*"):
+        if found := pattern.fullmatch(file.name):
+            files[int(found[1]), found[2]] = file
     numbers = sorted({number for number, _ in files})
     if not numbers:
         raise InvalidData(
-            f"{folder}/splits has no {prefix}_fold0_train.txt; give such files, or --folds 5 to make folds"
+            f"{folder}/splits has no {prefix}_fold0_train.txt; give such files, "
+            "or --folds 5 to make folds"
         )
     samples = {sample.name: sample for sample in dataset.samples}
     problems: list[str] = []
@@ -82,15 +85,10 @@ def given_folds(dataset: Dataset, folder: Path, prefix: str) -> list[Dataset]:
     folds = []
     for number in numbers:
         train, val, test = (named(number, split) for split in ("train", "val", "test"))
-        _refuse(problems)
+        if problems:
+            lines = offenders([one_line(problem) for problem in problems])
+            raise InvalidData(f"the folds cannot be used:\n{lines}")
         val, test = (val, test) if test else ((), val)
         by = f"{prefix} fold {number} of {len(numbers)}"
         folds.append(replace(dataset, train=train, val=val, test=test, split_by=by))
     return folds
-
-
-def _refuse(problems: Iterable[str]) -> None:
-    if listed := list(problems):
-        raise InvalidData(
-            f"the folds cannot be used:\n{offenders([one_line(problem) for problem in listed])}"
-        )

@@ -18,26 +18,27 @@ Classes = int | Sequence[str] | None
 
 
 def class_names(classes: object, problems: list[str]) -> tuple[str, ...] | None:
-    """Class names from names, a count or nothing; else None and a problem."""
+    """Return class names from names, a count or nothing; None, and a problem, from all else."""
     if classes is None:
         return None
     if type(classes) is int and 2 <= classes <= IGNORE:
         return ("background", *(f"class {number}" for number in range(1, classes)))
     names = tuple(classes) if isinstance(classes, list | tuple) else ()
-    if (
-        all(isinstance(name, str) for name in names)
-        and 2 <= len(set(names)) == len(names) <= IGNORE
-    ):
-        if not (odd := [name for name in names if len(name) > NAME or not name.isprintable()]):
-            return names
+    are_text = all(isinstance(name, str) for name in names)
+    if not are_text or not 2 <= len(set(names)) == len(names) <= IGNORE:
         problems.append(
-            f"class {shown(odd[0])}: a name has at most {NAME} characters, all of them printable; rename it"
+            f"classes {shown(classes)}: give 2 to {IGNORE} different names, "
+            "the background first, or how many"
         )
         return None
-    problems.append(
-        f"classes {shown(classes)}: give 2 to {IGNORE} different names, the background first, or how many"
-    )
-    return None
+    for name in names:
+        if len(name) > NAME or not name.isprintable():
+            problems.append(
+                f"class {shown(name)}: a name has at most {NAME} characters, "
+                "all of them printable; rename it"
+            )
+            return None
+    return names
 
 
 def labelled(
@@ -48,8 +49,8 @@ def labelled(
     ignore: int | None = None,
     where: str = "masks",
 ) -> tuple[tuple[str, ...], dict[str, Array]]:
-    """The class names, and masks of class ids: 255 is 1 where only 0 is beside it, and `ignore`
-    becomes `IGNORE`.
+    """Return the class names, and masks of class ids: 255 is 1 where only 0 is beside it, and
+    `ignore` becomes `IGNORE`.
 
     Without `declared` names the values decide, if they look like class ids; `where` is what a
     problem names.
@@ -62,19 +63,21 @@ def labelled(
 
 
 def _scanned(values: set[int], problems: list[str], where: str) -> tuple[str, ...]:
-    """Class names for the values that occur, where nobody declared any."""
+    """Return class names for the values that occur, where nobody declared any."""
     count = max(values, default=1) + 1
     # One-based ids, grey levels and stray values would make classes which nobody has; a class or
     # two may be absent.
     if values and (count < 2 or 0 not in values or 2 * len(values) < count):
         if values == {0}:
             problems.append(
-                f"{where}: hold only 0, the background; declare how many classes there are (--classes 2)"
+                f"{where}: hold only 0, the background; "
+                "declare how many classes there are (--classes 2)"
             )
             return ()
-        shown = ", ".join(map(str, sorted(values)[:10]))
+        some = ", ".join(map(str, sorted(values)[:10]))
         problems.append(
-            f"{where}: values {shown} are not class ids 0, 1, 2, …; renumber them or declare the classes"
+            f"{where}: values {some} are not class ids 0, 1, 2, …; "
+            "renumber them or declare the classes"
         )
     return class_names(max(2, min(count, IGNORE)), problems) or ()
 

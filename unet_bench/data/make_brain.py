@@ -25,7 +25,7 @@ NEEDS: Final = (
 
 
 def build() -> dict[str, Array]:
-    """`image` (T1) and `mask` (labels 0..3) of the head at 2 mm, both uint8 `(98 116 94)`: x, y, z."""
+    """Return `image` (T1) and `mask` (labels 0..3) at 2 mm, both uint8 `(98 116 94)`: x, y, z."""
     t1, grey, white = (_map(name) for name in ("t1", "gm", "wm"))
     labels = np.select(
         [t1 == 0, (white >= grey) & (white >= 128), (grey > white) & (grey >= 128)], [0, 3, 2], 1
@@ -40,8 +40,9 @@ def build() -> dict[str, Array]:
 
 
 def _map(name: str) -> Array:
-    """One map at 1 mm, `(197 233 189)`, 0..255. Found by path: importing nilearn takes seconds and
-    is not needed.
+    """Return one map at 1 mm, `(197 233 189)`, 0..255.
+
+    Found by path: importing nilearn takes seconds and is not needed.
     """
     package = importlib.util.find_spec("nilearn")
     if package is None or package.origin is None or not importlib.util.find_spec("nibabel"):
@@ -53,14 +54,16 @@ def _map(name: str) -> Array:
 
 
 def _blocks(volume: Array) -> Array:
-    """`(X Y Z)` as blocks of 2x2x2 voxels, `(X/2 Y/2 Z/2 8)`; an odd last layer is left out."""
+    """Return `(X Y Z)` as blocks of 2x2x2 voxels, `(X/2 Y/2 Z/2 8)`; an odd last layer is left out."""
     x, y, z = (side // 2 for side in volume.shape)
     cut = volume[: 2 * x, : 2 * y, : 2 * z].reshape(x, 2, y, 2, z, 2)
     return cut.transpose(0, 2, 4, 1, 3, 5).reshape(x, y, z, 8)
 
 
 def write(arrays: dict[str, Array], path: Path) -> None:
-    """An .npz whose bytes depend on the arrays alone: numpy's own may carry the time of writing."""
+    """Return an .npz whose bytes depend on the arrays alone: numpy's own may carry the time of
+    writing.
+    """
     with zipfile.ZipFile(path, "w") as archive:
         for name, array in arrays.items():
             member = io.BytesIO()

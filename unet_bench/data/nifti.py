@@ -17,18 +17,20 @@ DEFLATE: Final = 1032  # bytes that one packed byte can become at most
 
 
 def is_nifti(file: Path) -> bool:
-    """Whether a file's name says NIfTI."""
+    """Return whether a file's name says NIfTI."""
     return file.name.lower().endswith(ENDINGS)
 
 
 def stem_of(file: Path) -> str:
-    """A file's name without its ending; `.nii.gz` is one."""
-    ending = next((ending for ending in ENDINGS if file.name.lower().endswith(ending)), file.suffix)
-    return file.name[: len(file.name) - len(ending)]
+    """Return a file's name without its ending; `.nii.gz` is one."""
+    for ending in ENDINGS:
+        if file.name.lower().endswith(ending):
+            return file.name[: -len(ending)]
+    return file.stem
 
 
 def read_volume(path: Path) -> Array:
-    """`(X Y Z C)` float32, scaled as the header says; one plane becomes Z = 1, one channel C = 1.
+    """Return `(X Y Z C)` float32, scaled as the header says; one plane is Z = 1, one channel C = 1.
 
     Raises InvalidData, naming the file: when it cannot be read, is of another shape, or holds NaN
     or infinite voxels.
@@ -50,8 +52,9 @@ def read_volume(path: Path) -> Array:
 
 
 def read_labels(path: Path) -> Array:
-    """`(X Y Z)` whole numbers, which may be stored as fractions. Raises InvalidData, naming the
-    file.
+    """Return `(X Y Z)` whole numbers, which may be stored as fractions.
+
+    Raises InvalidData, naming the file.
     """
     values = _read(path)
     while values.ndim > 3 and values.shape[-1] == 1:
@@ -61,23 +64,21 @@ def read_labels(path: Path) -> Array:
     if values.ndim != 3:
         raise _refused(path, f"has shape {values.shape}; save one label a voxel: X, Y, Z")
     if values.dtype.kind == "f":
-        if not (
-            np.isfinite(values) & (values == np.round(values)) & (np.abs(values) < 2**31)
-        ).all():
+        whole = np.isfinite(values) & (values == np.round(values)) & (np.abs(values) < 2**31)
+        if not whole.all():
             raise _refused(path, "holds fractions, or NaN; save whole class ids 0, 1, 2, …")
         values = values.astype(np.int64)
     return values
 
 
 def write_labels(path: Path, labels: Array, like: Path) -> None:
-    """Write labels `(X Y Z)`, uint8, that lie where the volume `like` does: its affine and header.
-    Raises OSError.
-    """
+    """Write labels `(X Y Z)`, uint8, that lie where the volume `like` does. Raises OSError."""
     import nibabel
 
     header = _header(like)
     header.set_data_dtype(np.uint8)
-    nibabel.save(nibabel.Nifti1Image(labels, header.get_best_affine(), header), path)  # type: ignore[no-untyped-call]
+    make: Any = nibabel.Nifti1Image
+    nibabel.save(make(labels, header.get_best_affine(), header), path)
 
 
 def _read(path: Path) -> Array:
@@ -99,8 +100,8 @@ def _read(path: Path) -> Array:
 
 
 def _header(path: Path) -> Any:
-    """The header alone: `nibabel.load` reads its extensions too, which may unpack to any size.
-    Raises anything.
+    """Return the header alone: `nibabel.load` reads its extensions too, which may unpack to any
+    size. Raises anything.
     """
     from nibabel.nifti1 import Nifti1Header
     from nibabel.nifti2 import Nifti2Header
@@ -109,30 +110,25 @@ def _header(path: Path) -> Any:
     limits.require_file(path)
     with ImageOpener(str(path)) as file:
         start = file.read(Nifti2Header.sizeof_hdr)
-    kind: Any = Nifti2Header if Nifti2Header.may_contain_header(start) else Nifti1Header  # type: ignore[no-untyped-call]
+    second: Any = Nifti2Header
+    kind: Any = second if second.may_contain_header(start) else Nifti1Header
     return kind(start[: kind.sizeof_hdr])
 
 
 def _voxels(path: Path) -> Array:
-    """What the header speaks of, once it is known to be no more than a file may hold. Raises
-    anything.
-    """
+    """Return what the header speaks of, if it is no more than a file may hold. Raises anything."""
     from nibabel.arrayproxy import ArrayProxy
 
     header = _header(path)
-    shape, offset, item = (
-        header.get_data_shape(),
-        header.get_data_offset(),
-        header.get_data_dtype().itemsize,
-    )
+    shape, offset = header.get_data_shape(), header.get_data_offset()
+    item = header.get_data_dtype().itemsize
     count = math.prod(shape)
     if min(shape, default=0) < 1:
         raise _refused(path, f"has shape {shape}; save at least one voxel")
     if problem := limits.too_large(offset + count * max(item, np.dtype(np.float32).itemsize)):
         raise _refused(path, problem)
-    if offset + count * item > path.stat().st_size * (
-        DEFLATE if path.suffix.lower() == ".gz" else 1
-    ):
+    most = path.stat().st_size * (DEFLATE if path.suffix.lower() == ".gz" else 1)
+    if offset + count * item > most:
         raise _refused(
             path, f"is too short for the {count} voxels that it claims; save it anew or remove it"
         )

@@ -35,8 +35,8 @@ def open_dataset(
     classes: int | Sequence[str] | None = None,
     seed: int = 0,
 ) -> Dataset:
-    """The data set that `name` means, checked, for networks that see `size` (`*S`), 256x256 unless
-    given.
+    """Return the data set that `name` means, checked, for networks that see `size` (`*S`), 256x256
+    unless given.
 
     Data that are drawn are drawn at that size. Volumes stay whole for a `size` of three numbers,
     and are taken slice by slice for one of two. `classes` (names, or how many) belong to data on
@@ -54,8 +54,8 @@ def open_dataset(
 
         return sliced(found)
     raise InvalidSize(
-        f"data set {name} holds images, and a size of three numbers is of volumes: give HEIGHTxWIDTH, or data that "
-        "hold volumes, such as --data cells, which are drawn"
+        f"data set {name} holds images, and a size of three numbers is of volumes: "
+        "give HEIGHTxWIDTH, or data that hold volumes, such as --data cells, which are drawn"
     )
 
 
@@ -85,8 +85,8 @@ def _read(
 
 
 def absolute(registry: Registry, name: str) -> str:
-    """`name` with its path made absolute, so that a run can be resumed from anywhere; a registered
-    name as it is.
+    """Return `name` with its path made absolute, so that a run can be resumed from anywhere; a
+    registered name as it is.
     """
     kind, path = _parsed(registry, name)
     if path is None:
@@ -96,7 +96,7 @@ def absolute(registry: Registry, name: str) -> str:
 
 
 def path_of(registry: Registry, name: str) -> Path:
-    """Where the data lie that `name` means. Raises InvalidSuite for a registered data set."""
+    """Return where the data lie that `name` means. Raises InvalidSuite for a registered one."""
     _, path = _parsed(registry, name)
     if path is None:
         raise InvalidSuite(
@@ -106,8 +106,8 @@ def path_of(registry: Registry, name: str) -> Path:
 
 
 def _parsed(registry: Registry, name: str) -> tuple[str, Path | None]:
-    """Kind (or nothing) and path (or None, where `name` is a registered data set's, or could have
-    been).
+    """Return kind (or nothing) and path (or None, where `name` is a registered data set's, or could
+    have been).
     """
     datasets = {entry.name for entry in registry.entries("dataset")}
     if "\0" in name:
@@ -123,24 +123,25 @@ def _parsed(registry: Registry, name: str) -> tuple[str, Path | None]:
 
 
 def _recognised(registry: Registry, path: Path) -> str:
-    """The kind of the one reader that knows the data at `path`. Raises InvalidData for none or
-    several.
+    """Return the kind of the one reader that knows the data at `path`.
+
+    Raises InvalidData for none or several.
     """
-    kinds = [entry.name for entry in registry.entries("reader")]
+    readers = registry.entries("reader")
     where = one_line(str(path))
     if not os.path.exists(path):
         raise InvalidData(
-            f"{where}: no such file or folder; mend the path; `unet-bench list datasets` lists names"
+            f"{where}: no such file or folder; mend the path; "
+            "`unet-bench list datasets` lists names"
         )
-    fitting = [entry.name for entry in registry.entries("reader") if entry.fits(path)]
+    fitting = [reader.name for reader in readers if reader.fits(path)]
     if len(fitting) == 1:
         return fitting[0]
     if fitting:
-        raise InvalidData(
-            f"{where}: looks like {' and like '.join(fitting)}; "
-            f"say which: {' or '.join(f'{kind}:{where}' for kind in fitting)}"
-        )
+        named = " or ".join(f"{kind}:{where}" for kind in fitting)
+        raise InvalidData(f"{where}: looks like {' and like '.join(fitting)}; say which: {named}")
+    tried = ", ".join(reader.name for reader in readers)
     raise InvalidData(
-        f"{where}: no format is recognised (tried {', '.join(kinds)}); put images in images/ and masks in masks/, or "
-        f"name the format: KIND:{where}. What each needs: `unet-bench list readers`"
+        f"{where}: no format is recognised (tried {tried}); put images in images/ and masks in "
+        f"masks/, or name the format: KIND:{where}. What each needs: `unet-bench list readers`"
     )

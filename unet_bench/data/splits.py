@@ -1,6 +1,4 @@
-"""Ways to divide named things between training, validation and test, where a format does not say
-how.
-"""
+"""Ways to divide named things between training, validation and test, where a format does not."""
 
 from __future__ import annotations
 
@@ -21,61 +19,48 @@ Splits = dict[str, list[str]]
 def seeded(
     names: Sequence[str], seed: int, problems: list[str], *, where: str, kind: str = "image"
 ) -> Splits:
-    """70/10/20 by `seed`, at least one name a split; `where` and `kind` are what a problem calls
-    the names.
+    """Return 70/10/20 of the names by `seed`, at least one a split; too few are a problem.
+
+    `where` and `kind` are what that problem calls the names.
     """
-    total = len(names)
-    if total < 3:
-        problems.append(f"{where}: {total} {kind}(s); three splits need at least three, add some")
-    order = _shuffled(names, seed)
-    tests, vals = _shares(total)
-    return {
-        "train": sorted(order[tests + vals :]),
-        "val": sorted(order[tests : tests + vals]),
-        "test": sorted(order[:tests]),
-    }
+    splits = in_blocks(_shuffled(names, seed)[::-1], problems, where=where, kind=kind)
+    return {split: sorted(held) for split, held in splits.items()}
 
 
 def in_blocks(names: Sequence[str], problems: list[str], *, where: str, kind: str) -> Splits:
-    """70/10/20 in the order given, for sections of one stack: neighbours look alike, so few may be
-    parted.
+    """Return 70/10/20 in the order given, for sections of one stack, of which neighbours look
+    alike.
     """
     total = len(names)
     if total < 3:
         problems.append(f"{where}: {total} {kind}(s); three splits need at least three, add some")
-    tests, vals = _shares(total)
-    first, second = total - tests - vals, total - tests
+    tests = total - max(1, round(0.2 * total))
+    vals = tests - max(1, round(0.1 * total))
     return {
-        "train": list(names[:first]),
-        "val": list(names[first:second]),
-        "test": list(names[second:]),
+        "train": list(names[:vals]),
+        "val": list(names[vals:tests]),
+        "test": list(names[tests:]),
     }
 
 
 def tenth(names: Sequence[str], seed: int) -> tuple[list[str], list[str]]:
-    """An official training set without a seeded tenth, and that tenth, to validate; both in the
-    order given.
+    """Return an official training set without a seeded tenth, and that tenth, to validate; both in
+    the order given.
 
     Of a single name nothing is taken: the validation set is empty then.
     """
-    taken = (
-        set(_shuffled(names, seed)[: max(1, round(0.1 * len(names)))]) if len(names) > 1 else set()
-    )
+    count = max(1, round(0.1 * len(names))) if len(names) > 1 else 0
+    taken = set(_shuffled(names, seed)[:count])
     return [name for name in names if name not in taken], [name for name in names if name in taken]
 
 
-def _shares(total: int) -> tuple[int, int]:
-    return max(1, round(0.2 * total)), max(1, round(0.1 * total))
-
-
 def _shuffled(names: Sequence[str], seed: int) -> list[str]:
-    return [
-        names[index] for index in np.random.Generator(np.random.PCG64(seed)).permutation(len(names))
-    ]
+    order = np.random.Generator(np.random.PCG64(seed)).permutation(len(names))
+    return [names[index] for index in order]
 
 
 def listed(file: Path, problems: list[str]) -> list[str]:
-    """The stems that a split file names, one a line; none where there is no such file."""
+    """Return the stems that a split file names, one a line; none where there is no such file."""
     where = f"splits/{file.name}"
     if not file.exists():
         if file.stem != "val":  # recipes that test the last weights need none
@@ -91,6 +76,7 @@ def listed(file: Path, problems: list[str]) -> list[str]:
     stems = [line.strip() for line in lines if line.strip()]
     if not stems:
         problems.append(
-            f"{where}: names no image; list one stem a line, or remove all split files to split by seed"
+            f"{where}: names no image; list one stem a line, or remove all split files "
+            "to split by seed"
         )
     return stems

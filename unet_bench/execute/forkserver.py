@@ -27,10 +27,9 @@ from unet_bench.errors import is_disk_full
 from unet_bench.execute.jobs import DISK_FULL, Job
 from unet_bench.execute.signals import PR_SET_PDEATHSIG, die_with_parent
 
-PR_SET_CHILD_SUBREAPER = 36  # Linux's prctl.h
-OOM_SCORE: Final = (
-    500  # where memory runs out, the system ends a worker before the parent that keeps its rows
-)
+PR_SET_CHILD_SUBREAPER: Final = 36  # Linux's prctl.h
+# Where memory runs out, the system ends a worker before the parent that keeps its rows.
+OOM_SCORE: Final = 500
 
 
 def main() -> None:
@@ -53,7 +52,7 @@ def main() -> None:
 
 
 def warm(block: list[str]) -> bool:
-    """Do once what every worker would; whether workers may be forked afterwards.
+    """Do once what every worker would; return whether workers may be forked afterwards.
 
     Torch imports half of itself again for the first operation on the meta device, about a second of
     it.
@@ -79,13 +78,11 @@ class Server:
         self._workers: dict[int, str] = {}
 
     def serve(self) -> None:
-        """Until stdin ends."""
-        ctypes.CDLL(None).prctl(
-            PR_SET_CHILD_SUBREAPER, 1
-        )  # what workers leave behind becomes this one's child
-        ctypes.CDLL(None).prctl(
-            PR_SET_PDEATHSIG, 0
-        )  # stdin ends with the parent, and leaves time to end workers
+        """Fork and reap workers until stdin ends."""
+        # What workers leave behind becomes this one's child.
+        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
+        # Stdin ends with the parent, and leaves time to end workers.
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, 0)
         os.set_blocking(self._wake, False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(self._wake, warn_on_full_buffer=False)
@@ -153,9 +150,7 @@ def kill_group(pid: int, number: int = signal.SIGKILL) -> None:
 
 
 def end_orphans() -> None:
-    """Kill what is left when no worker is: processes that left their worker's group and outlived
-    it.
-    """
+    """Kill what is left when no worker is: processes that left their worker's group."""
     children = Path(f"/proc/self/task/{os.getpid()}/children")
     for _ in range(100):  # those that are killed may leave orphans in turn
         with contextlib.suppress(OSError):
@@ -171,8 +166,9 @@ def end_orphans() -> None:
 
 
 def work(job: Job, parent: int, theirs: list[int]) -> NoReturn:
-    """In the child: a process group of its own, what it prints to the log, then the cell. Closes
-    the server's files.
+    """Run a job in the child: in a process group of its own, with its output in the log.
+
+    Closes the server's files, `theirs`.
     """
     code = 1
     try:

@@ -85,7 +85,7 @@ class Local:
     def __exit__(self, *_: object) -> None:
         try:
             for _ended in self._end_all():
-                pass  # what left its row in time is found when the run goes on
+                pass  # what wrote its row in time is found when the run goes on
         finally:
             self._processes.close()
 
@@ -127,9 +127,7 @@ class Local:
         yield from self._end_all()
 
     def places(self, device: str) -> list[Place]:
-        """Where jobs of a device may run: `cuda` means every GPU that can be used, one of them to
-        each job.
-        """
+        """Return where jobs of a device may run: for `cuda` every GPU that can be used."""
         from unet_bench.host.survey import survey
 
         kind, _, number = device.partition(":")
@@ -144,7 +142,7 @@ class Local:
     def _fill(
         self, places: Sequence[Place], waiting: Mapping[bool, deque[Job]], order: Mapping[str, int]
     ) -> Generator[Event, None, bool]:
-        """Begin what can begin; whether somebody else's lock is in the way."""
+        """Begin what can begin; return whether somebody else's lock is in the way."""
         blocked = False
         idle = list(places)
         for running in self._running.values():
@@ -212,8 +210,8 @@ class Local:
             running.deadline = time.monotonic() + GRACE_S
 
     def _end_all(self) -> Iterator[Ended]:
-        """Ask what runs to end, then kill it. What left its row in time comes back, and what had
-        all the time.
+        """Ask what runs to end, then kill it; yield what wrote its row in time, or had all the time
+        there was.
         """
         for number in (signal.SIGTERM, KILL):
             for stem in self._running:
@@ -226,9 +224,7 @@ class Local:
 
 
 def place_of(facts: DeviceFacts, *, alone: bool) -> Place:
-    """The place of an accelerator; if `alone`, its workers are shown no other, and call it the
-    first.
-    """
+    """Return the place of an accelerator; if `alone`, its workers see no other."""
     from unet_bench.host.device import kind_of, visible_variable
 
     kind = kind_of(facts.device)
@@ -278,7 +274,7 @@ def verdict(running: Running, over: Exit) -> Result:
 
 
 def signal_name(number: int) -> str:
-    """As `kill -l` has it; most real-time signals have no name."""
+    """Return a signal's name, as `kill -l` has it; most real-time signals have none."""
     try:
         return signal.Signals(number).name
     except ValueError:
@@ -286,7 +282,7 @@ def signal_name(number: int) -> str:
 
 
 def oom_kills() -> int:
-    """How many processes this host's kernel has ended for want of memory; 0 where it does not say."""
+    """Return how many processes this host's kernel has ended for want of memory, if it says so."""
     with suppress(OSError):
         for line in Path("/proc/vmstat").read_text().splitlines():
             if line.startswith("oom_kill "):

@@ -16,7 +16,7 @@ SHORTEST: Final = 6  # characters of a value that is taken for a secret: others 
 
 
 def without_secrets(text: str) -> str:
-    """The text with the values of environment variables that are called as secrets are blotted out."""
+    """Return the text without the values of environment variables that are called as secrets."""
     for name, value in os.environ.items():
         if SECRET.search(name) and len(value) >= SHORTEST:
             text = text.replace(value, f"[{name}]")
@@ -35,11 +35,8 @@ def tidy(log: Path) -> None:
             if size > MOST_BYTES:
                 half = MOST_BYTES // 2
                 file.seek(size - half)
-                kept = (
-                    kept[:half]
-                    + f"\n… {size - MOST_BYTES} bytes left out …\n".encode()
-                    + file.read()
-                )
+                gap = f"\n… {size - MOST_BYTES} bytes left out …\n".encode()
+                kept = kept[:half] + gap + file.read()
         text = kept.decode(errors="replace")
         clean = without_secrets(text)
         if size > MOST_BYTES or clean != text:
@@ -47,7 +44,7 @@ def tidy(log: Path) -> None:
 
 
 def last_line(log: Path) -> str:
-    """The end of a worker's log, to stand behind a message."""
+    """Return the end of a worker's log, to stand behind a message."""
     with suppress(OSError):
         lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
         return lines[-1][:300] if lines else ""

@@ -1,48 +1,34 @@
-"""How a run goes about its cells: where, for how long, and what it tries again. No result depends
-on it.
+"""How a run goes about its cells: where, for how long, and what it tries again.
+
+No result depends on it.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+import time
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from unet_bench.errors import InvalidSuite
+from unet_bench.errors import InvalidSuite, unknown
+from unet_bench.spec.option import POSITIVE, WHERE, option, require
 
 # Failures that a second attempt may mend, and how many it gets. Memory that ran out once does so
 # again.
-RETRIES: Final[Mapping[str, int]] = {"killed": 1, "timeout": 0, "error": 0, "nonfinite": 0}
+RETRIES: Final = {"killed": 1, "timeout": 0, "error": 0, "nonfinite": 0}
 KEPT: Final = ("ok", "oom", "unsupported")  # statuses that a resumed run does not try again
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
-@dataclass(frozen=True, kw_only=True)
-class ExecutionOptions:
-    """Options of `run` that are no part of its suite."""
-
-    executor: str = "local"
-    devices: tuple[str, ...] = ()  # of those that the executor has; all, if none is named
-    options: Mapping[str, str] = field(default_factory=dict)  # the executor's own
-    retries: Mapping[str, int] = field(default_factory=lambda: RETRIES)
-    until: float = math.inf  # of the monotonic clock: nothing runs any more by then
-    rerun: tuple[str, ...] = ()  # qualities that a resumed run measures again
-    keep_failures: bool = False  # a resumed run does not try them again
-
-    def keeps(self, status: str) -> bool:
-        """Whether a resumed run leaves a cell of this status as it is."""
-        return status in KEPT or (self.keep_failures and status in RETRIES)
-
-
 def parse_time_limit(text: str) -> float:
-    """`9m`, `1h30m`, `90s`, `90`, in seconds; `none` is no limit. Raises InvalidSuite."""
+    """Return `9m`, `1h30m`, `90s`, `90` in seconds; `none` is no limit. Raises InvalidSuite."""
     return math.inf if text.strip() == "none" else parse_duration(text)
 
 
 def parse_duration(text: str) -> float:
-    """`9m`, `1h30m`, `90s`, `90`, in seconds. Raises InvalidSuite."""
+    """Return `9m`, `1h30m`, `90s`, `90` in seconds. Raises InvalidSuite."""
     parts = re.findall(r"([0-9]+(?:\.[0-9]+)?)([smhd]?)", text.strip())
     if not parts or "".join(number + unit for number, unit in parts) != text.strip():
         raise InvalidSuite(f"time limit {text!r} is not valid: write 9m, 1h30m, 540s, or none")
@@ -52,24 +38,25 @@ def parse_duration(text: str) -> float:
     return seconds
 
 
-def parse_retries(text: str) -> dict[str, int]:
-    """`2`, of every kind; or `killed=2,timeout=1`, of these. Raises InvalidSuite."""
-    if text.strip().isdecimal():
-        return dict.fromkeys(RETRIES, int(text))
+def parse_retries(items: Iterable[str]) -> dict[str, int]:
+    """Return the attempts after each kind of failure. Raises InvalidSuite.
+
+    `2` is of every kind; `killed=2` and `timeout=1` are of these.
+    """
     retries = dict(RETRIES)
-    for item in filter(None, (item.strip() for item in text.split(","))):
-        kind, _, number = item.partition("=")
-        if kind not in RETRIES or not number.isdecimal():
+    for item in items:
+        kind, equals, number = item.rpartition("=")
+        if (equals and kind not in RETRIES) or not number.isdecimal():
             raise InvalidSuite(
-                f"retries {item!r} is not valid: write a number, or KIND=NUMBER of {', '.join(RETRIES)}; "
-                "of oom, --shrink-batch tries a smaller batch"
+                f"retries {item!r} is not valid: write a number, or KIND=NUMBER of "
+                f"{', '.join(RETRIES)}; of oom, --shrink-batch tries a smaller batch"
             )
-        retries[kind] = int(number)
+        retries |= dict.fromkeys([kind] if kind else RETRIES, int(number))
     return retries
 
 
-def parse_options(items: list[str]) -> dict[str, str]:
-    """`NAME=VALUE` items as a mapping. Raises InvalidSuite."""
+def parse_options(items: Iterable[str]) -> dict[str, str]:
+    """Return `NAME=VALUE` items as a mapping. Raises InvalidSuite."""
     pairs = [item.partition("=") for item in items]
     for name, equals, _ in pairs:
         if not name or not equals:
@@ -77,3 +64,70 @@ def parse_options(items: list[str]) -> dict[str, str]:
                 f"executor option {name!r} is not valid: write NAME=VALUE, such as partition=gpu"
             )
     return {name: value for name, _, value in pairs}
+
+
+def require_qualities(names: tuple[str, ...]) -> None:
+    """Raise UnknownName for what is no quality of a row."""
+    from unet_bench.store.schema import QUALITIES
+
+    for name in names:
+        if name not in QUALITIES:
+            raise unknown("quality", name, QUALITIES, "python -m unet_bench.store.documentation")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExecutionOptions:
+    """Options of `run` that are no part of its suite. Raises UnknownName, InvalidSuite."""
+
+    executor: str = option(
+        "local", "Where cells run: local, ray, slurm; a resumed run's own again", panel=WHERE
+    )
+    devices: tuple[str, ...] = option(
+        (),
+        "Of these devices alone, such as cuda:0,cuda:2",
+        panel=WHERE,
+        note="all, if left out",
+    )
+    options: Mapping[str, str] = option(
+        {},
+        "NAME=VALUE for the executor, such as partition=gpu",
+        "--executor-option",
+        panel=WHERE,
+        by_commas=False,
+        parse=parse_options,
+    )
+    retries: Mapping[str, int] = option(
+        RETRIES,
+        "Further attempts at what failed: 1, or killed=2,timeout=1",
+        panel=WHERE,
+        note="killed=1 if left out",
+        parse=parse_retries,
+    )
+    time_limit_s: float = option(
+        math.inf,
+        "End in good order before so long is over: 9m, 1h30m, none; exit code 75",
+        "--time-limit",
+        panel=WHERE,
+        bounds=POSITIVE,
+        parse=parse_time_limit,
+    )
+    rerun: tuple[str, ...] = option(
+        (),
+        "With --resume: measure again what is contaminated, throttled, …",
+        panel=WHERE,
+        check=require_qualities,
+    )
+    keep_failures: bool = option(False, "With --resume: do not try again what failed", panel=WHERE)
+    begun: float = field(default_factory=time.monotonic)  # the time limit counts from here
+
+    def __post_init__(self) -> None:
+        require(self)
+
+    @property
+    def until(self) -> float:
+        """Of the monotonic clock: nothing runs any more by then."""
+        return self.begun + self.time_limit_s
+
+    def keeps(self, status: str) -> bool:
+        """Whether a resumed run leaves a cell of this status as it is."""
+        return status in KEPT or (self.keep_failures and status in RETRIES)

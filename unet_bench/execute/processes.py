@@ -32,13 +32,11 @@ KILL: Final = getattr(signal, "SIGKILL", signal.SIGTERM)  # Windows has but one 
 
 @dataclass(frozen=True)
 class Exit:
-    """A worker that is over. `code`: as subprocess has it; None where nobody could say. `reason`:
-    if it never began.
-    """
+    """A worker that is over."""
 
     stem: str
-    code: int | None
-    reason: str = ""
+    code: int | None  # as subprocess has it; None where nobody could say
+    reason: str = ""  # why it never began
 
 
 @dataclass
@@ -50,18 +48,9 @@ class Forker:
     stems: set[str] = field(default_factory=set)
     over: bool = False  # its answers have ended
 
-    def take(self) -> str | None:
-        """One of its jobs, off the list; None if there is none. What two threads ask for, one of
-        them gets.
-        """
-        try:
-            return self.stems.pop()
-        except KeyError:
-            return None
-
 
 class Processes:
-    """Workers by the stem of their job. Leave none behind: `close`."""
+    """Workers by the stem of their job; `close` ends them all."""
 
     def __init__(self) -> None:
         self._exits: SimpleQueue[Exit] = SimpleQueue()
@@ -71,9 +60,7 @@ class Processes:
         self.notice = ""  # what whoever watches should know
 
     def start(self, job: Job) -> None:
-        """Begin a job in a process of its own; it will be among what `wait` returns, whatever
-        happens.
-        """
+        """Begin a job in a process of its own; whatever happens, `wait` will return it."""
         forker = self._forker_for(job) if self._forks and not job.fresh else None
         if forker is None:
             self._start_fresh(job)
@@ -84,7 +71,7 @@ class Processes:
             self._give_up(forker)
 
     def wait(self, timeout_s: float | None) -> list[Exit]:
-        """Sleep until a worker is over, or until the time is; those that are over by then."""
+        """Sleep until a worker is over, or until the time is; return those that are over then."""
         exits: list[Exit] = []
         with contextlib.suppress(Empty):
             exits.append(self._exits.get(timeout=timeout_s))
@@ -125,22 +112,14 @@ class Processes:
             forker.process.stdin.flush()
 
     def _forker_for(self, job: Job) -> Forker | None:
-        """The living fork server, or a new one; None if none gets ready: then there will be no
-        other.
-        """
+        """Return the living fork server, or a new one; None if none gets ready, now and later."""
         if self._forker is not None and self._forker.process.poll() is None:
             return self._forker
-        command = [
-            sys.executable,
-            "-m",
-            "unet_bench.execute.forkserver",
-            json.dumps(job.block),
-            *job.modules,
-        ]
-        path = job.log.with_name("forkserver.log")
+        module = "unet_bench.execute.forkserver"
+        path = job.run_folder.log_of("forkserver")
         with path.open("ab") as log:
             process = subprocess.Popen(
-                command,
+                [sys.executable, "-m", module, json.dumps(job.block), *job.modules],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -174,26 +153,25 @@ class Processes:
             if what == "ready":
                 ready.set()
                 continue
-            forker.stems.discard(rest[0])
-            self._exits.put(
-                Exit(rest[0], rest[1]) if what == "ended" else Exit(rest[0], None, rest[1])
-            )
+            stem, how = rest
+            forker.stems.discard(stem)
+            self._exits.put(Exit(stem, how) if what == "ended" else Exit(stem, None, how))
         forker.process.stdout.close()
         forker.over = True
         self._give_up(forker)
 
     def _give_up(self, forker: Forker) -> None:
-        while stem := forker.take():
-            self._exits.put(
-                Exit(stem, None, "the process that forks workers was ended from outside")
-            )
+        """Note that a fork server's jobs are over; of two threads, one gets each."""
+        reason = "the process that forks workers was ended from outside"
+        with contextlib.suppress(KeyError):
+            while True:
+                self._exits.put(Exit(forker.stems.pop(), None, reason))
 
     def _start_fresh(self, job: Job) -> None:
-        command = [sys.executable, "-m", "unet_bench.execute.worker"]
         try:
             with job.log.open("ab") as log:
                 process = subprocess.Popen(
-                    command,
+                    [sys.executable, "-m", "unet_bench.execute.worker"],
                     stdin=subprocess.PIPE,
                     stdout=log,
                     stderr=log,
@@ -211,9 +189,8 @@ class Processes:
         with contextlib.suppress(OSError):  # it may be over already
             process.stdin.write(job.to_json().encode())
             process.stdin.close()
-        if hasattr(
-            os, "waitid"
-        ):  # until it is over, but not yet waited for: so its number, and its group, are its own
+        if hasattr(os, "waitid"):
+            # Until it is over, but not yet waited for: so its number, and its group, are its own.
             with contextlib.suppress(ChildProcessError):
                 os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
             _signal_group(process, KILL)  # children that the worker left behind

@@ -28,16 +28,17 @@ class Terminated(KeyboardInterrupt):
 
 @contextmanager
 def terminable() -> Iterator[None]:
-    """Raise Terminated where such a signal comes, as Ctrl-C raises KeyboardInterrupt. In the main
-    thread only.
+    """Raise Terminated where such a signal comes, as Ctrl-C raises KeyboardInterrupt.
+
+    In the main thread only.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    ignored = {
-        number for number in ENDING if signal.getsignal(number) == signal.SIG_IGN
-    }  # as nohup wants it
-    before = {number: signal.signal(number, _raise) for number in ENDING if number not in ignored}
+    before = {}
+    for number in ENDING:
+        if signal.getsignal(number) != signal.SIG_IGN:  # as nohup wants it
+            before[number] = signal.signal(number, _raise)
     try:
         yield
     finally:
@@ -50,7 +51,8 @@ def _raise(number: int, _: FrameType | None) -> None:
 
 
 def die_with_parent() -> None:
-    """Have the kernel end this process when its parent ends, however that ends: nothing may time
-    beside a new run.
+    """Have the kernel end this process when its parent ends, however that ends.
+
+    Nothing may time beside a new run.
     """
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""Where a run took place: stable facts about machine and software, for provenance and for `doctor`."""
+"""Where a run took place: stable facts about machine and software."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ PACKAGES = ("torch", "torchvision", "timm", "pluggy", "pandas", "numpy", "unet-b
 
 
 def environment(gpus: Sequence[str]) -> dict[str, Any]:
-    """Facts that do not change between two runs on one machine; `env_id` is their hash. Imports
-    torch.
+    """Return facts that do not change between two runs on one machine; `env_id` is their hash.
+
+    Imports torch.
 
     `gpus` are the models of the accelerators that torch sees: whoever asks knows how to look at
     them.
@@ -47,8 +48,8 @@ def environment(gpus: Sequence[str]) -> dict[str, Any]:
 
 
 def cudnn_version() -> int | None:
-    """The version of the cuDNN (of MIOpen, on ROCm) that torch found; None where it is not what
-    torch was built for.
+    """Return the version of the cuDNN (of MIOpen, on ROCm) that torch found; None where it is not
+    what torch was built for.
     """
     import torch
 
@@ -60,7 +61,7 @@ def cudnn_version() -> int | None:
 
 
 def versions() -> dict[str, str | None]:
-    """Installed versions of what the numbers depend on."""
+    """Return installed versions of what the numbers depend on."""
     found: dict[str, str | None] = {}
     for name in PACKAGES:
         try:
@@ -71,7 +72,7 @@ def versions() -> dict[str, str | None]:
 
 
 def cpu_model() -> str:
-    """The processor's name, as the system gives it."""
+    """Return the processor's name, as the system gives it."""
     try:
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):
@@ -82,8 +83,9 @@ def cpu_model() -> str:
 
 
 def device_name(device: str) -> str | None:
-    """What people call the device; None where it may be one of unlike devices, or none. Starts
-    none.
+    """Return what people call the device; None where it may be one of unlike devices, or none.
+
+    Starts none.
     """
     from unet_bench.host.survey import survey
 
@@ -97,8 +99,8 @@ def device_name(device: str) -> str | None:
 
 
 def commit() -> str | None:
-    """The commit that this code is at, with `+dirty` where it was changed since; `None` if it is
-    not in a repository.
+    """Return the commit that this code is at, with `+dirty` where it was changed since; `None` if
+    it is not in a repository.
 
     An installed copy may lie inside somebody else's repository: it counts only where git tracks
     this very file.

@@ -24,9 +24,8 @@ if sys.platform == "win32":
     def _lock(file: FileIO, shared: bool) -> None:
         if shared:  # Windows has no shared locks of this kind: what is not timed goes unlocked
             return
-        file.seek(
-            1 << 30
-        )  # far behind the process id, since Windows lets nobody read what is locked
+        # Far behind the process id, since Windows lets nobody read what is locked.
+        file.seek(1 << 30)
         msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
 else:
     import fcntl
@@ -52,8 +51,12 @@ class Held(Exception):
 
 
 def hold(path: Path, *, shared: bool = False) -> FileIO:
-    """Lock the file and write this process's id into it; closing it lets go. Raises Held, OSError."""
-    try:  # not to create it, if it is there: systems refuse that for another user's file in a shared folder
+    """Lock the file and write this process's id into it; closing it lets go.
+
+    Raises Held, OSError.
+    """
+    # Not to create what is there: systems refuse that for another user's file in a shared folder.
+    try:
         file = FileIO(os.open(path, os.O_RDWR), "r+")
     except FileNotFoundError:
         file = FileIO(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+")
@@ -71,8 +74,8 @@ def hold(path: Path, *, shared: bool = False) -> FileIO:
 
 
 class DeviceLocks:
-    """What cells of this process hold while they run: a device, shared unless timed, and then the
-    host's timing, too.
+    """The locks that cells of this process hold while they run: a device, shared unless timed, and
+    then the host's timing, too.
 
     Processes that see another temporary folder (containers, say) are not kept apart: the guard sees
     what they use.
@@ -83,11 +86,10 @@ class DeviceLocks:
         self._turn_until: dict[Path, float] = {}  # of somebody else
 
     def take(self, device: str, *, timed: bool) -> list[FileIO]:
-        """All locks for a cell on a device of this host, or none; closing them lets go. Raises
-        Held.
+        """Return all locks for a cell on a physical device of this host; closing them lets go.
 
-        `device` is a physical one. Who holds and takes again while another process polls, waits for
-        it once.
+        Raises Held, and then holds none. Who holds and takes again while another process polls,
+        waits for it once.
         """
         held: list[FileIO] = []
         try:
@@ -122,8 +124,9 @@ class DeviceLocks:
 
 @contextmanager
 def own_folder() -> Iterator[Path]:
-    """A temporary folder, locked while its process lives: the next one removes those that killed
-    processes left.
+    """Yield a temporary folder, locked while its process lives.
+
+    The next call removes those that killed processes left.
     """
     for lock in Path(tempfile.gettempdir()).glob(f"{OWN}*/{OWNED}"):
         with suppress(Held, OSError):
@@ -138,10 +141,10 @@ def own_folder() -> Iterator[Path]:
 
 
 def lock_file(name: str) -> Path:
-    """Where all processes of this host look for a lock."""
+    """Return where all processes of this host look for a lock."""
     return Path(tempfile.gettempdir()) / f"unet-bench-{name}.lock"
 
 
 def waiting_file(path: Path) -> Path:
-    """Where a process that polls for a lock says so."""
+    """Return where a process that polls for a lock says so."""
     return path.with_suffix(".waiting")

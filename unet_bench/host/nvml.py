@@ -27,8 +27,9 @@ THROTTLE_BITS: Final = {
 
 
 def open_gpu(device: torch.device | int) -> Gpu | None:
-    """The GPU that torch calls `device`, also where CUDA_VISIBLE_DEVICES renumbers them. Starts
-    CUDA in this process.
+    """Return the GPU that torch calls `device`, also where CUDA_VISIBLE_DEVICES renumbers them.
+
+    Starts CUDA in this process.
 
     `None` where there is no pynvml, no driver or no such GPU; never raises.
     """
@@ -75,43 +76,43 @@ def driver_version() -> str | None:
 
 @dataclass(frozen=True)
 class Gpu:
-    """One GPU. What it does not support, or the driver refuses, is `None` or empty; nothing raises."""
+    """One GPU. What it does not support, or the driver refuses, is `None` or empty."""
 
     nvml: Any
     handle: Any
 
     def energy_j(self) -> float | None:
-        """Joules since the driver was loaded, all of the board's; it moves every 10 to 100 ms.
-        Volta and later.
+        """Return joules since the driver was loaded, all of the board's; it moves every 10 to 100
+        ms. Volta and later.
         """
         millijoules = self._ask("nvmlDeviceGetTotalEnergyConsumption")
         return None if millijoules is None else millijoules / 1e3
 
     def temperature_c(self) -> int | None:
-        """Of the die, in °C."""
+        """Return the temperature of the die in °C."""
         celsius: int | None = self._ask("nvmlDeviceGetTemperature", 0)  # NVML_TEMPERATURE_GPU
         return celsius
 
     def sm_clock_mhz(self) -> int | None:
-        """Of the multiprocessors, now, in MHz."""
+        """Return the clock of the multiprocessors now, in MHz."""
         megahertz: int | None = self._ask("nvmlDeviceGetClockInfo", 1)  # NVML_CLOCK_SM
         return megahertz
 
     def power_w(self) -> float | None:
-        """Of the board, now, in W."""
+        """Return the power of the board now, in W."""
         milliwatts = self._ask("nvmlDeviceGetPowerUsage")
         return None if milliwatts is None else milliwatts / 1e3
 
     def utilisation(self) -> int | None:
-        """Percent of the driver's last sampling period, up to a second, in which any kernel ran,
-        whoever's.
+        """Return the percent of the driver's last sampling period, up to a second, in which any
+        kernel ran, whoever's.
         """
         rates = self._ask("nvmlDeviceGetUtilizationRates")
         return None if rates is None else int(rates.gpu)
 
     def utilisation_by_process(self, since_s: float) -> dict[int, float] | None:
-        """The percent of time that each process's kernels ran since a moment of the system's clock,
-        by pid.
+        """Return the percent of time that each process's kernels ran since a moment of the system's
+        clock, by pid.
 
         Empty where none did; `None` where the driver does not tell processes apart.
         """
@@ -126,8 +127,8 @@ class Gpu:
         return {pid: sum(values) / len(values) for pid, values in found.items()}
 
     def foreign_share(self, since_s: float) -> float | None:
-        """The part of the time since then in which kernels of other processes ran; `None` where
-        nobody says.
+        """Return the part of the time since then in which kernels of other processes ran; `None`
+        where nobody says.
 
         A process that only holds a context, as an idle notebook or a desktop does, takes nothing.
         In a container this process may go by the host's pid: then the busiest one is taken for it.
@@ -140,8 +141,8 @@ class Gpu:
         return min(1.0, sum(used.values()) / 100)
 
     def share_at_rest(self) -> float | None:
-        """The part of the last second in which kernels ran, while this process runs none; `None`
-        where nobody says.
+        """Return the part of the last second in which kernels ran, while this process runs none;
+        `None` where nobody says.
 
         For drivers that do not tell processes apart; a second goes by only where another process is
         there.
@@ -153,7 +154,7 @@ class Gpu:
         return None if percent is None else percent / 100
 
     def throttle_reasons(self) -> frozenset[str]:
-        """Why the clocks are now lower than they could be: values of `THROTTLE_BITS`."""
+        """Return why the clocks are now lower than they could be: values of `THROTTLE_BITS`."""
         for name in (
             "nvmlDeviceGetCurrentClocksEventReasons",
             "nvmlDeviceGetCurrentClocksThrottleReasons",
@@ -164,7 +165,8 @@ class Gpu:
         return frozenset()
 
     def processes(self) -> dict[int, float | None]:
-        """The MiB of every process that computes here, by pid; `None` where the driver hides them.
+        """Return the MiB of every process that computes here, by pid; `None` where the driver hides
+        them.
 
         In a container the pids may be the host's, so that this very process goes by another.
         """
@@ -172,7 +174,9 @@ class Gpu:
         return {p.pid: None if p.usedGpuMemory is None else p.usedGpuMemory / MIB for p in listed}
 
     def process_memory_mib(self, pid: int) -> float | None:
-        """MiB that a process holds here: context, libraries and the allocator's cache included."""
+        """Return the MiB that a process holds here: context, libraries and the allocator's cache
+        included.
+        """
         return self.processes().get(pid)
 
     def _ask(self, function: str, *args: int) -> Any:
@@ -183,13 +187,14 @@ class Gpu:
 
 
 def _text(name: Any) -> str:
-    """Older versions of pynvml return bytes."""
+    """Return text: older versions of pynvml give bytes."""
     return name.decode(errors="replace") if isinstance(name, bytes) else str(name)
 
 
 def _handle(nvml: Any, properties: Any, device: torch.device | int) -> Any:
-    """NVML's handle of a GPU, by what stays when GPUs are renumbered. Raises one of `_errors` where
-    NVML has none.
+    """Return NVML's handle of a GPU, by what stays when GPUs are renumbered.
+
+    Raises one of `_errors` where NVML has none.
     """
     uuid = getattr(properties, "uuid", None)
     if uuid is None:  # a torch that does not tell
@@ -204,7 +209,7 @@ def _handle(nvml: Any, properties: Any, device: torch.device | int) -> Any:
 
 
 def _errors(nvml: Any) -> tuple[type[Exception], ...]:
-    """What pynvml raises: its own errors, one outside them for an older driver; an older pynvml
-    lacks functions.
+    """Return what pynvml raises: its own errors, one outside them for an older driver; an older
+    pynvml lacks functions.
     """
     return nvml.NVMLError, getattr(nvml, "NVMLLibraryMismatchError", nvml.NVMLError), AttributeError

@@ -175,8 +175,8 @@ def _overlooked() -> str:
     if torch.version.cuda or torch.version.hip or not (names := gpu_names()):
         return ""
     return (
-        f"{names[0]} is here, and torch {torch.__version__} was built without CUDA: install torch as "
-        "https://pytorch.org/get-started/locally says for CUDA"
+        f"{names[0]} is here, and torch {torch.__version__} was built without CUDA: "
+        "install torch as https://pytorch.org/get-started/locally says for CUDA"
     )
 
 
@@ -235,9 +235,15 @@ def remedied(error: Exception) -> str:
         )
     if "no kernel image" in said or "not compatible" in said:
         built_for = ", ".join(torch.cuda.get_arch_list())
-        return f"{said}; this torch is built for {built_for}: install a torch that is built for this GPU"
+        return (
+            f"{said}; this torch is built for {built_for}: "
+            "install a torch that is built for this GPU"
+        )
     if "busy or unavailable" in said:
-        return f"{said}; another process has it for itself (nvidia-smi -q -d COMPUTE): end that, or choose another GPU"
+        return (
+            f"{said}; another process has it for itself (nvidia-smi -q -d COMPUTE): "
+            "end that, or choose another GPU"
+        )
     if is_out_of_memory(error):
         return f"{said}; other processes hold its memory (nvidia-smi lists them)"
     return said

@@ -21,6 +21,7 @@ from unet_bench.present.document import (
     Table,
     Text,
 )
+from unet_bench.present.findings import sentences
 from unet_bench.store.columns import Column
 from unet_bench.store.schema import BY_NAME
 from unet_bench.store.tables import records
@@ -29,8 +30,6 @@ from unet_bench.text_format import EMPTY, one_line, title
 if TYPE_CHECKING:
     from unet_bench.analysis.effects import Effects
 
-COMPARED: Final = tuple(BY_NAME[figure.column] for figure in FIGURES)
-"""The figures of which effects are told, in the order of tables."""
 _LEGEND: Final = (
     "Changes in % of the reference, of Dice as a difference. ±: the longer side of the 95 % "
     "interval. ≈: cannot be told apart from no change, or there is no interval. n: how many "
@@ -49,11 +48,12 @@ def render_effects(found: Effects, *, format: str = "table") -> RenderableType:
 def effects_document(found: Effects) -> Document:
     """Return the effects as a document."""
     blocks = list(_blocks(found))
-    blocks += [Notes(tuple(found.notes), "")] if found.notes else []
+    notes = sentences(found.findings)
+    blocks += [Notes(notes, "")] if notes else []
     blocks += [Text(_LEGEND, "quiet")] if len(found.table) else []
     frames = {"effects": found.table, "interactions": found.interactions, "fit": found.fit}
     content: dict[str, Any] = {name: records(frame) for name, frame in frames.items()}
-    content["notes"] = list(found.notes)
+    content["notes"] = list(notes)
     return Document("effects", tuple(blocks), found.table, content)
 
 
@@ -108,7 +108,7 @@ def _group_title(row: Row) -> str:
 
 def _slot(slot: str, rows: pd.DataFrame, fit: pd.DataFrame) -> Iterator[Block]:
     """Yield what the alternatives of a slot change against its reference, a line for each."""
-    shown = [column for column in COMPARED if (rows["figure"] == column.name).any()]
+    shown = [column for column in FIGURES if (rows["figure"] == column.name).any()]
     lines = []
     for alternative, its in rows.groupby("alternative", sort=False):
         cells = {row["figure"]: row for row in records(its)}
@@ -140,7 +140,7 @@ def _spread(fit: pd.DataFrame) -> str:
     """Return how much each effect varies over contexts, where there are several."""
     rows = {row["figure"]: row for row in records(fit) if row["residual_sd"]}
     words = []
-    for column in COMPARED:
+    for column in FIGURES:
         if (row := rows.get(column.name)) is None:
             continue
         sd, explained = row["residual_sd"], row["r2_within"]

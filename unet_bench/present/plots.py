@@ -14,8 +14,8 @@ from typing import Any, Final
 
 import pandas as pd
 
+from unet_bench.analysis.matched_pairs import FIGURES
 from unet_bench.networks.choices import NAMES
-from unet_bench.present.effects import COMPARED
 from unet_bench.present.groups import Group, Row, differences, has, is_baseline
 from unet_bench.store.columns import Column
 from unet_bench.store.schema import BY_NAME, shown_columns
@@ -241,7 +241,7 @@ def effects(table: pd.DataFrame, group: str) -> list[Plot]:
             found.setdefault(key, {})[row["figure"]] = row
     keys = sorted(found, key=lambda key: _order(found[key]))
     forests = []
-    for column in COMPARED:
+    for column in FIGURES:
         mine = {key: found[key][column.name] for key in keys if column.name in found[key]}
         if mine:
             forests.append(_forest(keys, mine, group, column))
@@ -255,7 +255,7 @@ _PLACES: Final = {name: place for place, name in enumerate(NAMES)}
 
 def _order(figures: Mapping[str, Row]) -> tuple[Any, ...]:
     """Return where a row stands: by its slot, then by the first figure that it has."""
-    row = next(figures[column.name] for column in COMPARED if column.name in figures)
+    row = next(figures[column.name] for column in FIGURES if column.name in figures)
     first = row["slot"].split("+")[0]
     return _PLACES.get(first, len(_PLACES)), row["slot"], row["reference"], row["change"]
 

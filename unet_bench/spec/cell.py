@@ -10,15 +10,20 @@ import functools
 import hashlib
 import json
 import math
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
+from unet_bench.errors import InvalidSuite
 from unet_bench.geometry.input_window import InputWindow
 from unet_bench.networks.variants import Variant
+from unet_bench.spec.option import FROM_ONE, MEASURING, TRAINING, WHERE, Bounds, option
 from unet_bench.spec.recipe import Recipe
 
 MOST_OVERLAP: Final = 0.9  # of neighbouring tiles; beyond it their number explodes
+MOST_THREADS: Final = 1024
+MOST_IMAGES: Final = 2**20  # of a batch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,19 +49,65 @@ class Task:
         return _hash(_text(self))
 
 
+def require_threads(threads: tuple[int, ...]) -> None:
+    """Raise InvalidSuite for more threads than any machine has use for."""
+    if max(threads) > MOST_THREADS:
+        raise InvalidSuite(
+            f"threads={max(threads)} is more than {MOST_THREADS}; this machine has "
+            f"{os.cpu_count()} cores"
+        )
+
+
 @dataclass(frozen=True)
 class Setting:
-    """How a network is run."""
+    """How a network is run. A suite takes several values of every axis but the device."""
 
-    device: str = "cpu"
-    precision: str = "fp32"
-    memory_format: str = "contiguous"
-    mode: str = "eager"
-    batch_norm: str = "kept"  # or folded into the convolutions, for inference
-    algorithms: str = "fastest"  # or deterministic ones only
-    pretrained: str = "none"  # published weights that a training begins from
-    threads: int = 1
-    batch: int = 4
+    device: str = option(
+        "cpu",
+        "Where networks run",
+        panel=WHERE,
+        note="auto (a GPU if there is one), cpu, cuda, cuda:1, xpu, mps",
+    )
+    precision: str = option(
+        "fp32", "Number format", panel=MEASURING, choices=("fp32", "tf32", "fp16", "bf16")
+    )
+    memory_format: str = option(
+        "contiguous",
+        "Order of images in memory",
+        panel=MEASURING,
+        choices=("contiguous", "channels_last"),
+    )
+    mode: str = option(
+        "eager",
+        "How torch runs networks",
+        panel=MEASURING,
+        choices=("eager", "compile", "cudagraphs"),
+    )
+    batch_norm: str = option(
+        "kept",
+        "Batch norm, for inference folded into the convolutions or not",
+        panel=MEASURING,
+        choices=("kept", "folded"),
+    )
+    algorithms: str = option(
+        "fastest", "Algorithms of torch", panel=MEASURING, choices=("fastest", "deterministic")
+    )
+    pretrained: str = option(
+        "none",
+        "Published weights that a training begins from",
+        panel=TRAINING,
+        choices=("none", "imagenet"),
+    )
+    threads: int = option(
+        1,
+        "CPU threads of one operator",
+        panel=MEASURING,
+        bounds=FROM_ONE,
+        check=require_threads,
+    )
+    batch: int = option(
+        4, "Images a step", "-b", panel=MEASURING, bounds=Bounds(least=1, most=MOST_IMAGES)
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,9 +117,8 @@ class Protocol:
     version: int = 2
     speed_s: float = 2.0  # of timed blocks per cell, the baseline's included
     interval: float = 0.02  # stop timing when the ratio's 95 % interval is this narrow, relatively
-    slowdown: float = (
-        0.0  # of the variant, relatively: injected by the self-test, to see whether it is found
-    )
+    # of the variant, relatively: injected by the self-test, to see whether it is found
+    slowdown: float = 0.0
     memory_limit_mib: float = 0.0  # 0: none but the machine's
     shrink_batch: bool = False  # where the batch does not fit, halve it until it does
     recipe: Recipe = field(default_factory=Recipe)
@@ -91,9 +141,10 @@ class Protocol:
     def evaluation(self) -> str:
         """How test images are predicted, in words."""
         words = ["whole" if self.whole else "tiled"]
-        words += [f"overlap {self.overlap:g}"] * (self.overlap > 0 and not self.whole) + [
-            "flips"
-        ] * self.flips
+        if self.overlap > 0 and not self.whole:
+            words.append(f"overlap {self.overlap:g}")
+        if self.flips:
+            words.append("flips")
         return " ".join(words)
 
 

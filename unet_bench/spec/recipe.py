@@ -1,5 +1,6 @@
-"""How networks are trained, as data: a `Recipe` in code, or the same in TOML. How long is the
-suite's business.
+"""How networks are trained, as data: a `Recipe` in code, or the same in TOML.
+
+How long they are trained is the suite's business.
 """
 
 from __future__ import annotations
@@ -14,103 +15,171 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from unet_bench.errors import InvalidSuite, unknown
-from unet_bench.limits import MOST_NUMBER, MOST_WORDS, one_line, read_toml, shown
+from unet_bench.errors import InvalidSuite
+from unet_bench.limits import MOST_WORDS, one_line, read_toml, shown
+from unet_bench.spec.option import SHARE, Bounds, named, option, require, typed
 
 if TYPE_CHECKING:
     from unet_bench.registry.registry import Registry
 
-WORDS: Final = {
-    "optimizer": ("adamw", "adam", "sgd"),
-    "schedule": ("cosine", "poly", "constant"),
-    "class_weights": ("none", "median-frequency"),
-    "init": ("default", "he"),
-    "select": ("best", "last"),
-}
-MOST: Final = 1e9  # of any number: what is drawn from a range that overflows would fail in the middle of a run
-MOST_GRID: Final = (
-    64  # a grid of displacements is drawn for every item, in three dimensions of volumes
-)
+MOST: Final = 10**9  # of any number: ranges beyond it overflow in the middle of a run
+MOST_GRID: Final = 64  # displacements a side; of volumes their number is the cube
+AMOUNT: Final = Bounds(least=0, most=MOST)
 NOT_MEASURED: Final = ("summary", "source")  # what may change without changing a result
+LISTED: Final = "docs/accuracy.md"
+# The groups in which docs/accuracy.md lists the fields.
+OPTIMISER: Final = "optimiser"
+LOSS: Final = "loss"
+SAMPLING: Final = "sampling"
+AUGMENTATION: Final = "augmentation"
+EVALUATIONS: Final = "evaluations"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """One way to train. The defaults are the recipe `default`. Raises InvalidSuite for a value it
-    does not take.
+    """One way to train. The defaults are the recipe `default`.
+
+    Raises UnknownName, InvalidSuite for a value it does not take.
     """
 
-    name: str = "default"
-    summary: str = ""
-    source: str = ""
+    name: str = option("default", "what it is called")
+    summary: str = option("", "what it is, in a line")
+    source: str = option("", "where it comes from")
 
-    optimizer: str = "adamw"
-    lr: float = 2e-3
-    weight_decay: float = 1e-4
-    momentum: float = 0.9  # of sgd
-    nesterov: bool = False
-    schedule: str = "cosine"
-    power: float = 0.9  # of poly
-    warm_up: float = 0.1  # part of the budget over which the learning rate rises
-    clip: float = 1.0  # gradient norm; 0: none
-    amp: bool = True  # mixed precision where the device is CUDA and the setting fp32
-    batch: int = 0  # images a step, where the suite leaves that open; 0: the preset's
-
-    cross_entropy: float = 1.0  # weights of the terms of the loss
-    dice: float = 1.0
-    class_weights: str = "none"  # of the cross-entropy
-    border_weight: float = (
-        0.0  # w0 of the weight map that parts touching objects (Ronneberger et al. 2015, eq. 2)
+    optimizer: str = option(
+        "adamw",
+        "of adam, weight decay is L2 in the gradient",
+        panel=OPTIMISER,
+        choices=("adamw", "adam", "sgd"),
     )
-    border_sigma: float = 5.0  # px
-    deep_supervision: bool = True  # where a variant has auxiliary heads
-
-    init: str = "default"
-    dropout: float = 0.0  # behind the coarsest map, where a variant has a bottleneck
-
-    foreground: float = 0.0  # part of the windows that are laid around a foreground pixel
-    flip: bool = True  # along both axes
-    rotate: float = 0.0  # degrees at most, either way
-    scale_low: float = 1.0
-    scale_high: float = 1.0
-    elastic: float = 0.0  # px, standard deviation of the displacements on a coarse grid
-    elastic_grid: int = 3  # displacements along each side of the image
-    brightness: float = (
-        0.0  # at most that many standard deviations of the training images, either way
+    lr: float = option(
+        2e-3, "the learning rate", panel=OPTIMISER, bounds=Bounds(above=0, most=MOST)
     )
-    contrast: float = 0.0  # at most that part, either way
+    weight_decay: float = option(1e-4, "of all weights", panel=OPTIMISER, bounds=AMOUNT)
+    momentum: float = option(0.9, "of `sgd`", panel=OPTIMISER, bounds=SHARE)
+    nesterov: bool = option(False, "Nesterov's momentum, of `sgd`", panel=OPTIMISER)
+    schedule: str = option(
+        "cosine",
+        "of the learning rate; the first two fall to 0 at the end of the budget",
+        panel=OPTIMISER,
+        choices=("cosine", "poly", "constant"),
+    )
+    power: float = option(0.9, "of `poly`", panel=OPTIMISER, bounds=AMOUNT)
+    warm_up: float = option(
+        0.1, "part of the budget over which the learning rate rises", panel=OPTIMISER, bounds=SHARE
+    )
+    clip: float = option(
+        1.0, "largest norm of the gradient", panel=OPTIMISER, bounds=AMOUNT, note="0: any"
+    )
+    amp: bool = option(
+        True,
+        "mixed precision and channels last, on a GPU (bf16, or fp16 where that is emulated), "
+        "where `--precision` is fp32",
+        panel=OPTIMISER,
+    )
+    batch: int = option(
+        0,
+        "images a step, where neither suite nor option says",
+        panel=OPTIMISER,
+        bounds=AMOUNT,
+        note="0: the preset's",
+    )
+    init: str = option(
+        "default",
+        "the parts' own, or He et al. 2015, normal, biases 0",
+        panel=OPTIMISER,
+        choices=("default", "he"),
+    )
+    dropout: float = option(
+        0.0,
+        "behind the coarsest map, where a variant has a bottleneck",
+        panel=OPTIMISER,
+        bounds=SHARE,
+    )
 
-    evaluations: int = 10  # times that the validation images are looked at
-    select: str = "best"  # which weights are tested: the best on validation, or the last
+    cross_entropy: float = option(1.0, "weight of the term", panel=LOSS, bounds=AMOUNT)
+    dice: float = option(1.0, "weight of the term", panel=LOSS, bounds=AMOUNT)
+    class_weights: str = option(
+        "none",
+        "of the cross-entropy; the second: Eigen and Fergus 2015",
+        panel=LOSS,
+        choices=("none", "median-frequency"),
+    )
+    border_weight: float = option(
+        0.0,
+        "w₀ of the weight map that parts touching objects: Ronneberger et al. 2015, eq. 2",
+        panel=LOSS,
+        bounds=AMOUNT,
+    )
+    border_sigma: float = option(5.0, "σ of that map, px", panel=LOSS, bounds=AMOUNT)
+    deep_supervision: bool = option(
+        True, "a loss at auxiliary heads too, where a variant has them", panel=LOSS
+    )
+
+    foreground: float = option(
+        0.0,
+        "part of the windows that are laid around a foreground pixel",
+        panel=SAMPLING,
+        bounds=SHARE,
+    )
+
+    flip: bool = option(True, "along each axis, each in half of the windows", panel=AUGMENTATION)
+    rotate: float = option(
+        0.0,
+        "degrees at most, either way; volumes turn in the plane of their slices alone",
+        panel=AUGMENTATION,
+        bounds=AMOUNT,
+    )
+    scale_low: float = option(
+        1.0,
+        "the least factor; above 1 enlarges",
+        panel=AUGMENTATION,
+        bounds=Bounds(above=0, most=MOST),
+    )
+    scale_high: float = option(1.0, "the largest factor", panel=AUGMENTATION, bounds=AMOUNT)
+    elastic: float = option(
+        0.0,
+        "standard deviation of the displacements on a coarse grid, px",
+        panel=AUGMENTATION,
+        bounds=AMOUNT,
+    )
+    elastic_grid: int = option(
+        3,
+        "displacements along each side of the image",
+        panel=AUGMENTATION,
+        bounds=Bounds(least=2, most=MOST_GRID),
+    )
+    brightness: float = option(
+        0.0,
+        "added: at most so many standard deviations of the training images, either way",
+        panel=AUGMENTATION,
+        bounds=AMOUNT,
+    )
+    contrast: float = option(
+        0.0,
+        "at most that part, either way, about the training images' mean",
+        panel=AUGMENTATION,
+        bounds=SHARE,
+    )
+
+    evaluations: int = option(
+        10,
+        "how often the validation images are predicted, evenly over the budget",
+        panel=EVALUATIONS,
+        bounds=Bounds(least=1, most=MOST),
+    )
+    select: str = option(
+        "best",
+        "the weights that are tested: of the evaluation with the best Dice, or the last",
+        panel=EVALUATIONS,
+        choices=("best", "last"),
+    )
 
     def __post_init__(self) -> None:
-        for name, allowed in WORDS.items():
-            if getattr(self, name) not in allowed:
-                raise unknown(
-                    f"{name} of recipe {self.name}",
-                    getattr(self, name),
-                    allowed,
-                    "docs/accuracy.md",
-                )
-        numbers = {
-            f.name: getattr(self, f.name)
-            for f in dataclasses.fields(self)
-            if f.type in ("float", "int")
-        }
-        for name, value in numbers.items():
-            if not 0 <= value <= MOST:
-                raise self._invalid(name, f"it must be at least 0, finite, and at most {MOST:g}")
-        for name in ("warm_up", "momentum", "foreground", "dropout", "contrast"):
-            if not numbers[name] <= 1:
-                raise self._invalid(name, "it is a part, from 0 to 1")
-        if self.lr == 0:
-            raise self._invalid("lr", "it must be above 0")
-        if not 0 < self.scale_low <= self.scale_high:
-            raise self._invalid("scale_low", "it must be above 0 and at most scale_high")
-        if self.evaluations < 1:
-            raise self._invalid("evaluations", "it is too small: it must be at least 1")
-        if not 2 <= self.elastic_grid <= MOST_GRID:
-            raise self._invalid("elastic_grid", f"it must be from 2 to {MOST_GRID}")
+        with named(f"recipe {self.name}"):
+            require(self, LISTED)
+        if self.scale_low > self.scale_high:
+            raise self._invalid("scale_low", "it must be at most scale_high")
         if self.cross_entropy + self.dice == 0:
             raise self._invalid("cross_entropy", "it and dice are both 0: there would be no loss")
         if self.border_weight and not (self.cross_entropy and self.border_sigma):
@@ -120,9 +189,8 @@ class Recipe:
             )
 
     def _invalid(self, name: str, rule: str) -> InvalidSuite:
-        return InvalidSuite(
-            f"recipe {self.name}: {name}={getattr(self, name)} is not valid: {rule}"
-        )
+        value = getattr(self, name)
+        return InvalidSuite(f"recipe {self.name}: {name}={value} is not valid: {rule}")
 
     @property
     def warps(self) -> bool:
@@ -130,96 +198,60 @@ class Recipe:
         return bool(self.rotate or self.elastic) or (self.scale_low, self.scale_high) != (1.0, 1.0)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data."""
+        """Return plain data."""
         return dataclasses.asdict(self)
 
 
 def from_dict(data: Mapping[str, Any], base: Recipe) -> Recipe:
-    """`base` with the values of `data` in place of its own. Raises InvalidSuite, UnknownName for a
-    key.
+    """Return `base` with the values of `data` in place of its own. Raises InvalidSuite, UnknownName
+    for a key.
     """
-    fields = {field.name: str(field.type) for field in dataclasses.fields(Recipe)}
-    kinds = {"float": (int, float), "int": (int,), "str": (str,), "bool": (bool,)}
-    called = shown(data.get("name", base.name))
-    values: dict[str, Any] = {}
-    for name, value in data.items():
-        if name == "looks":
-            raise InvalidSuite(f"recipe {called}: looks is called evaluations now: rename it")
-        if name not in fields:
-            raise unknown("recipe key", one_line(name), fields, "docs/accuracy.md")
-        kind = fields[name]
-        if not isinstance(value, kinds[kind]) or (isinstance(value, bool) and kind != "bool"):
-            raise InvalidSuite(
-                f"recipe {called}: {name}={shown(value)} is not valid: it takes {kind}"
-            )
-        if isinstance(value, str) and len(value) > MOST_WORDS:
-            raise InvalidSuite(
-                f"recipe {called}: {name} is too long: a text has at most {MOST_WORDS} characters"
-            )
-        if isinstance(value, int) and abs(value) > MOST_NUMBER:
-            raise InvalidSuite(
-                f"recipe {called}: {name}={shown(value)} is not valid: a number has at most 64 bits"
-            )
-        values[name] = float(value) if kind == "float" else value
+    with named(f"recipe {shown(data.get('name', base.name))}"):
+        if "looks" in data:
+            raise InvalidSuite("looks is called evaluations now: rename it")
+        values = typed(Recipe, data, "recipe key", LISTED)
     return dataclasses.replace(base, **values)
 
 
 def shipped(name: str) -> Recipe:
-    """A recipe that ships as TOML with the package: what it leaves out is as in `default`."""
-    text = (importlib.resources.files("unet_bench.spec.recipes") / f"{name}.toml").read_text(
-        encoding="utf-8"
-    )
-    return from_dict({**tomllib.loads(text), "name": name}, Recipe())
+    """Return a recipe that ships with the package: what its TOML leaves out is as in `default`."""
+    file = importlib.resources.files("unet_bench.spec.recipes") / f"{name}.toml"
+    return from_dict({**tomllib.loads(file.read_text(encoding="utf-8")), "name": name}, Recipe())
 
 
 def find(registry: Registry, name: str) -> Recipe:
-    """A registered recipe, or a TOML file, whose `base` names the recipe it changes (`default` if
-    it names none).
+    """Return a registered recipe, or that of a TOML file. Raises UnknownName, InvalidSuite.
 
-    A file's recipe is called by its stem and a hash of its content, so that another content is
-    another recipe. Raises UnknownName, InvalidSuite.
+    A file's `base` names the recipe that it changes, `default` if left out. The file's recipe is
+    called by its stem and a hash of its content, so that another content is another recipe.
     """
     path = Path(name)
     if path.suffix != ".toml":
         found = registry.find("recipe", name).load()()
         if not isinstance(found, Recipe):
-            raise InvalidSuite(
-                f"recipe {name!r} is a {type(found).__name__}: its factory must return a Recipe"
-            )
+            kind = type(found).__name__
+            raise InvalidSuite(f"recipe {name!r} is a {kind}: its factory must return a Recipe")
         return dataclasses.replace(found, name=name)
-    try:
-        data = read_toml(path)
-    except (
-        OSError,
-        ValueError,
-    ) as error:  # bytes that are no text, text that is no TOML, numbers without an end
-        raise InvalidSuite(f"recipe {one_line(name)}: {one_line(str(error))}") from error
-    base = data.pop("base", "default")
-    if not isinstance(base, str) or len(base) > MOST_WORDS:
-        raise InvalidSuite(
-            f"recipe {one_line(name)}: base={shown(base)} is not valid: it takes a recipe's name"
-        )
-    base = find(registry, registered(base, path))
-    made = from_dict({**data, "name": path.stem}, base)
+    with named(f"recipe {one_line(name)}"):
+        try:
+            data = read_toml(path)
+        # Bytes that are no text, text that is no TOML, numbers without an end.
+        except (OSError, ValueError) as error:
+            raise InvalidSuite(one_line(str(error))) from error
+        base = data.pop("base", "default")
+        if not isinstance(base, str) or len(base) > MOST_WORDS:
+            raise InvalidSuite(f"base={shown(base)} is not valid: it takes a recipe's name")
+        if base.endswith(".toml"):
+            raise InvalidSuite(
+                f"base={base!r} is a file; name a registered recipe (unet-bench list recipes)"
+            )
+    made = from_dict({**data, "name": path.stem}, find(registry, base))
     return dataclasses.replace(made, name=f"{path.stem}@{content_hash(made)}")
 
 
-def registered(base: str, path: Path) -> str:
-    """A name that is no file's: a recipe in a file changes one that has a name. Raises
-    InvalidSuite.
-    """
-    if base.endswith(".toml"):
-        raise InvalidSuite(
-            f"recipe {path}: base={base!r} is a file; name a registered recipe (unet-bench list recipes)"
-        )
-    return base
-
-
 def content_hash(recipe: Recipe) -> str:
-    """6 hex digits over what a recipe does."""
-    content = {
-        name: value
-        for name, value in recipe.to_dict().items()
-        if name not in ("name", *NOT_MEASURED)
-    }
+    """Return 6 hex digits over what a recipe does."""
+    content = recipe.to_dict()
+    for name in ("name", *NOT_MEASURED):
+        del content[name]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:6]

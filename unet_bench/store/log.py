@@ -1,5 +1,4 @@
-"""A run's folder: `run.json`, written first, and `cells.jsonl`, the truth, to which rows are only
-ever appended.
+"""The log of a run: `run.json`, written first, and `cells.jsonl`, to which rows are appended.
 
 A kill at any moment loses at most the row being written. Tables are made from the rows in
 `tables.py`.
@@ -42,7 +41,7 @@ class Attempt(NamedTuple):
 
     @classmethod
     def of(cls, row: Mapping[str, Any]) -> Attempt:
-        """A row's."""
+        """Return what a row says of its attempt."""
         return cls(row["status"], row.get("quality"), row.get("key"), int(row.get("attempt") or 0))
 
 
@@ -72,8 +71,9 @@ class Store:
 
     @classmethod
     def create(cls, out: Path, manifest: Mapping[str, Any]) -> Self:
-        """A new folder `out/<run_id>`, named after the manifest's `run_id`. Raises StoreError if it
-        exists.
+        """Make a new folder `out/<run_id>`, named after the manifest's `run_id`.
+
+        Raises StoreError if it exists.
         """
         path = out / _plain_name(manifest["run_id"])
         with in_plain_words("create", path):
@@ -90,8 +90,9 @@ class Store:
 
     @classmethod
     def open(cls, path: Path) -> Self:
-        """The folder of a run that is to go on. Raises StoreError if there is none or another
-        process holds it.
+        """Open the folder of a run that is to go on.
+
+        Raises StoreError if there is none or another process holds it.
         """
         return cls(path)
 
@@ -123,11 +124,11 @@ class Store:
         }
 
     def attempts(self) -> dict[str, Attempt]:
-        """The last attempt at each cell, by `cell_id`, without holding all rows at once."""
+        """Return the last attempt at each cell, by `cell_id`, without holding all rows at once."""
         return {row["cell_id"]: Attempt.of(row) for row in iterate_rows(self.path)}
 
     def rows(self) -> list[Row]:
-        """Every attempt at every cell, in the order of writing."""
+        """Return every attempt at every cell, in the order of writing."""
         return read_rows(self.path)
 
     def close(self) -> None:
@@ -143,8 +144,9 @@ class Store:
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
-    """The `run.json` of the run's folder `path`. Raises StoreError if there is none or it is newer
-    than this code.
+    """Return the `run.json` of the run's folder `path`.
+
+    Raises StoreError if there is none or it is newer than this code.
     """
     file = RunFolder(path).manifest
     if not file.is_file():
@@ -159,7 +161,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
 
 
 def read_rows(path: Path) -> list[Row]:
-    """Every row of the run's folder `path`, migrated to this schema; holds no lock.
+    """Return every row of the run's folder `path`, migrated to this schema; holds no lock.
 
     A last line that a kill tore off is left out. Raises StoreError for any other broken line, and
     for newer rows.
@@ -168,7 +170,7 @@ def read_rows(path: Path) -> list[Row]:
 
 
 def iterate_rows(path: Path) -> Iterator[Row]:
-    """The same, one row at a time."""
+    """Yield what `read_rows` returns, one row at a time."""
     file = RunFolder(path).cells
     if not file.exists():
         return
@@ -180,12 +182,12 @@ def iterate_rows(path: Path) -> Iterator[Row]:
 
 
 def latest(rows: Iterable[Row]) -> dict[str, Row]:
-    """The last attempt at each cell, by `cell_id`."""
+    """Return the last attempt at each cell, by `cell_id`."""
     return {row["cell_id"]: row for row in rows}
 
 
 def migrate(row: Row) -> Row:
-    """The row as this version of unet-bench would have written it."""
+    """Return the row as this version of unet-bench would have written it."""
     while row["schema_version"] < SCHEMA_VERSION:
         version = row["schema_version"]
         row = {**MIGRATIONS[version](row), "schema_version": version + 1}
@@ -193,7 +195,7 @@ def migrate(row: Row) -> Row:
 
 
 def resume_command(path: Path) -> str:
-    """What to type to go on with the run in `path`."""
+    """Return what to type to go on with the run in `path`."""
     return f"`unet-bench run --resume {path}`"
 
 
@@ -202,13 +204,13 @@ def _hold(path: Path) -> FileIO:
         return hold(path)
     except Held as error:
         raise StoreError(
-            f"{path.parent} is in use by process {error.holder or 'that just started'}: one process writes to a run at"
-            " a time; wait for it to end, or start another run"
+            f"{path.parent} is in use by process {error.holder or 'that just started'}: "
+            "one process writes to a run at a time; wait for it to end, or start another run"
         ) from error
 
 
 def _whole_lines(path: Path) -> int:
-    """Bytes up to the end of the last line that was written whole, found from behind."""
+    """Return the bytes up to the end of the last whole line, found from behind."""
     with path.open("rb") as file:
         end = file.seek(0, os.SEEK_END)
         while end:
@@ -248,7 +250,8 @@ def _storable(value: Any) -> Any:
     if value is None or isinstance(value, str | int):
         return value
     raise StoreError(
-        f"{value!r} of type {type(value).__name__} cannot be stored: give numbers, text, None and lists"
+        f"{value!r} of type {type(value).__name__} cannot be stored: "
+        "give numbers, text, None and lists"
     )
 
 
@@ -265,7 +268,8 @@ def _parse(text: bytes, where: str) -> Row:
         ) from error
     if newer:
         raise StoreError(
-            f"{where}: schema {version} is newer than {SCHEMA_VERSION}, the newest known; update unet-bench"
+            f"{where}: schema {version} is newer than {SCHEMA_VERSION}, the newest known; "
+            "update unet-bench"
         )
     return row  # type: ignore[no-any-return]
 

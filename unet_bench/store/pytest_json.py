@@ -1,4 +1,4 @@
-"""What pytest-benchmark leaves with `--benchmark-json`, as our table of results."""
+"""What pytest-benchmark writes with `--benchmark-json`, as our table of results."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MOST_BLOCKS: Final = 100
 
 
 def benchmark_rows(path: Path) -> list[dict[str, Any]]:
-    """The benchmarks of the file as rows of results: one for each, of one part or variant one
+    """Return the benchmarks of the file as rows of results: one for each, of one part or variant one
     together.
 
     Figures of our fixtures come with their ratio to the baseline; any other benchmark is a variant
@@ -36,7 +36,7 @@ def benchmark_rows(path: Path) -> list[dict[str, Any]]:
 
 
 def _rows(saved: Mapping[str, Any], run_id: str) -> Iterator[dict[str, Any]]:
-    """A row of the speed probe for each benchmark."""
+    """Yield a row of the speed probe for each benchmark."""
     machine = saved["machine_info"]
     shared = {
         "schema_version": 1,
@@ -48,19 +48,14 @@ def _rows(saved: Mapping[str, Any], run_id: str) -> Iterator[dict[str, Any]]:
         "started": saved.get("datetime"),
     }
     for benchmark in saved["benchmarks"]:
-        known = {
-            name: value
-            for name, value in benchmark["extra_info"].get(EXTRA, {}).items()
-            if name in BY_NAME
-        }
+        ours = benchmark["extra_info"].get(EXTRA, {})
+        known = {name: value for name, value in ours.items() if name in BY_NAME}
         name = benchmark["fullname"]
         yield {**shared, "cell_id": name, "variant": name, **_latency(benchmark["stats"]), **known}
 
 
 def _latency(stats: Mapping[str, Any]) -> dict[str, float]:
-    """The median of the rounds, seconds turned into ms; with its interval where every round was
-    kept.
-    """
+    """Return the median of the rounds in ms, with its interval where every round was kept."""
     if rounds := stats.get("data"):
         mid, low, high = median_interval(_blocks(rounds))
     else:
@@ -73,8 +68,8 @@ def _latency(stats: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _blocks(rounds: Sequence[float]) -> list[float]:
-    """The medians of at most 100 stretches: neighbouring rounds meet the same disturbances, and
-    count as one.
+    """Return the medians of at most 100 stretches: neighbouring rounds meet the same disturbances,
+    and count as one.
     """
     step = math.ceil(len(rounds) / MOST_BLOCKS)
     return [

@@ -1,6 +1,4 @@
-"""Several runs side by side: their tables one below another, each row with its run. Nothing is
-averaged over runs.
-"""
+"""Several runs side by side: their tables one below another, each row with its run."""
 
 from __future__ import annotations
 
@@ -23,9 +21,7 @@ from unet_bench.store.tables import read_results, typed_table
 
 @dataclass(frozen=True)
 class Runs:
-    """The tables of one or more runs; folders and manifests by run_id, without those of a table on
-    its own.
-    """
+    """The tables of one or more runs; folders and manifests by run_id, where a run has them."""
 
     results: pd.DataFrame
     cells: pd.DataFrame
@@ -40,7 +36,7 @@ class Runs:
 
 
 def read_runs(paths: Iterable[str | Path]) -> Runs:
-    """Read runs' folders; a results.csv, or JSON of pytest-benchmark, is a run without cells.
+    """Return what runs' folders hold; a results.csv, or JSON of pytest-benchmark, has no cells.
 
     A table that names no run is called after its file. Raises StoreError for what is no run, or is
     given twice.

@@ -242,7 +242,7 @@ def _effects(runs: Runs) -> Effects:
             lines.append((*setting, *names, column.label, change, units, row["basis"] or ""))
     flagged = [row for row in records(found.interactions) if row.get("flagged")]
     interactions = tuple(map(_interaction, flagged))
-    return Effects(_figure("effects", drawn), tuple(lines), interactions, found.notes)
+    return Effects(_figure("effects", drawn), tuple(lines), interactions, sentences(found.findings))
 
 
 def _key(row: Row, names: Sequence[str]) -> tuple[Any, ...]:

@@ -1,0 +1,315 @@
+"""What runs say: tables, comparisons, effects, ranks, recommendations, curves, reports."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from unet_bench.cli.options import AsJson, Format, Formatted, Run, Runs
+from unet_bench.errors import InvalidSuite
+from unet_bench.spec.option import split
+
+
+class By(StrEnum):
+    """What `compare` takes a speed from."""
+
+    ratio = "ratio"
+    latency = "latency"
+
+
+class Written(StrEnum):
+    """What `report` writes."""
+
+    html = "html"
+    md = "md"
+    latex = "latex"
+    figures = "figures"
+
+
+def answer(render: Any, found: Any, format: Format, as_json: bool, **options: Any) -> None:
+    """Print what an analysis found, as a table or as the text of a format."""
+    from unet_bench.present.progress import console
+
+    shown = render(found, format=(Format.json if as_json else format).value, **options)
+    typer.echo(shown) if isinstance(shown, str) else console().print(shown)
+
+
+def show(
+    paths: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="RUN...", help="Runs' folders, results.csv, or JSON of pytest-benchmark."
+        ),
+    ],
+    format: Formatted = Format.table,
+    sort: Annotated[str | None, typer.Option("--sort", help="A column of the results.")] = None,
+    columns: Annotated[
+        str | None, typer.Option("--columns", help="Columns to show, by commas.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show the table of a run, relative to the baseline, best figures in bold; several runs one
+    below another.
+    """
+    from unet_bench.present.table import render
+    from unet_bench.store.runs import read_runs
+
+    runs = read_runs(paths)
+    wanted = {"sort": sort, "columns": split(columns) if columns else None, "known": runs.columns}
+    answer(render, runs.results, format, as_json, **wanted)
+
+
+def compare(
+    before: Annotated[
+        Path, typer.Argument(metavar="A", help="Before: a run's folder, a results.csv, or JSON.")
+    ],
+    after: Annotated[
+        Path, typer.Argument(metavar="B", help="After, likewise; JSON is pytest-benchmark's.")
+    ],
+    margin: Annotated[
+        float, typer.Option("--margin", help="Change of speed or memory that does not matter, %.")
+    ] = 2.0,
+    accuracy_margin: Annotated[
+        float, typer.Option("--accuracy-margin", help="Difference in Dice that does not matter.")
+    ] = 0.01,
+    by: Annotated[
+        By, typer.Option("--by", help="Speed by the ratio to the baseline, or by absolute latency.")
+    ] = By.ratio,
+    fail_on: Annotated[
+        str | None,
+        typer.Option(
+            "--fail-on",
+            help="Exit 1 at any of: slower, more, worse, ambiguous, missing; by commas.",
+        ),
+    ] = None,
+    across_environments: Annotated[
+        bool,
+        typer.Option("--across-environments", help="Compare even unlike machines or software."),
+    ] = False,
+    format: Formatted = Format.table,
+    as_json: AsJson = False,
+) -> None:
+    """Compare two runs, A before and B after: faster, slower, the same within the margin, or not to
+    be told.
+    """
+    from unet_bench.analysis.compare import compare_runs
+    from unet_bench.present.compare import render
+
+    report = compare_runs(
+        before,
+        after,
+        margin=margin / 100,
+        accuracy_margin=accuracy_margin,
+        by=by.value,
+        across_environments=across_environments,
+    )
+    if fail_on is not None and not split(fail_on):
+        raise InvalidSuite(
+            "--fail-on is empty: name verdicts such as slower,missing, or leave it out"
+        )
+    failing = report.failing(split(fail_on or ""))
+    answer(render, report, format, as_json)
+    raise typer.Exit(1 if failing else 0)
+
+
+def effects(
+    paths: Runs,
+    reference: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--reference",
+            help="SLOT=PART or AXIS=VALUE in place of the baseline's. Again for more.",
+        ),
+    ] = None,
+    slot: Annotated[
+        str | None, typer.Option("--slot", help="Only of these slots and axes, by commas.")
+    ] = None,
+    figure: Annotated[
+        str | None,
+        typer.Option(
+            "--figure", help="Only of these columns, such as latency_ratio,dice; by commas."
+        ),
+    ] = None,
+    format: Formatted = Format.table,
+    as_json: AsJson = False,
+) -> None:
+    """What each choice is worth: its effect over the contexts in which nothing else changed, with
+    intervals.
+    """
+    from unet_bench.analysis import effects as of_choices
+    from unet_bench.present.effects import render_effects
+    from unet_bench.store.runs import read_runs
+
+    found = of_choices.effects(
+        read_runs(paths),
+        references=of_choices.parse_references(reference or []),
+        slots=split(slot or ""),
+        figures=split(figure or ""),
+    )
+    answer(render_effects, found, format, as_json)
+
+
+def summary(
+    path: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder, or its cells.csv.")],
+    format: Formatted = Format.table,
+    as_json: AsJson = False,
+) -> None:
+    """Each variant's accuracy over all data sets, folds and seeds, paired with the baseline's."""
+    from unet_bench.analysis.summary import summary
+    from unet_bench.present.summary import render_summary
+    from unet_bench.store.tables import read_results
+
+    answer(render_summary, summary(read_results(path, "cells")), format, as_json)
+
+
+def rank(
+    paths: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="RUN...", help="Runs' folders, or results.csv; or any csv with --score."
+        ),
+    ],
+    u_score: Annotated[
+        bool, typer.Option("--u-score", help="U-Bench's trade-off figure, too.")
+    ] = False,
+    variant: Annotated[
+        str | None, typer.Option("--variant", help="Of any csv: the column that names the network.")
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option("--data", help="Of any csv: the column that names the data set.")
+    ] = None,
+    score: Annotated[
+        str | None,
+        typer.Option("--score", help="Of any csv: the column to rank by, repeats averaged."),
+    ] = None,
+    lower_is_better: Annotated[
+        bool, typer.Option("--lower-is-better", help="Of any csv: the least score is the best.")
+    ] = False,
+    plot: Annotated[
+        Path | None,
+        typer.Option(
+            "--plot", help="Draw the critical-difference diagram into this file, .svg or .png."
+        ),
+    ] = None,
+    format: Formatted = Format.table,
+    as_json: AsJson = False,
+) -> None:
+    """The Pareto front with probabilities, and average ranks over data sets: Friedman's and
+    Nemenyi's tests.
+    """
+    from unet_bench.analysis import rank as ranked
+    from unet_bench.present.rank import render_rank
+    from unet_bench.present.rank_diagram import draw_critical_differences
+    from unet_bench.store.runs import read_runs
+
+    columns = [name for name in (variant, data, score) if name]
+    if columns or lower_is_better:
+        if len(columns) < 3 or len(paths) > 1 or u_score:
+            raise InvalidSuite(
+                "a csv of any kind is ranked alone, by --variant, --data and --score together"
+            )
+        found = ranked.rank_table(
+            ranked.read_scores(paths[0], *columns), lower_is_better=lower_is_better
+        )
+    else:
+        found = ranked.rank(read_runs(paths), u_score=u_score)
+    if plot is not None:
+        draw_critical_differences(found.drawn, plot)
+        typer.echo(f"written: {plot}", err=True)
+    answer(render_rank, found, format, as_json)
+
+
+def recommend(
+    paths: Runs,
+    max_latency_ms: Annotated[
+        float | None, typer.Option("--max-latency-ms", help="Of one forward pass, ms.")
+    ] = None,
+    max_memory_mib: Annotated[
+        float | None, typer.Option("--max-memory-mib", help="Peak of inference, MiB.")
+    ] = None,
+    max_train_memory_mib: Annotated[
+        float | None, typer.Option("--max-train-memory-mib", help="Peak of a training step, MiB.")
+    ] = None,
+    max_params_m: Annotated[
+        float | None, typer.Option("--max-params-m", help="Parameters, millions.")
+    ] = None,
+    max_gmacs: Annotated[
+        float | None, typer.Option("--max-gmacs", help="MACs of one image, 10⁹.")
+    ] = None,
+    min_dice: Annotated[float | None, typer.Option("--min-dice", help="Dice, 0 to 1.")] = None,
+    format: Formatted = Format.table,
+    as_json: AsJson = False,
+) -> None:
+    """The best network under a budget, what is as good, and what to measure to be sure. Exit 1 if
+    nothing fits.
+    """
+    from unet_bench.analysis import recommend as recommended
+    from unet_bench.analysis.budget import Budget
+    from unet_bench.present.recommend import render_recommendations
+    from unet_bench.store.runs import read_runs
+
+    budget = Budget(
+        max_latency_ms=max_latency_ms,
+        max_memory_mib=max_memory_mib,
+        max_train_memory_mib=max_train_memory_mib,
+        max_params_m=max_params_m,
+        max_gmacs=max_gmacs,
+        min_dice=min_dice,
+    )
+    found = recommended.recommend(read_runs(paths), budget)
+    answer(render_recommendations, found, format, as_json)
+    raise typer.Exit(0 if any(one.best for one in found) else 1)
+
+
+def curves(
+    path: Run,
+    target: Annotated[
+        float | None,
+        typer.Option("--target", help="A validation Dice: how long each variant took to reach it."),
+    ] = None,
+    plot: Annotated[
+        Path | None, typer.Option("--plot", help="Draw them into this file, .png or .svg.")
+    ] = None,
+    format: Formatted = Format.table,
+    as_json: AsJson = False,
+) -> None:
+    """Training curves: validation Dice and loss against steps and seconds."""
+    from unet_bench.analysis import curves as curves_of
+    from unet_bench.present import curves as shown_as
+
+    found = curves_of.read_curves(path)
+    if plot is not None:
+        shown_as.plot(found, plot)
+        typer.echo(f"written: {plot}", err=True)
+    if target is not None:
+        answer(shown_as.render_times, curves_of.time_to(found, target), format, as_json)
+    elif plot is None:
+        answer(shown_as.render_curves, found, format, as_json)
+
+
+def report(
+    paths: Annotated[
+        list[Path], typer.Argument(metavar="RUN...", help="Runs' folders, or a results.csv.")
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", "-o", help="The file, of figures the folder; report.html and the like."
+        ),
+    ] = None,
+    format: Annotated[
+        Written,
+        typer.Option("--format", "-f", help="html, md, latex (tables), figures (PNG and SVG)."),
+    ] = Written.html,
+) -> None:
+    """Write a report: one web page that works offline; or markdown, LaTeX tables, figures for a
+    paper.
+    """
+    from unet_bench.present.report import NAMES, write_report
+
+    typer.echo(
+        f"written: {write_report(paths, out or Path(NAMES[format.value]), format=format.value)}"
+    )

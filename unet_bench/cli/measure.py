@@ -1,0 +1,274 @@
+"""Commands that measure, foresee what measuring takes, audit it, or use what it trained."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from unet_bench.cli.options import AsJson, Debug, Given, pick, with_options
+from unet_bench.errors import InvalidSuite, StoreError
+from unet_bench.execute.options import ExecutionOptions
+from unet_bench.spec.cell import Setting
+from unet_bench.spec.option import SAVING, WHAT, WHERE, options
+from unet_bench.spec.presets import PRESETS
+from unet_bench.spec.suite import Suite, from_options
+
+if TYPE_CHECKING:
+    from unet_bench.execute.driver import Finished
+    from unet_bench.plan.cells import Plan, Planned
+
+HARMLESS: Final = {"ok", "unsupported", "skipped"}  # statuses of a run that went well
+TIME_IS_UP: Final = 75  # an exit code: cells are left (EX_TEMPFAIL of sysexits.h)
+
+SuiteFile = Annotated[
+    str | None,
+    typer.Option(
+        "--suite", help="A suite in TOML: a file, or a shipped name.", rich_help_panel=WHAT
+    ),
+]
+Out = Annotated[
+    Path,
+    typer.Option("--out", "-o", help="Where the run's folder is made.", rich_help_panel=SAVING),
+]
+
+
+@with_options(given=options(Suite), how=options(ExecutionOptions))
+def run(
+    given: Given,
+    how: Given,
+    suite: SuiteFile = None,
+    out: Out = Path("results"),
+    resume: Annotated[
+        str | None,
+        typer.Option(
+            "--resume", help="Go on with a run: its folder, or last.", rich_help_panel=WHERE
+        ),
+    ] = None,
+    debug: Debug = False,
+) -> None:
+    """Measure variants and save tables. Without options: all variants on real brain MRI, the preset
+    for this device.
+    """
+    from unet_bench import pipeline
+    from unet_bench.execute.signals import Terminated, terminable
+    from unet_bench.present.progress import watcher
+
+    folder = resumable(resume, out) if resume else None
+    refuse_contradictions(folder, suite, given, how)
+    execution = execution_of(folder, how)
+    wanted = pipeline.resumed(folder) if folder else from_options(given, suite)
+    recipe = pipeline.recipe_of(folder) if folder else None
+    with terminable(), watcher() as progress:
+        try:
+            with pipeline.plan(wanted, recipe, execution) as made:
+                if "time_limit_s" not in how:
+                    limit = PRESETS[made.suite.preset].time_limit_s
+                    execution = replace(execution, time_limit_s=limit)
+                for note in (*made.notes, *time_notes(made, execution)):
+                    progress.waiting(f"note: {note}")
+                done = pipeline.execute(made, out, progress, folder, execution)
+            if not done.left or "time_limit_s" not in how:
+                show_end(done.path, made.suite)
+        except KeyboardInterrupt as end:
+            kept = f"what was finished is kept. Go on with: {going_on(progress.path)}"
+            typer.echo(
+                f"stopped; {kept if progress.path else 'nothing was measured yet'}", err=True
+            )
+            raise typer.Exit(128 + end.number if isinstance(end, Terminated) else 130) from None
+        except StoreError as error:
+            if progress.path is None:  # nothing was run: refused before starting
+                raise
+            typer.secho(f"unet-bench: {error}", err=True, fg="red")
+            raise typer.Exit(1) from error
+    raise typer.Exit(end_code(done, limited="time_limit_s" in how))
+
+
+def refuse_contradictions(folder: Path | None, suite: str | None, given: Given, how: Given) -> None:
+    """Raise InvalidSuite for options of a resumed run beside a new one's, or the other way round."""
+    if folder and (suite or given):
+        known = options(Suite)
+        flags = ["--suite"] if suite else []
+        flags += [known[name].all_flags[0] for name in given]
+        raise InvalidSuite(
+            f"--resume goes on with the run's own suite: leave out {', '.join(flags)}"
+        )
+    if not folder and (how.get("rerun") or how.get("keep_failures")):
+        raise InvalidSuite(
+            "--rerun and --keep-failures go with --resume: a new run measures everything anyhow"
+        )
+
+
+def execution_of(folder: Path | None, how: Given) -> ExecutionOptions:
+    """Return how cells are run; a resumed run has its own executor again, if no other is named."""
+    from unet_bench import pipeline
+
+    if not folder or "executor" in how:
+        return ExecutionOptions(**how)
+    own = pipeline.executor_of_run(folder)
+    before = {
+        "executor": str(own.get("name", "local")),
+        "devices": tuple(own.get("devices", ())),
+    }
+    further = {**own.get("options", {}), **how.get("options", {})}
+    return ExecutionOptions(**{**before, **how, "options": further})
+
+
+def resumable(name: str, out: Path) -> Path:
+    """Return a run's folder: as given, below `out`, or the last one there. Raises StoreError."""
+    from unet_bench.store.run_folder import MANIFEST
+
+    if name == "last":
+        runs = sorted(out.glob(f"*/{MANIFEST}"), key=lambda file: file.stat().st_mtime)
+        if not runs:
+            raise StoreError(f"no run in {out}: start one with `unet-bench run`")
+        return runs[-1].parent
+    here = (Path(name) / MANIFEST).exists() or not (out / name).exists()
+    return Path(name) if here else out / name
+
+
+def time_notes(made: Plan, execution: ExecutionOptions) -> Iterable[str]:
+    """Yield what to know where a run will be cut short, and how to have all of it."""
+    from unet_bench.present.progress import span
+
+    foreseen_s = sum(planned.seconds for planned in made.planned if not planned.status)
+    if foreseen_s > execution.time_limit_s:
+        yield (
+            f"all cells would take about {span(foreseen_s)}, and the run ends after "
+            f"{span(execution.time_limit_s)}: what is left then is named; --time-limit allows "
+            "more, and none is no limit"
+        )
+
+
+def end_code(done: Finished, limited: bool) -> int:
+    """Return a run's exit code, having said which cells there was no time for."""
+    if done.left:
+        typer.echo(
+            f"the time limit is reached, {len(done.left)} cells are left "
+            f"({left_out(done.left)}). Go on with: {going_on(done.path)}",
+            err=True,
+        )
+        if limited:
+            return TIME_IS_UP
+    return 0 if done.statuses <= HARMLESS else 1
+
+
+def going_on(path: Path | None) -> str:
+    """Return the command that goes on with a run."""
+    return f"unet-bench run --resume {path}"
+
+
+def left_out(left: Iterable[Planned]) -> str:
+    """Return the cells that there was no time for: each probe with its variants."""
+    by_probe: dict[str, list[str]] = {}
+    for planned in left:
+        by_probe.setdefault(planned.cell.probe, []).append(planned.names[0])
+    parts = [f"{probe} of {', '.join(dict.fromkeys(by_probe[probe]))}" for probe in by_probe]
+    return "; ".join(parts)
+
+
+def show_end(path: Path, suite: Suite) -> None:
+    """Print the table of a run, where it is, and what was scaled down."""
+    from unet_bench.present.progress import console
+    from unet_bench.present.table import render
+    from unet_bench.store.runs import read_runs
+
+    screen, runs = console(), read_runs([path])
+    screen.print(render(runs.results, known=runs.columns))
+    notes = [f"results: {path}/results.csv", f"again: unet-bench show {path}", suite.scaled_down()]
+    screen.print("\n".join(filter(None, notes)), markup=False, highlight=False, soft_wrap=True)
+
+
+@with_options(given=options(Suite))
+def plan(
+    given: Given, suite: SuiteFile = None, as_json: AsJson = False, debug: Debug = False
+) -> None:
+    """Print the cells that `run` would measure and what each will cost. Runs nothing, writes
+    nothing.
+    """
+    from unet_bench import pipeline
+    from unet_bench.present.progress import plan_table, plan_text
+
+    with pipeline.plan(from_options(given, suite), only=True) as made:
+        if as_json:
+            typer.echo(json.dumps(plan_table(made.planned), indent=2))
+        else:
+            plan_text(made)
+            typer.echo("".join(f"note: {note}\n" for note in made.notes), nl=False, err=True)
+
+
+@with_options(given=pick(Suite, *options(Setting), "size", "width_scale", "speed_s"))
+def selftest(
+    given: Given,
+    path: Annotated[
+        Path | None,
+        typer.Argument(metavar="[RUN]", help="A run's folder: audit under its settings."),
+    ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="A first look: 20 short pairs of a small input.")
+    ] = False,
+    pairs: Annotated[
+        int | None, typer.Option("--pairs", min=1, help="Pairs of identical code; 59 by default.")
+    ] = None,
+    fail_above: Annotated[
+        float | None,
+        typer.Option(
+            "--fail-above", min=0, help="Exit 1 if not repeatable within so many percent."
+        ),
+    ] = None,
+    out: Out = Path("results"),
+    variant: Annotated[
+        str | None, typer.Option("--variant", help="What is timed against itself; unet by default.")
+    ] = None,
+    debug: Debug = False,
+) -> None:
+    """Audit our own timing: is identical code called identical, and is what is slower found? Each
+    pair is timed for 10 s at most, unless --speed-s says otherwise.
+    """
+    from unet_bench import selftest as audited
+
+    try:
+        done = audited.selftest(path, quick=quick, pairs=pairs, variant=variant, out=out, **given)
+    except KeyboardInterrupt:
+        typer.echo("stopped before there was a pair to judge", err=True)
+        raise typer.Exit(130) from None
+    typer.echo(done.report.text(), nl=False)
+    early = "stopped early; " if done.stopped else ""
+    typer.echo(f"{early}written: {done.path}/selftest.txt and selftest.json", err=True)
+    raise typer.Exit(done.exit_code(fail_above))
+
+
+@with_options(given=pick(Suite, "device", "evaluation", "overlap", "flips"))
+def predict(
+    given: Given,
+    path: Annotated[
+        Path, typer.Argument(metavar="RUN", help="The folder of a run with --keep-weights.")
+    ],
+    variant: Annotated[str, typer.Argument(help="The variant, as the run's table calls it.")],
+    images: Annotated[
+        list[Path], typer.Argument(help="Image files; NIfTI for a network of volumes.")
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Where the masks go, as PNG or NIfTI.")
+    ] = Path("predictions"),
+    data: Annotated[
+        str | None, typer.Option("--data", "-d", help="Of several data sets, the one of this name.")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", help="Of several trainings, this seed's.")
+    ] = None,
+    fold: Annotated[
+        str | None, typer.Option("--fold", help="Of several folds, this one: 0/5.")
+    ] = None,
+) -> None:
+    """Write masks for your own images with a network that a run trained: class ids, as PNG or
+    NIfTI. Tiles overlap by half, unless --overlap says otherwise.
+    """
+    from unet_bench.predict import predict_files
+
+    for mask in predict_files(path, variant, images, out, data=data, seed=seed, fold=fold, **given):
+        typer.echo(mask)

@@ -1,0 +1,108 @@
+"""Options of commands: those that a data class describes, and those that several commands share."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import typing
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand
+
+from unet_bench.spec.option import Option, options
+
+Given = dict[str, Any]
+"""The options of a data class that the command line states, by the names of their fields."""
+
+
+class Format(StrEnum):
+    """How an answer is printed."""
+
+    table = "table"
+    csv = "csv"
+    md = "md"
+    json = "json"
+
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a program.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
+Formatted = Annotated[Format, typer.Option("--format", "-f", help="How to print.")]
+Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder.")]
+Runs = Annotated[
+    list[Path], typer.Argument(metavar="RUN...", help="Runs' folders, or results.csv.")
+]
+
+
+class PanelledCommand(TyperCommand):
+    """A command whose `--help` lists options by panels, in plain text."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write a section for each panel, in the order in which they first occur."""
+        panels: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            kind = "Arguments" if parameter.param_type_name == "argument" else "Options"
+            panel = getattr(parameter, "rich_help_panel", None) or kind
+            if record := parameter.get_help_record(ctx):
+                panels.setdefault(panel, []).append(record)
+        for panel, records in panels.items():
+            with formatter.section(panel):
+                formatter.write_dl(records)
+
+
+def pick(of: type, *names: str) -> Mapping[str, Option]:
+    """Return some of the options that a data class describes."""
+    return {name: options(of)[name] for name in names}
+
+
+def with_options(**groups: Mapping[str, Option]) -> Callable[[Callable[..., None]], Any]:
+    """Give a command options; its function gets those of each group together, where stated."""
+    described = {name: one for group in groups.values() for name, one in group.items() if one.panel}
+
+    def decorate(function: Callable[..., None]) -> Callable[..., None]:
+        own = typing.get_type_hints(function, include_extras=True)
+        own = {name: hint for name, hint in own.items() if name not in (*groups, "return")}
+        defaults = {name: p.default for name, p in inspect.signature(function).parameters.items()}
+        hints = {name: _hint(one) for name, one in described.items()} | own
+
+        @functools.wraps(function)
+        def command(**values: Any) -> None:
+            given: Given = {}
+            for name, one in described.items():
+                value = values.pop(name)
+                if value is not None and value != []:
+                    given[name] = one.from_text(value)
+            for name, group in groups.items():
+                values[name] = {name: given[name] for name in group if name in given}
+            function(**values)
+
+        command.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+            [
+                inspect.Parameter(
+                    name,
+                    inspect.Parameter.KEYWORD_ONLY,
+                    default=defaults.get(name),
+                    annotation=hint,
+                )
+                for name, hint in hints.items()
+            ]
+        )
+        command.__annotations__ = hints
+        return command
+
+    return decorate
+
+
+def _hint(option: Option) -> Any:
+    """The type hint from which typer makes the option."""
+    flags = list(option.all_flags)
+    if option.kind is bool:
+        flags[0] += f"/--no-{flags[0].removeprefix('--')}"
+    kind: Any = list[str] if option.many else str if option.parse else option.kind
+    several = ",..." if option.many and option.by_commas else ""
+    metavar = None if option.kind is bool else f"<{option.kind.__name__}{several}>"
+    wanted = typer.Option(*flags, help=option.text, rich_help_panel=option.panel, metavar=metavar)
+    return Annotated[kind | None, wanted]
