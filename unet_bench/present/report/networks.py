@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from markupsafe import Markup
 
-from unet_bench.networks.stage import Stage
+from unet_bench.geometry.shapes import Stage
 from unet_bench.present.drawing import draw
 from unet_bench.present.groups import Group, anchor, differences, has, seen
 from unet_bench.present.table import state
