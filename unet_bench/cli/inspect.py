@@ -137,7 +137,9 @@ def geometry_report(name: str, size: str, block: Sequence[str]) -> dict[str, Any
     """Output, offset, skips and legal sizes of a variant (1 channel, 2 classes) at an input size."""
     import torch
 
-    from unet_bench.geometry import tracker as geometry
+    from unet_bench.geometry.forward import trace
+    from unet_bench.geometry.shapes import format_size
+    from unet_bench.geometry.sizes import explain_size
     from unet_bench.models.build import build
     from unet_bench.models.select import select_one
 
@@ -146,24 +148,24 @@ def geometry_report(name: str, size: str, block: Sequence[str]) -> dict[str, Any
     wanted = parse_size(size)
     with torch.device("meta"):
         model = build(registry, variant, 1, 2)
-    advice = geometry.advice(model, 1, wanted)
+    advice = explain_size(model, 1, wanted)
     try:
-        found = geometry.geometry(model, 1, wanted)
+        found = trace(model, 1, wanted)
     except UnetBenchError as error:
         raise type(error)(f"{error}; {advice}") from error
     lines = [
-        f"{name}: {geometry.text(found.input)} in, {geometry.text(found.output)} out, "
-        f"offset {geometry.text(found.offset)}"
+        f"{name}: {format_size(found.input)} in, {format_size(found.output)} out, "
+        f"offset {format_size(found.offset)}"
     ]
     for skip in found.skips:
-        shift = f", misaligned by {geometry.text(skip.misalignment)}" * any(skip.misalignment)
+        shift = f", misaligned by {format_size(skip.misalignment)}" * any(skip.misalignment)
         cut = (
-            f"cut by {geometry.text(skip.low)} before and {geometry.text(skip.high)} after"
+            f"cut by {format_size(skip.low)} before and {format_size(skip.high)} after"
             if any(skip.low + skip.high)
             else "as it is"
         )
         lines.append(
-            f"  level {skip.level}: skip {geometry.text(skip.size)}, up {geometry.text(skip.up_size)}: {cut}{shift}"
+            f"  level {skip.level}: skip {format_size(skip.size)}, up {format_size(skip.up_size)}: {cut}{shift}"
         )
     lines.append(f"  {advice}")
     return {**asdict(found), "legal": found.legal, "advice": advice, "text": "\n".join(lines)}
