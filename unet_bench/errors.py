@@ -92,6 +92,11 @@ def bytes_asked(error: BaseException) -> int | None:
     return int(float(found[1]) * 1024 ** ("bytes", "KiB", "MiB", "GiB", "TiB").index(found[2]))
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message, or its type where it has none."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
 def unknown(kind: str, name: str, known: Iterable[str], command: str) -> UnknownName:
     """The error for a name nobody registered: the nearest matches, and the command that lists all."""
     near = difflib.get_close_matches(name, list(known), n=3, cutoff=0.5)

@@ -14,14 +14,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unet_bench.data.sources import absolute, open_dataset, path_of
-from unet_bench.errors import InvalidSize, InvalidSuite, StoreError, UnetBenchError
+from unet_bench.data.sources import absolute
+from unet_bench.errors import InvalidSuite, StoreError, UnetBenchError
 from unet_bench.execute.driver import Finished, Progress, Quiet, Run, measure
 from unet_bench.execute.options import ExecutionOptions
 from unet_bench.execute.provenance import manifest
 from unet_bench.host.locks import own_folder
 from unet_bench.registry import plugins
-from unet_bench.spec.cell import Task, digest
 from unet_bench.spec.recipe import Recipe, find
 from unet_bench.spec.recipe import from_dict as from_recipe
 from unet_bench.spec.suite import Suite, from_dict, from_options
@@ -29,10 +28,9 @@ from unet_bench.spec.suite import Suite, from_dict, from_options
 if TYPE_CHECKING:
     import pandas as pd
 
-    from unet_bench.data.dataset import Dataset
     from unet_bench.execute.jobs import Executor
     from unet_bench.host.survey import DeviceFacts
-    from unet_bench.plan.cells import LoadedTask, Plan, Planned
+    from unet_bench.plan.cells import Plan, Planned
     from unet_bench.registry.registry import Registry
 
 
@@ -70,50 +68,47 @@ def plan(
     *,
     only: bool = False,
 ) -> Iterator[Plan]:
-    """Everything up to the first measurement. The data lie in a temporary folder while the context
-    is open.
+    """Do everything up to the first measurement.
 
+    The data lie in a temporary folder while the context is open.
     `recipe` is for a run that goes on with the one it began with, whatever its file says now.
     `only`: nothing will be measured here, so that the device may be another machine's.
     """
     loaded = plugins.load(suite.block)
     registry = loaded.checked()
 
-    from unet_bench.host.environment import (
-        environment,
-    )  # these import torch: what can be refused has been refused
+    # These import torch: what can be refused without it has been refused.
+    from unet_bench.host.environment import environment
     from unet_bench.host.survey import facts_of, survey
     from unet_bench.plan.cells import Plan, choose_variants, make_plan
+    from unet_bench.plan.tasks import read_tasks
 
     executor = executor_of(execution or ExecutionOptions(), registry)
     wanted = suite.device
     suite = replace(suite, device=device_of(executor, wanted, only=only))
     facts = facts_of(suite.device, here=not executor.remote)
-    found, suite = with_recipe(suite, registry, on_gpu=suite.device != "cpu", recipe=recipe)
+    recipe, suite = with_recipe(suite, registry, on_gpu=suite.device != "cpu", recipe=recipe)
     suite = replace(suite, data=tuple(absolute(registry, name) for name in suite.data))
     check_probes(suite, registry)
     variants = choose_variants(suite, registry)
     with own_folder() as folder:
         tasks = read_tasks(suite, registry, folder)
-        planned = make_plan(suite, found, registry, variants, tasks, facts)
-        data = {task.task.id: task.data for task in tasks}
-        notes = [] if executor.remote else notes_of(wanted, suite.device, facts)
-        about = environment(survey().names())
+        planned = make_plan(suite, recipe, registry, variants, tasks, facts)
         yield Plan(
-            suite,
-            found,
-            loaded,
-            planned,
-            data,
-            about,
-            executor,
-            preload(planned),
-            tuple(notes),
+            suite=suite,
+            recipe=recipe,
+            loaded=loaded,
+            planned=planned,
+            data={loaded_task.task.id: loaded_task.data for loaded_task in tasks},
+            environment=environment(survey().names()),
+            executor=executor,
+            modules=preload(planned),
+            notes=() if executor.remote else tuple(notes_of(wanted, suite.device, facts)),
         )
 
 
 def device_of(executor: Executor, wanted: str, *, only: bool) -> str:
-    """The device that a suite is measured on, or `only` planned for. Raises InvalidSuite."""
+    """Return the device that a suite is measured on, or `only` planned for. Raises InvalidSuite."""
     from unet_bench.host.device import indexed
 
     try:
@@ -126,21 +121,20 @@ def device_of(executor: Executor, wanted: str, *, only: bool) -> str:
 
 
 def notes_of(wanted: str, device: str, facts: DeviceFacts) -> list[str]:
-    """What whoever runs this should know of the device: that a GPU is left unused, or that times
-    are guesses.
-    """
+    """Return what to know of the device: that a GPU is left unused, or that times are guesses."""
     from unet_bench.host.survey import survey
 
     notes = survey().problems() if wanted == "auto" else []
     if not facts.name and device != "cpu":
         notes.append(
-            f"{device} is not on this machine: seconds are guesses, and its number formats are not known"
+            f"{device} is not on this machine: seconds are guesses, "
+            "and its number formats are not known"
         )
     return notes
 
 
 def executor_of(execution: ExecutionOptions, registry: Registry) -> Executor:
-    """What runs the cells. Raises UnknownName, InvalidSuite."""
+    """Return what runs the cells. Raises UnknownName, InvalidSuite."""
     entry = registry.find("executor", execution.executor)
     if entry.absent:
         raise InvalidSuite(f"executor {execution.executor} {entry.absent}")
@@ -151,11 +145,10 @@ def executor_of(execution: ExecutionOptions, registry: Registry) -> Executor:
 def with_recipe(
     suite: Suite, registry: Registry, on_gpu: bool, recipe: Recipe | None = None
 ) -> tuple[Recipe, Suite]:
-    """The recipe that a suite or its preset names, and the suite resolved; raises UnknownName,
-    InvalidSuite.
+    """Return the recipe that a suite or its preset names, and the suite resolved.
 
     A recipe's batch is the suite's, unless that has its own; a recipe's file is found again from
-    anywhere.
+    anywhere. Raises UnknownName, InvalidSuite.
     """
     resolved = suite.resolved(on_gpu)
     recipe = recipe or find(registry, resolved.recipe)
@@ -167,67 +160,9 @@ def with_recipe(
 
 
 def check_probes(suite: Suite, registry: Registry) -> None:
-    """Raises UnknownName for a probe that nobody registered."""
+    """Raise UnknownName for a probe that nobody registered."""
     for probe in suite.probes:
         registry.find("probe", probe)
-
-
-def read_tasks(suite: Suite, registry: Registry, folder: Path) -> list[LoadedTask]:
-    """Read and check every data set, at every size and fold, into files that workers read. Raises
-    InvalidData.
-    """
-    from unet_bench.data.dataset import fit
-    from unet_bench.plan.cells import LoadedTask
-
-    tasks = []
-    for name in suite.data:
-        for size in suite.sizes():
-            try:
-                whole = open_dataset(registry, name, size=size, classes=class_names(suite.classes))
-                whole = fit(whole, size, suite.fit)  # type: ignore[arg-type]
-            except MemoryError as error:
-                raise InvalidSize(
-                    f"data set {name} at {'x'.join(map(str, size))} does not fit into memory; use a smaller size"
-                ) from error
-            folds = folds_of(suite, registry, whole, name)
-            for number, dataset in enumerate(folds):
-                task = Task(
-                    name=dataset.name,
-                    dataset_hash=dataset.hash
-                    if len(folds) == 1
-                    else digest([fold.hash for fold in folds]),
-                    classes=dataset.classes,
-                    in_channels=dataset.channels,
-                    scored=size,
-                    fit=suite.fit,
-                    fold=f"{number}/{len(folds)}" if len(folds) > 1 else "",
-                )
-                path = folder / f"{task.id}.npz"
-                try:
-                    dataset.save(path)
-                except OSError as error:
-                    raise StoreError(
-                        f"{folder} cannot hold the data ({error}); free space there, or set TMPDIR"
-                    ) from error
-                tasks.append(LoadedTask(task, path, len(dataset.train), len(dataset.val)))
-    return tasks
-
-
-def folds_of(suite: Suite, registry: Registry, dataset: Dataset, name: str) -> list[Dataset]:
-    """The data set itself, or the folds that the suite asks for. Raises InvalidData, InvalidSuite."""
-    from unet_bench.data.folds import given_folds, seeded_folds
-
-    if not suite.folds:
-        return [dataset]
-    if suite.folds.isdecimal():
-        return seeded_folds(dataset, int(suite.folds))
-    return given_folds(dataset, path_of(registry, name), suite.folds)
-
-
-def class_names(given: tuple[str, ...]) -> int | tuple[str, ...] | None:
-    """What `--classes` says: how many, their names, or nothing."""
-    counted = len(given) == 1 and given[0].isdecimal()
-    return int(given[0]) if counted else given or None
 
 
 def execute(
@@ -268,7 +203,7 @@ def preload(planned: Iterable[Planned]) -> tuple[str, ...]:
 
 
 def resumed(path: Path) -> Suite:
-    """The suite of a run that is to go on. Raises StoreError."""
+    """Return the suite of a run that is to go on. Raises StoreError."""
     from unet_bench.store.log import read_manifest
 
     stored = read_manifest(path).get("suite")
@@ -278,7 +213,7 @@ def resumed(path: Path) -> Suite:
 
 
 def executor_of_run(path: Path) -> Mapping[str, Any]:
-    """Name, devices and options of the executor that a run began with. Raises StoreError."""
+    """Return name, devices and options of the executor that a run began with. Raises StoreError."""
     from unet_bench.store.log import read_manifest
 
     stored = read_manifest(path).get("executor")
@@ -286,10 +221,16 @@ def executor_of_run(path: Path) -> Mapping[str, Any]:
 
 
 def recipe_of(path: Path) -> Recipe | None:
-    """The recipe that a run began with; None if it is of a version that did not note it. Raises
-    StoreError.
+    """Return the recipe that a run began with; None if its version did not note it.
+
+    Raises StoreError.
     """
     from unet_bench.store.log import read_manifest
 
     stored = read_manifest(path).get("recipe")
-    return from_recipe(stored, Recipe()) if isinstance(stored, dict) else None
+    if not isinstance(stored, dict):
+        return None
+    if "looks" in stored:  # what runs made before called evaluations
+        stored = {**stored, "evaluations": stored["looks"]}
+        del stored["looks"]
+    return from_recipe(stored, Recipe())

@@ -55,7 +55,7 @@ class Fixtures:
 
     @pytest.fixture
     def bench_part(self, benchmark: Any) -> Callable[..., Any]:
-        """Benchmark a part by slot and name, beside the baseline's part; returns the part's output."""
+        """Benchmark a part by slot and name, beside the baseline's; return the part's output."""
         return functools.partial(measure_part, benchmark)
 
     @pytest.fixture
@@ -80,7 +80,8 @@ class Excuses:
 
 def _skip(fixture: str) -> None:
     pytest.skip(
-        f"{fixture} needs pytest-benchmark, which is not installed or is disabled: pip install pytest-benchmark"
+        f"{fixture} needs pytest-benchmark, which is not installed or is disabled: "
+        "pip install pytest-benchmark"
     )
 
 
@@ -111,19 +112,19 @@ def measure_part(
 
     if slot not in SLOTS:
         raise unknown("slot", slot, SLOTS, "unet-bench list parts")
-    base = against or baseline_part(slot)
+    baseline = against or baseline_part(slot)
     where = place_of(slot, in_channels, out_channels, place)
     setting = setting_of(device, batch)
-    parts = [built(slot, part, where, setting) for part in (name, base)]
+    parts = [built(slot, part, where, setting) for part in (name, baseline)]
     steps = [
         functools.partial(called, part, inputs_of(slot, part, where, tuple(size), setting))
         for part in parts
     ]
     about = {
         "slot": slot,
-        "against": base,
+        "against": baseline,
         "variant": f"{slot}={name}",
-        "baseline": f"{slot}={base}",
+        "baseline": f"{slot}={baseline}",
         "task": "part",
         **workload(setting, size, [slot, brief(where), list(size)]),
         "in_channels": where.in_channels,
@@ -132,9 +133,7 @@ def measure_part(
 
 
 def called(part: nn.Module, inputs: Sequence[Any]) -> Any:
-    """The part's output. Lists of maps are the part's own, to take maps out of: each call gets its
-    own.
-    """
+    """Return the part's output; a list of maps, which it may take maps out of, is copied first."""
     return part(*(list(given) if isinstance(given, list) else given for given in inputs))
 
 
@@ -173,19 +172,20 @@ def measure_variant(
         "classes": classes,
         "width_scale": width_scale,
     }
-    own, base = prepare(context), prepare(context.baseline())
-    return measure(benchmark, own.infer, base.infer, context.device, about)
+    candidate, baseline = prepare(context), prepare(context.baseline())
+    return measure(benchmark, candidate.infer, baseline.infer, context.device, about)
 
 
 def measure(
     benchmark: Any,
-    own: Callable[[], Any],
-    base: Callable[[], Any],
+    candidate: Callable[[], Any],
+    baseline: Callable[[], Any],
     device: torch.device,
     about: Mapping[str, Any],
 ) -> Any:
-    """Time `own` by pytest-benchmark and, unless that is disabled, its ratio to `base`; returns
-    what `own` returns.
+    """Time the candidate by pytest-benchmark, and its ratio to the baseline; return its output.
+
+    The ratio is left out where pytest-benchmark is disabled.
     """
     import torch
 
@@ -196,7 +196,7 @@ def measure(
     sync = synchroniser(device)
 
     def waited_for() -> Any:
-        output = own()
+        output = candidate()
         sync()
         return output
 
@@ -209,7 +209,7 @@ def measure(
     with torch.inference_mode():
         output = benchmark(waited_for)
         if benchmark.enabled:
-            timing = time_pair(own, base, budget_s=BUDGET_S, interval=INTERVAL, sync=sync)
+            timing = time_pair(candidate, baseline, budget_s=BUDGET_S, interval=INTERVAL, sync=sync)
             names = ("latency_ratio", "latency_ratio_ci_low", "latency_ratio_ci_high")
             ratio = zip(names, timing.ratio_interval(), strict=True)
             about |= {name: None if math.isnan(value) else value for name, value in ratio}
@@ -250,8 +250,9 @@ def setting_of(device: str, batch: int) -> Setting:
 
 
 def workload(setting: Setting, size: Sequence[int], further: Any) -> dict[str, Any]:
-    """The columns by which results are matched; what has no column of its own is hashed, as a data
-    set's content is.
+    """Return the columns by which results are matched.
+
+    What has no column is hashed, as a data set's content is.
     """
     from dataclasses import asdict
 
@@ -339,7 +340,10 @@ def context_of(
     width_scale: float,
     setting: Setting,
 ) -> MeasurementContext:
-    """Return the context of a cell of the `speed` probe. Raises UnknownName, InvalidSuite, Unsupported."""
+    """Return the context of a cell of the `speed` probe.
+
+    Raises UnknownName, InvalidSuite, Unsupported.
+    """
     from unet_bench.context import MeasurementContext
     from unet_bench.errors import InvalidSuite, Unsupported
     from unet_bench.models.build import with_width_scale
@@ -366,13 +370,13 @@ def context_of(
                 f"{chosen[0].name} cannot be run at {size[0]}x{size[1]}: {examined.reason}"
             )
         examined_networks.append((examined.variant, examined.input_window))
-    (own, input_window), (base, base_frame) = examined_networks
+    (candidate, input_window), (baseline, baseline_window) = examined_networks
     return MeasurementContext(
         Cell(
-            variant=own,
+            variant=candidate,
             input_window=input_window,
-            baseline=base,
-            baseline_input_window=base_frame,
+            baseline=baseline,
+            baseline_input_window=baseline_window,
             task=task,
             setting=setting,
             protocol=Protocol(),

@@ -14,7 +14,7 @@ RATIO: Final = 16  # channels to one hidden unit, in both papers
 
 
 def squeezed(place: Place, channels: int) -> nn.Sequential:
-    """`(N C)` to `(N C)` through a sixteenth as many hidden units, at least one."""
+    """Build a network from `(N C)` to `(N C)` through a sixteenth as many units."""
     hidden = max(1, channels // RATIO)
     return nn.Sequential(
         nn.Linear(channels, hidden, bias=place.bias),
@@ -24,7 +24,7 @@ def squeezed(place: Place, channels: int) -> nn.Sequential:
 
 
 def spread(weights: Tensor, like: Tensor) -> Tensor:
-    """`(N C)` as weights between 0 and 1 for a map `(N C *S)`."""
+    """Return weights `(N C)` between 0 and 1 for a map `(N C *S)`."""
     return weights.sigmoid().reshape(*weights.shape, *(1,) * (like.ndim - 2))
 
 
@@ -64,16 +64,16 @@ class Cbam(nn.Module):
 
 
 def se_double_conv(place: Place) -> nn.Module:
-    """3×3 convolutions in a row, their channels then weighed; what weighs has no norms, so it keeps
-    its biases.
+    """Build 3×3 convolutions in a row, their channels then weighed; what weighs has no norms, so it
+    keeps its biases.
     """
     weigh = SqueezeExcite(place.at(bias=True), place.out_channels)
     return nn.Sequential(*convolutions(place), weigh, dropout(place))
 
 
 def cbam_double_conv(place: Place) -> nn.Module:
-    """3×3 convolutions in a row, their channels and then their pixels weighed, the channels by maps
-    with biases.
+    """Build 3×3 convolutions in a row, their channels and then their pixels weighed, the channels
+    by maps with biases.
     """
     weigh = Cbam(place.at(bias=True), place.out_channels)
     return nn.Sequential(*convolutions(place), weigh, dropout(place))

@@ -1,5 +1,6 @@
-"""Blocks that put maps side by side: `(N in *S)` to `(N out *S')`. Unpadded, all are cut to the
-smallest's middle.
+"""Blocks that put maps side by side: `(N in *S)` to `(N out *S')`.
+
+Unpadded, all are cut to the smallest's middle.
 """
 
 from __future__ import annotations

@@ -59,7 +59,9 @@ class ConvNeXt(nn.Module):
 
 
 def reshaping(place: Place) -> nn.Sequential:
-    """A norm and a convolution whose kernel is its stride; for the image the other way round."""
+    """Build a norm and a convolution whose kernel is its stride; for the image the other way
+    round.
+    """
     unpadded = place.at(padding="valid", bias=place.bias or not place.image)
     conv = convolution(
         unpadded, place.in_channels, place.out_channels, place.stride, stride=place.stride
@@ -93,7 +95,8 @@ class Mixing(nn.Module):
 
 
 def cmunext_block(place: Place, kernel: int, depth: int = 1) -> nn.Sequential:
-    """`depth` mixings of the channels that come in, then a 3×3 convolution to `out`, which strides.
+    """Build `depth` mixings of the channels that come in, then a 3×3 convolution to `out`, which
+    strides.
 
     On the image a plain convolution to `out` channels comes first, as the paper's stem does:
     mixings of a grey image would be of one channel. Tang et al. 2023, CMUNeXt, arXiv 2308.01239,
@@ -108,16 +111,19 @@ def cmunext_block(place: Place, kernel: int, depth: int = 1) -> nn.Sequential:
 
 
 def grouped_fusion(place: Place) -> nn.Module:
-    """3×3 in two groups, of skip and up-sampled map alike, then 1×1 to four times `out` and 1×1 to
-    `out`.
+    """Build a 3×3 convolution in two groups, then 1×1 to four times `out` and 1×1 to `out`.
+
+    The groups are the skip and the up-sampled map.
 
     CMUNeXt's decoder block (section 2.2), with its GELU before each norm. Raises InvalidChoice for
     an odd number of channels.
     """
     if place.in_channels % 2:
         raise InvalidChoice(
-            f"decoder_block=grouped-fusion at level {place.level} is given {place.in_channels} channels, which are not "
-            "two groups: use merge=concat with up_policy=match, so that skip and up-sampled map have as many"
+            f"decoder_block=grouped-fusion at level {place.level} is given {place.in_channels} "
+            "channels, which are not "
+            "two groups: use merge=concat with up_policy=match, so that skip and up-sampled map "
+            "have as many"
         )
     at, width, wide = (
         place.at(act="gelu", order="conv-act-norm"),
@@ -133,13 +139,15 @@ def grouped_fusion(place: Place) -> nn.Module:
 
 
 def large_kernel(member: str) -> Callable[[Place], nn.Module]:
-    """`large-kernel:7` is a CMUNeXt block with 7×7 pixels. Raises InvalidChoice."""
+    """Build the factory of `large-kernel:7`, a CMUNeXt block with 7×7 pixels. Raises
+    InvalidChoice.
+    """
     kernel = odd_kernel(member, f"large-kernel:{member}")
     return lambda place: cmunext_block(place, kernel)
 
 
 def odd_kernel(text: str, whole: str) -> int:
-    """A kernel's side from text. Raises InvalidChoice, naming the `whole` choice."""
+    """Return a kernel's side from text. Raises InvalidChoice, naming the `whole` choice."""
     if not (text.isdecimal() and int(text) % 2 and int(text) >= 3):
         raise InvalidChoice(
             f"{whole} is not valid: it takes an odd kernel side from 3 on, as in large-kernel:7"

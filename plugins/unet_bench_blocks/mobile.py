@@ -19,7 +19,8 @@ EXPANSION: Final = 6  # MobileNetV2, section 3.3
 
 
 def separable(place: Place) -> nn.Sequential:
-    """`place.convs` times depthwise 3×3 then pointwise 1×1, each pair with one norm and activation.
+    """Build `place.convs` times depthwise 3×3 then pointwise 1×1, each pair with one norm and
+    activation.
 
     Chollet 2016, Xception, arXiv 1610.02357. Nothing stands between the two of a pair, whatever
     `order`.
@@ -30,8 +31,8 @@ def separable(place: Place) -> nn.Sequential:
 
 
 def separable_unit(place: Place) -> nn.Sequential:
-    """The 1×1 convolution with its norm and activation, and the depthwise one, without bias, right
-    before it.
+    """Build the 1×1 convolution with its norm and activation, and the depthwise one, without bias,
+    right before it.
     """
     width = place.in_channels
     unit = conv_norm_act(place, width, place.out_channels, 1)
@@ -40,8 +41,8 @@ def separable_unit(place: Place) -> nn.Sequential:
 
 
 def inverted_residual(place: Place) -> nn.Sequential:
-    """`place.convs` inverted residual units: the first changes channels or stride, past the others
-    goes the map itself.
+    """Build `place.convs` inverted residual units: the first changes channels or stride, past the
+    others goes the map itself.
 
     Sandler et al. 2018, MobileNetV2, arXiv 1801.04381, section 3. Inside a unit is six times what
     comes in: for a decoder's concatenated map of twice `out` channels that is twelve times `out`,
@@ -82,7 +83,8 @@ class GhostModule(nn.Module):
         super().__init__()
         if out_channels % 2:
             raise InvalidChoice(
-                f"block ghost cannot return {out_channels} channels: half of them are made of the other half, so their "
+                f"block ghost cannot return {out_channels} channels: half of them are made of the "
+                "other half, so their "
                 f"number must be even, such as {out_channels + 1}"
             )
         half = out_channels // 2
@@ -96,8 +98,8 @@ class GhostModule(nn.Module):
 
 
 def ghost(place: Place) -> nn.Sequential:
-    """A ghost module in place of each convolution; a strided block begins with a depthwise 3×3 one
-    that strides.
+    """Build a ghost module in place of each convolution; a strided block begins with a depthwise
+    3×3 one that strides.
     """
     layers: list[nn.Module] = []
     for at in steps(place):

@@ -44,7 +44,7 @@ class Residual(nn.Module):
 
 
 def shortcut_1x1(place: Place) -> nn.Module:
-    """A 1×1 convolution that strides, with a norm unless the block is pre-activated."""
+    """Build a 1×1 convolution that strides, with a norm unless the block is pre-activated."""
     conv = convolution(place, place.in_channels, place.out_channels, 1, stride=place.stride)
     return (
         conv
@@ -54,14 +54,14 @@ def shortcut_1x1(place: Place) -> nn.Module:
 
 
 def shortcut_3x3(place: Place) -> nn.Module:
-    """A 3×3 convolution that strides, and a norm; of the image, the convolution alone."""
+    """Build a 3×3 convolution that strides, and a norm; of the image, the convolution alone."""
     conv = convolution(place, place.in_channels, place.out_channels, stride=place.stride)
     return conv if place.image else nn.Sequential(conv, normalisation(place, place.out_channels))
 
 
 def pooled_shortcut(place: Place) -> nn.Module:
-    """Mean of 2×2 pixels where the block strides, then a 1×1 convolution without bias where
-    channels change.
+    """Build the mean of 2×2 pixels where the block strides, then a 1×1 convolution without bias
+    where channels change.
     """
     shortcut = nn.Sequential()
     if place.stride != 1:  # an odd last pixel is kept, as a padded convolution keeps it
@@ -73,8 +73,8 @@ def pooled_shortcut(place: Place) -> nn.Module:
 
 
 def preact_residual(place: Place) -> nn.Module:
-    """Norm and activation before each convolution, nothing on the sum (He et al. 2016, arXiv
-    1603.05027, figure 4e).
+    """Build a block with norm and activation before each convolution, nothing on the sum (He et al.
+    2016, arXiv 1603.05027, figure 4e).
 
     The network's first block begins with its convolution: an image is not rectified.
     """
@@ -82,15 +82,15 @@ def preact_residual(place: Place) -> nn.Module:
 
 
 def preact_residual_3x3(place: Place) -> nn.Module:
-    """As `preact_residual`, with a normed 3×3 convolution as shortcut: popular ports of ResUNet,
+    """Build `preact_residual` with a normed 3×3 convolution as shortcut: popular ports of ResUNet,
     and ResUNet++.
     """
     return Residual(place.at(order="norm-act-conv"), shortcut_3x3)
 
 
 def residual_d(place: Place) -> nn.Module:
-    """ResNet-D's basic block, as nnU-Net's residual encoders have it: a strided block's shortcut
-    sees every pixel.
+    """Build ResNet-D's basic block, as nnU-Net's residual encoders have it: a strided block's
+    shortcut sees every pixel.
 
     He et al. 2018, Bag of Tricks, arXiv 1812.01187, figure 2c; Isensee et al. 2024, arXiv
     2404.09556.
@@ -99,8 +99,8 @@ def residual_d(place: Place) -> nn.Module:
 
 
 def residual_after_1x1(place: Place) -> nn.Module:
-    """A 1×1 convolution where channels or stride change, and a residual block of what it returns,
-    past an identity.
+    """Build a 1×1 convolution where channels or stride change, and a residual block of what it
+    returns, past an identity.
 
     Lee et al. 2017, arXiv 1706.00120, as pytorch-3dunet builds it: no norm follows the 1×1
     convolution, so it has a bias whatever the place says.
@@ -109,8 +109,8 @@ def residual_after_1x1(place: Place) -> nn.Module:
 
 
 def residual_after_3x3(place: Place) -> nn.Module:
-    """A 3×3 convolution where channels or stride change, and a residual block of what it returns,
-    past an identity.
+    """Build a 3×3 convolution where channels or stride change, and a residual block of what it
+    returns, past an identity.
 
     Myronenko 2018, arXiv 1810.11654, section 2.1: SegResNet's, with `order=norm-act-conv`. In an
     order where no norm follows it, the first convolution has a bias whatever the place says.
@@ -121,8 +121,8 @@ def residual_after_3x3(place: Place) -> nn.Module:
 
 
 def after_convolution(place: Place, first: Place, kernel: int) -> nn.Module:
-    """A convolution at the place `first`, if the block changes a map's shape, then a residual block
-    that does not.
+    """Build a convolution at the place `first`, if the block changes a map's shape, then a residual
+    block that does not.
     """
     if not changes_shape(place):
         return Residual(place)
@@ -146,7 +146,8 @@ class Recurrent(nn.Module):
         super().__init__()
         if place.padding == "valid":
             raise InvalidChoice(
-                f"recurrent:{steps} with padding=valid: what a recurrent convolution returns is added to its input, "
+                f"recurrent:{steps} with padding=valid: what a recurrent convolution returns is "
+                "added to its input, "
                 "so it must keep the map's size; use padding=zeros or reflect"
             )
         self.steps = steps
@@ -171,7 +172,7 @@ class Recurrent(nn.Module):
 
 
 def recurrent(member: str) -> Callable[[Place], nn.Module]:
-    """`recurrent:2` is two recurrent steps. Raises InvalidChoice."""
+    """Build the factory of `recurrent:2`, two recurrent steps. Raises InvalidChoice."""
     if not (member.isdecimal() and int(member) >= 1):
         raise InvalidChoice(
             f"recurrent:{member} is not valid: it takes a number of steps, 1 or more: recurrent:2"

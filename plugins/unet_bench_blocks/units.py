@@ -11,7 +11,7 @@ from unet_bench.networks.layers import activation, conv_norm_act, convolutions, 
 
 
 def of_image(place: Place) -> nn.Sequential:
-    """A plain 3×3 convolution with norm and activation, which strides: blocks of depthwise
+    """Build a plain 3×3 convolution with norm and activation, which strides: blocks of depthwise
     convolutions begin with it on the image, as their papers' stems do, since a grey image is a
     single channel.
     """
@@ -19,8 +19,8 @@ def of_image(place: Place) -> nn.Sequential:
 
 
 def unactivated(place: Place, unit: nn.Sequential) -> nn.Sequential:
-    """What `conv_norm_act` made, less an activation that follows the convolution; one that precedes
-    it stays.
+    """Build what `conv_norm_act` made, less an activation that follows the convolution; one that
+    precedes it stays.
     """
     if preactivated(place):
         return unit
@@ -30,25 +30,27 @@ def unactivated(place: Place, unit: nn.Sequential) -> nn.Sequential:
 
 
 def deep_path(place: Place) -> nn.Sequential:
-    """As `convolutions`, the last one without activation."""
+    """Build `convolutions`, the last one without activation."""
     *path, last = convolutions(place)
     return nn.Sequential(*path, unactivated(place, last))
 
 
 def after_sum(place: Place) -> nn.Sequential:
-    """The activation that the deep path lacks, and the block's dropout."""
+    """Build the activation that the deep path lacks, and the block's dropout."""
     return nn.Sequential(
         nn.Identity() if preactivated(place) else activation(place), dropout(place)
     )
 
 
 def preactivated(place: Place) -> bool:
-    """Whether activations precede their convolutions, so that a sum of paths is left as it is."""
+    """Return whether activations precede their convolutions, so that a sum of paths is left as it
+    is.
+    """
     return place.order == "norm-act-conv"
 
 
 def changes_shape(place: Place) -> bool:
-    """Whether a block returns other channels or another size than it is given, so that no identity
-    can pass it.
+    """Return whether a block returns other channels or another size than it is given, so that no
+    identity can pass it.
     """
     return place.stride != 1 or place.in_channels != place.out_channels

@@ -108,7 +108,7 @@ class Transformer(nn.Module):
         return mixed
 
     def attended(self, tokens: Tensor) -> Tensor:
-        """`(N L C)`: every pixel as a mean of all pixels' values."""
+        """Return `(N L C)`: every pixel as a mean of all pixels' values."""
         query, key, value = (
             self.qkv(tokens).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         )  # N heads L C'

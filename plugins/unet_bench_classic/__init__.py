@@ -63,7 +63,8 @@ def unet_bench_register(registry: Registrar) -> None:
         padding="valid",
         norm="none",
         align="crop-center",
-        summary="the 2015 network to the digit: unpadded, no norm, 572² in, 388² out; its dropout is recipe `paper`'s",
+        summary="the 2015 network to the digit: unpadded, no norm, 572² in, 388² out; its dropout "
+        "is recipe `paper`'s",
         cite=PAPER,
         tags=("published",),
     )

@@ -116,17 +116,17 @@ class UNetTopology(nn.Module):
 
 
 def double_conv(place: Place) -> nn.Sequential:
-    """`place.convs` times 3×3 convolution, norm, activation; the first one strides."""
+    """Build `place.convs` times 3×3 convolution, norm, activation; the first one strides."""
     return nn.Sequential(*convolutions(place), dropout(place))
 
 
 def max_pool(place: Place) -> nn.Module:
-    """2×2 max-pool: channels stay; an odd last row or column is dropped."""
+    """Build a 2×2 max-pool: channels stay; an odd last row or column is dropped."""
     return keeping(MAX_POOL[place.dims](2), place.in_channels)
 
 
 def transpose(place: Place) -> nn.Module:
-    """2×2 transposed convolution of stride 2."""
+    """Build a 2×2 transposed convolution of stride 2."""
     return transposed_convolution(place, place.in_channels, place.out_channels)
 
 
@@ -150,8 +150,9 @@ class Crop(nn.Module):
 
 
 class CropCenter(nn.Module):
-    """Cuts the larger map to its middle, as the paper does. At odd differences that shifts it by
-    half a pixel.
+    """Cuts the larger map to its middle, as the paper does.
+
+    At odd differences that shifts it by half a pixel.
     """
 
     def __init__(self, place: Place) -> None:
@@ -169,12 +170,12 @@ class Identity(nn.Module):
 
 
 def identity_skip(place: Place) -> nn.Module:
-    """The skip of the 2015 network."""
+    """Build the skip of the 2015 network."""
     return Identity()
 
 
 def identity(place: Place) -> nn.Module:
-    """No bottleneck beyond the encoder's deepest block."""
+    """Build no bottleneck beyond the encoder's deepest block."""
     return keeping(nn.Identity(), place.in_channels)
 
 

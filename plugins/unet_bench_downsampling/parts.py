@@ -18,25 +18,25 @@ CONVOLVE: Final = {2: F.conv2d, 3: F.conv3d}
 
 
 def strided_conv(place: Place) -> nn.Module:
-    """3×3 convolution of stride 2, padded so that an even size is halved exactly."""
+    """Build a 3×3 convolution of stride 2, padded so that an even size is halved exactly."""
     return conv_norm_act(padded(place), place.in_channels, place.out_channels, stride=2)
 
 
 def in_block(place: Place) -> nn.Module:
-    """Nothing here: tells the encoder that the next block is to stride."""
+    """Build nothing, and tell the encoder that the next block is to stride."""
     passing = keeping(nn.Identity(), place.in_channels)
     passing.block_stride = 2  # type: ignore[assignment]
     return passing
 
 
 def avg_pool(place: Place) -> nn.Module:
-    """2×2 average-pool: channels stay; an odd last row or column is dropped."""
+    """Build a 2×2 average-pool: channels stay; an odd last row or column is dropped."""
     return keeping(AVG_POOL[place.dims](2), place.in_channels)
 
 
 def blur_pool(place: Place) -> nn.Module:
-    """Anti-aliased max-pool (Zhang 2019, section 3.2): 2×2 max-pool of stride 1, blur 1 2 1, every
-    second pixel kept.
+    """Build an anti-aliased max-pool (Zhang 2019, section 3.2): 2×2 max-pool of stride 1, blur 1 2
+    1, every second pixel kept.
 
     The blur is made of means of two neighbours, the last of which strides; so pixels lie where
     those of `max-pool` do, and an odd last row is dropped alike. At the border the nearest pixel
@@ -48,8 +48,8 @@ def blur_pool(place: Place) -> nn.Module:
 
 
 def space_to_depth(place: Place) -> nn.Module:
-    """Every 2×2 pixels become channels, which a 1×1 convolution mixes; norm, activation (Sunkara
-    and Luo 2022).
+    """Build 2×2 pixels into channels, which a 1×1 convolution mixes; norm, activation (Sunkara and
+    Luo 2022).
 
     The two steps are one: a 2×2 convolution of stride 2 without padding. An odd last row or column
     is dropped.
@@ -84,12 +84,12 @@ class Haar(nn.Module):
         return mixed
 
     def bands(self, x: Tensor) -> Tensor:
-        """The sub-bands `(N C·2^dims *S/2)`, each channel's average first."""
+        """Return the sub-bands `(N C·2^dims *S/2)`, each channel's average first."""
         return self.convolve(x, self.filters, stride=2, groups=self.channels)
 
 
 def haar_filters(channels: int, dims: int) -> Tensor:
-    """`(channels·2^dims, 1, 2, …)`: per channel the average and the details, orthonormal.
+    """Return `(channels·2^dims, 1, 2, …)`: per channel the average and the details, orthonormal.
 
     The details' sign is free. It alternates from channel to channel, so that a uniform mixture of
     all bands looks at the middle of its pixels: of one channel's bands alone, only the first pixel
@@ -106,5 +106,5 @@ def haar_filters(channels: int, dims: int) -> Tensor:
 
 
 def outer(kernel: Tensor, along: Tensor) -> Tensor:
-    """A kernel with one more axis, along which it goes as `along`."""
+    """Return a kernel with one more axis, along which it goes as `along`."""
     return kernel.unsqueeze(-1) * along

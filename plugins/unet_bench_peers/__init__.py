@@ -18,7 +18,8 @@ def unet_bench_register(registry: Registrar) -> None:
     registry.architecture(
         "smp:*",
         "unet_bench_peers.smp:family",
-        summary="segmentation-models-pytorch, DECODER/ENCODER such as smp:unet/resnet34; never with published weights",
+        summary="segmentation-models-pytorch, DECODER/ENCODER such as smp:unet/resnet34; never "
+        "with published weights",
         dims=(2,),
         cite=SMP,
         needs=("segmentation_models_pytorch", "pip install 'unet-bench[smp]'"),
@@ -26,14 +27,16 @@ def unet_bench_register(registry: Registrar) -> None:
     registry.architecture(
         "monai:*",
         "unet_bench_peers.monai:family",
-        summary="MONAI's networks by class name, such as monai:BasicUNet or monai:FlexibleUNet/resnet34",
+        summary="MONAI's networks by class name, such as monai:BasicUNet or "
+        "monai:FlexibleUNet/resnet34",
         cite=MONAI,
         needs=("monai", "pip install 'unet-bench[monai]'"),
     )
     registry.architecture(
         "nnunet:*",
         "unet_bench_peers.nnunet:family",
-        summary="nnU-Net's own networks by class name: nnunet:PlainConvUNet, nnunet:ResidualEncoderUNet",
+        summary="nnU-Net's own networks by class name: nnunet:PlainConvUNet, "
+        "nnunet:ResidualEncoderUNet",
         cite=NNUNET,
         needs=("dynamic_network_architectures", "pip install 'unet-bench[nnunet]'"),
     )

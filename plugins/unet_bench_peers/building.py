@@ -12,8 +12,8 @@ MISUSE = (ValueError, TypeError, AttributeError, LookupError, AssertionError, Ru
 
 
 def built(make: Callable[[], nn.Module]) -> nn.Module:
-    """`make()`, on torch's default device; made on the CPU and moved there where it cannot be made
-    there.
+    """Return `make()`, on torch's default device; made on the CPU and moved there where it cannot
+    be made there.
 
     While they are made some networks read numbers off tensors, which the meta device has none of,
     and some put tensors on the CPU whatever the default is. Raises what `make` raises on the CPU.

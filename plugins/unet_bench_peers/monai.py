@@ -12,8 +12,7 @@ from monai.networks import nets
 from monai.networks.nets.flexible_unet import FLEXUNET_BACKBONE
 from torch import nn
 
-from unet_bench.errors import InvalidChoice, Unsupported, unknown
-from unet_bench.geometry.tracker import first_line
+from unet_bench.errors import InvalidChoice, Unsupported, first_line, unknown
 from unet_bench_peers.building import MISUSE, built
 from unet_bench_peers.supervised import Supervised
 
@@ -48,7 +47,7 @@ LIST_BACKBONES: Final = (
 
 
 def family(member: str) -> Callable[..., nn.Module]:
-    """The factory for a class name of MONAI's; FlexibleUNet with its backbone,
+    """Build the factory for a class name of MONAI's; FlexibleUNet with its backbone,
     `FlexibleUNet/resnet34`.
 
     Raises UnknownName for another network or backbone, InvalidChoice for a backbone that is missing
@@ -59,7 +58,8 @@ def family(member: str) -> Callable[..., nn.Module]:
         raise unknown("MONAI network", name, NETWORKS, LIST_NETWORKS)
     if (name == "FlexibleUNet") != bool(slash):
         raise InvalidChoice(
-            f"monai:{member} is not valid: FlexibleUNet, and no other, has a backbone: monai:FlexibleUNet/resnet34"
+            f"monai:{member} is not valid: FlexibleUNet, and no other, has a backbone: "
+            "monai:FlexibleUNet/resnet34"
         )
     if slash and backbone not in FLEXUNET_BACKBONE.register_dict:
         raise unknown("MONAI backbone", backbone, FLEXUNET_BACKBONE.register_dict, LIST_BACKBONES)
@@ -67,7 +67,10 @@ def family(member: str) -> Callable[..., nn.Module]:
     def make(
         *, in_channels: int, classes: int, dims: int = 2, image_size: Sequence[int] = ()
     ) -> nn.Module:
-        """`(N C *S)` to logits `(N classes *S)`. Raises InvalidChoice for what MONAI refuses."""
+        """Return `(N classes *S)` logits of `(N C *S)` images.
+
+        Raises InvalidChoice for what MONAI refuses.
+        """
         arguments = dict(NETWORKS[name])
         if slash:
             arguments |= {"backbone": backbone, "pretrained": False}

@@ -23,12 +23,12 @@ LIST_NETWORKS: Final = "python -c 'from unet_bench_peers.nnunet import NETWORKS;
 
 
 def plain(stages: int) -> dict[str, Any]:
-    """Two convolutions a stage, on either side."""
+    """Return two convolutions a stage, on either side."""
     return {"n_conv_per_stage": 2, "n_conv_per_stage_decoder": 2}
 
 
 def residual(stages: int) -> dict[str, Any]:
-    """Residual blocks down, as in nnU-Net's ResEnc presets; one convolution a stage up."""
+    """Return residual blocks down, as in nnU-Net's ResEnc presets; one convolution a stage up."""
     return {"n_blocks_per_stage": RESIDUAL_BLOCKS[:stages], "n_conv_per_stage_decoder": 1}
 
 
@@ -39,16 +39,16 @@ NETWORKS: Final[Mapping[str, Callable[[int], dict[str, Any]]]] = {
 
 
 def family(member: str) -> Callable[..., nn.Module]:
-    """The factory for one of the two classes. Raises UnknownName for another."""
+    """Build the factory for one of the two classes. Raises UnknownName for another."""
     if member not in NETWORKS:
         raise unknown("nnU-Net network", member, NETWORKS, LIST_NETWORKS)
 
     def make(
         *, in_channels: int, classes: int, dims: int = 2, image_size: Sequence[int] = ()
     ) -> nn.Module:
-        """`(N C *S)` to logits `(N classes *S)`, and in training to those of every decoder stage;
-        sides divide by 64, in 3-D by 32. Instance norm trains on no map of one pixel: images should
-        be twice as large.
+        """Return `(N classes *S)` logits of `(N C *S)` images, and in training to
+        those of every decoder stage; sides divide by 64, in 3-D by 32. Instance norm trains on no
+        map of one pixel: images should be twice as large.
         """
         stages = STAGES[dims]
         network = getattr(unet, member)(

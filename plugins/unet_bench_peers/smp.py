@@ -25,7 +25,7 @@ LIST_TIMM = "python -c 'import timm; print(timm.list_models())'"
 
 
 def family(member: str) -> Callable[..., nn.Module]:
-    """The factory for `DECODER/ENCODER`, such as `unet/resnet34` or `fpn/tu-convnext_tiny`.
+    """Build the factory for `DECODER/ENCODER`, such as `unet/resnet34` or `fpn/tu-convnext_tiny`.
 
     Raises InvalidChoice for a member of another form, UnknownName for a decoder or an encoder that
     smp has not.
@@ -48,8 +48,8 @@ def family(member: str) -> Callable[..., nn.Module]:
     def make(
         *, in_channels: int, classes: int, dims: int = 2, image_size: Sequence[int] = ()
     ) -> nn.Module:
-        """`(N C H W)` to logits `(N classes H W)`; which sides it takes is up to the encoder.
-        Raises InvalidChoice.
+        """Return `(N classes H W)` logits of `(N C H W)` images; which sides it
+        takes is up to the encoder. Raises InvalidChoice.
         """
         sized = {"img_size": tuple(image_size)} if decoder == "dpt" and image_size else {}
         create = functools.partial(
@@ -59,7 +59,8 @@ def family(member: str) -> Callable[..., nn.Module]:
             return built(functools.partial(create, in_channels=in_channels, classes=classes))
         except MISUSE as error:
             raise InvalidChoice(
-                f"it cannot be built ({error}); {decoder} does not go with {encoder}: name another encoder"
+                f"it cannot be built ({error}); {decoder} does not go with {encoder}: name another "
+                "encoder"
             ) from error
 
     return make

@@ -20,7 +20,8 @@ class Supervised(nn.Module):
         self.network, self.switch, self.main = network, switch, main
 
     def forward(self, x: Tensor) -> Tensor | Outputs:
-        self.network.get_submodule(self.switch).deep_supervision = self.training  # type: ignore[assignment]
+        switch = self.network.get_submodule(self.switch)
+        switch.deep_supervision = self.training  # type: ignore[assignment]
         found = self.network(x)
         if isinstance(found, Tensor):
             return found

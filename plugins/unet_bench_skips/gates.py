@@ -106,7 +106,7 @@ class ScSE(nn.Module):
 
 
 def resized(x: Tensor, like: Tensor, mode: str) -> Tensor:
-    """`x` interpolated to the size of another map, if it has not that size already."""
+    """Return `x` interpolated to the size of another map, if it has not that size already."""
     if x.shape[2:] == like.shape[2:]:
         return x
     return F.interpolate(x, size=like.shape[2:], mode=mode, align_corners=False)

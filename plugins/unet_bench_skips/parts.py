@@ -58,8 +58,10 @@ class Add(nn.Module):
         super().__init__()
         if other := [channels for channels in place.skip_channels if channels != place.in_channels]:
             raise InvalidChoice(
-                f"merge=add at level {place.level}: a skip of {other[0]} channels cannot be added to "
-                f"{place.in_channels} up-sampled ones; they must agree: use up_policy=halve or match with an "
+                f"merge=add at level {place.level}: a skip of {other[0]} channels cannot be added "
+                "to "
+                f"{place.in_channels} up-sampled ones; they must agree: use up_policy=halve or "
+                "match with an "
                 "up-sampling that changes channels, or merge=concat"
             )
         self.out_channels = place.in_channels

@@ -66,7 +66,8 @@ def unet_bench_register(registry: Registrar) -> None:
         bottleneck="double-conv",
         skip_levels=(1, 2, 3, 4),
         **SMP_DECODER,
-        summary="timm's vgg16_bn (maps at 1/1 to 1/32, the first unused), a center block, the same light decoder",
+        summary="timm's vgg16_bn (maps at 1/1 to 1/32, the first unused), a center block, the same "
+        "light decoder",
         cite=f"Simonyan & Zisserman 2014, arXiv 1409.1556; {SMP}",
         tags=("timm", "encoder"),
     )

@@ -11,8 +11,8 @@ import torch
 from huggingface_hub import constants
 from torch import Tensor, nn
 
-from unet_bench.errors import InvalidChoice, InvalidData, InvalidSize, unknown
-from unet_bench.geometry.tracker import first_line, text
+from unet_bench.errors import InvalidChoice, InvalidData, InvalidSize, first_line, unknown
+from unet_bench.geometry.shapes import format_size
 from unet_bench.networks.contracts import Place
 
 FOR_ANY_SIZE: Final[tuple[Mapping[str, bool], ...]] = (
@@ -28,7 +28,9 @@ REFUSALS: Final = (RuntimeError, AssertionError, ValueError, IndexError)
 
 
 def family(backbone: str) -> Callable[[Place], nn.Module]:
-    """The encoder factory for one backbone. Raises UnknownName when timm has no such model."""
+    """Build the encoder factory for one backbone. Raises UnknownName when timm has no such
+    model.
+    """
     if not timm.is_model(backbone):
         raise unknown(
             "timm backbone",
@@ -59,8 +61,10 @@ class TimmEncoder(nn.Module):
         channels, reductions = self.body.feature_info.channels(), self.body.feature_info.reduction()
         if any(reduction & (reduction - 1) for reduction in reductions):
             raise InvalidChoice(
-                f"encoder=timm:{backbone} gives maps at 1/{', 1/'.join(map(str, reductions))} of the image: a U-Net "
-                "halves; choose one that does, such as timm:resnet34 or timm:swin_tiny_patch4_window7_224"
+                f"encoder=timm:{backbone} gives maps at 1/{', 1/'.join(map(str, reductions))} of "
+                "the image: a U-Net "
+                "halves; choose one that does, such as timm:resnet34 or "
+                "timm:swin_tiny_patch4_window7_224"
             )
         self.taken = sorted({reduction: i for i, reduction in enumerate(reductions)}.values())
         self.channels = [channels[i] for i in self.taken]
@@ -76,7 +80,8 @@ class TimmEncoder(nn.Module):
         """
         if weights != "imagenet":
             raise InvalidChoice(
-                f"pretrained={weights} is not known for timm:{self.backbone}: it takes imagenet; other published "
+                f"pretrained={weights} is not known for timm:{self.backbone}: it takes imagenet; "
+                "other published "
                 "weights have a tag in the backbone's name, as in timm:resnet34.tv_in1k"
             )
         settings: dict[str, Any] = {
@@ -88,7 +93,8 @@ class TimmEncoder(nn.Module):
             published = timm.create_model(self.backbone, pretrained=True, **settings)
         except Exception as error:  # every hub and network library has its own
             raise InvalidData(
-                f"the {weights} weights of timm:{self.backbone} could not be fetched ({first_line(error)}); "
+                f"the {weights} weights of timm:{self.backbone} could not be fetched "
+                f"({first_line(error)}); "
                 f"{remedy(self.backbone)}"
             ) from error
         self.body.load_state_dict(published.state_dict())
@@ -103,8 +109,9 @@ class TimmEncoder(nn.Module):
 
 
 def features(backbone: str, **settings: Any) -> Any:
-    """timm's backbone, cut to its feature maps, without published weights. Raises InvalidChoice
-    when it has none.
+    """Build timm's backbone, cut to its feature maps, without published weights.
+
+    Raises InvalidChoice when it has none.
     """
     try:
         return timm.create_model(backbone, features_only=True, pretrained=False, **settings)
@@ -117,8 +124,8 @@ def features(backbone: str, **settings: Any) -> Any:
 
 @functools.cache
 def sizes(backbone: str) -> tuple[Mapping[str, bool], tuple[int, ...]]:
-    """What to ask timm for so that a backbone takes images of any size; else the sides that it does
-    take.
+    """Return what to ask timm for so that a backbone takes images of any size; else the sides that
+    it does take.
 
     Found out on the meta device, at sides of a few of its coarsest pixels. Raises InvalidChoice
     when it takes none.
@@ -141,13 +148,14 @@ def sizes(backbone: str) -> tuple[Mapping[str, bool], tuple[int, ...]]:
     sides = tuple(side for side in range(step, LARGEST + 1, step) if takes(bodies[0], side, side))
     if not sides:
         raise InvalidChoice(
-            f"encoder=timm:{backbone} takes no image of up to {LARGEST}×{LARGEST}; choose another one"
+            f"encoder=timm:{backbone} takes no image of up to {LARGEST}×{LARGEST}; choose another "
+            "one"
         )
     return {}, sides
 
 
 def takes(body: nn.Module, height: int, width: int) -> bool:
-    """Whether a backbone on the meta device takes images of that size."""
+    """Return whether a backbone on the meta device takes images of that size."""
     try:
         with torch.no_grad():
             body(torch.empty((1, 3, height, width), device="meta"))
@@ -157,20 +165,23 @@ def takes(body: nn.Module, height: int, width: int) -> bool:
 
 
 def fits(side: int, sides: tuple[int, ...]) -> bool:
-    """Whether a backbone takes a side that takes these: that one alone, or its multiples."""
+    """Return whether a backbone takes a side that takes these: that one alone, or its multiples."""
     return side == sides[0] if len(sides) == 1 else side % sides[0] == 0
 
 
 def refusal(backbone: str, size: tuple[int, ...], sides: tuple[int, ...]) -> str:
-    """Why an image is refused: the rule, and the nearest size that works."""
+    """Return why an image is refused: the rule, and the nearest size that works."""
     step = sides[0]
     rule = f"sides of {step}" if len(sides) == 1 else f"sides that are multiples of {step}"
     nearest = [step if len(sides) == 1 else max(1, round(side / step)) * step for side in size]
-    return f"timm:{backbone} takes no image of {text(size)}: only {rule}; nearest that works: {text(nearest)}"
+    return (
+        f"timm:{backbone} takes no image of {format_size(size)}: only {rule}; "
+        f"nearest that works: {format_size(nearest)}"
+    )
 
 
 def remedy(backbone: str) -> str:
-    """Where published weights are looked for, and how to put them there."""
+    """Return where published weights are looked for, and how to put them there."""
     published = timm.get_pretrained_cfg(backbone)
     if published is None or not (published.hf_hub_id or published.url):
         return "nobody has published any: train from scratch, or choose another backbone"

@@ -1,4 +1,4 @@
-"""Which maps reach which decoder level: nested and full-scale skips, and heads on coarser levels."""
+"""Which maps reach which decoder level: nested and full-scale skips, heads on coarser levels."""
 
 from __future__ import annotations
 

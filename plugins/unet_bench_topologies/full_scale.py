@@ -1,4 +1,4 @@
-"""UNet 3+ (Huang et al. 2020, arXiv 2004.08790): every decoder level looks at maps of all scales."""
+"""UNet 3+ (Huang et al. 2020, arXiv 2004.08790): each decoder level sees maps of all scales."""
 
 from __future__ import annotations
 
@@ -86,8 +86,9 @@ class Step(nn.Module):
         return last_use(self.block, [self._merged(maps, decoded)])
 
     def _merged(self, maps: list[Tensor | None], decoded: Sequence[Tensor]) -> Tensor:
-        """What the block is given. The widest maps are lifted first, while no others wait beside
-        them.
+        """Return what the block is given.
+
+        The widest maps are lifted first, while no others wait beside them.
         """
         lifting = list(zip(self.lifted, self.ups, decoded, strict=True))
         *coarser, up = [last_use(conv, [lift(x)]) for conv, lift, x in reversed(lifting)]
@@ -104,7 +105,7 @@ class Step(nn.Module):
 
 
 class Pooled(nn.Module):
-    """An encoder map that is `steps` levels finer, `(N C *S)`, to the place's level and channels."""
+    """Brings an encoder map `(N C *S)`, `steps` levels finer, to the place's level and channels."""
 
     def __init__(self, place: Place, steps: int) -> None:
         super().__init__()

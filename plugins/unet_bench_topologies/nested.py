@@ -55,7 +55,7 @@ class Nested(nn.Module):
         self.rows = nn.ModuleList(nn.ModuleList(row) for row in rows)
 
     def _width(self, level: int, encoder: int, last: bool) -> int:
-        """What a node is to return; 0: half of what is merged there."""
+        """Return what a node is to return; 0: half of what is merged there."""
         chosen = self.design.decoder_widths
         return at_level(chosen, level) if last and chosen else encoder
 

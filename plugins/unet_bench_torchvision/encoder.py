@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torchvision import models
 
-from unet_bench.errors import InvalidChoice, InvalidData, unknown
-from unet_bench.geometry.tracker import first_line, text
+from unet_bench.errors import InvalidChoice, InvalidData, first_line, unknown
+from unet_bench.geometry.shapes import format_size
 from unet_bench.networks.contracts import Place
 from unet_bench.networks.layers import he_init
 
@@ -36,8 +36,9 @@ class Taken(NamedTuple):
 
 
 def family(backbone: str) -> Callable[[Place], nn.Module]:
-    """The encoder factory for one backbone. Raises UnknownName when torchvision classifies by no
-    such model.
+    """Build the encoder factory for one backbone.
+
+    Raises UnknownName when torchvision classifies by no such model.
     """
     known = models.list_models(module=models)
     if backbone not in known:
@@ -78,7 +79,8 @@ class TorchvisionEncoder(nn.Module):
         """
         if weights != "imagenet":
             raise InvalidChoice(
-                f"pretrained={weights} is not known for torchvision:{self.backbone}: it takes imagenet, "
+                f"pretrained={weights} is not known for torchvision:{self.backbone}: it takes "
+                "imagenet, "
                 "torchvision's default weights"
             )
         best: Any = models.get_model_weights(self.backbone).DEFAULT
@@ -86,8 +88,10 @@ class TorchvisionEncoder(nn.Module):
             published = models.get_model(self.backbone, weights=best)
         except Exception as error:  # of the network, or of a file cut short
             raise InvalidData(
-                f"the {weights} weights of torchvision:{self.backbone} could not be fetched ({first_line(error)}); "
-                f"run once where there is a network, or put {best.url} into {torch.hub.get_dir()}/checkpoints "
+                f"the {weights} weights of torchvision:{self.backbone} could not be fetched "
+                f"({first_line(error)}); "
+                f"run once where there is a network, or put {best.url} into "
+                f"{torch.hub.get_dir()}/checkpoints "
                 "(TORCH_HOME moves that folder)"
             ) from error
         steps = nn.ModuleList(trunk(published))
@@ -105,7 +109,7 @@ class TorchvisionEncoder(nn.Module):
 
 
 def blank(backbone: str) -> nn.Module:
-    """torchvision's model without published weights, on torch's default device."""
+    """Build torchvision's model without published weights on torch's default device."""
     model: nn.Module
     try:
         model = models.get_model(backbone, weights=None)
@@ -119,7 +123,7 @@ def blank(backbone: str) -> nn.Module:
 
 
 def trunk(model: Any) -> list[nn.Module]:
-    """What a backbone runs before its classifier, in order: its `features`, or all up to the
+    """Build what a backbone runs before its classifier, in order: its `features`, or all up to the
     pooling to one pixel.
     """
     parts = (
@@ -131,7 +135,7 @@ def trunk(model: Any) -> list[nn.Module]:
 
 
 def flat(part: nn.Module) -> list[nn.Module]:
-    """The modules of plain sequences of sequences, in order; any other module by itself."""
+    """Build the modules of plain sequences of sequences, in order; any other module by itself."""
     return (
         [module for child in part for module in flat(child)]
         if type(part) is nn.Sequential
@@ -141,8 +145,9 @@ def flat(part: nn.Module) -> list[nn.Module]:
 
 @functools.cache
 def pyramid(backbone: str) -> tuple[Taken, ...]:
-    """The maps to hand on, finest first, found by a forward pass on the meta device. Raises
-    InvalidChoice.
+    """Return the maps to hand on, finest first, found by a forward pass on the meta device.
+
+    Raises InvalidChoice.
     """
     last: dict[int, Taken] = {}
     with torch.device("meta"), torch.no_grad():
@@ -161,15 +166,17 @@ def pyramid(backbone: str) -> tuple[Taken, ...]:
                 raise InvalidChoice(
                     f"encoder=torchvision:{backbone} is no row of modules that halve their maps "
                     f"({first_line(error)} at {type(step).__name__}); choose one that is, such as "
-                    "torchvision:resnet34, vgg16_bn, efficientnet_b0, convnext_tiny or swin_t, or look for it in timm:"
+                    "torchvision:resnet34, vgg16_bn, efficientnet_b0, convnext_tiny or swin_t, or "
+                    "look for it in timm:"
                 ) from error
             last[taken.reduction] = taken
     return tuple(last[reduction] for reduction in sorted(last))
 
 
 def seen(step: int, x: Tensor) -> Taken:
-    """What a step put out for an image of `PROBE`. Raises ValueError for other than a map at 1/1,
-    1/2, 1/4, …
+    """Return what a step put out for an image of `PROBE`.
+
+    Raises ValueError for other than a map at 1/1, 1/2, 1/4, …
     """
     for channels_last in (False, True):
         if x.ndim == 4:
@@ -178,16 +185,16 @@ def seen(step: int, x: Tensor) -> Taken:
             whole = (height * reduction, width * reduction) == PROBE
             if whole and reduction & (reduction - 1) == 0:
                 return Taken(step, channels, reduction, channels_last)
-    raise ValueError(f"{text(PROBE)} pixels give {text(tuple(x.shape[1:]))}")
+    raise ValueError(f"{format_size(PROBE)} pixels give {format_size(tuple(x.shape[1:]))}")
 
 
 def first_convolution(steps: nn.Module) -> nn.Conv2d:
-    """The convolution that sees the image."""
+    """Return the convolution that sees the image."""
     return next(module for module in steps.modules() if isinstance(module, nn.Conv2d))
 
 
 def fitted(weight: Tensor, channels: int) -> Tensor:
-    """`(out 3 kh kw)` weights for another number of channels.
+    """Return `(out 3 kh kw)` weights for another number of channels.
 
     Summed for one channel (a grey image in three channels gives the same), else repeated in turn
     and scaled by 3/channels, so that sums keep their range.

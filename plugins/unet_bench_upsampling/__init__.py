@@ -71,7 +71,8 @@ def unet_bench_register(registry: Registrar) -> None:
     registry.up(
         "1x1-bilinear",
         f"{here}:conv_1x1_bilinear",
-        summary="a 1×1 conv, then bilinear ×2: the same function as bilinear-1x1, a quarter of its MACs",
+        summary="a 1×1 conv, then bilinear ×2: the same function as bilinear-1x1, a quarter of its "
+        "MACs",
         cite=SEGRESNET,
     )
     registry.up(
@@ -166,7 +167,8 @@ def unet_bench_register(registry: Registrar) -> None:
     registry.up(
         "pixel-shuffle",
         "unet_bench_upsampling.shuffle:PixelShuffle",
-        summary="3×3 conv to 2×2 times the channels, shuffled into pixels; begins as nearest (ICNR)",
+        summary="3×3 conv to 2×2 times the channels, shuffled into pixels; begins as nearest "
+        "(ICNR)",
         cite=SUBPIXEL,
         variant="unet-pixel-shuffle",
         variant_summary="sub-pixel convolutions",
@@ -174,7 +176,8 @@ def unet_bench_register(registry: Registrar) -> None:
     registry.up(
         "carafe",
         "unet_bench_upsampling.dynamic:carafe",
-        summary="1×1 conv, then each pixel a mean of its 5×5 neighbours by weights foretold from the map",
+        summary="1×1 conv, then each pixel a mean of its 5×5 neighbours by weights foretold from "
+        "the map",
         cite=CARAFE,
         dims=(2,),
         variant="unet-carafe",

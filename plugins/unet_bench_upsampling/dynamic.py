@@ -1,5 +1,6 @@
-"""Up-sampling that looks at the map to decide how. A 1×1 convolution changes the channels before:
-that is cheap.
+"""Up-sampling that looks at the map to decide how.
+
+A 1×1 convolution changes the channels before: that is cheap.
 """
 
 from __future__ import annotations
@@ -18,32 +19,37 @@ from unet_bench_upsampling.parts import biased_1x1
 COMPRESSED: Final = 64  # channels from which CARAFE foretells its kernels
 REACH: Final = 5  # side of those kernels
 GROUPS: Final = 4  # of channels that DySample samples at points of their own
-SCOPE: Final = 0.25  # of an input pixel: what an offset of 1 moves a point by, so that neighbours' points stay apart
+# Of an input pixel: what an offset of 1 moves a point by, so that neighbours' points stay apart.
+SCOPE: Final = 0.25
 
 
 def carafe(place: Place) -> nn.Module:
-    """`Carafe` on as many channels as are wanted. As every channel gets the same weights, these
-    commute with the 1×1 convolution: it is no other function than the convolution afterwards,
-    beyond the border's bias.
+    """Build `Carafe` on as many channels as are wanted.
+
+    As every channel gets the same weights, these commute with the 1×1 convolution: it is no other
+    function than the convolution afterwards, beyond the border's bias.
     """
     return nn.Sequential(change_of_channels(place), Carafe(place, place.out_channels))
 
 
 def dysample(place: Place) -> nn.Module:
-    """`DySample` on as many channels as are wanted. Raises InvalidChoice for a number that its
-    groups do not divide.
+    """Build `DySample` on as many channels as are wanted.
+
+    Raises InvalidChoice for a number that its groups do not divide.
     """
     if place.out_channels % GROUPS:
         nearest = max(GROUPS, GROUPS * round(place.out_channels / GROUPS))
         raise InvalidChoice(
-            f"up=dysample at level {place.level} is to return {place.out_channels} channels: their number must be a "
-            f"multiple of {GROUPS}, such as {nearest}; choose base_width or decoder_widths accordingly"
+            f"up=dysample at level {place.level} is to return {place.out_channels} channels: their "
+            "number must be a "
+            f"multiple of {GROUPS}, such as {nearest}; choose base_width or decoder_widths "
+            "accordingly"
         )
     return nn.Sequential(change_of_channels(place), DySample(place.out_channels))
 
 
 def change_of_channels(place: Place) -> nn.Module:
-    """A 1×1 convolution, or nothing where the channels stay."""
+    """Build a 1×1 convolution, or nothing where the channels stay."""
     if place.in_channels == place.out_channels:
         return nn.Identity()
     return biased_1x1(place)
@@ -98,7 +104,8 @@ class DySample(nn.Module):
             .to(precise)
             .reshape(n * GROUPS, 2, 2 * size[0], 2 * size[1])
         )
-        axes = []  # y, x: where each output pixel looks, from -1 at the low border to 1 at the high one
+        # Y, x: where each output pixel looks, from -1 at the low border to 1 at the high one.
+        axes = []
         for i, side in enumerate(size):
             regular = (torch.arange(2 * side, device=x.device, dtype=precise) + 0.5) / side - 1
             axes.append(regular.unsqueeze(1 - i) + offsets[:, i] * (SCOPE * 2 / side))

@@ -20,7 +20,7 @@ from unet_bench.networks.layers import (
 def interpolation(
     place: Place, mode: str = "linear", align_corners: bool | None = None
 ) -> nn.Module:
-    """Interpolation alone: returns as many channels as it gets."""
+    """Build an interpolation alone, which returns as many channels as it gets."""
     named = LINEAR_MODE[place.dims] if mode == "linear" else mode
     return keeping(
         nn.Upsample(scale_factor=2, mode=named, align_corners=align_corners), place.in_channels
@@ -28,8 +28,8 @@ def interpolation(
 
 
 def interpolation_conv(place: Place, mode: str = "linear") -> nn.Module:
-    """Interpolation, then a padded 3×3 convolution with norm and activation: the map's size is
-    doubled exactly.
+    """Build an interpolation, then a padded 3×3 convolution with norm and activation: the map's
+    size is doubled exactly.
     """
     return nn.Sequential(
         interpolation(place, mode),
@@ -38,14 +38,14 @@ def interpolation_conv(place: Place, mode: str = "linear") -> nn.Module:
 
 
 def interpolation_1x1(place: Place, mode: str = "linear") -> nn.Module:
-    """Interpolation, then a 1×1 convolution alone: as linear as the transposed convolution it
-    stands for.
+    """Build an interpolation, then a 1×1 convolution alone: as linear as the transposed convolution
+    it stands for.
     """
     return nn.Sequential(interpolation(place, mode), biased_1x1(place))
 
 
 def conv_1x1_bilinear(place: Place) -> nn.Module:
-    """A 1×1 convolution, then interpolation, in SegResNet's order (Myronenko 2018).
+    """Build a 1×1 convolution, then interpolation, in SegResNet's order (Myronenko 2018).
 
     Weights that sum to one commute with a 1×1 convolution: this is `bilinear-1x1`, computed on
     fewer pixels.
@@ -54,14 +54,14 @@ def conv_1x1_bilinear(place: Place) -> nn.Module:
 
 
 def biased_1x1(place: Place) -> nn.Module:
-    """A 1×1 convolution with a bias whatever the place says: no norm follows that would take it
-    away.
+    """Build a 1×1 convolution with a bias whatever the place says: no norm follows that would take
+    it away.
     """
     return convolution(place.at(bias=True), place.in_channels, place.out_channels, 1)
 
 
 def conv_1x1_bilinear_no_bias(place: Place) -> nn.Module:
-    """A 1×1 convolution without bias, then interpolation: `(N in *S)` to `(N out *2S)`, as in
+    """Build a 1×1 convolution without bias, then interpolation: `(N in *S)` to `(N out *2S)`, as in
     MONAI's SegResNet.
     """
     return nn.Sequential(
@@ -71,8 +71,8 @@ def conv_1x1_bilinear_no_bias(place: Place) -> nn.Module:
 
 
 def nearest_blur(place: Place) -> nn.Module:
-    """Nearest ×2, then the binomial blur 1 4 6 4 1 along every axis, as Zhang 2019 blurs; channels
-    are kept.
+    """Build nearest ×2, then the binomial blur 1 4 6 4 1 along every axis, as Zhang 2019 blurs;
+    channels are kept.
 
     With its three taps 1 2 1 it would be `bilinear`, to the digit. At the border the nearest pixels
     stand for those beyond it.
@@ -82,7 +82,7 @@ def nearest_blur(place: Place) -> nn.Module:
 
 
 def blur_3(dims: int) -> tuple[nn.Module, nn.Module]:
-    """The binomial blur 1 2 1 along every axis, as two means of two neighbours: out by half a
+    """Build the binomial blur 1 2 1 along every axis, as two means of two neighbours: out by half a
     pixel, and back.
     """
     average = AVG_POOL[dims]

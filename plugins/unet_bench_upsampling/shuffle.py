@@ -26,15 +26,16 @@ class PixelShuffle(nn.Module):
         unnormed = padded(place).at(bias=True)
         self.conv = convolution(unnormed, place.in_channels, place.out_channels * group)
         with torch.no_grad():
-            self.conv.weight.copy_(self.conv.weight[::group].repeat_interleave(group, dim=0))  # type: ignore[operator, index]
+            weight: Tensor = self.conv.weight  # type: ignore[assignment]
+            weight.copy_(weight[::group].repeat_interleave(group, dim=0))
 
     def forward(self, x: Tensor) -> Tensor:
         return shuffled(self.conv(x))
 
 
 def shuffled(x: Tensor) -> Tensor:
-    """`(N C·2^dims *S)` to `(N C 2*S)`; the first half of a group's channels becomes the even rows,
-    and so on.
+    """Return `(N C 2*S)` of `(N C·2^dims *S)`; the first half of a group's channels becomes the
+    even rows, and so on.
     """
     size = x.shape[2:]
     if len(size) == 2:

@@ -17,8 +17,9 @@ from unet_bench_upsampling.parts import blur_3
 
 
 def transpose_no_bias(place: Place) -> nn.Module:
-    """2×2 transposed convolution of stride 2 without bias: `(N in *S)` to `(N out *2S)`. MONAI's
-    DynUNet has it.
+    """Build a 2×2 transposed convolution of stride 2 without bias: `(N in *S)` to `(N out *2S)`.
+
+    MONAI's DynUNet has it.
     """
     conv = transposed_convolution(place, place.in_channels, place.out_channels)
     conv.bias = None  # type: ignore[assignment]
@@ -26,8 +27,8 @@ def transpose_no_bias(place: Place) -> nn.Module:
 
 
 def transpose_3x3(place: Place) -> nn.Module:
-    """3×3 transposed convolution of stride 2, padded by 1 and, for an even size, by another pixel
-    at the high side.
+    """Build a 3×3 transposed convolution of stride 2, padded by 1 and, for an even size, by another
+    pixel at the high side.
 
     Every second pixel sees one input pixel, the others two or four; so the map lies half a pixel
     off.
@@ -39,8 +40,9 @@ def transpose_3x3(place: Place) -> nn.Module:
 
 
 def transpose_3x3_norm(place: Place) -> nn.Module:
-    """3×3 transposed convolution of stride 2, norm, activation: `(N in *S)` to `(N out *2S)`, as
-    MONAI has it.
+    """Build a 3×3 transposed convolution of stride 2 with norm and activation, as MONAI has it.
+
+    `(N in *S)` to `(N out *2S)`.
     """
     return nn.Sequential(
         transpose_3x3(place), normalisation(place, place.out_channels), activation(place)
@@ -70,15 +72,16 @@ class ResizedTranspose(nn.Module):
 
 
 def transpose_4x4(place: Place) -> nn.Module:
-    """4×4 transposed convolution of stride 2 and padding 1: every output pixel sees 2×2 input
+    """Build 4×4 transposed convolution of stride 2 and padding 1: every output pixel sees 2×2 input
     pixels.
     """
     return transposed_convolution(place, place.in_channels, place.out_channels, 4, padding=1)
 
 
 def transpose_blur(place: Place) -> nn.Module:
-    """2×2 transposed convolution, then the binomial blur 1 2 1 along every axis: a fixed smoothing
-    takes away the checkerboard that learned weights leave, as Kinoshita and Kiya 2020 propose.
+    """Build a 2×2 transposed convolution, then the binomial blur 1 2 1 along every axis: a fixed
+    smoothing takes away the checkerboard that learned weights leave, as Kinoshita and Kiya 2020
+    propose.
     """
     return nn.Sequential(
         transposed_convolution(place, place.in_channels, place.out_channels), *blur_3(place.dims)

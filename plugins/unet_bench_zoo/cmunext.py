@@ -59,8 +59,9 @@ class LargeKernelEncoder(nn.Module):
 
 
 def family(member: str) -> Callable[[Place], nn.Module]:
-    """`large-kernel:3-3-7`: 3×3 kernels at the two finest levels, 7×7 ones at all others. Raises
-    InvalidChoice.
+    """Build `large-kernel:3-3-7`: 3×3 kernels at the two finest levels, 7×7 ones at all others.
+
+    Raises InvalidChoice.
     """
     kernels = tuple(
         odd_kernel(side, f"encoder=large-kernel:{member}") for side in member.split("-")

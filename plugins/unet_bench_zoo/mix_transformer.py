@@ -46,8 +46,9 @@ SIZES: Final = {
 
 
 def family(size: str) -> Callable[[Place], nn.Module]:
-    """The encoder factory for one of the paper's six sizes, `b0` to `b5`. Raises UnknownName for
-    another.
+    """Build the encoder factory for one of the paper's six sizes, `b0` to `b5`.
+
+    Raises UnknownName for another.
     """
     if size not in SIZES:
         raise unknown(
@@ -142,7 +143,7 @@ class EfficientAttention(nn.Module):
         return as_map(self.out(seen.transpose(1, 2).flatten(2)), x.shape[2:])
 
     def _split(self, tokens: Tensor) -> Tensor:
-        """`(N T C)` to `(N heads T C/heads)`."""
+        """Return `(N heads T C/heads)` of `(N T C)`."""
         return torch.unflatten(tokens, 2, (self.heads, -1)).transpose(1, 2)
 
 
@@ -164,17 +165,19 @@ class MixFeedForward(nn.Module):
 
 
 def as_tokens(x: Tensor) -> Tensor:
-    """`(N C H W)` to one token a pixel, `(N H·W C)`."""
+    """Return one token a pixel, `(N H·W C)`, of `(N C H W)`."""
     return x.flatten(2).transpose(1, 2)
 
 
 def as_map(tokens: Tensor, size: tuple[int, ...]) -> Tensor:
-    """`(N H·W C)` to a map `(N C H W)` of `size`."""
+    """Return a map `(N C H W)` of `size` from tokens `(N H·W C)`."""
     return torch.unflatten(tokens.transpose(1, 2), 2, size)
 
 
 def initialise(module: nn.Module) -> None:
-    """The authors' start: linear maps of std 0.02, convolutions of std √(2 / outgoing)."""
+    """Initialise as the authors do: linear maps of std 0.02, convolutions of std √(2 /
+    outgoing).
+    """
     if isinstance(module, nn.Linear):
         nn.init.normal_(module.weight, std=0.02)
     elif isinstance(module, nn.Conv2d):

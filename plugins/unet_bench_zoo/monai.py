@@ -1,4 +1,4 @@
-"""MONAI's networks, of slots but for one: the same weights give the same outputs (`tests/parity`)."""
+"""MONAI's networks, made of slots but for one; equal weights, equal outputs (`tests/parity`)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ def register_monai(registry: Registrar) -> None:
     registry.architecture(
         "unet-monai",
         "unet_bench_zoo.unet_monai:UNetMonai",
-        summary="MONAI's UNet: strided convolutions, merges before it up-samples; instance norm, PReLU",
+        summary="MONAI's UNet: strided convolutions, merges before it up-samples; instance norm, "
+        "PReLU",
         cite=KERFOOT,
         base_width=16,
     )
@@ -31,7 +32,8 @@ def register_monai(registry: Registrar) -> None:
         "unet-monai-spleen",
         architecture="unet-monai",
         args={"base_width": 16, "residual_units": 2, "norm": "batch"},
-        summary="the same with residual units and batch norm, as in MONAI's tutorial on segmenting spleens",
+        summary="the same with residual units and batch norm, as in MONAI's tutorial on segmenting "
+        "spleens",
         cite=KERFOOT,
         tags=published,
     )
@@ -62,7 +64,8 @@ def register_monai(registry: Registrar) -> None:
         topology="unet++",
         **BASIC,
         aux_heads=3,
-        summary="MONAI's UNet++: 32 to 256 wide, four heads, instance norm, leaky ReLU (BasicUNetPlusPlus)",
+        summary="MONAI's UNet++: 32 to 256 wide, four heads, instance norm, leaky ReLU "
+        "(BasicUNetPlusPlus)",
         cite=f"Zhou et al. 2018, arXiv 1807.10165; {MONAI}",
         tags=published,
     )
@@ -75,7 +78,8 @@ def register_monai(registry: Registrar) -> None:
         decoder_block="instance-prelu",
         decoder_convs=1,
         base_width=16,
-        summary="MONAI's attention U-Net: strided, gates on what 3×3 transposed convolutions return (AttentionUnet)",
+        summary="MONAI's attention U-Net: strided, gates on what 3×3 transposed convolutions "
+        "return (AttentionUnet)",
         cite=f"Oktay et al. 2018, arXiv 1804.03999; {MONAI}",
         tags=published,
     )
@@ -93,7 +97,8 @@ def register_monai(registry: Registrar) -> None:
         head="norm-act-conv-1x1",
         base_width=8,
         depth=3,
-        summary="pre-activated residual blocks, more of them the coarser; linear up-sampling, added skips (SegResNet)",
+        summary="pre-activated residual blocks, more of them the coarser; linear up-sampling, "
+        "added skips (SegResNet)",
         cite=f"Myronenko 2018, arXiv 1810.11654; {MONAI}",
         tags=published,
     )

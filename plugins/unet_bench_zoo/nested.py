@@ -25,7 +25,8 @@ def register_nested(registry: Registrar) -> None:
         norm="none",
         base_width=32,
         aux_heads=3,
-        summary="the 2018 network: nested skips, no norm, four heads (here weighted 1 to 1/8; evaluated by the first)",
+        summary="the 2018 network: nested skips, no norm, four heads (here weighted 1 to 1/8; "
+        "evaluated by the first)",
         cite=NESTED,
         tags=published,
     )
@@ -61,7 +62,8 @@ def register_nested(registry: Registrar) -> None:
     registry.variant(
         "unet3+",
         **FULL_SCALE,
-        summary="the 2020 network: maps of all scales at every level, five times base_width wide (320)",
+        summary="the 2020 network: maps of all scales at every level, five times base_width wide "
+        "(320)",
         cite=FULL_SCALE_CITE,
         tags=published,
     )

@@ -38,7 +38,8 @@ def register_nnunet(registry: Registrar) -> None:
         "nnunet-plain",
         **STRIDED,
         **FOR_IMAGES,
-        summary="nnU-Net for images: strided, instance norm, leaky ReLU, seven levels, a head at each (PlainConvUNet)",
+        summary="nnU-Net for images: strided, instance norm, leaky ReLU, seven levels, a head at "
+        "each (PlainConvUNet)",
         cite=NNUNET,
         tags=published,
     )
@@ -46,7 +47,8 @@ def register_nnunet(registry: Registrar) -> None:
         "nnunet-plain-3d",
         **STRIDED,
         **FOR_VOLUMES,
-        summary="nnU-Net as it is planned for volumes: six levels, at most 320 wide (PlainConvUNet)",
+        summary="nnU-Net as it is planned for volumes: six levels, at most 320 wide "
+        "(PlainConvUNet)",
         cite=NNUNET,
         tags=published,
     )
@@ -56,7 +58,8 @@ def register_nnunet(registry: Registrar) -> None:
         **FOR_IMAGES,
         **RESIDUAL,
         blocks_per_level=(1, 3, 4, 6, 6, 6, 6),
-        summary="nnU-Net's residual encoder for images, one convolution a level up (ResidualEncoderUNet)",
+        summary="nnU-Net's residual encoder for images, one convolution a level up "
+        "(ResidualEncoderUNet)",
         cite=RESENC,
         tags=published,
     )

@@ -35,7 +35,8 @@ def register_residual(registry: Registrar) -> None:
     registry.architecture(
         "resunet++",
         "unet_bench_zoo.resunet_plus_plus:ResUNetPlusPlus",
-        summary="ResUNet with squeeze-and-excitation, atrous pyramids and gates on the decoder's maps",
+        summary="ResUNet with squeeze-and-excitation, atrous pyramids and gates on the decoder's "
+        "maps",
         cite=f"Jha et al. 2019, arXiv 1911.07067; {PORT}",
         base_width=32,
     )
@@ -47,7 +48,8 @@ def register_residual(registry: Registrar) -> None:
         up_policy="match",
         skip="respath",
         head="conv-1x1-norm",
-        summary="MultiRes blocks, residual paths as skips; transposed convolutions, 32 to 512 filters",
+        summary="MultiRes blocks, residual paths as skips; transposed convolutions, 32 to 512 "
+        "filters",
         cite="Ibtehaz and Rahman 2020, arXiv 1902.04049; github.com/nibtehaz/MultiResUNet",
         tags=published,
     )

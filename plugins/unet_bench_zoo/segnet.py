@@ -24,8 +24,9 @@ STAGES: Final = (
 
 
 class SegNet(nn.Module):
-    """`(N C H W)` to logits `(N classes H W)`; sides should be multiples of 32. Raises
-    InvalidChoice for volumes.
+    """`(N C H W)` to logits `(N classes H W)`; sides should be multiples of 32.
+
+    Raises InvalidChoice for volumes.
     """
 
     def __init__(
@@ -68,6 +69,6 @@ class SegNet(nn.Module):
 
 
 def stage(widths: list[int]) -> nn.Sequential:
-    """3×3 convolutions with batch norm and ReLU through these widths."""
+    """Build 3×3 convolutions with batch norm and ReLU through these widths."""
     place = Place(in_channels=widths[0], out_channels=widths[-1])
     return nn.Sequential(*(conv_norm_act(place, a, b) for a, b in itertools.pairwise(widths)))

@@ -162,10 +162,11 @@ class WindowAttention(nn.Module):
         x = x.flatten(5).flatten(3, 4).flatten(1, 2)  # (N H' W' C)
         if any(shift):
             x = x.roll(shift, (1, 2))
-        return self.project(x[:, : size[0], : size[1]]).movedim(-1, 1)  # type: ignore[no-any-return]
+        mixed: Tensor = self.project(x[:, : size[0], : size[1]])
+        return mixed.movedim(-1, 1)
 
     def bias(self, window: Sequence[int]) -> Tensor:
-        """What each head adds for each pair of a window's pixels: `(heads L L)`."""
+        """Return what each head adds for each pair of a window's pixels: `(heads L L)`."""
         height, width = window
         pairs = self.offsets[:height, :width, :height, :width].reshape(height * width, -1)
         return self.preference[pairs].movedim(-1, 0)
@@ -216,14 +217,15 @@ class DropPath(nn.Module):
 
 
 def offsets() -> Tensor:
-    """For each pair of a window's pixels, where `preference` keeps their offset: `(7 7 7 7)`."""
+    """Return where `preference` keeps the offset of each pair of a window's pixels: `(7 7 7 7)`."""
     place = torch.arange(WINDOW)
     apart = place[:, None] - place[None, :] + WINDOW - 1
     return apart[:, None, :, None] * (2 * WINDOW - 1) + apart[None, :, None, :]
 
 
 def together(side: int, full: int, window: int, shift: int, device: torch.device) -> Tensor:
-    """Along one axis, which pixels of a window may look at each other: `(windows window window)`.
+    """Return which pixels of a window may look at each other along one axis: `(windows window
+    window)`.
 
     What was joined by the shift lies apart, and so does the padding.
     """
@@ -233,7 +235,7 @@ def together(side: int, full: int, window: int, shift: int, device: torch.device
 
 
 def small_weights(module: nn.Module) -> None:
-    """A transformer's initialisation: normal weights of std 0.02 in linear maps, and no bias."""
+    """Initialise as transformers are: normal weights of std 0.02 in linear maps, and no bias."""
     if isinstance(module, nn.Linear) or (
         isinstance(module, nn.Conv2d) and module.kernel_size == (1, 1)
     ):

@@ -32,7 +32,8 @@ def register_transformers(registry: Registrar) -> None:
     registry.encoder(
         "mit:*",
         "unet_bench_zoo.mix_transformer:family",
-        summary="SegFormer's Mix Transformer, mit:b0 to mit:b5: maps at 1/4 to 1/32, no skips above",
+        summary="SegFormer's Mix Transformer, mit:b0 to mit:b5: maps at 1/4 to 1/32, no skips "
+        "above",
         cite=SEGFORMER,
         ignores=OF_PLAIN_ENCODER,
         dims=(2,),
@@ -41,7 +42,8 @@ def register_transformers(registry: Registrar) -> None:
         "mit-b0-unet",
         encoder="mit:b0",
         **SMP_DECODER,
-        summary="SegFormer's smallest encoder, maps at 1/4 to 1/32, a light nearest-neighbour decoder",
+        summary="SegFormer's smallest encoder, maps at 1/4 to 1/32, a light nearest-neighbour "
+        "decoder",
         cite=f"{SEGFORMER}; {SMP}",
         tags=("encoder",),
     )

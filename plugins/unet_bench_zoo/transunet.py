@@ -195,7 +195,7 @@ class Layer(nn.Module):
         return x + mixed
 
     def attend(self, x: Tensor) -> Tensor:
-        """Every token looks at every other."""
+        """Return tokens `(N L C)`, each of which has looked at every other."""
         query, key, value = (
             self.query_key_value(x).unflatten(2, (3, HEADS, -1)).permute(2, 0, 3, 1, 4)
         )  # N heads L C'
@@ -206,12 +206,12 @@ class Layer(nn.Module):
 
 
 def group_norm(channels: int) -> nn.GroupNorm:
-    """Group norm of 32 groups; of fewer where these would be of single channels."""
+    """Build group norm of 32 groups; of fewer where these would be of single channels."""
     return nn.GroupNorm(math.gcd(32, channels // 2), channels, eps=1e-6)
 
 
 def convolved(in_channels: int, out_channels: int) -> nn.Sequential:
-    """3×3 convolution, batch norm, ReLU."""
+    """Build a 3×3 convolution with batch norm and ReLU."""
     return conv_norm_act(
         Place(in_channels=in_channels, out_channels=out_channels, bias=False),
         in_channels,
@@ -220,6 +220,6 @@ def convolved(in_channels: int, out_channels: int) -> nn.Sequential:
 
 
 def even(x: Tensor) -> Tensor:
-    """The map with a row and a column of zeros at the far end where a side is odd."""
+    """Return the map with a row and a column of zeros at the far end where a side is odd."""
     height, width = x.shape[2:]
     return F.pad(x, (0, width % 2, 0, height % 2)) if height % 2 or width % 2 else x

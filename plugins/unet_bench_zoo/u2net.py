@@ -121,8 +121,8 @@ class ResidualUBlock(nn.Module):
 
 
 def residual_u_block(level: int, in_channels: int, mid: int, out: int) -> ResidualUBlock:
-    """The RSU of a level: the coarser, the fewer levels of its own, and from the fifth on dilated
-    ones.
+    """Return the RSU of a level: the coarser, the fewer levels of its own, and from the fifth on
+    dilated ones.
     """
     if level >= len(RSU_HEIGHTS):
         return ResidualUBlock(in_channels, mid, out, dilations=DILATED, pooled=False)
@@ -131,7 +131,7 @@ def residual_u_block(level: int, in_channels: int, mid: int, out: int) -> Residu
 
 
 def convolved(in_channels: int, out_channels: int, dilation: int = 1) -> nn.Sequential:
-    """A 3×3 convolution that keeps the size, batch norm and ReLU."""
+    """Build a 3×3 convolution that keeps the size, batch norm and ReLU."""
     conv = nn.Conv2d(in_channels, out_channels, 3, padding=dilation, dilation=dilation)
     return nn.Sequential(
         he_init(conv, in_channels * 9), nn.BatchNorm2d(out_channels), nn.ReLU(inplace=True)
@@ -139,5 +139,5 @@ def convolved(in_channels: int, out_channels: int, dilation: int = 1) -> nn.Sequ
 
 
 def resized(x: Tensor, like: Tensor) -> Tensor:
-    """Bilinear, to the size of another map."""
+    """Return a map interpolated bilinearly to the size of another."""
     return x if x.shape[2:] == like.shape[2:] else F.interpolate(x, like.shape[2:], mode="bilinear")

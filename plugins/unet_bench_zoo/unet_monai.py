@@ -28,8 +28,9 @@ NORMS: Final[Mapping[str, Mapping[int, type[nn.Module]]]] = {
 
 
 class UNetMonai(nn.Module):
-    """`(N C *S)` to logits `(N classes *S)`; sides should be multiples of 16. Others, which MONAI's
-    refuses, are cut to the skip at the high side.
+    """`(N C *S)` to logits `(N classes *S)`; sides should be multiples of 16.
+
+    Others, which MONAI's refuses, are cut to the skip at the high side.
 
     `residual_units` is how many convolutions a residual block has on the way down; 0: single
     convolutions, no shortcuts. `norm` is `instance` or `batch`.
@@ -105,19 +106,19 @@ class Residual(nn.Module):
 
 
 def conv_norm_prelu(place: Place) -> list[nn.Module]:
-    """3×3 convolution, norm, PReLU."""
+    """Build a 3×3 convolution with norm and PReLU."""
     conv = convolution(place, place.in_channels, place.out_channels, stride=place.stride)
     return [conv, *norm_prelu(place)]
 
 
 def norm_prelu(place: Place) -> list[nn.Module]:
-    """What follows each convolution."""
+    """Build what follows each convolution."""
     return [NORMS[place.norm][place.dims](place.out_channels), nn.PReLU()]
 
 
 def up(place: Place, *, residual: bool, last: bool) -> nn.Module:
-    """3×3 transposed convolution, norm, PReLU, and a residual convolution: `(N in *S)` to `(N out
-    *2S)`.
+    """Build a 3×3 transposed convolution with norm and PReLU, and a residual convolution: `(N in
+    *S)` to `(N out *2S)`.
 
     The last one returns scores: nothing follows its last convolution.
     """

@@ -102,7 +102,7 @@ class ShiftedMLP(nn.Module):
 
 
 class Up(nn.Module):
-    """3×3 convolution and batch norm, then bilinear ×2 and ReLU: `(N in H W)` to `(N out 2H 2W)`."""
+    """3×3 convolution, batch norm, bilinear ×2, ReLU: `(N in H W)` to `(N out 2H 2W)`."""
 
     def __init__(self, in_channels: int, out_channels: int, *, norm: bool = True) -> None:
         super().__init__()
@@ -114,8 +114,8 @@ class Up(nn.Module):
 
 
 def shifted(x: Tensor, dim: int) -> Tensor:
-    """Groups of the channels of `(N C H W)` moved along `dim` by each of SHIFTS, with zeros moving
-    in.
+    """Return `(N C H W)` with groups of its channels moved along `dim` by each of SHIFTS, with
+    zeros moving in.
     """
     reach, length = max(SHIFTS), x.shape[dim]
     wide = F.pad(x, (0, 0, reach, reach) if dim == 2 else (reach, reach))
@@ -124,13 +124,13 @@ def shifted(x: Tensor, dim: int) -> Tensor:
 
 
 def convolution(in_channels: int, out_channels: int, *, stride: int = 1) -> nn.Module:
-    """A 3×3 convolution."""
+    """Build a 3×3 convolution."""
     return he_init(nn.Conv2d(in_channels, out_channels, 3, stride, padding=1), in_channels * 9)
 
 
 def linear(channels: int) -> nn.Conv2d:
-    """A linear map of each pixel's channels, with a transformer's small weights, so that it starts
-    as next to none.
+    """Return a linear map of each pixel's channels, with a transformer's small weights, so that it
+    starts as next to none.
     """
     conv = nn.Conv2d(channels, channels, 1)
     nn.init.trunc_normal_(conv.weight, std=0.02)
@@ -140,5 +140,7 @@ def linear(channels: int) -> nn.Conv2d:
 
 
 def shiftable(width: int, scale: float) -> int:
-    """A width times `scale`, kept a multiple of 20, so that all shifts get as many channels."""
+    """Return a width times `scale`, kept a multiple of 20, so that all shifts get as many
+    channels.
+    """
     return width if scale == 1 else max(20, 20 * round(width * scale / 20))

@@ -13,7 +13,7 @@ NORM_FIRST: Final[dict[str, Any]] = {"norm": "group", "order": "norm-conv-act", 
 
 
 def register_volumes(registry: Registrar) -> None:
-    """Register the 3-D U-Net of 2016, and pytorch-3dunet's two networks for images and for volumes."""
+    """Register the 3-D U-Net of 2016, and pytorch-3dunet's for images and for volumes."""
     published = ("published",)
     registry.variant(
         "unet3d-paper",
@@ -35,7 +35,8 @@ def register_volumes(registry: Registrar) -> None:
             depth=3,
             dims=dims,
             **NORM_FIRST,
-            summary=f"pytorch-3dunet's {dims}-D U-Net: group norm first, channels doubled before pooling",
+            summary=f"pytorch-3dunet's {dims}-D U-Net: group norm first, channels doubled before "
+            "pooling",
             cite=f"{UNET_3D}; {WOLNY}",
             tags=published,
         )

@@ -33,6 +33,7 @@ from unet_bench.analysis.effects import (
 from unet_bench.errors import InvalidChoice, UnknownName
 from unet_bench.networks.choices import Choices, format_value
 from unet_bench.present.effects import render_effects
+from unet_bench.present.findings import sentences
 from unet_bench.present.notebook import Answer
 from unet_bench.store.runs import Runs, read_runs
 from unet_bench.store.schema import CONDITIONS, columns
@@ -185,7 +186,10 @@ def test_only_rows_that_differ_in_nothing_else_are_compared() -> None:
     of = found(rows)
     assert line(of, "bilinear")["change"] == pytest.approx(math.expm1(0.1))
     assert "silu" not in set(of.table["alternative"])
-    assert any("say nothing: unet+up=bilinear+act=silu" in note for note in of.notes)
+    assert any(
+        "in more than one choice: unet+up=bilinear+act=silu" in note
+        for note in sentences(of.findings)
+    )
 
 
 @pytest.mark.parametrize(
@@ -201,7 +205,7 @@ def test_only_rows_that_differ_in_nothing_else_are_compared() -> None:
 def test_unlike_conditions_are_never_a_pair(other: Row) -> None:
     of = found([row(0.0), row(0.5, up="bilinear", **other)])
     assert of.table.empty
-    assert "no effect to tell" in of.notes[0]
+    assert "no effect to show" in sentences(of.findings)[0]
 
 
 def test_an_effect_is_the_same_whatever_else_was_measured() -> None:
@@ -287,8 +291,8 @@ def test_where_a_choice_cannot_matter_it_says_nothing() -> None:
         1,
     )
     assert any(
-        "of 4 rows, those where a choice cannot matter say nothing of it: align in 2" in note
-        for note in of.notes
+        "of 4 rows, those in which a choice cannot matter are not used for it: align (2)" in note
+        for note in sentences(of.findings)
     )
 
 
@@ -315,7 +319,7 @@ def test_the_same_network_under_another_name_is_counted_once_and_named() -> None
     ]
     of = found(rows)
     assert line(of, "bilinear")["contexts"] == 1
-    assert any("twin is unet+up=bilinear" in note for note in of.notes)
+    assert any("twin is unet+up=bilinear" in note for note in sentences(of.findings))
 
 
 def test_a_baseline_measured_under_another_name_stays_the_reference() -> None:
@@ -375,10 +379,12 @@ def test_a_base_width_that_the_run_scaled_is_no_choice() -> None:
 def test_capacity_is_pointed_out() -> None:
     hint = "--match params"
     assert any(
-        hint in note for note in found([row(params=100), row(params=50, up="bilinear")]).notes
+        hint in note
+        for note in sentences(found([row(params=100), row(params=50, up="bilinear")]).findings)
     )
     assert not any(
-        hint in note for note in found([row(params=100), row(params=101, up="bilinear")]).notes
+        hint in note
+        for note in sentences(found([row(params=100), row(params=101, up="bilinear")]).findings)
     )
 
 
@@ -414,7 +420,8 @@ def test_without_the_reference_a_context_says_nothing_and_is_counted() -> None:
     of = found(rows)
     assert set(of.table["alternative"]) == {"bilinear"} | {"3"}
     assert any(
-        "up: 1 contexts hold alternatives, but not the reference" in note for note in of.notes
+        "up: 1 contexts hold alternatives, but not the reference" in note
+        for note in sentences(of.findings)
     )
 
 
@@ -422,7 +429,9 @@ def test_where_the_baselines_choice_has_no_context_another_is_reference() -> Non
     rows = [row(0.0), row(0.1, encoder="a", head="b"), row(0.3, encoder="c", head="b")]
     of = found(rows)
     assert math.log1p(line(of, "c")["change"]) == pytest.approx(0.2)
-    assert any("encoder: the baseline's choice is in no context" in note for note in of.notes)
+    assert any(
+        "encoder: the baseline's choice is in no context" in note for note in sentences(of.findings)
+    )
 
 
 def test_texts_become_references() -> None:
@@ -909,10 +918,10 @@ def test_failures_nan_trivial_baselines_and_architectures() -> None:
     assert line(of, "bilinear")["change"] == pytest.approx(math.expm1(0.1))
     assert line(of, "nearest", "dice")["change"] == pytest.approx(0.1)
     assert len(of.table) == 2
-    notes = "\n".join(of.notes)
+    notes = "\n".join(sentences(of.findings))
     assert "not made of slots: segnet, floor-otsu, floor-majority" in notes
     assert "2 of 6 rows are not ok" in notes
-    assert "of 6 rows 1 contaminated" in notes
+    assert "contaminated (1)" in notes
     for format in ("table", "csv", "md", "json"):
         assert render_effects(of, format=format)
 
@@ -936,39 +945,45 @@ def test_without_contexts_it_says_what_would_have_some(rows: list[Row], why: str
     of = found(rows)
     assert of.table.empty
     assert of.interactions.empty
-    assert why in of.notes[0]
+    assert why in sentences(of.findings)[0]
     assert "unet-bench run --base unet --vary" in " ".join(shown(of).split())
     assert json.loads(str(render_effects(of, format="json")))["effects"] == []
 
 
 def test_rows_that_lack_figures_are_not_said_to_differ_in_more_choices() -> None:
     failed = row(None, up="bilinear", speed_status="oom")
-    alone = found([row(0.0), failed]).notes
+    alone = sentences(found([row(0.0), failed]).findings)
     assert alone[0].startswith(
-        "no effect to tell: rows differ in one choice only, but share no figure (oom 1)"
+        "no effect to show: rows differ in one choice only, but share no figure; cells failed: oom (1)"
     )
-    apart = found([row(0.0), row(None, up="bilinear", dice=0.5)], figures=["latency_ratio"]).notes
+    apart = sentences(
+        found([row(0.0), row(None, up="bilinear", dice=0.5)], figures=["latency_ratio"]).findings
+    )
     assert apart[0].startswith(
-        "no effect to tell: rows differ in one choice only, but share no figure among latency_r"
+        "no effect to show: rows differ in one choice only, but share no figure among latency_r"
     )
     notes = "\n".join(
-        found([row(0.0), row(0.1, merge="add"), row(None, up="bilinear", params=5)]).notes
+        sentences(
+            found([row(0.0), row(0.1, merge="add"), row(None, up="bilinear", params=5)]).findings
+        )
     )
     assert (
-        "differ in one choice, but from rows that lack the figure or are not the reference: unet+up=b"
+        "since those that differ in one choice only lack the figure or are not the reference: unet+up=b"
         in notes
     )
     assert "more than one choice" not in notes
 
 
 def test_a_slot_that_was_not_varied_is_called_so() -> None:
-    note = found([row(0.0), row(0.1, up="bilinear")], slots=["norm"]).notes[0]
+    note = sentences(found([row(0.0), row(0.1, up="bilinear")], slots=["norm"]).findings)[0]
     assert (
         note
-        == "no effect to tell: norm: all 2 rows where it can matter have the same value; varied: up"
+        == "no effect to show: all 2 rows where norm can matter have the same value; varied: up"
     )
     notes = "\n".join(
-        found([row(0.0), row(0.1, up="bilinear"), row(0.1, merge="add")], slots=["up"]).notes
+        sentences(
+            found([row(0.0), row(0.1, up="bilinear"), row(0.1, merge="add")], slots=["up"]).findings
+        )
     )
     assert "more than one choice" not in notes
 
@@ -977,7 +992,7 @@ def test_a_reference_in_no_context_is_called_so() -> None:
     rows = [row(0.0), row(0.1, up="bilinear"), row(0.1, up="nearest", depth=3, merge="add")]
     of = found(rows, slots=["up"], references={"up": "nearest"})
     assert of.table.empty
-    assert "none of them has the reference" in of.notes[0]
+    assert "none of them has the reference" in sentences(of.findings)[0]
 
 
 def test_rows_with_the_same_choices_are_counted_once_and_named() -> None:
@@ -991,10 +1006,11 @@ def test_rows_with_the_same_choices_are_counted_once_and_named() -> None:
         0.1
     )  # that with most figures
     assert any(
-        "same choices as another row, which is taken: unet+up=bilinear" in note for note in of.notes
+        "another row has the same choices: unet+up=bilinear" in note
+        for note in sentences(of.findings)
     )
-    same = found([row(0.0), row(0.1, variant="twin")]).notes
-    assert any("same choices as another row, which is taken: twin" in note for note in same)
+    same = sentences(found([row(0.0), row(0.1, variant="twin")]).findings)
+    assert any("another row has the same choices: twin" in note for note in same)
 
 
 def test_frames_have_the_columns_and_types_that_are_stated() -> None:
@@ -1136,17 +1152,18 @@ def test_figures_are_never_split_and_fit_the_screen(width: int) -> None:
     text = shown(of, width)
     assert max(map(len, text.splitlines())) <= width
     labels = re.findall(
-        r"latency|img/s|step|memory|train mem|params|MACs|J/img|Dice", text.split("sd over")[0]
+        r"latency|throughput|(?:training|inference) \w+|parameters|MACs|energy|Dice",
+        text.split("sd over")[0],
     )
     assert labels == [
         "latency",
-        "img/s",
-        "step",
-        "memory",
-        "train mem",
-        "params",
+        "throughput",
+        "training step",
+        "inference memory",
+        "training memory",
+        "parameters",
         "MACs",
-        "J/img",
+        "energy",
         "Dice",
     ]
     wide = shown(of, 300).split("sd over")[0]

@@ -19,7 +19,7 @@ import pytest
 from unet_bench import pipeline
 from unet_bench.execute.jobs import Ended, Job
 from unet_bench.execute.local import Local
-from unet_bench.geometry.input_window import InputWindow
+from unet_bench.geometry.shapes import InputWindow
 from unet_bench.networks.variants import Variant
 from unet_bench.present.table import render
 from unet_bench.spec.cell import Cell, Protocol, Setting, Task

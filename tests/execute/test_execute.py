@@ -36,7 +36,7 @@ def unet_bench_register(registry):
 
 @pytest.fixture(scope="module")
 def cell() -> dict:
-    from unet_bench.geometry.input_window import InputWindow
+    from unet_bench.geometry.shapes import InputWindow
     from unet_bench.networks.variants import Variant
     from unet_bench.spec.cell import Cell, Protocol, Setting, Task
 

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from unet_bench import build_model
 from unet_bench.errors import InvalidSize
-from unet_bench.geometry import tracker as geometry
+from unet_bench.geometry.forward import trace
+from unet_bench.geometry.sizes import explain_size, fit_input, legal_sizes
 from unet_bench.networks.contracts import main_output
 
 
@@ -28,7 +29,7 @@ PADDED = blueprint("unet")
 
 
 def test_the_papers_figures() -> None:
-    found = geometry.geometry(PAPER, 1, (572, 572))
+    found = trace(PAPER, 1, (572, 572))
     assert found.output == (388, 388)
     assert found.offset == (92, 92)
     assert [skip.low for skip in found.skips] == [(88, 88), (40, 40), (16, 16), (4, 4)]
@@ -37,16 +38,16 @@ def test_the_papers_figures() -> None:
 
 
 def test_the_smallest_legal_size() -> None:
-    assert geometry.legal_sizes(PAPER, 1) == (188, 16)
-    assert geometry.geometry(PAPER, 1, (188, 188)).output == (4, 4)
+    assert legal_sizes(PAPER, 1) == (188, 16)
+    assert trace(PAPER, 1, (188, 188)).output == (4, 4)
     with pytest.raises(InvalidSize, match="172×172"):
-        geometry.geometry(PAPER, 1, (172, 172))
+        trace(PAPER, 1, (172, 172))
 
 
 def test_it_is_the_same_in_inference_mode() -> None:
     with torch.inference_mode():
-        found = geometry.geometry(blueprint("unet-paper"), 1, (696, 696))
-    assert found == geometry.geometry(PAPER, 1, (696, 696))
+        found = trace(blueprint("unet-paper"), 1, (696, 696))
+    assert found == trace(PAPER, 1, (696, 696))
 
 
 @pytest.mark.parametrize(
@@ -76,22 +77,23 @@ def test_legal_sizes_are_found_with_few_forwards(
     forward pass.
     """
     model, tried = blueprint(name, **changes), []
-    follow = geometry.followed
-    monkeypatch.setattr(geometry, "followed", lambda *args: tried.append(args) or follow(*args))
+    monkeypatch.setattr(
+        "unet_bench.geometry.sizes.trace", lambda *args: tried.append(args) or trace(*args)
+    )
     dims = int(changes.get("dims", 2))
-    assert geometry.legal_sizes(model, 1, dims) == sizes
+    assert legal_sizes(model, 1, dims) == sizes
     assert len(tried) <= 8
     least, step = sizes
     for side, legal in ((least, True), (least + step, True), (least + step // 2, False)):
-        assert geometry.geometry(model, 1, (side,) * dims).legal is legal
+        assert trace(model, 1, (side,) * dims).legal is legal
     with pytest.raises(InvalidSize):
-        geometry.geometry(model, 1, (least - step,) * dims)
+        trace(model, 1, (least - step,) * dims)
 
 
 def test_696_pools_odd_sizes() -> None:
     centred, aligned = (
-        geometry.geometry(PAPER, 1, (696, 696)),
-        geometry.geometry(VALID, 1, (696, 696)),
+        trace(PAPER, 1, (696, 696)),
+        trace(VALID, 1, (696, 696)),
     )
     assert centred.output == aligned.output == (500, 500)
     assert not centred.legal
@@ -106,7 +108,7 @@ def test_696_pools_odd_sizes() -> None:
 @settings(max_examples=25)
 @given(b=st.integers(4, 40))
 def test_unpadded_sizes_follow_the_closed_form(b: int) -> None:
-    found = geometry.geometry(PAPER, 1, (16 * b + 124, 16 * b + 124))
+    found = trace(PAPER, 1, (16 * b + 124, 16 * b + 124))
     assert found.legal
     assert found.output == (16 * b - 60, 16 * b - 60)
 
@@ -114,7 +116,7 @@ def test_unpadded_sizes_follow_the_closed_form(b: int) -> None:
 @settings(max_examples=40)
 @given(height=st.integers(16, 200), width=st.integers(16, 200))
 def test_padded_networks_keep_positions_at_any_size(height: int, width: int) -> None:
-    found = geometry.geometry(PADDED, 1, (height, width))
+    found = trace(PADDED, 1, (height, width))
     assert found.output == (height // 16 * 16, width // 16 * 16)
     assert found.offset == (0, 0)
     assert all(skip.misalignment == (0, 0) for skip in found.skips)
@@ -127,25 +129,25 @@ def test_padded_networks_keep_positions_at_any_size(height: int, width: int) -> 
     name=st.sampled_from(["paper", "padded"]),
 )
 def test_an_input_that_covers_the_scored_pixels(scored: tuple[int, int], name: str) -> None:
-    found = geometry.fit_input({"paper": PAPER, "padded": PADDED}[name], 1, scored)
+    found = fit_input({"paper": PAPER, "padded": PADDED}[name], 1, scored)
     assert all(output >= wanted for output, wanted in zip(found.output, scored, strict=True))
     assert found.legal or found.output == scored
 
 
 def test_128_scored_needs_316_in_and_gives_132() -> None:
-    found = geometry.fit_input(PAPER, 1, (128, 128))
+    found = fit_input(PAPER, 1, (128, 128))
     assert (found.input, found.output) == ((316, 316), (132, 132))
 
 
 def test_advice_names_what_is_lost_and_the_nearest_sizes() -> None:
-    said = geometry.advice(PADDED, 1, (250, 250))
+    said = explain_size(PADDED, 1, (250, 250))
     assert "125" in said
     assert "240, 256" in said
 
 
 def test_hooks_and_modes_leave_no_trace() -> None:
     PADDED.train()
-    geometry.geometry(PADDED, 1, (64, 64))
+    trace(PADDED, 1, (64, 64))
     assert PADDED.training
     assert not any(module._forward_hooks for module in PADDED.modules())
 
@@ -172,7 +174,7 @@ def test_the_stated_offset_is_where_gradients_come_from(
     finest path says.
     """
     model = build_model("unet-same", in_channels=1, classes=1, base_width=4, depth=2, **changes)
-    found = geometry.geometry(model, 1, (size, size))
+    found = trace(model, 1, (size, size))
     for module in model.modules():
         if isinstance(module, (torch.nn.Conv2d, torch.nn.ConvTranspose2d)):
             torch.nn.init.constant_(module.weight, 1 / module.weight[0].numel())

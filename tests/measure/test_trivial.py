@@ -16,7 +16,7 @@ from support.paths import DATA_SETS, FILES, needs_data_set
 from unet_bench.data import brain
 from unet_bench.data.dataset import IGNORE, Dataset
 from unet_bench.data.folder import read_folder
-from unet_bench.geometry.find_input import find_input_window
+from unet_bench.geometry.sizes import find_input_window
 from unet_bench.measure.trivial import TrivialBaseline, best_map, majority, otsu, otsu_bins
 from unet_bench.spec.cell import Task
 from unet_bench.train.metrics import Accumulator, scores

@@ -22,7 +22,8 @@ from unet_bench.models.build import build_model
 from unet_bench.models.match import CLOSE, LEAST_SCALE, MOST_SCALE, is_within, nearest_scale
 from unet_bench.networks.unet import scaled
 from unet_bench.networks.variants import Variant
-from unet_bench.plan.cells import LoadedTask, Planned, make_plan
+from unet_bench.plan.cells import Planned, make_plan
+from unet_bench.plan.tasks import LoadedTask
 from unet_bench.present.progress import plan_text
 from unet_bench.present.table import render
 from unet_bench.registry.plugins import load

@@ -13,7 +13,8 @@ from unet_bench import pipeline, run
 from unet_bench.data.dataset import Dataset
 from unet_bench.errors import InvalidSuite
 from unet_bench.networks.contracts import main_output
-from unet_bench.plan.cells import LoadedTask, Planned, protocol_of, require_validation
+from unet_bench.plan.cells import Planned, protocol_of, require_validation
+from unet_bench.plan.tasks import LoadedTask
 from unet_bench.registry.registry import Registry
 from unet_bench.spec.cell import Protocol, Task
 from unet_bench.spec.recipe import Recipe

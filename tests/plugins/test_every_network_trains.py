@@ -8,7 +8,7 @@ from support.sampling import sampled
 from torch import Tensor
 from torch.nn import functional as F
 
-from unet_bench.geometry import tracker as geometry
+from unet_bench.geometry.sizes import covering_input
 from unet_bench.models.build import build, with_width_scale
 from unet_bench.networks.contracts import Outputs
 from unet_bench.registry.plugins import load
@@ -25,7 +25,7 @@ def test_the_loss_falls(name: str, registry: Registry) -> None:
     dims = variant.choices.dims
     least = (64 if dims == 2 else 32,) * dims
     with torch.device("meta"):
-        at = geometry.legal_covering(build(registry, variant, 1, 2, least), 1, (24,) * dims)
+        at = covering_input(build(registry, variant, 1, 2, least), 1, (24,) * dims)
     torch.manual_seed(0)
     model = build(registry, variant, 1, 2, at.input).train()
     image = torch.randn(2, 1, *at.input)

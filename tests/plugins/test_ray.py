@@ -120,7 +120,7 @@ def jobs(here: Path) -> Callable[..., list[Job]]:
     """So many jobs of a probe with this body; what they note of themselves lies in `here /
     "notes"`.
     """
-    from unet_bench.geometry.input_window import InputWindow
+    from unet_bench.geometry.shapes import InputWindow
     from unet_bench.networks.variants import Variant
     from unet_bench.spec.cell import Cell, Protocol, Setting, Task
 

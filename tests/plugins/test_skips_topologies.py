@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from unet_bench import build_model
 from unet_bench.context import MeasurementContext
 from unet_bench.errors import Unsupported
-from unet_bench.geometry import tracker as geometry
+from unet_bench.geometry.forward import trace
+from unet_bench.geometry.sizes import legal_sizes
 from unet_bench.measure.memory import LiveBytes
 from unet_bench.networks.contracts import Outputs, Place
 from unet_bench.registry.registry import Registry
@@ -123,7 +124,7 @@ def test_a_residual_path_returns_no_more_channels_than_the_up_sampled_map_has(
 def test_levels_without_a_skip_have_none() -> None:
     with torch.device("meta"):
         model = build_model("unet-no-top-skip", in_channels=1, classes=2, **SMALL)
-    assert [skip.level for skip in geometry.geometry(model, 1, (64, 64)).skips] == [1, 2, 3]
+    assert [skip.level for skip in trace(model, 1, (64, 64)).skips] == [1, 2, 3]
 
 
 # ---- topologies
@@ -135,7 +136,7 @@ def meetings(name: str, **changes: int | str) -> list[int]:
     """
     with torch.device("meta"):
         model = build_model(name, in_channels=1, classes=2, **{**SMALL, **changes})
-    levels = [skip.level for skip in geometry.geometry(model, 1, (72, 88)).skips]
+    levels = [skip.level for skip in trace(model, 1, (72, 88)).skips]
     return [levels.count(level) for level in range(4)]
 
 
@@ -184,10 +185,10 @@ def test_unpadded_maps_are_cropped_where_they_lie(name: str) -> None:
     """
     with torch.device("meta"):
         model = build_model(name, in_channels=1, classes=2, padding="valid", **SMALL)
-    base, step = geometry.legal_sizes(model, 1)
-    legal = geometry.geometry(model, 1, (base + 2 * step,) * 2)
+    base, step = legal_sizes(model, 1)
+    legal = trace(model, 1, (base + 2 * step,) * 2)
     for more in (1, 3, step - 1):
-        odd = geometry.geometry(model, 1, (base + 2 * step + more,) * 2)
+        odd = trace(model, 1, (base + 2 * step + more,) * 2)
         assert [skip.low for skip in odd.skips] == [skip.low for skip in legal.skips]
     assert all(abs(shift) <= 0.5 for skip in legal.skips for shift in skip.misalignment)
 

@@ -14,7 +14,7 @@ import torch
 from support.fake_cuda import Watching, believe_in_cuda, moved
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from unet_bench.geometry.input_window import InputWindow
+from unet_bench.geometry.shapes import InputWindow
 from unet_bench.measure import runtime
 from unet_bench.measure.runtime import hold_cast_weights
 from unet_bench.measure.trivial import Majority, Otsu, grey_bins

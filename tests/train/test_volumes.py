@@ -25,8 +25,8 @@ from unet_bench.data import cells
 from unet_bench.data.dataset import IGNORE, Dataset, Sample, fit, sliced
 from unet_bench.data.sources import open_dataset
 from unet_bench.errors import InvalidData, InvalidSize, InvalidSuite
-from unet_bench.geometry.find_input import find_input_window
-from unet_bench.geometry.input_window import InputWindow
+from unet_bench.geometry.shapes import InputWindow
+from unet_bench.geometry.sizes import find_input_window
 from unet_bench.measure.trivial import Otsu
 from unet_bench.models.select import select
 from unet_bench.networks.contracts import main_output

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from unet_bench import build_model
 from unet_bench.data.dataset import IGNORE, Dataset, Sample
-from unet_bench.geometry.find_input import find_input_window
-from unet_bench.geometry.input_window import InputWindow
+from unet_bench.geometry.shapes import InputWindow
+from unet_bench.geometry.sizes import find_input_window
 from unet_bench.networks.contracts import main_output
 from unet_bench.spec.recipe import Recipe
 from unet_bench.train import windows

@@ -1,6 +1,6 @@
 """Rows that differ in one choice and in nothing else: where the effect of a choice can be seen.
 
-results, cells ─▶ networks made of slots ─▶ a hash for each thing they are ─▶ pairs of rows ─▶ difference per figure
+results, cells ─▶ networks made of slots ─▶ a hash for each thing they are ─▶ pairs of rows ─▶ differences
 
 A row's hash is the sum of its values' hashes (Zobrist 1970, A new hashing method with application
 for game playing), so that a row without one of its choices takes one subtraction, and contexts are
@@ -20,8 +20,9 @@ import pandas as pd
 from unet_bench.analysis.summary import SETTING
 from unet_bench.networks.choices import NAMES
 from unet_bench.stats.intervals import Z_975, t_975
+from unet_bench.store.columns import Column
 from unet_bench.store.runs import Runs
-from unet_bench.store.schema import CONDITIONS, INTERVALS
+from unet_bench.store.schema import BY_NAME, CONDITIONS
 from unet_bench.store.tables import records
 
 Array = np.ndarray[Any, Any]
@@ -46,36 +47,14 @@ CHOICES: Final[tuple[Choice, ...]] = tuple(
 )
 
 
-@dataclass(frozen=True)
-class Figure:
-    """A column of the results: compared by quotient on the logarithm (`relative`), or by
-    difference.
-
-    `exact`: counted, not sampled, so that one measurement has no error.
-    """
-
-    column: str
-    label: str
-    relative: bool = True
-    exact: bool = False
-
-    @property
-    def is_ratio(self) -> bool:
-        """Whether the column is itself a ratio to the baseline."""
-        return self.column.endswith("_ratio")
-
-
-FIGURES: Final = (
-    Figure("latency_ratio", "latency"),
-    Figure("throughput_ratio", "img/s"),
-    Figure("train_step_ratio", "step"),
-    Figure("peak_memory_mib", "memory", exact=True),
-    Figure("train_peak_memory_mib", "train mem", exact=True),
-    Figure("params", "params", exact=True),
-    Figure("macs", "MACs", exact=True),
-    Figure("energy_ratio", "J/img"),
-    Figure("dice", "Dice", relative=False),
+FIGURES: Final = tuple(
+    BY_NAME[name]
+    for name in (
+        *("latency_ratio", "throughput_ratio", "train_step_ratio", "peak_memory_mib"),
+        *("train_peak_memory_mib", "params", "macs", "energy_ratio", "dice"),
+    )
 )
+"""What is compared: by quotient on the logarithm, or by difference; Dice, the last, in pairs."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +75,7 @@ class Differences:
 
     @classmethod
     def joined(cls, parts: Sequence[Differences]) -> Differences:
-        """Several, one below another."""
+        """Return several, one below another."""
         return cls(
             *(
                 np.concatenate([getattr(part, name) for part in parts])
@@ -105,17 +84,18 @@ class Differences:
         )
 
     def less(self, other: Differences) -> Differences:
-        """The difference of these differences, measured apart; intervals as in Zou and Donner 2008."""
+        """Return the differences of differences that were measured apart, as `Interval.minus` does."""
         return Differences(
             self.value - other.value, np.hypot(self.down, other.up), np.hypot(self.up, other.down)
         )
 
 
-class Contexts:
-    """The measured networks made of slots, and the contexts in which they differ in one choice.
+class MatchedPairs:
+    """The measured networks made of slots, and the pairs that differ in one choice only.
 
-    `rows`: a frame from 0; `group`: the number of each row's group, `labels`: what groups have in
-    common, with their runs; `values` and `active`: each choice as text, and where it can matter;
+    All else that the two rows of a pair have in common is their context. `rows`: a frame from 0;
+    `group`: the number of each row's group; `labels`: by this number what the rows of the group
+    have in common, with their runs; `values` and `active`: each choice as text, and where it can matter;
     `measured`: rows with any figure. `whole` and `renamed` mark, among `all` rows, those left out:
     not made of slots, or measured under another name.
     """
@@ -135,10 +115,9 @@ class Contexts:
         grouped = self.rows.groupby(list(GROUP), dropna=False, sort=False)
         self.group: Array = grouped.ngroup().to_numpy()
         heads = self.rows.loc[~pd.Series(self.group).duplicated().to_numpy(), list(GROUP)]
-        named = self.rows["run_id"].groupby(self.group).agg(lambda names: ", ".join(names.unique()))
-        self.labels = [
-            {"run_id": names, **head} for names, head in zip(named, records(heads), strict=True)
-        ]
+        runs_of = self.rows["run_id"].groupby(self.group)
+        named = runs_of.agg(lambda names: ", ".join(names.unique()))
+        self.labels = heads.reset_index(drop=True).assign(run_id=named)
         everything = (*GROUP, "run_id", *_DATA, *self.names)
         self._hash = _hashes(
             self.rows.assign(**{name: self._filled(name) for name in self.names}), everything
@@ -152,7 +131,7 @@ class Contexts:
         self._scores = _scores(self.rows, runs.cells)
 
     def choices(self) -> tuple[Choice, ...]:
-        """Those of which two values were measured."""
+        """Return the choices of which two values were measured."""
         return tuple(
             c
             for c in CHOICES
@@ -160,9 +139,7 @@ class Contexts:
         )
 
     def settled(self, choice: Choice) -> Array:
-        """The rows that say something of a choice: it can matter, and those that change together
-        are alike.
-        """
+        """Return the rows in which a choice can matter, and those that change together are alike."""
         alike = [
             np.equal(self.values[name], self.values[choice[0]]).astype(bool) for name in choice
         ]
@@ -170,13 +147,13 @@ class Contexts:
         return active
 
     def baselines(self, choice: Choice) -> dict[int, str]:
-        """By group, the value that the baseline has."""
+        """Return by group the value that the baseline has."""
         own = self._is_baseline
         found = zip(self.group[own], self.values[choice[0]][own], strict=True)
         return {int(group): value for group, value in reversed(list(found)) if value}
 
     def alike(self) -> Array:
-        """The measured rows whose choices are those of another, which is taken in their place."""
+        """Return the measured rows whose choices are those of another, which stands for them."""
         order = np.flatnonzero(self.measured)[
             np.argsort(-self._count[self.measured], kind="stable")
         ]
@@ -185,7 +162,7 @@ class Contexts:
         return found
 
     def related(self, choice: Choice) -> Array:
-        """The rows that differ from another in this choice only, measured or not."""
+        """Return the rows that differ from another in this choice only, measured or not."""
         settled = self.settled(choice)
         seen = pd.DataFrame(
             {"key": self._total - self._sum(choice), "value": self.values[choice[0]]}
@@ -196,9 +173,9 @@ class Contexts:
         return found
 
     def pairs(self, choice: Choice, wanted: str | None = None) -> tuple[pd.DataFrame, int]:
-        """Measured rows that differ in this choice only: `alt`, `ref` (numbers), `group`,
-        `alternative`, `reference`.
+        """Return measured rows that differ in this choice only, and how many contexts lack a reference.
 
+        The columns are `alt` and `ref` (numbers of rows), `group`, `alternative` and `reference`.
         The reference is the value `wanted`, else the baseline's, else the one in most contexts. The
         number counts contexts that hold several alternatives but not the reference.
         """
@@ -234,7 +211,7 @@ class Contexts:
         return pairs.dropna(subset="ref").astype({"ref": int}).reset_index(drop=True), without
 
     def differences(self, pairs: pd.DataFrame) -> Differences:
-        """Every figure of the alternatives less that of their references."""
+        """Return every figure of the alternatives less that of their references."""
         alt, ref = pairs["alt"].to_numpy(), pairs["ref"].to_numpy()
         found = self._figures[alt].less(self._figures[ref])
         dice = _dice(pairs, (self._total - self._sum(("run_id",)))[alt], self._scores)
@@ -242,9 +219,10 @@ class Contexts:
             matrix[:, -1] = dice[column]
         return found
 
-    def levels(self, rows: Array, without: Iterable[str], relative: bool) -> list[Array]:
-        """From coarse to fine, what varies independently: the other choices; for Dice the data
-        before them.
+    def levels(self, rows: Array, without: Iterable[str], *, by_difference: bool) -> list[Array]:
+        """Return, from coarse to fine, what varies independently: the other choices.
+
+        For figures that are compared by difference, such as Dice, it is the data before them.
 
         Networks on one data set rise and fall together in Dice; the time that a network takes
         hardly depends on data, so that a second data set measures the same thing once more. So does
@@ -252,16 +230,17 @@ class Contexts:
         """
         named = {*without}
         others = self._sum([name for name in self.names if name not in named])[rows]
-        return [others] if relative else [self._sum(_DATA)[rows], others]
+        return [self._sum(_DATA)[rows], others] if by_difference else [others]
 
     def remainder(self, rows: Array, without: Iterable[str]) -> Array:
-        """A hash of all that rows are, without these choices."""
+        """Return a hash of all that rows are, without these choices."""
         rest: Array = (self._total - self._sum(without))[rows]
         return rest
 
     def _filled(self, name: str) -> Array:
-        """The choice where it cannot matter as the baseline has it, else as most do, so that it
-        keeps no rows apart.
+        """Return a choice, where it cannot matter as the baseline has it, else as most do.
+
+        So it keeps no rows apart where it cannot matter.
         """
         active, values = self.active[name], self.values[name]
         if active.all():
@@ -279,16 +258,16 @@ class Contexts:
 
 
 def estimated(
-    cell: Array, of: Differences, levels: Sequence[Array], figure: Figure
+    cell: Array, of: Differences, levels: Sequence[Array], figure: Column
 ) -> pd.DataFrame:
-    """For each cell, the mean of its differences in a figure: `mean`, `low`, `high`, its standard
-    `error`, and `units`.
+    """Return for each cell the mean of its differences in a figure, with its interval.
 
-    Of those the standard deviation `sd` and the sum of squares about the mean `sse`; `contexts`:
-    differences in all. Units are the means at the first level on which a cell's differences lie
-    apart; the interval is Student's t over them (of two rows a context, what ordinary least squares
-    with an intercept per context gives). A single one has the interval of its measurement; NaN:
-    none. Neither is believed if it has no width, unless the figure is exact.
+    The columns are `mean`, `low`, `high`, the standard `error`, the number of `units`, their
+    standard deviation `sd` and sum of squares about the mean `sse`; `contexts` counts all
+    differences. Units are the means at the first level on which a cell's differences lie apart; the
+    interval is Student's t over them (of two rows a context, what ordinary least squares with an
+    intercept per context gives). A single one has the interval of its measurement; NaN: none.
+    Neither is believed if it has no width, unless the figure is exact.
     """
     value = of.value.round(12)  # beyond is what logarithms lose
     there = ~np.isnan(value)
@@ -319,15 +298,15 @@ def estimated(
     return found
 
 
-def _repeated(frame: pd.DataFrame, figure: Figure) -> pd.DataFrame:
-    """By cell, how far `down` and `up` the interval reaches of a mean of measurements of one thing.
+def _repeated(frame: pd.DataFrame, figure: Column) -> pd.DataFrame:
+    """Return by cell how far `down` and `up` the interval of measurements of one thing reaches.
 
     The errors that they state, of those that state none taken as large as the others'; or what
     their scatter says, if that is more: measurements of several runs may disagree by more than each
     of them knows. Those of Dice hold all repeats already.
     """
     by = frame.assign(down=frame["down"] ** 2, up=frame["up"] ** 2).groupby("cell")
-    repeats = by.size() if figure.relative else 1
+    repeats = 1 if figure.by_difference else by.size()
     stated = np.sqrt(by[["down", "up"]].mean().div(repeats, axis=0))
     scatter: pd.Series[float] = (Z_975 * by["value"].std() / np.sqrt(repeats)).fillna(0)
     return stated.where(stated.isna() | stated.ge(scatter, axis=0), scatter, axis=0)
@@ -337,8 +316,9 @@ def _repeated(frame: pd.DataFrame, figure: Figure) -> pd.DataFrame:
 
 
 def _text(rows: pd.DataFrame, name: str) -> Array:
-    """A choice as text, empty where it is none: also widths where the run scaled them to meet the
-    baseline's cost.
+    """Return a choice as text, empty where it is none.
+
+    It is none, too, of widths that the run scaled to meet the baseline's cost.
     """
     column = rows[name]
     if name in _WIDTHS and "match" in rows:
@@ -359,8 +339,9 @@ def _active(rows: pd.DataFrame, name: str) -> Array:
 
 
 def _hashes(frame: pd.DataFrame, names: Iterable[str]) -> dict[str, Array]:
-    """For each column a random 64-bit number per value; what is missing is a value, too. The same
-    at every call.
+    """Return for each column a random 64-bit number per value, the same at every call.
+
+    What is missing is a value, too.
     """
     random, found = np.random.default_rng(0), {}
     for name in names:
@@ -370,7 +351,7 @@ def _hashes(frame: pd.DataFrame, names: Iterable[str]) -> dict[str, Array]:
 
 
 def _baselines(rows: pd.DataFrame, renamed: pd.DataFrame) -> Array:
-    """Which rows are the baseline, also where it was measured under another name."""
+    """Return which rows are the baseline, also where it was measured under another name."""
     twin = {
         (run, name): same for run, name, same in zip(*(renamed[n] for n in _NAMED), strict=True)
     }
@@ -383,10 +364,10 @@ def _baselines(rows: pd.DataFrame, renamed: pd.DataFrame) -> Array:
 
 
 def _targets(rows: pd.DataFrame, everything: pd.DataFrame) -> pd.Series[str]:
-    """Where a run scaled widths: the network whose cost was to be met, as text; of one not in the
-    rows, the run.
+    """Return, where a run scaled widths, the network whose cost was to be met, as text.
 
-    Its widths and not its cost, which depends on the data's channels and classes.
+    Of one that is not in the rows it is the run. Its widths stand for its cost, which depends on
+    the data's channels and classes.
     """
     found = pd.Series(pd.NA, index=rows.index, dtype="string")
     if "match" not in rows or not rows["match"].notna().any():
@@ -409,7 +390,7 @@ def _targets(rows: pd.DataFrame, everything: pd.DataFrame) -> pd.Series[str]:
 
 
 def _measured(rows: pd.DataFrame, is_baseline: Array, beside: Array) -> Differences:
-    """Every figure on the scale it is compared on, and how far its interval reaches.
+    """Return every figure on the scale it is compared on, and how far its interval reaches.
 
     The baseline stands at a ratio of exactly 1 where a row `beside` it, equal in run and
     conditions, has that ratio: it was measured against the baseline, whose own, a measurement
@@ -420,13 +401,13 @@ def _measured(rows: pd.DataFrame, is_baseline: Array, beside: Array) -> Differen
 
 
 def _column(
-    rows: pd.DataFrame, figure: Figure, is_baseline: Array, beside: Array
+    rows: pd.DataFrame, figure: Column, is_baseline: Array, beside: Array
 ) -> tuple[Array, Array, Array]:
-    value = _scaled(rows, figure.column, figure)
+    value = _scaled(rows, figure.name, figure)
     if figure.exact:
         reach = np.zeros(len(rows)), np.zeros(len(rows))
-    elif figure.column in INTERVALS:
-        low, high = (_scaled(rows, end, figure) for end in INTERVALS[figure.column])
+    elif figure.interval:
+        low, high = (_scaled(rows, end, figure) for end in figure.interval)
         reach = np.maximum(value - low, 0), np.maximum(high - value, 0)
     else:
         reach = np.full(len(rows), np.nan), np.full(len(rows), np.nan)
@@ -441,17 +422,18 @@ def _column(
     return value, *reach
 
 
-def _scaled(rows: pd.DataFrame, name: str, figure: Figure) -> Array:
+def _scaled(rows: pd.DataFrame, name: str, figure: Column) -> Array:
     if name not in rows:
         return np.full(len(rows), np.nan)
     value = rows[name].to_numpy(dtype=float, na_value=np.nan)
     value = np.where(np.isfinite(value), value, np.nan)
-    return np.log(np.where(value > 0, value, np.nan)) if figure.relative else value
+    return value if figure.by_difference else np.log(np.where(value > 0, value, np.nan))
 
 
 def _scores(rows: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
-    """Dice by row, fold and seed; of a run without cells the row's own, which pairs with as many
-    seeds.
+    """Return Dice by row, fold and seed.
+
+    Of a run without cells it is the row's own, which pairs with one of as many seeds.
     """
     of = ["run_id", "variant", *(name for name in CONDITIONS if name in cells)]
     accuracy = cells[(cells["probe"] == "accuracy").fillna(False) & cells["dice"].notna()]
@@ -476,8 +458,7 @@ def _scores(rows: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
 
 
 def _dice(pairs: pd.DataFrame, repeated: Array, scores: pd.DataFrame) -> pd.DataFrame:
-    """For each pair the mean difference in Dice over equal folds and seeds, and how far its
-    interval reaches.
+    """Return for each pair the mean difference in Dice over equal folds and seeds, with its reach.
 
     Pairs that are `repeated`, equal in all but the run, have their folds and seeds together; one
     that several of them hold is one, of their mean.

@@ -108,8 +108,9 @@ def typed(text: Mapping[str, str | None]) -> dict[str, Any]:
 def manifest(made: Plan, execution: ExecutionOptions) -> dict[str, Any]:
     """What run.json holds: enough to know what was run, by what, on what, and to run it again."""
     started = dt.datetime.now(dt.UTC)
+    unique = digest([time.time_ns(), made.suite.to_dict()])
     return {
-        "run_id": f"{started:%Y%m%d-%H%M%S}-{made.suite.preset}-{digest([time.time_ns(), made.suite.to_dict()])[:4]}",
+        "run_id": f"{started:%Y%m%d-%H%M%S}-{made.suite.preset}-{unique[:4]}",
         "started": started.isoformat(timespec="seconds"),
         "argv": ["unet-bench", *sys.argv[1:]],
         "suite": made.suite.to_dict(),

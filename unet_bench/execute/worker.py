@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 
 def main(job: Job) -> None:
-    """Measure one cell and write its row, or exit with DISK_FULL: that is no fault of the cell's."""
+    """Measure one cell and write its row; exit with DISK_FULL, which is no fault of the cell's."""
     try:
         result = outcome(job)
         job.write_result(result)

@@ -1,248 +1,155 @@
-"""Sizes and positions: what a network makes of an input size, found by a forward pass on the meta
-device.
+"""Positions of maps, followed through torch's operations on the meta device.
 
-Every map is followed through convolutions, pools, crops and resizes as the position of its first
-pixel in the input and the spacing of its pixels there; so a part of anybody's is understood as long
-as it is made of torch operations.
+Each map lies in the input with its first pixel at an origin and its pixels at a spacing.
+Convolutions, pools, crops and resizes change both in known ways, so a part of anybody's is
+understood as long as it is made of torch operations.
 """
 
 from __future__ import annotations
 
-import functools
-import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from unet_bench.errors import InvalidPart, InvalidSize, UnetBenchError
-from unet_bench.networks.contracts import Label, main_output, stated_channels
+from unet_bench.geometry.shapes import Skip, Vector
 
 aten = torch.ops.aten
-SEARCH_STEPS: Final = (
-    512  # the largest input tried while looking for a legal size, in total strides
-)
-
-
-@dataclass(frozen=True)
-class Skip:
-    """How a skip met the up-sampled map, finest level 0. Lengths in pixels of that level, one per
-    dimension.
-    """
-
-    level: int
-    size: tuple[int, ...]
-    up_size: tuple[int, ...]
-    low: tuple[
-        int, ...
-    ]  # cut from the skip's start; negative: added to it, or cut from the other map
-    high: tuple[int, ...]  # cut from its end
-    misalignment: tuple[
-        float, ...
-    ]  # how far the up-sampled map then lies from the skip it is merged with
-
-    @property
-    def agrees(self) -> bool:
-        """Whether the two maps had one size to begin with, so that `align` had nothing to do."""
-        return self.size == self.up_size
-
-
-@dataclass(frozen=True)
-class Geometry:
-    """What a network makes of an input size. All sizes in pixels, `(H, W)` or `(D, H, W)`."""
-
-    input: tuple[int, ...]
-    output: tuple[int, ...]
-    channels: int
-    offset: tuple[float, ...]  # of the first output pixel's centre from the first input pixel's
-    skips: tuple[Skip, ...]
-    lost: tuple[str, ...]  # what pooling dropped, in words; empty at a legal size
-    stride: int  # of the coarsest map
-    spacing: tuple[float, ...] = ()  # of output pixels, in input pixels
-
-    @property
-    def legal(self) -> bool:
-        """Whether every map that is halved has an even size, so that nothing is dropped."""
-        return not self.lost
 
 
 @dataclass(frozen=True)
 class Position:
-    """Where a map lies in the input: its first pixel's centre and its pixels' spacing, per
-    dimension.
+    """Where a map lies in the input: its first pixel's centre and its pixels' spacing, `(dims,)`.
+
+    `coarsest` is the widest spacing on the way to it: a merged map takes the position of its
+    finest source.
     """
 
-    origin: tuple[float, ...]
-    spacing: tuple[float, ...]
-    coarsest: float = (
-        1.0  # the widest spacing on its way: a merged map takes the position of its finest source
-    )
+    origin: Vector
+    spacing: Vector
+    coarsest: float = 1.0
 
     def moved(self, pixels: Sequence[float]) -> Position:
-        """The first pixel moved by so many of the map's own pixels."""
+        """Return the position with its first pixel moved by so many of the map's own pixels."""
         origin = tuple(o + s * p for o, s, p in zip(self.origin, self.spacing, pixels, strict=True))
         return Position(origin, self.spacing, self.coarsest)
 
     def scaled(self, factors: Sequence[float]) -> Position:
-        """The spacing multiplied."""
+        """Return the position with its spacing multiplied."""
         spacing = tuple(s * f for s, f in zip(self.spacing, factors, strict=True))
         return Position(self.origin, spacing, max(self.coarsest, *spacing))
 
-
-def geometry(model: nn.Module, in_channels: int, size: Sequence[int]) -> Geometry:
-    """What `model`, built on the meta device, makes of `(1 in_channels *size)`.
-
-    Raises InvalidSize when it cannot take the size, InvalidPart when a part breaks its contract.
-    """
-    return followed(model, in_channels, tuple(size))[0]
-
-
-def followed(model: nn.Module, in_channels: int, size: tuple[int, ...]) -> tuple[Geometry, Tracker]:
-    """The geometry at an input size, and the tracker that followed it there. Raises as `geometry`."""
-    tracker = Tracker(len(size))
-    training = [module for module in model.modules() if module.training]
-    model.eval()
-    watched = watch_parts(model, tracker)
-    try:
-        # in inference mode operations would come whole, as conv2d and narrow, and not be understood
-        with torch.inference_mode(False), torch.no_grad(), watched, tracker:
-            image = torch.empty((1, in_channels, *size), device="meta")
-            tracker.place(image, Position((0.0,) * len(size), (1.0,) * len(size)))
-            output = main_output(model(image))
-            where = tracker.of(output)
-    except UnetBenchError:
-        raise
-    except (RuntimeError, ValueError, IndexError, AssertionError) as error:
-        culprit = f"in {watched.running[-1]}: " if watched.running else ""
-        raise InvalidSize(
-            f"an input of {text(size)} does not pass through the network ({culprit}{first_line(error)})"
-        ) from error
-    except Exception as error:
-        culprit = str(watched.running[-1]) if watched.running else "this network"
-        raise InvalidPart(
-            f"{culprit}: forward raised {type(error).__name__}: {first_line(error)}"
-        ) from error
-    finally:
-        for module in training:
-            module.training = True
-    if output.ndim != len(size) + 2 or 0 in output.shape:
-        raise InvalidSize(
-            f"an input of {text(size)} gives an output of shape {tuple(output.shape)}: nothing to score"
-        )
-    where = where or centred(size, output.shape[2:])
-    found = Geometry(
-        input=size,
-        output=tuple(output.shape[2:]),
-        channels=int(output.shape[1]),
-        offset=where.origin,
-        skips=tuple(sorted(tracker.skips, key=lambda skip: skip.level)),
-        lost=tuple(tracker.lost),
-        stride=round(tracker.coarsest),
-        spacing=where.spacing,
-    )
-    return found, tracker
+    def distance(self, other: Position) -> Vector:
+        """Return how far another map's first pixel is from this one's, in pixels of this one."""
+        moves = zip(other.origin, self.origin, self.spacing, strict=True)
+        return tuple((there - here) / spacing for there, here, spacing in moves)
 
 
 def centred(size: Sequence[int], output: Sequence[int]) -> Position:
-    """The position to assume when an operation was not understood: the middle."""
+    """Return the position to assume for a map that could not be followed: the middle."""
     spacing = tuple(1.0 if o <= s else s / o for s, o in zip(size, output, strict=True))
     origin = tuple((s - 1 - (o - 1) * p) / 2 for s, o, p in zip(size, output, spacing, strict=True))
     return Position(origin, spacing)
 
 
-def text(size: Sequence[float]) -> str:
-    """A size as people write it: 572×572."""
-    return "×".join(f"{side:g}" for side in size)
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of an error's message, or its type where it has none."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+def flat_tensors(value: Any) -> Iterator[Tensor]:
+    """Yield the tensors in nested lists and tuples."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from flat_tensors(item)
 
 
 class Tracker(TorchDispatchMode):
-    """Follows positions through the operations of one forward pass."""
+    """Follows positions through one forward pass of a `dims`-dimensional image."""
 
     def __init__(self, dims: int) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.dims = dims
-        self.positions: dict[int, Position] = {}
-        self.carried: dict[
-            int, tuple[Position, torch.Size]
-        ] = {}  # of tokens and the like: of the map they came from
-        self.alive: list[Tensor] = []  # ids are only unique while their tensors live
-        self.lost: list[str] = []
         self.skips: list[Skip] = []
+        self.lost: dict[str, None] = {}
         self.coarsest = 1.0
-        self.narrowest = (
-            math.inf
-        )  # input pixels between a map's first and last pixel, of the map where they are fewest
-        self.losses: list[
-            tuple[float, int]
-        ] = []  # (spacing of a map, input pixels wanting for its side to be divided)
-
-    def place(self, tensor: Tensor, position: Position) -> None:
-        """Note where a tensor lies."""
-        self.alive.append(tensor)
-        self.positions[id(tensor)] = position
-        for side, spacing in zip(tensor.shape[2:], position.spacing, strict=True):
-            if side > 1:  # a single pixel is a mean over all of the image
-                self.narrowest = min(self.narrowest, (side - 1) * spacing)
+        self._positions: dict[int, Position] = {}
+        # Of tokens and the like: position and size of the map that they came from.
+        self._carried: dict[int, tuple[Position, torch.Size]] = {}
+        # Ids are unique only while their tensors live.
+        self._alive: list[Tensor] = []
+        # Input pixels between a map's first and last pixel, of the map where they are fewest.
+        self._narrowest = math.inf
+        # (spacing of a map, input pixels that its side lacks to be divided).
+        self._losses: list[tuple[float, int]] = []
 
     @property
     def spare(self) -> int:
-        """By how many pixels the input might be smaller and each map keep one."""
-        return 0 if math.isinf(self.narrowest) else math.floor(self.narrowest)
+        """By how many pixels the input could be smaller and each map keep one."""
+        return 0 if math.isinf(self._narrowest) else math.floor(self._narrowest)
 
     @property
-    def wanting(self) -> int:
-        """By how many pixels the input must be larger for the finest map that lost something to
-        lose nothing.
-        """
-        return max(1, min(self.losses)[1]) if self.losses else 0
+    def missing(self) -> int:
+        """By how many pixels the input must grow for the finest lossy map to lose nothing."""
+        return max(1, min(self._losses)[1]) if self._losses else 0
 
-    def of(self, tensor: object) -> Position | None:
-        """Where a tensor lies, if that is known."""
-        return self.positions.get(id(tensor))
+    def place(self, tensor: Tensor, position: Position) -> None:
+        """Note where a map lies."""
+        self._alive.append(tensor)
+        self._positions[id(tensor)] = position
+        for side, spacing in zip(tensor.shape[2:], position.spacing, strict=True):
+            # A single pixel is a mean over all of the image.
+            if side > 1:
+                self._narrowest = min(self._narrowest, (side - 1) * spacing)
+
+    def find(self, tensor: Tensor) -> Position | None:
+        """Return where a map lies, if that is known."""
+        return self._positions.get(id(tensor))
+
+    def note_loss(self, level: int, side: int, factor: int, spacing: float, missing: int) -> None:
+        """Note that a side is no multiple of the factor by which a map is made smaller."""
+        self._losses.append((spacing, missing))
+        loss = f"level {level} halves a side of {side}, which is no multiple of {factor}"
+        self.lost[loss] = None
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         op = func.overloadpacket
-        result = BLANKS.get(op, func)(*args, **(kwargs or {}))
+        result = SHAPE_ONLY.get(op, func)(*args, **(kwargs or {}))
+        inputs = list(flat_tensors(args))
+        maps = [(x, position) for x in inputs if (position := self.find(x)) is not None]
         for output in flat_tensors(result):
-            if output.ndim == self.dims + 2 and (position := self._position(op, args, output)):
+            position = None
+            if maps and output.ndim == self.dims + 2:
+                position = self._position(op, args, maps, output)
+            if position is not None:
                 self.place(output, position)
             else:
-                self._carry(args, output)
+                self._carry(inputs, output)
         return result
 
-    def _carry(self, args: Sequence[Any], output: Tensor) -> None:
-        """Tokens keep the position of their map, until they are a map of its size again."""
-        sources = [
-            source for tensor in flat_tensors(args) if (source := self._source(tensor)) is not None
-        ]
+    def _carry(self, inputs: Sequence[Tensor], output: Tensor) -> None:
+        """Give tokens the position of their map, and a map of its size that is made of them."""
+        sources = []
+        for tensor in inputs:
+            if (position := self.find(tensor)) is not None:
+                sources.append((position, tensor.shape[2:]))
+            elif id(tensor) in self._carried:
+                sources.append(self._carried[id(tensor)])
         if not sources:
             return
         position, size = min(sources, key=lambda source: source[0].coarsest)
         if output.ndim == self.dims + 2 and output.shape[2:] == size:
             self.place(output, position)
         else:
-            self.alive.append(output)
-            self.carried[id(output)] = position, size
+            self._alive.append(output)
+            self._carried[id(output)] = position, size
 
-    def _source(self, tensor: Tensor) -> tuple[Position, torch.Size] | None:
-        if (position := self.of(tensor)) is not None:
-            return position, tensor.shape[2:]
-        return self.carried.get(id(tensor))
-
-    def _position(self, op: Any, args: Sequence[Any], output: Tensor) -> Position | None:
-        sources = [(t, p) for t in flat_tensors(args) if (p := self.of(t)) is not None]
-        if not sources:
-            return None
-        source, position = min(sources, key=lambda pair: pair[1].coarsest)
+    def _position(
+        self, op: Any, args: Sequence[Any], maps: Sequence[tuple[Tensor, Position]], output: Tensor
+    ) -> Position | None:
+        """Return where an operation's output lies, made of these maps; None where it is no map."""
+        source, position = min(maps, key=lambda pair: pair[1].coarsest)
         if op in REORDERED and output.shape[2:] != source.shape[2:]:
             return None  # channels last, or tokens
         if op is aten.convolution:
@@ -250,101 +157,115 @@ class Tracker(TorchDispatchMode):
         if op in POOLS:
             return self._pooled(source, position, args)
         if op is aten.slice:
-            dim, start = args[1] if len(args) > 1 else 0, args[2] if len(args) > 2 else 0
-            return self._sliced(source, position, dim, start or 0, args[4] if len(args) > 4 else 1)
+            return self._sliced(source, position, *args[1:])
         if op in PADS:
-            low = [
-                args[1][2 * (self.dims - 1 - i)] if 2 * (self.dims - 1 - i) < len(args[1]) else 0
-                for i in range(self.dims)
-            ]
-            return position.moved([-float(pixels) for pixels in low])
-        return self._rescaled(source, position, op, args, output)
+            # The first pad of each pair; pairs begin with the last dimension.
+            low = args[1][::2][: self.dims][::-1]
+            return position.moved([0] * (self.dims - len(low)) + [-pixels for pixels in low])
+        return self._resized(source, position, op, args, output)
 
     def _convolved(self, source: Tensor, position: Position, args: Sequence[Any]) -> Position:
-        weight, strides, pads, dilations, transposed = args[1], args[3], args[4], args[5], args[6]
-        kernel = weight.shape[2:]
-        strides, pads, dilations = (
-            list(v) * self.dims if len(v) == 1 else list(v) for v in (strides, pads, dilations)
-        )
-        reach = [d * (k - 1) / 2 - p for d, k, p in zip(dilations, kernel, pads, strict=True)]
+        _, weight, _, strides, pads, dilations, transposed, *_ = args
+        strides, pads, dilations = map(self._per_axis, (strides, pads, dilations))
+        kernel = zip(dilations, weight.shape[2:], pads, strict=True)
+        reach = [dilation * (side - 1) / 2 - pad for dilation, side, pad in kernel]
         if transposed:
-            fine = position.scaled([1 / s for s in strides])
-            return fine.moved([-r for r in reach])
-        self._note_loss(source, strides, position)
-        return position.moved(reach).scaled([float(s) for s in strides])
+            return position.scaled([1 / s for s in strides]).moved([-r for r in reach])
+        self._note_losses(source, strides, position)
+        return position.moved(reach).scaled(strides)
 
     def _pooled(self, source: Tensor, position: Position, args: Sequence[Any]) -> Position:
-        def spread(index: int, default: list[int]) -> list[int]:
-            given = list(args[index]) if len(args) > index and len(args[index]) else default
-            return given * self.dims if len(given) == 1 else given
-
-        kernel = spread(1, [])
-        strides, pads = spread(2, kernel), spread(3, [0])
-        self._note_loss(source, strides, position)
-        return position.moved([(k - 1) / 2 - p for k, p in zip(kernel, pads, strict=True)]).scaled(
-            [float(s) for s in strides]
-        )
+        given = [*args[1:4], [], []]
+        kernel = self._per_axis(given[0])
+        strides = self._per_axis(given[1] or given[0])
+        pads = self._per_axis(given[2] or [0])
+        self._note_losses(source, strides, position)
+        reach = [(side - 1) / 2 - pad for side, pad in zip(kernel, pads, strict=True)]
+        return position.moved(reach).scaled(strides)
 
     def _sliced(
-        self, source: Tensor, position: Position, dim: int, start: int, step: int
+        self,
+        source: Tensor,
+        position: Position,
+        dim: int = 0,
+        start: int | None = None,
+        end: int | None = None,
+        step: int = 1,
     ) -> Position:
         axis = dim % source.ndim - 2
         if axis < 0:
             return position
-        start = start + source.shape[axis + 2] if start < 0 else start
-        moved = position.moved([float(start) if i == axis else 0.0 for i in range(self.dims)])
-        if step > 1:
-            self._note_loss(source, [step if i == axis else 1 for i in range(self.dims)], position)
-            moved = moved.scaled([float(step) if i == axis else 1.0 for i in range(self.dims)])
-        return moved
+        first, strides = [0] * self.dims, [1] * self.dims
+        first[axis] = range(source.shape[dim])[start or 0 :].start
+        strides[axis] = step
+        self._note_losses(source, strides, position)
+        return position.moved(first).scaled(strides)
 
-    def note_loss(self, image: Sequence[int], finer: int, reduction: int) -> None:
-        """Note what is lost between two maps of an encoder that were not followed."""
-        factor = reduction // finer
-        for side in image:
-            length = -(-side // finer)
-            if length % factor:
-                self.losses.append((float(finer), reduction - side % reduction))
-                loss = f"level {finer.bit_length() - 1} halves a side of {length}, which is no multiple of {factor}"
-                if loss not in self.lost:
-                    self.lost.append(loss)
-
-    def _rescaled(
+    def _resized(
         self, source: Tensor, position: Position, op: Any, args: Sequence[Any], output: Tensor
     ) -> Position:
         if output.shape[2:] == source.shape[2:]:
             return position
+        sides = list(zip(source.shape[2:], output.shape[2:], strict=True))
         if op is aten.new_empty:  # what circular padding is copied into, as much on either side
-            return position.moved(
-                [(i - o) // 2 for i, o in zip(source.shape[2:], output.shape[2:], strict=True)]
-            )
-        factors = [i / o for i, o in zip(source.shape[2:], output.shape[2:], strict=True)]
+            return position.moved([(before - after) // 2 for before, after in sides])
         if op in CORNER_ALIGNED and len(args) > 2 and args[2] is True:
-            factors = [
-                (i - 1) / max(o - 1, 1)
-                for i, o in zip(source.shape[2:], output.shape[2:], strict=True)
-            ]
-            return position.scaled(factors)
-        return position.moved([(f - 1) / 2 for f in factors]).scaled(factors)
+            return position.scaled([(before - 1) / max(after - 1, 1) for before, after in sides])
+        factors = [before / after for before, after in sides]
+        return position.moved([(factor - 1) / 2 for factor in factors]).scaled(factors)
 
-    def _note_loss(self, source: Tensor, strides: Sequence[int], position: Position) -> None:
-        strided = [
-            spacing * stride
-            for spacing, stride in zip(position.spacing, strides, strict=True)
-            if stride > 1
-        ]
-        self.coarsest = max(self.coarsest, *strided) if strided else self.coarsest
+    def _per_axis(self, values: list[int]) -> list[int]:
+        """Return an operation's argument as one value per dimension; it may state one for all."""
+        return values * self.dims if len(values) == 1 else values
+
+    def _note_losses(self, source: Tensor, strides: Sequence[int], position: Position) -> None:
+        """Note what a strided operation drops at the far end of a map."""
         level = round(max(position.spacing)).bit_length() - 1
-        for length, stride, spacing in zip(
-            source.shape[2:], strides, position.spacing, strict=True
-        ):
-            if stride > 1 and length % stride:
-                self.losses.append((spacing, math.ceil((stride - length % stride) * spacing)))
-                loss = f"level {level} halves a side of {length}, which is no multiple of {stride}"
-                if loss not in self.lost:
-                    self.lost.append(loss)
+        sides = zip(source.shape[2:], strides, position.spacing, strict=True)
+        for side, stride, spacing in sides:
+            if stride > 1:
+                self.coarsest = max(self.coarsest, spacing * stride)
+            if stride > 1 and side % stride:
+                missing = math.ceil((stride - side % stride) * spacing)
+                self.note_loss(level, side, stride, spacing, missing)
 
 
+def _interpolated(source: Tensor, size: Sequence[int], *_: Any) -> Tensor:
+    """Return a map of the size that an interpolation gives."""
+    return source.new_empty((*source.shape[:2], *size))
+
+
+def _sampled(source: Tensor, grid: Tensor, *_: Any) -> Tensor:
+    """Return a map of the size that sampling at a grid's positions gives."""
+    return source.new_empty((*source.shape[:2], *grid.shape[1:-1]))
+
+
+def _unchanged(source: Tensor, *_: Any) -> Tensor:
+    """Return what an activation in place gives."""
+    return source
+
+
+def _normed(source: Tensor, *_: Any) -> tuple[Tensor, Tensor, Tensor]:
+    """Return what batch norm gives in evaluation: its map, and no statistics."""
+    return torch.empty_like(source), source.new_empty(0), source.new_empty(0)
+
+
+CORNER_ALIGNED: Final = (
+    aten.upsample_bilinear2d,
+    aten.upsample_trilinear3d,
+    aten.upsample_bicubic2d,
+)
+"""Interpolations whose third argument says whether corner pixels stay in place."""
+UPSAMPLINGS: Final = (aten.upsample_nearest2d, aten.upsample_nearest3d, *CORNER_ALIGNED)
+SHAPE_ONLY: Final[dict[Any, Callable[..., Any]]] = {
+    **dict.fromkeys(UPSAMPLINGS, _interpolated),
+    aten.grid_sampler_2d: _sampled,
+    aten.native_batch_norm: _normed,
+    aten.leaky_relu_: _unchanged,
+}
+"""Torch's own way to these shapes runs through every step of the formula, which takes most of a
+forward pass on the meta device.
+"""
 POOLS: Final = (
     aten.max_pool2d_with_indices,
     aten.max_pool3d_with_indices,
@@ -360,253 +281,4 @@ PADS: Final = (
     aten.replication_pad2d,
     aten.replication_pad3d,
 )
-
-
-def interpolated(source: Tensor, size: Sequence[int], *_: Any) -> Tensor:
-    """A map of the size that an interpolation gives."""
-    return source.new_empty((*source.shape[:2], *size))
-
-
-def sampled(source: Tensor, grid: Tensor, *_: Any) -> Tensor:
-    """A map of the size that sampling at a grid's positions gives."""
-    return source.new_empty((*source.shape[:2], *grid.shape[1:-1]))
-
-
-def unchanged(source: Tensor, *_: Any) -> Tensor:
-    """What an activation in place gives."""
-    return source
-
-
-def normed(source: Tensor, *_: Any) -> tuple[Tensor, Tensor, Tensor]:
-    """What batch norm gives in evaluation: its map, and no statistics."""
-    return torch.empty_like(source), source.new_empty(0), source.new_empty(0)
-
-
-# Torch's own way to these shapes runs through every step of the formula, which takes most of a
-# forward pass.
-BLANKS: Final[dict[Any, Callable[..., Any]]] = {
-    **dict.fromkeys((aten.upsample_nearest2d, aten.upsample_nearest3d), interpolated),
-    **dict.fromkeys(
-        (aten.upsample_bilinear2d, aten.upsample_trilinear3d, aten.upsample_bicubic2d), interpolated
-    ),
-    aten.grid_sampler_2d: sampled,
-    aten.native_batch_norm: normed,
-    aten.leaky_relu_: unchanged,
-}
 REORDERED: Final = (aten.permute, aten.transpose)
-CORNER_ALIGNED: Final = (
-    aten.upsample_bilinear2d,
-    aten.upsample_trilinear3d,
-    aten.upsample_bicubic2d,
-)
-
-
-def flat_tensors(value: Any) -> Iterator[Tensor]:
-    """The tensors in nested lists and tuples."""
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, (list, tuple)):
-        for item in value:
-            yield from flat_tensors(item)
-
-
-class watch_parts:  # noqa: N801 - used as a `with` statement
-    """While a model runs under a Tracker: check each labelled part against its contract, and note
-    each `align`.
-    """
-
-    def __init__(self, model: nn.Module, tracker: Tracker) -> None:
-        self.model = model
-        self.tracker = tracker
-        self.running: list[Label] = []  # innermost last: whom to blame when a forward fails
-        self.handles: list[Any] = []
-
-    def __enter__(self) -> None:
-        for module in self.model.modules():
-            if (label := getattr(module, "_unet_bench_label", None)) is not None:
-                self.handles.append(
-                    module.register_forward_pre_hook(functools.partial(self._before, label))
-                )
-                self.handles.append(
-                    module.register_forward_hook(functools.partial(self._after, label))
-                )
-
-    def __exit__(self, *_: object) -> None:
-        for handle in self.handles:
-            handle.remove()
-
-    def _before(self, label: Label, module: nn.Module, inputs: tuple[Any, ...]) -> None:
-        self.running.append(label)
-
-    def _after(self, label: Label, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-        self.running.pop()
-        if label.slot == "align":
-            self._after_align(label, inputs, output)
-        elif label.slot == "encoder":
-            self._after_encoder(module, inputs[0], output)
-        elif label.slot not in ("encoder", "topology", "skip"):
-            expected = stated_channels(module, label.place)
-            if not isinstance(output, Tensor) or output.shape[1] != expected:
-                got = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
-                raise InvalidPart(
-                    f"{label}: returned {got} where {expected} channels were promised"
-                )
-
-    def _after_encoder(self, encoder: nn.Module, image: Tensor, maps: Any) -> None:
-        """A map that was not followed all the way (windows, merged patches) lies where the stated
-        reduction says.
-        """
-        tracker = self.tracker
-        reductions: list[int] = list(encoder.reductions)  # type: ignore[arg-type]
-        for finer, reduction, x in zip(
-            [1, *reductions], reductions, flat_tensors(maps), strict=False
-        ):
-            spacing = (float(reduction),) * tracker.dims
-            position = tracker.of(x)
-            if position is not None and position.spacing == spacing:
-                continue
-            tracker.place(
-                x, Position(tuple((s - 1) / 2 for s in spacing), spacing, float(reduction))
-            )
-            tracker.coarsest = max(tracker.coarsest, reduction)
-            tracker.note_loss(image.shape[2:], finer, reduction)
-
-    def _after_align(self, label: Label, inputs: tuple[Any, ...], output: Any) -> None:
-        if (
-            not isinstance(output, tuple)
-            or len(output) != 2
-            or output[0].shape[2:] != output[1].shape[2:]
-        ):
-            got = [tuple(t.shape) for t in flat_tensors(output)]
-            raise InvalidPart(f"{label}: must return two maps of one size, returned {got}")
-        skip, up = inputs
-        if skip is up:
-            return
-        before, after, lifted = (self.tracker.of(t) for t in (skip, output[0], output[1]))
-        dims = self.tracker.dims
-        nowhere = (0.0,) * dims
-        low, shift = nowhere, nowhere
-        if before and after and lifted:
-            low = tuple(
-                (a - b) / s
-                for a, b, s in zip(after.origin, before.origin, before.spacing, strict=True)
-            )
-            shift = tuple(
-                (u - a) / s
-                for u, a, s in zip(lifted.origin, after.origin, after.spacing, strict=True)
-            )
-        starts = tuple(round(value) for value in low)
-        ends = tuple(
-            i - o - start
-            for i, o, start in zip(skip.shape[2:], output[0].shape[2:], starts, strict=True)
-        )
-        level = label.place.level
-        self.tracker.skips.append(
-            Skip(level, tuple(skip.shape[2:]), tuple(up.shape[2:]), starts, ends, shift)
-        )
-
-
-def legal_covering(model: nn.Module, in_channels: int, scored: Sequence[int]) -> Geometry:
-    """The smallest legal input whose output covers `scored` pixels. Raises InvalidSize when there
-    is none.
-    """
-    base, step = legal_sizes(model, in_channels, len(scored))
-    at_base = geometry(model, in_channels, (base,) * len(scored))
-    size = []
-    for wanted, gained in zip(scored, at_base.output, strict=True):
-        size.append(base + step * max(0, -(-(wanted - gained) // step)))
-    return geometry(model, in_channels, size)
-
-
-def legal_sizes(model: nn.Module, in_channels: int, dims: int = 2) -> tuple[int, int]:
-    """(smallest, step): the legal square inputs are smallest + k·step. Raises InvalidSize when none
-    was found.
-
-    A forward pass tells how much larger its input must be for nothing to be lost, and how much
-    smaller it may be for every map to keep a pixel: so few of them find what bisection would find
-    with many.
-    """
-    step = _total_stride(model, in_channels, dims)
-    size, spare = 64 * step, -1
-    while spare < 0 and size < 65 * step:
-        try:
-            found, tracker = followed(model, in_channels, (size,) * dims)
-        except InvalidSize:
-            size += 1
-            continue
-        size += 0 if found.legal else tracker.wanting
-        spare = tracker.spare if found.legal else -1
-    if spare < 0:
-        raise InvalidSize(
-            f"no legal input size was found between {64 * step} and {65 * step} pixels a side"
-        )
-    low, high = -1, size // step  # in steps: too small a size, and a large enough one
-    likely = high - spare // step
-    guesses = [likely, likely - 1, likely + 1]
-    while high - low > 1:
-        middle = guesses.pop(0) if guesses else (low + high) // 2
-        if low < middle < high:
-            smaller = size % step + middle * step
-            fits = _try(model, in_channels, smaller, dims) if smaller else None
-            low, high = (low, middle) if fits else (middle, high)
-    return size % step + high * step, step
-
-
-def _total_stride(model: nn.Module, in_channels: int, dims: int) -> int:
-    why = ""
-    for size in (512, 1024, 2048, 256):
-        try:
-            return max(1, geometry(model, in_channels, (size,) * dims).stride)
-        except InvalidSize as error:
-            why = str(error)
-    raise InvalidSize(f"the network takes none of 256, 512, 1024 and 2048 pixels a side: {why}")
-
-
-def _try(model: nn.Module, in_channels: int, size: int, dims: int) -> Geometry | None:
-    try:
-        return geometry(model, in_channels, (size,) * dims)
-    except InvalidSize:
-        return None
-
-
-def margins(model: nn.Module, in_channels: int, dims: int = 2) -> dict[int, tuple[int, ...]]:
-    """By level, of its `align` parts as they run: the pixels that an up-sampled map has lost on its
-    low side.
-
-    Unpadded convolutions take as much from either side, so at a legal size this is half the
-    difference to the skip.
-    """
-    base, step = legal_sizes(model, in_channels, dims)
-    large = geometry(model, in_channels, (base + 16 * step,) * dims)
-    levels = itertools.groupby(large.skips, key=lambda skip: skip.level)
-    return {
-        level: tuple((skip.size[0] - skip.up_size[0]) // 2 for skip in skips)
-        for level, skips in levels
-    }
-
-
-def fit_input(model: nn.Module, in_channels: int, scored: Sequence[int]) -> Geometry:
-    """The input to feed so that `scored` pixels come out: themselves if the network returns all,
-    else a legal size with context around. Raises InvalidSize.
-    """
-    try:
-        same = geometry(model, in_channels, scored)
-        if same.output == tuple(scored):
-            return same
-    except InvalidSize:
-        pass
-    return legal_covering(model, in_channels, scored)
-
-
-def advice(model: nn.Module, in_channels: int, size: Sequence[int]) -> str:
-    """What to tell a user of a size: what is lost there, and the nearest sizes that lose nothing."""
-    base, step = legal_sizes(model, in_channels, len(size))
-    near = []
-    for side in dict.fromkeys(size):
-        below = base + max(0, (side - base) // step) * step
-        near += [below] if below == side else [below, below + step]
-    found = _try(model, in_channels, size[0], len(size)) if len(set(size)) == 1 else None
-    lost = "; ".join(found.lost) if found else ""
-    nearest = ", ".join(map(str, dict.fromkeys(near)))
-    rule = f"legal sides are {base}, {base + step}, {base + 2 * step}, …; nearest: {nearest}"
-    return f"{lost}; {rule}" if lost else rule

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 from unet_bench.context import MeasurementContext
+from unet_bench.geometry.forward import trace
 from unet_bench.geometry.stages import stages
-from unet_bench.geometry.tracker import geometry
 from unet_bench.networks.contracts import main_output
 
 COUNTED = (nn.Linear, nn.modules.conv._ConvNd)
@@ -36,7 +36,7 @@ def drawn(context: MeasurementContext) -> list[dict[str, Any]]:
     """
     try:
         model, channels = context.blueprint(), context.cell.task.in_channels
-        found = stages(model, channels, geometry(model, channels, context.cell.input_window.input))
+        found = stages(model, channels, trace(model, channels, context.cell.input_window.input))
     except (
         Exception
     ):  # somebody's module, in somebody's way: its figures are worth having without a drawing

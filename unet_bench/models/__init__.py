@@ -1,1 +1,1 @@
-"""From the name of a variant to a network: choosing variants, matching their cost, building them."""
+"""From a variant's name to a network: choosing variants, matching their cost, building them."""

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from unet_bench.errors import InvalidChoice, InvalidPart, InvalidSuite, UnetBenchError, Unsupported
-from unet_bench.geometry import tracker as geometry
+from unet_bench.geometry.sizes import margins
 from unet_bench.models.select import canonicalised, checked, select_one
 from unet_bench.networks.choices import SLOTS, Choices, Value
 from unet_bench.networks.contracts import NamedFactory
@@ -32,10 +32,10 @@ def build_model(
     image_size: Sequence[int] = (),
     **overrides: Value,
 ) -> nn.Module:
-    """The network of a variant: `(N in_channels H W)` to logits `(N classes H' W')`.
+    """Build the network of a variant: `(N in_channels H W)` to logits `(N classes H' W')`.
 
-    `overrides` change slots and axes: `build_model("unet", up="bilinear", base_width=16)`.
-    Raises UnknownName, InvalidChoice, Unsupported.
+    `overrides` change slots and axes: `build_model("unet", up="bilinear", base_width=16)`. Raises
+    UnknownName, InvalidChoice, Unsupported.
     """
     registry = load().checked()
     variant = select_one(registry, name)
@@ -51,7 +51,7 @@ def build(
     classes: int,
     image_size: Sequence[int] = (),
 ) -> nn.Module:
-    """The network of a variant, built on torch's current default device."""
+    """Build the network of a variant on torch's current default device."""
     if in_channels < 1 or classes < 1:
         raise InvalidChoice(
             f"in_channels={in_channels} and classes={classes} must both be at least 1"
@@ -66,7 +66,7 @@ def build(
             return make()
         with torch.device("meta"):
             template = make()
-        return make(geometry.margins(template, in_channels, choices.dims))
+        return make(margins(template, in_channels, choices.dims))
     except InvalidChoice as error:
         raise Unsupported(f"{variant.name}: {error}") from error
 
@@ -105,7 +105,8 @@ def _architecture(
     )
     if not isinstance(model, nn.Module):
         raise InvalidPart(
-            f"architecture {entry.name} of plugin {entry.provider} returned {type(model).__name__}, no nn.Module"
+            f"architecture {entry.name} of plugin {entry.provider} returned "
+            f"{type(model).__name__}, no nn.Module"
         )
     return model
 
@@ -132,7 +133,7 @@ NAMES_OF_CLASSES = (
 
 
 def foreign_variant(reference: str) -> Variant:
-    """A variant for anybody's module, `package.module:Class`, without a plugin."""
+    """Return a variant for anybody's module, `package.module:Class`, without a plugin."""
     module, colon, name = reference.partition(":")
     if not (colon and module and name.isidentifier()):
         raise InvalidSuite(f"--model {reference}: it must be of the form package.module:Class")
@@ -183,8 +184,8 @@ def foreign(reference: str, in_channels: int, classes: int) -> nn.Module:
 
 
 def published_weights(model: nn.Module) -> Callable[[str], None] | None:
-    """What brings published weights (`imagenet`) into a network or its encoder: `load_pretrained`,
-    if it has that.
+    """Return what brings published weights (`imagenet`) into a network or its encoder:
+    `load_pretrained`, if it has that.
     """
     owners = (model, getattr(model, "encoder", None))
     found: Callable[[str], None] | None = next(
@@ -194,8 +195,8 @@ def published_weights(model: nn.Module) -> Callable[[str], None] | None:
 
 
 def takes_width(registry: Registry, variant: Variant) -> bool:
-    """Whether `width_scale` changes a variant: not where the encoder, or the architecture, comes as
-    it is.
+    """Return whether `width_scale` changes a variant: not where the encoder, or the architecture,
+    comes as it is.
     """
     if not variant.architecture:
         return "width_scale" not in canonicalised(registry, variant).inactive
@@ -206,8 +207,8 @@ def takes_width(registry: Registry, variant: Variant) -> bool:
 
 
 def doubling_step(variant: Variant) -> float:
-    """The width scale whose multiples keep widths that double exactly, as parts that add maps may
-    need; 0: unknown.
+    """Return the width scale whose multiples keep widths that double exactly, as parts that add
+    maps may need; 0: unknown.
 
     `unet.scaled` rounds each width to a multiple of four.
     """
@@ -215,5 +216,5 @@ def doubling_step(variant: Variant) -> float:
 
 
 def with_width_scale(variant: Variant, scale: float) -> Variant:
-    """The variant at a part of its width, under its own name."""
+    """Return the variant at a part of its width, under its own name."""
     return replace(variant, choices=variant.choices.replace(width_scale=scale))

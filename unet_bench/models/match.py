@@ -1,5 +1,6 @@
-"""The width at which a network costs what another does. Pure: the cost at a width comes from a
-function.
+"""The width at which a network costs what another does.
+
+Pure: the cost at a width comes from a function.
 
 Cost rises with the width in steps, since widths are whole numbers, and nearly as a power of it
 between them: so on logarithms the crossing is looked for by the secant, and by halving where that
@@ -26,7 +27,7 @@ Costs = Mapping[float, int]
 def nearest_scale(
     cost: Callable[[float], int | None], target: int, start: float, step: float = 0.0
 ) -> float:
-    """The width scale from 1/64 to 16 at which `cost` comes nearest to `target`.
+    """Return the width scale from 1/64 to 16 at which `cost` comes nearest to `target`.
 
     Scales beside `start` have four digits, so that every machine finds the same one. `cost` gives
     `None` for a width that cannot be built: from there on multiples of `step` are tried; without
@@ -49,13 +50,13 @@ def nearest_scale(
 
 
 def is_within(cost: int, target: int, share: float) -> bool:
-    """Whether a cost is at most a share of the target away from it."""
+    """Return whether a cost is at most a share of the target away from it."""
     return abs(cost - target) <= share * target
 
 
 def _next(costs: Costs, target: int) -> float:
-    """The scale to try next: where a line through the nearest two meets the target, and every other
-    time between.
+    """Return the scale to try next: where a line through the nearest two meets the target, and
+    every other time between.
     """
     below = max((scale for scale in costs if costs[scale] < target), default=None)
     above = min((scale for scale in costs if costs[scale] > target), default=None)
@@ -67,8 +68,8 @@ def _next(costs: Costs, target: int) -> float:
 
 
 def _beyond(costs: Costs, target: int) -> float:
-    """Out from the tried scales, all of whose costs are on one side of the target; ever further
-    along a step.
+    """Return a scale beyond those tried, all of whose costs are on one side of the target; ever
+    further along a step.
     """
     outwards = sorted(costs, reverse=max(costs.values()) < target)
     near, *before = outwards
@@ -83,7 +84,7 @@ def _beyond(costs: Costs, target: int) -> float:
 
 
 def _power(costs: Costs, a: float, b: float) -> float:
-    """Of the width, as which cost rises from one scale to another."""
+    """Return the power of the width as which cost rises from one scale to another."""
     return log(costs[b] / costs[a]) / log(b / a)
 
 

@@ -27,8 +27,8 @@ MATTERS: Final[Mapping[str, Callable[[Choices], bool]]] = {
 
 
 def select(registry: Registry, patterns: Iterable[str]) -> list[Variant]:
-    """The variants that names, globs, `tag:NAME` and `all` choose, each once, in registration order
-    per pattern.
+    """Return the variants that names, globs, `tag:NAME` and `all` choose, each once, in
+    registration order per pattern.
 
     `unet+up=bilinear+depth=3` is `unet` with two choices changed. Raises UnknownName,
     InvalidChoice.
@@ -42,7 +42,10 @@ def select(registry: Registry, patterns: Iterable[str]) -> list[Variant]:
 
 
 def select_one(registry: Registry, name: str) -> Variant:
-    """The one variant of a name. Raises as `select`, and InvalidSuite for a pattern of several."""
+    """Return the one variant of a name.
+
+    Raises as `select`, and InvalidSuite for a pattern of several.
+    """
     found = select(registry, [name])
     if len(found) != 1:
         raise InvalidSuite(
@@ -80,7 +83,9 @@ def _match(registry: Registry, known: Mapping[str, Variant], pattern: str) -> li
 
 
 def split_changes(known: Mapping[str, Variant], pattern: str) -> tuple[str, list[str]]:
-    """The variant's name, which may have plus signs of its own, and the changes asked for."""
+    """Return the variant's name, which may have plus signs of its own, and the changes asked
+    for.
+    """
     name, *changes = re.split(r"\+(?=\w+=)", pattern)
     start, _, incomplete = name.partition("+")
     if name not in known and start in known:
@@ -89,8 +94,9 @@ def split_changes(known: Mapping[str, Variant], pattern: str) -> tuple[str, list
 
 
 def _of_family(registry: Registry, name: str) -> Variant | None:
-    """A variant for a member of an open family of architectures. Raises what its plugin raises for
-    an unknown one.
+    """Return a variant for a member of an open family of architectures.
+
+    Raises what its plugin raises for an unknown one.
     """
     if not registry.has_family("architecture", name):
         return None
@@ -109,7 +115,9 @@ def _of_family(registry: Registry, name: str) -> Variant | None:
 
 
 def _present(registry: Registry, pattern: str, variants: list[Variant]) -> list[Variant]:
-    """Those of the variants whose packages are installed. Raises Unsupported when none is."""
+    """Return those of the variants whose packages are installed. Raises Unsupported when none
+    is.
+    """
     missing = {variant.name: registry.absent(variant) for variant in variants}
     found = [variant for variant in variants if not missing[variant.name]]
     if not found:
@@ -128,8 +136,8 @@ def _change(text: str) -> tuple[str, str]:
 
 
 def grid(registry: Registry, base: str, vary: Sequence[str]) -> list[Variant]:
-    """Every combination of the alternatives in `vary` (`["up=transpose,bilinear", …]`), applied to
-    `base`.
+    """Return every combination of the alternatives in `vary` (`["up=transpose,bilinear", …]`),
+    applied to `base`.
     """
     matched = _match(registry, registry.variants(), base)
     if len(matched) != 1:
@@ -152,7 +160,7 @@ def grid(registry: Registry, base: str, vary: Sequence[str]) -> list[Variant]:
 
 
 def checked(registry: Registry, variant: Variant) -> Variant:
-    """The variant, if all its parts are registered. Raises UnknownName."""
+    """Return the variant, if all its parts are registered. Raises UnknownName."""
     for slot in SLOTS:
         name = getattr(variant.choices, slot)
         if (slot, name) != ("decoder_block", "same"):
@@ -161,7 +169,8 @@ def checked(registry: Registry, variant: Variant) -> Variant:
 
 
 def canonicalised(registry: Registry, variant: Variant) -> Variant:
-    """The variant with choices that cannot matter set to their defaults and named in `inactive`.
+    """Return the variant with choices that cannot matter set to their defaults and named in
+    `inactive`.
 
     What a part declares in `ignores` cannot matter; `same` becomes what it stands for.
     """
@@ -179,7 +188,7 @@ def canonicalised(registry: Registry, variant: Variant) -> Variant:
 
 
 def with_inactive(variant: Variant, names: Iterable[str]) -> Variant:
-    """The variant with these choices at their defaults, and named as inactive."""
+    """Return the variant with these choices at their defaults, and named as inactive."""
     names = sorted(names, key=NAMES.index)
     defaults = {name: getattr(Choices(), name) for name in names}
     inactive = tuple(name for name in NAMES if name in {*variant.inactive, *names})

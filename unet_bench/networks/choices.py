@@ -22,7 +22,9 @@ def _slot(default: str, help: str) -> Any:
 
 
 def _axis(default: Value, help: str, *values: str, empty: str = "") -> Any:
-    """`values`: those it takes, if not any of its type; `empty`: the word for an empty list."""
+    """Return an axis: `values` are those it takes, if not any of its type; `empty` is the word for
+    an empty list.
+    """
     return field(
         default=default, metadata={"kind": "axis", "help": help, "values": values, "empty": empty}
     )
@@ -33,8 +35,9 @@ NORMS: Final = ("none", "batch", "instance", "group", "layer")
 
 @dataclass(frozen=True, kw_only=True)
 class Choices:
-    """A full set of choices. The defaults are the baseline `unet`: the 2015 shape, padded and
-    batch-normed.
+    """A full set of choices.
+
+    The defaults are the baseline `unet`: the 2015 shape, padded and batch-normed.
     """
 
     encoder: str = _slot("plain", "turns the image into one feature map per level")
@@ -131,18 +134,19 @@ class Choices:
             )
 
     def replace(self, **changes: Value | str) -> Choices:
-        """A copy with some choices changed; text values are parsed. Raises UnknownName,
-        InvalidChoice.
+        """Return a copy with some choices changed; text values are parsed.
+
+        Raises UnknownName, InvalidChoice.
         """
         parsed: dict[str, Any] = {name: parse_value(name, value) for name, value in changes.items()}
         return dataclasses.replace(self, **parsed)
 
     def items(self) -> list[tuple[str, Value]]:
-        """(name, value) for every choice, slots first."""
+        """Return (name, value) for every choice, slots first."""
         return [(name, getattr(self, name)) for name in NAMES]
 
     def text(self) -> dict[str, str]:
-        """Every choice as text, as it stands in `--vary`, TOML and canonical names."""
+        """Return every choice as text, as it stands in `--vary`, TOML and canonical names."""
         return {name: format_value(name, value) for name, value in self.items()}
 
 
@@ -178,12 +182,14 @@ DTYPES: Final[Mapping[str, str]] = {
 
 
 def at_level(values: tuple[int, ...], level: int) -> int:
-    """The value of a level; the last one counts for all coarser levels."""
+    """Return the value of a level; the last one counts for all coarser levels."""
     return values[min(level, len(values) - 1)]
 
 
 def format_value(name: str, value: Value) -> str:
-    """The value of the choice `name` as text: lists with slashes, booleans as true and false."""
+    """Return the value of the choice `name` as text: lists with slashes, booleans as true and
+    false.
+    """
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, tuple):
@@ -192,7 +198,7 @@ def format_value(name: str, value: Value) -> str:
 
 
 def parse_value(name: str, value: object) -> Value:
-    """The typed value of the choice `name` from text or from a typed value.
+    """Return the typed value of the choice `name` from text or from a typed value.
 
     Raises UnknownName for a name that is neither slot nor axis, InvalidChoice for a value it does
     not take.

@@ -11,9 +11,9 @@ made by a factory `(Place) -> nn.Module`; what the module's `forward` does depen
 | down | `(N in *S) -> (N out *S/2)` | `block_stride = 2` if the next block is to stride instead |
 | up | `(N in *S) -> (N out 2*S)` | |
 | align | `(skip, up) -> (skip, up)` of one size; either may be the larger | |
-| skip | `(skip, gate) -> skip`, or `None` for nothing | `gates_on = "up"` for the up-sampled map as gate |
+| skip | `(skip, gate) -> skip`, or `None` for nothing | `gates_on = "up"`, if that is its gate |
 | merge | `([skip, …], up) -> (N out *S)`; the list may be empty | |
-| topology | `[map or None per level, finest first] -> (N C_l *S_l) per level` | `channels`; `aux_channels` |
+| topology | `[map or None per level, finest first] -> [map per level]` | `channels`; `aux_channels` |
 | head | `(N in *S) -> (N classes *S)` | |
 
 A module that returns other than `place.out_channels` channels states so in an attribute
@@ -41,8 +41,9 @@ Role = Literal["encoder", "bottleneck", "decoder"]
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """Where a part stands in the network, and the axes it is to follow. The one argument of every
-    factory.
+    """Where a part stands in the network, and the axes it is to follow.
+
+    The one argument of every factory.
     """
 
     in_channels: int
@@ -52,7 +53,8 @@ class Place:
     level: int = 0  # 0 is full resolution; each level halves it
     depth: int = 4  # the coarsest level
     stride: int = 1
-    image: bool = False  # what comes in is the image: no activation, nor a norm for it, before its first convolution
+    # What comes in is the image: no activation, nor a norm for it, before its first convolution.
+    image: bool = False
     dims: int = 2
     padding: str = "zeros"
     norm: str = "batch"
@@ -68,20 +70,22 @@ class Place:
     ] = ()  # merge: of each skip. topology: of each encoder level, 0 where there is no map
     gate_channels: int = 0  # skip: of the decoder's map before up-sampling
     up_channels: int = 0  # skip: of the decoder's map after up-sampling
-    margin: int = 0  # align: pixels the up-sampled map has lost on its low side, so that positions can be kept
+    # Align: pixels the up-sampled map has lost on its low side, so that positions can be kept.
+    margin: int = 0
     design: Design | None = field(
         default=None, compare=False, repr=False
     )  # for encoder and topology only
 
     def at(self, **changes: Any) -> Place:
-        """The same place with some fields changed."""
+        """Return the same place with some fields changed."""
         return dataclasses.replace(self, **changes)
 
     def make(self, slot: str, **changes: Any) -> nn.Module:
         """Build the part that fills another slot, at this place with some fields changed."""
         if self.design is None:
             raise ValueError(
-                f"this Place has no design, so it cannot make {slot!r}: only encoders and topologies can"
+                f"this Place has no design, so it cannot make {slot!r}: only encoders and "
+                "topologies can"
             )
         return self.design.make(slot, self.at(**changes, design=None))
 
@@ -103,11 +107,11 @@ class Design:
         return self.parts[slot].make(place)
 
     def has_skip(self, level: int) -> bool:
-        """Whether a level is to have a skip."""
+        """Return whether a level is to have a skip."""
         return not self.choices.skip_levels or level in self.choices.skip_levels
 
     def supervised(self, module: nn.Module) -> bool:
-        """Whether auxiliary heads look at a module's output in the mode it is in."""
+        """Return whether auxiliary heads look at a module's output in the mode it is in."""
         return self.choices.aux_heads > 0 and (module.training or self.choices.average_heads)
 
 
@@ -121,8 +125,9 @@ class NamedFactory:
     factory: Callable[[Place], nn.Module]
 
     def make(self, place: Place) -> nn.Module:
-        """Build the part and leave a label on it: which part it is, and its place. Raises
-        InvalidPart.
+        """Build the part and leave a label on it: which part it is, and its place.
+
+        Raises InvalidPart.
         """
         from torch import nn
 
@@ -144,7 +149,7 @@ class NamedFactory:
 
 
 class Label(NamedTuple):
-    """What geometry and the contract checks read off a built part."""
+    """Which part a module is, for geometry and the contract checks; kept on the module."""
 
     slot: str
     name: str
@@ -165,10 +170,12 @@ class Outputs(NamedTuple):
 
 
 def main_output(output: Tensor | Outputs) -> Tensor:
-    """The logits `(N classes *S)` of the main head."""
+    """Return the logits `(N classes *S)` of the main head."""
     return output.main if isinstance(output, Outputs) else output
 
 
 def stated_channels(part: nn.Module, place: Place) -> int:
-    """How many channels a built part returns: what it states, else what its place asked for."""
+    """Return how many channels a built part returns: what it states, else what its place asked
+    for.
+    """
     return int(getattr(part, "out_channels", place.out_channels))

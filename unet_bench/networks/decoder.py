@@ -53,13 +53,13 @@ class DecoderNode(nn.Module):
         self.out_channels = stated_channels(self.block, block_at)
 
     def forward(self, below: list[Tensor], here: list[Tensor]) -> Tensor:
-        """From the first map `below` and those `here`, the encoder's first; they are taken out of
-        both lists.
+        """Return the level's map, from the first map `below` and those `here`, the encoder's first;
+        they are taken out of both lists.
         """
         return last_use(self.block, [self._merged(below, here)])
 
     def _merged(self, below: list[Tensor], here: list[Tensor]) -> Tensor:
-        """What the block is given; all that it was made of is let go of on return."""
+        """Return what the block is given; all that it was made of is let go of on return."""
         gate, skips = below.pop(0), list(here)
         here.clear()
         x = self.up(gate)
@@ -99,8 +99,8 @@ class Meeting(nn.Module):
 
 
 def up_channels(policy: str, width: int, own: int) -> int:
-    """How many channels an up-sampling of `width` is to return; `own`: its level's width, 0 if that
-    is open.
+    """Return how many channels an up-sampling of `width` is to return; `own`: its level's width, 0
+    if that is open.
     """
     if policy == "keep":
         return width
@@ -108,7 +108,7 @@ def up_channels(policy: str, width: int, own: int) -> int:
 
 
 def last_use(module: nn.Module, held: list[Tensor]) -> Tensor:
-    """`module(held.pop())` for a map that nobody needs any more.
+    """Return `module(held.pop())` for a map that nobody needs any more.
 
     A call keeps its argument until it returns; a plain sequence is run part by part here, and so
     frees the map after the first. With hooks on it, it is called as usual.

@@ -25,7 +25,9 @@ LINEAR_MODE: Final = {2: "bilinear", 3: "trilinear"}
 
 
 def padded(place: Place) -> Place:
-    """The place for convolutions that keep a map's size: with `padding=valid` they are zero-padded."""
+    """Return the place for convolutions that keep a map's size: with `padding=valid` they are
+    zero-padded.
+    """
     return place if place.padding != "valid" else place.at(padding="zeros")
 
 
@@ -39,8 +41,8 @@ def convolution(
     dilation: int = 1,
     groups: int = 1,
 ) -> nn.Module:
-    """A convolution with the place's padding and bias, He-initialised (U-Net 2015, section 3: std
-    √(2/N)).
+    """Build a convolution with the place's padding and bias, He-initialised (U-Net 2015, section 3:
+    std √(2/N)).
 
     With `padding=valid` the map shrinks by `dilation * (kernel - 1)`; otherwise it keeps its size
     (stride 1, odd kernel). Where no norm follows that would take a bias away, give it
@@ -64,7 +66,7 @@ def convolution(
 def transposed_convolution(
     place: Place, in_channels: int, out_channels: int, kernel: int = 2, *, padding: int = 0
 ) -> nn.Module:
-    """A stride-2 transposed convolution, He-initialised over what reaches one output pixel.
+    """Build a stride-2 transposed convolution, He-initialised over what reaches one output pixel.
 
     It has a bias whatever the place says: no norm follows that would take it away.
     """
@@ -73,7 +75,9 @@ def transposed_convolution(
 
 
 def he_init(conv: nn.Module, incoming: int) -> nn.Module:
-    """Normal weights of std √(2/incoming), zero bias (He 2015, as the U-Net paper asks)."""
+    """Give a module normal weights of std √(2/incoming) and zero bias (He 2015, as the U-Net paper
+    asks).
+    """
     assert isinstance(conv.weight, Tensor)
     nn.init.normal_(conv.weight, std=math.sqrt(2 / incoming))
     if isinstance(conv.bias, Tensor):
@@ -96,7 +100,7 @@ class ChannelNorm(nn.LayerNorm):
 
 
 def normalisation(place: Place, channels: int) -> nn.Module:
-    """The place's `norm` over `channels`; groups of group norm: what divides both.
+    """Build the place's `norm` over `channels`; groups of group norm: what divides both.
 
     Of a single channel there is no layer norm: less its own mean, every pixel would be zero.
     """
@@ -115,7 +119,7 @@ def normalisation(place: Place, channels: int) -> nn.Module:
 
 
 def activation(place: Place, *, inplace: bool = True) -> nn.Module:
-    """The place's `act`; in place, where it can be, for a map that nobody else holds."""
+    """Build the place's `act`; in place, where it can be, for a map that nobody else holds."""
     match place.act:
         case "relu":
             return nn.ReLU(inplace=inplace)
@@ -128,12 +132,13 @@ def activation(place: Place, *, inplace: bool = True) -> nn.Module:
         case "gelu":
             return nn.GELU()
     raise InvalidChoice(
-        f"act={place.act} is not valid: it takes one of {', '.join(FIELDS['act'].metadata['values'])}"
+        f"act={place.act} is not valid: it takes one of "
+        f"{', '.join(FIELDS['act'].metadata['values'])}"
     )
 
 
 def dropout(place: Place) -> nn.Module:
-    """The place's dropout; nothing at all when it is 0, so that state dicts stay alike."""
+    """Build the place's dropout; nothing at all when it is 0, so that state dicts stay alike."""
     return nn.Dropout(place.dropout) if place.dropout else nn.Identity()
 
 
@@ -147,7 +152,7 @@ def conv_norm_act(
     dilation: int = 1,
     groups: int = 1,
 ) -> nn.Sequential:
-    """Convolution with the place's norm and activation, in the place's order.
+    """Build a convolution with the place's norm and activation, in the place's order.
 
     At a `place.image`, `norm-act-conv` is the convolution alone: a rectified image has lost its
     darker half. Later convolutions of a block are at `place.at(image=False)`.
@@ -166,8 +171,8 @@ def conv_norm_act(
 
 
 def steps(place: Place) -> list[Place]:
-    """The places of a block's `place.convs` convolutions: the first one alone strides, and meets
-    the image.
+    """Return the places of a block's `place.convs` convolutions: the first one alone strides, and
+    meets the image.
     """
     between = [place.mid_channels or place.out_channels] * (place.convs - 1)
     widths = [place.in_channels, *between, place.out_channels]
@@ -179,21 +184,25 @@ def steps(place: Place) -> list[Place]:
 
 
 def convolutions(place: Place) -> list[nn.Sequential]:
-    """`place.convs` times a 3×3 convolution with norm and activation; the first one strides."""
+    """Build `place.convs` times a 3×3 convolution with norm and activation; the first one
+    strides.
+    """
     return [
         conv_norm_act(at, at.in_channels, at.out_channels, stride=at.stride) for at in steps(place)
     ]
 
 
 def keeping(module: nn.Module, channels: int) -> nn.Module:
-    """The module, stating that it returns `channels` channels whatever its place asked for."""
+    """Return the module, stating that it returns `channels` channels whatever its place asked
+    for.
+    """
     module.out_channels = channels  # type: ignore[assignment]
     return module
 
 
 def crop(x: Tensor, size: torch.Size, low: tuple[int, ...] | None = None) -> Tensor:
-    """A view of `(N C *S)` cut to spatial `size`, starting at `low` pixels per dimension (default:
-    centred).
+    """Return a view of `(N C *S)` cut to spatial `size`, starting at `low` pixels per dimension
+    (default: centred).
     """
     for i, wanted in enumerate(size):
         spare = x.shape[2 + i] - wanted

@@ -74,7 +74,7 @@ def assemble(
     """Build the network that `choices` describe; `parts` names a factory for each slot.
 
     `margins` (pixels, by level, of its `align` parts as they run) tell what unpadded convolutions
-    took from the up-sampled map; `geometry.margins` finds them.
+    took from the up-sampled map; `geometry.sizes.margins` finds them.
     """
     design = Design(
         choices=choices,
@@ -122,7 +122,8 @@ def assemble(
         )
     if choices.aux_heads and choices.padding == "valid":
         raise InvalidChoice(
-            f"aux_heads={choices.aux_heads} with padding=valid: unpadded, each head's map shows another part of the "
+            f"aux_heads={choices.aux_heads} with padding=valid: unpadded, each head's map shows "
+            "another part of the "
             "image; use a padding, or aux_heads=0"
         )
     at = decoder.at(out_channels=classes, skip_channels=(), design=None)
@@ -136,8 +137,9 @@ def assemble(
 
 
 def supervised(topology: nn.Module, aux_heads: int) -> list[tuple[int, int, int]]:
-    """(index, level, channels) of the topology's maps that get a head, the main one first. Raises
-    InvalidChoice.
+    """Return (index, level, channels) of the topology's maps that get a head, the main one first.
+
+    Raises InvalidChoice.
     """
     channels: list[int] = list(topology.channels)  # type: ignore[arg-type]
     levels = list(enumerate(channels))
@@ -155,8 +157,9 @@ def supervised(topology: nn.Module, aux_heads: int) -> list[tuple[int, int, int]
 
 
 def levels_of(encoder: nn.Module) -> list[int]:
-    """The level of each map that an encoder returns: a reduction of 2^l is level l. Raises
-    InvalidPart.
+    """Return the level of each map that an encoder returns: a reduction of 2^l is level l.
+
+    Raises InvalidPart.
     """
     reductions = [int(r) for r in encoder.reductions]  # type: ignore[union-attr]
     levels = [r.bit_length() - 1 for r in reductions]
@@ -169,7 +172,7 @@ def levels_of(encoder: nn.Module) -> list[int]:
 
 
 def encoder_widths(choices: Choices) -> tuple[int, ...]:
-    """Channels of the plain encoder's levels, finest first: as chosen, or doubling from
+    """Return the channels of the plain encoder's levels, finest first: as chosen, or doubling from
     `base_width` to `max_width`.
     """
     widths = [
@@ -181,5 +184,7 @@ def encoder_widths(choices: Choices) -> tuple[int, ...]:
 
 
 def scaled(width: int, scale: float) -> int:
-    """A width times `scale`, kept a multiple of four so that grouped parts still divide it."""
+    """Return a width times `scale`, kept a multiple of four so that grouped parts still divide
+    it.
+    """
     return width if scale == 1 else max(4, 4 * round(width * scale / 4))

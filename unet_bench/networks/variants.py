@@ -34,7 +34,7 @@ class Variant:
     trivial: bool = False
 
     def canonical(self) -> str:
-        """The text that tells this network from every other: equal text, equal network."""
+        """Return the text that tells this network from every other: equal text, equal network."""
         return self._canonical
 
     @functools.cached_property
@@ -42,7 +42,7 @@ class Variant:
         return json.dumps(self.to_json() | {"name": ""}, sort_keys=True)
 
     def to_json(self) -> dict[str, Any]:
-        """What a worker process needs to build the network."""
+        """Return what a worker process needs to build the network."""
         if self.architecture:
             whole = {"name": self.name, "architecture": self.architecture, "args": dict(self.args)}
             return whole | {name: getattr(self.choices, name) for name in OF_ANY}
@@ -50,7 +50,7 @@ class Variant:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Variant:
-        """The inverse of `to_json`."""
+        """Return the inverse of `to_json`."""
         if data.get("architecture"):
             choices = Choices(**{name: data[name] for name in OF_ANY if name in data})
             args = tuple(sorted(data["args"].items()))
@@ -60,10 +60,13 @@ class Variant:
         return cls(name=data["name"], choices=Choices().replace(**data["choices"]))
 
     def with_choices(self, **changes: Value | str) -> Variant:
-        """The variant with some choices changed, unnamed changes in its name: `unet+up=bilinear`."""
+        """Return the variant with some choices changed, unnamed changes in its name:
+        `unet+up=bilinear`.
+        """
         if self.architecture and (wrong := [name for name in changes if name not in OF_ANY]):
             raise InvalidChoice(
-                f"{self.name} is a whole architecture: {wrong[0]} cannot be changed in it; vary one made of slots"
+                f"{self.name} is a whole architecture: {wrong[0]} cannot be changed in it; vary "
+                "one made of slots"
             )
         choices = self.choices.replace(**changes)
         changed = [

@@ -23,6 +23,7 @@ from unet_bench.models.select import grid, select
 from unet_bench.networks.variants import Variant
 from unet_bench.plan.cost import baseline_mib, predicted_mib, work_of
 from unet_bench.plan.examine import ExaminedNetwork, examine, matched
+from unet_bench.plan.tasks import LoadedTask
 from unet_bench.registry import plugins
 from unet_bench.registry.registry import Registry
 from unet_bench.spec.cell import Cell, Protocol, Setting, Task
@@ -51,16 +52,6 @@ class Planned:
     predicted_train_mib: float | None = None  # and of a training step
     status: str = ""  # unsupported, skipped or error, if decided already
     reason: str = ""
-
-
-@dataclass(frozen=True)
-class LoadedTask:
-    """A task and the file that its data lie in."""
-
-    task: Task
-    data: Path | None
-    training: int = 1  # images to train on, and to validate on
-    validation: int = 1
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,9 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from unet_bench.errors import InvalidPart, InvalidSize, UnetBenchError, Unsupported
-from unet_bench.geometry import tracker as geometry
-from unet_bench.geometry.find_input import find_input_window
-from unet_bench.geometry.input_window import InputWindow
+from unet_bench.errors import InvalidPart, InvalidSize, UnetBenchError, Unsupported, first_line
+from unet_bench.geometry.shapes import InputWindow
+from unet_bench.geometry.sizes import find_input_window
 from unet_bench.measure.cost import cost
 from unet_bench.models.build import (
     build,
@@ -57,7 +56,7 @@ def examine(registry: Registry, variant: Variant, task: Task) -> ExaminedNetwork
     except UnetBenchError:
         raise
     except Exception as error:
-        first = f"{type(error).__name__}: {geometry.first_line(error)}"
+        first = f"{type(error).__name__}: {first_line(error)}"
         reason = f"{variant.name} cannot be built: {first}"
         return ExaminedNetwork(variant, None, status="error", reason=reason)
     if where.skips and not variant.architecture and all(skip.agrees for skip in where.skips):

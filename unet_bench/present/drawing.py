@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Final
 from xml.sax.saxutils import escape
 
-from unet_bench.networks.stage import Stage
+from unet_bench.geometry.shapes import Stage
 
 UNIT, GAP, DROP, TOP = 26, 30, 74, 40  # pixels: a box's width, between boxes, between levels, above
 ENCODER, DECODER, OTHER = "#4c78a8", "#f58518", "#72b7b2"

@@ -19,9 +19,11 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderR
 from rich.table import Table
 from rich.text import Text
 
-from unet_bench.analysis.matched_pairs import FIGURES, GROUP, TARGET, Figure
+from unet_bench.analysis.matched_pairs import FIGURES, GROUP, TARGET
 from unet_bench.errors import unknown
+from unet_bench.present.findings import sentences
 from unet_bench.present.table import EMPTY, FORMATS
+from unet_bench.store.columns import Column
 from unet_bench.store.tables import csv_text, records
 from unet_bench.text_format import escaped, one_line, title
 
@@ -45,7 +47,7 @@ def render_effects(found: Effects, *, format: str = "table") -> RenderableType:
         case "json":
             frames = {"effects": found.table, "interactions": found.interactions, "fit": found.fit}
             content = {name: records(frame) for name, frame in frames.items()} | {
-                "notes": list(found.notes)
+                "notes": list(sentences(found.findings))
             }
             return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
         case "md":
@@ -108,12 +110,12 @@ def _group_title(row: Row) -> str:
 
 
 def _effects_block(group: str, slot: str, rows: pd.DataFrame, fit: pd.DataFrame) -> _Block:
-    shown = [figure for figure in FIGURES if (rows["figure"] == figure.column).any()]
+    shown = [figure for figure in FIGURES if (rows["figure"] == figure.name).any()]
     lines = []
     for alternative, its in rows.groupby("alternative", sort=False):
         cells = {row["figure"]: row for row in records(its)}
         units = int(its["units"].max())
-        texts = [_change(figure, cells.get(figure.column), units) for figure in shown]
+        texts = [_change(figure, cells.get(figure.name), units) for figure in shown]
         lines.append((one_line(str(alternative)), str(units), *texts))
     [reference, *_] = rows["reference"]
     labels = ("alternative", "n", *(figure.label for figure in shown))
@@ -126,7 +128,7 @@ def _effects_block(group: str, slot: str, rows: pd.DataFrame, fit: pd.DataFrame)
     )
 
 
-def _change(figure: Figure, row: Row | None, units: int) -> str:
+def _change(figure: Column, row: Row | None, units: int) -> str:
     """A change with its interval, and how many units it has where these are not as many as its
     line's.
     """
@@ -142,8 +144,8 @@ def _change(figure: Figure, row: Row | None, units: int) -> str:
     )
 
 
-def _number(figure: Figure, value: float, sign: str = "") -> str:
-    if not figure.relative:
+def _number(figure: Column, value: float, sign: str = "") -> str:
+    if figure.by_difference:
         return f"{value:{sign}.3f}" if abs(value) >= 0.0005 else "0.000"
     percent = 100 * value
     if abs(percent) >= 1000 and not sign:
@@ -159,10 +161,12 @@ def _fit_text(fit: pd.DataFrame) -> str:
     """How much each effect varies over contexts, where there are several."""
     by = {row["figure"]: row for row in records(fit) if row["residual_sd"]}
     words = []
-    for figure in (figure for figure in FIGURES if figure.column in by):
-        row = by[figure.column]
+    for figure in (figure for figure in FIGURES if figure.name in by):
+        row = by[figure.name]
         spread = (
-            f"{100 * row['residual_sd']:.1f} %" if figure.relative else f"{row['residual_sd']:.3f}"
+            f"{100 * row['residual_sd']:.1f} %"
+            if not figure.by_difference
+            else f"{row['residual_sd']:.3f}"
         )
         explained = "" if row["r2_within"] is None else f" (R² {row['r2_within']:.2f})"
         words.append(f"{figure.label} {spread}{explained}")
@@ -175,7 +179,7 @@ def _interactions_block(flagged: pd.DataFrame) -> _Block:
     largest = sized.sort_values("size", ascending=False, kind="stable").drop_duplicates(
         ["figure", "slot", "with_slot"]
     )
-    figures = {figure.column: figure for figure in FIGURES}
+    figures = {figure.name: figure for figure in FIGURES}
     lines = []
     for row in records(largest):
         figure = figures[row["figure"]]
@@ -186,7 +190,7 @@ def _interactions_block(flagged: pd.DataFrame) -> _Block:
             _number(figure, row[f"change_at_{end}"], "+") for end in ("reference", "alternative")
         )
         p = "< 0.001" if row["p_adjusted"] < 0.001 else f"{row['p_adjusted']:.3f}"
-        unit = " %" * figure.relative
+        unit = "" if figure.by_difference else " %"
         lines.append((*what, f"{at}{unit} at {usual}", f"{becomes}{unit} at {other}", p))
     labels = ("interactions", "n", "figure", "effect", "becomes", "p, Holm")
     return _Block(
@@ -254,7 +258,9 @@ def _rich(found: Effects) -> Group:
         parts += [Text(block.below, style="dim")] if block.below else []
         parts.append(Text())
     return Group(
-        *parts, *map(Text, found.notes), *[Text(_LEGEND, style="dim")] * bool(len(found.table))
+        *parts,
+        *map(Text, sentences(found.findings)),
+        *[Text(_LEGEND, style="dim")] * bool(len(found.table)),
     )
 
 
@@ -268,7 +274,7 @@ def _markdown(found: Effects) -> str:
             f"#### {_cell(block.title)}\n\n" + "".join(f"| {' | '.join(row)} |\n" for row in rows)
         )
         parts += [f"{_cell(block.below)}\n"] if block.below else []
-    notes = "".join(f"- {_cell(note)}\n" for note in found.notes)
+    notes = "".join(f"- {_cell(note)}\n" for note in sentences(found.findings))
     return "\n".join((*parts, *[notes] * bool(notes), *[f"{_LEGEND}\n"] * bool(len(found.table))))
 
 

@@ -9,6 +9,10 @@ from unet_bench.analysis.findings import Finding
 from unet_bench.analysis.rank import JOIN
 from unet_bench.text_format import named
 
+_MEASURE: Final = (
+    "measure some that do, such as `unet-bench run --base unet --vary up=transpose,bilinear "
+    "--vary merge=concat,add`"
+)
 SENTENCES: Final[Mapping[str, str]] = {
     # fronts
     "no front": "no front: there is no Dice, latency or peak memory",
@@ -18,6 +22,63 @@ SENTENCES: Final[Mapping[str, str]] = {
     "single seed": (
         "Dice of a single seed: its error is that of the test images alone; another seed may move "
         "it further"
+    ),
+    # effects of choices
+    "no networks of slots": (
+        "no effect to show: none of {rows} rows is a measured network made of slots; " + _MEASURE
+    ),
+    "slots not varied": (
+        "no effect to show: all {rows} rows where {slots} can matter have the same value"
+        "{varied:?; varied: }"
+    ),
+    "no reference": (
+        "no effect to show: rows differ in one choice only, but none of them has the reference; "
+        "`--reference` takes another"
+    ),
+    "no shared figure": (
+        "no effect to show: rows differ in one choice only, but share no figure{figures:? among }"
+        "{statuses:?; cells failed: }; see `unet-bench show`"
+    ),
+    "no matched pairs": (
+        "no effect to show: no two of {rows} rows differ in one choice only{slots:? and in }; "
+        + _MEASURE
+    ),
+    "same choices": "left out, since another row has the same choices: {variants}",
+    "nothing to compare with": (
+        "left out, since those that differ in one choice only lack the figure or are not the "
+        "reference: {variants}"
+    ),
+    "more than one choice": (
+        "left out, since they differ from every other in more than one choice: {variants}"
+    ),
+    "not made of slots": "left out, since they are not made of slots: {variants}",
+    "other names": "the same network under another name, counted once: {names}",
+    "inactive choices": (
+        "of {rows} rows, those in which a choice cannot matter are not used for it: {counts}"
+    ),
+    "other references": (
+        "{slots}: the baseline's choice is in no context; the reference is the one in most"
+    ),
+    "contexts without reference": (
+        "{slot}: {count} contexts hold alternatives, but not the reference"
+    ),
+    "rows not ok": (
+        "{failed} of {rows} rows are not ok: where one side lacks a figure it is not compared"
+    ),
+    "disturbed rows": (
+        "the machine was disturbed in some of {rows} rows, whose ratios are used where they were "
+        "kept: {qualities}"
+    ),
+    "unequal capacity": (
+        "effects at equal width include those of capacity: see parameters; "
+        "`unet-bench run --match params` makes it equal"
+    ),
+    "interactions": (
+        "interactions: {flagged} of {tested} tested stand out (Holm: p < {significant:g}; above "
+        "2 %, of Dice 0.01)"
+    ),
+    "no interactions": (
+        "interactions: none can be tested; that takes two choices varied together, as in a grid"
     ),
     # average ranks
     "no average ranks": "no average ranks: {why}",
@@ -80,13 +141,19 @@ def conditions_text(where: Mapping[str, Any]) -> str:
 
 
 class _Value:
-    """A value in a sentence: names by commas; a number by a format, `p` for a probability."""
+    """A value in a sentence: names by commas, a number by its format.
+
+    The format `p` is that of a probability, `and` joins names, and `?` puts the rest of the format
+    before a value, of which nothing is left if it is empty.
+    """
 
     def __init__(self, value: Any) -> None:
         self.value = value
 
     def __format__(self, spec: str) -> str:
         value = self.value
+        if spec.startswith("?"):
+            return f"{spec[1:]}{self:}" if value else ""
         if spec == "p":
             return f"{value:.2g}" if value >= 1e-4 else "< 0.0001"
         if spec == "and":

@@ -13,14 +13,14 @@ import torch
 from torch import nn
 
 from unet_bench.errors import InvalidSize
-from unet_bench.geometry import tracker as geometry
+from unet_bench.geometry.forward import trace
+from unet_bench.geometry.shapes import Geometry, Stage, format_size
+from unet_bench.geometry.sizes import explain_size, legal_sizes
 from unet_bench.geometry.stages import stages
-from unet_bench.geometry.tracker import Geometry, text
 from unet_bench.measure.cost import cost
 from unet_bench.models.build import build
 from unet_bench.models.select import canonicalised, select_one
 from unet_bench.networks.choices import AXES, Choices
-from unet_bench.networks.stage import Stage
 from unet_bench.networks.variants import Variant
 from unet_bench.present.drawing import draw
 from unet_bench.registry.registry import Registry
@@ -58,17 +58,15 @@ def detail(
     dims = variant.choices.dims
     if size and len(size) != dims:
         raise InvalidSize(
-            f"{text(size)}: {name} is shown with {dims} sides; give as many, such as {text((64,) * dims)}"
+            f"{format_size(size)}: {name} is shown with {dims} sides; give as many, such as {format_size((64,) * dims)}"
         )
     wanted = tuple(size) or (SIDE if dims == 2 else SIDE_3D,) * dims
     with torch.device("meta"):
         model = build(registry, variant, in_channels, classes, wanted)
     try:
-        found = geometry.geometry(
-            model, in_channels, wanted if size else nearest(model, in_channels, wanted)
-        )
+        found = trace(model, in_channels, wanted if size else nearest(model, in_channels, wanted))
     except InvalidSize as error:
-        raise InvalidSize(f"{error}; {geometry.advice(model, in_channels, wanted)}") from error
+        raise InvalidSize(f"{error}; {explain_size(model, in_channels, wanted)}") from error
     counted = cost(model, in_channels, found.input)
     return Detail(
         name=variant.name,
@@ -88,11 +86,11 @@ def detail(
 def nearest(model: nn.Module, in_channels: int, wanted: tuple[int, ...]) -> tuple[int, ...]:
     """The size itself where nothing is lost at it, else the next larger one of which that is true."""
     try:
-        if geometry.geometry(model, in_channels, wanted).legal:
+        if trace(model, in_channels, wanted).legal:
             return wanted
     except InvalidSize:
         pass
-    base, step = geometry.legal_sizes(model, in_channels, len(wanted))
+    base, step = legal_sizes(model, in_channels, len(wanted))
     return tuple(base + step * max(0, -(-(side - base) // step)) for side in wanted)
 
 
@@ -150,7 +148,7 @@ def picture(page: Detail) -> str:
     """The stages as text, each indented by its level."""
     lines = []
     for stage in page.stages:
-        words = f"{stage.channels} × {text(stage.size)}" + " tokens" * (
+        words = f"{stage.channels} × {format_size(stage.size)}" + " tokens" * (
             len(stage.size) != len(page.geometry.input)
         )
         note = f"{stage.name} + {stage.skip}" if stage.skip else stage.name
@@ -179,8 +177,8 @@ def facts(page: Detail) -> list[str]:
     at = page.geometry
     return [
         f"parameters {page.params:,}",
-        f"MACs {page.macs:,} for {page.in_channels} × {text(at.input)} in, {page.classes} × {text(at.output)} out",
-        f"halves the image to 1/{at.stride}; first output pixel at {text(at.offset)}",
+        f"MACs {page.macs:,} for {page.in_channels} × {format_size(at.input)} in, {page.classes} × {format_size(at.output)} out",
+        f"halves the image to 1/{at.stride}; first output pixel at {format_size(at.offset)}",
     ]
 
 

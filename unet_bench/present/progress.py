@@ -1,4 +1,4 @@
-"""What a person sees while a run goes on, and of a plan. Without a terminal: a plain line a cell."""
+"""What a person sees of a plan, and of a run while it goes on: a plain line a cell in a file."""
 
 from __future__ import annotations
 
@@ -45,7 +45,8 @@ class Watcher:
         if self.console.is_terminal and not planned.status:
             end = (datetime.now() + timedelta(seconds=seconds_left)).strftime("%H:%M")
             self._line(
-                f"[{self.number}/{self.total}] {planned.cell.probe} {planned.names[0]} … all by about {end}",
+                f"[{self.number}/{self.total}] {planned.cell.probe} {planned.names[0]} … "
+                f"all by about {end}",
                 "\r",
             )
 

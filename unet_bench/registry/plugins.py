@@ -68,7 +68,8 @@ class Loaded:
 def load(block: Iterable[str] = ()) -> Loaded:
     """Load every installed plugin that is not blocked by name, ours first.
 
-    Names are blocked here, or in $UNET_BENCH_BLOCK. Raises UnknownName when a name to block is no plugin's.
+    Names are blocked here, or in $UNET_BENCH_BLOCK. Raises UnknownName when a name to block is no
+    plugin's.
     """
     found = find()
     blocked = set(block) | set(filter(None, os.environ.get(BLOCK_VARIABLE, "").split(",")))

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
 from unet_bench.errors import InvalidSuite
-from unet_bench.geometry.input_window import InputWindow
+from unet_bench.geometry.shapes import InputWindow
 from unet_bench.networks.variants import Variant
 from unet_bench.spec.option import FROM_ONE, MEASURING, TRAINING, WHERE, Bounds, option
 from unet_bench.spec.recipe import Recipe

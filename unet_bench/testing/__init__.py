@@ -43,7 +43,7 @@ __all__ = ["Check", "part_checks", "plugin_checks", "variant_checks"]
 def plugin_checks(
     plugin: str, *, members: Iterable[str] = (), registry: Registry | None = None
 ) -> list[Check]:
-    """All checks of all parts and variants that a plugin registers.
+    """Return all checks of all parts and variants that a plugin registers.
 
     `members` of its open families are checked for them: `["timm:resnet18"]`, or
     `["encoder=timm:resnet18"]` where two slots have a family of that name. Raises UnknownName for a
@@ -74,7 +74,7 @@ def plugin_checks(
 
 
 def part_checks(slot: str, name: str, *, registry: Registry | None = None) -> list[Check]:
-    """All checks of one part: `part_checks("up", "sharp")`. Raises UnknownName."""
+    """Return all checks of one part: `part_checks("up", "sharp")`. Raises UnknownName."""
     if slot not in SLOTS:
         raise unknown("slot", slot, SLOTS, "unet-bench list parts")
     registry = registry or load().checked()
@@ -89,7 +89,7 @@ def variant_checks(
     sizes: Sequence[Size] = (),
     registry: Registry | None = None,
 ) -> list[Check]:
-    """The checks of one variant's whole network, made narrow so that they are quick; of an
+    """Return the checks of one variant's whole network, made narrow so that they are quick; of an
     architecture, all checks.
 
     `sizes` are input sizes such as `[(64, 64)]`, for a network that does not take just any. Raises
@@ -107,27 +107,31 @@ def variant_checks(
 def checks_of(
     examined: str, rules: Iterable[Callable[[Case], None]], cases: Callable[[], Sequence[Case]]
 ) -> list[Check]:
-    """A check for each rule; they share the cases, made when the first of them is run."""
-    everywhere = functools.partial(latest, cases)
-    telling = functools.partial(telling_ones, everywhere)
-    return [Check(examined, rule, everywhere if rule in EVERYWHERE else telling) for rule in rules]
+    """Return a check for each rule; they share the cases, made when the first of them is run."""
+    everywhere = functools.partial(kept_cases, cases)
+    distinct = functools.partial(distinct_cases, everywhere)
+    return [Check(examined, rule, everywhere if rule in EVERYWHERE else distinct) for rule in rules]
 
 
 @functools.lru_cache(maxsize=1)
-def latest(cases: Callable[[], Sequence[Case]]) -> Sequence[Case]:
-    """The cases, kept until those of another subject are wanted: networks are large, and there are
-    many.
+def kept_cases(cases: Callable[[], Sequence[Case]]) -> Sequence[Case]:
+    """Return the cases, kept until those of another subject are wanted: networks are large, and
+    there are many.
     """
     return cases()
 
 
-def telling_ones(cases: Callable[[], Sequence[Case]]) -> Sequence[Case]:
-    """The cases at which a part may have other parameters or operations than at those before."""
-    return [case for case in cases() if case.telling]
+def distinct_cases(cases: Callable[[], Sequence[Case]]) -> Sequence[Case]:
+    """Return the cases at which a part may have other parameters or operations than at those
+    before.
+    """
+    return [case for case in cases() if case.distinct]
 
 
 def checked_names(entry: Entry, members: Sequence[str]) -> list[str]:
-    """An entry's name, or the members to check in place of an open family. Raises InvalidChoice.
+    """Return an entry's name, or the members to check in place of an open family.
+
+    Raises InvalidChoice.
 
     A member may say which slot it is for, where two have a family of that name:
     `encoder=large-kernel:3-3-7`.

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from unet_bench.errors import InvalidPart
-from unet_bench.geometry.tracker import Geometry, flat_tensors, text
+from unet_bench.geometry.shapes import Geometry, format_size
+from unet_bench.geometry.tracker import flat_tensors
 
 Size = tuple[int, ...]
 Inputs = tuple[Any, ...]  # tensors, and lists of them, as a slot's forward takes them
@@ -30,18 +31,15 @@ class Case:
     verify: Callable[[nn.Module, Inputs, Any], None]  # raises InvalidPart for a wrong output
     sizes: tuple[Size, ...]  # that must work
     others: tuple[Size, ...] = ()  # that must work, or be refused with an error that says why
-    needed: Callable[[Inputs], Iterable[Tensor]] = (
-        flat_tensors  # the inputs that a gradient must reach
-    )
-    stated: Callable[[Size], Geometry] | None = (
-        None  # of a network: what geometry says of it at an input size
-    )
-    telling: bool = (
-        True  # whether it may have other parameters or operations than the cases before it
-    )
+    # The inputs that a gradient must reach.
+    needed: Callable[[Inputs], Iterable[Tensor]] = flat_tensors
+    # Of a network: what geometry says of it at an input size.
+    stated: Callable[[Size], Geometry] | None = None
+    # Whether it may have other parameters or operations than the cases before it.
+    distinct: bool = True
 
     def built(self, seed: int = 0) -> nn.Module:
-        """The module with this seed's weights, in evaluation mode."""
+        """Return the module with this seed's weights, in evaluation mode."""
         with seeded(seed):
             return self.make().eval()
 
@@ -57,7 +55,7 @@ class Case:
             return self.built()
 
     def fed(self, size: Size = ()) -> Inputs:
-        """The same random inputs each time, at the first size unless told otherwise."""
+        """Return the same random inputs each time, at the first size unless told otherwise."""
         with seeded(1):
             return self.inputs(size or self.sizes[0])
 
@@ -71,7 +69,10 @@ class Check:
     cases: Callable[[], Sequence[Case]]
 
     def __call__(self) -> None:
-        """Raises InvalidPart, naming part, plugin, place, what was seen and what was expected."""
+        """Apply the rule.
+
+        Raises InvalidPart, naming part, plugin, place, what was seen and expected.
+        """
         with one_thread():
             for case in self.cases():
                 with blamed(f"{case.what}: {self.rule.__name__}"), seeded(2):
@@ -89,46 +90,37 @@ class Shape(NamedTuple):
     most: Size
 
     def admits(self, shape: Sequence[int]) -> bool:
-        """Whether a map of this shape, `(N C *S)`, is as wanted."""
-        sides = zip(self.least, shape[2:], self.most, strict=False)
-        inside = all(low <= side <= high for low, side, high in sides)
-        return (
-            tuple(shape[:2]) == (BATCH, self.channels)
-            and len(shape) == len(self.least) + 2
-            and inside
-        )
+        """Return whether a map of this shape, `(N C *S)`, is as wanted."""
+        if len(shape) != len(self.least) + 2 or tuple(shape[:2]) != (BATCH, self.channels):
+            return False
+        sides = zip(self.least, shape[2:], self.most, strict=True)
+        return all(low <= side <= high for low, side, high in sides)
 
     def __str__(self) -> str:
-        size = (
-            text(self.least)
-            if self.least == self.most
-            else f"{text(self.least)} to {text(self.most)}"
-        )
+        least, most = format_size(self.least), format_size(self.most)
+        size = least if least == most else f"{least} to {most}"
         return f"{BATCH} of {self.channels} channels of {size}"
 
 
 @contextmanager
 def blamed(what: str) -> Iterator[None]:
-    """Any error within becomes an InvalidPart that says what was at fault."""
+    """Turn any error within into an InvalidPart that says what was at fault."""
     try:
         yield
     except Exception as error:
-        said = (
-            str(error)
-            if isinstance(error, InvalidPart)
-            else f"raised {type(error).__name__}: {error}"
-        )
+        raised = f"raised {type(error).__name__}: {error}"
+        said = str(error) if isinstance(error, InvalidPart) else raised
         raise InvalidPart(f"{what}: {said}") from error
 
 
 def require(kept: bool, message: str) -> None:
-    """Raises InvalidPart with the message unless the rule was kept."""
+    """Raise InvalidPart with the message unless the rule was kept."""
     if not kept:
         raise InvalidPart(message)
 
 
 def require_shapes(output: Any, wanted: Sequence[Shape]) -> None:
-    """Raises InvalidPart unless the output consists of just the wanted maps."""
+    """Raise InvalidPart unless the output consists of just the wanted maps."""
     shapes = [tuple(tensor.shape) for tensor in flat_tensors(output)]
     kept = len(shapes) == len(wanted) and all(
         w.admits(s) for w, s in zip(wanted, shapes, strict=True)
@@ -137,13 +129,13 @@ def require_shapes(output: Any, wanted: Sequence[Shape]) -> None:
 
 
 def random_map(channels: int, size: Size) -> Tensor:
-    """A random map `(N C *S)` on torch's current default device."""
+    """Return a random map `(N C *S)` on torch's current default device."""
     return torch.randn(BATCH, channels, *size)
 
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Torch's random numbers from this seed on, and afterwards as they would have been."""
+    """Draw torch's random numbers from this seed, and afterwards as they would have been."""
     before = torch.default_generator.get_state()
     torch.default_generator.manual_seed(seed)  # `torch.manual_seed` takes notes for every device
     try:
@@ -154,7 +146,7 @@ def seeded(seed: int) -> Iterator[None]:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Torch on one thread: for maps as small as these a second one costs more than it gives."""
+    """Run torch on one thread: for maps as small as these a second one costs more than it gives."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -7,12 +7,14 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from unet_bench.errors import InvalidSize
-from unet_bench.geometry import tracker as geometry
-from unet_bench.geometry.tracker import Geometry
+from unet_bench.geometry.forward import trace
+from unet_bench.geometry.shapes import Geometry, format_size
+from unet_bench.geometry.sizes import legal_sizes
 from unet_bench.models.build import build
 from unet_bench.networks.variants import Variant
 from unet_bench.registry.registry import Registry
@@ -34,15 +36,16 @@ NEAR: Final = 0.25  # of a pixel: how far a traced position may be from the stat
 
 
 def variant_cases(registry: Registry, variant: Variant, sizes: Sequence[Size] = ()) -> list[Case]:
-    """The network, at the sizes given; without any, at two legal ones and two odd ones. Raises
-    InvalidPart.
+    """Return the network, at the sizes given; without any, at two legal ones and two odd ones.
+
+    Raises InvalidPart.
     """
     what = f"variant {variant.name} of plugin {registry.provider(variant.provider)}"
     image_size = tuple(sizes[0]) if sizes else ()
     make = functools.partial(build, registry, variant, IN_CHANNELS, CLASSES, image_size)
     with blamed(what), torch.device("meta"):
         shadow = make()
-        stated = functools.cache(functools.partial(geometry.geometry, shadow, IN_CHANNELS))
+        stated = functools.cache(functools.partial(trace, shadow, IN_CHANNELS))
         legal, odd = (sizes, ()) if sizes else usual_sizes(shadow, variant.choices.dims)
     case = Case(
         what=what,
@@ -57,10 +60,10 @@ def variant_cases(registry: Registry, variant: Variant, sizes: Sequence[Size] = 
 
 
 def usual_sizes(model: nn.Module, dims: int) -> tuple[list[Size], list[Size]]:
-    """A small and a larger legal size, of unlike sides, and an odd one beside each."""
-    base, step = geometry.legal_sizes(model, IN_CHANNELS, dims)
+    """Return a small and a larger legal size, of unlike sides, and an odd one beside each."""
+    base, step = legal_sizes(model, IN_CHANNELS, dims)
     with contextlib.suppress(InvalidSize):  # a network may refuse what is not legal
-        between = geometry.geometry(model, IN_CHANNELS, (base + step // 2,) * dims)
+        between = trace(model, IN_CHANNELS, (base + step // 2,) * dims)
         told = f"legal sides are said to be {step} apart, but {between.input[0]} is legal"
         require(step == 1 or not between.legal, told)
     legal = [tuple(base + step * (steps + axis % 2) for axis in range(dims)) for steps in (2, 7)]
@@ -72,7 +75,7 @@ def usual_sizes(model: nn.Module, dims: int) -> tuple[list[Size], list[Size]]:
 def verify(
     stated: Callable[[Size], Geometry], model: nn.Module, inputs: Inputs, output: Any
 ) -> None:
-    """Raises InvalidPart unless evaluation gives logits, just as large as geometry says."""
+    """Raise InvalidPart unless evaluation gives logits, just as large as geometry says."""
     require(
         isinstance(output, Tensor),
         f"returned {type(output).__name__} in evaluation, expected a tensor of logits",
@@ -82,24 +85,21 @@ def verify(
 
 
 def positions(case: Case) -> None:
-    """Offset and misalignments, traced by gradients, are what geometry states: at a legal size and
-    at an odd one.
+    """Require that offset and misalignments, traced by gradients, are what geometry states, at a
+    legal size and at an odd one.
     """
     assert case.stated is not None
     tracer = Tracer(case.built())
-    for size in (
-        *case.sizes[-1:],
-        *case.others[-1:],
-    ):  # the larger ones: fewer of their pixels are at a border
+    # The larger ones: fewer of their pixels are at a border.
+    for size in (*case.sizes[-1:], *case.others[-1:]):
         with contextlib.suppress(InvalidSize):
             require_positions(tracer, case.stated(size))
 
 
 def require_positions(tracer: Tracer, stated: Geometry) -> None:
-    """Raises InvalidPart when a traced position is not the stated one, at one input size."""
-    noise = (
-        torch.rand(1, IN_CHANNELS, *stated.input, dtype=torch.float64) / 100
-    )  # so that no maximum is preferred
+    """Raise InvalidPart when a traced position is not the stated one, at one input size."""
+    # Noise, so that no maximum is preferred.
+    noise = torch.rand(1, IN_CHANNELS, *stated.input, dtype=torch.float64) / 100
     image = (FAINT * (1 + noise)).requires_grad_()
     output, meetings = tracer.run(image)
     require_near("offset", stated.offset, looked_at(output, image, stated.stride).origin, stated)
@@ -108,17 +108,15 @@ def require_positions(tracer: Tracer, stated: Geometry) -> None:
     require(met == told, f"skips met as (level, size, up-sampled) {met}, stated {told}")
     for skip, meeting in zip(stated.skips, meetings, strict=True):
         kept, lifted = looked_at(meeting.skip, image, 2), looked_at(meeting.up, image, 2)
-        shift = [
-            (u - k) / s for u, k, s in zip(lifted.origin, kept.origin, kept.spacing, strict=True)
-        ]
+        shift = kept.distance(lifted)
         require_near(f"misalignment at level {skip.level}", skip.misalignment, shift, stated)
 
 
 def require_near(what: str, stated: Sequence[float], seen: Sequence[float], at: Geometry) -> None:
-    """Raises InvalidPart when a traced position is not near the stated one."""
-    near = all(abs(a - b) <= NEAR for a, b in zip(stated, seen, strict=True))
-    told = [[round(value, 2) for value in values] for values in (seen, stated)]
+    """Raise InvalidPart when a traced position is not near the stated one."""
+    told = [np.round(values, 2).tolist() for values in (seen, stated)]
     require(
-        near,
-        f"an input of {geometry.text(at.input)} has {what} {told[0]} by its gradients, stated {told[1]}",
+        bool((np.abs(np.subtract(seen, stated)) <= NEAR).all()),
+        f"an input of {format_size(at.input)} has {what} {told[0]} by its gradients, "
+        f"stated {told[1]}",
     )

@@ -13,8 +13,8 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
-from unet_bench.errors import InvalidPart, UnetBenchError
-from unet_bench.geometry.tracker import first_line, flat_tensors
+from unet_bench.errors import InvalidPart, UnetBenchError, first_line
+from unet_bench.geometry.tracker import flat_tensors
 from unet_bench.testing.case import Case, Size, require, seeded
 
 REFUSALS: Final = (UnetBenchError, RuntimeError, ValueError, IndexError, AssertionError)
@@ -23,8 +23,8 @@ CHANNELS_LAST: Final = {4: torch.channels_last, 5: torch.channels_last_3d}
 
 
 def shapes(case: Case) -> None:
-    """Every size gives the promised channels and sizes, in finite float32; one that need not work
-    may be refused.
+    """Require that every size gives the promised channels and sizes, in finite float32; one that
+    need not work may be refused.
     """
     for size in (*case.sizes, *case.others):
         inputs = case.fed(size)
@@ -35,28 +35,30 @@ def shapes(case: Case) -> None:
 
 
 def meta(case: Case) -> None:
-    """Built on the meta device it gives the same shapes: that is how sizes are found out without
-    computing.
+    """Require that built on the meta device it gives the same shapes: that is how sizes are found
+    out without computing.
     """
-    for size in (*case.sizes, *case.others[: None if case.telling else 0]):
+    for size in (*case.sizes, *case.others[: None if case.distinct else 0]):
         with torch.device("meta"):
             foreseen, _ = attempt(case, case.shadow, size)
         real, refusal = attempt(case, case.part, size)
         told = f"refused it ({refusal})" if refusal else f"returned {shapes_of(real)}"
         require(
             shapes_of(foreseen) == shapes_of(real),
-            f"on the meta device {size} gives {shapes_of(foreseen)}; on the CPU it {told}; expected the same",
+            f"on the meta device {size} gives {shapes_of(foreseen)}; on the CPU it {told}; "
+            "expected the same",
         )
 
 
 def gradients(case: Case) -> None:
-    """A training step reaches every parameter and every input, with finite gradients."""
+    """Require that a training step reaches every parameter and every input, with finite
+    gradients.
+    """
     part, inputs = case.built().train(), case.fed()
     for tensor in flat_tensors(inputs):
         tensor.requires_grad_()
-    needed = list(
-        case.needed(inputs)
-    )  # before the call, for a topology may take maps out of its list
+    # Before the call, for a topology may take maps out of its list.
+    needed = list(case.needed(inputs))
     outputs = list(flat_tensors(part(*inputs)))
     if not outputs:
         return  # a skip that lets nothing pass
@@ -72,8 +74,8 @@ def gradients(case: Case) -> None:
 
 
 def state_dict(case: Case) -> None:
-    """Its state dict, saved after a training step and loaded into a fresh one, brings back the same
-    outputs.
+    """Require that its state dict, saved after a training step and loaded into a fresh one, brings
+    back the same outputs.
     """
     trained, fresh = case.built(seed=0), case.built(seed=1)
     trained.train()(*case.fed())
@@ -87,7 +89,7 @@ def state_dict(case: Case) -> None:
 
 
 def deepcopy(case: Case) -> None:
-    """A deep copy, made after a training step, gives the same outputs."""
+    """Require that a deep copy, made after a training step, gives the same outputs."""
     part = case.built().train()
     part(*case.fed())
     require_close(
@@ -96,8 +98,8 @@ def deepcopy(case: Case) -> None:
 
 
 def deterministic(case: Case) -> None:
-    """One seed gives one set of weights, and one input one output; another seed goes on to other
-    numbers.
+    """Require that one seed gives one set of weights, and one input one output; another seed goes
+    on to other numbers.
     """
     part, twin = case.part, case.built()
     for name, tensor in part.state_dict().items():
@@ -118,10 +120,11 @@ def deterministic(case: Case) -> None:
 
 
 def keeps_input(case: Case) -> None:
-    """Inputs are as they were afterwards: a map may be wanted again as a skip."""
+    """Require that inputs are as they were afterwards: a map may be wanted again as a skip."""
     for training in (False, True):
         inputs = case.fed()
-        given = list(flat_tensors(inputs))  # likewise
+        # Before the call, as above.
+        given = list(flat_tensors(inputs))
         with torch.no_grad():
             case.built().train(training)(*inputs)
         for i, (after, before) in enumerate(zip(given, flat_tensors(case.fed()), strict=True)):
@@ -132,7 +135,7 @@ def keeps_input(case: Case) -> None:
 
 
 def keeps_world(case: Case) -> None:
-    """Torch's settings, the environment and the import path stay as they were."""
+    """Require that torch's settings, the environment and the import path stay as they were."""
     before = world()
     part = case.built()
     part(*case.fed())
@@ -145,7 +148,7 @@ def keeps_world(case: Case) -> None:
 
 
 def channels_last(case: Case) -> None:
-    """Gives the same numbers in the channels-last memory format, up to rounding."""
+    """Require the same numbers in the channels-last memory format, up to rounding."""
     part = case.built()
     expected = evaluated(part, case)
     dims = max(tensor.ndim for tensor in flat_tensors(case.fed()))
@@ -156,7 +159,7 @@ def channels_last(case: Case) -> None:
 
 
 def autocast(case: Case) -> None:
-    """A training step under bfloat16 autocast stays finite and keeps its shapes."""
+    """Require that a training step under bfloat16 autocast stays finite and keeps its shapes."""
     part = case.built().train()
     with torch.autocast("cpu", BF16):
         output = part(*case.fed())
@@ -172,16 +175,15 @@ RULES: Final = (
     *(shapes, meta, gradients, state_dict, deepcopy),
     *(deterministic, keeps_input, keeps_world, channels_last, autocast),
 )
-EVERYWHERE: Final = (
-    shapes,
-    meta,
-)  # what padding and dimensions change; the other rules look at the telling cases
-OF_A_WHOLE: Final = (shapes, gradients, state_dict)  # the rest holds if it holds for every part
+EVERYWHERE: Final = (shapes, meta)
+"""What padding and dimensions change; the other rules look at the distinct cases alone."""
+OF_A_WHOLE: Final = (shapes, gradients, state_dict)
+"""Checked of a network made of slots; the rest holds if it holds for every part."""
 
 
 def attempt(case: Case, part: nn.Module, size: Size) -> tuple[Any, str | None]:
-    """(output, None), or (None, why) when the size is refused; one that must work raises what it
-    raises.
+    """Return (output, None), or (None, why) when the size is refused; one that must work raises
+    what it raises.
     """
     inputs = case.fed(size)
     try:
@@ -194,20 +196,20 @@ def attempt(case: Case, part: nn.Module, size: Size) -> tuple[Any, str | None]:
 
 
 def evaluated(part: nn.Module, case: Case) -> list[Tensor]:
-    """What the part returns in evaluation mode."""
+    """Return what the part returns in evaluation mode."""
     with torch.no_grad():
         return list(flat_tensors(part.eval()(*case.fed())))
 
 
 def restrided(inputs: Any) -> Any:
-    """The same inputs with each map channels-last in memory."""
+    """Return the same inputs with each map channels-last in memory."""
     if isinstance(inputs, Tensor):
         return inputs.contiguous(memory_format=CHANNELS_LAST[inputs.ndim])
     return type(inputs)(map(restrided, inputs)) if isinstance(inputs, (list, tuple)) else inputs
 
 
 def world() -> dict[str, object]:
-    """What a part has no business changing."""
+    """Return what a part has no business changing."""
     cudnn = torch.backends.cudnn
     return {
         "torch's default dtype": torch.get_default_dtype(),
@@ -223,19 +225,19 @@ def world() -> dict[str, object]:
 
 
 def shapes_of(output: Any) -> list[tuple[int, ...]]:
-    """The shapes of all maps in an output."""
+    """Return the shapes of all maps in an output."""
     return [tuple(tensor.shape) for tensor in flat_tensors(output)]
 
 
 def require_finite(output: Any, *dtypes: torch.dtype) -> None:
-    """Raises InvalidPart for a number that is not finite, or a dtype other than these."""
+    """Raise InvalidPart for a number that is not finite, or a dtype other than these."""
     for tensor in flat_tensors(output):
         require(bool(tensor.isfinite().all()), "returned numbers that are not finite")
         require(not dtypes or tensor.dtype in dtypes, f"returned {tensor.dtype}, expected {dtypes}")
 
 
 def require_close(seen: Any, expected: list[Tensor], when: str, tolerance: float = 1e-4) -> None:
-    """Raises InvalidPart unless all maps agree, relative to the largest number."""
+    """Raise InvalidPart unless all maps agree, relative to the largest number."""
     maps = list(flat_tensors(seen))
     require(
         shapes_of(maps) == shapes_of(expected),
@@ -245,5 +247,6 @@ def require_close(seen: Any, expected: list[Tensor], when: str, tolerance: float
         gap = float((one - other).abs().max() / other.abs().max().clamp(min=1e-6))
         require(
             gap <= tolerance,
-            f"the numbers {when} differ by {gap:.1g} of the largest, expected {tolerance:g} at most",
+            f"the numbers {when} differ by {gap:.1g} of the largest, expected {tolerance:g} at "
+            "most",
         )

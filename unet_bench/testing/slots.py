@@ -30,25 +30,24 @@ from unet_bench.testing.case import (
     require_shapes,
 )
 
-PADDINGS: Final = (
-    sorted(  # the usual one first, then none, then those that differ only at the border
-        FIELDS["padding"].metadata["values"],
-        key=lambda name: (name != Choices().padding, name != "valid"),
-    )
+PADDINGS: Final = sorted(
+    FIELDS["padding"].metadata["values"],
+    key=lambda name: (name != Choices().padding, name != "valid"),
 )
+"""The usual one first, then none, then those that differ only at the border."""
 ROOMY: Final = {2: (8, 12), 3: (4, 6, 8)}
-ROOMY_UNPADDED: Final = {
-    2: (24, 28),
-    3: (14, 16, 18),
-}  # unpadded convolutions eat a map from all sides
-MEETINGS: Final = (  # skip and up-sampled map
+ROOMY_UNPADDED: Final = {2: (24, 28), 3: (14, 16, 18)}
+"""Unpadded convolutions eat a map from all sides."""
+SMALL: Final = {2: ((7, 9), (1, 1)), 3: ((3, 5, 7), (1, 1, 1))}
+"""Odd, and tiny."""
+MEETINGS: Final = (
     ((9, 13), (8, 10)),
     ((8, 12), (8, 12)),
     ((5, 6), (8, 10)),
     ((9, 6), (8, 9)),
     ((2, 3), (1, 1)),
 )
-SMALL: Final = {2: ((7, 9), (1, 1)), 3: ((3, 5, 7), (1, 1, 1))}  # odd, and tiny
+"""Sizes of a skip and of the up-sampled map that it meets."""
 
 
 class Slot:
@@ -61,33 +60,31 @@ class Slot:
         self.registry = registry
 
     def places(self, dims: int) -> Iterator[Place]:
-        """Every place at which a part is tried, the most usual one first."""
+        """Yield every place at which a part is tried, the most usual one first."""
         place = Place(in_channels=0, out_channels=0, role=self.role, level=1, depth=3, dims=dims)
-        yield from padded(
-            [place.at(in_channels=given, out_channels=wanted) for given, wanted in self.channels]
-        )
+        places = [place.at(in_channels=i, out_channels=o) for i, o in self.channels]
+        yield from padded(places)
 
     def sizes(self, part: nn.Module, place: Place) -> tuple[Sequence[Size], Sequence[Size]]:
-        """(sizes that must work, sizes that may be refused)."""
-        return [(ROOMY_UNPADDED if place.padding == "valid" else ROOMY)[place.dims]], SMALL[
-            place.dims
-        ]
+        """Return (sizes that must work, sizes that may be refused)."""
+        roomy = ROOMY_UNPADDED if place.padding == "valid" else ROOMY
+        return [roomy[place.dims]], SMALL[place.dims]
 
     def inputs(self, part: nn.Module, place: Place, size: Size) -> Inputs:
-        """What forward is given."""
+        """Return what forward is given."""
         return (random_map(place.in_channels, size),)
 
     def needed(self, inputs: Inputs) -> Iterable[Tensor]:
-        """The inputs that a gradient must reach."""
+        """Return the inputs that a gradient must reach."""
         return flat_tensors(inputs)
 
     def verify(self, place: Place, part: nn.Module, inputs: Inputs, output: Any) -> None:
-        """Raises InvalidPart for an output that breaks the contract."""
+        """Raise InvalidPart for an output that breaks the contract."""
         least, most = self.sides(place, part, tuple(inputs[0].shape[2:]))
         require_shapes(output, [Shape(stated_channels(part, place), least, most)])
 
     def sides(self, place: Place, part: nn.Module, size: Size) -> tuple[Size, Size]:
-        """The least and the greatest size that the map may come out with."""
+        """Return the least and the greatest size that the map may come out with."""
         return size, size
 
 
@@ -151,8 +148,9 @@ class Up(Slot):
 
 
 class Align(Slot):
-    """Two maps of any two sizes come out with one. A size here is the skip's, followed by the
-    up-sampled map's.
+    """Two maps of any two sizes come out with one.
+
+    A size here is the skip's, followed by the up-sampled map's.
     """
 
     def places(self, dims: int) -> Iterator[Place]:
@@ -164,16 +162,14 @@ class Align(Slot):
         return [skip[:third] + skip + up[:third] + up for skip, up in MEETINGS], ()
 
     def inputs(self, part: nn.Module, place: Place, size: Size) -> Inputs:
-        return random_map(place.skip_channels[0], size[: place.dims]), random_map(
-            place.in_channels, size[place.dims :]
-        )
+        skip = random_map(place.skip_channels[0], size[: place.dims])
+        return skip, random_map(place.in_channels, size[place.dims :])
 
     def verify(self, place: Place, part: nn.Module, inputs: Inputs, output: Any) -> None:
         sizes = [tuple(tensor.shape[2:]) for tensor in inputs]
         most = tuple(max(sides) for sides in zip(*sizes, strict=True))
-        require_shapes(
-            output, [Shape(tensor.shape[1], (1,) * place.dims, most) for tensor in inputs]
-        )
+        least = (1,) * place.dims
+        require_shapes(output, [Shape(tensor.shape[1], least, most) for tensor in inputs])
         skip, up = (tuple(tensor.shape[2:]) for tensor in output)
         require(
             skip == up,
@@ -195,11 +191,10 @@ class Skip(Slot):
         lost = 3 if place.padding == "valid" else 0
         coarse = tuple(max(1, side // 2 - lost) for side in size)
         up = tuple(2 * side for side in coarse)
-        on_up = getattr(part, "gates_on", "coarse") == "up"
-        gate = (
-            random_map(place.up_channels, up) if on_up else random_map(place.gate_channels, coarse)
-        )
-        return random_map(place.in_channels, size), gate
+        skip = random_map(place.in_channels, size)
+        if getattr(part, "gates_on", "") == "up":
+            return skip, random_map(place.up_channels, up)
+        return skip, random_map(place.gate_channels, coarse)
 
     def needed(self, inputs: Inputs) -> Iterable[Tensor]:
         return inputs[:1]  # a skip need not look at its gate
@@ -217,9 +212,8 @@ class Merge(Slot):
         yield from padded([place.at(skip_channels=skips) for skips in ((8,), (), (4,), (8, 8))])
 
     def inputs(self, part: nn.Module, place: Place, size: Size) -> Inputs:
-        return [random_map(channels, size) for channels in place.skip_channels], random_map(
-            place.in_channels, size
-        )
+        skips = [random_map(channels, size) for channels in place.skip_channels]
+        return skips, random_map(place.in_channels, size)
 
     def verify(self, place: Place, part: nn.Module, inputs: Inputs, output: Any) -> None:
         super().verify(place, part, inputs[1:], output)
@@ -234,23 +228,22 @@ class Encoder(Slot):
 
     def sizes(self, part: nn.Module, place: Place) -> tuple[Sequence[Size], Sequence[Size]]:
         step = 1 << levels_of(part)[-1]
-        mirrored = (
-            0 if place.padding == "zeros" else 3 * step
-        )  # of a map, wide kernels want as many pixels again
+        # Of a mirrored map, wide kernels want as many pixels again.
+        mirrored = 0 if place.padding == "zeros" else 3 * step
         room = -(-64 // step) * step if place.padding == "valid" else max(step, mirrored)
         roomy = tuple(room + step * (1 + axis % 2) for axis in range(place.dims))
         return [roomy], [tuple(side + 1 for side in roomy), (step,) * place.dims]
 
     def verify(self, place: Place, part: nn.Module, inputs: Inputs, output: Any) -> None:
-        size, levels, channels = tuple(inputs[0].shape[2:]), levels_of(part), list(part.channels)  # type: ignore[arg-type]
+        size, levels = tuple(inputs[0].shape[2:]), levels_of(part)
+        channels: list[int] = list(part.channels)  # type: ignore[arg-type]
         require(
             len(channels) == len(levels), f"states channels {channels} but maps at levels {levels}"
         )
-        sides = [divided(size, 1 << level) for level in levels]
-        wanted = [
-            Shape(c, at_least(place, low), high)
-            for c, (low, high) in zip(channels, sides, strict=True)
-        ]
+        wanted = []
+        for width, level in zip(channels, levels, strict=True):
+            least, most = divided(size, 1 << level)
+            wanted.append(Shape(width, at_least(place, least), most))
         require_shapes(output, wanted)
 
 
@@ -272,19 +265,15 @@ class Topology(Slot):
                 yield place.at(role="decoder", skip_channels=skips)
 
     def sizes(self, part: nn.Module, place: Place) -> tuple[Sequence[Size], Sequence[Size]]:
-        roomy = (48, 56, 52) if place.padding == "valid" else (8, 16, 12)
-        return [roomy[: place.dims]], [
-            tuple(side + 3 for side in roomy[: place.dims]),
-            (4,) * place.dims,
-        ]
+        roomy = ((48, 56, 52) if place.padding == "valid" else (8, 16, 12))[: place.dims]
+        return [roomy], [tuple(side + 3 for side in roomy), (4,) * place.dims]
 
     def inputs(self, part: nn.Module, place: Place, size: Size) -> Inputs:
+        lost = 4 if place.padding == "valid" else 0
         maps: list[Tensor | None] = []
         for channels in place.skip_channels:
             maps.append(random_map(channels, size) if channels else None)
-            size = tuple(
-                max(1, side // 2 - (4 if place.padding == "valid" else 0)) for side in size
-            )
+            size = tuple(max(1, side // 2 - lost) for side in size)
         return (maps,)
 
     def verify(self, place: Place, part: nn.Module, inputs: Inputs, output: Any) -> None:
@@ -296,10 +285,9 @@ class Topology(Slot):
             most = lifted if encoded is None else tuple(encoded.shape[2:])
             wanted.append(Shape(decoded, at_least(place, lifted), most))
         assert place.design is not None
-        others: Sequence[int] = (
-            getattr(part, "aux_channels", ()) if place.design.supervised(part) else ()
-        )
-        wanted += [Shape(width, (1,) * place.dims, wanted[0].most) for width in others]
+        if place.design.supervised(part):
+            others: Sequence[int] = getattr(part, "aux_channels", ())
+            wanted += [Shape(width, (1,) * place.dims, wanted[0].most) for width in others]
         require_shapes(output, wanted)
 
 
@@ -325,20 +313,20 @@ CONTRACTS: Final[dict[str, type[Slot]]] = {
 
 
 def part_cases(registry: Registry, entry: Entry) -> list[Case]:
-    """The part at every place that it accepts. Raises InvalidPart when it serves none in a
-    dimension it states.
+    """Return the part at every place that it accepts.
+
+    Raises InvalidPart when it serves none in a dimension it states.
     """
     slot = CONTRACTS[entry.kind](registry)
     cases: list[Case] = []
     for dims in entry.dims:
         before, refusal = len(cases), ""
-        for place in itertools.islice(
-            slot.places(dims), 0, None, 1 if dims == 2 else 3
-        ):  # 3-D is slow
-            telling = len(cases) == before or (dims == 2 and place.padding == PADDINGS[0])
+        # 3-D is slow: every third place will do.
+        for place in itertools.islice(slot.places(dims), 0, None, 1 if dims == 2 else 3):
+            distinct = len(cases) == before or (dims == 2 and place.padding == PADDINGS[0])
             with blamed(f"{described(entry)}, at {brief(place)}"):
                 try:
-                    cases.append(part_case(slot, entry, place, telling))
+                    cases.append(part_case(slot, entry, place, distinct))
                 except (InvalidChoice, Unsupported) as error:
                     refusal = str(error)
         require(
@@ -348,8 +336,8 @@ def part_cases(registry: Registry, entry: Entry) -> list[Case]:
     return cases
 
 
-def part_case(slot: Slot, entry: Entry, place: Place, telling: bool) -> Case:
-    """The part at one place. Raises what its factory raises."""
+def part_case(slot: Slot, entry: Entry, place: Place, distinct: bool) -> Case:
+    """Return the part at one place. Raises what its factory raises."""
     part = made(entry, place)
     sizes, others = slot.sizes(part, place)
     return Case(
@@ -360,12 +348,15 @@ def part_case(slot: Slot, entry: Entry, place: Place, telling: bool) -> Case:
         sizes=tuple(sizes),
         others=tuple(others),
         needed=slot.needed,
-        telling=telling,
+        distinct=distinct,
     )
 
 
 def made(entry: Entry, place: Place) -> nn.Module:
-    """The part that an entry's factory makes at a place. Raises InvalidPart for anything else."""
+    """Return the part that an entry's factory makes at a place.
+
+    Raises InvalidPart for anything else.
+    """
     twin = place.at()
     part: nn.Module = entry.load()(place)
     require(
@@ -380,26 +371,28 @@ def made(entry: Entry, place: Place) -> nn.Module:
 
 
 def described(entry: Entry) -> str:
-    """A part as messages name it."""
+    """Return a part as messages name it."""
     return f"part {entry.kind}={entry.name} of plugin {entry.provider}"
 
 
 def padded(places: Sequence[Place]) -> Iterator[Place]:
-    """The first place with every padding, the others with the usual one and with none."""
+    """Yield the first place with every padding, the others with the usual one and with none."""
     for i, place in enumerate(places):
         for padding in PADDINGS if i == 0 else PADDINGS[:2]:
             yield place.at(padding=padding)
 
 
 def brief(place: Place) -> str:
-    """A place without what is as usual."""
-    told = [f for f in fields(place) if f.repr and getattr(place, f.name) != f.default]
-    return f"Place({', '.join(f'{f.name}={getattr(place, f.name)!r}' for f in told)})"
+    """Return a place without what is as usual."""
+    shown = {field.name: field.default for field in fields(place) if field.repr}
+    values = {name: getattr(place, name) for name in shown}
+    unusual = [f"{name}={value!r}" for name, value in values.items() if value != shown[name]]
+    return f"Place({', '.join(unusual)})"
 
 
 def design(registry: Registry, dims: int, padding: str, **changes: Value) -> Design:
-    """The baseline's parts, for encoders and topologies to assemble: three levels of 4, 8 and 16
-    channels.
+    """Return the baseline's parts, for encoders and topologies to assemble: three levels of 4, 8
+    and 16 channels.
     """
     choices = Choices(
         base_width=4, depth=2, dims=dims, padding=padding, decoder_block=Choices().encoder_block
@@ -414,7 +407,7 @@ def design(registry: Registry, dims: int, padding: str, **changes: Value) -> Des
 
 
 def assembling(plan: Design, in_channels: int) -> Place:
-    """The place of an encoder or topology that follows a design."""
+    """Return the place of an encoder or topology that follows a design."""
     choices = plan.choices
     place = Place(
         in_channels=in_channels, out_channels=plan.widths[-1], depth=choices.depth, design=plan
@@ -423,10 +416,10 @@ def assembling(plan: Design, in_channels: int) -> Place:
 
 
 def divided(size: Size, factor: int) -> tuple[Size, Size]:
-    """A size divided, rounded down and up."""
+    """Return a size divided, rounded down and up."""
     return tuple(side // factor for side in size), tuple(-(-side // factor) for side in size)
 
 
 def at_least(place: Place, size: Size) -> Size:
-    """The least size of a convolved map: unpadded convolutions may take all but a pixel."""
+    """Return the least size of a convolved map: unpadded convolutions may take all but a pixel."""
     return (1,) * len(size) if place.padding == "valid" else size

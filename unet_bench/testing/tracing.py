@@ -19,11 +19,8 @@ from unet_bench.networks.contracts import Label
 from unet_bench.testing.case import Size
 
 FAINT: Final = 1e-3  # an image this dark leaves every gate half open, whatever the gate looks at
-NORMS: Final = (
-    nn.modules.instancenorm._InstanceNorm,
-    nn.GroupNorm,
-    nn.LayerNorm,
-)  # batch norm is none in evaluation
+NORMS: Final = (nn.modules.instancenorm._InstanceNorm, nn.GroupNorm, nn.LayerNorm)
+"""What normalises in evaluation; batch norm does not."""
 AVG_POOL: Final[dict[type[nn.Module], type[nn.Module]]] = {
     nn.MaxPool2d: nn.AvgPool2d,
     nn.MaxPool3d: nn.AvgPool3d,
@@ -59,7 +56,7 @@ class Tracer:
                 module.register_forward_hook(lambda part, inputs, output: output.detach())
 
     def run(self, image: Tensor) -> tuple[Tensor, list[Meeting]]:
-        """The output, and each meeting of a skip and an up-sampled map, finest first.
+        """Return the output, and each meeting of a skip and an up-sampled map, finest first.
 
         No gradient passes an up-sampled map that is merged with a skip, a gate, or a module that
         states `looks_around`, as attention within windows does: each map is followed to the image
@@ -82,14 +79,16 @@ class Tracer:
 def merged_on_the_skips_way(
     part: nn.Module, inputs: tuple[list[Tensor], Tensor]
 ) -> tuple[list[Tensor], Tensor]:
-    """What a merge is given, the up-sampled map without its gradient where there is a skip."""
+    """Return what a merge is given, the up-sampled map without its gradient where there is a
+    skip.
+    """
     skips, up = inputs
     return skips, up.detach() if skips else up
 
 
 def transparent(model: nn.Module) -> nn.Module:
-    """The network with kernels that pass on their middle, pools that average, and no norms; in
-    double precision.
+    """Return the network with kernels that pass on their middle, pools that average, and no norms;
+    in double precision.
     """
     for module in list(model.modules()):
         for name, child in module.named_children():
@@ -108,7 +107,7 @@ def transparent(model: nn.Module) -> nn.Module:
 
 
 def average_pool(pool: nn.Module) -> nn.Module:
-    """The average-pool of a max-pool's windows."""
+    """Return the average-pool of a max-pool's windows."""
     average = AVG_POOL[type(pool)]
     return average(
         pool.kernel_size, pool.stride, pool.padding, pool.ceil_mode, count_include_pad=False
@@ -116,15 +115,15 @@ def average_pool(pool: nn.Module) -> nn.Module:
 
 
 def middle(kernel: Sequence[int]) -> Tensor:
-    """1 at the middle of a kernel, or at the middle two of an even side; else 0."""
+    """Return 1 at the middle of a kernel, or at the middle two of an even side; else 0."""
     mask = torch.zeros(*kernel)
     mask[tuple(slice((side - 1) // 2, side // 2 + 1) for side in kernel)] = 1
     return mask
 
 
 def looked_at(found: Tensor, image: Tensor, period: int) -> Position:
-    """Where a map's pixels look in the image: the line through what two parts of it, of whole
-    periods, depend on.
+    """Return where a map's pixels look in the image: the line through what two parts of it, of
+    whole periods, depend on.
 
     They lie on either side of its middle, half-way to the border, so that a wide kernel does not
     reach beyond it.
@@ -146,7 +145,7 @@ def looked_at(found: Tensor, image: Tensor, period: int) -> Position:
 
 
 def filled(found: Tensor, axis: int) -> tuple[int, int]:
-    """Where along an axis a map holds anything but padding."""
+    """Return where along an axis a map holds anything but padding."""
     indices = found.detach().movedim(axis, 0).flatten(1).any(1).nonzero()
     return (int(indices[0]), int(indices[-1]) + 1) if len(indices) else (0, found.shape[axis])
 
@@ -154,8 +153,8 @@ def filled(found: Tensor, axis: int) -> tuple[int, int]:
 def depends_on(
     found: Tensor, image: Tensor, block: tuple[slice, ...], far: int
 ) -> tuple[list[float], list[float]]:
-    """(middle of the block in the map, middle of what it depends on in the image), in pixels per
-    dimension.
+    """Return (middle of the block in the map, middle of what it depends on in the image), in pixels
+    per dimension.
 
     What a far corner depends on as well comes through attention or global pooling, from anywhere:
     it does not count. The corner's negative gradients are left out, or a kernel with negative lobes
@@ -166,9 +165,8 @@ def depends_on(
     (grad,) = torch.autograd.grad(part.sum(), image, retain_graph=True)
     quarters = (side // 4 for side in image.shape[2:])
     beyond = tuple(slice(0, n) if far == 0 else slice(-n, None) for n in quarters)
-    if bool(
-        grad[(whole, whole, *beyond)].any()
-    ):  # else it looks at its surroundings alone, as convolutions do
+    # Else it looks at its surroundings alone, as convolutions do.
+    if bool(grad[(whole, whole, *beyond)].any()):
         (anywhere,) = torch.autograd.grad(corner.sum(), image, retain_graph=True)
         grad = grad - part[0, 0].numel() * anywhere.clamp(min=0)
     middle = middle_of(part.detach())  # a pixel's value is its weight
@@ -176,7 +174,7 @@ def depends_on(
 
 
 def middle_of(weights: Tensor) -> list[float]:
-    """The centroid of a map, in pixels per dimension."""
+    """Return the centroid of a map, in pixels per dimension."""
     weights = weights.sum((0, 1))
     across = [weights.movedim(axis, 0).flatten(1).sum(1) for axis in range(weights.ndim)]
     return [float((w * torch.arange(len(w))).sum() / w.sum()) for w in across]

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from unet_bench.geometry.input_window import InputWindow
+from unet_bench.geometry.shapes import InputWindow
 from unet_bench.spec.recipe import Recipe
 
 
@@ -26,16 +26,15 @@ class Draw:
     """The random numbers of one item. Vectors are (y, x), of volumes (z, y, x)."""
 
     flips: tuple[bool, ...]  # along each axis
-    matrix: (
-        np.ndarray
-    )  # (dims dims): from a pixel's offset to the window's centre to that of its source
+    # (dims dims): from a pixel's offset to the window's centre to that of its source.
+    matrix: np.ndarray
     displacements: np.ndarray | None  # (dims grid … grid) px, evenly over the image
     contrast: float  # a factor
     brightness: float  # standard deviations, added
 
 
 def draw(recipe: Recipe, rng: np.random.Generator, dims: int = 2) -> Draw:
-    """What a recipe does to an item: angle, scale and tone uniformly, displacements from a
+    """Return what a recipe does to an item: angle, scale and tone uniformly, displacements from a
     Gaussian.
 
     Volumes are turned in the plane of their slices alone, and scaled alike along all axes.
@@ -60,8 +59,8 @@ def sources(
     input_window: InputWindow,
     device: torch.device,
 ) -> Tensor:
-    """Coordinates `(dims *frame.input)` in an image of `plane` pixels that the network's input is
-    read at.
+    """Return coordinates `(dims *window.input)` in an image of `plane` pixels that the network's
+    input is read at.
 
     The input is that for the scored window of `size` at `corner`. The image is turned and scaled
     about the window's centre, bent by displacements on a coarse grid over the whole image,
@@ -75,13 +74,12 @@ def sources(
         for i, length in zip(first, input_window.input, strict=True)
     ]
     centre = [start + (side - 1) / 2 for start, side in zip(corner, size, strict=True)]
-    offsets = torch.meshgrid(
-        *(line - at for line, at in zip(lines, centre, strict=True)), indexing="ij"
-    )
-    rows = zip(centre, drawn.matrix.tolist(), strict=True)
-    found = torch.stack(
-        [sum(map(torch.mul, offsets, row), offsets[0].new_tensor(at)) for at, row in rows]
-    )
+    distances = [line - at for line, at in zip(lines, centre, strict=True)]
+    offsets = torch.meshgrid(*distances, indexing="ij")
+    axes = []
+    for at, row in zip(centre, drawn.matrix.tolist(), strict=True):
+        axes.append(sum(map(torch.mul, offsets, row), offsets[0].new_tensor(at)))
+    found = torch.stack(axes)
     if drawn.displacements is not None:
         field = torch.from_numpy(drawn.displacements.astype(np.float32)).to(
             device, non_blocking=True
@@ -99,15 +97,15 @@ def sources(
 
 @functools.lru_cache(maxsize=64)
 def _basis(length: int, grid: int, device: torch.device) -> Tensor:
-    """How much each of `grid` points, evenly over `length` pixels, counts at each pixel: `(length
-    grid)`.
+    """Return how much each of `grid` points, evenly over `length` pixels, counts at each pixel:
+    `(length grid)`.
     """
     points = torch.eye(grid, device=device)[None, None]
     return F.interpolate(points, size=(length, grid), mode="bicubic", align_corners=True)[0, 0]
 
 
 def interpolated(image: Tensor, at: Tensor) -> Tensor:
-    """`image` `(C *S)` at coordinates `(dims *s)`, linearly; mirrored beyond its borders, as
+    """Return `image` `(C *S)` at coordinates `(dims *s)`, linearly; mirrored beyond its borders, as
     `reflected` is.
     """
     # Coordinates count from -1 to 1 for `grid_sample`, the last axis first. An axis of one pixel
@@ -122,18 +120,15 @@ def interpolated(image: Tensor, at: Tensor) -> Tensor:
 
 
 def nearest(plane: Tensor, at: Tensor) -> Tensor:
-    """`plane` `(*S)` of any type at coordinates `(dims *s)`: the nearest pixel, mirrored beyond the
-    borders.
+    """Return `plane` `(*S)` of any type at coordinates `(dims *s)`: the nearest pixel, mirrored
+    beyond the borders.
     """
-    return plane[
-        tuple(
-            reflected(line.round().long(), size) for line, size in zip(at, plane.shape, strict=True)
-        )
-    ]
+    axes = zip(at, plane.shape, strict=True)
+    return plane[tuple(reflected(line.round().long(), size) for line, size in axes)]
 
 
 def reflected(index: Tensor, size: int) -> Tensor:
-    """Indices into an axis of `size`, reflected at its ends without repeating the border."""
+    """Return indices into an axis of `size`, reflected at its ends without repeating the border."""
     if size == 1:
         return torch.zeros_like(index)
     index = index.remainder(2 * (size - 1))

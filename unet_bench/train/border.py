@@ -14,7 +14,7 @@ REACH: Final = (
 
 
 def border_weights(mask: np.ndarray, w0: float, sigma: float, separator: int | None) -> np.ndarray:
-    """Weights `(*S)` float32 of a mask `(*S)`: `w_c(x) + w0 exp(-(d1 + d2)² / 2 sigma²)`.
+    """Return weights `(*S)` float32 of a mask `(*S)`: `w_c(x) + w0 exp(-(d1 + d2)² / 2 sigma²)`.
 
     `w_c` makes every class that occurs weigh alike in this mask, with a mean of 1. `d1` and `d2`
     are the distances [px] to the nearest and second nearest object; the term stands only outside of
@@ -41,7 +41,7 @@ def _balance(mask: np.ndarray, valid: np.ndarray) -> np.ndarray:
 
 
 def _two_nearest(labels: np.ndarray, count: int, reach: float) -> np.ndarray:
-    """`d1 + d2` outside of objects, exact where it is at most `reach`, and more than that
+    """Return `d1 + d2` outside of objects, exact where it is at most `reach`, and more than that
     elsewhere.
     """
     from scipy import ndimage

@@ -28,8 +28,9 @@ FILE: Final = "state.safetensors"
 
 @dataclass
 class Checkpoint:
-    """Where it lies, of what it must be, and how often it is written. Without a folder or a period:
-    never.
+    """Where it lies, of what it must be, and how often it is written.
+
+    Without a folder or a period: never.
 
     It has a folder to itself, so that what a killed writer left there goes with it.
     """
@@ -40,7 +41,7 @@ class Checkpoint:
     last: float = field(default_factory=time.monotonic)
 
     def due(self) -> bool:
-        """Whether it is time to write."""
+        """Return whether it is time to write."""
         return (
             self.folder is not None
             and self.every_s > 0
@@ -48,8 +49,9 @@ class Checkpoint:
         )
 
     def save(self, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
-        """Write tensors and plain data, whole or not at all. A disk that says no costs the
-        checkpoint, not the run.
+        """Write tensors and plain data, whole or not at all.
+
+        A disk that says no costs the checkpoint, not the run.
         """
         self.last = time.monotonic()
         if self.folder is None:
@@ -64,7 +66,7 @@ class Checkpoint:
             print(f"no checkpoint could be written to {self.folder}: {error}", file=sys.stderr)
 
     def load(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-        """What `save` wrote; None if there is nothing, or it is of another cell, protocol or
+        """Return what `save` wrote; None if there is nothing, or it is of another cell, protocol or
         software, or damaged.
         """
         if self.folder is None or not os.path.isfile(self.folder / FILE):
@@ -80,27 +82,28 @@ class Checkpoint:
                 return tensors, json.loads(about["state"])
         except Exception as error:  # a damaged file can make safetensors and torch raise anything
             print(
-                f"the checkpoint in {self.folder} cannot be used, the training begins anew: {error}",
+                f"the checkpoint in {self.folder} cannot be used, the training begins anew: "
+                f"{error}",
                 file=sys.stderr,
             )
             return None
 
     def remove(self) -> None:
-        """The training is over."""
+        """Delete the checkpoint: the training is over."""
         if self.folder is not None:
             shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def storable(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors as safetensors takes them: in the host's memory, and none in another's, as tied
-    weights are.
+    """Return the tensors as safetensors takes them: in the host's memory, and none in another's, as
+    tied weights are.
     """
     return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
 
 
 def digest(tensors: Mapping[str, Tensor], plain: str) -> str:
-    """16 hex digits over tensors and text: a disk that returned other bytes would change a result
-    in silence.
+    """Return 16 hex digits over tensors and text: a disk that returned other bytes would change a
+    result in silence.
     """
     found = hashlib.blake2b(plain.encode(), digest_size=8)
     for name, tensor in sorted(tensors.items()):
@@ -112,8 +115,8 @@ def digest(tensors: Mapping[str, Tensor], plain: str) -> str:
 def state_of(
     model: nn.Module, optimiser: torch.optim.Optimizer, device: torch.device
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Weights, buffers, the optimiser's state and the random numbers' as named tensors, the rest as
-    plain data.
+    """Return weights, buffers, the optimiser's state and the random numbers' as named tensors, the
+    rest as plain data.
     """
     tensors = {f"model/{name}": tensor for name, tensor in model.state_dict().items()}
     tensors["random/cpu"] = torch.get_rng_state()
@@ -151,9 +154,6 @@ def restore(
 
 
 def within(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """The tensors below a prefix, without it."""
-    return {
-        name.removeprefix(prefix): tensor
-        for name, tensor in tensors.items()
-        if name.startswith(prefix)
-    }
+    """Return the tensors below a prefix, without it."""
+    names = [name for name in tensors if name.startswith(prefix)]
+    return {name.removeprefix(prefix): tensors[name] for name in names}

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from unet_bench.context import MeasurementContext
 from unet_bench.data.dataset import IGNORE
 from unet_bench.errors import NonFinite
-from unet_bench.geometry.find_input import find_input_window
-from unet_bench.geometry.input_window import InputWindow
+from unet_bench.geometry.shapes import InputWindow
+from unet_bench.geometry.sizes import find_input_window
 from unet_bench.host.device import without_algorithm_search
 from unet_bench.networks.contracts import main_output
 from unet_bench.train.metrics import Accumulator
@@ -34,7 +34,7 @@ def evaluate(
     final: bool = False,
     watch: Callable[[int, NDArray[Any]], None] | None = None,
 ) -> tuple[Accumulator, float]:
-    """Every pixel of a split, and the mean cross-entropy over them.
+    """Return every pixel of a split, and the mean cross-entropy over them.
 
     `final`: as the protocol has it, with overlap, flips and outlines; otherwise the quick way, in
     abutting tiles. `watch` is told the number of each image and its predicted classes `(*S)`.
@@ -81,7 +81,9 @@ def evaluate(
 
 
 def alike(data: Images, most: int) -> list[list[int]]:
-    """The numbers of the images in order, at most so many neighbours of one size together."""
+    """Return the numbers of the images in order, at most so many neighbours of one size
+    together.
+    """
     runs = itertools.groupby(range(len(data.masks)), key=lambda number: data.masks[number].shape)
     together = [list(run) for _, run in runs]
     return [run[begin : begin + most] for run in together for begin in range(0, len(run), most)]
@@ -89,8 +91,9 @@ def alike(data: Images, most: int) -> list[list[int]]:
 
 @functools.lru_cache(maxsize=256)
 def whole_input_window(context: MeasurementContext, size: tuple[int, ...]) -> InputWindow:
-    """The frame in which the cell's network sees images of `size` (`*S`) whole. Raises as
-    `find_input_window`.
+    """Return the input window in which the cell's network sees images of `size` (`*S`) whole.
+
+    Raises as `find_input_window`.
     """
     task = context.cell.task
     return find_input_window(context.blueprint(), task.in_channels, len(task.classes), size)[0]
@@ -104,7 +107,9 @@ def probabilities(
     input_window: InputWindow,
     size: tuple[int, ...],
 ) -> Tensor:
-    """Class probabilities `(N classes *size)` of the scored pixels of inputs `(N C *frame.input)`."""
+    """Return class probabilities `(N classes *size)` of the scored pixels of inputs `(N C
+    *window.input)`.
+    """
     images = images.to(memory_format=context.memory_format)
     with context.precision():
         return scored(main_output(model(images)), input_window, size).float().softmax(1)

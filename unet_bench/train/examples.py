@@ -21,13 +21,17 @@ Array = NDArray[Any]
 
 
 def chosen(wanted: int, count: int) -> list[int]:
-    """The numbers of at most so many of `count` images, spread evenly from the first to the last."""
+    """Return the numbers of at most so many of `count` images, spread evenly from the first to the
+    last.
+    """
     wanted = min(wanted, count)
     return [round(i * (count - 1) / max(wanted - 1, 1)) for i in range(wanted)]
 
 
 def picture(image: Array) -> Array:
-    """An image `(*S C)` as uint8, `(H W)` or `(H W 3)`; of channels that are not three the first."""
+    """Return an image `(*S C)` as uint8, `(H W)` or `(H W 3)`; of channels that are not three the
+    first.
+    """
     small: Array = thinned(image, channels=1).astype(np.float32)
     if small.shape[-1] != 3:
         small = small[..., 0]
@@ -37,8 +41,8 @@ def picture(image: Array) -> Array:
 
 
 def thinned(array: Array, channels: int = 0) -> Array:
-    """Every n-th pixel of `(*S)`, or `(*S C)` with one axis of channels; of a volume its middle
-    slice.
+    """Return every n-th pixel of `(*S)`, or `(*S C)` with one axis of channels; of a volume its
+    middle slice.
     """
     if array.ndim - channels == 3:
         array = array[len(array) // 2]

@@ -30,9 +30,12 @@ from unet_bench.train.outlines import separator
 from unet_bench.train.step import TrainingStep
 from unet_bench.train.windows import Batch, Images, batches, fits, normalisation, training_batch
 
-SETTLING: Final = 8  # training batches from which batch norm takes its statistics before each look
-READING: Final = 20  # steps between readings of the loss: each one waits for the device
-MOST_WORKERS: Final = 8  # processes that make batches, where the images do not fit on the device
+SETTLING: Final = 8
+"""Training batches from which batch norm takes its statistics before each evaluation."""
+READ_EVERY: Final = 20
+"""Steps between readings of the loss: each one waits for the device."""
+MOST_WORKERS: Final = 8
+"""Processes that make batches, where the images do not fit on the device."""
 
 
 @dataclass(frozen=True)
@@ -65,18 +68,24 @@ class Trained:
 
     def curve(self) -> dict[str, Any]:
         """Return losses and evaluations as plain data; in the file these are still called looks."""
-        evaluations = [
-            {name: value if math.isfinite(value) else None for name, value in asdict(k).items()}
-            for k in self.evaluations
-        ]
-        losses = [loss if math.isfinite(loss) else None for loss in self.losses]
-        found = {
+        evaluations = []
+        for evaluation in self.evaluations:
+            figures = asdict(evaluation)
+            evaluations.append({name: finite(value) for name, value in figures.items()})
+        curve = {
             "unit": "loss per step",
-            "losses": losses,
+            "losses": [finite(loss) for loss in self.losses],
             "looks": evaluations,
             "seconds": self.seconds,
         }
-        return found | ({"diverged": self.diverged} if self.diverged else {})
+        if self.diverged:
+            curve["diverged"] = self.diverged
+        return curve
+
+
+def finite(value: float) -> float | None:
+    """Return a figure as JSON has it: None for what is no number."""
+    return value if math.isfinite(value) else None
 
 
 class Training:
@@ -89,21 +98,18 @@ class Training:
     def __init__(
         self, context: MeasurementContext, model: nn.Module, splits: dict[str, Images]
     ) -> None:
+        protocol, batch = context.cell.protocol, context.cell.setting.batch
         self.context, self.model, self.trained = context, model, Trained()
-        self.recipe, protocol, batch = (
-            context.cell.protocol.recipe,
-            context.cell.protocol,
-            context.cell.setting.batch,
-        )
+        self.recipe = protocol.recipe
+        # 0: until `train_s` is over.
         self.steps, self.train_s = protocol.steps_of(batch), protocol.train_s
         self.resident = fits(splits["train"], context.device)
         self.train = splits["train"].to(context.device) if self.resident else splits["train"]
         self.val = splits["val"]
         weights = None
         if self.recipe.class_weights == "median-frequency":
-            weights = median_frequency(self.train.masks, len(context.cell.task.classes)).to(
-                context.device
-            )
+            found = median_frequency(self.train.masks, len(context.cell.task.classes))
+            weights = found.to(context.device)
         apply_recipe(context, model)
         self.step = TrainingStep(context, model, class_weights=weights)
         self.checkpoint = Checkpoint(
@@ -125,34 +131,35 @@ class Training:
             self.model.load_state_dict(self.best)
 
     def take_steps(self, begin: int, seconds: float) -> None:
-        """Every step from `begin` on, `seconds` having been spent on those before."""
-        started, beside, evaluated = time.perf_counter(), 0.0, self.evaluations_due(begin)
+        """Take every step from `begin` on, `seconds` having been spent on those before."""
+        started, paused_s = time.perf_counter(), 0.0
+        evaluated = self.evaluations_due(begin)
         for number, batch in enumerate(self.batches(begin), begin):
             self.step.set_rate(rate(self.recipe, self.progress(number), self.progress(number + 1)))
             self.pending.append(self.step(*batch).detach())
-            if len(self.pending) >= READING or not is_accelerator(self.context.device):
+            if len(self.pending) >= READ_EVERY or not is_accelerator(self.context.device):
                 self.read()
-            self.trained.seconds = seconds + time.perf_counter() - started - beside
+            self.trained.seconds = seconds + time.perf_counter() - started - paused_s
             saving = self.checkpoint.due()
             if saving or self.evaluations_due(number + 1) > evaluated:
                 self.read()  # waits for the device: only then are the seconds true
-                self.trained.seconds = seconds + time.perf_counter() - started - beside
+                self.trained.seconds = seconds + time.perf_counter() - started - paused_s
                 due, paused = self.evaluations_due(number + 1), time.perf_counter()
                 if due > evaluated:
                     self.evaluate(number + 1)
                     evaluated = due
                 if saving:
                     self.save()
-                beside += time.perf_counter() - paused
+                paused_s += time.perf_counter() - paused
             if self.progress(number + 1) >= 1:
                 break
 
     def progress(self, steps: int) -> float:
-        """The part of the budget that is spent after so many steps."""
+        """Return the part of the budget that is spent after so many steps."""
         return steps / self.steps if self.steps else min(1.0, self.trained.seconds / self.train_s)
 
     def batches(self, begin: int) -> Iterator[Batch]:
-        """Batches on the device from step `begin` on, the host's time for them added up."""
+        """Yield batches on the device from step `begin` on, and add up the host's time for them."""
         context, cell = self.context, self.context.cell
         source = batches(
             self.train,
@@ -171,13 +178,13 @@ class Training:
             batch = next(source, None)
             if batch is None:
                 return
-            images = batch.images.to(
+            images, target, weight = batch
+            images = images.to(
                 context.device, memory_format=context.memory_format, non_blocking=True
             )
-            target = batch.target.to(context.device, non_blocking=True)
-            weight = (
-                None if batch.weight is None else batch.weight.to(context.device, non_blocking=True)
-            )
+            target = target.to(context.device, non_blocking=True)
+            if weight is not None:
+                weight = weight.to(context.device, non_blocking=True)
             self.trained.data_seconds += time.perf_counter() - waiting
             yield Batch(images, target, weight)
 
@@ -209,9 +216,8 @@ class Training:
         if self.recipe.select == "last" or best is None or not found.val_dice < best.val_dice:
             self.trained.chosen = found
             if self.recipe.select == "best":
-                self.best = {
-                    name: tensor.clone() for name, tensor in self.model.state_dict().items()
-                }
+                weights = self.model.state_dict()
+                self.best = {name: tensor.clone() for name, tensor in weights.items()}
 
     def evaluations_due(self, step: int) -> int:
         """Return how many evaluations are due by a step: in a short training several may fall on
@@ -238,10 +244,8 @@ class Training:
         tensors, state = found
         restore(tensors, state["optimiser"], self.model, self.step.optimiser, self.context.device)
         self.step.scaler.load_state_dict(state["scaler"])
-        self.best = {
-            name: tensor.to(self.context.device)
-            for name, tensor in within(tensors, "best/").items()
-        }
+        best = within(tensors, "best/")
+        self.best = {name: tensor.to(self.context.device) for name, tensor in best.items()}
         before = state["trained"]
         before["evaluations"] = [Evaluation(**evaluation) for evaluation in before["evaluations"]]
         before["chosen"] = Evaluation(**before["chosen"]) if before["chosen"] else None
@@ -251,8 +255,8 @@ class Training:
 
 
 def rate(recipe: Recipe, before: float, after: float) -> float:
-    """The learning rate's factor in the step that takes the budget from `before` to `after`, parts
-    from 0 to 1.
+    """Return the learning rate's factor in the step that takes the budget from `before` to `after`,
+    parts from 0 to 1.
     """
     if recipe.warm_up and before < recipe.warm_up:
         return min(1.0, max(after, 1e-3) / recipe.warm_up)
@@ -263,9 +267,7 @@ def rate(recipe: Recipe, before: float, after: float) -> float:
 
 
 def apply_recipe(context: MeasurementContext, model: nn.Module) -> None:
-    """What a recipe changes in a network: its weights to begin with, and dropout behind its
-    coarsest map.
-    """
+    """Give a network the recipe's initial weights, and its dropout behind the coarsest map."""
     recipe = context.cell.protocol.recipe
     if recipe.init == "he" and context.cell.setting.pretrained == "none":
         torch.manual_seed(context.cell.seed)
@@ -283,8 +285,8 @@ def apply_recipe(context: MeasurementContext, model: nn.Module) -> None:
 
 
 def incoming(module: nn.modules.conv._ConvNd) -> float:
-    """How many inputs an output of a convolution sums (He et al. 2015, eq. 10); of a transposed
-    one, on average.
+    """Return how many inputs an output of a convolution sums (He et al. 2015, eq. 10); of a
+    transposed one, on average.
     """
     taps = math.prod(module.kernel_size) * module.in_channels / module.groups
     return taps / math.prod(module.stride) if module.transposed else taps
@@ -299,9 +301,8 @@ def settle_batch_norm(context: MeasurementContext, model: nn.Module, data: Image
     batch norm would be judged by that. Random numbers are left as they were: the training must not
     see others for it.
     """
-    norms = [
-        module for module in model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)
-    ]
+    kind = nn.modules.batchnorm._BatchNorm
+    norms = [module for module in model.modules() if isinstance(module, kind)]
     if not norms:
         return
     momenta = [norm.momentum for norm in norms]
@@ -309,17 +310,13 @@ def settle_batch_norm(context: MeasurementContext, model: nn.Module, data: Image
         norm.reset_running_stats()
         norm.momentum = None  # torch's way to say: the plain average
     cell = context.cell
+    recipe, batch = cell.protocol.recipe, cell.setting.batch
     model.train()
     with random_numbers_kept(context.device):
         for step in range(SETTLING):
-            recipe, input_window, batch = (
-                cell.protocol.recipe,
-                cell.input_window,
-                cell.setting.batch,
+            images, _, _ = training_batch(
+                data, recipe, cell.task.scored, cell.input_window, batch, cell.seed, step
             )
-            images = training_batch(
-                data, recipe, cell.task.scored, input_window, batch, cell.seed, step
-            ).images
             with context.precision():
                 model(images.to(context.device, memory_format=context.memory_format))
     for norm, momentum in zip(norms, momenta, strict=True):
@@ -327,7 +324,9 @@ def settle_batch_norm(context: MeasurementContext, model: nn.Module, data: Image
 
 
 def tensors(context: MeasurementContext, dataset: Dataset) -> dict[str, Images]:
-    """The three splits, normalised by the training images; with weights, if the recipe has them."""
+    """Return the three splits, normalised by the training images; with weights, if the recipe has
+    them.
+    """
     mean, std = normalisation(dataset)
     recipe = context.cell.protocol.recipe
     weigh = None

@@ -18,7 +18,7 @@ def segmentation_loss(
     class_weights: Tensor | None = None,
     weight: Tensor | None = None,
 ) -> Tensor:
-    """`cross_entropy` times the mean cross-entropy, plus `dice` times one minus soft Dice.
+    """Return `cross_entropy` times the mean cross-entropy, plus `dice` times one minus soft Dice.
 
     `logits` `(N classes *S)`, `target` `(N *S)` class ids; pixels of id 255 are ignored. Soft Dice
     is pooled over the batch and averaged over the classes in it. `class_weights` `(classes,)`
@@ -49,10 +49,9 @@ def segmentation_loss(
 
 
 def _dice_loss(logits: Tensor, target: Tensor, valid: Tensor) -> Tensor:
-    classes = torch.arange(logits.shape[1], device=target.device).view(
-        1, -1, *[1] * (target.ndim - 1)
-    )
-    truth = target.unsqueeze(1) == classes  # (N classes *S); an ignored pixel belongs to none
+    classes = torch.arange(logits.shape[1], device=target.device)
+    # (N classes *S); an ignored pixel belongs to none.
+    truth = target.unsqueeze(1) == classes.view(-1, *(1,) * (target.ndim - 1))
     probability = logits.softmax(1) * valid.unsqueeze(1)
     axes = (0, *range(2, logits.ndim))
     pixels = truth.sum(axes)
@@ -63,8 +62,8 @@ def _dice_loss(logits: Tensor, target: Tensor, valid: Tensor) -> Tensor:
 
 
 def median_frequency(masks: list[Tensor], classes: int) -> Tensor:
-    """Weights `(classes,)` that balance classes: the median of their frequencies over each one's
-    own.
+    """Return weights `(classes,)` that balance classes: the median of their frequencies over each
+    one's own.
 
     A class's frequency is its pixels over all pixels, but for ignored ones, of the images in which
     it occurs (Eigen and Fergus 2015, section 6.3.2). A class that occurs nowhere has weight 0, and

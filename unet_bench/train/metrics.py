@@ -1,4 +1,4 @@
-"""Scores of a split, pooled and image by image; a class absent from truth and prediction has none."""
+"""Scores of a split, pooled and per image; a class in neither truth nor prediction has none."""
 
 from __future__ import annotations
 
@@ -15,14 +15,13 @@ from unet_bench.train.outlines import outline_scores, rand_f1, separator
 
 
 def confusion(predicted: Tensor, target: Tensor, classes: int) -> np.ndarray:
-    """Counts `(truth, prediction)` over pixels that are not ignored; inputs are class ids of one
-    shape.
+    """Return counts `(truth, prediction)` over pixels that are not ignored; inputs are class ids of
+    one shape.
     """
     valid = target != IGNORE
     pairs = target[valid] * classes + predicted[valid]
-    return (
-        torch.bincount(pairs, minlength=classes * classes).reshape(classes, classes).cpu().numpy()
-    )
+    counts = torch.bincount(pairs, minlength=classes * classes)
+    return counts.reshape(classes, classes).cpu().numpy()
 
 
 @dataclass(frozen=True)
@@ -47,37 +46,32 @@ class Scores:
 
 
 def foreground_mean(values: np.ndarray) -> float:
-    """The mean without class 0 and without NaN."""
+    """Return the mean without class 0 and without NaN."""
     return mean(values[1:])
 
 
 def mean(values: np.ndarray) -> float:
-    """The mean without NaN; NaN when nothing is left."""
+    """Return the mean without NaN; NaN when nothing is left."""
     present = values[~np.isnan(values)]
     return float(present.mean()) if present.size else float("nan")
 
 
 def scores(counts: np.ndarray) -> Scores:
-    """Dice and IoU from counts `(truth, prediction)`."""
-    hits, truth, predicted = (
-        np.diagonal(counts).astype(float),
-        counts.sum(1).astype(float),
-        counts.sum(0).astype(float),
-    )
+    """Return Dice and IoU from counts `(truth, prediction)`."""
+    counted = counts.astype(float)
+    hits, truth, predicted = np.diagonal(counted), counted.sum(1), counted.sum(0)
     both, either = truth + predicted, truth + predicted - hits
     with np.errstate(invalid="ignore", divide="ignore"):
-        dice, iou = (
-            np.where(both > 0, 2 * hits / both, np.nan),
-            np.where(either > 0, hits / either, np.nan),
-        )
+        dice = np.where(both > 0, 2 * hits / both, np.nan)
+        iou = np.where(either > 0, hits / either, np.nan)
     return Scores(dice, iou, counts.sum(1))
 
 
 def bootstrap_dice(
     per_image: np.ndarray, rng: np.random.Generator, resamples: int = 1000
 ) -> tuple[float, float]:
-    """95 % percentile interval of the pooled mean Dice over resampled test images; NaN below five
-    images.
+    """Return the 95 % percentile interval of the pooled mean Dice over resampled test images; NaN
+    below five images.
 
     It says how far other images of the kind would have moved the figure, not how far another
     training would.
@@ -97,9 +91,7 @@ class Accumulator:
     """
 
     def __init__(self, classes: tuple[str, ...], outlines: bool = True) -> None:
-        """Without `outlines` only Dice and IoU are found, in a fraction of the time; the rest is
-        NaN.
-        """
+        """Find only Dice and IoU without `outlines`, in a fraction of the time; the rest is NaN."""
         self.classes = classes
         self._separator = separator(classes)
         self._with_outlines = outlines
@@ -125,8 +117,8 @@ class Accumulator:
         return np.array(self._counts, dtype=np.int64).reshape(-1, n, n)
 
     def figures(self) -> dict[str, float]:
-        """The columns of the accuracy probe that say how good the predictions are; NaN where one
-        does not exist.
+        """Return the columns of the accuracy probe that say how good the predictions are; NaN where
+        one does not exist.
 
         Image by image, an image counts by the mean of its foreground classes, and one without any
         foreground in truth and prediction not at all. HD95 and boundary F1 are means over all pairs
@@ -147,8 +139,9 @@ class Accumulator:
         }
 
     def per_class(self) -> list[dict[str, Any]]:
-        """One record a class; a figure that does not exist is `None`. Means are over images that
-        have the class.
+        """Return one record a class; a figure that does not exist is `None`.
+
+        Means are over images that have the class.
         """
         pooled, dice, iou = scores(self.counts.sum(0)), *self._per_image()
         hd95, boundary_f1 = self._outlines()
@@ -172,16 +165,16 @@ class Accumulator:
         ]
 
     def _per_image(self) -> tuple[np.ndarray, np.ndarray]:
-        """Dice and IoU, `(images, classes)` each."""
+        """Return Dice and IoU, `(images, classes)` each."""
         found = [scores(image) for image in self.counts]
         shape = (len(found), len(self.classes))
-        return np.array([s.dice for s in found]).reshape(shape), np.array(
-            [s.iou for s in found]
-        ).reshape(shape)
+        dice = np.array([image.dice for image in found]).reshape(shape)
+        iou = np.array([image.iou for image in found]).reshape(shape)
+        return dice, iou
 
     def _outlines(self) -> tuple[np.ndarray, np.ndarray]:
-        """HD95 and boundary F1, `(images, classes)` each; no images when outlines were not asked
-        for.
+        """Return HD95 and boundary F1, `(images, classes)` each; no images when outlines were not
+        asked for.
         """
         found = np.array(self._outline_scores).reshape(-1, 2, len(self.classes))
         return found[:, 0], found[:, 1]

@@ -1,5 +1,6 @@
-"""How well outlines and the parts between them agree: HD95, boundary F1, Rand F-score. Class ids of
-one image each.
+"""How well outlines and the parts between them agree: HD95, boundary F1, Rand F-score.
+
+Class ids of one image each.
 """
 
 from __future__ import annotations
@@ -16,15 +17,15 @@ TOLERANCE: Final = 0.0075  # of the image's diagonal
 
 
 def separator(classes: tuple[str, ...]) -> int | None:
-    """The first class named exactly "membrane" or "boundary": what it divides the image into,
-    `rand_f1` compares.
+    """Return the first class named exactly "membrane" or "boundary": what it divides the image
+    into, `rand_f1` compares.
     """
     return next((index for index, name in enumerate(classes) if name in SEPARATORS), None)
 
 
 def outline_scores(predicted: Array, truth: Array, classes: int) -> Array:
-    """HD95 in pixels and boundary F1 of each class, `(2, classes)`, from class ids `(*S)`; of class
-    0 NaN.
+    """Return HD95 in pixels and boundary F1 of each class, `(2, classes)`, from class ids `(*S)`;
+    of class 0 NaN.
 
     HD95: of the distances from each outline pixel to the nearest of the other outline the 95th
     percentile, in the worse direction. Boundary F1 (Csurka et al. 2013): precision and recall of
@@ -42,8 +43,8 @@ def outline_scores(predicted: Array, truth: Array, classes: int) -> Array:
 
 
 def outlines(labels: Array, classes: int) -> list[Array]:
-    """The outline of each class as positions `(P dims)`: its pixels that have a neighbour of none
-    or another class.
+    """Return the outline of each class as positions `(P dims)`: its pixels that have a neighbour of
+    none or another class.
 
     Neighbours are the four beside a pixel, the six of a voxel. Beyond the image's border and under
     `IGNORE` there is no class, so that an object which is cut off there has an outline along the
@@ -80,8 +81,8 @@ def _agreement(predicted: Array, truth: Array, diagonal: float) -> tuple[float, 
 
 
 def rand_f1(predicted: Array, truth: Array, separating: int) -> float:
-    """Foreground-restricted Rand F-score of the parts into which class `separating` divides an
-    image `(*S)`.
+    """Return the foreground-restricted Rand F-score of the parts into which class `separating`
+    divides an image `(*S)`.
 
     Parts are regions of all other classes, connected by their pixels' sides. Pixels of `separating`
     or `IGNORE` in the truth do not count; predicted pixels of `separating` are one part among
@@ -102,5 +103,5 @@ def rand_f1(predicted: Array, truth: Array, separating: int) -> float:
 
 
 def masked(predicted: Array, truth: Array) -> Array:
-    """The prediction with `IGNORE` wherever the truth has it."""
+    """Return the prediction with `IGNORE` wherever the truth has it."""
     return np.where(truth == IGNORE, IGNORE, predicted)

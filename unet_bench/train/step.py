@@ -50,14 +50,14 @@ class TrainingStep:
         return loss
 
     def forward(self, images: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
-        """The loss of images `(N C *S)` and the classes `(N *s)` of their scored pixels; `weight`
-        `(N *s)` of each.
+        """Return the loss of images `(N C *S)` and the classes `(N *s)` of their scored pixels;
+        `weight` `(N *s)` of each.
         """
         with self.context.precision():
             return loss_of(self.call(images), target, self.context, self.class_weights, weight)
 
     def backward(self, loss: Tensor) -> None:
-        """Gradients of the loss."""
+        """Compute the gradients of the loss."""
         if loss.requires_grad:
             self.scaler.scale(loss).backward()
 
@@ -80,7 +80,7 @@ class TrainingStep:
 def optimiser(
     recipe: Recipe, parameters: list[nn.Parameter], foreach: bool | None
 ) -> torch.optim.Optimizer:
-    """The recipe's optimiser."""
+    """Return the recipe's optimiser."""
     lr, decay = recipe.lr, recipe.weight_decay
     if recipe.optimizer == "adamw":
         return torch.optim.AdamW(parameters, lr=lr, weight_decay=decay, foreach=foreach)
@@ -99,7 +99,7 @@ def loss_of(
     class_weights: Tensor | None = None,
     weight: Tensor | None = None,
 ) -> Tensor:
-    """The main head's loss, plus, if the recipe has deep supervision, each auxiliary head's,
+    """Return the main head's loss, plus, if the recipe has deep supervision, each auxiliary head's,
     weighted, at full size.
     """
     recipe, size, input_window = (

@@ -4,7 +4,6 @@ time.
 
 from __future__ import annotations
 
-import functools
 import itertools
 import math
 from collections.abc import Callable
@@ -13,7 +12,7 @@ import torch
 from torch import Tensor
 
 from unet_bench.errors import InvalidChoice
-from unet_bench.geometry.input_window import InputWindow
+from unet_bench.geometry.shapes import InputWindow
 from unet_bench.spec.cell import MOST_OVERLAP
 from unet_bench.train.windows import block, cut
 
@@ -29,10 +28,10 @@ def predict(
     flips: bool = False,
     batch: int = 1,
 ) -> Tensor:
-    """Scores `(N K *S)` of every pixel of `images` `(N C *S)`, float32 on their device.
+    """Return scores `(N K *S)` of every pixel of `images` `(N C *S)`, float32 on their device.
 
-    `call` maps inputs `(M C *frame.input)` to the scores `(M K *size)` of their scored pixels; M is
-    at most `batch`, or N if that is more. At each pixel the result is the weighted mean of the
+    `call` maps inputs `(M C *window.input)` to the scores `(M K *size)` of their scored pixels; M
+    is at most `batch`, or N if that is more. At each pixel the result is the weighted mean of the
     tiles that cover it. Without `overlap` they abut, but for the last, which ends at the border,
     and all count alike. With it (the least part of a tile's side that neighbours share, to a pixel)
     they are laid evenly, and count less the nearer the pixel is to their rim. `flips` takes the
@@ -42,40 +41,34 @@ def predict(
     """
     if not 0 <= overlap <= MOST_OVERLAP:
         raise InvalidChoice(
-            f"tiles cannot overlap by {overlap}: give a part of their side, from 0 to {MOST_OVERLAP}"
+            f"tiles cannot overlap by {overlap}: give a part of their side, from 0 to "
+            f"{MOST_OVERLAP}"
         )
     count, whole = len(images), images.shape[2:]
-    weight = functools.reduce(
-        lambda rim, side: rim[..., None] * _ramp(side, overlap), size, torch.ones(())
-    )
+    weight = torch.ones(())
+    for side in size:
+        weight = weight[..., None] * _ramp(side, overlap)
     weight = weight.to(images.device)
-    turns = itertools.product((False, True)[: 1 + flips], repeat=len(size))
-    corners = itertools.product(
-        *(_starts(*sides, overlap) for sides in zip(whole, size, strict=True))
-    )
-    jobs = list(itertools.product(corners, turns))
+    turns = itertools.product((False, True) if flips else (False,), repeat=len(size))
+    starts = [_starts(*sides, overlap) for sides in zip(whole, size, strict=True)]
+    jobs = list(itertools.product(itertools.product(*starts), turns))
     at_once = max(1, batch // count)
     total, weights = None, torch.zeros(whole, device=images.device)
     for begin in range(0, len(jobs), at_once):
         some = jobs[begin : begin + at_once]
-        outputs = call(
-            torch.cat(
-                [_input(images, corner, input_window, size, turned) for corner, turned in some]
-            )
-        )
+        inputs = [_input(images, corner, input_window, size, turned) for corner, turned in some]
+        outputs = call(torch.cat(inputs))
         outputs = outputs.to(images.device).float().unflatten(0, (len(some), count))
         if total is None:
             total = torch.zeros(*outputs.shape[1:3], *whole, device=images.device)
         for (corner, turned), output in zip(some, outputs, strict=True):
             back = output.flip([axis - len(size) for axis, turn in enumerate(turned) if turn])
-            own = block(corner, size)
-            # All of it, but where an image is smaller than a tile.
-            inside = block(
-                (0,) * len(size),
-                tuple(side - start for side, start in zip(whole, corner, strict=True)),
-            )
-            total[own] += (back * weight)[inside]
-            weights[own] += weight[inside]
+            tile = block(corner, size)
+            # All of the tile, but where an image is smaller than that.
+            left = tuple(side - start for side, start in zip(whole, corner, strict=True))
+            inside = block((0,) * len(size), left)
+            total[tile] += (back * weight)[inside]
+            weights[tile] += weight[inside]
     assert total is not None
     return total / weights
 
@@ -87,8 +80,8 @@ def _input(
     size: tuple[int, ...],
     flips: tuple[bool, ...],
 ) -> Tensor:
-    """The inputs for the tile at `corner` of the images: where these are flipped, it is counted
-    from the far end.
+    """Return the inputs for the tile at `corner` of the images: where these are flipped, it is
+    counted from the far end.
     """
     begin = tuple(
         whole - start - side if turned else start
@@ -98,8 +91,8 @@ def _input(
 
 
 def _starts(length: int, size: int, overlap: float) -> list[int]:
-    """Where the tiles along one side begin: the first at 0, and the last so that it ends at the
-    border.
+    """Return where the tiles along one side begin: the first at 0, and the last so that it ends at
+    the border.
     """
     last, step = max(0, length - size), max(1, round(size * (1 - overlap)))
     count = math.ceil(last / step) + 1
@@ -109,8 +102,8 @@ def _starts(length: int, size: int, overlap: float) -> list[int]:
 
 
 def _ramp(size: int, overlap: float) -> Tensor:
-    """How much a tile's pixels count along one side: alike, or linearly less toward either rim, but
-    never nothing.
+    """Return how much a tile's pixels count along one side: alike, or linearly less toward either
+    rim, but never nothing.
     """
     if not overlap:
         return torch.ones(size)

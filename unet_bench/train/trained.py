@@ -5,6 +5,7 @@ takes.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import math
 import sys
@@ -22,8 +23,8 @@ from torch import nn
 
 from unet_bench.data.dataset import Dataset, resized
 from unet_bench.errors import InvalidSuite, StoreError, UnetBenchError, UnknownName
-from unet_bench.geometry.find_input import find_input_window
-from unet_bench.geometry.input_window import InputWindow
+from unet_bench.geometry.shapes import InputWindow
+from unet_bench.geometry.sizes import find_input_window
 from unet_bench.host.files import atomic_write
 from unet_bench.limits import MOST_NUMBER, one_line, read_json, require_file
 from unet_bench.models.build import build
@@ -40,17 +41,9 @@ from unet_bench.train.windows import normalisation, scored
 if TYPE_CHECKING:
     from unet_bench.context import MeasurementContext
 
-KEYS: Final = {
-    "variant",
-    "task",
-    "setting",
-    "frame",
-    "mean",
-    "std",
-    "image_type",
-    "seed",
-    "val_dice",
-}
+KEYS: Final = frozenset(
+    ("variant", "task", "setting", "frame", "mean", "std", "image_type", "seed", "val_dice")
+)
 IMAGE_TYPES: Final = ("uint8", "float32")
 
 
@@ -82,9 +75,8 @@ def save_network(
     }
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.with_suffix(".json").unlink(
-            missing_ok=True
-        )  # it comes last: with it, the weights are whole
+        # The JSON comes last: where it is, the weights are whole.
+        path.with_suffix(".json").unlink(missing_ok=True)
         save_file(storable(model.state_dict()), path)
         about["digest"] = _digest(path)
         with atomic_write(path.with_suffix(".json")) as draft:
@@ -115,25 +107,21 @@ class Network:
     def predict(
         self, image: np.ndarray, *, whole: bool = False, overlap: float = 0.0, flips: bool = False
     ) -> np.ndarray:
-        """Class ids `(*S)`, uint8, of an image `(*S C)` of the training images' type and channels;
-        tiled.
+        """Return class ids `(*S)`, uint8, of an image `(*S C)` of the training images' type and
+        channels; tiled.
         """
         channels, dims = self.task.in_channels, self.task.dims
-        if (
-            image.ndim != dims + 1
-            or image.shape[-1] != channels
-            or image.dtype.name != self.image_type
-        ):
+        known = image.ndim == dims + 1 and image.shape[-1] == channels
+        if not known or image.dtype.name != self.image_type:
+            sides = "H, W" if dims == 2 else "D, H, W"
             raise InvalidSuite(
                 f"image of shape {image.shape} and type {image.dtype}: this network takes "
-                f"({'D, ' * (dims == 3)}H, W, {channels}), {self.image_type}"
+                f"({sides}, {channels}), {self.image_type}"
             )
-        device = next(
-            (tensor.device for tensor in self.model.state_dict().values()), torch.device("cpu")
-        )
-        pixels = torch.from_numpy(
-            np.moveaxis(((image - self.mean) / self.std).astype(np.float32), -1, 0)
-        )
+        weights = self.model.state_dict().values()
+        device = next((tensor.device for tensor in weights), torch.device("cpu"))
+        normalised = ((image - self.mean) / self.std).astype(np.float32)
+        pixels = torch.from_numpy(np.moveaxis(normalised, -1, 0)).to(device)
         size = image.shape[:-1] if whole else self.task.scored
         input_window = self.input_window
         if whole:
@@ -145,16 +133,14 @@ class Network:
             return scored(main_output(self.model(batch)), input_window, size).float().softmax(1)
 
         with torch.inference_mode():
-            found = predict(
-                call, pixels.to(device)[None], input_window, size, overlap=overlap, flips=flips
-            )[0]
-        return found.argmax(0).byte().cpu().numpy()
+            found = predict(call, pixels[None], input_window, size, overlap=overlap, flips=flips)
+        return found[0].argmax(0).byte().cpu().numpy()
 
     def predict_fitted(
         self, image: np.ndarray, *, whole: bool, overlap: float, flips: bool
     ) -> np.ndarray:
-        """`predict`, the image brought to the size that training images were brought to, and the
-        mask back.
+        """Return `predict`, the image brought to the size that training images were brought to, and
+        the mask back.
         """
         if self.task.fit != "resize":
             return self.predict(image, whole=whole, overlap=overlap, flips=flips)
@@ -172,45 +158,13 @@ def load_network(
     fold: str | None = None,
     device: str = "cpu",
 ) -> Network:
-    """The network of a variant that a run trained and kept; of several seeds or folds the best by
-    validation Dice.
+    """Return the network of a variant that a run trained and kept; of several seeds or folds the
+    best by validation Dice.
 
     `data` is a task's name, `fold` such as 0/5. Raises StoreError when there is none, UnknownName
     for what was not kept, InvalidSuite where it cannot be told which of several is meant.
     """
-    folder = RunFolder(Path(run)).weights
-    kept = [(file, _about(file)) for file in sorted(folder.glob("[!.]*.json"))]
-    if not kept:
-        raise StoreError(f"{run} holds no trained network: run with --keep-weights")
-    wanted = {
-        "variant": names_of(Path(run)).get(variant, variant),
-        "data": data,
-        "seed": seed,
-        "fold": fold,
-    }
-    for name, value in wanted.items():
-        matching = [
-            (file, about) for file, about in kept if value is None or facts(about)[name] == value
-        ]
-        if not matching:
-            there = sorted({str(facts(about)[name]) for _, about in kept})
-            raise UnknownName(
-                f"{run} kept no network of {name} {value!r}; there are: {', '.join(there)}"
-            )
-        kept = matching
-    settled = [name for name in facts(kept[0][1]) if name not in ("seed", "fold")]
-    if differing := [
-        name for name in settled if len({facts(about)[name] for _, about in kept}) > 1
-    ]:
-        raise InvalidSuite(
-            f"{run} trained {variant} with several values of {', '.join(differing)}: say which by --data, or take a "
-            "run with one of each"
-        )
-    if len(kept) > 1 and any(about["val_dice"] is None for _, about in kept):
-        raise InvalidSuite(
-            f"{run} trained {variant} {len(kept)} times without validation images: give --seed or --fold"
-        )
-    file, about = max(kept, key=lambda pair: pair[1]["val_dice"] or 0.0)
+    file, about = _chosen(Path(run), variant, data=data, seed=seed, fold=fold)
     task, input_window, made = _described(about)
     arguments = (load().checked(), made, task.in_channels, len(task.classes), input_window.input)
     with torch.device("meta"):
@@ -218,9 +172,8 @@ def load_network(
     weights = file.with_suffix(".safetensors")
     try:
         tensors = _tensors(weights, about.get("digest"))
-        if _shapes(tensors) != _shapes(
-            blueprint.state_dict()
-        ):  # before memory is taken for what the JSON speaks of
+        # Checked before memory is taken for what the JSON speaks of.
+        if _shapes(tensors) != _shapes(blueprint.state_dict()):
             raise ValueError("they are another network's weights")
         model = build(*arguments)
         model.load_state_dict(tensors)
@@ -230,25 +183,67 @@ def load_network(
         raise StoreError(
             f"{weights} cannot be used: {one_line(str(error))}; train it anew"
         ) from error
-    mean, std = np.asarray(about["mean"]), np.asarray(about["std"])
-    model.eval().to(device)
-    modalities = tuple(about.get("modalities", ()))
     return Network(
-        model,
-        blueprint,
-        task,
-        input_window,
-        mean,
-        std,
-        about["image_type"],
-        about["seed"],
-        variant,
-        modalities,
+        model=model.eval().to(device),
+        blueprint=blueprint,
+        task=task,
+        input_window=input_window,
+        mean=np.asarray(about["mean"]),
+        std=np.asarray(about["std"]),
+        image_type=about["image_type"],
+        seed=about["seed"],
+        variant=variant,
+        modalities=tuple(about.get("modalities", ())),
     )
 
 
+Kept = tuple[Path, dict[str, Any]]
+"""A kept network's JSON file, and what it says."""
+
+
+def _chosen(
+    run: Path, variant: str, *, data: str | None, seed: int | None, fold: str | None
+) -> Kept:
+    """Return the kept network that is meant. Raises as `load_network`."""
+    folder = RunFolder(run).weights
+    kept = [(file, _about(file)) for file in sorted(folder.glob("[!.]*.json"))]
+    if not kept:
+        raise StoreError(f"{run} holds no trained network: run with --keep-weights")
+    trained_as = names_of(run).get(variant, variant)
+    wanted = {"variant": trained_as, "data": data, "seed": seed, "fold": fold}
+    for name, value in wanted.items():
+        if value is not None:
+            kept = _matching(run, kept, name, value)
+    settled = [name for name in facts(kept[0][1]) if name not in ("seed", "fold")]
+    differing = [name for name in settled if len(_values(kept, name)) > 1]
+    if differing:
+        raise InvalidSuite(
+            f"{run} trained {variant} with several values of {', '.join(differing)}: "
+            "say which by --data, or take a run with one of each"
+        )
+    if len(kept) > 1 and any(about["val_dice"] is None for _, about in kept):
+        raise InvalidSuite(
+            f"{run} trained {variant} {len(kept)} times without validation images: "
+            "give --seed or --fold"
+        )
+    return max(kept, key=lambda pair: pair[1]["val_dice"] or 0.0)
+
+
+def _matching(run: Path, kept: list[Kept], name: str, value: object) -> list[Kept]:
+    """Return the networks for which a fact has this value. Raises UnknownName for none."""
+    matching = [pair for pair in kept if facts(pair[1])[name] == value]
+    if not matching:
+        there = ", ".join(sorted(map(str, _values(kept, name))))
+        raise UnknownName(f"{run} kept no network of {name} {value!r}; there are: {there}")
+    return matching
+
+
+def _values(kept: list[Kept], name: str) -> set[Any]:
+    return {facts(about)[name] for _, about in kept}
+
+
 def facts(about: Mapping[str, Any]) -> dict[str, Any]:
-    """What tells one kept network of a run from another."""
+    """Return what tells one kept network of a run from another."""
     task, setting = about["task"], about["setting"]
     return {
         "variant": about["variant"]["name"],
@@ -261,7 +256,7 @@ def facts(about: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def load_model(run: Path | str, variant: str, *, seed: int | None = None) -> nn.Module:
-    """The trained module itself, in eval mode on the CPU: normalised `(N C H W)` to logits.
+    """Return the trained module itself, in eval mode on the CPU: normalised `(N C H W)` to logits.
 
     Raises as `load_network`.
     """
@@ -269,7 +264,9 @@ def load_model(run: Path | str, variant: str, *, seed: int | None = None) -> nn.
 
 
 def names_of(run: Path) -> dict[str, str]:
-    """Of variants that are the same network as another, that one, in whose name it was trained."""
+    """Return, for each variant that is the same network as another, the name that one was trained
+    under.
+    """
     from unet_bench.store.log import read_rows
 
     return {row["variant"]: row["same_as"] for row in read_rows(run) if row.get("same_as")}
@@ -293,25 +290,17 @@ def _about(file: Path) -> dict[str, Any]:
 
 
 def _described(about: Mapping[str, Any]) -> tuple[Task, InputWindow, Variant]:
-    """What the JSON speaks of. Raises ValueError, TypeError, LookupError, AttributeError and ours
-    for what is none.
+    """Return what the JSON speaks of.
+
+    Raises ValueError, TypeError, LookupError, AttributeError and ours for what is none.
     """
-    task, input_window = Task(**tuples(about["task"])), InputWindow(**tuples(about["frame"]))
-    sizes = (
-        task.scored,
-        input_window.input,
-        input_window.output,
-        input_window.start,
-        input_window.context,
-    )
-    whole = [task.in_channels, about["seed"], *(side for size in sizes for side in size)]
+    task, window = Task(**tuples(about["task"])), InputWindow(**tuples(about["frame"]))
+    sizes = (task.scored, window.input, window.output, window.start, window.context)
+    whole = [task.in_channels, about["seed"], *itertools.chain(*sizes)]
     if not all(type(number) is int and 0 <= number <= MOST_NUMBER for number in whole):
         raise ValueError("a size, channel count or seed is no whole number")
-    if (
-        not 2 <= task.dims <= 3
-        or {len(size) for size in sizes} != {task.dims}
-        or min(*input_window.input, *task.scored) < 1
-    ):
+    alike = all(len(size) == task.dims for size in sizes)
+    if task.dims not in (2, 3) or not alike or min(*window.input, *task.scored) < 1:
         raise ValueError("sizes of several or no dimensions")
     if about["image_type"] not in IMAGE_TYPES or task.fit not in FITS:
         raise ValueError(
@@ -321,20 +310,19 @@ def _described(about: Mapping[str, Any]) -> tuple[Task, InputWindow, Variant]:
         raise TypeError("classes and modalities are names")
     for name, least in (("mean", -math.inf), ("std", 0.0)):
         values = np.asarray(about[name], np.float64)
-        if (
-            values.shape not in ((), (1,), (task.in_channels,))
-            or not (np.isfinite(values) & (values > least)).all()
-        ):
+        valid = (np.isfinite(values) & (values > least)).all()
+        if values.shape not in ((), (1,), (task.in_channels,)) or not valid:
             raise ValueError(f"{name} is one finite number for each channel")
     dice = about["val_dice"]
     if dice is not None and not (type(dice) in (int, float) and 0 <= dice <= 1):
         raise ValueError("val_dice is null, or from 0 to 1")
-    return task, input_window, Variant.from_json(about["variant"])
+    return task, window, Variant.from_json(about["variant"])
 
 
 def _tensors(weights: Path, digest: str | None) -> dict[str, torch.Tensor]:
-    """The weights as they were written: other bytes would predict other masks in silence. Raises
-    anything.
+    """Return the weights as they were written: other bytes would predict other masks in silence.
+
+    Raises anything.
     """
     require_file(weights)
     if digest is not None and digest != _digest(weights):

@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from unet_bench.data.dataset import IGNORE, Dataset, Sample
-from unet_bench.geometry.input_window import InputWindow
+from unet_bench.geometry.shapes import InputWindow
 from unet_bench.host.device import free_memory
 from unet_bench.spec.recipe import Recipe
 from unet_bench.train.augment import Draw, draw, interpolated, nearest, reflected, sources
@@ -43,18 +43,18 @@ class Images:
         std: np.ndarray,
         weigh: Callable[[np.ndarray], np.ndarray] | None = None,
     ) -> Images:
-        """Normalise by the training set's mean and standard deviation per channel; `weigh` makes
-        weights of a mask.
+        """Normalise samples by the training set's mean and standard deviation per channel.
+
+        `weigh` makes weights of a mask.
         """
-        normalised = (
-            np.moveaxis(((sample.image - mean) / std).astype(np.float32), -1, 0)
-            for sample in samples
-        )
-        images = [torch.from_numpy(np.ascontiguousarray(image)) for image in normalised]
-        weights = (
-            [torch.from_numpy(weigh(s.mask).astype(np.float32)) for s in samples] if weigh else None
-        )
-        return cls(images, [torch.from_numpy(s.mask.copy()) for s in samples], weights)
+        images, masks, weights = [], [], []
+        for sample in samples:
+            image = np.moveaxis(((sample.image - mean) / std).astype(np.float32), -1, 0)
+            images.append(torch.from_numpy(np.ascontiguousarray(image)))
+            masks.append(torch.from_numpy(sample.mask.copy()))
+            if weigh is not None:
+                weights.append(torch.from_numpy(weigh(sample.mask).astype(np.float32)))
+        return cls(images, masks, weights if weigh is not None else None)
 
     @property
     def nbytes(self) -> int:
@@ -62,40 +62,35 @@ class Images:
         return sum(tensor.nbytes for tensor in (*self.images, *self.masks, *(self.weights or ())))
 
     def to(self, device: torch.device) -> Images:
-        """The same on another device."""
-        images, masks, weights = (
-            [tensor.to(device) for tensor in tensors]
-            for tensors in (self.images, self.masks, self.weights or [])
-        )
-        return Images(images, masks, None if self.weights is None else weights)
+        """Return the same on another device."""
+        images = [image.to(device) for image in self.images]
+        masks = [mask.to(device) for mask in self.masks]
+        if self.weights is None:
+            return Images(images, masks)
+        return Images(images, masks, [weight.to(device) for weight in self.weights])
 
     @functools.cached_property
     def foreground(self) -> list[np.ndarray]:
-        """Per image the flat indices of its foreground pixels, or of `KEPT` random ones where there
-        are more.
-        """
+        """For each image the flat indices of its foreground pixels, at most `KEPT` random ones."""
         found = []
         for mask in self.masks:
             pixels = ((mask != 0) & (mask != IGNORE)).flatten().nonzero()[:, 0].cpu().numpy()
-            kept = (
-                np.random.default_rng(0).choice(pixels, KEPT, replace=False)
-                if len(pixels) > KEPT
-                else pixels
-            )
-            found.append(kept)
+            if len(pixels) > KEPT:
+                pixels = np.random.default_rng(0).choice(pixels, KEPT, replace=False)
+            found.append(pixels)
         return found
 
 
 class Batch(NamedTuple):
     """Inputs, and what is scored of them."""
 
-    images: Tensor  # (N C *frame.input) float32
+    images: Tensor  # (N C *window.input) float32
     target: Tensor  # (N *size) int64 class ids, 255 = ignore
     weight: Tensor | None  # (N *size) float32
 
 
 def normalisation(dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation `(C,)` over the training images alone."""
+    """Return mean and standard deviation `(C,)` over the training images alone."""
     images = [sample.image for sample in dataset.train]
     count = sum(sample.mask.size for sample in dataset.train)
     axes = tuple(range(dataset.dims))
@@ -105,15 +100,15 @@ def normalisation(dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
 
 
 def fits(data: Images, device: torch.device) -> bool:
-    """Whether a split should lie on the device: where it has memory of its own, at most a quarter
-    of what is free.
+    """Return whether a split should lie on the device: where it has memory of its own, at most a
+    quarter of what is free.
     """
     free = free_memory(device)
     return free is None or data.nbytes <= free / 4
 
 
 def mirrored(start: int, length: int, size: int) -> Tensor:
-    """Indices `start … start + length` into an axis of `size`, reflected at its ends without
+    """Return indices `start … start + length` into an axis of `size`, reflected at its ends without
     repeating the border.
     """
     return reflected(torch.arange(start, start + length), size)
@@ -122,8 +117,8 @@ def mirrored(start: int, length: int, size: int) -> Tensor:
 def window(
     planes: Tensor, corner: tuple[int, ...], size: tuple[int, ...], flips: tuple[bool, ...] = ()
 ) -> Tensor:
-    """`size` pixels at `corner` of the flipped planes `(… *S)`, which are mirrored beyond their
-    borders.
+    """Return `size` pixels at `corner` of the flipped planes `(… *S)`, which are mirrored beyond
+    their borders.
     """
     flips = flips or (False,) * len(size)
     for axis, start, length, turned in zip(range(-len(size), 0), corner, size, flips, strict=True):
@@ -141,8 +136,8 @@ def window(
 def cut(
     image: Tensor, corner: tuple[int, ...], input_window: InputWindow, flips: tuple[bool, ...] = ()
 ) -> Tensor:
-    """The input `(… *frame.input)` that scores the pixels beginning at `corner` of the flipped
-    image.
+    """Return the input `(… *window.input)` that scores the pixels beginning at `corner` of the
+    flipped image.
 
     The image is flipped, not the input: the context around the scored pixels need not be symmetric.
     """
@@ -153,12 +148,12 @@ def cut(
 
 
 def scored(logits: Tensor, input_window: InputWindow, size: tuple[int, ...]) -> Tensor:
-    """The scored pixels `(N classes *size)` of an output."""
+    """Return the scored pixels `(N classes *size)` of an output."""
     return logits[block(input_window.start, size)]
 
 
 def block(corner: tuple[int, ...], size: tuple[int, ...]) -> tuple[Any, ...]:
-    """The index of `size` pixels at `corner` of `(… *S)`."""
+    """Return the index of `size` pixels at `corner` of `(… *S)`."""
     return ..., *(slice(start, start + side) for start, side in zip(corner, size, strict=True))
 
 
@@ -171,11 +166,11 @@ def training_batch(
     seed: int,
     step: int,
 ) -> Batch:
-    """The batch of a step (from 0), on the data's device: random windows of `size` (`*S`),
+    """Return the batch of a step (from 0), on the data's device: random windows of `size` (`*S`),
     augmented as `recipe` says.
 
     A function of its arguments: any step can be made without those before it. An epoch takes every
-    image once, in random order. Scored pixels do not depend on the frame, so every variant of a
+    image once, in random order. Scored pixels do not depend on the input window, so every variant of a
     seed is trained on the same; masks and weights are mirrored beyond borders as images are. Images
     must be at least as large as `size`.
     """
@@ -211,14 +206,11 @@ def _item(
         image, mask = interpolated(image, at), nearest(mask, truth)
         weight = None if weight is None else nearest(weight, truth)
     else:
-        image, mask = (
-            cut(image, corner, input_window, drawn.flips),
-            window(mask, corner, size, drawn.flips),
-        )
+        image = cut(image, corner, input_window, drawn.flips)
+        mask = window(mask, corner, size, drawn.flips)
         weight = None if weight is None else window(weight, corner, size, drawn.flips)
-    if (
-        recipe.contrast or recipe.brightness
-    ):  # about 0, the training images' mean: no frame changes that
+    # About 0, the training images' mean: no input window changes that.
+    if recipe.contrast or recipe.brightness:
         image = image * drawn.contrast + drawn.brightness
     return image, mask, weight
 
@@ -230,16 +222,15 @@ def _corner(
     around: np.ndarray,
     rng: np.random.Generator,
 ) -> tuple[int, ...]:
-    """Where the window begins: anywhere, or so that one of the pixels `around` (flat indices) lies
-    anywhere in it.
+    """Return where the window begins: anywhere, or so that one of the pixels `around` (flat
+    indices) lies anywhere in it.
 
     What an enlarged image shows of itself may lie anywhere, too: then the window may begin outside
     of it. Where images are warped, displacements are left out of account, and the image's borders
     go first.
     """
-    shown = abs(np.linalg.det(drawn.matrix)) ** (
-        1 / len(size)
-    )  # of each side of the window, in the image
+    # Of each side of the window, in the image.
+    shown = abs(np.linalg.det(drawn.matrix)) ** (1 / len(size))
     slack = np.floor(np.multiply(size, max(0.0, 1 - shown)) / 2).astype(int)
     free = np.subtract(plane, size)
     within = rng.integers(size)
@@ -287,8 +278,8 @@ def batches(
     workers: int = 0,
     pin: bool = False,
 ) -> Iterator[Batch]:
-    """The batches of the steps `first … last - 1`, in order: the same whether made here or by
-    worker processes.
+    """Return the batches of the steps `first … last - 1`, in order: the same whether made here or
+    by worker processes.
 
     With `workers`, the data must lie in the host's memory; `pin` puts their batches where a GPU can
     fetch them.

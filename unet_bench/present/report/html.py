@@ -249,7 +249,9 @@ def _effects(runs: Runs) -> Effects:
         if has(row, "change")
     )
     flagged = (_interaction(row) for row in records(found.interactions) if row.get("flagged"))
-    return Effects(Plot("effects", tuple(views)), tuple(lines), tuple(flagged), found.notes)
+    return Effects(
+        Plot("effects", tuple(views)), tuple(lines), tuple(flagged), sentences(found.findings)
+    )
 
 
 def _key(part: pd.DataFrame, names: Sequence[str]) -> tuple[Any, ...]:

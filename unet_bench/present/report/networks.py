@@ -14,8 +14,8 @@ from typing import Any, Final
 
 from markupsafe import Markup
 
+from unet_bench.geometry.shapes import Stage
 from unet_bench.networks.choices import NAMES
-from unet_bench.networks.stage import Stage
 from unet_bench.present.drawing import draw
 from unet_bench.present.report.groups import Group, anchor, has, seen
 from unet_bench.present.report.table import state

@@ -1,0 +1,79 @@
+"""The tasks of a suite: each data set at each size and fold, in a file that workers read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from unet_bench.data.dataset import Dataset, fit
+from unet_bench.data.folds import given_folds, seeded_folds
+from unet_bench.data.sources import open_dataset, path_of
+from unet_bench.errors import InvalidSize, StoreError
+from unet_bench.registry.registry import Registry
+from unet_bench.spec.cell import Task, digest
+from unet_bench.spec.suite import Suite
+
+
+@dataclass(frozen=True)
+class LoadedTask:
+    """A task and the file that its data lie in."""
+
+    task: Task
+    data: Path | None
+    training: int = 1  # images to train on, and to validate on
+    validation: int = 1
+
+
+def read_tasks(suite: Suite, registry: Registry, folder: Path) -> list[LoadedTask]:
+    """Read and check every data set, at every size and fold, into files that workers read.
+
+    Raises InvalidData, InvalidSize, StoreError.
+    """
+    tasks = []
+    for name in suite.data:
+        for size in suite.sizes():
+            try:
+                whole = open_dataset(registry, name, size=size, classes=class_names(suite.classes))
+                whole = fit(whole, size, suite.fit)  # type: ignore[arg-type]
+            except MemoryError as error:
+                raise InvalidSize(
+                    f"data set {name} at {'x'.join(map(str, size))} does not fit into memory; "
+                    "use a smaller size"
+                ) from error
+            folds = folds_of(suite, registry, whole, name)
+            alone = len(folds) == 1
+            content = folds[0].hash if alone else digest([fold.hash for fold in folds])
+            for number, dataset in enumerate(folds):
+                task = Task(
+                    name=dataset.name,
+                    dataset_hash=content,
+                    classes=dataset.classes,
+                    in_channels=dataset.channels,
+                    scored=size,
+                    fit=suite.fit,
+                    fold="" if alone else f"{number}/{len(folds)}",
+                )
+                path = folder / f"{task.id}.npz"
+                try:
+                    dataset.save(path)
+                except OSError as error:
+                    raise StoreError(
+                        f"{folder} cannot hold the data ({error}); free space there, or set TMPDIR"
+                    ) from error
+                tasks.append(LoadedTask(task, path, len(dataset.train), len(dataset.val)))
+    return tasks
+
+
+def folds_of(suite: Suite, registry: Registry, dataset: Dataset, name: str) -> list[Dataset]:
+    """Return the data set itself, or its folds. Raises InvalidData, InvalidSuite."""
+    if not suite.folds:
+        return [dataset]
+    if suite.folds.isdecimal():
+        return seeded_folds(dataset, int(suite.folds))
+    return given_folds(dataset, path_of(registry, name), suite.folds)
+
+
+def class_names(given: tuple[str, ...]) -> int | tuple[str, ...] | None:
+    """Return what `--classes` says: how many, their names, or nothing."""
+    counted = len(given) == 1 and given[0].isdecimal()
+    return int(given[0]) if counted else given or None
