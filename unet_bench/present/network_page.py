@@ -177,7 +177,8 @@ def facts(page: Detail) -> list[str]:
     at = page.geometry
     return [
         f"parameters {page.params:,}",
-        f"MACs {page.macs:,} for {page.in_channels} × {format_size(at.input)} in, {page.classes} × {format_size(at.output)} out",
+        f"MACs {page.macs:,} for {page.in_channels} × {format_size(at.input)} in, "
+        f"{page.classes} × {format_size(at.output)} out",
         f"halves the image to 1/{at.stride}; first output pixel at {format_size(at.offset)}",
     ]
 
