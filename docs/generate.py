@@ -49,7 +49,11 @@ def keys_table(of: type) -> str:
     from unet_bench.spec.option import TAKES, options
 
     text = "| key | takes | default | what it does |\n|---|---|---|---|\n"
+    panel = ""
     for name, option in options(of).items():
+        if option.panel not in ("", panel):
+            panel = option.panel
+            text += f"| **{panel}** | | | |\n"
         bounds = f", {option.bounds}" if option.bounds else ""
         takes = ", ".join(option.choices) or f"{TAKES[option.kind]}{bounds}"
         takes += "; or a list" if option.many else ""
@@ -203,7 +207,8 @@ CELLS = (
 
 
 def accuracy() -> str:
-    """The page on accuracy, with the table of the suites' quick runs between its marks."""
+    """The page on accuracy, with a recipe's keys and the suites' quick runs between its marks."""
+    from unet_bench.spec.recipe import Recipe
     from unet_bench.store.tables import read_results
 
     table = "| suite, quick | variant | column | it | `floor-otsu` | majority | minutes |\n"
@@ -216,9 +221,9 @@ def accuracy() -> str:
         for name, row in frame.drop(["floor-otsu", "floor-majority"]).iterrows():
             table += f"| `{suite}` | {name} | `{column}` | {row[column]:.3f} | {' | '.join(floors)} | {minutes:.1f} |\n"
     table += f"\nTwo cores of {row['device_name']}, torch {row['torch']}; the runs lie under `results/reference/`.\n"
-    return between(
-        (ROOT / "docs" / "accuracy.md").read_text(encoding="utf-8"), "suites", f"\n{table}\n"
-    )
+    page = (ROOT / "docs" / "accuracy.md").read_text(encoding="utf-8")
+    page = between(page, "recipe", f"\n{keys_table(Recipe)}\n")
+    return between(page, "suites", f"\n{table}\n")
 
 
 def networks() -> dict[str, str]:
@@ -256,7 +261,7 @@ def networks() -> dict[str, str]:
 def parity() -> str:
     """Our parameters and MACs beside those of reference implementations."""
     sys.path.insert(0, str(ROOT / "tests"))
-    from golden import ours, read_golden
+    from support.golden import ours, read_golden
 
     from unet_bench.registry.plugins import load
 

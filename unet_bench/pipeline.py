@@ -228,4 +228,9 @@ def recipe_of(path: Path) -> Recipe | None:
     from unet_bench.store.log import read_manifest
 
     stored = read_manifest(path).get("recipe")
-    return from_recipe(stored, Recipe()) if isinstance(stored, dict) else None
+    if not isinstance(stored, dict):
+        return None
+    if "looks" in stored:  # what runs made before called evaluations
+        stored = {**stored, "evaluations": stored["looks"]}
+        del stored["looks"]
+    return from_recipe(stored, Recipe())

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.paths import ROOT
 
+from unet_bench import pipeline
 from unet_bench.errors import InvalidSuite, UnetBenchError, UnknownName
 from unet_bench.spec.presets import FIRST_LOOK, PRESETS
 from unet_bench.spec.suite import (
@@ -48,6 +51,21 @@ def test_all_variants_unless_others_are_asked_for() -> None:
 def test_a_suite_survives_its_own_record() -> None:
     suite = from_dict({"variants": ["unet"], "seeds": [1, 2], "limit_tmac": 0}).resolved(False)
     assert from_dict(suite.to_dict()) == suite
+
+
+RUNS = sorted((ROOT / "results" / "reference").glob("*/run.json"))
+
+
+@pytest.mark.parametrize("manifest", RUNS, ids=lambda manifest: manifest.parent.name)
+def test_runs_made_before_can_go_on(manifest: Path) -> None:
+    stored = json.loads(manifest.read_text(encoding="utf-8"))
+    before = {name: value for name, value in stored["suite"].items() if name != "variants"}
+    suite = pipeline.resumed(manifest.parent)
+    assert {name: json.loads(json.dumps(suite.to_dict()))[name] for name in before} == before
+    recipe = pipeline.recipe_of(manifest.parent)
+    if recipe is not None:
+        assert recipe.name == stored["recipe"]["name"]
+        assert recipe.evaluations == stored["recipe"].get("looks", recipe.evaluations)
 
 
 @pytest.mark.parametrize("name", ["one-axis", "align"])

@@ -17,14 +17,21 @@ import typer
 from unet_bench.cli.options import AsJson, Given, pick, with_options
 from unet_bench.errors import UnetBenchError
 from unet_bench.networks.choices import AXES, FIELDS, SLOTS, Choices
-from unet_bench.registry import plugins
 from unet_bench.spec.presets import PRESETS
 from unet_bench.spec.suite import Suite, parse_size
 
 if TYPE_CHECKING:
     from unet_bench.host.survey import DeviceFacts
+    from unet_bench.registry.plugins import Loaded
 
 BLOCK = pick(Suite, "block")
+
+
+def load(block: Sequence[str]) -> Loaded:
+    """Return the plugins but those blocked. To find them is slow, and `--help` needs none."""
+    from unet_bench.registry import plugins
+
+    return plugins.load(block)
 
 
 def listing(what: str, block: Sequence[str]) -> list[dict[str, Any]]:
@@ -37,7 +44,7 @@ def listing(what: str, block: Sequence[str]) -> list[dict[str, Any]]:
         return [
             {"name": name.removesuffix(".toml"), "summary": suite_summary(name)} for name in names
         ]
-    registry = plugins.load(block).registry
+    registry = load(block).registry
     if what == "variants":
         return [
             variant_row(variant, registry.absent(variant))
@@ -105,7 +112,7 @@ def plugin_rows(block: Sequence[str]) -> list[dict[str, Any]]:
             "registered": p.registered,
             "reason": p.reason,
         }
-        for p in plugins.load(block).plugins
+        for p in load(block).plugins
     ]
 
 
@@ -129,7 +136,7 @@ def network_page(name: str, size: str, block: Sequence[str]) -> dict[str, Any]:
     """One network's page: its facts, and the same as text and SVG."""
     from unet_bench.present.network_page import as_svg, as_text, detail
 
-    page = detail(plugins.load(block).checked(), name, parse_size(size) if size else ())
+    page = detail(load(block).checked(), name, parse_size(size) if size else ())
     return {**asdict(page), "text": as_text(page), "svg": as_svg(page)}
 
 
@@ -143,7 +150,7 @@ def geometry_report(name: str, size: str, block: Sequence[str]) -> dict[str, Any
     from unet_bench.models.build import build
     from unet_bench.models.select import select_one
 
-    registry = plugins.load(block).checked()
+    registry = load(block).checked()
     variant = select_one(registry, name)
     wanted = parse_size(size)
     with torch.device("meta"):
@@ -293,7 +300,6 @@ def data_check(
     from unet_bench.data.check import check
     from unet_bench.data.sources import open_dataset
     from unet_bench.plan.tasks import class_names
-    from unet_bench.registry.plugins import load
 
     wanted = class_names(tuple(given.get("classes", ())))
     report = check(

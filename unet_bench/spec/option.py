@@ -4,8 +4,8 @@ From that description are made the check of its value, the TOML key, the option 
 row in the docs, and the words that ask for it again.
 
 Fields of plain data classes with a description in their metadata: a refusal then says value, rule
-and remedy in our own words, which attrs and pydantic would have to be taught. Importing pydantic
-alone would add a third to the time that `--help` takes.
+and remedy in our own words, which attrs and pydantic would have to be taught. Importing either
+would add a fifth to the time that `--help` takes.
 """
 
 from __future__ import annotations
@@ -65,14 +65,14 @@ class Bounds:
 
     def __str__(self) -> str:
         if self.least is not None and self.most is not None:
-            return f"from {_written(self.least)} to {_written(self.most)}"
+            return f"from {self.least:,} to {self.most:,}"
         ends = {
             "at least": self.least,
             "above": self.above,
             "at most": self.most,
             "below": self.below,
         }
-        words = [f"{end} {_written(n)}" for end, n in ends.items() if n is not None]
+        words = [f"{end} {number:,}" for end, number in ends.items() if number is not None]
         return " and ".join(words)
 
 
