@@ -11,17 +11,8 @@ import pandas as pd
 from rich.console import RenderableType
 
 from unet_bench.analysis.compare import Comparison, Report
-from unet_bench.present.document import (
-    Block,
-    Cell,
-    Document,
-    Heading,
-    Line,
-    Notes,
-    Table,
-    Text,
-    Tone,
-)
+from unet_bench.present.blocks import Block, Cell, Heading, Line, Notes, Table, Text, Tone
+from unet_bench.present.document import Document
 from unet_bench.present.findings import sentences
 from unet_bench.store.schema import BY_NAME
 from unet_bench.text_format import EMPTY, first_line

@@ -11,15 +11,8 @@ from rich.console import RenderableType
 
 from unet_bench.analysis.curves import _CURVE
 from unet_bench.errors import StoreError
-from unet_bench.present.document import (
-    Block,
-    Document,
-    Heading,
-    Row,
-    Text,
-    derived,
-    table_of,
-)
+from unet_bench.present.blocks import Block, Heading, Text
+from unet_bench.present.document import Document, Row, derived, table_of
 from unet_bench.store.columns import Column
 from unet_bench.store.schema import CONDITIONS
 from unet_bench.store.tables import records

@@ -3,7 +3,7 @@
 analysis ─▶ Document ─▶ terminal, markdown, LaTeX, csv or JSON
 
 The modules beside this one make a document of what their command found; `terminal.py`,
-`markdown.py` and `latex.py` each turn any document into text.
+`markdown.py` and `latex.py` each turn any document's blocks into text.
 """
 
 from __future__ import annotations
@@ -12,91 +12,23 @@ import io
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import pandas as pd
 from rich.console import Console, RenderableType
 
 from unet_bench.errors import unknown
+from unet_bench.present.blocks import Block, Cell, Line, Table
+from unet_bench.present.markdown import as_markdown
+from unet_bench.present.terminal import as_terminal
 from unet_bench.store.columns import Column
 from unet_bench.store.tables import csv_text, records
 from unet_bench.text_format import figure, printable
 
 Row = Mapping[str, Any]
-Tone = Literal["", "strong", "quiet", "good", "bad", "unsure"]
 
 FORMATS: Final = ("table", "csv", "md", "json")
 WIDTH: Final = 140  # characters, of what `print` shows
-
-
-@dataclass(frozen=True)
-class Heading:
-    """The title of what follows; of level 1 what holds for several tables, of level 2 a table's."""
-
-    text: str
-    level: int = 2
-
-
-@dataclass(frozen=True)
-class Text:
-    """A paragraph."""
-
-    text: str
-    tone: Tone = ""
-
-
-@dataclass(frozen=True)
-class Notes:
-    """A list of sentences."""
-
-    items: tuple[str, ...]
-    tone: Tone = "quiet"
-    is_lead: bool = False  # the first sentence is the answer
-
-
-@dataclass(frozen=True)
-class Command:
-    """Why to run a command, and the command itself, to be copied; there may be none."""
-
-    why: str
-    command: str = ""
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A field of a table."""
-
-    text: str
-    is_best: bool = False
-    tone: Tone = ""
-
-
-@dataclass(frozen=True)
-class Line:
-    """A row: a name, its fields, and what is not ok with it."""
-
-    name: str
-    cells: tuple[Cell, ...]
-    is_baseline: bool = False
-    is_trivial: bool = False
-    problem: str = ""
-
-
-@dataclass(frozen=True)
-class Table:
-    """Rows under labels, the first of which is of the names.
-
-    `left` are the labels of fields with words, which begin at the left; numbers end at the right.
-    """
-
-    labels: tuple[str, ...]
-    lines: tuple[Line, ...]
-    left: tuple[str, ...] = ()
-    tells_problems: bool = False
-    is_wide: bool = False  # split on a narrow screen, its figures never folded
-
-
-Block = Heading | Text | Notes | Command | Table
 
 
 @dataclass(frozen=True)
@@ -114,9 +46,6 @@ class Document:
 
         Raises UnknownName for another format.
         """
-        from unet_bench.present.markdown import as_markdown
-        from unet_bench.present.terminal import as_terminal
-
         match format:
             case "table":
                 return as_terminal(self.blocks)

@@ -10,17 +10,8 @@ import pandas as pd
 from rich.console import RenderableType
 
 from unet_bench.analysis.matched_pairs import FIGURES, GROUP, TARGET
-from unet_bench.present.document import (
-    Block,
-    Cell,
-    Document,
-    Heading,
-    Line,
-    Notes,
-    Row,
-    Table,
-    Text,
-)
+from unet_bench.present.blocks import Block, Cell, Heading, Line, Notes, Table, Text
+from unet_bench.present.document import Document, Row
 from unet_bench.present.findings import sentences
 from unet_bench.store.columns import Column
 from unet_bench.store.schema import BY_NAME

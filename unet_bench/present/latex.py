@@ -8,7 +8,7 @@ from typing import Final
 
 import pandas as pd
 
-from unet_bench.present.document import Block, Heading, Line, Table
+from unet_bench.present.blocks import Block, Heading, Line, Table
 
 _PLAIN: Final[Mapping[str, str]] = {
     "\\": r"\textbackslash{}",

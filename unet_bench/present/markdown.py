@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import assert_never
 
-from unet_bench.present.document import Block, Command, Heading, Line, Notes, Table, Text
+from unet_bench.present.blocks import Block, Command, Heading, Line, Notes, Table, Text
 from unet_bench.text_format import escaped, one_line
 
 

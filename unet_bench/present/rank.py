@@ -10,16 +10,8 @@ from rich.console import RenderableType
 
 from unet_bench.analysis.rank import Ranking
 from unet_bench.analysis.summary import SETTING
-from unet_bench.present.document import (
-    Block,
-    Document,
-    Heading,
-    Notes,
-    Row,
-    Text,
-    derived,
-    table_of,
-)
+from unet_bench.present.blocks import Block, Heading, Notes, Text
+from unet_bench.present.document import Document, Row, derived, table_of
 from unet_bench.present.findings import sentences
 from unet_bench.store.columns import Column
 from unet_bench.store.figures import peer_groups

@@ -11,18 +11,8 @@ from rich.console import RenderableType
 
 from unet_bench.analysis.candidates import Gap, Option
 from unet_bench.analysis.recommend import Recommendation
-from unet_bench.present.document import (
-    Block,
-    Command,
-    Document,
-    Heading,
-    Notes,
-    Row,
-    Table,
-    Text,
-    derived,
-    table_of,
-)
+from unet_bench.present.blocks import Block, Command, Heading, Notes, Table, Text
+from unet_bench.present.document import Document, Row, derived, table_of
 from unet_bench.present.explanation import SHOWN, notes, over, steps, verdicts
 from unet_bench.store.columns import Column
 from unet_bench.store.figures import PEERS

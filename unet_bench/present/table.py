@@ -10,7 +10,8 @@ import pandas as pd
 from rich.console import RenderableType
 
 from unet_bench.errors import unknown
-from unet_bench.present.document import Block, Document, Heading, Row, Table, Text, table_of
+from unet_bench.present.blocks import Block, Heading, Table, Text
+from unet_bench.present.document import Document, Row, table_of
 from unet_bench.store.columns import Column
 from unet_bench.store.schema import BY_NAME, CONDITIONS, described, shown_columns
 from unet_bench.store.tables import records

@@ -14,7 +14,7 @@ from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.text import Text as Styled
 
-from unet_bench.present.document import Block, Command, Heading, Line, Notes, Table, Text
+from unet_bench.present.blocks import Block, Command, Heading, Line, Notes, Table, Text
 from unet_bench.text_format import one_line, printable
 
 _STYLES: Final[Mapping[str, str]] = {
