@@ -191,7 +191,8 @@ def test_effects_are_drawn_in_per_cent_below_what_they_are_against(report: Page)
         30,
     ]
     assert max(x for trace in views["Dice"]["data"] for x in trace["x"] if x is not None) < 0.1
-    assert len(latency["data"]) == 2  # the legend names both kinds
+    names = [series["name"] for series in latency["data"]]
+    assert names == ["better", "worse", "not separable"]
     assert all(trace["x"] for trace in latency["data"])
     assert "against transpose" in [note["text"] for note in latency["layout"]["annotations"]]
 

@@ -284,12 +284,15 @@ def _forest(keys: Sequence[_Key], rows: Mapping[_Key, Row], group: str, column: 
         places[key] = len(entries)
         units = rows[key]["units"] if key in rows else None
         entries.append(Entry(alternative, str(units or EMPTY)))
-    sure: list[Point] = []
+    better: list[Point] = []
+    worse: list[Point] = []
     unsure: list[Point] = []
     for key, row in rows.items():
         point = _estimate(row, len(entries) - places[key], column)
-        (sure if row.get("separable") else unsure).append(point)
-    are_bare = all(point.x_ends is None for point in (*sure, *unsure))
+        is_better = (row["change"] > 0) == (column.better == "high")
+        known = better if is_better else worse
+        (known if row.get("separable") else unsure).append(point)
+    are_bare = all(point.x_ends is None for point in (*better, *worse, *unsure))
     is_single = column.by_difference and are_bare
     told = "; ".join(
         f"{slot} {alternative} against {reference} {change_and_interval(row, column)}"
@@ -302,7 +305,8 @@ def _forest(keys: Sequence[_Key], rows: Mapping[_Key, Row], group: str, column: 
         group=group,
         label=column.label,
         series=(
-            Series("separable from 0", tuple(sure), BLUE),
+            Series("better", tuple(better), BLUE),
+            Series("worse", tuple(worse), VERMILLION),
             Series(name, tuple(unsure), GREY, "circle-open"),
         ),
         x=Axis(unit, is_change=not column.by_difference),
