@@ -9,20 +9,22 @@ import shutil
 import sys
 from pathlib import Path
 
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import ViewportSize, sync_playwright
 
-from unet_bench.present.report.figures import accuracy_against, save
-from unet_bench.present.report.groups import groups_of
+from unet_bench.present.draw_matplotlib import save
+from unet_bench.present.groups import groups_of
+from unet_bench.present.report.figures import accuracy
 from unet_bench.store.runs import read_runs
+from unet_bench.store.schema import BY_NAME
 
 DOCS = Path(__file__).parent
-SIZE = {"width": 1120, "height": 860}
+SIZE = ViewportSize(width=1120, height=860)
 
 
 def main(run: Path) -> None:
-    """Dice against latency as SVG, and the first screen of the run's report.html as PNG."""
+    """Draw Dice against latency as SVG, and the first screen of the run's report.html as PNG."""
     [group] = groups_of(read_runs([run]).results)
-    save(accuracy_against(group, "latency_ratio"), DOCS / "quick-cpu.svg")
+    save(accuracy(group, BY_NAME["latency_ratio"]), DOCS / "quick-cpu.svg")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=shutil.which("chromium"), args=["--no-sandbox"]

@@ -287,6 +287,7 @@ def unet_bench_register(registry):
 """
 
 
+@pytest.mark.slow
 def test_a_broken_part_is_a_row_that_names_its_distribution(
     unet_bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

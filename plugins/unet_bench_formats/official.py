@@ -47,7 +47,8 @@ Pairs = list[tuple[Path, Path]]
 def read_pet(path: Path, *, classes: Classes = None, seed: int = 0) -> Dataset:
     """Return Oxford-IIIT Pet: background, pet, border.
 
-    A seeded tenth of trainval validates, the official test set tests. Raises InvalidData, naming all offenders.
+    A seeded tenth of trainval validates, the official test set tests. Raises InvalidData, naming
+    all offenders.
     """
     root = find_one(
         path,

@@ -250,9 +250,8 @@ class SlurmExecutor:
         """Yield what has ended since the last time, and why nothing runs, if nothing does."""
         reason = ""
         try:
-            self._look(
-                self._tasks
-            )  # before the inbox: what a task leaves there it leaves before it ends
+            # Before the inbox: what a task writes there it writes before it ends.
+            self._look(self._tasks)
         except QueueSilent as error:
             reason = str(error)
         arrived = stems_in_inbox(folder.run)

@@ -32,7 +32,7 @@ from unet_bench.analysis.effects import (
 )
 from unet_bench.errors import InvalidChoice, UnknownName
 from unet_bench.networks.choices import Choices, format_value
-from unet_bench.present.effects import render_effects
+from unet_bench.present.effects import effects_document, render_effects
 from unet_bench.present.findings import sentences
 from unet_bench.present.notebook import Answer
 from unet_bench.store.runs import Runs, read_runs
@@ -1105,7 +1105,7 @@ def test_a_table_says_changes_with_intervals_contexts_and_reference() -> None:
     assert re.match(r"bilinear +6 +\+1[01] ±\d\.\d +0 +0\.000≈ *$", bilinear)
     assert "sd over contexts: latency" in text
     assert max(map(len, text.splitlines())) <= 120
-    answer = Answer(found(rows), render_effects)  # as a notebook has it
+    answer = Answer(found(rows), effects_document)  # as a notebook has it
     assert "up: against transpose" in str(answer)
     markdown = answer._repr_markdown_()
     assert "### up: against transpose" in markdown

@@ -145,7 +145,10 @@ def test_what_cannot_be_locked_is_measured_all_the_same(folder: Path) -> None:
 
 
 @no_sharing
-@pytest.mark.parametrize(("kind", "probe"), [("timed", "cost"), ("", "speed")])
+@pytest.mark.parametrize(
+    ("kind", "probe"),
+    [("timed", "cost"), pytest.param("", "speed", marks=pytest.mark.slow)],
+)
 def test_a_run_waits_for_another_before_it_goes_on(
     holder, tmp_path: Path, kind: str, probe: str
 ) -> None:
@@ -165,7 +168,16 @@ def test_a_run_waits_for_another_before_it_goes_on(
     assert events == ["waiting", f"{probe} ok"]
 
 
-@pytest.mark.parametrize("probe", ["cost", "speed", "memory", "accuracy", "training", "batch"])
+@pytest.mark.parametrize(
+    "probe",
+    [
+        *("cost", "speed"),
+        *(
+            pytest.param(probe, marks=pytest.mark.slow)
+            for probe in ("memory", "accuracy", "training", "batch")
+        ),
+    ],
+)
 def test_timed_probes_alone_have_the_host_to_themselves(tmp_path: Path, probe: str) -> None:
     seen: list[bool] = []
 

@@ -141,7 +141,7 @@ def test_unetr_asks_for_the_image_size() -> None:
 
 
 def test_smp_is_for_images() -> None:
-    with pytest.raises(Unsupported, match="2-D"):
+    with pytest.raises(Unsupported, match="for images alone"):
         made("smp:unet/resnet18", 3, 1, (32, 32, 32))
 
 

@@ -20,9 +20,11 @@ from typer.testing import CliRunner
 
 from unet_bench.cli.app import app
 from unet_bench.errors import StoreError, UnknownName
+from unet_bench.present import draw_plotly
+from unet_bench.present.draw_plotly import plain
+from unet_bench.present.groups import anchor, groups_of, seen
+from unet_bench.present.plots import front, pareto
 from unet_bench.present.report import write_report
-from unet_bench.present.report.groups import anchor, groups_of, seen
-from unet_bench.present.report.plots import front, pareto, plain
 from unet_bench.present.report.table import table
 from unet_bench.store.runs import read_runs
 
@@ -122,11 +124,11 @@ def test_many_rows_leave_out_what_is_not_usually_shown(
     usual: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     frame = read_runs([usual]).results
-    assert any(field.name == "live_memory_mib" for field in table(groups_of(frame)).fields)
+    assert any(field.column.name == "live_memory_mib" for field in table(groups_of(frame)).fields)
     monkeypatch.setattr("unet_bench.present.report.table.MOST_CELLS", 30)
     few = table(groups_of(frame))
     assert few.left_out > 0
-    assert all(field.shown for field in few.fields)
+    assert all(field.is_shown for field in few.fields)
 
 
 def test_examples_have_a_picture_of_each_kind_and_say_what_they_show(report: Page) -> None:
@@ -230,9 +232,9 @@ def test_a_halved_batch_is_another_setting(tmp_path: Path) -> None:
 
 
 def test_pareto_views_hold_intervals_as_distances(usual: Path) -> None:
-    view = pareto(groups_of(read_runs([usual]).results))[0]
+    shown = draw_plotly.view(pareto(groups_of(read_runs([usual]).results))[0])
     best = next(
-        trace for trace in view.data if trace.get("name") == "on the front of these two axes"
+        trace for trace in shown.data if trace.get("name") == "on the front of these two axes"
     )
     x, up = best["x"][-1], best["error_x"]["array"][-1]
     assert math.isclose(up, 0.02 * x)

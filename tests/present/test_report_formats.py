@@ -14,10 +14,10 @@ from PIL import Image
 from support.reported import HOSTILE, NETWORKS, cells, stored, with_samples
 
 import unet_bench
+from unet_bench.present.groups import groups_of
+from unet_bench.present.latex import plain
 from unet_bench.present.report import write_report
-from unet_bench.present.report.figures import accuracy_against, cost_of, forests
-from unet_bench.present.report.groups import groups_of
-from unet_bench.present.report.latex import plain
+from unet_bench.present.report.figures import accuracy, cost_of, effect_figures
 from unet_bench.store.runs import read_runs
 
 CROWD = {f"unet-variant-{n}": {"base_width": 8 + n} for n in range(40)}
@@ -139,7 +139,9 @@ def test_labels_of_many_networks_do_not_overlap(tmp_path: Path) -> None:
     from matplotlib.text import Text
 
     [group] = groups_of(read_runs([stored(tmp_path, cells({"unet": {}, **CROWD}))]).results)
-    drawing = accuracy_against(group, cost_of(group))
+    cost = cost_of(group)
+    assert cost is not None
+    drawing = accuracy(group, cost)
     FigureCanvasAgg(drawing).draw()
     boxes = {text.get_text(): Text.get_window_extent(text) for text in drawing.axes[0].texts}
     assert "unet" in boxes
@@ -151,8 +153,7 @@ def test_labels_of_many_networks_do_not_overlap(tmp_path: Path) -> None:
 def test_a_forest_has_every_alternative_and_a_scale_on_which_half_is_as_far_as_double(
     run: Path,
 ) -> None:
-    [(drawing, several)] = forests(unet_bench.effects(run).table)
-    assert not several
+    [drawing] = effect_figures(unet_bench.effects(run).table)
     labels = [label.get_text() for label in drawing.axes[0].get_yticklabels()]
     assert [label for label in labels if ":" not in label] == ["residual", "bilinear", "add"]
     assert [axes.get_xscale() for axes in drawing.axes] == ["log", "log", "log", "linear"]

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from support.reported import HOSTILE, NETWORKS, SCRIPT, cells, stored, with_samples
 
+from unet_bench.present.groups import anchor
 from unet_bench.present.report import write_report
-from unet_bench.present.report.groups import anchor
 
 pytestmark = pytest.mark.slow
 

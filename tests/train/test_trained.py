@@ -25,6 +25,7 @@ from unet_bench.errors import InvalidSuite, StoreError, UnknownName
 from unet_bench.train.metrics import Accumulator
 from unet_bench.train.trained import load_network
 
+pytestmark = pytest.mark.slow  # most read a run that trains four networks
 TINY = {"size": "64x64", "width_scale": 0.125, "batch": [2], "threads": [1], "probes": ["accuracy"]}
 
 

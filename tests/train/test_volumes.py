@@ -566,6 +566,7 @@ def kept(scans: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return Path(found.attrs["path"])
 
 
+@pytest.mark.slow
 def test_masks_of_volumes_lie_where_their_images_do(
     kept: Path, scans: Path, tmp_path: Path
 ) -> None:

@@ -57,8 +57,9 @@ def show(
     from unet_bench.present.table import render
     from unet_bench.store.runs import read_runs
 
-    wanted = split(columns) if columns else None
-    answer(render, read_runs(paths).results, format, as_json, sort=sort, columns=wanted)
+    runs = read_runs(paths)
+    wanted = {"sort": sort, "columns": split(columns) if columns else None, "known": runs.columns}
+    answer(render, runs.results, format, as_json, **wanted)
 
 
 def compare(

@@ -175,10 +175,10 @@ def show_end(path: Path, suite: Suite) -> None:
     """Print the table of a run, where it is, and what was scaled down."""
     from unet_bench.present.progress import console
     from unet_bench.present.table import render
-    from unet_bench.store.tables import read_results
+    from unet_bench.store.runs import read_runs
 
-    screen = console()
-    screen.print(render(read_results(path)))
+    screen, runs = console(), read_runs([path])
+    screen.print(render(runs.results, known=runs.columns))
     notes = [f"results: {path}/results.csv", f"again: unet-bench show {path}", suite.scaled_down()]
     screen.print("\n".join(filter(None, notes)), markup=False, highlight=False, soft_wrap=True)
 

@@ -54,7 +54,7 @@ def _map(name: str) -> Array:
 
 
 def _blocks(volume: Array) -> Array:
-    """Return `(X Y Z)` as blocks of 2x2x2 voxels, `(X/2 Y/2 Z/2 8)`; an odd last layer is left out."""
+    """Return `(X Y Z)` as 2x2x2 blocks, `(X/2 Y/2 Z/2 8)`; an odd last layer is left out."""
     x, y, z = (side // 2 for side in volume.shape)
     cut = volume[: 2 * x, : 2 * y, : 2 * z].reshape(x, 2, y, 2, z, 2)
     return cut.transpose(0, 2, 4, 1, 3, 5).reshape(x, y, z, 8)

@@ -46,8 +46,8 @@ def indexed(name: str) -> torch.device:
         ) from error
     if device.type not in (*KINDS, *PLANNED):
         raise InvalidSuite(
-            f"torch knows devices of type {device.type}, and unet-bench does not: it could not wait for them, and its "
-            f"times would be wrong; use one of {', '.join(KINDS)}"
+            f"torch knows devices of type {device.type}, and unet-bench does not: "
+            f"it could not wait for them, and its times would be wrong; use one of {', '.join(KINDS)}"
         )
     return (
         device if device.type in ("cpu", *PLANNED) else torch.device(device.type, device.index or 0)

@@ -204,8 +204,9 @@ def _handle(nvml: Any, properties: Any, device: torch.device | int) -> Any:
     for kind in ("GPU", "MIG"):
         with contextlib.suppress(*_errors(nvml)):
             return nvml.nvmlDeviceGetHandleByUUID(f"{kind}-{uuid}")
-    bus = f"{properties.pci_domain_id:08x}:{properties.pci_bus_id:02x}:{properties.pci_device_id:02x}.0"
-    return nvml.nvmlDeviceGetHandleByPciBusId(bus)
+    domain, bus = properties.pci_domain_id, properties.pci_bus_id
+    address = f"{domain:08x}:{bus:02x}:{properties.pci_device_id:02x}.0"
+    return nvml.nvmlDeviceGetHandleByPciBusId(address)
 
 
 def _errors(nvml: Any) -> tuple[type[Exception], ...]:

@@ -112,23 +112,12 @@ def _architecture(
 
 
 NAMES_OF_CHANNELS = (
-    "in_channels",
-    "in_chans",
-    "n_channels",
-    "in_ch",
-    "img_ch",
-    "input_channels",
-    "num_channels",
+    *("in_channels", "in_chans", "n_channels", "in_ch", "img_ch"),
+    *("input_channels", "num_channels"),
 )
 NAMES_OF_CLASSES = (
-    "classes",
-    "num_classes",
-    "n_classes",
-    "out_channels",
-    "out_ch",
-    "output_ch",
-    "nclass",
-    "num_class",
+    *("classes", "num_classes", "n_classes", "out_channels", "out_ch"),
+    *("output_ch", "nclass", "num_class"),
 )
 
 
@@ -188,9 +177,8 @@ def published_weights(model: nn.Module) -> Callable[[str], None] | None:
     `load_pretrained`, if it has that.
     """
     owners = (model, getattr(model, "encoder", None))
-    found: Callable[[str], None] | None = next(
-        filter(None, (getattr(o, "load_pretrained", None) for o in owners)), None
-    )
+    methods = (getattr(owner, "load_pretrained", None) for owner in owners)
+    found: Callable[[str], None] | None = next(filter(None, methods), None)
     return found
 
 

@@ -157,16 +157,8 @@ LEAST: Final = {
 }
 """The least that a number, or each in a list, may be."""
 OF_PLAIN_ENCODER: Final = (
-    *(
-        "encoder_block",
-        "down",
-        "depth",
-        "base_width",
-        "max_width",
-        "encoder_widths",
-        "blocks_per_level",
-        "width_scale",
-    ),
+    *("encoder_block", "down", "depth", "base_width", "max_width"),
+    *("encoder_widths", "blocks_per_level", "width_scale"),
 )
 """What an encoder that comes as a whole `ignores`. With its width given, the decoder's is not
 scaled either.
@@ -208,11 +200,8 @@ def parse_value(name: str, value: object) -> Value:
     allowed: tuple[str, ...] = FIELDS[name].metadata["values"]
     default: Value = getattr(Choices(), name)
     try:
-        parsed = (
-            ()
-            if value and value == FIELDS[name].metadata.get("empty")
-            else _convert(value, default)
-        )
+        is_empty = value and value == FIELDS[name].metadata.get("empty")
+        parsed = () if is_empty else _convert(value, default)
     except (KeyError, ValueError, TypeError) as error:
         wanted = (
             "a list such as 64/64/128/256" if isinstance(default, tuple) else type(default).__name__
@@ -227,9 +216,8 @@ def _convert(value: object, default: Value) -> Value:
     if isinstance(default, bool):
         return {"true": True, "false": False}[str(value).lower()]
     if isinstance(default, tuple):
-        return tuple(
-            int(v) for v in (value if isinstance(value, (list, tuple)) else str(value).split("/"))
-        )
+        items = value if isinstance(value, (list, tuple)) else str(value).split("/")
+        return tuple(map(int, items))
     if isinstance(default, int):
         if isinstance(value, float) and not value.is_integer():
             raise ValueError(value)

@@ -65,16 +65,14 @@ class Place:
     bias: bool = True
     dropout: float = 0.0
     convs: int = 2
-    skip_channels: tuple[
-        int, ...
-    ] = ()  # merge: of each skip. topology: of each encoder level, 0 where there is no map
+    # Merge: of each skip. Topology: of each encoder level, 0 where there is no map.
+    skip_channels: tuple[int, ...] = ()
     gate_channels: int = 0  # skip: of the decoder's map before up-sampling
     up_channels: int = 0  # skip: of the decoder's map after up-sampling
     # Align: pixels the up-sampled map has lost on its low side, so that positions can be kept.
     margin: int = 0
-    design: Design | None = field(
-        default=None, compare=False, repr=False
-    )  # for encoder and topology only
+    # For encoder and topology only.
+    design: Design | None = field(default=None, compare=False, repr=False)
 
     def at(self, **changes: Any) -> Place:
         """Return the same place with some fields changed."""
@@ -98,9 +96,8 @@ class Design:
     parts: Mapping[str, NamedFactory]
     widths: tuple[int, ...]  # of the plain encoder, finest first
     decoder_widths: tuple[int, ...]  # finest first; empty: the encoder's channels
-    margins: Mapping[int, tuple[int, ...]] = field(
-        default_factory=dict
-    )  # of each level's `align` parts, as they run
+    # Of each level's `align` parts, as they run.
+    margins: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
 
     def make(self, slot: str, place: Place) -> nn.Module:
         """Build the part that fills `slot`."""

@@ -21,14 +21,10 @@ class DecoderNode(nn.Module):
     def __init__(self, place: Place, earlier: Sequence[int], margins: Iterator[int]) -> None:
         super().__init__()
         assert place.design is not None
-        choices, gate, encoder = (
-            place.design.choices,
-            place.in_channels,
-            place.skip_channels[place.level],
-        )
-        up_at = place.at(
-            out_channels=up_channels(choices.up_policy, gate, place.out_channels), skip_channels=()
-        )
+        choices, gate = place.design.choices, place.in_channels
+        encoder = place.skip_channels[place.level]
+        lifted = up_channels(choices.up_policy, gate, place.out_channels)
+        up_at = place.at(out_channels=lifted, skip_channels=())
         self.up = up_at.make("up")
         width = stated_channels(self.up, up_at)
         self.skip: nn.Module | None = None
@@ -91,9 +87,8 @@ class Meeting(nn.Module):
             skip, up = align(skip, up)
             met.append(skip)
         for i, align in enumerate(self.aligns):
-            if (
-                met[i].shape[2:] != up.shape[2:]
-            ):  # a later skip has changed the up-sampled map's size
+            # A later skip may have changed the up-sampled map's size.
+            if met[i].shape[2:] != up.shape[2:]:
                 _, met[i] = align(up, met[i])
         return met, up
 

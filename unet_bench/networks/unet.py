@@ -41,13 +41,11 @@ class UNet(nn.Module):
         encoded = dict(zip(self.levels, self.encoder(image), strict=True))
         # (N C_l H/2^l W/2^l) by level, in one list alone: the topology takes maps out of it, and so
         # frees them
-        maps: list[Tensor | None] = [
-            encoded.pop(level, None) for level in range(self.levels[-1] + 1)
-        ]
+        levels = range(self.levels[-1] + 1)
+        maps: list[Tensor | None] = [encoded.pop(level, None) for level in levels]
         maps[-1] = self.bottleneck(maps[-1])
-        decoded = self.topology(
-            maps
-        )  # per level, finest first, then what else auxiliary heads look at
+        # Per level, finest first, then what else auxiliary heads look at.
+        decoded = self.topology(maps)
         logits: Tensor = self.head(decoded[0])
         if not self.aux_heads or not (self.training or self.average_heads):
             return logits
@@ -58,9 +56,9 @@ class UNet(nn.Module):
             )
         size, mode = logits.shape[2:], LINEAR_MODE[logits.ndim - 2]
         for other in others:
-            logits = logits + (
-                other if other.shape[2:] == size else F.interpolate(other, size, mode=mode)
-            )
+            if other.shape[2:] != size:
+                other = F.interpolate(other, size, mode=mode)
+            logits = logits + other
         return logits / (1 + len(others))
 
 

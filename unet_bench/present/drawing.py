@@ -17,8 +17,9 @@ _ARROW: Final = '<path d="M{} {}L{} {}" stroke="#999" fill="none" marker-end="ur
 
 
 def draw(name: str, stages: Sequence[Stage], tip: str = "tip") -> str:
-    """The stages as SVG boxes: to the right in the order in which they are made, downward by level;
-    skips as arrows.
+    """Return the stages as SVG: boxes to the right as they are made, downward by level.
+
+    Skips are arrows.
 
     `tip` is the id of the arrows' tip, to be told apart where several pictures stand in one page.
     """
@@ -26,9 +27,11 @@ def draw(name: str, stages: Sequence[Stage], tip: str = "tip") -> str:
     width = 40 + len(stages) * (UNIT + GAP)
     height = TOP + DROP * (1 + max((stage.level for stage in stages), default=0))
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
+        f'width="{width}" height="{height}" '
         'font-family="sans-serif" font-size="9" fill="#777" text-anchor="middle">',
-        f'<defs><marker id="{tip}" viewBox="0 0 6 6" refX="6" refY="3" markerWidth="6" markerHeight="6" orient="auto">'
+        f'<defs><marker id="{tip}" viewBox="0 0 6 6" refX="6" refY="3" markerWidth="6" '
+        'markerHeight="6" orient="auto">'
         '<path d="M0 0L6 3L0 6z" fill="#999"/></marker></defs>',
         f"<title>{escape(name)}</title>",
     ]

@@ -49,8 +49,7 @@ class Detail:
 def detail(
     registry: Registry, name: str, size: Sequence[int] = (), in_channels: int = 3, classes: int = 2
 ) -> Detail:
-    """The page of a variant at an input size (default: 256², or the nearest that the network
-    takes).
+    """Return the page of a variant at an input size, by default 256² or the nearest it takes.
 
     Raises UnknownName, InvalidSize, Unsupported.
     """
@@ -58,7 +57,8 @@ def detail(
     dims = variant.choices.dims
     if size and len(size) != dims:
         raise InvalidSize(
-            f"{format_size(size)}: {name} is shown with {dims} sides; give as many, such as {format_size((64,) * dims)}"
+            f"{format_size(size)}: {name} is shown with {dims} sides; "
+            f"give as many, such as {format_size((64,) * dims)}"
         )
     wanted = tuple(size) or (SIDE if dims == 2 else SIDE_3D,) * dims
     with torch.device("meta"):
@@ -84,7 +84,7 @@ def detail(
 
 
 def nearest(model: nn.Module, in_channels: int, wanted: tuple[int, ...]) -> tuple[int, ...]:
-    """The size itself where nothing is lost at it, else the next larger one of which that is true."""
+    """Return the size itself, or the next larger one at which nothing is lost."""
     try:
         if trace(model, in_channels, wanted).legal:
             return wanted
@@ -95,7 +95,7 @@ def nearest(model: nn.Module, in_channels: int, wanted: tuple[int, ...]) -> tupl
 
 
 def about(registry: Registry, variant: Variant) -> str:
-    """A paragraph: an architecture's own words, or what its parts are."""
+    """Return a paragraph: an architecture's own words, or what its parts are."""
     if variant.architecture:
         factory = registry.find("architecture", variant.architecture).load()
         return " ".join(
@@ -127,7 +127,7 @@ PARAGRAPH: Final = (
 
 
 def differences(registry: Registry, variant: Variant) -> tuple[tuple[str, str, str], ...]:
-    """The choices that are not the baseline's: name, value, what that is."""
+    """Return the choices that are not the baseline's: name, value, what that is."""
     if variant.architecture:
         return ()
     default = Choices().text()
@@ -145,19 +145,19 @@ def differences(registry: Registry, variant: Variant) -> tuple[tuple[str, str, s
 
 
 def picture(page: Detail) -> str:
-    """The stages as text, each indented by its level."""
+    """Return the stages as text, each indented by its level."""
     lines = []
     for stage in page.stages:
-        words = f"{stage.channels} × {format_size(stage.size)}" + " tokens" * (
-            len(stage.size) != len(page.geometry.input)
-        )
+        words = f"{stage.channels} × {format_size(stage.size)}"
+        if len(stage.size) != len(page.geometry.input):
+            words += " tokens"
         note = f"{stage.name} + {stage.skip}" if stage.skip else stage.name
         lines.append(f"{'    ' * stage.level}{words}  {note}")
     return "\n".join(lines)
 
 
 def as_text(page: Detail) -> str:
-    """The page for a terminal."""
+    """Return the page for a terminal."""
     lines = [
         f"{page.name}: {page.summary}",
         page.about,
@@ -173,17 +173,18 @@ def as_text(page: Detail) -> str:
 
 
 def facts(page: Detail) -> list[str]:
-    """Parameters, MACs and geometry, a line each."""
+    """Return parameters, MACs and geometry, a line each."""
     at = page.geometry
     return [
         f"parameters {page.params:,}",
-        f"MACs {page.macs:,} for {page.in_channels} × {format_size(at.input)} in, {page.classes} × {format_size(at.output)} out",
+        f"MACs {page.macs:,} for {page.in_channels} × {format_size(at.input)} in, "
+        f"{page.classes} × {format_size(at.output)} out",
         f"halves the image to 1/{at.stride}; first output pixel at {format_size(at.offset)}",
     ]
 
 
 def as_markdown(page: Detail, figure: str) -> str:
-    """The page for the docs; `figure` is the path of its SVG."""
+    """Return the page for the docs; `figure` is the path of its SVG."""
     rows = [f"| `{name}` | `{value}` | {meaning} |" for name, value, meaning in page.differs]
     table = ["| choice | here | what it is |", "|---|---|---|", *rows] if rows else []
     lines = [
@@ -205,5 +206,5 @@ def as_markdown(page: Detail, figure: str) -> str:
 
 
 def as_svg(page: Detail) -> str:
-    """The page's picture."""
+    """Return the page's picture."""
     return draw(page.name, page.stages)

@@ -1,7 +1,6 @@
-"""The commands that answer, as functions: for notebooks and scripts. Each takes runs and returns
-tables that show well.
+"""The commands that answer, as functions for notebooks and scripts.
 
-runs (folders, or tables) ─▶ `show`, `effects`, `rank`, `recommend`: frames that a notebook shows as tables
+runs (folders, or tables) ─▶ `show`, `effects`, `rank`, `recommend`: frames that show as tables
 """
 
 from __future__ import annotations
@@ -12,17 +11,18 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from rich.console import RenderableType
 
 from unet_bench.analysis import effects as _effects
 from unet_bench.analysis import rank as _rank
 from unet_bench.analysis import recommend as _recommend
 from unet_bench.analysis.budget import Budget
 from unet_bench.errors import StoreError
-from unet_bench.present.effects import render_effects
-from unet_bench.present.rank import render_rank
-from unet_bench.present.recommend import render_recommendations, table
-from unet_bench.present.table import Displayed, render
+from unet_bench.present.document import Displayed, Document
+from unet_bench.present.effects import effects_document
+from unet_bench.present.rank import rank_document
+from unet_bench.present.recommend import recommend_document, table
+from unet_bench.present.table import results_document
+from unet_bench.store.columns import Column
 from unet_bench.store.runs import Runs, read_runs
 
 Given = str | Path | Iterable[str | Path] | Runs
@@ -33,28 +33,29 @@ class Shown(Displayed):
     """The results of runs, best first; `table` has all columns."""
 
     table: pd.DataFrame
+    known: Mapping[str, Column]
     sort: str | None = None
     columns: tuple[str, ...] | None = None
 
     __repr__ = Displayed.__str__
 
-    def rendered(self, format: str) -> RenderableType:
-        return render(self.table, format=format, sort=self.sort, columns=self.columns)
+    def document(self) -> Document:
+        """Return the table of `unet-bench show`."""
+        return results_document(self.table, sort=self.sort, columns=self.columns, known=self.known)
 
 
 @dataclass(frozen=True, repr=False)
 class Answer(Displayed):
-    """What an analysis found, shown as its command shows it; its fields, such as `table`, are
-    reached by name.
-    """
+    """What an analysis found; its fields, such as `table`, are reached by name."""
 
     found: Any
-    render: Callable[..., RenderableType]
+    make: Callable[[Any], Document]
 
     __repr__ = Displayed.__str__
 
-    def rendered(self, format: str) -> RenderableType:
-        return self.render(self.found, format=format)
+    def document(self) -> Document:
+        """Return what the analysis' command shows."""
+        return self.make(self.found)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):  # a copy that is being made has no `found` yet
@@ -78,33 +79,30 @@ class Recommendations(Displayed):
     def __iter__(self) -> Iterator[_recommend.Recommendation]:
         return iter(self.groups)
 
-    def rendered(self, format: str) -> RenderableType:
-        return render_recommendations(self.groups, format=format)
+    def document(self) -> Document:
+        """Return what `unet-bench recommend` shows."""
+        return recommend_document(self.groups)
 
 
 def show(runs: Given, *, sort: str | None = None, columns: Iterable[str] | None = None) -> Shown:
-    """The table of `unet-bench show`. Raises StoreError for what is no run."""
-    return Shown(_read(runs).results, sort, None if columns is None else tuple(columns))
+    """Return the table of `unet-bench show`. Raises StoreError for what is no run."""
+    found = _read(runs)
+    chosen = None if columns is None else tuple(columns)
+    return Shown(found.results, found.columns, sort, chosen)
 
 
 def effects(runs: Given, *, references: Mapping[str, str] | None = None) -> Answer:
-    """What each choice is worth, as `unet-bench effects` says it; `references` as in `{"up":
-    "bilinear"}`.
-    """
-    return Answer(_effects.effects(_read(runs), references=references), render_effects)
+    """Return what each choice is worth; `references` as in `{"up": "bilinear"}`."""
+    return Answer(_effects.effects(_read(runs), references=references), effects_document)
 
 
 def rank(runs: Given, *, u_score: bool = False) -> Answer:
-    """The Pareto front with probabilities, and average ranks over data sets, as `unet-bench rank`
-    says them.
-    """
-    return Answer(_rank.rank(_read(runs), u_score=u_score), render_rank)
+    """Return the Pareto front with probabilities, and average ranks over data sets."""
+    return Answer(_rank.rank(_read(runs), u_score=u_score), rank_document)
 
 
 def recommend(runs: Given, **budget: Any) -> Recommendations:
-    """Which network to use, as `unet-bench recommend` says it: `recommend("results/RUN",
-    max_latency_ms=5)`.
-    """
+    """Return which network to use, as in `recommend("results/RUN", max_latency_ms=5)`."""
     return Recommendations(tuple(_recommend.recommend(_read(runs), Budget(**budget))))
 
 
@@ -114,6 +112,7 @@ def _read(runs: Given) -> Runs:
     paths = [runs] if isinstance(runs, str | Path) else runs
     if isinstance(paths, pd.DataFrame) or not isinstance(paths, Iterable):
         raise StoreError(
-            f"a {type(runs).__name__} is no run: give the path of a run's folder or table, or several"
+            f"a {type(runs).__name__} is no run: "
+            "give the path of a run's folder or table, or several"
         )
     return read_runs(paths)

@@ -1,8 +1,7 @@
-"""Ranks and fronts as text: tables for a terminal, markdown, csv, JSON."""
+"""Pareto fronts and average ranks over data sets."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from typing import Final
 
@@ -11,124 +10,91 @@ from rich.console import RenderableType
 
 from unet_bench.analysis.rank import Ranking
 from unet_bench.analysis.summary import SETTING
-from unet_bench.errors import unknown
+from unet_bench.present.blocks import Block, Heading, Notes, Text
+from unet_bench.present.document import Document, Row, derived, table_of
 from unet_bench.present.findings import sentences
-from unet_bench.present.table import FORMATS, Heading, Line, Section, as_markdown, as_table, figure
-from unet_bench.store.figures import Row, peer_groups
-from unet_bench.store.schema import CONDITIONS
-from unet_bench.store.tables import csv_text, records
-from unet_bench.text_format import escaped, one_line, title
+from unet_bench.store.columns import Column
+from unet_bench.store.figures import peer_groups
+from unet_bench.store.schema import BY_NAME, CONDITIONS
+from unet_bench.store.tables import records
+from unet_bench.text_format import title
 
-FRONT_HEADINGS: Final = (
-    Heading("dice", "Dice", decimals=3),
-    Heading("latency_ms", "latency ms"),
-    Heading("latency_ratio", "ratio"),
-    Heading("peak_memory_mib", "MiB"),
-    Heading("on_front", "front"),
-    Heading("probability", "P(front)"),
-    Heading("u_score", "U-Score", decimals=1),
+_FRONT: Final = (
+    *(BY_NAME[name] for name in ("dice", "latency_ms", "latency_ratio", "peak_memory_mib")),
+    derived("on_front", "front"),
+    derived("probability", "P(front)"),
+    derived("u_score", "U-Score", decimals=1),
 )
-
-
-RANK_HEADINGS: Final = (
-    Heading("mean_rank", "mean rank", decimals=2),
-    Heading("rank_group", "group"),
-    Heading("score", "mean score", decimals=3),
+_RANKS: Final = (
+    derived("mean_rank", "mean rank", decimals=2),
+    derived("rank_group", "group"),
+    derived("score", "mean score", decimals=3),
 )
-
-
-_FRONT_CAPTION: Final = (
-    "front: no other is at least as good in all and better in one. P(front): how often, when every figure is drawn "
-    "anew within its error (2000 draws). *: baseline."
+_FRONT_LEGEND: Final = (
+    "front: no other network is at least as good in all figures and better in one. "
+    "P(front): how often it is on the front when every figure is drawn anew within its error "
+    "(2000 draws)."
 )
-
-
-_RANK_CAPTION: Final = "group: networks that share a letter cannot be told apart (Nemenyi, 5 %)."
+_RANK_LEGEND: Final = "group: networks that share a letter cannot be told apart (Nemenyi, 5 %)."
 
 
 def render_rank(ranking: Ranking, *, format: str = "table") -> RenderableType:
-    """A ranking: a rich renderable for `table`, text for `csv` (the table alone), `md` and `json`.
+    """Return a ranking in a format. Raises UnknownName."""
+    return rank_document(ranking).rendered(format)
 
-    Raises UnknownName.
-    """
-    if format not in FORMATS:
-        raise unknown("format", format, FORMATS, "unet-bench rank --help")
+
+def rank_document(ranking: Ranking) -> Document:
+    """Return a ranking as a document: a table of each front, and one of average ranks."""
+    table, tests = ranking.table, records(ranking.tests)
+    blocks: list[Block] = [*_fronts(table), *_averages(table, tests)]
+    legend = _FRONT_LEGEND if table["pareto"].notna().any() else ""
+    if ranking.ranks:
+        legend = f"{legend} {_RANK_LEGEND}".strip()
+    blocks += [Text(legend, "quiet")] if legend else []
     notes = sentences(ranking.findings)
-    if format == "csv":
-        return csv_text(ranking.table)
-    if format == "json":
-        tables = {
-            "table": records(ranking.table),
-            "tests": records(ranking.tests),
-            "notes": notes,
-        }
-        return json.dumps(tables, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    sections = [*_fronts(ranking.table), *_rank_sections(ranking)]
-    captions = [_FRONT_CAPTION] * bool(ranking.table["pareto"].notna().any()) + [
-        _RANK_CAPTION
-    ] * bool(ranking.ranks)
-    if format == "md":
-        listed = "".join(f"\n- {escaped(note)}" for note in notes)
-        gap = "\n" if notes else ""
-        return as_markdown(sections, f"{' '.join(captions)}{gap}{listed}")
-    return as_table(sections, "\n".join((*captions, *(f"· {note}" for note in notes))))
+    blocks += [Notes(notes)] if notes else []
+    content = {"table": records(table), "tests": tests, "notes": notes}
+    return Document("rank", tuple(blocks), table, content)
 
 
-def _fronts(table: pd.DataFrame) -> Iterator[Section]:
-    several = table["run_id"].nunique() > 1
+def _fronts(table: pd.DataFrame) -> Iterator[Block]:
+    names = (*_run_id(table), *CONDITIONS, "batch_effective")
     for group in peer_groups(records(table)).values():
-        if all(row["pareto"] is None for row in group):
-            continue
-        shown = [{**row, **_front_words(row)} for row in group]
-        yield _section(
-            title(group[0], (*["run_id"] * several, *CONDITIONS, "batch_effective")),
-            shown,
-            FRONT_HEADINGS,
-        )
+        if any(row["pareto"] is not None for row in group):
+            rows = [{**row, **_in_words(row)} for row in group]
+            yield Heading(title(group[0], names))
+            yield table_of(rows, _FRONT, is_best=_is_on_front)
 
 
-def _front_words(row: Row) -> dict[str, str | None]:
-    chance = row["front_probability"]
+def _run_id(table: pd.DataFrame) -> tuple[str, ...]:
+    """Return the column that tells runs apart, where there are several."""
+    return ("run_id",) if table["run_id"].nunique() > 1 else ()
+
+
+def _is_on_front(row: Row, column: Column) -> bool:
+    return bool(row["on_front"] == "yes")
+
+
+def _in_words(row: Row) -> dict[str, str | None]:
+    chance, is_on_front = row["front_probability"], row["pareto"]
+    words = {None: None, True: "yes", False: "no"}
     return {
-        "on_front": None if row["pareto"] is None else "yes" if row["pareto"] else "no",
+        "on_front": words[is_on_front],
         "probability": None if chance is None else _probability(chance),
     }
 
 
 def _probability(chance: float) -> str:
-    """Two digits; 2000 draws cannot say 0 or 1."""
+    """Return two digits; 2000 draws cannot say 0 or 1."""
     return "> 0.99" if chance > 0.995 else "< 0.01" if chance < 0.005 else f"{chance:.2f}"
 
 
-def _rank_sections(ranking: Ranking) -> Iterator[Section]:
-    ranked = [row for row in records(ranking.table) if row["mean_rank"] is not None]
-    several = ranking.table["run_id"].nunique() > 1
-    for test in records(ranking.tests):
-        own = {
-            row["variant"]: row
-            for row in ranked
-            if all(row[n] == test[n] for n in ("run_id", *SETTING))
-        }
-        setting = title(test, (*["run_id"] * several, *SETTING))
-        rows = sorted(own.values(), key=lambda row: row["mean_rank"])
-        yield _section(" · ".join(filter(None, ("average ranks", setting))), rows, RANK_HEADINGS)
-
-
-def _section(title: str, rows: Sequence[Row], headings: Sequence[Heading]) -> Section:
-    shown = [
-        heading for heading in headings if any(row[heading.column] is not None for row in rows)
-    ]
-    return Section(
-        title, tuple(heading.label for heading in shown), tuple(_line(row, shown) for row in rows)
-    )
-
-
-def _line(row: Row, headings: Sequence[Heading]) -> Line:
-    return Line(
-        variant=one_line(row["variant"]),
-        is_baseline=row["variant"] == row["baseline"],
-        figures=tuple(figure(row, heading) for heading in headings),
-        best=(row.get("on_front") == "yes",) * len(headings),
-        problem="",
-        is_trivial=row["trivial"],
-    )
+def _averages(table: pd.DataFrame, tests: Sequence[Row]) -> Iterator[Block]:
+    ranked = [row for row in records(table) if row["mean_rank"] is not None]
+    for test in tests:
+        setting = title(test, (*_run_id(table), *SETTING))
+        names = ("run_id", *SETTING)
+        mine = [row for row in ranked if all(row[name] == test[name] for name in names)]
+        once = {row["variant"]: row for row in mine}
+        yield Heading(" · ".join(filter(None, ("average ranks", setting))))
+        yield table_of(sorted(once.values(), key=lambda row: row["mean_rank"]), _RANKS)

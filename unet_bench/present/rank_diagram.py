@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from unet_bench.errors import StoreError
 from unet_bench.text_format import one_line
 
 if TYPE_CHECKING:
@@ -26,8 +25,9 @@ def draw_critical_differences(ranks: Ranks, path: str | Path) -> None:
     Labels stand in rows of their own, so that they never overlap. Raises StoreError for a file that
     cannot be written.
     """
-    import matplotlib
     from matplotlib.figure import Figure
+
+    from unet_bench.present.draw_matplotlib import save
 
     bars = list(_stacked(ranks))
     rows = (len(ranks.means) + 1) // 2
@@ -39,15 +39,7 @@ def draw_critical_differences(ranks: Ranks, path: str | Path) -> None:
     side = room / _LINE * (len(ranks.means) - 1)
     axes.set(xlim=(1 - side, len(ranks.means) + side), ylim=(depth + rows, -4.2))
     _draw(axes, ranks, labels, bars, depth)
-    try:
-        with matplotlib.rc_context({"svg.hashsalt": "unet-bench"}):
-            drawing.savefig(
-                path, dpi=200, metadata={"Date": None} if Path(path).suffix == ".svg" else None
-            )
-    except (OSError, ValueError) as error:
-        raise StoreError(
-            f"{path} cannot be written: {error}; give a file such as ranks.svg"
-        ) from error
+    save(drawing, Path(path))
 
 
 def _label(name: str) -> str:
@@ -85,7 +77,7 @@ def _draw(
         color=black,
     )
     reach = min(ranks.critical_difference, high - low)
-    more = " (more than the line)" * (ranks.critical_difference > high - low)
+    more = " (more than the line)" if ranks.critical_difference > high - low else ""
     axes.errorbar(low + reach / 2, -3.0, xerr=reach / 2, color=black, linewidth=1, capsize=3)
     text = (
         f"critical difference {ranks.critical_difference:.2f}{more} · {ranks.data_sets} data sets"
@@ -123,7 +115,7 @@ def _draw(
 
 
 def _stacked(ranks: Ranks) -> Iterator[tuple[float, float, int]]:
-    """Each clique as (first, last average rank, row), in the first row where it touches no other."""
+    """Yield each clique as (first, last average rank, row), in the first row that is free."""
     ends: list[float] = []
     for clique in ranks.cliques:
         first, last = ranks.means[clique[0]], ranks.means[clique[-1]]

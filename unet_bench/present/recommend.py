@@ -1,28 +1,24 @@
-"""Recommendations as text: sentences and a table, markdown, csv, JSON."""
+"""Recommendations: sentences, a table, what to measure to be sure."""
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from math import isnan
 from typing import Any, Final
 
 import pandas as pd
-from rich.console import Group as Lines
 from rich.console import RenderableType
-from rich.text import Text
 
 from unet_bench.analysis.candidates import Gap, Option
 from unet_bench.analysis.recommend import Recommendation
-from unet_bench.errors import unknown
+from unet_bench.present.blocks import Block, Command, Heading, Notes, Table, Text
+from unet_bench.present.document import Document, Row, derived, table_of
 from unet_bench.present.explanation import SHOWN, notes, over, steps, verdicts
-from unet_bench.present.table import FORMATS, Heading, Line, Section, as_markdown, as_table, figure
-from unet_bench.store.figures import PEERS, Row
+from unet_bench.store.columns import Column
+from unet_bench.store.figures import PEERS
 from unet_bench.store.schema import BY_NAME, CONDITIONS, INTERVALS
-from unet_bench.store.tables import csv_text, records, typed_frame
-from unet_bench.text_format import digits, escaped, one_line, times, title
+from unet_bench.store.tables import records, typed_frame
+from unet_bench.text_format import digits, one_line, times, title
 
 _LATENCY: Final = ("latency_ms", *INTERVALS["latency_ms"])
 _DIFFERENCE: Final = ("difference", "difference_ci_low", "difference_ci_high")
@@ -45,49 +41,33 @@ COLUMNS: Final[Mapping[str, str]] = {
     "over_budget": "string",
     "may_exceed": "string",
 }
-
-
-HEADINGS: Final = (
-    Heading("role", ""),
-    Heading("dice", "Dice", decimals=3),
-    Heading("to_best", "Δ to best"),
-    Heading("latency", "latency ms"),
-    Heading("speed", "× best's"),
-    Heading("peak_memory_mib", "MiB"),
-    Heading("train_peak_memory_mib", "train MiB"),
-    Heading("params", "params M", 1e-6),
-    Heading("macs", "GMACs", 1e-9),
-    Heading("budget", "budget"),
+"""The columns of `table`, each with its type."""
+_COLUMNS: Final = (
+    derived("role", " "),
+    BY_NAME["dice"],
+    derived("to_best", "Δ to best"),
+    derived("latency", BY_NAME["latency_ms"].heading),
+    derived("speed", "× best's"),
+    *(BY_NAME[name] for name in ("peak_memory_mib", "train_peak_memory_mib", "params", "macs")),
+    derived("budget"),
 )
-
-
-_IF_ASKED: Final = ("train_peak_memory_mib", "macs")  # columns only for a budget that limits them
+_IF_ASKED: Final = ("train_peak_memory_mib", "macs")
+"""Columns only for a budget that limits them."""
+_MOST: Final[Mapping[str, int]] = {"as good": SHOWN, "unclear": SHOWN // 2}
+_NONE: Final = "There is no network in these runs, only what needs no training, or nothing at all."
 
 
 def render_recommendations(
     found: Sequence[Recommendation], *, format: str = "table"
 ) -> RenderableType:
-    """Words and a table for each group: a rich renderable for `table`, text for `csv` (the table
-    alone), `md` and `json`. Raises UnknownName.
-    """
-    if format not in FORMATS:
-        raise unknown("format", format, FORMATS, "unet-bench recommend --help")
-    if format == "csv":
-        return csv_text(table(found))
-    if format == "json":
-        return (
-            json.dumps(
-                [_plain_data(one) for one in found], indent=2, ensure_ascii=False, allow_nan=False
-            )
-            + "\n"
-        )
-    if not found:
-        return (
-            "There is no network in these runs, only what needs no training, or nothing at all.\n"
-        )
-    if format == "md":
-        return "\n".join(_markdown(one) for one in found)
-    return Lines(*(part for one in found for part in _terminal(one)))
+    """Return words and a table for each group in a format. Raises UnknownName."""
+    return recommend_document(found).rendered(format)
+
+
+def recommend_document(found: Sequence[Recommendation]) -> Document:
+    """Return recommendations as a document; the sentences are first, since they are the answer."""
+    blocks = [block for one in found for block in _blocks(one)] or [Text(_NONE)]
+    return Document("recommend", tuple(blocks), table(found), [_content(one) for one in found])
 
 
 def table(recommendations: Iterable[Recommendation]) -> pd.DataFrame:
@@ -117,11 +97,7 @@ def _row(found: Recommendation, option: Option) -> dict[str, Any]:
     return row
 
 
-def _unsure(option: Option) -> str:
-    return ", ".join(limit.label for limit in option.fit.unsure)
-
-
-def _plain_data(found: Recommendation) -> dict[str, Any]:
+def _content(found: Recommendation) -> dict[str, Any]:
     return {
         "conditions": dict(found.conditions),
         "goal": found.goal,
@@ -135,112 +111,76 @@ def _plain_data(found: Recommendation) -> dict[str, Any]:
     }
 
 
-def _section(found: Recommendation) -> Section:
-    shown = {"as good": SHOWN, "unclear": SHOWN // 2}
-    roles = dict.fromkeys(option.role for option in found.options)
-    kept = [option for role in roles for option in found.named(role)[: shown.get(role)]]
-    rows = [{**option.network.row, **_words(found, option)} for option in kept]
-    wanted = {limit.column for limit, _ in found.candidates.budget.limits()}
-    asked = [
-        heading
-        for heading in HEADINGS
-        if any(row.get(heading.column) is not None for row in rows)
-        and (heading.column not in _IF_ASKED or heading.column in wanted)
-    ]
-    return Section(
-        _title(found),
-        tuple(heading.label for heading in asked),
-        tuple(_line(row, asked) for row in rows),
-    )
+def _blocks(found: Recommendation) -> Iterator[Block]:
+    run = ("run_id",) if found.of_several else ()
+    yield Heading(title(found.conditions, (*run, *CONDITIONS, "batch_effective")))
+    yield Notes(tuple(verdicts(found)), "", is_lead=True)
+    if found.options:
+        yield _shown(found)
+        if legend := _legend(found):
+            yield Text(legend, "quiet")
+    commands = [Command(why, command) for why, command in steps(found)]
+    if commands:
+        yield Text("To be sure:", "strong")
+        yield from commands
+    if told := tuple(notes(found)):
+        yield Notes(told)
 
 
-def _words(found: Recommendation, option: Option) -> dict[str, str | None]:
-    """The cells of the table that are more than a figure."""
+def _shown(found: Recommendation) -> Table:
+    """Return the options that are shown, those of a role together."""
+    kept: list[Option] = []
+    for role in dict.fromkeys(option.role for option in found.options):
+        kept += found.named(role)[: _MOST.get(role)]
+    asked = {limit.column for limit, _ in found.candidates.budget.limits()}
+    columns = [column for column in _COLUMNS if column.name not in {*_IF_ASKED} - asked]
+    rows = [{**option.network.row, **_in_words(found, option)} for option in kept]
+    return table_of(rows, columns, is_best=_is_best)
+
+
+def _is_best(row: Row, column: Column) -> bool:
+    return bool(row["role"] == "best")
+
+
+def _in_words(found: Recommendation, option: Option) -> dict[str, str | None]:
+    """Return the fields of the table that are more than a figure."""
+    gap, unsure = option.gap if found.goal == "dice" else None, _unsure(option)
     return {
         "role": option.role,
-        "to_best": _gap_words(option.gap) if option.gap and found.goal == "dice" else None,
-        "latency": None if option.latency is None else _latency_words(option),
+        "to_best": None if gap is None else _gap_text(gap),
+        "latency": _latency_text(option),
         "speed": None if option.speed is None else times(option.speed),
-        "budget": over(option.fit)
-        or (f"may exceed: {_unsure(option)}" if option.fit.unsure else None),
+        "budget": over(option.fit) or (f"may exceed: {unsure}" if unsure else None),
     }
 
 
-def _gap_words(found: Gap) -> str:
+def _unsure(option: Option) -> str:
+    return ", ".join(limit.label for limit in option.fit.unsure)
+
+
+def _gap_text(found: Gap) -> str:
     half = "" if isnan(found.difference.half) else f" ±{found.difference.half:.3f}"
-    mark = " ≈" if found.verdict == "not separable" else ""
-    return f"{found.difference.value:+.3f}{half}{mark}"
+    unsure = " ≈" if found.verdict == "not separable" else ""
+    return f"{found.difference.value:+.3f}{half}{unsure}"
 
 
-def _latency_words(option: Option) -> str:
-    assert option.latency is not None
+def _latency_text(option: Option) -> str | None:
+    if option.latency is None:
+        return None
     half = max(option.latency.reach(unknown=0.0))
     text = digits(option.latency.value) + (f" ±{half:.2g}" if half else "")
     return f"~{text}" if option.is_estimated else text
 
 
-def _line(row: Row, headings: Sequence[Heading]) -> Line:
-    return Line(
-        variant=one_line(row["variant"]),
-        is_baseline=row["variant"] == row.get("baseline"),
-        figures=tuple(figure(row, heading) for heading in headings),
-        best=(row["role"] == "best",) * len(headings),
-        problem="",
-    )
-
-
-def _title(found: Recommendation) -> str:
-    return title(found.conditions, (*["run_id"] * found.of_several, *CONDITIONS, "batch_effective"))
-
-
-def _caption(found: Recommendation) -> str:
+def _legend(found: Recommendation) -> str:
     if found.best is None:
         return "The nearest to the budget, and how many times over it they are."
-    worse = " Worse: the next two that fit." * any(
-        option.role == "worse" for option in found.options
-    )
+    has_worse = any(option.role == "worse" for option in found.options)
+    worse = "Worse: the next two that fit." if has_worse else ""
     if found.goal != "dice" or len(found.options) == 1:
-        return worse.strip()
-    return (
-        "Δ to best: over equal (fold, seed), ± the longer side of its 95 % interval where there are several; "
-        f"≈: cannot be told from it. *: baseline.{worse}"
+        return worse
+    gaps = (
+        "Δ to best: over equal (fold, seed), ± the longer side of its 95 % interval where there "
+        "are several; ≈: cannot be told apart from it."
     )
-
-
-def _terminal(found: Recommendation) -> Iterator[RenderableType]:
-    """The words before the table, since they are the answer; commands on lines of their own, to be
-    copied.
-    """
-    yield Text(_title(found), style="bold")
-    for n, said in enumerate(verdicts(found)):
-        yield Text(f"  {said}", style="" if n else "bold")
-    if found.options:
-        bare = replace(_section(found), title="")
-        yield as_table([bare], _caption(found))
-    next_steps = list(steps(found))
-    if next_steps:
-        yield Text("To be sure", style="bold")
-    for why, command in next_steps:
-        yield Text(f"  {why}{':' if command else ''}")
-        if command:
-            yield Text(f"    {one_line(command)}", style="cyan", overflow="fold")
-    for note in notes(found):
-        yield Text(f"· {note}", style="dim")
-    yield Text()
-
-
-def _markdown(found: Recommendation) -> str:
-    lines = [f"- {escaped(said)}" for said in verdicts(found)]
-    next_steps = list(steps(found))
-    lines += ["", "To be sure:", ""] if next_steps else []
-    for why, command in next_steps:
-        lines.append(f"- {escaped(why)}" + (f":\n\n{_fenced(command)}" if command else ""))
-    lines += [f"- {escaped(note)}" for note in notes(found)]
-    return as_markdown([_section(found)], "\n".join(lines))
-
-
-def _fenced(command: str) -> str:
-    """A block of code in a list, on one line, in a fence that nothing in it ends."""
-    text = one_line(command)
-    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
-    return f"  {fence}\n  {text}\n  {fence}"
+    return f"{gaps} {worse}".strip()

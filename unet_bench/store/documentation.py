@@ -25,7 +25,8 @@ _INTRO = """\
 | `selftest.json`, `selftest.txt` | how far its timings can be trusted, once \
 `unet-bench selftest` was run |
 | `samples/` | raw block times; of trainings every loss, and what validation images said on the \
-way; each network's shape; some test images (`--examples`), their truth and what each network made of them |
+way; each network's shape; some test images (`--examples`), their truth and what each network made \
+of them |
 | `weights/` | trained networks, with `--keep-weights`: safetensors, and JSON that says what \
 they are |
 | `checkpoints/` | of trainings that were killed, from which `--resume` goes on |

@@ -19,7 +19,7 @@ BETTER: Final = ("", "high", "low")
 NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,63}")
 MOST_DECIMALS: Final = 9
 MOST_TEXT: Final = 200  # characters of a label or meaning
-_TEXTS: Final = ("name", "dtype", "unit", "meaning", "better", "label", "heading")
+_TEXTS: Final = ("name", "dtype", "unit", "scaled", "meaning", "better", "label", "heading")
 _NUMBERS: Final = ("factor", "decimals")
 # Ours whose figures hold on every device, for runs that do not state it: those of before 0.2.
 _HELD_ON_ANY_DEVICE: Final = frozenset({"cost", "accuracy"})
@@ -72,7 +72,7 @@ def fault_of_column(column: Column) -> str:
         return f"column {name}: dtype {column.dtype!r} is none of {', '.join(DTYPES)}"
     if column.better not in BETTER:
         return f"column {name}: better is {column.better!r}, not high, low or empty"
-    for text in (column.unit, column.meaning, column.label, column.heading):
+    for text in (column.unit, column.scaled, column.meaning, column.label, column.heading):
         if len(text) > MOST_TEXT or not text.isprintable():
             return f"column {name}: {text[:40]!r} is no line of at most {MOST_TEXT} characters"
     if not 0 <= column.decimals <= MOST_DECIMALS:

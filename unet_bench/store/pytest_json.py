@@ -18,8 +18,7 @@ MOST_BLOCKS: Final = 100
 
 
 def benchmark_rows(path: Path) -> list[dict[str, Any]]:
-    """Return the benchmarks of the file as rows of results: one for each, of one part or variant one
-    together.
+    """Return the benchmarks of the file as rows of results, those of one part or variant as one.
 
     Figures of our fixtures come with their ratio to the baseline; any other benchmark is a variant
     of its full name with its latency alone. Raises StoreError for a file that is not

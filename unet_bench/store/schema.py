@@ -86,9 +86,14 @@ def columns(table: str) -> tuple[Column, ...]:
     return tuple(column for column in COLUMNS if table in column.tables)
 
 
-def described(name: str) -> Column:
-    """Return what is known of a column; of a plugin's, which is not in the table, only its name."""
-    return BY_NAME.get(name) or Column(name, "Float64", "a plugin's")
+def described(name: str, known: Mapping[str, Column] = BY_NAME) -> Column:
+    """Return what is known of a column; of one that nobody describes, only its name."""
+    return known.get(name) or Column(name, "Float64", "a plugin's")
+
+
+def shown_columns(known: Mapping[str, Column] = BY_NAME) -> tuple[Column, ...]:
+    """Return the columns that tables show from the start: ours, and then what plugins measured."""
+    return (*SHOWN, *(column for name, column in known.items() if name not in BY_NAME))
 
 
 def worst_of(names: Iterable[str | None]) -> str | None:

@@ -46,9 +46,14 @@ def write_report(paths: Iterable[str | Path], out: str | Path, *, format: str = 
 
             write_text(out, markdown(runs))
         case "latex":
-            from unet_bench.present.report.latex import latex
+            from unet_bench.present.latex import as_latex
+            from unet_bench.present.table import results_document
 
-            write_text(out, latex(runs))
+            # Without throughput, which says the same as latency, the columns fit a page.
+            results = results_document(
+                runs.results, without=["throughput_img_s"], known=runs.columns
+            )
+            write_text(out, as_latex(results.blocks))
         case _:
             from unet_bench.present.report.figures import write_figures
 

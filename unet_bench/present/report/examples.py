@@ -1,6 +1,6 @@
 """Test images beside what networks make of them, as pictures that a page can hold.
 
-samples of a run ─▶ the best, the baseline, the worst ─▶ image, truth, prediction, errors as data URIs
+samples of a run ─▶ the best, the baseline, the worst ─▶ image, truth, prediction, errors
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from unet_bench.present.report.groups import Group
+from unet_bench.present.groups import Group
 from unet_bench.present.report.networks import measured_cell
 from unet_bench.store.run_folder import RunFolder, cell_stem
 
@@ -24,7 +24,8 @@ Array = NDArray[np.uint8]
 Row = Mapping[str, Any]
 
 IGNORED: Final = 255  # the class id of pixels that are not scored
-COLOURS: Final = (  # Okabe and Ito 2008, class 0 dark; further classes are the same, half way to white
+# Okabe and Ito 2008, class 0 dark; further classes are the same, half way to white.
+COLOURS: Final = (
     *(
         (32, 38, 45),
         (230, 159, 0),
@@ -244,6 +245,7 @@ def _why(name: str, group: Group) -> str:
     words = []
     for row in rows:
         if row["variant"] == name:
-            words += ["best"] * (row["dice"] == max(dice)) + ["worst"] * (row["dice"] == min(dice))
-            words += ["baseline"] * (row["variant"] == row["baseline"])
+            words += ["best"] if row["dice"] == max(dice) else []
+            words += ["worst"] if row["dice"] == min(dice) else []
+            words += ["baseline"] if row["variant"] == row["baseline"] else []
     return ", ".join(words)

@@ -1,41 +1,39 @@
-"""Runs as markdown, for a pull request or a wiki: the tables, what each choice is worth, which
-network to use.
-"""
+"""Runs as markdown, for a pull request or a wiki."""
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections.abc import Iterator
 
 from unet_bench.analysis.effects import effects
 from unet_bench.analysis.rank import rank
 from unet_bench.analysis.recommend import recommend
-from unet_bench.present.effects import render_effects
-from unet_bench.present.rank import render_rank
-from unet_bench.present.recommend import render_recommendations
-from unet_bench.present.table import render
+from unet_bench.present.effects import effects_document
+from unet_bench.present.markdown import as_markdown, fenced
+from unet_bench.present.rank import rank_document
+from unet_bench.present.recommend import recommend_document
+from unet_bench.present.table import results_document
 from unet_bench.store.runs import Runs
-from unet_bench.text_format import escaped, printable
+from unet_bench.text_format import escaped
 
 
 def markdown(runs: Runs) -> str:
-    """All of it as GitHub markdown; names from files are escaped."""
+    """Return which network to use, the results, effects and ranks as GitHub markdown."""
     return "\n\n".join(part.strip() for part in _parts(runs)) + "\n"
 
 
 def _parts(runs: Runs) -> Iterator[str]:
-    names = ", ".join(escaped(str(name)) for name in runs.results["run_id"].dropna().unique())
-    yield f"# unet-bench: {names}"
-    yield "## Which network"
-    yield str(render_recommendations(recommend(runs), format="md"))
-    yield "## Results"
-    yield str(render(runs.results, format="md"))
-    yield "## What each choice is worth"
-    yield str(render_effects(effects(runs), format="md"))
-    yield "## Ranks"
-    yield str(render_rank(rank(runs), format="md"))
+    answers = {
+        "Which network": recommend_document(recommend(runs)),
+        "Results": results_document(runs.results, known=runs.columns),
+        "What each choice is worth": effects_document(effects(runs)),
+        "Ranks": rank_document(rank(runs)),
+    }
+    names = map(str, runs.results["run_id"].dropna().unique())
+    yield f"# unet-bench: {', '.join(map(escaped, names))}"
+    for title, document in answers.items():
+        yield f"## {title}"
+        yield as_markdown(document.blocks)
     for name, manifest in runs.manifests.items():
-        command = printable(shlex.join(map(str, manifest.get("argv", ()))))
-        fence = "`" * max(3, 1 + max(map(len, re.findall("`+", command)), default=0))
-        yield f"Run {escaped(name)}:\n\n{fence}\n{command}\n{fence}"
+        command = shlex.join(map(str, manifest.get("argv", ())))
+        yield f"Run {escaped(name)}:\n\n{fenced(command)}"

@@ -15,14 +15,15 @@ from typing import Any, Final
 from markupsafe import Markup
 
 from unet_bench.geometry.shapes import Stage
-from unet_bench.networks.choices import NAMES
 from unet_bench.present.drawing import draw
-from unet_bench.present.report.groups import Group, anchor, has, seen
-from unet_bench.present.report.table import state
-from unet_bench.present.table import HEADINGS, figure
+from unet_bench.present.groups import Group, anchor, differences, has, seen
+from unet_bench.present.table import state
+from unet_bench.store.columns import Column
 from unet_bench.store.run_folder import RunFolder, cell_stem
 from unet_bench.store.runs import Runs
+from unet_bench.store.schema import shown_columns
 from unet_bench.store.tables import records
+from unet_bench.text_format import figure
 
 Row = Mapping[str, Any]
 
@@ -54,39 +55,7 @@ def networks(runs: Runs, groups: Sequence[Group]) -> list[Network]:
         for row in group.rows:
             rows.setdefault(row["variant"] or "", []).append((group, row))
     cells = _by_variant(runs)
-    return [
-        _network(name, found, cells.get(name, []), runs.folders) for name, found in rows.items()
-    ]
-
-
-def differences(row: Row, baseline: Row | None) -> list[tuple[str, str, str]]:
-    """(choice, its value, the baseline's) wherever they differ; an architecture differs as a whole."""
-    if row["trivial"]:
-        return []
-    if row.get("architecture"):
-        return [
-            (
-                "architecture",
-                " ".join(filter(None, (row["architecture"], row.get("architecture_args")))),
-                "",
-            )
-        ]
-    if baseline is None or baseline.get("architecture"):
-        return []
-    inactive = [name.strip() for name in (row.get("inactive") or "").split(",")]
-    pairs = ((name, row.get(name), baseline.get(name)) for name in NAMES if name not in inactive)
-    return [
-        (name, worded(own), worded(theirs))
-        for name, own, theirs in pairs
-        if own is not None and own != theirs
-    ]
-
-
-def worded(value: object) -> str:
-    """A choice's value as text."""
-    if value is None:
-        return ""
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return [_network(name, found, cells.get(name, []), runs) for name, found in rows.items()]
 
 
 def _by_variant(runs: Runs) -> dict[str, list[Row]]:
@@ -97,7 +66,7 @@ def _by_variant(runs: Runs) -> dict[str, list[Row]]:
 
 
 def _network(
-    name: str, found: Sequence[tuple[Group, Row]], cells: Sequence[Row], folders: Mapping[str, Path]
+    name: str, found: Sequence[tuple[Group, Row]], cells: Sequence[Row], runs: Runs
 ) -> Network:
     first = found[0][1]
     facts = {
@@ -105,7 +74,8 @@ def _network(
         "choices that cannot matter": (first.get("inactive") or "").replace(",", ", "),
         "parts by": (first.get("plugins") or "").replace(",", ", "),
     }
-    drawing, undrawn = _drawing(name, cells, folders)
+    drawing, undrawn = _drawing(name, cells, runs.folders)
+    shown = shown_columns(runs.columns)
     return Network(
         name=name,
         anchor=anchor(name),
@@ -114,18 +84,16 @@ def _network(
             dict.fromkeys(line for group, row in found for line in differences(row, group.baseline))
         ),
         facts=tuple((label, str(value)) for label, value in facts.items() if value),
-        figures=tuple((group.label, _figures(row)) for group, row in found),
-        states=tuple(dict.fromkeys(word for _, row in found if (word := state(row)) != "ok")),
+        figures=tuple((group.label, _figures(row, shown)) for group, row in found),
+        states=tuple(dict.fromkeys(word for _, row in found if (word := state(row)))),
         problems=tuple(dict.fromkeys((*_quality(found), *_failures(found, cells)))),
         drawing=drawing,
         undrawn=undrawn,
     )
 
 
-def _figures(row: Row) -> tuple[tuple[str, str], ...]:
-    return tuple(
-        (heading.label, figure(row, heading)) for heading in HEADINGS if has(row, heading.column)
-    )
+def _figures(row: Row, shown: Sequence[Column]) -> tuple[tuple[str, str], ...]:
+    return tuple((column.heading, figure(row, column)) for column in shown if has(row, column.name))
 
 
 def _quality(found: Sequence[tuple[Group, Row]]) -> list[str]:
@@ -138,12 +106,11 @@ def _failures(found: Sequence[tuple[Group, Row]], cells: Sequence[Row]) -> list[
     row's error.
     """
     bad = [cell for cell in cells if cell["status"] != "ok"]
-    words = [
-        f"{cell['probe']} {cell['status']}"
-        + f": {cell['error']}" * bool(cell.get("error"))
-        + f" (log: {cell['log']})" * bool(cell.get("log"))
-        for cell in bad
-    ]
+    words = []
+    for cell in bad:
+        error = f": {cell['error']}" if cell.get("error") else ""
+        log = f" (log: {cell['log']})" if cell.get("log") else ""
+        words.append(f"{cell['probe']} {cell['status']}{error}{log}")
     return words or [str(row["error"]) for _, row in found if row.get("error")]
 
 

@@ -1,0 +1,78 @@
+"""What documents consist of: headings, paragraphs, notes, commands and tables."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Tone = Literal["", "strong", "quiet", "good", "bad", "unsure"]
+
+
+@dataclass(frozen=True)
+class Heading:
+    """The title of what follows; of level 1 what holds for several tables, of level 2 a table's."""
+
+    text: str
+    level: int = 2
+
+
+@dataclass(frozen=True)
+class Text:
+    """A paragraph."""
+
+    text: str
+    tone: Tone = ""
+
+
+@dataclass(frozen=True)
+class Notes:
+    """A list of sentences."""
+
+    items: tuple[str, ...]
+    tone: Tone = "quiet"
+    is_lead: bool = False  # the first sentence is the answer
+
+
+@dataclass(frozen=True)
+class Command:
+    """Why to run a command, and the command itself, to be copied; there may be none."""
+
+    why: str
+    command: str = ""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A field of a table."""
+
+    text: str
+    is_best: bool = False
+    tone: Tone = ""
+
+
+@dataclass(frozen=True)
+class Line:
+    """A row: a name, its fields, and what is not ok with it."""
+
+    name: str
+    cells: tuple[Cell, ...]
+    is_baseline: bool = False
+    is_trivial: bool = False
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows under labels, the first of which is of the names.
+
+    `left` are the labels of fields with words, which begin at the left; numbers end at the right.
+    """
+
+    labels: tuple[str, ...]
+    lines: tuple[Line, ...]
+    left: tuple[str, ...] = ()
+    tells_problems: bool = False
+    is_wide: bool = False  # split on a narrow screen, its figures never folded
+
+
+Block = Heading | Text | Notes | Command | Table
