@@ -21,13 +21,19 @@ from unet_bench.analysis.compare import (
     check_environments,
     compare,
     compare_runs,
-    notes,
+    findings,
     verdict,
 )
 from unet_bench.errors import InvalidSuite, StoreError, UnknownName
 from unet_bench.present.compare import render, summary
+from unet_bench.present.findings import sentences
 from unet_bench.store.log import Store
 from unet_bench.store.tables import csv_text, results_frame
+
+
+def told(a: pd.DataFrame, b: pd.DataFrame) -> list[str]:
+    return list(sentences(findings(a, b, "ratio")))
+
 
 MIRRORED = {
     "FASTER": "SLOWER",
@@ -378,14 +384,14 @@ def test_every_format(tmp_path: Path) -> None:
 def test_the_baseline_s_own_time_is_a_note_where_both_machines_were_quiet() -> None:
     a = frame(row("unet", latency_ms=10.0, quality="clean"))
     b = frame(row("unet", latency_ms=11.0, quality="clean"))
-    assert list(notes(a, b, "ratio")) == ["the baseline unet itself: 10 ms, then 11 ms (+10.0%)"]
+    assert told(a, b) == ["the baseline unet itself: 10 ms, then 11 ms (+10.0%)"]
     disturbed = frame(row("unet", latency_ms=11.0, quality="contaminated"))
-    assert list(notes(a, disturbed, "ratio")) == list(notes(disturbed, disturbed, "ratio")) == []
+    assert told(a, disturbed) == told(disturbed, disturbed) == []
 
 
 def test_latencies_without_ratios_are_pointed_out() -> None:
     bare = frame(row(ratio=None, latency_ms=1.0))
-    assert list(notes(bare, bare, "ratio")) == [
+    assert told(bare, bare) == [
         "1 rows have a latency but no ratio in either: --by latency compares them"
     ]
 

@@ -275,12 +275,8 @@ def confidence(pairs: int, share: float = SHARE) -> float:
 
 def compared(a: Trial, b: Trial, margin: float = MARGIN) -> str:
     """What `compare` says of two runs whose ratios these are, `a` before and `b` after."""
-    change = math.log(b.ratio / a.ratio)
-    (down_a, up_a), (down_b, up_b) = (
-        (math.log(t.ratio / t.low), math.log(t.high / t.ratio)) for t in (a, b)
-    )
-    low, high = change - math.hypot(down_b, up_a), change + math.hypot(up_b, down_a)
-    return verdict(change, low, high, math.log1p(margin))
+    before, after = (Interval(trial.ratio, trial.low, trial.high).log() for trial in (a, b))
+    return verdict(*after.minus(before), math.log1p(margin))
 
 
 def _detection(slowdown: float, trials: Sequence[Trial]) -> Detection:

@@ -13,17 +13,20 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import exp, expm1, hypot, inf, isnan, log, log1p, nan
+from math import exp, expm1, inf, isnan, log1p
 from pathlib import Path
 from typing import Any, Final, Literal
 
 import pandas as pd
 
+from unet_bench.analysis.findings import Finding
 from unet_bench.errors import InvalidSuite, StoreError, offenders, unknown
+from unet_bench.stats.intervals import Interval
+from unet_bench.store.figures import Network
 from unet_bench.store.log import read_manifest
 from unet_bench.store.run_folder import RunFolder
-from unet_bench.store.schema import CONDITIONS, SIZE
-from unet_bench.store.tables import read_results
+from unet_bench.store.schema import BY_NAME, CONDITIONS, SIZE
+from unet_bench.store.tables import read_results, records
 from unet_bench.text_format import scored_size
 
 VERDICTS: Final = (
@@ -57,57 +60,48 @@ _EMPTY: Final = "–"
 
 @dataclass(frozen=True)
 class Kind:
-    """One figure to compare: where it and its interval are, and what less, as much and more of it
-    are called.
-    """
+    """One figure to compare, and what less, as much and more of it are called."""
 
     name: str
     column: str
-    ends: tuple[str, str] | None  # of its 95 % interval; None: the figure is exact
-    probe: str
     words: tuple[str, str, str]
-    relative: bool = True  # compared by quotient, on the logarithm; otherwise by difference
+
+    @property
+    def relative(self) -> bool:
+        """Whether it is compared by quotient, on the logarithm; otherwise by difference."""
+        return not BY_NAME[self.column].by_difference
+
+    @property
+    def probe(self) -> str:
+        """The probe that measures it."""
+        return BY_NAME[self.column].probes[0]
+
+    def figure(self, network: Network | None) -> Interval | None:
+        """Return a network's figure; None where there is none that can be compared."""
+        found = network.interval(self.column) if network else None
+        if found is None or (self.relative and not 0 < found.value < inf):
+            return None
+        return found
 
 
 _PACE: Final = ("FASTER", "SAME", "SLOWER")
 _SPACE: Final = ("LESS", "SAME", "MORE")
-_RATIOS: Final = (
-    Kind(
-        "speed", "latency_ratio", ("latency_ratio_ci_low", "latency_ratio_ci_high"), "speed", _PACE
-    ),
-    Kind(
-        "training step",
-        "train_step_ratio",
-        ("train_step_ratio_ci_low", "train_step_ratio_ci_high"),
-        "training",
-        _PACE,
-    ),
-)
-_TIMES: Final = (
-    Kind("speed", "latency_ms", ("latency_ci_low_ms", "latency_ci_high_ms"), "speed", _PACE),
-    Kind(
-        "training step",
-        "train_step_ms",
-        ("train_step_ci_low_ms", "train_step_ci_high_ms"),
-        "training",
-        _PACE,
-    ),
-)
 _REST: Final = (
-    Kind("memory", "peak_memory_mib", None, "memory", _SPACE),
-    Kind("training memory", "train_peak_memory_mib", None, "memory", _SPACE),
-    Kind(
-        "accuracy",
-        "dice",
-        ("dice_ci_low", "dice_ci_high"),
-        "accuracy",
-        ("WORSE", "SAME", "BETTER"),
-        relative=False,
-    ),
+    Kind("memory", "peak_memory_mib", _SPACE),
+    Kind("training memory", "train_peak_memory_mib", _SPACE),
+    Kind("accuracy", "dice", ("WORSE", "SAME", "BETTER")),
 )
 KINDS: Final[Mapping[str, tuple[Kind, ...]]] = {
-    "ratio": (*_RATIOS, *_REST),
-    "latency": (*_TIMES, *_REST),
+    "ratio": (
+        Kind("speed", "latency_ratio", _PACE),
+        Kind("training step", "train_step_ratio", _PACE),
+        *_REST,
+    ),
+    "latency": (
+        Kind("speed", "latency_ms", _PACE),
+        Kind("training step", "train_step_ms", _PACE),
+        *_REST,
+    ),
 }
 
 
@@ -136,7 +130,7 @@ class Report:
     """Every comparison of two runs, and what else is to be known of them."""
 
     comparisons: tuple[Comparison, ...]
-    notes: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
 
     def failing(self, verdicts: Iterable[str]) -> list[Comparison]:
         """The comparisons with one of these verdicts, in any case. Raises UnknownName."""
@@ -164,9 +158,8 @@ def compare_runs(
     before, after = read_results(a), read_results(b)
     if not across_environments:
         check_environments(Path(a), Path(b), before, after)
-    return Report(
-        tuple(compare(before, after, margin, accuracy_margin, by)), tuple(notes(before, after, by))
-    )
+    comparisons = compare(before, after, margin, accuracy_margin, by)
+    return Report(tuple(comparisons), tuple(findings(before, after, by)))
 
 
 def compare(
@@ -176,7 +169,7 @@ def compare(
     accuracy_margin: float = 0.01,
     by: By = "ratio",
 ) -> list[Comparison]:
-    """A verdict for each kind of figure of each variant × workload that is in either frame.
+    """Return a verdict for each figure of each variant × workload that is in either frame.
 
     `margin` is the relative change, `accuracy_margin` the difference in Dice, that does not matter.
     Raises InvalidSuite when ratios are to different baselines or a margin is below 0, StoreError
@@ -194,7 +187,7 @@ def compare(
     labels = workloads(pairs)
     found = (
         _compared(
-            kind, str(key[0]), labels[key], *pair, margin if kind.relative else accuracy_margin
+            kind, str(key[0]), labels[key], pair, margin if kind.relative else accuracy_margin
         )
         for kind in KINDS[by]
         for key, pair in pairs.items()
@@ -209,8 +202,7 @@ def verdict(
     margin: float,
     names: tuple[str, str, str] = ("FASTER", "SAME", "SLOWER"),
 ) -> str:
-    """What a change and the ends of its interval come to; all on one scale, logarithms or plain
-    differences.
+    """Return what a change and the ends of its interval come to, all on one scale.
 
     The middle name when the whole interval lies within ±margin, an outer one when it lies wholly
     beyond on that side, else AMBIGUOUS: also without an interval (NaN). MISSING without a change
@@ -228,7 +220,8 @@ def verdict(
 # ---- from frames to pairs of rows
 
 
-Pairs = dict[tuple[Any, ...], tuple[Row | None, Row | None]]
+Pair = tuple[Network | None, Network | None]  # of A and of B
+Pairs = dict[tuple[Any, ...], Pair]
 
 
 def joined(a: pd.DataFrame, b: pd.DataFrame) -> Pairs:
@@ -250,35 +243,30 @@ def joined(a: pd.DataFrame, b: pd.DataFrame) -> Pairs:
     }
 
 
-def _by_key(frame: pd.DataFrame, side: str, shared: Collection[str]) -> dict[tuple[Any, ...], Row]:
-    rows: dict[tuple[Any, ...], Row] = {}
-    for row in _records(frame):
+def _by_key(
+    frame: pd.DataFrame, side: str, shared: Collection[str]
+) -> dict[tuple[Any, ...], Network]:
+    found: dict[tuple[Any, ...], Network] = {}
+    for row in records(frame):
         key = tuple(row.get(name) if name in shared else None for name in KEY)
-        if key in rows:
+        if key in found:
             raise StoreError(
-                f"{side} holds variant {row['variant']!r} twice under the same conditions: it cannot be told which is "
-                "meant; give one run at a time"
+                f"{side} holds variant {row['variant']!r} twice under the same conditions: it "
+                "cannot be told which is meant; give one run at a time"
             )
-        rows[key] = row
-    return rows
+        found[key] = Network(row)
+    return found
 
 
-def _records(frame: pd.DataFrame) -> list[Row]:
-    """The rows as plain Python values, None where there is none."""
-    plain = frame.astype(object).where(frame.notna(), None)
-    return [
-        dict(zip(map(str, frame), row, strict=True))
-        for row in plain.itertuples(index=False, name=None)
-    ]
-
-
-def _check_baselines(pairs: Iterable[tuple[Row | None, Row | None]]) -> None:
-    for a, b in pairs:
-        names = [row.get("baseline") for row in (a, b) if row is not None]
-        if len({name for name in names if name is not None}) > 1:
+def _check_baselines(pairs: Iterable[Pair]) -> None:
+    """Raise InvalidSuite where the ratios of a pair are to different baselines."""
+    for pair in pairs:
+        names = [one.baseline for one in pair if one is not None and one.baseline is not None]
+        if len(set(names)) > 1:
             raise InvalidSuite(
-                f"A's ratios are to {names[0]!r} and B's to {names[1]!r}: ratios to different baselines cannot be "
-                "compared; compare absolute times with --by latency, or run both with one --baseline"
+                f"A's ratios are to {names[0]!r} and B's to {names[1]!r}: ratios to different "
+                "baselines cannot be compared; compare absolute times with --by latency, or run "
+                "both with one --baseline"
             )
 
 
@@ -328,102 +316,64 @@ def _words(conditions: Row, varying: Sequence[str]) -> Iterator[str]:
 
 
 def _compared(
-    kind: Kind, variant: str, workload: str, a: Row | None, b: Row | None, margin: float
+    kind: Kind, variant: str, workload: str, pair: Pair, margin: float
 ) -> Comparison | None:
-    """Nothing where neither run asked for the figure."""
-    figures = _figure(kind, a), _figure(kind, b)
-    if figures == (None, None) and not any(
-        row and row.get(f"{kind.probe}_status") for row in (a, b)
-    ):
+    """Return the comparison of a figure; None where neither run asked for it."""
+    a, b = (kind.figure(network) for network in pair)
+    asked = any(one and one.row.get(f"{kind.probe}_status") for one in pair)
+    if a is None and b is None and not asked:
         return None
-    found = Comparison(variant, workload, kind.name, kind.column, *figures, None, None, "MISSING")
-    if figures[0] is None or figures[1] is None:
-        reasons = (
-            _absence(kind, row, side)
-            for row, value, side in zip((a, b), figures, "AB", strict=True)
-            if value is None
-        )
+    before, after = (None if figure is None else figure.value for figure in (a, b))
+    found = Comparison(
+        variant, workload, kind.name, kind.column, before, after, None, None, "MISSING"
+    )
+    if a is None or b is None:
+        sides = zip((a, b), pair, "AB", strict=True)
+        reasons = [_absence(kind, one, side) for figure, one, side in sides if figure is None]
         return replace(found, reason="; ".join(reasons))
-    assert a is not None
-    assert b is not None
-    scale = log if kind.relative else float
-    change = scale(figures[1]) - scale(figures[0])
-    (down_a, up_a), (down_b, up_b) = _reach(kind, a), _reach(kind, b)
-    low, high = change - hypot(down_b, up_a), change + hypot(up_b, down_a)
-    half = (high - low) / 2
-    limit = log1p(margin) if kind.relative else margin
+    change = b.log().minus(a.log()) if kind.relative else b.minus(a)
+    half = (change.high - change.low) / 2
+    if kind.relative:
+        limit, shown, reach = log1p(margin), expm1(change.value), exp(change.value) * expm1(half)
+    else:
+        limit, shown, reach = margin, change.value, half
     return replace(
         found,
-        change=expm1(change) if kind.relative else change,
-        half_width=None if isnan(half) else (exp(change) * expm1(half) if kind.relative else half),
-        verdict=verdict(change, low, high, limit, kind.words),
+        change=shown,
+        half_width=None if isnan(half) else reach,
+        verdict=verdict(*change, limit, kind.words),
         reason="no interval" if isnan(half) else "",
     )
 
 
-def _figure(kind: Kind, row: Row | None) -> float | None:
-    """The row's figure; none where its logarithm has to be taken and there is none."""
-    value = row.get(kind.column) if row is not None else None
-    return None if value is None or (kind.relative and not 0 < value < inf) else float(value)
-
-
-def _reach(kind: Kind, row: Row) -> tuple[float, float]:
-    """How far the figure's 95 % interval reaches down and up from it, on the scale it is compared
-    on.
-
-    NaN without an interval, 0 for an exact figure. Each end is combined with the other run's (Zou
-    and Donner 2008), since the interval of a median need not be symmetric.
-    """
-    if kind.ends is None:
-        return 0.0, 0.0
-    low, high = (row.get(end) for end in kind.ends)
-    if low is None or high is None or (kind.relative and low <= 0):
-        return nan, nan
-    scale = log if kind.relative else float
-    middle = scale(row[kind.column])
-    return middle - scale(low), scale(high) - middle
-
-
-def _absence(kind: Kind, row: Row | None, side: str) -> str:
-    """Why a side has no figure."""
-    if row is None:
+def _absence(kind: Kind, network: Network | None, side: str) -> str:
+    """Return why a side has no figure."""
+    if network is None:
         return f"not in {side}"
-    status, error = row.get(f"{kind.probe}_status"), row.get("error")
-    said = [
-        status or "not measured",
-        *[str(error).strip().partition("\n")[0]] * bool(error and status != "ok"),
-    ]
-    return f"{side} {': '.join(said)}"
+    status, error = network.row.get(f"{kind.probe}_status"), network.row.get("error")
+    first_line = str(error).strip().partition("\n")[0]
+    because = f": {first_line}" if error and status != "ok" else ""
+    return f"{side} {status or 'not measured'}{because}"
 
 
-def notes(a: pd.DataFrame, b: pd.DataFrame, by: By) -> Iterator[str]:
-    """How far the baseline's own time moved, where both machines were quiet; and what could not be
-    compared.
-    """
+def findings(a: pd.DataFrame, b: pd.DataFrame, by: By) -> Iterator[Finding]:
+    """Yield how far the baseline's own time moved on quiet machines, and what was not compared."""
     pairs = joined(a, b)
     labels = workloads(pairs)
     unpaired = 0
     for key, (before, after) in pairs.items():
-        if (
-            before is None
-            or after is None
-            or not (before.get("latency_ms") and after.get("latency_ms"))
-        ):
+        if before is None or after is None:
             continue
-        unpaired += (
-            by == "ratio"
-            and before.get("latency_ratio") is None
-            and after.get("latency_ratio") is None
-        )
-        if (
-            key[0] == before.get("baseline")
-            and before.get("quality") == after.get("quality") == "clean"
-        ):
-            old, new = before["latency_ms"], after["latency_ms"]
-            where = f" on {labels[key]}" if labels[key] else ""
-            yield f"the baseline {key[0]} itself{where}: {old:.4g} ms, then {new:.4g} ms ({new / old - 1:+.1%})"
+        old, new = (one.number("latency_ms") for one in (before, after))
+        if not (old and new):
+            continue
+        ratios = [one.number("latency_ratio") for one in (before, after)]
+        unpaired += by == "ratio" and ratios == [None, None]
+        if before.variant == before.baseline and before.quality == after.quality == "clean":
+            values = {"baseline": before.variant, "workload": labels[key], "old": old, "new": new}
+            yield Finding("baseline moved", {**values, "change": new / old - 1})
     if unpaired:
-        yield f"{unpaired} rows have a latency but no ratio in either: --by latency compares them"
+        yield Finding("no ratio", {"rows": unpaired})
 
 
 # ---- environments
@@ -481,6 +431,3 @@ def _unique(frame: pd.DataFrame, name: str) -> list[str]:
 
 def _shown(value: object) -> str:
     return ", ".join(map(str, value)) or "none" if isinstance(value, list) else str(value)
-
-
-# ---- from comparisons to text

@@ -13,6 +13,7 @@ from rich.console import RenderableType
 from unet_bench.analysis.compare import Comparison, Report
 from unet_bench.present.blocks import Block, Cell, Heading, Line, Notes, Table, Text, Tone
 from unet_bench.present.document import Document
+from unet_bench.present.findings import sentences
 from unet_bench.store.schema import BY_NAME
 from unet_bench.text_format import EMPTY, first_line
 
@@ -37,11 +38,12 @@ def compare_document(report: Report) -> Document:
     for kind, group in _kinds(report).items():
         blocks += [Heading(f"{kind}: {group[0].column}"), _table(group)]
     blocks.append(Text(summary(report)))
-    blocks += [Notes(tuple(report.notes), "")] if report.notes else []
+    notes = sentences(report.findings)
+    blocks += [Notes(notes, "")] if notes else []
     blocks.append(Text(_LEGEND, "quiet"))
     rows = [asdict(found) for found in report.comparisons]
     frame = pd.DataFrame(rows, columns=[field.name for field in fields(Comparison)])
-    content = {"comparisons": rows, "notes": report.notes}
+    content = {"comparisons": rows, "notes": notes}
     return Document("compare", tuple(blocks), frame, content)
 
 

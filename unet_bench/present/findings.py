@@ -80,6 +80,12 @@ SENTENCES: Final[Mapping[str, str]] = {
     "no interactions": (
         "interactions: none can be tested; that takes two choices varied together, as in a grid"
     ),
+    # comparisons
+    "baseline moved": (
+        "the baseline {baseline} itself{workload:? on }: {old:.4g} ms, then {new:.4g} ms "
+        "({change:+.1%})"
+    ),
+    "no ratio": "{rows} rows have a latency but no ratio in either: --by latency compares them",
     # average ranks
     "no average ranks": "no average ranks: {why}",
     "ranks are not joined": JOIN,
