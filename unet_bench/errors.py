@@ -72,21 +72,19 @@ class NonFinite(UnetBenchError):
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an exception says that memory ran out, in any of the ways that torch and Python say
-    it.
-    """
+    """Return whether an exception says that memory ran out, in any words of torch or Python."""
     named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
     return named or any(words in str(error) for words in OUT_OF_MEMORY)
 
 
 def is_disk_full(error: BaseException) -> bool:
-    """Whether an exception says that nothing more can be written, in whatever library it came from."""
+    """Return whether an exception of any library says that nothing more can be written."""
     number = getattr(error, "errno", None)
     return number in (errno.ENOSPC, errno.EDQUOT) or os.strerror(errno.ENOSPC) in str(error)
 
 
 def bytes_asked(error: BaseException) -> int | None:
-    """How many bytes were asked for when memory ran out; None where the message does not say."""
+    """Return how many bytes were asked for when memory ran out; None if the message is silent."""
     if not is_out_of_memory(error) or not (found := ASKED.search(str(error))):
         return None
     return int(float(found[1]) * 1024 ** ("bytes", "KiB", "MiB", "GiB", "TiB").index(found[2]))
@@ -98,14 +96,14 @@ def first_line(error: BaseException) -> str:
 
 
 def unknown(kind: str, name: str, known: Iterable[str], command: str) -> UnknownName:
-    """The error for a name nobody registered: the nearest matches, and the command that lists all."""
+    """Return the error for an unknown name, with the nearest ones and the command that lists all."""
     near = difflib.get_close_matches(name, list(known), n=3, cutoff=0.5)
     hint = f"; did you mean {', '.join(near)}?" if near else "."
     return UnknownName(f"unknown {kind} {name!r}{hint} All of them: `{command}`")
 
 
 def offenders(problems: list[str], limit: int = 10) -> str:
-    """The first `limit` problems, one a line, and a count of the rest."""
+    """Return the first `limit` problems, one a line, and a count of the rest."""
     lines = [f"  {problem}" for problem in problems[:limit]]
     if len(problems) > limit:
         lines.append(f"  … and {len(problems) - limit} more")

@@ -37,23 +37,28 @@ _BRIEF.maxstring = _BRIEF.maxother = 120
 
 
 def too_large(size: int) -> str:
-    """What is wrong with a file that holds so many bytes when unpacked; empty where nothing is."""
+    """Return what is wrong with a file of so many bytes when unpacked; empty if nothing is."""
     if size <= MOST_DECODED:
         return ""
-    return f"holds {size / 2**30:,.1f} GiB when unpacked, more than {MOST_DECODED / 2**30:g}; cut it into smaller ones"
+    most = f"{MOST_DECODED / 2**30:g}"
+    return (
+        f"holds {size / 2**30:,.1f} GiB when unpacked, more than {most}; cut it into smaller ones"
+    )
 
 
 def require_file(path: Path) -> None:
-    """Raises OSError for a folder, pipe or device: opening a pipe waits for ever. What is absent is
-    let pass.
+    """Raise OSError for a folder, pipe or device: opening a pipe waits for ever.
+
+    What is absent passes.
     """
     if path.exists() and not path.is_file():
         raise OSError("it is no regular file")
 
 
 def read_text(path: Path, most: int = MOST_TEXT) -> str:
-    """A text file as UTF-8, with or without a byte order mark. Raises OSError, and ValueError for
-    too large a one.
+    """Return a text file as UTF-8, with or without a byte order mark.
+
+    Raises OSError, and ValueError for too large a file.
     """
     require_file(path)
     with path.open("rb") as file:
@@ -64,7 +69,7 @@ def read_text(path: Path, most: int = MOST_TEXT) -> str:
 
 
 def read_json(path: Path) -> Any:
-    """What a JSON file says. Raises OSError, ValueError."""
+    """Return what a JSON file says. Raises OSError, ValueError."""
     try:
         return json.loads(read_text(path))
     except RecursionError:
@@ -72,7 +77,7 @@ def read_json(path: Path) -> Any:
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """What a TOML file says. Raises OSError, ValueError."""
+    """Return what a TOML file says. Raises OSError, ValueError."""
     try:
         return tomllib.loads(read_text(path, MOST_TOML))
     except RecursionError:
@@ -80,8 +85,9 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def one_line(text: str, most: int = LINE) -> str:
-    """The text without line breaks, control characters and what else a terminal would obey; long
-    ones cut within.
+    """Return the text without line breaks and whatever else a terminal would obey.
+
+    The middle of a long text is left out.
     """
     if len(text) > most:
         text = f"{text[: most * 2 // 3]} … {text[-most // 3 :]}"
@@ -89,7 +95,7 @@ def one_line(text: str, most: int = LINE) -> str:
 
 
 def shown(value: object) -> str:
-    """A value as it stands in a message, however large it is."""
+    """Return a value as it stands in a message, however large it is."""
     try:
         return one_line(_BRIEF.repr(value))
     except ValueError:  # an int of more digits than Python writes out

@@ -96,13 +96,14 @@ def predict_files(
 
 
 def mask_file(out: Path, image: Path) -> Path:
-    """Where the mask of an image or volume goes."""
+    """Return where the mask of an image or volume goes."""
     return out / f"{stem_of(image)}{'.nii.gz' if is_nifti(image) else '.png'}"
 
 
 def read_for(network: Network, file: Path) -> Array:
-    """An image `(H W C)`, or a volume `(D H W C)` in 0..1 as training volumes were. Raises
-    InvalidData.
+    """Return an image `(H W C)`, or a volume `(D H W C)` in 0..1 as training volumes were.
+
+    Raises InvalidData.
     """
     volumes = network.task.dims == 3
     if is_nifti(file) != volumes:
@@ -114,15 +115,17 @@ def read_for(network: Network, file: Path) -> Array:
 
 
 def as_trained(network: Network, image: Array, name: str, problems: list[str]) -> Array:
-    """The image in the channels and the number format of the training images; what cannot be goes
-    to `problems`.
+    """Return the image in the channels and the number format of the training images.
+
+    What cannot be brought to them is added to `problems`.
     """
     channels = network.task.in_channels
     if image.shape[-1] == 1 < channels:
         image = np.repeat(image, channels, axis=-1)
     if image.shape[-1] != channels:
         problems.append(
-            f"{name}: {image.shape[-1]} channels, and the network was trained on {channels}; convert it"
+            f"{name}: {image.shape[-1]} channels, and the network was trained on {channels}; "
+            "convert it"
         )
     if image.dtype.name == network.image_type:
         return image

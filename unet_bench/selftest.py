@@ -1,6 +1,6 @@
 """The self-audit: does our timing call identical code identical, and does it find what is slower?
 
-suite ─▶ A/A cells and slowed ones, shuffled ─▶ an ordinary run ─▶ trials ─▶ audit ─▶ selftest.json, selftest.txt
+suite ─▶ A/A cells and slowed ones, shuffled ─▶ an ordinary run ─▶ trials ─▶ audit ─▶ selftest.json
 """
 
 from __future__ import annotations
@@ -55,8 +55,8 @@ class Outcome:
     stopped: bool
 
     def exit_code(self, fail_above: float | None = None) -> int:
-        """130 after Ctrl-C; 1 where it is not repeatable within `fail_above` percent, or most pairs
-        were lost.
+        """Return 130 after Ctrl-C; 1 where timing is not repeatable within `fail_above` percent, or
+        most pairs were lost; else 0.
         """
         if self.stopped:
             return 130
@@ -133,15 +133,15 @@ def conditions(run: Path) -> dict[str, Any]:
 
 
 def check_environment(run: Path, made: Plan) -> None:
-    """Raises InvalidSuite where the run was measured on another machine or by other software than
+    """Raise InvalidSuite where the run was measured on another machine or by other software than
     there is here.
     """
     from unet_bench.store.log import read_manifest
 
     if read_manifest(run).get("environment", {}).get("env_id") != made.environment["env_id"]:
         raise InvalidSuite(
-            f"{run} was measured in another environment, of whose timings this one can say nothing: run the self-test "
-            "where the run was made, or without it"
+            f"{run} was measured in another environment, of whose timings this one can say nothing: "
+            "run the self-test where the run was made, or without it"
         )
 
 
@@ -166,8 +166,9 @@ def suite_for(variant: str, pairs: int, given: Mapping[str, Any]) -> Suite:
 
 
 def with_slowed(planned: list[Planned], repeats: int) -> list[Planned]:
-    """The cells of identical code, and of each slow-down some, in an order that is always the same
-    and mixed.
+    """Return the cells of identical code and some of each slow-down, mixed.
+
+    The order is the same every time.
     """
     pattern, free = planned[0], max(p.cell.replicate for p in planned) + 1
     slowdowns = [slowdown for slowdown in SLOWDOWNS for _ in range(repeats)]
@@ -180,10 +181,10 @@ def with_slowed(planned: list[Planned], repeats: int) -> list[Planned]:
 
 
 def slowed(planned: Planned, slowdown: float, replicate: int) -> Planned:
-    """The cell with its variant slowed down. It goes by a name of its own: tables must not pool it
-    with the others.
+    """Return the cell with its variant slowed down, under a name of its own.
 
-    The replicate tells it from them, since a cell's id says nothing of the protocol.
+    Tables must not pool it with the others. It has a replicate of its own, too, since a cell's id
+    says nothing of the protocol.
     """
     protocol = replace(planned.cell.protocol, slowdown=slowdown)
     cell = replace(planned.cell, protocol=protocol, replicate=replicate)
@@ -193,7 +194,7 @@ def slowed(planned: Planned, slowdown: float, replicate: int) -> Planned:
 
 
 def workload(cell: Cell) -> str:
-    """What was timed and how, as words."""
+    """Return what was timed and how, as words."""
     setting, size = cell.setting, "×".join(map(str, cell.input_window.input))
     scale = f"width × {cell.variant.choices.width_scale:g}"
     how = (

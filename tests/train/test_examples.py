@@ -132,7 +132,7 @@ def test_a_run_keeps_the_shape_of_every_network(finished_run: Path) -> None:
 def test_none_are_kept_if_none_are_wanted(tmp_path: Path) -> None:
     path = Path(pipeline.run(["unet"], out=tmp_path, examples=0, **TINY).attrs["path"])
     assert not list((path / "samples").glob("*.npz"))
-    with pytest.raises(InvalidSuite, match="examples=-1 must be from 0"):
+    with pytest.raises(InvalidSuite, match="examples=-1 is not valid: it must be from 0"):
         pipeline.run(["unet"], out=tmp_path, examples=-1, **TINY)
 
 

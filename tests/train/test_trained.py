@@ -118,7 +118,7 @@ def test_images_that_cannot_be_used_are_all_named_and_nothing_is_written(
         assert name in done.stderr
     assert not (tmp_path / "predictions").exists()
     assert (
-        "overlap=2.0 must be"
+        "overlap=2.0 is not valid: it must be from 0 to 0.9"
         in unet_bench("predict", str(run), "unet", colour, "--overlap", "2").stderr
     )
 

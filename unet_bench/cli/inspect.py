@@ -35,7 +35,7 @@ def load(block: Sequence[str]) -> Loaded:
 
 
 def listing(what: str, block: Sequence[str]) -> list[dict[str, Any]]:
-    """One record for each thing of a kind."""
+    """Return one record for each thing of a kind."""
     if what == "presets":
         return [{"name": p.name, "summary": p.summary} for p in PRESETS.values()]
     if what == "suites":
@@ -66,25 +66,25 @@ def listing(what: str, block: Sequence[str]) -> list[dict[str, Any]]:
 
 
 def said(summary: str, absent: str) -> str:
-    """A summary, with what is missing for it."""
+    """Return a summary, with what is missing for it."""
     return f"{summary} ({absent})" if absent else summary
 
 
 def suite_summary(name: str) -> str:
-    """The comment that a shipped suite begins with."""
+    """Return the comment that a shipped suite begins with."""
     text = (importlib.resources.files("unet_bench.spec.suites") / name).read_text(encoding="utf-8")
     return text.splitlines()[0].removeprefix("# ")
 
 
 def axis_summary(name: str) -> str:
-    """What an axis means, the values it takes and its default."""
+    """Return what an axis means, the values it takes and its default."""
     facts = FIELDS[name]
     values = f"; one of {', '.join(facts.metadata['values'])}" if facts.metadata["values"] else ""
     return f"{facts.metadata['help']}{values}; default {Choices().text()[name]}"
 
 
 def variant_row(variant: Any, absent: str) -> dict[str, Any]:
-    """A variant with what makes it differ from the baseline."""
+    """Return a variant with what makes it differ from the baseline."""
     default = Choices()
     changed = {
         name: text for name, text in variant.choices.text().items() if text != default.text()[name]
@@ -102,7 +102,7 @@ def variant_row(variant: Any, absent: str) -> dict[str, Any]:
 
 
 def plugin_rows(block: Sequence[str]) -> list[dict[str, Any]]:
-    """One record a plugin."""
+    """Return one record a plugin."""
     return [
         {
             "plugin": p.provider.plugin,
@@ -117,7 +117,7 @@ def plugin_rows(block: Sequence[str]) -> list[dict[str, Any]]:
 
 
 def print_listing(rows: Sequence[dict[str, Any]]) -> None:
-    """Records as a table; citations are for --json."""
+    """Print records as a table; citations are for --json."""
     from rich.markup import escape
     from rich.table import Table
 
@@ -141,7 +141,10 @@ def network_page(name: str, size: str, block: Sequence[str]) -> dict[str, Any]:
 
 
 def geometry_report(name: str, size: str, block: Sequence[str]) -> dict[str, Any]:
-    """Output, offset, skips and legal sizes of a variant (1 channel, 2 classes) at an input size."""
+    """Return output, offset, skips and legal sizes of a variant at an input size.
+
+    It has 1 channel and 2 classes.
+    """
     import torch
 
     from unet_bench.geometry.forward import trace
@@ -165,15 +168,12 @@ def geometry_report(name: str, size: str, block: Sequence[str]) -> dict[str, Any
         f"offset {format_size(found.offset)}"
     ]
     for skip in found.skips:
-        shift = f", misaligned by {format_size(skip.misalignment)}" * any(skip.misalignment)
-        cut = (
-            f"cut by {format_size(skip.low)} before and {format_size(skip.high)} after"
-            if any(skip.low + skip.high)
-            else "as it is"
-        )
-        lines.append(
-            f"  level {skip.level}: skip {format_size(skip.size)}, up {format_size(skip.up_size)}: {cut}{shift}"
-        )
+        sizes = f"skip {format_size(skip.size)}, up {format_size(skip.up_size)}"
+        is_cut = any(skip.low + skip.high)
+        cut = f"cut by {format_size(skip.low)} before and {format_size(skip.high)} after"
+        apart = any(skip.misalignment)
+        shift = f", misaligned by {format_size(skip.misalignment)}" if apart else ""
+        lines.append(f"  level {skip.level}: {sizes}: {cut if is_cut else 'as it is'}{shift}")
     lines.append(f"  {advice}")
     return {**asdict(found), "legal": found.legal, "advice": advice, "text": "\n".join(lines)}
 
@@ -212,7 +212,7 @@ def doctor_report(block: Sequence[str]) -> dict[str, Any]:
 
 
 def gpu_line(gpu: DeviceFacts) -> str:
-    """An accelerator, in a line."""
+    """Return an accelerator, in a line."""
     words = [
         gpu.name,
         f"compute capability {gpu.capability}" if gpu.capability else "",
@@ -332,7 +332,7 @@ def new_plugin(
     name: Annotated[str, typer.Argument(help="The plugin's name, such as sharp-up.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Where its folder is made.")] = Path("."),
 ) -> None:
-    """Write a plugin package with an up-sampling part and a test; what it writes passes as it is."""
+    """Write a plugin package with an up-sampling part and a test, which passes as it is."""
     from unet_bench.registry.scaffold import write_plugin
 
     folder = write_plugin(name, out)

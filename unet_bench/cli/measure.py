@@ -89,7 +89,7 @@ def run(
 
 
 def refuse_contradictions(folder: Path | None, suite: str | None, given: Given, how: Given) -> None:
-    """Raise InvalidSuite for options of a resumed run beside a new one's, or the other way round."""
+    """Raise InvalidSuite for a new run's options with --resume, or the other way round."""
     if folder and (suite or given):
         known = options(Suite)
         flags = ["--suite"] if suite else []

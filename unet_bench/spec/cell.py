@@ -45,7 +45,7 @@ class Task:
 
     @functools.cached_property
     def id(self) -> str:
-        """12 hex digits over all of it."""
+        """Return 12 hex digits over all of it."""
         return _hash(_text(self))
 
 
@@ -134,7 +134,7 @@ class Protocol:
     examples: int = 3  # test images whose predictions are kept to be looked at
 
     def steps_of(self, batch: int) -> int:
-        """How many steps the budget comes to with a batch; 0: until `train_s` is over."""
+        """Return how many steps the budget comes to; 0: until `train_s` is over."""
         return self.steps or math.ceil(self.images / batch)
 
     @property
@@ -165,15 +165,16 @@ class Cell:
 
     @functools.cached_property
     def id(self) -> str:
-        """12 hex digits over what is measured, not how carefully."""
+        """Return 12 hex digits over what is measured, not how carefully."""
         parts = [json.dumps(self.variant.canonical()), _text(self.task), _text(self.setting)]
         return _hash(
             f"[{', '.join(parts)}, {json.dumps(self.probe)}, {self.seed}, {self.replicate}]"
         )
 
     def key(self, code: str) -> str:
-        """12 hex digits that change whenever the result may: cell, protocol, baseline, and `code`,
-        the software's.
+        """Return 12 hex digits that change whenever the result may.
+
+        They are over cell, protocol, baseline, and `code`, the digits of the software.
         """
         parts = [
             json.dumps(self.id),
@@ -184,7 +185,7 @@ class Cell:
         return _hash(f"[{', '.join(parts)}]")
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data."""
+        """Return plain data."""
         variants = {"variant": self.variant.to_json(), "baseline": self.baseline.to_json()}
         rest = ("input_window", "baseline_input_window", "task", "setting", "protocol")
         scalars = {"probe": self.probe, "seed": self.seed, "replicate": self.replicate}
@@ -192,7 +193,7 @@ class Cell:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Cell:
-        """The inverse of `to_json`."""
+        """Return the cell that `to_json` made plain."""
         return cls(
             variant=Variant.from_json(data["variant"]),
             baseline=Variant.from_json(data["baseline"]),
@@ -210,14 +211,14 @@ class Cell:
 
 
 def tuples(data: Mapping[str, Any]) -> dict[str, Any]:
-    """JSON's lists as the tuples they were."""
+    """Return data with JSON's lists as the tuples they were."""
     return {
         name: tuple(value) if isinstance(value, list) else value for name, value in data.items()
     }
 
 
 def digest(value: Any) -> str:
-    """12 hex digits over plain data."""
+    """Return 12 hex digits over plain data."""
     return _hash(json.dumps(value, sort_keys=True))
 
 
@@ -226,7 +227,7 @@ def _hash(text: str) -> str:
 
 
 def _text(part: Task | Setting | Protocol) -> str:
-    """A part of a cell as `digest` writes it; a hundred thousand cells have but a few of them."""
+    """Return a part of a cell as `digest` writes it; many cells share a few of them."""
     text: str = _once(part, "_json", lambda: json.dumps(_plain(part), sort_keys=True))
     return text
 
@@ -237,7 +238,7 @@ def _plain(part: Any) -> dict[str, Any]:
 
 
 def _once(part: Any, name: str, make: Callable[[], Any]) -> Any:
-    """What is made of a frozen part, kept in it: cheaper than any hash of it."""
+    """Return what is made of a frozen part, kept in it: cheaper than any hash of it."""
     if name not in part.__dict__:
         part.__dict__[name] = make()
     return part.__dict__[name]

@@ -247,7 +247,7 @@ def options(of: type) -> Mapping[str, Option]:
 
 
 def require(holder: Any, listed: str = RUN_HELP) -> None:
-    """Raise UnknownName, InvalidSuite where a field of a data class has a value it does not take."""
+    """Raise UnknownName, InvalidSuite for a field of a data class with a value it does not take."""
     for name, described in options(holder.__class__).items():
         described.require(getattr(holder, name), listed)
 

@@ -26,8 +26,8 @@ PRESETS: Final = {
     for preset in (
         Preset(
             name="quick",
-            summary="a first look in minutes on two CPU cores: a quarter of the width, 128² scored, "
-            "one seed",
+            summary="a first look in minutes on two CPU cores: a quarter of the width, 128² "
+            "scored, one seed",
             values={
                 "size": "128x128",
                 "width_scale": 0.25,
