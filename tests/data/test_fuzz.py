@@ -54,6 +54,7 @@ from unet_bench.data.sources import absolute, open_dataset
 from unet_bench.errors import InvalidData, InvalidSuite
 from unet_bench.registry.registry import Registry
 from unet_bench.spec import recipe, suite
+from unet_bench.store.run_folder import RunFolder
 from unet_bench.train import trained
 from unet_bench.train.checkpoint import FILE, Checkpoint
 
@@ -722,7 +723,7 @@ def kept(context_of: Callable[..., Any], tmp_path_factory: pytest.TempPathFactor
     """What a run leaves that kept one tiny network."""
     run = tmp_path_factory.mktemp("kept")
     context = context_of("unet", (32, 32))
-    file = run / trained.FOLDER / "unet.safetensors"
+    file = RunFolder(run).weights_of("unet")
     trained.save_network(file, context, context.network(), brain.load(), {"val_dice": 0.5})
     return run
 

@@ -30,6 +30,7 @@ OF_FIGURES = {
     "analysis/summary.py",
     "present/report/html.py",
     "present/report/networks.py",
+    "present/report/table.py",
 }
 
 PLUGIN = """
