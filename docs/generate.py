@@ -22,7 +22,7 @@ NOTE = "<!-- Generated: python docs/generate.py -->\n"
 
 
 def commands() -> str:
-    """Every command with its options by panels, and what stands in a suite's TOML."""
+    """Return every command with its options by panels, and the keys of a suite's TOML."""
     import typer
 
     from unet_bench.cli.app import app
@@ -45,7 +45,7 @@ def commands() -> str:
 
 
 def keys_table(of: type) -> str:
-    """The options that a data class describes, as its keys in TOML."""
+    """Return a table of a data class's options, as its keys in TOML."""
     from unet_bench.spec.option import TAKES, options
 
     text = "| key | takes | default | what it does |\n|---|---|---|---|\n"
@@ -64,7 +64,7 @@ def keys_table(of: type) -> str:
 
 
 def default_of(option: Any) -> str:
-    """An option's default as it stands in the docs; empty where it has none."""
+    """Return an option's default as it stands in the docs; empty where it has none."""
     if isinstance(option.default, tuple):
         return ", ".join(map(str, option.default))
     if isinstance(option.default, bool):
@@ -73,7 +73,7 @@ def default_of(option: Any) -> str:
 
 
 def commands_of(group, before: str = ""):
-    """Every command of a group and of the groups in it, by the words that call it."""
+    """Yield every command of a group and of the groups in it, with the words that call it."""
     for name, command in group.commands.items():
         if hasattr(command, "commands"):
             yield from commands_of(command, f"{before}{name} ")
@@ -82,32 +82,33 @@ def commands_of(group, before: str = ""):
 
 
 def parts() -> str:
-    """All parts, axes and variants, with their sources."""
+    """Return all parts, axes and variants, with their sources."""
     from unet_bench.cli.inspect import listing
 
     text = "# Parts and variants\n\n" + NOTE
-    text += "\n## Parts and axes\n\n| slot | name | what it is | plugin | source |\n|---|---|---|---|---|\n"
+    text += "\n## Parts and axes\n\n"
+    text += "| slot | name | what it is | plugin | source |\n|---|---|---|---|---|\n"
     for row in listing("parts", []):
-        text += f"| {row['kind']} | `{row['name']}` | {row['summary']} | {row['plugin']} | {row['cite']} |\n"
+        text += f"| {row['kind']} | `{row['name']}` | {row['summary']} "
+        text += f"| {row['plugin']} | {row['cite']} |\n"
     text += "\n## Variants\n\nWhat is not named is as in `unet`.\n\n"
     text += "| variant | choices | what it is | plugin | source |\n|---|---|---|---|---|\n"
     for row in listing("variants", []):
         choices = " ".join(f"`{choice}`" for choice in row["choices"].split())
-        text += f"| `{row['name']}` | {choices} | {row['summary']} | {row['plugin']} | {row['cite']} |\n"
+        text += f"| `{row['name']}` | {choices} | {row['summary']} "
+        text += f"| {row['plugin']} | {row['cite']} |\n"
     return text
 
 
 def columns() -> str:
-    """The folder of a run and all columns."""
+    """Return the description of a run's folder and of all columns."""
     from unet_bench.store.documentation import markdown
 
     return markdown()
 
 
 def readme() -> str:
-    """The README with a recommendation from the committed reference run, and its table, between
-    their marks.
-    """
+    """Return the README with a recommendation from the committed reference run, and its table."""
     from unet_bench import recommend
     from unet_bench.present.table import render
     from unet_bench.store.tables import read_results
@@ -125,8 +126,9 @@ HINTS = "\nΔ to best"  # what follows a recommendation's table: how to read it,
 
 
 def measuring() -> str:
-    """How we measure, with the table of predicted and measured memory and the self-test's report
-    between its marks.
+    """Return the page on measuring, with its generated tables.
+
+    These are the table of predicted and measured memory and the self-test's report.
     """
     from unet_bench.store.tables import read_results
 
@@ -158,13 +160,15 @@ def measuring() -> str:
         predicted = frame[f"predicted_{prefix}memory_mib"].astype(float)
         more, part = process - predicted, predicted / process
         table += (
-            f"\nFor {of} the process took {more.median():.0f} MiB more than predicted (median; {more.min():.0f} to "
-            f"{more.max():.0f}): the prediction was {part.median():.0%} of it ({part.min():.0%} to {part.max():.0%}).\n"
+            f"\nFor {of} the process took {more.median():.0f} MiB more than predicted "
+            f"(median; {more.min():.0f} to {more.max():.0f}): the prediction was "
+            f"{part.median():.0%} of it ({part.min():.0%} to {part.max():.0%}).\n"
         )
     row = frame.iloc[0]
     table += (
-        f"\nMiB; {row['task']} scored {row['scored_height']}×{row['scored_width']}, batch {row['batch_requested']}, "
-        f"width × {row['width_scale']:g}, {row['precision']}, {row['device_name']}, torch {row['torch']}.\n"
+        f"\nMiB; {row['task']} scored {row['scored_height']}×{row['scored_width']}, "
+        f"batch {row['batch_requested']}, width × {row['width_scale']:g}, {row['precision']}, "
+        f"{row['device_name']}, torch {row['torch']}.\n"
     )
     report = (
         (ROOT / "results" / "reference" / SELFTEST / "selftest.txt")
@@ -177,7 +181,7 @@ def measuring() -> str:
 
 
 def notebooks() -> str:
-    """The page on notebooks, with what its cells give."""
+    """Return the page on notebooks, with the output of its cells."""
     import pandas as pd
 
     import unet_bench
@@ -197,17 +201,19 @@ def notebooks() -> str:
 
 CELLS = (
     "recommend(run, max_latency_ms=40)",
-    'rank(run).table.query("pareto")[["variant", "dice", "latency_ratio", "peak_memory_mib", "front_probability"]]',
+    'rank(run).table.query("pareto")[["variant", "dice", "latency_ratio", "peak_memory_mib", '
+    '"front_probability"]]',
     """effects(run).table.query("slot == 'up' and figure == 'latency_ratio'")[
     ["alternative", "reference", "change", "ci_low", "ci_high", "contexts"]
 ]""",
-    'read_results(run).nlargest(3, "dice")[["variant", "dice", "dice_ci_low", "dice_ci_high", "params"]]',
+    'read_results(run).nlargest(3, "dice")[["variant", "dice", "dice_ci_low", "dice_ci_high", '
+    '"params"]]',
     'show(run, columns=["latency_ratio", "dice"], sort="latency_ratio")',
 )
 
 
 def accuracy() -> str:
-    """The page on accuracy, with a recipe's keys and the suites' quick runs between its marks."""
+    """Return the page on accuracy, with a recipe's keys and the suites' quick runs."""
     from unet_bench.spec.recipe import Recipe
     from unet_bench.store.tables import read_results
 
@@ -219,16 +225,19 @@ def accuracy() -> str:
         minutes = float(read_results(run, "cells")["wall_s"].sum()) / 60
         floors = [f"{frame.loc[name, column]:.3f}" for name in ("floor-otsu", "floor-majority")]
         for name, row in frame.drop(["floor-otsu", "floor-majority"]).iterrows():
-            table += f"| `{suite}` | {name} | `{column}` | {row[column]:.3f} | {' | '.join(floors)} | {minutes:.1f} |\n"
-    table += f"\nTwo cores of {row['device_name']}, torch {row['torch']}; the runs lie under `results/reference/`.\n"
+            table += f"| `{suite}` | {name} | `{column}` | {row[column]:.3f} "
+            table += f"| {' | '.join(floors)} | {minutes:.1f} |\n"
+    table += f"\nTwo cores of {row['device_name']}, torch {row['torch']}; "
+    table += "the runs lie under `results/reference/`.\n"
     page = (ROOT / "docs" / "accuracy.md").read_text(encoding="utf-8")
     page = between(page, "recipe", f"\n{keys_table(Recipe)}\n")
     return between(page, "suites", f"\n{table}\n")
 
 
 def networks() -> dict[str, str]:
-    """A page and a picture for each network that is more than one change of the baseline, and the
-    list of them.
+    """Return a page and a picture for each network, and the list of them.
+
+    Networks are those that are more than one change of the baseline.
     """
     from unet_bench.present.network_page import as_markdown, as_svg, detail
     from unet_bench.registry.plugins import load
@@ -253,13 +262,14 @@ def networks() -> dict[str, str]:
         pages[f"docs/networks/{name}.md"] = NOTE + "\n" + as_markdown(page, f"{name}.svg")
         pages[f"docs/networks/{name}.svg"] = as_svg(page)
         size = "×".join(map(str, page.geometry.input))
-        index += f"| [{name}](networks/{name}.md) | {page.params:,} | {page.macs:,} | {size} | {page.summary} "
+        index += f"| [{name}](networks/{name}.md) | {page.params:,} | {page.macs:,} "
+        index += f"| {size} | {page.summary} "
         index += f"| {page.cite} |\n"
     return {"docs/networks.md": index, **pages}
 
 
 def parity() -> str:
-    """Our parameters and MACs beside those of reference implementations."""
+    """Return our parameters and MACs beside those of reference implementations."""
     sys.path.insert(0, str(ROOT / "tests"))
     from support.golden import ours, read_golden
 
@@ -277,7 +287,8 @@ def parity() -> str:
             else (f"{golden.macs:,}", f"{found['macs'] - golden.macs:,}")
         )
         size = "×".join(map(str, golden.size))
-        table += f"| `{golden.variant}` | {golden.in_channels} → {golden.classes} | {size} | {golden.params:,} "
+        table += f"| `{golden.variant}` | {golden.in_channels} → {golden.classes} "
+        table += f"| {size} | {golden.params:,} "
         table += f"| {found['params'] - golden.params:,} | {macs} | {apart} | {golden.source} |\n"
     return between(
         (ROOT / "docs" / "parity.md").read_text(encoding="utf-8"), "parity", f"\n{table}\n"
@@ -285,13 +296,15 @@ def parity() -> str:
 
 
 def peers() -> str:
-    """The table of our networks beside other packages', of equal MACs, from a file of `nox -s
-    bench`.
+    """Return the table of our networks beside other packages', at equal MACs.
+
+    The figures are from a file of `nox -s bench`.
     """
     found = json.loads(
         (ROOT / "results" / "reference" / BENCH / "benchmark.json").read_text(encoding="utf-8")
     )
-    table = "| theirs | theirs ÷ ours, time | at our best setting | peak MiB, theirs | ours | GMACs, theirs | ours |\n"
+    table = "| theirs | theirs ÷ ours, time | at our best setting "
+    table += "| peak MiB, theirs | ours | GMACs, theirs | ours |\n"
     table += "|---|" + "---:|" * 6 + "\n"
     for context in found["benchmarks"]:
         extra = context["extra_info"]
@@ -303,13 +316,14 @@ def peers() -> str:
             extra["theirs / ours at our best setting"][0],
         )
         (ours, theirs), (macs, their_macs) = extra["peak_mib"], extra["macs"]
-        table += f"| {name} | {ratio:.3f} ({low:.3f} to {high:.3f}) | {best:.2f} | {theirs:.1f} | {ours:.1f} "
+        table += f"| {name} | {ratio:.3f} ({low:.3f} to {high:.3f}) | {best:.2f} "
+        table += f"| {theirs:.1f} | {ours:.1f} "
         table += f"| {their_macs / 1e9:.3f} | {macs / 1e9:.3f} |\n"
     return table
 
 
 def between(text: str, mark: str, new: str) -> str:
-    """The text with what stands between two marks replaced."""
+    """Return the text with the part between two marks replaced."""
     before, start, rest = text.partition(f"<!-- {mark} -->\n")
     _, end, after = rest.partition(f"<!-- end of {mark} -->")
     return before + start + new + end + after

@@ -1,7 +1,8 @@
 """Measure how the core's code is laid out: files, lines, how dense they are, and how many modules
 import in circles.
 
-python docs/structure.py [FOLDER ...]    rows of a markdown table, one for each folder of a package (default: ours)
+`python docs/structure.py [FOLDER ...]` prints rows of a markdown table, one for each folder of a
+package (default: ours).
 """
 
 from __future__ import annotations

@@ -96,7 +96,7 @@ def first_line(error: BaseException) -> str:
 
 
 def unknown(kind: str, name: str, known: Iterable[str], command: str) -> UnknownName:
-    """Return the error for an unknown name, with the nearest ones and the command that lists all."""
+    """Return the error for an unknown name: the nearest names and the command that lists all."""
     near = difflib.get_close_matches(name, list(known), n=3, cutoff=0.5)
     hint = f"; did you mean {', '.join(near)}?" if near else "."
     return UnknownName(f"unknown {kind} {name!r}{hint} All of them: `{command}`")

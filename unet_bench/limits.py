@@ -37,7 +37,7 @@ _BRIEF.maxstring = _BRIEF.maxother = 120
 
 
 def too_large(size: int) -> str:
-    """Return what is wrong with a file of so many bytes when unpacked; empty if nothing is."""
+    """Return what is wrong with a file that unpacks to so many bytes; empty if nothing is."""
     if size <= MOST_DECODED:
         return ""
     most = f"{MOST_DECODED / 2**30:g}"
@@ -85,7 +85,7 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def one_line(text: str, most: int = LINE) -> str:
-    """Return the text without line breaks and whatever else a terminal would obey.
+    """Return the text without line breaks and other characters that a terminal would obey.
 
     The middle of a long text is left out.
     """

@@ -211,9 +211,10 @@ def write_report(report: Report, folder: Path, path: Path) -> None:
     """Write selftest.json and selftest.txt into a folder; `path` is the run they come from. Raises
     StoreError.
     """
+    from unet_bench.present.audit import report_text
     from unet_bench.store.run_folder import RunFolder, write_text
 
     content = {"run": path.name, **report.to_json()}
     file = RunFolder(folder).selftest
     write_text(file, json.dumps(content, indent=2, allow_nan=False) + "\n")
-    write_text(file.with_suffix(".txt"), report.text())
+    write_text(file.with_suffix(".txt"), report_text(report))

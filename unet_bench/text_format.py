@@ -61,6 +61,12 @@ def counted(number: int, word: str) -> str:
     return f"{number} {word}" if number == 1 else f"{number} {word}s"
 
 
+def tally(counts: Mapping[str, int]) -> str:
+    """Return counts by name, the largest first, such as `3 oom, 1 error`."""
+    ordered = sorted(counts.items(), key=lambda item: -item[1])
+    return ", ".join(f"{count} {name}" for name, count in ordered)
+
+
 # ---- conditions
 
 

@@ -23,6 +23,7 @@ from unet_bench.errors import InvalidSuite, UnetBenchError
 from unet_bench.execute.jobs import Ended, Job
 from unet_bench.execute.local import Local
 from unet_bench.measure.clock import time_pair
+from unet_bench.present.audit import report_text
 from unet_bench.selftest import Outcome, selftest
 
 # ---- arithmetic
@@ -42,20 +43,15 @@ def test_repeatability_is_the_farthest_pair_and_the_sentence_rounds_against_us()
     report = audit(same(1.0, 0.99, 1.0121, 0.9787), budget_s=10)
     assert report.worst == pytest.approx(0.0213)
     assert report.within() == pytest.approx(2.2)
-    first = report.text().splitlines()[0]
-    assert (
-        first
-        == "repeatable within 2.2 % (18 % confidence that 95 % of pairs are; 4 pairs of at most 10 s)"
+    first = report_text(report).splitlines()[0]
+    assert first == (
+        "repeatable within 2.2 % (18 % confidence that 95 % of pairs are; 4 pairs of at most 10 s)"
     )
-    assert (
-        audit(same(*[1.0] * 58, 1.021), budget_s=10)
-        .text()
-        .startswith("repeatable within 2.1 % (95 % confidence")
+    assert report_text(audit(same(*[1.0] * 58, 1.021), budget_s=10)).startswith(
+        "repeatable within 2.1 % (95 % confidence"
     )
-    assert (
-        audit(same(*[1.0] * 57, 1.021), budget_s=10)
-        .text()
-        .startswith("repeatable within 2.1 % (94 % confidence")
+    assert report_text(audit(same(*[1.0] * 57, 1.021), budget_s=10)).startswith(
+        "repeatable within 2.1 % (94 % confidence"
     )
 
 
@@ -90,7 +86,7 @@ def test_slow_downs_are_found_and_covered_apart() -> None:
     assert (five.found.hits, five.covered.hits, five.found.of) == (2, 2, 3)
     assert five.median_ratio == 1.03
     assert (report.pairs, report.coverage.hits, report.closed.hits) == (1, 4, 4)
-    assert "2 of all were lost: 2 contaminated" in report.text()
+    assert "2 of all were lost: 2 contaminated" in report_text(report)
 
 
 def test_compare_sees_every_two_pairs_of_identical_code() -> None:
@@ -127,8 +123,8 @@ def test_without_identical_code_nothing_can_be_said() -> None:
 def test_a_report_is_short_text_and_plain_json() -> None:
     trials = [*same(1.0, 1.01), *(Trial(s, 1 + s, 1.0, 1.1) for s in (0.01, 0.02, 0.03, 0.05))]
     report = audit(trials, budget_s=1, workload="unet · cpu", lost={"oom": 1})
-    assert report.text().splitlines()[1] == "unet · cpu"
-    assert len(report.text().splitlines()) <= 25
+    assert report_text(report).splitlines()[1] == "unet · cpu"
+    assert len(report_text(report).splitlines()) <= 25
     stored = json.loads(json.dumps(report.to_json(), allow_nan=False))
     assert stored["repeatable_within_percent"] == 1.0
     assert [d["slowdown"] for d in stored["detection"]] == [0.01, 0.02, 0.03, 0.05]
@@ -201,7 +197,7 @@ def synthetic(seed: int, slowdown: float, interval: float) -> Trial:
 
 @functools.cache
 def synthetic_audit(interval: float = 0.01) -> Report:
-    """500 pairs of identical code and 150 of each slow-down, of 10 s each on the synthetic clock."""
+    """500 pairs of identical code and 150 of each slow-down: 10 s each on the synthetic clock."""
     counts = {0.0: 500, 0.01: 150, 0.02: 150, 0.03: 150, 0.05: 150}
     seeds = iter(range(2000))
     gc.freeze()  # or each timing's collection would look through all of torch and pandas
@@ -297,7 +293,7 @@ def test_a_run_is_audited_under_its_own_conditions(tmp_path: Path) -> None:
     assert suite["replicates"] == 3
     for folder in (audited, done.path):
         assert json.loads((folder / "selftest.json").read_text())["run"] == done.path.name
-        assert (folder / "selftest.txt").read_text() == done.report.text()
+        assert (folder / "selftest.txt").read_text() == report_text(done.report)
 
 
 @pytest.mark.usefixtures("workers")
@@ -323,8 +319,9 @@ def test_ctrl_c_keeps_and_audits_what_was_measured(tmp_path: Path, workers: Fake
 def test_a_real_selftest_is_a_run_with_an_audit(tmp_path: Path) -> None:
     code = (
         "import sys, unet_bench.selftest as s; assert 'torch' not in sys.modules\n"
-        f"from pathlib import Path; o = s.selftest(pairs=3, repeats=1, out=Path('runs'), **{TINY!r})\n"
-        "print(o.report.text(), end=''); sys.exit(o.exit_code(1000))"
+        "from pathlib import Path; from unet_bench.present.audit import report_text\n"
+        f"o = s.selftest(pairs=3, repeats=1, out=Path('runs'), **{TINY!r})\n"
+        "print(report_text(o.report), end=''); sys.exit(o.exit_code(1000))"
     )
     command = [sys.executable, "-P", "-c", code]
     done = subprocess.run(

@@ -1,7 +1,6 @@
-"""What a run's timings of identical code, and of code made slower by a known share, say of the
-timing itself.
+"""The audit of our own timing, by identical code and code made slower by a known share.
 
-trials ─▶ repeatability, false alarms, detection, coverage ─▶ text or JSON
+trials ─▶ repeatability, false alarms, detection, coverage ─▶ JSON
 """
 
 from __future__ import annotations
@@ -19,6 +18,7 @@ from unet_bench.errors import UnetBenchError
 from unet_bench.stats.intervals import Z_975, Interval, median_interval
 from unet_bench.store.log import Row, latest
 from unet_bench.store.schema import INTERVALS
+from unet_bench.text_format import tally
 
 MARGIN: Final = 0.02  # of `compare`, as shipped
 SHARE: Final = 0.95  # of pairs, that repeatability speaks of
@@ -27,8 +27,10 @@ ALARMS: Final = ("FASTER", "SLOWER")
 
 @dataclass(frozen=True)
 class Trial:
-    """One pair in a process of its own: the time of a workload over that of the same workload, with
-    its interval.
+    """One timed pair, measured in a process of its own.
+
+    `ratio` is the time of a workload over that of the same workload; `low` and `high` are the ends
+    of its interval.
     """
 
     slowdown: float  # injected into the first, relatively; 0 in an A/A pair
@@ -39,7 +41,7 @@ class Trial:
 
     @property
     def deviation(self) -> float:
-        """How far the ratio is from the truth, relatively, either way."""
+        """The relative distance of the ratio from the truth, in either direction."""
         return abs(self.ratio / (1 + self.slowdown) - 1)
 
     @property
@@ -62,31 +64,29 @@ class Count:
 
     @classmethod
     def over(cls, answers: Iterable[bool]) -> Count:
-        """Of several answers, those that are yes."""
+        """Return how many of several answers are yes."""
         listed = list(answers)
         return cls(sum(listed), len(listed))
 
     def share(self) -> Interval:
-        """Return the share with Wilson's interval, for independent trials; there must be some."""
+        """Return the share with Wilson's interval, for independent trials; `of` must not be 0."""
         p, n, z2 = self.hits / self.of, self.of, Z_975**2
         centre = (p + z2 / (2 * n)) / (1 + z2 / n)
         half = Z_975 / (1 + z2 / n) * math.sqrt(p * (1 - p) / n + z2 / (4 * n * n))
         return Interval(p, max(0.0, centre - half), min(1.0, centre + half))
 
-    def __str__(self) -> str:
-        share, low, high = self.share()
-        return f"{self.hits} of {self.of} ({100 * share:.0f} %, 95 % interval {100 * low:.0f} to {100 * high:.0f})"
-
     def to_json(self) -> dict[str, Any]:
-        """Plain data."""
+        """Return plain data."""
         share, low, high = self.share()
         return {"hits": self.hits, "of": self.of, "share": share, "ci_low": low, "ci_high": high}
 
 
 @dataclass(frozen=True)
 class Detection:
-    """What became of the pairs with one injected slow-down: called different, the true factor in
-    the interval.
+    """How often one injected slow-down was noticed.
+
+    `found` counts the pairs that were called different, `covered` those whose interval holds the
+    true factor.
     """
 
     slowdown: float
@@ -106,23 +106,23 @@ class Report:
     worst: float  # deviation of an A/A pair
     usual: float  # 95th percentile of the deviations
     confidence: float
-    middle: Interval  # (median, low, high) of the A/A ratios: off 1 where one place in a pair is favoured
+    # Median of the A/A ratios: off 1 where one place in a pair is favoured.
+    middle: Interval
     above: Count  # A/A ratios above 1; about half, if none is
     false_alarms: Count
     verdicts: Mapping[str, int]  # of `compare`, on every two A/A pairs
     detections: tuple[Detection, ...]
     coverage: Count  # A/A pairs and injected ones
     closed: Count
-    throughput: Report | None = (
-        None  # the same of passes that are queued, where these are timed apart
-    )
+    # The same of passes that are queued, where these are timed apart.
+    throughput: Report | None = None
 
     def within(self) -> float:
-        """X of "repeatable within X %", rounded up, so that the sentence holds."""
+        """Return X of "repeatable within X %", rounded up, so that the sentence holds."""
         return math.ceil(1000 * self.worst - 1e-9) / 10
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data."""
+        """Return plain data."""
         return {
             "repeatable_within_percent": self.within(),
             "confidence": self.confidence,
@@ -157,74 +157,13 @@ class Report:
         }
 
     def alarms(self) -> Count:
-        """What `compare` called faster or slower, of every two A/A pairs. These share pairs: no
-        interval holds.
+        """Return how often `compare` said faster or slower, over every two A/A pairs.
+
+        The comparisons share pairs and so depend on each other: no interval holds for the share.
         """
         return Count(
             sum(self.verdicts.get(name, 0) for name in ALARMS), sum(self.verdicts.values())
         )
-
-    def text(self) -> str:
-        """Plain lines, the sentence to quote first."""
-        alarms = self.alarms()
-        lines = [
-            f"repeatable within {self.within():.1f} % ({math.floor(100 * self.confidence)} % confidence that "
-            f"{100 * SHARE:g} % of pairs are; {self.pairs} pairs of at most {self.budget_s:g} s"
-            + (
-                f"; {sum(self.lost.values())} of all were lost: {told(self.lost)})"
-                if self.lost
-                else ")"
-            ),
-            *filter(None, [self.workload]),
-            "",
-            f"identical code, {self.pairs} pairs, each in a process of its own:",
-            f"  farthest from 1: {100 * self.worst:.2f} %; 95th percentile: {100 * self.usual:.2f} %",
-            f"  median {100 * (self.middle[0] - 1):+.2f} %{_ends(self.middle)}; above 1: {self.above}",
-            f"  called different by the pair's own 95 % interval: {self.false_alarms}",
-            f"  called FASTER or SLOWER by `compare` at ±{100 * MARGIN:g} %: {alarms.hits} of {alarms.of} comparisons",
-            f"  all it said: {told(self.verdicts) or 'nothing of a single pair'}",
-            "",
-            "the same, one of the two slowed down on purpose:",
-            *(map(_line, self.detections) if self.detections else ["  none"]),
-            "",
-            f"intervals that hold the true factor: {self.coverage}; meant to be 95 %",
-            f"intervals as narrow as asked for in the time given: {self.closed}",
-        ]
-        if self.throughput:
-            lines += [
-                "",
-                "throughput, of passes that are queued:",
-                *map(_indented, self.throughput.text().splitlines()),
-            ]
-        return "\n".join(lines) + "\n"
-
-
-def _indented(line: str) -> str:
-    return f"  {line}".rstrip()
-
-
-def _ends(interval: Interval) -> str:
-    """The ends of a ratio's interval as words; none of few pairs."""
-    _, low, high = interval
-    return (
-        ""
-        if math.isnan(low)
-        else f" (95 % interval {100 * (low - 1):+.2f} to {100 * (high - 1):+.2f})"
-    )
-
-
-def told(counts: Mapping[str, int]) -> str:
-    """Counts as words, the most frequent first."""
-    return ", ".join(
-        f"{count} {name}" for name, count in sorted(counts.items(), key=lambda item: -item[1])
-    )
-
-
-def _line(found: Detection) -> str:
-    return (
-        f"  +{100 * found.slowdown:g} %: found in {found.found.hits} of {found.found.of}, "
-        f"interval holds it in {found.covered.hits}, median measured {100 * (found.median_ratio - 1):+.2f} %"
-    )
 
 
 def audit(
@@ -234,15 +173,17 @@ def audit(
     workload: str = "",
     lost: Mapping[str, int] | None = None,
 ) -> Report:
-    """What the trials show; each had at most `budget_s` seconds, and those `lost` gave no ratio.
+    """Return what the trials show of the timing.
 
-    Raises UnetBenchError without a single A/A pair.
+    Each trial had at most `budget_s` seconds. `lost` counts, by cause, the pairs that gave no
+    ratio. Raises UnetBenchError without a single A/A pair.
     """
     same = [trial for trial in trials if not trial.slowdown]
     if not same:
-        causes = f" ({told(lost)})" if lost else ""
+        causes = f" ({tally(lost)})" if lost else ""
         raise UnetBenchError(
-            f"no pair of identical code gave a ratio{causes}: give it more time, or a quieter machine"
+            f"no pair of identical code gave a ratio{causes}: give it more time, or a quieter "
+            "machine"
         )
     deviations = sorted(trial.deviation for trial in same)
     return Report(
@@ -267,14 +208,15 @@ def audit(
 
 
 def confidence(pairs: int, share: float = SHARE) -> float:
-    """That at least `share` of all pairs lie within the farthest of these (Wilks): 59 give 95 % for
-    95 %.
+    """Return how sure it is that at least `share` of all pairs lie within the farthest of these.
+
+    By Wilks' rule: 59 pairs give 95 % confidence for a share of 95 %.
     """
     return 1 - share**pairs
 
 
 def compared(a: Trial, b: Trial, margin: float = MARGIN) -> str:
-    """What `compare` says of two runs whose ratios these are, `a` before and `b` after."""
+    """Return what `compare` says of two runs with these ratios, `a` before and `b` after."""
     before, after = (Interval(trial.ratio, trial.low, trial.high).log() for trial in (a, b))
     return verdict(*after.minus(before), math.log1p(margin))
 
@@ -291,10 +233,10 @@ def _detection(slowdown: float, trials: Sequence[Trial]) -> Detection:
 def trials_of(
     rows: Iterable[Row], figure: str = "latency_ratio"
 ) -> tuple[list[Trial], Mapping[str, int]]:
-    """The trials of a self-test's rows, and of the cells that have no ratio with an interval how
-    many by cause.
+    """Return the trials in a self-test's rows, and by cause how many cells gave no trial.
 
-    Of `throughput_ratio`, trials are of the time an image takes.
+    A cell gives a trial if it is `ok` and its ratio has an interval. Trials of `throughput_ratio`
+    are turned into ratios of the time an image takes.
     """
     trials, lost = [], Counter[str]()
     for row in latest(rows).values():

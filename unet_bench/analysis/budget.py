@@ -44,7 +44,7 @@ class Limit:
         return "--" + self.name.replace("_", "-")
 
     def exceeded(self, value: float, limit: float) -> float:
-        """Return how many times over the limit a value is; at most 1 where it is within."""
+        """Return how many times over the limit a value is; at most 1 if it is within."""
         if BY_NAME[self.column].better == "low":
             return value / limit
         return limit / value if value > 0 else inf
@@ -63,7 +63,7 @@ LIMITS: Final = (
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """Limits; None: no limit. Raises InvalidSuite for one that is not above 0, or a Dice beyond 1."""
+    """Limits; None: no limit. Raises InvalidSuite for one not above 0, or a Dice above 1."""
 
     max_latency_ms: float | None = None
     max_memory_mib: float | None = None
@@ -107,17 +107,17 @@ class Fit:
 
     @property
     def fits(self) -> bool:
-        """Whether it is within, as far as its figures say."""
+        """Whether all known figures are within the budget."""
         return not self.over and not self.unknown
 
     @property
     def most(self) -> float:
-        """How many times over the budget it is where it is worst; 1 where it is within."""
+        """The largest factor by which a figure is over the budget; 1 if all are within."""
         return max(self.over.values(), default=1.0)
 
 
 def fit(network: Network, baseline: Network | None, budget: Budget) -> Fit:
-    """Return how a network stands to a budget."""
+    """Return how a network compares with a budget."""
     over, short, unsure, unknown = {}, 0.0, [], []
     for limit, value in budget.limits():
         found = figure(network, baseline, limit)
@@ -134,7 +134,10 @@ def fit(network: Network, baseline: Network | None, budget: Budget) -> Fit:
 
 
 def figure(network: Network, baseline: Network | None, limit: Limit) -> Interval | None:
-    """Return what a limit is about, in its unit; None if unknown or a cell of its probe failed."""
+    """Return the figure that a limit is on, in its unit.
+
+    None if it is unknown or a cell of its probe failed.
+    """
     found = network.figure(limit.column)
     if found is None and limit is LATENCY:
         return _estimated_latency(network, baseline)

@@ -1,6 +1,7 @@
 """Choosing a network under a budget: the best, what may replace it, and the next step up.
 
-peers ─▶ those within the budget ─▶ the best by the goal ─▶ the gap of each other to it, in pairs where there are any
+peers ─▶ those within the budget ─▶ the best by the goal
+      ─▶ the gap of each other to it, in pairs where there are any
 
 The goal is Dice; where nobody measured it, latency, and so on. Each comparison is made at 95 % by
 itself: of many networks one or another will seem worse by chance.
@@ -107,7 +108,7 @@ class Candidates:
         return "dice"
 
     def value(self, network: Network) -> float | None:
-        """Return what the goal says of a network, more is better; None where it is not known."""
+        """Return a network's figure for the goal, larger is better; None if it is not known."""
         if self.goal == "latency":
             latency = self.peers.latency(network)
             return None if latency is None else -latency.interval.value
@@ -121,7 +122,7 @@ class Candidates:
         return fit(network, self.peers.baseline, self.budget)
 
     def price(self, network: Network) -> tuple[float, ...]:
-        """Return what to prefer among equals: the fastest, of least memory, then the smallest."""
+        """Return the sort key among equals: the fastest, of least memory, then the smallest."""
         latency = self.peers.latency(network)
         rest = (network.number(name) for name in ("peak_memory_mib", "params"))
         known = (None if latency is None else latency.interval.value, *rest)
@@ -184,7 +185,11 @@ def options(of: Candidates) -> tuple[Option, ...]:
 
 
 def _step_up(of: Candidates, best: Network) -> list[Network]:
-    """Return, of those of higher Dice that do not fit, the surest and of these the nearest."""
+    """Return the network to move up to, in a list; empty if there is none.
+
+    It has a higher Dice, but does not fit the budget: the surest to be better, and of several
+    equally sure the nearest to the budget.
+    """
     if of.goal != "dice":
         return []
     gaps = [(one, gap(of, best, one)) for one in of.beyond]
@@ -204,7 +209,10 @@ def _option(of: Candidates, role: Role, network: Network, best: Network | None) 
 
 
 def gap(of: Candidates, best: Network, network: Network) -> Gap:
-    """Return how far a network is from the best: Dice in pairs of equal (fold, seed) from two on."""
+    """Return how far a network is from the best.
+
+    From two pairs of equal (fold, seed) on, Dice is compared in pairs.
+    """
     if of.goal != "dice":
         return _cost_gap(of, best, network)
     nothing: Scores = {}
@@ -221,7 +229,7 @@ def gap(of: Candidates, best: Network, network: Network) -> Gap:
 
 
 def _unpaired_gap(best: Network, network: Network, pairs: int) -> Gap:
-    """Return a gap in Dice by both intervals.
+    """Return the gap in Dice between two networks by both intervals.
 
     Those of one seed know of test images alone, and prove nothing beyond them.
     """
@@ -237,7 +245,7 @@ def _unpaired_gap(best: Network, network: Network, pairs: int) -> Gap:
 
 
 def _cost_gap(of: Candidates, best: Network, network: Network) -> Gap:
-    """Return a gap in a cost: of latency by the intervals of both; every other is exact."""
+    """Return the gap in a cost: latency by both intervals, every other cost exactly."""
     difference = (of.value(best) or 0.0) - (of.value(network) or 0.0)
     speed = of.log_speed(best, network) if of.goal == "latency" else None
     reach = speed.half if speed else 0.0

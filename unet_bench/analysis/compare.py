@@ -1,7 +1,8 @@
 """Two runs against each other, before (A) and after (B): what became faster, leaner, better, or
 cannot be told.
 
-frames ─▶ rows joined on variant and conditions ─▶ a change with its interval per figure ─▶ verdicts ─▶ text
+frames ─▶ rows joined on variant and conditions ─▶ a change with its interval per figure
+       ─▶ verdicts
 
 Speed is compared by the ratio to the baseline, timed in alternating blocks of one process: on a
 busy or slower machine it stays what it was, where absolute times do not. The baseline's own ratio
@@ -42,15 +43,10 @@ VERDICTS: Final = (
 )
 # A network of another width is another network, and a batch that was halved another workload.
 KEY: Final = ("variant", "width_scale", *CONDITIONS, "batch_effective")
-_SAID_BY_NONE: Final = {
-    "match"
-}  # that widths were scaled to meet nothing, as in all runs of earlier versions
-OWN_FACTS: Final = (
-    "env_id",
-    "kernel",
-    "commit",
-    "packages.unet-bench",
-)  # may differ: they are what is compared
+# Widths scaled to meet nothing, as in all runs of earlier versions.
+_SAID_BY_NONE: Final = {"match"}
+# These may differ: they are what is compared.
+OWN_FACTS: Final = ("env_id", "kernel", "commit", "packages.unet-bench")
 
 By = Literal["ratio", "latency"]
 Row = Mapping[str, Any]
@@ -133,7 +129,7 @@ class Report:
     findings: tuple[Finding, ...] = ()
 
     def failing(self, verdicts: Iterable[str]) -> list[Comparison]:
-        """The comparisons with one of these verdicts, in any case. Raises UnknownName."""
+        """Return the comparisons with one of these verdicts, in any case. Raises UnknownName."""
         wanted = {name.upper() for name in verdicts}
         for name in sorted(wanted - set(VERDICTS)):
             raise unknown("verdict", name, VERDICTS, "unet-bench compare --help")
@@ -149,11 +145,11 @@ def compare_runs(
     by: By = "ratio",
     across_environments: bool = False,
 ) -> Report:
-    """Compare what `read_results` reads: a run's folder, a results.csv or a JSON file of
-    pytest-benchmark.
+    """Compare two runs, each as `read_results` reads it.
 
-    Margins as in `compare`. Raises InvalidSuite for unlike environments or baselines, StoreError
-    for what is no run.
+    That is a run's folder, a results.csv or a JSON file of pytest-benchmark. Margins are as in
+    `compare`. Raises InvalidSuite for unlike environments or baselines, StoreError for what is no
+    run.
     """
     before, after = read_results(a), read_results(b)
     if not across_environments:
@@ -202,10 +198,10 @@ def verdict(
     margin: float,
     names: tuple[str, str, str] = ("FASTER", "SAME", "SLOWER"),
 ) -> str:
-    """Return what a change and the ends of its interval come to, all on one scale.
+    """Return the verdict on a change and the ends of its interval, all on one scale.
 
-    The middle name when the whole interval lies within ±margin, an outer one when it lies wholly
-    beyond on that side, else AMBIGUOUS: also without an interval (NaN). MISSING without a change
+    The middle name if the whole interval lies within ±margin, an outer name if it lies wholly
+    beyond on that side. Else AMBIGUOUS, also without an interval (NaN). MISSING without a change
     (NaN).
     """
     if isnan(change):
@@ -225,9 +221,9 @@ Pairs = dict[tuple[Any, ...], Pair]
 
 
 def joined(a: pd.DataFrame, b: pd.DataFrame) -> Pairs:
-    """The rows of A and B by variant and conditions, in A's order; None where one has no such row.
+    """Return the rows of A and B by variant and conditions, in A's order.
 
-    Raises StoreError for a row that is there twice.
+    A side without such a row is None. Raises StoreError for a row that is there twice.
     """
     # A condition that one side never states, as runs of an earlier version do, cannot tell their
     # rows apart.
@@ -271,8 +267,9 @@ def _check_baselines(pairs: Iterable[Pair]) -> None:
 
 
 def workloads(pairs: Pairs) -> dict[tuple[Any, ...], str]:
-    """Of each key, the conditions that differ between rows of a variant; the data's hash only if
-    nothing else does.
+    """Return, by key, the conditions that differ between the rows of a variant.
+
+    The data's hash is named only if nothing else differs.
     """
     named = {key: dict(zip(KEY, key, strict=True)) for key in pairs}
     seen: dict[tuple[Any, str], set[Any]] = defaultdict(set)
@@ -380,7 +377,7 @@ def findings(a: pd.DataFrame, b: pd.DataFrame, by: By) -> Iterator[Finding]:
 
 
 def check_environments(path_a: Path, path_b: Path, a: pd.DataFrame, b: pd.DataFrame) -> None:
-    """Refuse to compare what was measured on unlike machines or software: raises InvalidSuite.
+    """Raise InvalidSuite for runs that were measured on unlike machines or software.
 
     By the facts in both runs' run.json; without those by the frames' environment ids, or by their
     devices' names. Our own version and commit may differ, since they are what one compares.
@@ -406,8 +403,9 @@ def check_environments(path_a: Path, path_b: Path, a: pd.DataFrame, b: pd.DataFr
 
 
 def _facts(path: Path) -> dict[str, Any] | None:
-    """A run's environment from the run.json in the folder or beside the csv, flat; None if there is
-    none.
+    """Return a run's environment as flat values; None if there is none.
+
+    It is read from the run.json in the folder or beside the csv.
     """
     folder = path if path.is_dir() else path.parent
     if path.suffix == ".json" or not RunFolder(folder).manifest.is_file():

@@ -47,13 +47,14 @@ Row = dict[str, Any]
 
 
 def read_curves(run: str | Path) -> pd.DataFrame:
-    """Every look of every training of a run's folder, in order: a row per cell and step.
+    """Return every evaluation of every training of a run's folder.
 
-    Columns: variant, task, whichever other conditions differ within the run, seed, fold, status,
-    step (steps taken), seconds (of training), val_dice, val_loss, loss (mean training loss since
-    the row before). Behind the last look stands where training ended; a cell that never looked has
-    a row per step. A cell that left no curve is one row with its status. Raises StoreError for what
-    is no run, or a file of samples that cannot be read.
+    There is a row per cell and step, in order. Columns: variant, task, whichever other conditions
+    differ within the run, seed, fold, status, step (steps taken), seconds (of training), val_dice,
+    val_loss, loss (mean training loss since the row before). The last row of a cell says where
+    training ended; a cell that was never evaluated has a row per step. A cell without a curve is
+    one row with its status. Raises StoreError for what is no run, or a file of samples that cannot
+    be read.
     """
     run = Path(run)
     cells = read_results(run, "cells")
@@ -74,13 +75,13 @@ def read_curves(run: str | Path) -> pd.DataFrame:
 
 
 def time_to(curves: pd.DataFrame, target: float) -> pd.DataFrame:
-    """Training time and steps to a validation Dice of at least `target`, of each variant × task of
-    `read_curves`.
+    """Return the training time and steps to a validation Dice of at least `target`.
 
-    `reached` of `runs` cells got there, at whichever look did first. Times differ by factors, so
-    their mean is the geometric one; its 95 % interval is over seeds, or over folds if there are
-    several. Without one, so of a single seed, or where not every cell got there, both are empty:
-    the mean of the lucky ones would flatter. Raises InvalidSuite unless 0 < target <= 1.
+    There is a row for each variant × task of `read_curves`. `reached` of `runs` cells got there;
+    the first evaluation that did counts. Times differ by factors, so their mean is the geometric
+    one. Its 95 % interval is over folds if there are several, else over seeds. Mean and interval
+    are both empty for a single seed, and where a cell did not get there: a mean over the successful
+    ones would flatter. Raises InvalidSuite unless 0 < target <= 1.
     """
     if not 0 < target <= 1:
         raise InvalidSuite(
@@ -145,7 +146,7 @@ def _samples(run: Path, cell: Row) -> Row:
 
 
 def _check(samples: Row) -> None:
-    """Raises TypeError or KeyError for what is not numbers where numbers belong."""
+    """Raise TypeError or KeyError for what is not numbers where numbers belong."""
     for loss in samples["losses"]:
         if not isinstance(loss, int | float | None):
             raise TypeError(f"loss {loss!r}")
@@ -158,7 +159,7 @@ def _check(samples: Row) -> None:
 
 
 def _first(cell: pd.DataFrame, target: float) -> Row | None:
-    """The first look of a cell at which the target was reached."""
+    """Return a cell's first evaluation that reached the target; None if none did."""
     return next(
         (row for row in records(cell) if row["val_dice"] is not None and row["val_dice"] >= target),
         None,
@@ -166,7 +167,7 @@ def _first(cell: pd.DataFrame, target: float) -> Row | None:
 
 
 def _geometric(name: str, values: Sequence[tuple[Any, float | None]]) -> Row:
-    """Geometric mean and interval; nothing without an interval."""
+    """Return the geometric mean and its interval; nothing if there is no interval."""
     logs = [(fold, math.log(value)) for fold, value in values if value is not None and value > 0]
     if len(logs) < max(2, len(values)):
         return {}

@@ -1,6 +1,7 @@
 """What each choice is worth: its effect on speed, memory and Dice, all else being equal.
 
-runs ─▶ pairs of rows that differ in one choice (matched_pairs.py) ─▶ mean change and interval ─▶ interactions
+runs ─▶ pairs of rows that differ in one choice (matched_pairs.py)
+     ─▶ mean change and interval ─▶ interactions
 
 The model is y = context + alternative, with y the logarithm of a figure (Dice: itself), for one
 alternative and the reference at a time; a context is all that two matched rows have in common.
@@ -287,7 +288,7 @@ def _fit(means: pd.DataFrame) -> dict[str, Any]:
 def _interactions(
     matched: MatchedPairs, compared: Sequence[_Compared], shown: Sequence[int]
 ) -> pd.DataFrame:
-    """Return how an effect where another choice has its alternative differs from that where not.
+    """Return how much one choice's effect depends on another choice.
 
     Each is a mean over the contexts that hold all four networks, with Student's t over them as for
     the effects: what tells them apart is all else, so that a third choice cannot pass for the
@@ -355,7 +356,7 @@ def _fours(matched: MatchedPairs, one: _Compared, other: _Compared) -> pd.DataFr
 
 
 def _p(found: pd.DataFrame) -> Array:
-    """Return two-sided p by Student's t over units; of a single one by the normal law."""
+    """Return the two-sided p: Student's t over units, the normal law for a single unit."""
     from scipy.special import ndtr, stdtr
 
     mean, error, units = (found[name].to_numpy() for name in ("mean", "error", "units"))
@@ -399,7 +400,10 @@ def _left_out(
     used: Collection[int],
     missed: Mapping[Choice, int],
 ) -> Iterator[Finding]:
-    """Yield why rows that are not `used` are in no comparison; first why there is none, if so."""
+    """Yield why rows that are not `used` are in no comparison.
+
+    Where there is no comparison at all, the first says why.
+    """
     rows = matched.rows
     unused, alike = ~rows.index.isin(used), matched.alike()
     related = np.zeros(len(rows), dtype=bool)
@@ -425,7 +429,10 @@ def _why_none(
     figures: Collection[str],
     unreferred: bool,
 ) -> Finding:
-    """Return why there is no effect; `unreferred`: contexts are there, but none with a reference."""
+    """Return why there is no effect.
+
+    `unreferred` says that there are contexts, but none with a reference.
+    """
     rows = matched.rows
     if rows.empty:
         return Finding("no networks of slots", {"rows": len(matched.all)})
@@ -448,7 +455,7 @@ def _limits(
     missed: Mapping[Choice, int],
     wanted: Collection[str],
 ) -> Iterator[Finding]:
-    """Yield what the rows cannot say, or say with less certainty."""
+    """Yield what the rows cannot tell, or tell with less certainty."""
     rows = matched.rows
     if matched.whole.any():
         names = _unique(matched.all.loc[matched.whole, "variant"])

@@ -55,7 +55,7 @@ class Front:
 
 
 def networks_of(results: pd.DataFrame) -> dict[tuple[Any, ...], list[Network]]:
-    """Return the networks of a table of results that may be compared, by their values of `PEERS`."""
+    """Return the networks of a table of results that may be compared, by their `PEERS` values."""
     groups = peer_groups(records(results.drop(columns=list(_UNSEEN), errors="ignore")))
     return {key: [*map(Network, rows)] for key, rows in groups.items()}
 
@@ -63,7 +63,7 @@ def networks_of(results: pd.DataFrame) -> dict[tuple[Any, ...], list[Network]]:
 def told_apart(
     keys: Collection[tuple[Any, ...]], names: Sequence[str] = PEERS
 ) -> dict[tuple[Any, ...], dict[str, Any]]:
-    """Return by key the fewest conditions that tell it from the others: none where it is alone."""
+    """Return, by key, the fewest conditions that tell it from the others; none for a single key."""
     needed: list[int] = []
     for n in range(len(names)):
         if len({tuple(key[i] for i in needed) for key in keys}) == len(keys):
@@ -74,7 +74,10 @@ def told_apart(
 
 
 def scores_of(runs: Runs) -> dict[tuple[Any, ...], dict[str, dict[tuple[Any, Any], float]]]:
-    """Return Dice of every accuracy cell: by run and conditions, then variant, then (fold, seed)."""
+    """Return the Dice of every accuracy cell.
+
+    Keys are, from the outside in: run and conditions, variant, (fold, seed).
+    """
     scores: dict[tuple[Any, ...], dict[str, dict[tuple[Any, Any], float]]] = {}
     is_scored = (runs.cells["probe"] == "accuracy").fillna(False) & runs.cells["dice"].notna()
     names = ("run_id", *CONDITIONS, "variant", "fold", "seed", "dice")
@@ -158,12 +161,12 @@ def _move_jointly(
     baseline: Network | None,
     scores: ScoresByVariant,
 ) -> None:
-    """Draw the losses (network, draw) of networks with Dice of equal (fold, seed) anew, jointly.
+    """Draw jointly the losses (network, draw) of networks that share (fold, seed) pairs.
 
-    Multivariate t: covariance that of the mean over units, degrees of freedom units less one, so
-    that the difference of any two is drawn as its own paired interval says. All are relative to the
-    baseline, as other networks' errors are; its own error is then 0. Nothing is done with fewer
-    than two units, or two such networks.
+    The draws replace the losses in place. They follow the multivariate t: covariance that of the
+    mean over units, degrees of freedom units less one, so that the difference of any two is drawn
+    as its own paired interval says. All are relative to the baseline, as other networks' errors
+    are; its own error is then 0. Nothing is done with fewer than two units, or two such networks.
     """
     import numpy as np
 

@@ -1,6 +1,7 @@
 """Rows that differ in one choice and in nothing else: where the effect of a choice can be seen.
 
-results, cells ─▶ networks made of slots ─▶ a hash for each thing they are ─▶ pairs of rows ─▶ differences
+results, cells ─▶ networks made of slots ─▶ a hash for each thing they are
+               ─▶ pairs of rows ─▶ differences
 
 A row's hash is the sum of its values' hashes (Zobrist 1970, A new hashing method with application
 for game playing), so that a row without one of its choices takes one subtraction, and contexts are
@@ -59,11 +60,10 @@ FIGURES: Final = tuple(
 
 @dataclass(frozen=True)
 class Differences:
-    """Figures of one row less the other's, a row per pair and a column per figure; NaN where one
-    has none.
+    """Figures of one row less those of the other, for each pair of rows.
 
-    `down` and `up`: how far the 95 % interval of the measurement itself reaches (0: exact, NaN:
-    unknown).
+    There is a row per pair and a column per figure; NaN where one of the two has no figure. `down`
+    and `up`: how far the 95 % interval of the measurement itself reaches (0: exact, NaN: unknown).
     """
 
     value: Array
@@ -75,7 +75,7 @@ class Differences:
 
     @classmethod
     def joined(cls, parts: Sequence[Differences]) -> Differences:
-        """Return several, one below another."""
+        """Return several sets of differences, one below another."""
         return cls(
             *(
                 np.concatenate([getattr(part, name) for part in parts])
@@ -84,7 +84,7 @@ class Differences:
         )
 
     def less(self, other: Differences) -> Differences:
-        """Return the differences of differences that were measured apart, as `Interval.minus` does."""
+        """Return the differences of two independent sets, as `Interval.minus` does."""
         return Differences(
             self.value - other.value, np.hypot(self.down, other.up), np.hypot(self.up, other.down)
         )
@@ -95,9 +95,9 @@ class MatchedPairs:
 
     All else that the two rows of a pair have in common is their context. `rows`: a frame from 0;
     `group`: the number of each row's group; `labels`: by this number what the rows of the group
-    have in common, with their runs; `values` and `active`: each choice as text, and where it can matter;
-    `measured`: rows with any figure. `whole` and `renamed` mark, among `all` rows, those left out:
-    not made of slots, or measured under another name.
+    have in common, with their runs; `values` and `active`: each choice as text, and where it can
+    matter; `measured`: rows with any figure. `whole` and `renamed` mark,
+    among `all` rows, those left out: not made of slots, or measured under another name.
     """
 
     def __init__(self, runs: Runs) -> None:
@@ -139,7 +139,7 @@ class MatchedPairs:
         )
 
     def settled(self, choice: Choice) -> Array:
-        """Return the rows in which a choice can matter, and those that change together are alike."""
+        """Return the rows in which a choice can matter and those that change together agree."""
         alike = [
             np.equal(self.values[name], self.values[choice[0]]).astype(bool) for name in choice
         ]
@@ -147,7 +147,7 @@ class MatchedPairs:
         return active
 
     def baselines(self, choice: Choice) -> dict[int, str]:
-        """Return by group the value that the baseline has."""
+        """Return, by group, the baseline's value."""
         own = self._is_baseline
         found = zip(self.group[own], self.values[choice[0]][own], strict=True)
         return {int(group): value for group, value in reversed(list(found)) if value}
@@ -173,11 +173,11 @@ class MatchedPairs:
         return found
 
     def pairs(self, choice: Choice, wanted: str | None = None) -> tuple[pd.DataFrame, int]:
-        """Return measured rows that differ in this choice only, and how many contexts lack a reference.
+        """Return pairs of measured rows that differ in this choice only.
 
         The columns are `alt` and `ref` (numbers of rows), `group`, `alternative` and `reference`.
         The reference is the value `wanted`, else the baseline's, else the one in most contexts. The
-        number counts contexts that hold several alternatives but not the reference.
+        number that comes with them counts contexts with several alternatives but no reference.
         """
         settled = self.settled(choice) & self.measured
         seen = pd.DataFrame(
@@ -220,27 +220,27 @@ class MatchedPairs:
         return found
 
     def levels(self, rows: Array, without: Iterable[str], *, by_difference: bool) -> list[Array]:
-        """Return, from coarse to fine, what varies independently: the other choices.
+        """Return what varies independently, from coarse to fine.
 
-        For figures that are compared by difference, such as Dice, it is the data before them.
-
-        Networks on one data set rise and fall together in Dice; the time that a network takes
-        hardly depends on data, so that a second data set measures the same thing once more. So does
-        a second run, of any figure.
+        These are the other choices; for figures that are compared by difference, such as Dice, the
+        data come before them. Networks on one data set rise and fall together in Dice. The time
+        that a network takes hardly depends on the data, so that a second data set measures the same
+        thing once more. A second run does so for any figure.
         """
         named = {*without}
         others = self._sum([name for name in self.names if name not in named])[rows]
         return [self._sum(_DATA)[rows], others] if by_difference else [others]
 
     def remainder(self, rows: Array, without: Iterable[str]) -> Array:
-        """Return a hash of all that rows are, without these choices."""
+        """Return a hash of everything that rows are, without these choices."""
         rest: Array = (self._total - self._sum(without))[rows]
         return rest
 
     def _filled(self, name: str) -> Array:
-        """Return a choice, where it cannot matter as the baseline has it, else as most do.
+        """Return a choice's values, replaced in rows where it cannot matter.
 
-        So it keeps no rows apart where it cannot matter.
+        There it is as the baseline has it, else as most rows have it, so that it keeps no rows
+        apart.
         """
         active, values = self.active[name], self.values[name]
         if active.all():
@@ -260,7 +260,7 @@ class MatchedPairs:
 def estimated(
     cell: Array, of: Differences, levels: Sequence[Array], figure: Column
 ) -> pd.DataFrame:
-    """Return for each cell the mean of its differences in a figure, with its interval.
+    """Return, for each cell, the mean of its differences in a figure, with its interval.
 
     The columns are `mean`, `low`, `high`, the standard `error`, the number of `units`, their
     standard deviation `sd` and sum of squares about the mean `sse`; `contexts` counts all
@@ -299,11 +299,12 @@ def estimated(
 
 
 def _repeated(frame: pd.DataFrame, figure: Column) -> pd.DataFrame:
-    """Return by cell how far `down` and `up` the interval of measurements of one thing reaches.
+    """Return, by cell, how far down and up the interval of repeated measurements reaches.
 
-    The errors that they state, of those that state none taken as large as the others'; or what
-    their scatter says, if that is more: measurements of several runs may disagree by more than each
-    of them knows. Those of Dice hold all repeats already.
+    The interval comes from the errors that the measurements state; one that states none counts as
+    having an error as large as the others'. If they scatter more widely than that, their scatter
+    counts: measurements of several runs may disagree by more than each of them knows. For Dice the
+    scores already hold all repeats.
     """
     by = frame.assign(down=frame["down"] ** 2, up=frame["up"] ** 2).groupby("cell")
     repeats = 1 if figure.by_difference else by.size()
@@ -339,7 +340,7 @@ def _active(rows: pd.DataFrame, name: str) -> Array:
 
 
 def _hashes(frame: pd.DataFrame, names: Iterable[str]) -> dict[str, Array]:
-    """Return for each column a random 64-bit number per value, the same at every call.
+    """Return, for each column, a random 64-bit number per value, the same at every call.
 
     What is missing is a value, too.
     """
@@ -364,10 +365,10 @@ def _baselines(rows: pd.DataFrame, renamed: pd.DataFrame) -> Array:
 
 
 def _targets(rows: pd.DataFrame, everything: pd.DataFrame) -> pd.Series[str]:
-    """Return, where a run scaled widths, the network whose cost was to be met, as text.
+    """Return as text the network whose cost was to be met, where a run scaled widths.
 
-    Of one that is not in the rows it is the run. Its widths stand for its cost, which depends on
-    the data's channels and classes.
+    Its widths stand for its cost, which depends on the data's channels and classes. Where that
+    network is not in the rows, its name and run stand for it.
     """
     found = pd.Series(pd.NA, index=rows.index, dtype="string")
     if "match" not in rows or not rows["match"].notna().any():
@@ -458,10 +459,11 @@ def _scores(rows: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
 
 
 def _dice(pairs: pd.DataFrame, repeated: Array, scores: pd.DataFrame) -> pd.DataFrame:
-    """Return for each pair the mean difference in Dice over equal folds and seeds, with its reach.
+    """Return, for each pair, the mean difference in Dice over equal folds and seeds.
 
-    Pairs that are `repeated`, equal in all but the run, have their folds and seeds together; one
-    that several of them hold is one, of their mean.
+    The ends of its interval come with it. Pairs that are `repeated`, so equal in all but the run,
+    share their folds and seeds. Where several of them have the same fold and seed, their mean
+    counts once.
     """
     own = (
         pairs[["alt", "ref"]].rename_axis("pair").reset_index().assign(of=pd.factorize(repeated)[0])

@@ -168,7 +168,7 @@ def read_scores(path: str | Path, variant: str, data: str, score: str) -> pd.Dat
 def _ranked(
     networks: Sequence[Network],
 ) -> tuple[dict[tuple[Any, ...], Ranks], list[Finding]]:
-    """Return the ranks of each run and setting that can be ranked, and what is to be known."""
+    """Return the ranks of each run and setting that can be ranked, and the findings."""
     settings: dict[tuple[Any, ...], list[Network]] = {}
     for one in networks:
         if not one.is_trivial and one.number("dice") is not None:
@@ -219,7 +219,7 @@ def _test_row(ranks: Ranks) -> Row:
 
 
 def _of_ranks(ranks: Ranks) -> Iterator[Finding]:
-    """Yield the outcome of the tests, and how much it can say."""
+    """Yield the outcome of the tests, and how much it can tell."""
     test = _test_row(ranks)
     yield Finding("friedman", test)
     if ranks.p >= LEVEL:
@@ -236,7 +236,7 @@ def _of_ranks(ranks: Ranks) -> Iterator[Finding]:
 
 
 def _u_scores(group: Sequence[Network]) -> tuple[dict[str, float], list[Finding]]:
-    """Return by network its U-Score, and how it was made."""
+    """Return the U-Scores by network, and how they were made."""
     networks = [one for one in group if not one.is_trivial]
     task = str(networks[0].row.get("task") or "") if networks else ""
     known = {one.variant: found for one in networks if (found := _of_u_score(one))}
@@ -262,7 +262,10 @@ def _of_u_score(network: Network) -> tuple[float, float, float, float] | None:
 
 
 def _surest(entry: tuple[Network, Row]) -> tuple[Any, ...]:
-    """Order by probability, then Dice; then what takes no part, then what needs no training."""
+    """Return the sort key of a network: the most probable first, then the highest Dice.
+
+    Networks outside of the front's comparison come after these, trivial baselines last.
+    """
     network, added = entry
     chance, dice = added["front_probability"], network.number("dice")
     return network.is_trivial, chance is None, -(chance or 0.0), -(dice or 0.0)

@@ -29,7 +29,7 @@ class Recommendation:
 
     @property
     def best(self) -> Option | None:
-        """None where nothing fits."""
+        """The best network that fits; None where nothing fits."""
         return self.options[0] if self.options and self.options[0].role == "best" else None
 
     @property

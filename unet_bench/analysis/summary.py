@@ -1,7 +1,8 @@
 """A run's Dice over all its data sets: one row per variant and way of training, with its difference
 to the baseline.
 
-cells ─▶ accuracy cells by variant and setting ─▶ pairs of equal (data set, fold, seed) ─▶ DataFrame ─▶ text
+cells ─▶ accuracy cells by variant and setting ─▶ pairs of equal (data set, fold, seed)
+      ─▶ DataFrame
 """
 
 from __future__ import annotations
@@ -17,9 +18,8 @@ from unet_bench.store.schema import BY_NAME, CONDITIONS, INTERVALS, worst_of
 from unet_bench.store.tables import difference_columns, mean_columns, records, typed_frame
 
 _OF_DATA: Final = ("task", "dataset_hash")
-SETTING: Final = tuple(
-    name for name in CONDITIONS if name not in _OF_DATA
-)  # what a row's cells have in common
+# What a row's cells have in common.
+SETTING: Final = tuple(name for name in CONDITIONS if name not in _OF_DATA)
 _PAIR: Final = (*_OF_DATA, "fold", "seed")  # what a cell and the baseline's must share to be a pair
 _FIGURES: Final[Mapping[str, str]] = {
     "tasks": "Int64",  # data sets with a figure
@@ -49,18 +49,16 @@ COLUMNS: Final[Mapping[str, str]] = {
 
 
 Row = dict[str, Any]
-Scores = Mapping[
-    tuple[Hashable, ...], tuple[tuple[Hashable, ...], float]
-]  # by pair: labels of its unit, and Dice
+# By pair: labels of its unit, and Dice.
+Scores = Mapping[tuple[Hashable, ...], tuple[tuple[Hashable, ...], float]]
 
 
 def summary(cells: pd.DataFrame) -> pd.DataFrame:
-    """One row per variant × setting over all data sets of `read_results(run, "cells")`; `COLUMNS`
-    in this order.
+    """Return one row per variant × setting over all data sets of `read_results(run, "cells")`.
 
-    Within a setting sorted by the difference to the baseline, the best first; the baseline stands
-    at 0, variants that share no pair with it come last. A cell that failed is counted in `failed`,
-    and its pair is left out.
+    Columns are `COLUMNS`, in this order. Within a setting rows are sorted by the difference to the
+    baseline, the best first; the baseline stands at 0, and variants that share no pair with it come
+    last. A cell that failed is counted in `failed`, and its pair is left out.
     """
     groups: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
     for row in records(cells):
@@ -80,9 +78,8 @@ def summary(cells: pd.DataFrame) -> pd.DataFrame:
                 **_figures(rows, scores[key], of_baseline),
             }
         )
-    settings = {
-        key[:-1]: rank for rank, key in reversed(list(enumerate(groups)))
-    }  # in the order of appearance
+    # In the order of appearance.
+    settings = {key[:-1]: rank for rank, key in reversed(list(enumerate(groups)))}
     found.sort(
         key=lambda row: (settings[row["run_id"], *(row[name] for name in SETTING)], *_rank(row))
     )
@@ -101,7 +98,7 @@ def _scores(rows: list[Row]) -> Scores:
 
 
 def _unit(row: Row) -> tuple[Hashable, ...]:
-    """From coarse to fine, what varies independently: the data, the fold, the seed."""
+    """Return what varies independently, from coarse to fine: the data, the fold, the seed."""
     return tuple(row.get(name) for name in _OF_DATA), row.get("fold"), row.get("seed")
 
 

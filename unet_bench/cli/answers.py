@@ -51,8 +51,9 @@ def show(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show the table of a run, relative to the baseline, best figures in bold; several runs one
-    below another.
+    """Show the table of a run, relative to the baseline, best figures in bold.
+
+    Several runs stand one below another.
     """
     from unet_bench.present.table import render
     from unet_bench.store.runs import read_runs
@@ -92,8 +93,9 @@ def compare(
     format: Formatted = Format.table,
     as_json: AsJson = False,
 ) -> None:
-    """Compare two runs, A before and B after: faster, slower, the same within the margin, or not to
-    be told.
+    """Compare two runs, A before and B after.
+
+    Each figure is faster, slower, the same within the margin, or not to be told.
     """
     from unet_bench.analysis.compare import compare_runs
     from unet_bench.present.compare import render
@@ -136,8 +138,9 @@ def effects(
     format: Formatted = Format.table,
     as_json: AsJson = False,
 ) -> None:
-    """What each choice is worth: its effect over the contexts in which nothing else changed, with
-    intervals.
+    """Show what each choice is worth: its effect where nothing else changed.
+
+    Effects are means over all contexts that were measured, with intervals.
     """
     from unet_bench.analysis import effects as of_choices
     from unet_bench.present.effects import render_effects
@@ -157,7 +160,7 @@ def summary(
     format: Formatted = Format.table,
     as_json: AsJson = False,
 ) -> None:
-    """Each variant's accuracy over all data sets, folds and seeds, paired with the baseline's."""
+    """Show each variant's accuracy over data sets, folds and seeds, paired with the baseline's."""
     from unet_bench.analysis.summary import summary
     from unet_bench.present.summary import render_summary
     from unet_bench.store.tables import read_results
@@ -197,8 +200,9 @@ def rank(
     format: Formatted = Format.table,
     as_json: AsJson = False,
 ) -> None:
-    """The Pareto front with probabilities, and average ranks over data sets: Friedman's and
-    Nemenyi's tests.
+    """Show the Pareto front with probabilities, and average ranks over data sets.
+
+    Ranks are tested by Friedman's and Nemenyi's tests.
     """
     from unet_bench.analysis import rank as ranked
     from unet_bench.present.rank import render_rank
@@ -243,8 +247,9 @@ def recommend(
     format: Formatted = Format.table,
     as_json: AsJson = False,
 ) -> None:
-    """The best network under a budget, what is as good, and what to measure to be sure. Exit 1 if
-    nothing fits.
+    """Recommend the best network under a budget.
+
+    Also named: what is as good, and what to measure to be sure. Exit 1 if nothing fits.
     """
     from unet_bench.analysis import recommend as recommended
     from unet_bench.analysis.budget import Budget
@@ -276,7 +281,7 @@ def curves(
     format: Formatted = Format.table,
     as_json: AsJson = False,
 ) -> None:
-    """Training curves: validation Dice and loss against steps and seconds."""
+    """Show training curves: validation Dice and loss against steps and seconds."""
     from unet_bench.analysis import curves as curves_of
     from unet_bench.present import curves as shown_as
 
@@ -305,9 +310,7 @@ def report(
         typer.Option("--format", "-f", help="html, md, latex (tables), figures (PNG and SVG)."),
     ] = Written.html,
 ) -> None:
-    """Write a report: one web page that works offline; or markdown, LaTeX tables, figures for a
-    paper.
-    """
+    """Write a report: a web page that works offline, markdown, LaTeX tables or figures."""
     from unet_bench.present.report import NAMES, write_report
 
     typer.echo(

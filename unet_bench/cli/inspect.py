@@ -133,7 +133,7 @@ def print_listing(rows: Sequence[dict[str, Any]]) -> None:
 
 
 def network_page(name: str, size: str, block: Sequence[str]) -> dict[str, Any]:
-    """One network's page: its facts, and the same as text and SVG."""
+    """Return one network's page: its facts, and the same as text and SVG."""
     from unet_bench.present.network_page import as_svg, as_text, detail
 
     page = detail(load(block).checked(), name, parse_size(size) if size else ())
@@ -179,7 +179,7 @@ def geometry_report(name: str, size: str, block: Sequence[str]) -> dict[str, Any
 
 
 def doctor_report(block: Sequence[str]) -> dict[str, Any]:
-    """Versions, devices, plugins, and where things are."""
+    """Return versions, devices, plugins, and where things are."""
     import unet_bench
     from unet_bench.host.environment import environment
     from unet_bench.host.survey import survey
@@ -257,8 +257,9 @@ def list_(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """List what there is, with who provides it. Imports neither torch nor timm, but for a network's
-    page.
+    """List what there is, with who provides it.
+
+    Imports neither torch nor timm, except for a network's page.
     """
     if detail is not None:
         if what not in (Listed.architectures, Listed.variants):
@@ -294,8 +295,9 @@ def data_check(
     ],
     as_json: AsJson = False,
 ) -> None:
-    """Report sizes, classes and their shares, offenders, and images that are in two splits. Exit 1
-    if there are any.
+    """Report sizes, classes and their shares, offenders, and images that are in two splits.
+
+    Exit 1 if an image is in two splits.
     """
     from unet_bench.data.check import check
     from unet_bench.data.sources import open_dataset
@@ -316,14 +318,14 @@ def geometry(
     size: Annotated[str, typer.Option("--size", help="Input pixels, HEIGHTxWIDTH.")] = "572x572",
     as_json: AsJson = False,
 ) -> None:
-    """What a network makes of an input size: output, offset, crops per skip, legal sizes."""
+    """Show what a network does to an input size: output, offset, crops per skip, legal sizes."""
     report = geometry_report(variant, size, given.get("block", ()))
     typer.echo(json.dumps(report, indent=2) if as_json else report["text"])
 
 
 @with_options(given=BLOCK)
 def doctor(given: Given, as_json: AsJson = False) -> None:
-    """Versions, devices, plugins, and where things are."""
+    """Show versions, devices, plugins, and where things are."""
     report = doctor_report(given.get("block", ()))
     typer.echo(json.dumps(report, indent=2) if as_json else report["text"])
 

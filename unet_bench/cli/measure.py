@@ -51,8 +51,9 @@ def run(
     ] = None,
     debug: Debug = False,
 ) -> None:
-    """Measure variants and save tables. Without options: all variants on real brain MRI, the preset
-    for this device.
+    """Measure variants and save tables.
+
+    Without options: all variants on real brain MRI, the preset for this device.
     """
     from unet_bench import pipeline
     from unet_bench.execute.signals import Terminated, terminable
@@ -187,8 +188,9 @@ def show_end(path: Path, suite: Suite) -> None:
 def plan(
     given: Given, suite: SuiteFile = None, as_json: AsJson = False, debug: Debug = False
 ) -> None:
-    """Print the cells that `run` would measure and what each will cost. Runs nothing, writes
-    nothing.
+    """Print the cells that `run` would measure and what each will cost.
+
+    Runs nothing, writes nothing.
     """
     from unet_bench import pipeline
     from unet_bench.present.progress import plan_table, plan_text
@@ -226,17 +228,19 @@ def selftest(
     ] = None,
     debug: Debug = False,
 ) -> None:
-    """Audit our own timing: is identical code called identical, and is what is slower found? Each
-    pair is timed for 10 s at most, unless --speed-s says otherwise.
+    """Audit our own timing: is identical code called identical, and is what is slower found?
+
+    Each pair is timed for 10 s at most, unless --speed-s says otherwise.
     """
     from unet_bench import selftest as audited
+    from unet_bench.present.audit import report_text
 
     try:
         done = audited.selftest(path, quick=quick, pairs=pairs, variant=variant, out=out, **given)
     except KeyboardInterrupt:
         typer.echo("stopped before there was a pair to judge", err=True)
         raise typer.Exit(130) from None
-    typer.echo(done.report.text(), nl=False)
+    typer.echo(report_text(done.report), nl=False)
     early = "stopped early; " if done.stopped else ""
     typer.echo(f"{early}written: {done.path}/selftest.txt and selftest.json", err=True)
     raise typer.Exit(done.exit_code(fail_above))
@@ -265,8 +269,9 @@ def predict(
         str | None, typer.Option("--fold", help="Of several folds, this one: 0/5.")
     ] = None,
 ) -> None:
-    """Write masks for your own images with a network that a run trained: class ids, as PNG or
-    NIfTI. Tiles overlap by half, unless --overlap says otherwise.
+    """Write masks for your own images with a network that a run trained.
+
+    Masks hold class ids, as PNG or NIfTI. Tiles overlap by half, unless --overlap says otherwise.
     """
     from unet_bench.predict import predict_files
 

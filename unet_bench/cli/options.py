@@ -59,7 +59,10 @@ def pick(of: type, *names: str) -> Mapping[str, Option]:
 
 
 def with_options(**groups: Mapping[str, Option]) -> Callable[[Callable[..., None]], Any]:
-    """Give a command options; its function gets those of each group together, where stated."""
+    """Give a command these options.
+
+    Its function gets those that the user gave, in one mapping for each group.
+    """
     described = {name: one for group in groups.values() for name, one in group.items() if one.panel}
 
     def decorate(function: Callable[..., None]) -> Callable[..., None]:
@@ -97,7 +100,7 @@ def with_options(**groups: Mapping[str, Option]) -> Callable[[Callable[..., None
 
 
 def _hint(option: Option) -> Any:
-    """The type hint from which typer makes the option."""
+    """Return the type hint from which typer makes the option."""
     flags = list(option.all_flags)
     if option.kind is bool:
         flags[0] += f"/--no-{flags[0].removeprefix('--')}"

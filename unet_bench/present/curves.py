@@ -98,7 +98,7 @@ def draw_curves(curves: pd.DataFrame) -> Figure:
 
 
 def cell_columns(curves: pd.DataFrame) -> list[str]:
-    """Return the columns that say which cell a row is of."""
+    """Return the columns that identify the cell of a row."""
     return [str(name) for name in curves if name not in _CURVE]
 
 

@@ -150,7 +150,7 @@ def _bars(points: Sequence[Point], axis: str) -> list[list[float]] | None:
 
 
 def _scale(axes: Axes, name: str, of: Axis, most: int) -> None:
-    """Give an axis its title and scale; the ticks of a logarithmic one are plain numbers."""
+    """Set an axis' title and scale; the ticks of a logarithmic axis are plain numbers."""
     axis = getattr(axes, f"{name}axis")
     axis.set_label_text(f"{of.title} (log scale)" if of.is_log else of.title, fontsize=8)
     if not of.is_log:
@@ -187,7 +187,7 @@ def _entries(axes: Axes, entries: Sequence[Entry]) -> None:
 
 
 def _name(figure: Figure, axes: Axes, plot: Plot) -> None:
-    """Label points at whichever corner is free of points and labels; without room none."""
+    """Label points at whichever corner is free of points and labels, if any is."""
     if not plot.named:
         return
     from matplotlib.backends.backend_agg import FigureCanvasAgg

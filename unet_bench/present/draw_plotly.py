@@ -145,7 +145,7 @@ def _points(plot: Plot) -> list[Point]:
 
 
 def _layout(plot: Plot) -> Json:
-    """Return axes, lines and notes; colours of text and grid are the page's."""
+    """Return axes, lines and notes; the page sets the colours of text and grid."""
     x = _axis(plot.x, [point.x for point in _points(plot)], plot.levels)
     y = _axis(plot.y, [point.y for point in _points(plot)], plot.levels)
     named = [series for series in plot.series if series.in_legend]
@@ -221,7 +221,7 @@ def _levels(plot: Plot) -> Json:
 
 
 def _add_entries(layout: Json, entries: Sequence[Entry]) -> None:
-    """Put entries at the left, from the top; what stands beside them; a shade on headings."""
+    """Add the entries at the left, from the top, with their notes and shaded headings."""
     places = list(range(len(entries), 0, -1))
     layout["yaxis"] |= {
         **{"tickvals": places, "ticktext": list(map(_entry_text, entries)), "ticks": ""},

@@ -142,7 +142,7 @@ def _spread(fit: pd.DataFrame) -> str:
 
 
 def _interactions(flagged: pd.DataFrame) -> Table:
-    """Return, for each two choices and figure, the largest of those that stand out."""
+    """Return a table of interactions that stand out: the largest of each two choices and figure."""
     sizes = abs(np.log1p(flagged["difference"].astype(float)))
     ordered = flagged.assign(size=sizes).sort_values("size", ascending=False, kind="stable")
     lines = tuple(

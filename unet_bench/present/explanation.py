@@ -30,7 +30,7 @@ _RESTLESS: Final = ("contaminated",)  # qualities that leave absolute times empt
 
 
 def verdicts(found: Recommendation) -> Iterator[str]:
-    """Yield what the choice comes to, the most important first."""
+    """Yield what to use and why, the most important first."""
     if found.best is None:
         yield from _nothing(found)
         return
@@ -240,7 +240,7 @@ def steps(found: Recommendation) -> Iterator[tuple[str, str]]:
 
 
 def _seeds(found: Recommendation, best: Option) -> Iterator[tuple[str, str]]:
-    """Yield how many trainings would settle what is open between the best and those named."""
+    """Yield how many trainings would tell the best apart from the networks named."""
     rivals = found.options[1:]
     open_ = [option for option in rivals if option.gap and option.gap.verdict != "separable"]
     lone = [option for option in open_ if _is_lone(found, best, option)]
@@ -260,7 +260,10 @@ def _seeds(found: Recommendation, best: Option) -> Iterator[tuple[str, str]]:
 def _pairs(
     best: Option, options: Sequence[Option], manifest: Mapping[str, Any]
 ) -> Iterator[tuple[str, str]]:
-    """Yield what would tell these apart from the best: for those that seeds can, one command."""
+    """Yield what would tell these apart from the best.
+
+    Those that seeds can settle share one command.
+    """
     by_seeds: list[tuple[int, Option, Gap]] = []
     for option in options:
         assert option.gap is not None
@@ -292,7 +295,7 @@ def _trainings(needed: int, gap: Gap) -> str:
 
 
 def _unmeasured(found: Recommendation) -> Iterator[tuple[str, str]]:
-    """Yield what no cell has tried to measure of what the budget asks for."""
+    """Yield which figures the budget asks for that no cell has tried to measure."""
     candidates, lacking = found.candidates, dict[Limit, list[str]]()
     for one in candidates.networks:
         for limit in candidates.fit(one).unknown:

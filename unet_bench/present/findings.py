@@ -108,7 +108,8 @@ SENTENCES: Final[Mapping[str, str]] = {
     ),
     # U-Score
     "no u-score": (
-        "no U-Score: it takes IoU, parameters, MACs and throughput of at least three unlike networks"
+        "no U-Score: it takes IoU, parameters, MACs and throughput of at least three unlike "
+        "networks"
     ),
     "u-score by own quantiles": (
         "U-Score: U-Bench has no such data set, so that IoU is placed between the quantiles of "

@@ -99,7 +99,10 @@ def anchor(name: str) -> str:
 
 
 def seen(text: str) -> str:
-    """Return text of which all is seen: what has no shape, or turns the rest, as its code."""
+    """Return text of which everything is visible.
+
+    Characters without a shape, or that turn the text's direction, are shown as their codes.
+    """
     return "".join(map(_seen, text))
 
 
@@ -162,7 +165,7 @@ def _title(row: Row, several_runs: bool) -> str:
 
 
 def told_apart(heads: Sequence[Row], names: Sequence[str]) -> list[str]:
-    """Return what differs between rows in these columns; more where even that is the same."""
+    """Return, for each row, what sets it apart: its values of the columns that differ."""
     differing = [name for name in names if len({head.get(name) for head in heads}) > 1]
     loud = [name for name in differing if name not in _QUIET]
     said = [" · ".join(_words(head, loud)) for head in heads]

@@ -135,7 +135,7 @@ def front(rows: Sequence[Row], cost: str) -> list[Row]:
 
 
 def axis_title(column: Column) -> str:
-    """Return what a column is of and its unit; a ratio's is what it is relative to."""
+    """Return a column's label and unit; for a ratio, also what it is relative to."""
     if column.is_ratio:
         return f"{column.label} relative to the baseline"
     return f"{column.label}, {column.scaled}" if column.scaled else column.label
@@ -190,7 +190,7 @@ def accuracy_against(group: Group, cost: Column) -> Plot:
 
 
 def _point(row: Row, group: Group, cost: Column) -> Point:
-    """Return a network's Dice and cost; about it both, and what differs from the baseline."""
+    """Return a point of Dice against a cost; hovering shows both, and how the network differs."""
     dice = BY_NAME["dice"]
     told = [f"{_short_label(column)} {figure(row, column)}" for column in (dice, cost)]
     if row.get("quality") not in (None, "clean"):
@@ -500,7 +500,7 @@ def _trainings(evaluations: Sequence[Row], column: str, shown: Sequence[str]) ->
 
 
 def _means(rows: pd.DataFrame) -> tuple[Point, ...]:
-    """Return the mean of each evaluation, which is counted: its step differs between trainings."""
+    """Return the mean at each evaluation by its number, since steps differ between trainings."""
     evaluation = rows.groupby(["seed", "fold"], dropna=False).cumcount()
     dice = rows["val_dice"].groupby(evaluation)
     seconds = rows["seconds"].groupby(evaluation).mean()

@@ -85,7 +85,7 @@ def _in_words(row: Row) -> dict[str, str | None]:
 
 
 def _probability(chance: float) -> str:
-    """Return two digits; 2000 draws cannot say 0 or 1."""
+    """Return a probability with two digits; 2000 draws cannot say 0 or 1."""
     return "> 0.99" if chance > 0.995 else "< 0.01" if chance < 0.005 else f"{chance:.2f}"
 
 

@@ -19,11 +19,10 @@ _LINE: Final = 4.5  # inches from the first rank to the last
 
 
 def draw_critical_differences(ranks: Ranks, path: str | Path) -> None:
-    """Draw average ranks on a line, with bars over those that cannot be told apart, into a .svg or
-    .png file.
+    """Draw average ranks on a line into a .svg or .png file.
 
-    Labels stand in rows of their own, so that they never overlap. Raises StoreError for a file that
-    cannot be written.
+    Bars join those that cannot be told apart. Labels stand in rows of their own, so that they never
+    overlap. Raises StoreError for a file that cannot be written.
     """
     from matplotlib.figure import Figure
 
@@ -54,8 +53,9 @@ def _draw(
     bars: Sequence[tuple[float, float, int]],
     depth: float,
 ) -> None:
-    """In ranks to the right and in rows downwards; the line itself lies at 0, labels begin at
-    `depth`.
+    """Draw the ranks, x in ranks and y in rows downwards.
+
+    The line itself lies at 0, labels begin at `depth`.
     """
     means = ranks.means
     low, high = 1.0, float(len(means))

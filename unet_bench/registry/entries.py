@@ -109,5 +109,5 @@ class Entry:
 
 
 def whole(variant: Variant) -> tuple[str, str]:
-    """Return under which kind and name a variant's architecture is registered."""
+    """Return the kind and name under which a variant's architecture is registered."""
     return "architecture", variant.architecture

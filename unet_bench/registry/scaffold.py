@@ -58,7 +58,7 @@ def write_plugin(name: str, out: Path) -> Path:
 
 
 def names_taken(plugin: str) -> list[tuple[str, str]]:
-    """(kind, name) of what the package would bring and what an installed plugin already has."""
+    """Return (kind, name) of what the package would bring, but an installed plugin already has."""
     loaded = load()
     taken = {("plugin", p.provider.plugin) for p in loaded.plugins}
     taken |= {("part", entry.name) for entry in loaded.registry.entries("up")}
@@ -68,7 +68,7 @@ def names_taken(plugin: str) -> list[tuple[str, str]]:
 
 
 def plugin_files(plugin: str) -> dict[str, str]:
-    """The text of each file of the package, by its path."""
+    """Return the text of each file of the package, by its path."""
     names = {"plugin": plugin, "module": "unet_bench_" + plugin.replace("-", "_")}
     templates = importlib.resources.files("unet_bench.registry") / "templates"
     return {

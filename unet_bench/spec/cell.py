@@ -134,7 +134,7 @@ class Protocol:
     examples: int = 3  # test images whose predictions are kept to be looked at
 
     def steps_of(self, batch: int) -> int:
-        """Return how many steps the budget comes to; 0: until `train_s` is over."""
+        """Return how many steps the budget amounts to; 0: until `train_s` is over."""
         return self.steps or math.ceil(self.images / batch)
 
     @property
@@ -238,7 +238,7 @@ def _plain(part: Any) -> dict[str, Any]:
 
 
 def _once(part: Any, name: str, make: Callable[[], Any]) -> Any:
-    """Return what is made of a frozen part, kept in it: cheaper than any hash of it."""
+    """Return the value made of a frozen part, and keep it: cheaper than any hash of the part."""
     if name not in part.__dict__:
         part.__dict__[name] = make()
     return part.__dict__[name]

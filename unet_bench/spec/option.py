@@ -133,7 +133,7 @@ class Option:
             self.check(value)
 
     def typed(self, value: Any) -> Any:
-        """Return plain data, of TOML, JSON or Python, as the field's type. Raises InvalidSuite."""
+        """Return a value from TOML, JSON or Python as the field's type. Raises InvalidSuite."""
         if value is None and self.default is None:
             return None
         given = isinstance(value, (list, tuple))
@@ -149,14 +149,14 @@ class Option:
         return tuple(dict.fromkeys(converted)) if self.many else converted[0]
 
     def _converted(self, item: Any) -> Any:
-        """One item as the field's kind; None where it is of another."""
+        """Return one item as the field's kind; None where it is of another."""
         is_bool = isinstance(item, bool)
         if isinstance(item, int) and not is_bool and self.kind in (str, float):
             return self.kind(item)
         return item if isinstance(item, self.kind) and is_bool == (self.kind is bool) else None
 
     def from_text(self, given: Any) -> Any:
-        """Return the value of what stands on the command line. Raises InvalidSuite."""
+        """Return the value of an argument on the command line. Raises InvalidSuite."""
         if self.many:
             given = split(",".join(given)) if self.by_commas else list(given)
             if not given:
@@ -253,10 +253,10 @@ def require(holder: Any, listed: str = RUN_HELP) -> None:
 
 
 def typed(of: type, data: Mapping[str, Any], key: str, listed: str) -> dict[str, Any]:
-    """Return plain data as the fields of a data class. Raises UnknownName for a key, InvalidSuite
-    for a wrong type.
+    """Return plain data as the fields of a data class.
 
-    A message calls a name in the data a `key`, and says where all of them are `listed`.
+    A message calls a name in the data a `key`, and says where all of them are `listed`. Raises
+    UnknownName for a key, InvalidSuite for a wrong type.
     """
     known = options(of)
     for name in data:

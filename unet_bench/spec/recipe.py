@@ -203,8 +203,9 @@ class Recipe:
 
 
 def from_dict(data: Mapping[str, Any], base: Recipe) -> Recipe:
-    """Return `base` with the values of `data` in place of its own. Raises InvalidSuite, UnknownName
-    for a key.
+    """Return `base` with its values replaced by those of `data`.
+
+    Raises InvalidSuite, UnknownName for a key.
     """
     with named(f"recipe {shown(data.get('name', base.name))}"):
         if "looks" in data:
@@ -214,7 +215,10 @@ def from_dict(data: Mapping[str, Any], base: Recipe) -> Recipe:
 
 
 def shipped(name: str) -> Recipe:
-    """Return a recipe that ships with the package: what its TOML leaves out is as in `default`."""
+    """Return a recipe that ships with the package.
+
+    Values that its TOML leaves out are those of `default`.
+    """
     file = importlib.resources.files("unet_bench.spec.recipes") / f"{name}.toml"
     return from_dict({**tomllib.loads(file.read_text(encoding="utf-8")), "name": name}, Recipe())
 

@@ -355,8 +355,9 @@ def from_options(options: Mapping[str, Any], file: str | None = None) -> Suite:
 
 
 def from_dict(data: Mapping[str, Any]) -> Suite:
-    """Return a suite from plain data. Raises UnknownName for a key it does not know, InvalidSuite
-    for a wrong type.
+    """Return a suite from plain data.
+
+    Raises UnknownName for a key it does not know, InvalidSuite for a wrong type.
     """
     return Suite(**typed(Suite, data, "suite key", RUN_HELP))
 

@@ -1,5 +1,6 @@
-"""Estimates with 95 % intervals: of a mean (Student's t, bootstrap), of a median (order statistics),
-of a difference.
+"""Estimates with 95 % intervals.
+
+Of a mean (Student's t, bootstrap), of a median (order statistics), of a difference.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Average ranks over data sets, whether they differ, and which cannot be told apart.
 
-data sets × networks ─▶ ranks within each data set ─▶ means ─▶ Friedman's test ─▶ Nemenyi's difference ─▶ groups
+data sets × networks ─▶ ranks within each data set ─▶ means ─▶ Friedman's test
+                     ─▶ Nemenyi's difference ─▶ groups
 
 After Demšar 2006 (Statistical comparisons of classifiers over multiple data sets, JMLR 7), sections
 3.2.2 to 3.2.4. Ranks need no common scale: that one data set is harder than another does not
@@ -27,10 +28,11 @@ FEW_DATA_SETS: Final = 5  # below, hardly anything can be significant
 
 @dataclass(frozen=True)
 class Ranks:
-    """Average ranks, 1 the best, in this order; `groups` names by letters what cannot be told apart.
+    """Average ranks, 1 the best, in this order.
 
-    `chi2` is Friedman's statistic, `f` Iman and Davenport's of it, which is less conservative
-    (infinite where all data sets agree), each with its p. Average ranks that are farther apart than
+    `groups` names by letters the networks that cannot be told apart. `chi2` is Friedman's
+    statistic. `f` is that of Iman and Davenport, which is less conservative (infinite where all
+    data sets agree). Each has its p. Average ranks that are farther apart than
     `critical_difference` differ at 5 % (Nemenyi), all pairs taken together; groups are made only
     where Friedman's test says that there is a difference.
     """
@@ -55,7 +57,8 @@ def mean_ranks(scores: pd.DataFrame, *, lower_is_better: bool = False) -> Ranks:
 
     Ties are averaged. A network that lacks a score is left out, never filled in; so is a data set
     without any score. Friedman's statistic is taken as Demšar states it, without a correction for
-    ties: with many ties it is conservative. Raise InvalidSuite with fewer than two data sets or three networks.
+    ties: with many ties it is conservative. Raise InvalidSuite with fewer than
+    two data sets or three networks.
     """
     scores = scores.astype("Float64").astype(float).dropna(how="all")
     lacking = scores.isna().sum()
@@ -126,6 +129,6 @@ def _cliques(means: Sequence[float], difference: float) -> list[tuple[int, int]]
 
 
 def _letter(n: int) -> str:
-    """Return a to z, then a2 to z2."""
+    """Return a letter for each index: a to z, then a2 to z2."""
     letter = "abcdefghijklmnopqrstuvwxyz"[n % 26]
     return letter + (str(n // 26 + 1) if n >= 26 else "")

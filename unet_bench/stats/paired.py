@@ -1,7 +1,8 @@
 """Means over seeds, folds and data sets, and differences to a baseline in pairs, with intervals
 that hold for few.
 
-pairs (same seed, fold and data) ─▶ units that vary independently ─▶ mean and 95 % interval ─▶ verdict
+pairs (same seed, fold and data) ─▶ units that vary independently
+      ─▶ mean and 95 % interval ─▶ verdict
 
 What an interval may count is units, not figures: three seeds on each of four data sets are four
 units, since another data set moves all three of its seeds together. Folds of one data set share
@@ -22,9 +23,8 @@ from unet_bench.stats.intervals import Interval, bootstrap_interval, mean_interv
 
 Verdict = Literal["better", "worse", "not separable"]
 
-FEWEST_RESAMPLED: Final = (
-    10  # units; with fewer there is too little to resample, and Student's t holds better
-)
+# Units; with fewer there is too little to resample, and Student's t holds better.
+FEWEST_RESAMPLED: Final = 10
 MOST_NEEDED: Final = 1000  # units; a difference that takes more is none that anybody will show
 
 
@@ -70,7 +70,7 @@ def clustered_mean(values: Sequence[tuple[Hashable, float]]) -> Interval:
 
 
 def units(values: Sequence[tuple[Hashable, float]]) -> list[float]:
-    """Return what varies independently: means of several clusters, or the values of a single one."""
+    """Return what varies independently: means of clusters, or the values of a single one."""
     clusters: dict[Hashable, list[float]] = defaultdict(list)
     for cluster, value in values:
         clusters[cluster].append(value)
@@ -80,7 +80,10 @@ def units(values: Sequence[tuple[Hashable, float]]) -> list[float]:
 
 
 def coarsest(labels: Sequence[tuple[Hashable, ...]]) -> list[Hashable]:
-    """Return the first level at which labels from coarse to fine, as (data set, fold, seed), differ."""
+    """Return the labels of the first level, from coarse to fine, at which they differ.
+
+    Labels are tuples such as (data set, fold, seed).
+    """
     levels = [list(level) for level in zip(*labels, strict=True)]
     return next((level for level in levels if len(set(level)) > 1), [None] * len(labels))
 

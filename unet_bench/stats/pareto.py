@@ -12,11 +12,12 @@ if TYPE_CHECKING:
 
 
 def undominated(values: Draws) -> NDArray[np.bool_]:
-    """(network, draw): whether no other is at least as good everywhere and better somewhere.
+    """Return whether each network is on the Pareto front in each draw, as (network, draw).
 
-    Only rivals that can beat it in some draw are compared draw by draw; one that is beaten in every
-    draw is none, since whatever it beats, its better beats. Figures with errors are never equal, so
-    what equals it in one draw is its twin.
+    It is where no other is at least as good everywhere and better somewhere. Only rivals that can
+    beat a network in some draw are compared draw by draw. A network that is beaten in every draw is
+    no rival, since whatever it beats, its better beats, too. Figures with errors are never equal,
+    so networks that are equal in one draw are twins.
     """
     import numpy as np
 
@@ -34,8 +35,9 @@ def undominated(values: Draws) -> NDArray[np.bool_]:
 
 
 def _lowest(points: NDArray[np.float64]) -> list[int]:
-    """Of points (dimension, point) enough of them that every other is at or above one of them in
-    all dimensions.
+    """Return the indices of points (dimension, point) that bound all others from below.
+
+    Every other point is at or above one of them in all dimensions.
     """
     import numpy as np
 

@@ -61,7 +61,7 @@ class Network:
         return all(self.row.get(f"{probe}_status") in ("ok", None) for probe in probes)
 
     def number(self, column: str) -> float | None:
-        """Return what a column says, whether cells failed or not."""
+        """Return a column's value, whether cells failed or not."""
         return self.row.get(column)
 
     def interval(self, column: str) -> Interval | None:

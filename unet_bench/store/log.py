@@ -41,7 +41,7 @@ class Attempt(NamedTuple):
 
     @classmethod
     def of(cls, row: Mapping[str, Any]) -> Attempt:
-        """Return what a row says of its attempt."""
+        """Return a row's attempt."""
         return cls(row["status"], row.get("quality"), row.get("key"), int(row.get("attempt") or 0))
 
 
@@ -102,7 +102,7 @@ class Store:
         return str(self.manifest["run_id"])
 
     def append(self, *rows: Mapping[str, Any]) -> dict[str, Attempt]:
-        """Add rows, all in one piece, and wait until they are on disk; what they are to `attempts`.
+        """Add rows in one piece, wait until they are on disk, and count them in `attempts`.
 
         NaN and infinity become null.
         """

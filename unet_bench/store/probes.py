@@ -26,7 +26,10 @@ _HELD_ON_ANY_DEVICE: Final = frozenset({"cost", "accuracy"})
 
 
 def columns_of(manifest: Mapping[str, Any]) -> dict[str, Column]:
-    """Return the columns that a run's plugins measured, by name; what is no column is left out."""
+    """Return the columns that a run's plugins measured, by name.
+
+    Entries of the manifest that describe no column are left out.
+    """
     found = (
         _column(stated, probe)
         for probe, about in _probes(manifest)
@@ -36,7 +39,7 @@ def columns_of(manifest: Mapping[str, Any]) -> dict[str, Column]:
 
 
 def known_columns(manifests: Iterable[Mapping[str, Any]]) -> dict[str, Column]:
-    """Return every column that these runs may have: ours, and then their plugins'."""
+    """Return every column that these runs may have: ours, then their plugins'."""
     known = dict(BY_NAME)
     for manifest in manifests:
         known |= columns_of(manifest)
@@ -44,7 +47,7 @@ def known_columns(manifests: Iterable[Mapping[str, Any]]) -> dict[str, Column]:
 
 
 def hold_on_any_device(manifest: Mapping[str, Any]) -> frozenset[str]:
-    """Return the probes whose figures do not depend on device and setting: one is like another."""
+    """Return the probes whose figures are the same on any device and at any setting."""
     if "probes" not in manifest:
         return _HELD_ON_ANY_DEVICE
     return frozenset(name for name, about in _probes(manifest) if about.get("any_device") is True)
@@ -61,7 +64,7 @@ def to_manifest(columns: Iterable[Column]) -> list[dict[str, Any]]:
 
 
 def fault_of_column(column: Column) -> str:
-    """Return what is wrong with a plugin's column, and empty text where nothing is."""
+    """Return what is wrong with a plugin's column; empty if nothing is."""
     name = column.name
     if not NAME.fullmatch(name) or name.endswith("_status") or name in BY_NAME:
         return (
@@ -90,7 +93,7 @@ def _probes(manifest: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any
 
 
 def _column(stated: object, probe: str) -> Column | None:
-    """Return the column that an entry of run.json states, or None where it states none."""
+    """Return the column that an entry of run.json describes; None if it describes none."""
     if not isinstance(stated, dict):
         return None
     texts = {name: stated.get(name, "") for name in _TEXTS}

@@ -18,7 +18,7 @@ MOST_BLOCKS: Final = 100
 
 
 def benchmark_rows(path: Path) -> list[dict[str, Any]]:
-    """Return the benchmarks of the file as rows of results, those of one part or variant as one.
+    """Return the benchmarks of the file as rows of results, one for each part or variant.
 
     Figures of our fixtures come with their ratio to the baseline; any other benchmark is a variant
     of its full name with its latency alone. Raises StoreError for a file that is not
@@ -67,8 +67,9 @@ def _latency(stats: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _blocks(rounds: Sequence[float]) -> list[float]:
-    """Return the medians of at most 100 stretches: neighbouring rounds meet the same disturbances,
-    and count as one.
+    """Return the medians of at most 100 stretches of neighbouring rounds.
+
+    Neighbouring rounds meet the same disturbances, so that a stretch counts as one.
     """
     step = math.ceil(len(rounds) / MOST_BLOCKS)
     return [

@@ -45,7 +45,7 @@ _REMEDIES: Final[Mapping[int | None, str]] = {
 
 
 def cell_stem(probe: str, cell_id: str) -> str:
-    """Return what a cell's files are called."""
+    """Return the name that a cell's files share."""
     return f"{probe}-{cell_id}"
 
 
@@ -125,7 +125,7 @@ class RunFolder:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Replace the file's content, whole and on disk when this returns. Raises StoreError."""
+    """Replace the file's content as a whole; it is on disk when this returns. Raises StoreError."""
     with in_plain_words("write", path), atomic_write(path, durable=True) as draft:
         # A file name that is not UTF-8 may stand in an error's text: better escaped than no table.
         draft.write_text(text, encoding="utf-8", errors="backslashreplace", newline="")
@@ -133,7 +133,7 @@ def write_text(path: Path, text: str) -> None:
 
 @contextmanager
 def in_plain_words(action: str, path: Path, comfort: str = "") -> Iterator[None]:
-    """Turn what the disk says into one line: what could not be done, why, and the remedy."""
+    """Turn an error of the disk into one line: what could not be done, why, and the remedy."""
     try:
         yield
     except OSError as error:

@@ -87,12 +87,12 @@ def columns(table: str) -> tuple[Column, ...]:
 
 
 def described(name: str, known: Mapping[str, Column] = BY_NAME) -> Column:
-    """Return what is known of a column; of one that nobody describes, only its name."""
+    """Return the description of a column; one that nobody describes has only its name."""
     return known.get(name) or Column(name, "Float64", "a plugin's")
 
 
 def shown_columns(known: Mapping[str, Column] = BY_NAME) -> tuple[Column, ...]:
-    """Return the columns that tables show from the start: ours, and then what plugins measured."""
+    """Return the columns that tables show from the start: ours, then plugins'."""
     return (*SHOWN, *(column for name, column in known.items() if name not in BY_NAME))
 
 
@@ -119,7 +119,7 @@ _NAMED: Final[Mapping[str, Mapping[str, str]]] = {"status": STATUSES, "quality":
 
 
 def fault(row: Mapping[str, Any], known: Mapping[str, Column] = BY_NAME) -> str:
-    """Return what is wrong with the first value that its column does not take; empty: nothing."""
+    """Return what is wrong with the first value that its column does not take; else empty."""
     for name, value in row.items():
         if type(value) in _SURE.get(name, ()):
             continue

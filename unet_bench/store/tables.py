@@ -54,7 +54,7 @@ def cells_frame(
 
 
 def results_frame(rows: Iterable[Row], manifest: Mapping[str, Any]) -> pd.DataFrame:
-    """One row per variant × task × setting, with every probe's figures side by side.
+    """Return one row per variant × task × setting, with every probe's figures side by side.
 
     What no cell states, such as the preset, is taken from the manifest's entry of the same name.
     """
@@ -74,7 +74,7 @@ def results_frame(rows: Iterable[Row], manifest: Mapping[str, Any]) -> pd.DataFr
 
 
 def classes_frame(rows: Iterable[Row]) -> pd.DataFrame:
-    """One row per class of every accuracy cell that is `ok`."""
+    """Return one row per class of every accuracy cell that is `ok`."""
     ok = (row for row in _last(rows) if row["status"] == "ok")
     split = [{**row, **of_class} for row in ok for of_class in row.get(PER_CLASS) or ()]
     known = columns("classes")
@@ -101,11 +101,10 @@ def write_tables(store: Store) -> None:
 
 
 def read_results(path: str | Path, table: str = "results") -> pd.DataFrame:
-    """A table of the run's folder, of a csv file, or of pytest-benchmark's JSON: each column with
-    its type, those it lacks empty.
+    """Return a table of the run's folder, of a csv file, or of pytest-benchmark's JSON.
 
-    A run that was killed before it wrote its tables anew is read from its rows. Raises StoreError
-    if nothing is there.
+    Each column has its type; columns that the file lacks are empty. A run that was killed before it
+    wrote its tables anew is read from its rows. Raises StoreError if nothing is there.
     """
     path = Path(path)
     columns(table)  # raises for another table
@@ -125,13 +124,13 @@ def read_results(path: str | Path, table: str = "results") -> pd.DataFrame:
 
 
 def is_stale(file: Path) -> bool:
-    """Whether rows were appended to the run since its table was written."""
+    """Return whether rows were appended to the run since its table was written."""
     rows = RunFolder(file.parent).cells
     return rows.is_file() and rows.stat().st_mtime_ns > file.stat().st_mtime_ns
 
 
 def mean_columns(values: Sequence[tuple[Hashable, float]]) -> Row:
-    """Mean, interval and spread of Dice by (cluster, Dice), at least one."""
+    """Return mean, interval and spread of Dice by (cluster, Dice); there must be one."""
     spread = stdev(dice for _, dice in values) if len(values) > 1 else None
     return dict(zip(("dice", *INTERVALS["dice"]), clustered_mean(values), strict=True)) | {
         "dice_sd": spread
@@ -139,11 +138,10 @@ def mean_columns(values: Sequence[tuple[Hashable, float]]) -> Row:
 
 
 def difference_columns(pairs: Sequence[tuple[Hashable, float]], *, trivial: bool) -> Row:
-    """How far a variant is from the baseline by (cluster, difference in Dice); nothing without
-    pairs.
+    """Return a variant's difference to the baseline by (cluster, difference in Dice).
 
-    A trivial baseline has one seed: with one pair it has no verdict, where a network is not
-    separable yet.
+    Without pairs there is nothing. A trivial baseline has one seed: with one pair it has no
+    verdict, where a network is not separable yet.
     """
     if not pairs:
         return {}
@@ -158,7 +156,7 @@ def difference_columns(pairs: Sequence[tuple[Hashable, float]], *, trivial: bool
 
 
 def typed_frame(rows: Sequence[Row], dtypes: Mapping[str, str]) -> pd.DataFrame:
-    """The rows with these columns of these types; what is missing or not finite is empty."""
+    """Return the rows with these columns and types; missing or non-finite values are empty."""
 
     def plain(value: Any) -> Any:
         return None if isinstance(value, float) and not isfinite(value) else value
@@ -171,12 +169,12 @@ def typed_frame(rows: Sequence[Row], dtypes: Mapping[str, str]) -> pd.DataFrame:
 
 
 def typed_table(table: str) -> pd.DataFrame:
-    """The table `cells`, `results` or `classes` without rows."""
+    """Return the table `cells`, `results` or `classes` without rows."""
     return _frame([], columns(table), table)
 
 
 def csv_text(frame: pd.DataFrame) -> str:
-    """The frame as csv: floats in full, an empty field where there is no value."""
+    """Return the frame as csv: floats in full, an empty field where there is no value."""
     return frame.to_csv(index=False, lineterminator="\n")
 
 
@@ -234,7 +232,7 @@ def _wide_row(cells: list[Row], manifest: Mapping[str, Any]) -> Row:
 
 
 def _alike(cells: list[Row], measured: Sequence[str]) -> list[Row]:
-    """Return the cells of one probe: without figures, where they ran on unlike devices."""
+    """Return the cells of one probe, without figures where they ran on unlike devices."""
     ok = (cell for cell in cells if cell["status"] == "ok")
     devices = dict.fromkeys(_values(ok, "device_name"))
     if len(devices) < 2:
@@ -254,7 +252,7 @@ def _scores(cells: Iterable[Row]) -> Scores:
 
 
 def _dice(trivial: bool, own: Scores, baseline: Scores) -> Row:
-    """Over seeds and folds; a single one keeps the interval its probe gave it."""
+    """Return the Dice over seeds and folds; a single one keeps the interval its probe gave it."""
     pairs = [
         (fold, dice - baseline[seed, fold])
         for (seed, fold), dice in own.items()
@@ -268,7 +266,7 @@ def _dice(trivial: bool, own: Scores, baseline: Scores) -> Row:
 
 
 def _evidence(cells: Iterable[Row], quality: str | None) -> str | None:
-    """What was seen in the cells that the row's quality comes from, each probe's first."""
+    """Return what was seen in the cells that the row's quality comes from, by probe."""
     seen = {
         c["probe"]: c["evidence"]
         for c in cells
@@ -287,7 +285,7 @@ def _values(cells: Iterable[Row], name: str) -> list[Any]:
 
 
 def _strange(rows: Iterable[Row]) -> list[str]:
-    """Columns that the table does not know: a plugin's probe may bring its own."""
+    """Return the columns that the table does not know: a plugin's probe may bring its own."""
     return [
         name for name in dict.fromkeys(name for row in rows for name in row) if name not in _KNOWN
     ]
@@ -302,7 +300,7 @@ _POOL: Final[Mapping[str, Callable[[Sequence[Any]], object]]] = {
 
 
 def _pooled(column: Column | None, values: Sequence[Any]) -> object:
-    """Return one figure of several processes' or seeds'; of what is no number, the first."""
+    """Return one figure of several processes or seeds; where they are no numbers, the first."""
     if not values:
         return None
     if not all(isinstance(value, int | float) for value in values):
@@ -314,8 +312,9 @@ def _pooled(column: Column | None, values: Sequence[Any]) -> object:
 
 
 def _interval(figure: str, values: list[float]) -> Row:
-    """The figure and its interval over processes or seeds; a single one keeps the interval its
-    probe gave it.
+    """Return the figure and its interval over processes or seeds.
+
+    A single one keeps the interval its probe gave it.
     """
     if len(values) < 2:
         return {}
@@ -329,11 +328,10 @@ def _interval(figure: str, values: list[float]) -> Row:
 
 
 def _mark_pareto(rows: list[Row]) -> None:
-    """Mark, among networks that may be compared and have all three figures, those that no other
-    beats in all three.
+    """Mark the networks that no other beats in Dice, latency and peak memory.
 
-    Figures are those that `rank` compares: latency by the ratio to the baseline, where they were
-    timed side by side.
+    Only networks that may be compared and have all three figures take part. Figures are those that
+    `rank` compares: latency by the ratio to the baseline, where they were timed side by side.
     """
     needed = ("dice", "latency_ms", "peak_memory_mib")
     complete = [
@@ -356,7 +354,7 @@ def _mark_pareto(rows: list[Row]) -> None:
 
 
 def _frame(rows: Sequence[Row], known: Sequence[Column], source: str) -> pd.DataFrame:
-    """Return the rows with the known columns, and then what else the rows hold."""
+    """Return the rows with the known columns, then whatever else the rows hold."""
     found: dict[str, Any] = {
         column.name: _typed(column, [row.get(column.name) for row in rows], source)
         for column in known
@@ -413,7 +411,10 @@ def _is_empty(value: object) -> bool:
 
 
 def _text(value: object) -> str:
-    """A lone carriage return, as progress bars print it, would break the csv's line."""
+    """Return text without lone carriage returns, which would break the csv's line.
+
+    Progress bars print them.
+    """
     return str(value).replace("\r\n", "\n").replace("\r", "\n")
 
 
@@ -441,7 +442,7 @@ _PARSE: Final[Mapping[str, Callable[[Any], object]]] = {
 
 
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """The rows as plain Python values, None where there is none."""
+    """Return the rows as plain Python values, with None where there is no value."""
     plain = frame.astype(object).where(frame.notna(), None)
     return [
         dict(zip(map(str, frame), row, strict=True))

@@ -20,10 +20,10 @@ NAMES: Final[Mapping[str, str]] = {
 
 
 def write_report(paths: Iterable[str | Path], out: str | Path, *, format: str = "html") -> Path:
-    """Write a report of runs' folders or tables into the file `out`; `figures` makes a folder of
-    it. Returns it.
+    """Write a report of runs' folders or tables into the file `out`, and return it.
 
-    Raises StoreError for what is no run or cannot be written, UnknownName for another format.
+    `figures` makes a folder of figures. Raises StoreError for what is no run or cannot be written,
+    UnknownName for another format.
     """
     from unet_bench.store.run_folder import write_text
     from unet_bench.store.runs import read_runs

@@ -56,8 +56,9 @@ class Picture:
 
 @dataclass(frozen=True)
 class Example:
-    """A test image, its truth, and of each network (in the order of `Examples.names`) prediction
-    and errors.
+    """A test image, its truth, and each network's prediction and errors.
+
+    Networks are in the order of `Examples.names`.
     """
 
     image: Picture
@@ -67,9 +68,7 @@ class Example:
 
 @dataclass(frozen=True)
 class Examples:
-    """A group's examples: the networks, what each is here for, and the colours of classes that
-    occur.
-    """
+    """A group's examples: networks, why each is shown, and the colours of classes that occur."""
 
     group: Group
     names: tuple[tuple[str, str], ...]  # variant, why
@@ -85,11 +84,10 @@ def examples(
     classes: Mapping[int, str],
     wanted: Sequence[str],
 ) -> Examples | None:
-    """The examples of these variants; None where the run kept none. A damaged file is said in
-    `note`.
+    """Return the examples of these variants; None where the run kept none.
 
     `cells` are the group's accuracy cells. All pictures are of one fold and seed, the first that
-    the first variant has.
+    the first variant has. `note` says so if a file is damaged.
     """
     if folder is None:
         return None
@@ -122,7 +120,7 @@ def examples(
 
 
 def error_legend() -> list[tuple[str, str]]:
-    """The colours of wrong pixels, and what each means."""
+    """Return the colours of wrong pixels, and what each means."""
     return [(_hex(colour), words) for words, colour in ERRORS.items()]
 
 
@@ -130,7 +128,7 @@ def error_legend() -> list[tuple[str, str]]:
 
 
 def _cells_of(name: str, cells: Sequence[Row], folder: RunFolder) -> dict[tuple[Any, Any], Path]:
-    """The files of a variant's predictions by (fold, seed)."""
+    """Return the files of a variant's predictions by (fold, seed)."""
     files = {
         (cell.get("fold"), cell.get("seed")): _samples(cell, folder).with_suffix(".npz")
         for cell in cells
@@ -144,7 +142,7 @@ def _samples(cell: Row, folder: RunFolder) -> Path:
 
 
 def _inputs(cells: Sequence[Row], trial: tuple[Any, Any], folder: RunFolder) -> str:
-    """The name of the file of images and truth, as any training on the same fold states it."""
+    """Return the name of the file of images and truth, from any training on the same fold."""
     for cell in cells:
         file = _samples(cell, folder)
         if cell.get("fold") == trial[0] and file.is_file():
@@ -191,7 +189,7 @@ def _judged(
 
 
 def _errors(image: Array, truth: Array, predicted: Array) -> str:
-    """The image, dark, with wrong pixels in the colours of ERRORS."""
+    """Return the image, darkened, with wrong pixels in the colours of ERRORS."""
     grey = image.mean(axis=2) if image.ndim == 3 else image
     canvas = np.repeat((grey * 0.45).astype(np.uint8)[..., None], 3, axis=2)
     wrong = (predicted != truth) & (truth != IGNORED)

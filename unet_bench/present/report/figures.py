@@ -69,7 +69,7 @@ def drawings(runs: Runs) -> Iterator[tuple[str, Figure]]:
 
 
 def cost_of(group: Group) -> Column | None:
-    """Return the column that accuracy can be drawn against; None without two networks with both."""
+    """Return the column to draw accuracy against; None unless two networks have both."""
     found = (cost for cost in _COSTS if len(group.scored(cost.name)) > 1)
     return next(found, None)
 
@@ -80,7 +80,7 @@ def accuracy(group: Group, cost: Column) -> Figure:
 
 
 def effect_figures(table: pd.DataFrame) -> list[Figure]:
-    """Return for each group of runs what every choice changes against its reference."""
+    """Return, for each group of runs, how every choice changes figures against its reference."""
     known = table[table["change"].notna() & table["figure"].isin(_FOREST)]
     where = [name for name in ("env_id", "device_name", *SETTING) if name in known]
     found = []

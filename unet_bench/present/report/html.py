@@ -287,7 +287,7 @@ def _ranks(runs: Runs, groups: Sequence[Group]) -> Ranking:
 
 
 def _axes(rows: Sequence[Row]) -> str:
-    """Return in what a front is: of Dice, latency and memory those that were measured."""
+    """Return a front's columns: those of Dice, latency and memory that were measured."""
     found = {
         "Dice": ("dice",),
         "latency": ("latency_ms", "latency_ratio"),
@@ -316,7 +316,7 @@ def _accuracy_cells(runs: Runs, groups: Sequence[Group]) -> dict[str, list[Row]]
 
 
 def _of(row: Row) -> tuple[Any, ...]:
-    """Return what says in which group a row of any table belongs.
+    """Return the values that say in which group a row of any table belongs.
 
     A variant's batch is that of its row in the results.
     """
@@ -380,7 +380,7 @@ def _mean(values: Sequence[float] | None) -> float | None:
 
 
 def _examples(runs: Runs, groups: Sequence[Group], cells: Cells) -> tuple[list[Examples], int]:
-    """Return those of the first groups, and how many groups more there may be some of."""
+    """Return the examples of the first groups, and how many further groups may have some."""
     names: dict[tuple[Any, ...], dict[int, str]] = {}
     columns = ["run_id", "task", "class_index", "class_name"]
     for row in records(runs.classes[columns].drop_duplicates()):
@@ -424,7 +424,7 @@ def _rendered(page: Mapping[str, Any]) -> str:
 
 
 def _packed_views(figure: Figure) -> str:
-    """Return a plot's views as JSON, packed: what one hovers over is said again in each of them."""
+    """Return a plot's views as compressed JSON, since each view repeats the text of its points."""
     return _packed(json.dumps([asdict(view) for view in figure.views], allow_nan=False).encode())
 
 
@@ -435,7 +435,7 @@ def _own(name: str) -> str:
 
 @functools.cache
 def _plotly() -> str:
-    """Return plotly's script, packed: a page inflates it when it has shown everything else."""
+    """Return plotly's script, compressed; a page inflates it when everything else is shown."""
     return _packed(resources.files("plotly").joinpath("package_data", "plotly.min.js").read_bytes())
 
 

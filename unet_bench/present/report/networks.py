@@ -32,8 +32,9 @@ _LARGEST_PICTURE: Final = 200  # stages
 
 @dataclass(frozen=True)
 class Network:
-    """What a variant's section says. `figures`: for each group its label and (label, text) of what
-    was measured.
+    """The section of a variant.
+
+    `figures`: for each group its label and (label, text) of what was measured.
     """
 
     name: str
@@ -49,7 +50,7 @@ class Network:
 
 
 def networks(runs: Runs, groups: Sequence[Group]) -> list[Network]:
-    """Every variant of the groups once, in their order."""
+    """Return every variant of the groups once, in their order."""
     rows: dict[str, list[tuple[Group, Row]]] = {}
     for group in groups:
         for row in group.rows:
@@ -102,8 +103,9 @@ def _quality(found: Sequence[tuple[Group, Row]]) -> list[str]:
 
 
 def _failures(found: Sequence[tuple[Group, Row]], cells: Sequence[Row]) -> list[str]:
-    """Of each cell without figures its probe, status, error and log; of a table on its own the
-    row's error.
+    """Return probe, status, error and log of each cell without figures.
+
+    For a table without cells it is the row's error.
     """
     bad = [cell for cell in cells if cell["status"] != "ok"]
     words = []
@@ -136,14 +138,18 @@ def _drawing(
 
 
 def measured_cell(cell: Row) -> str:
-    """The id of the cell that was measured: of a network under another name, that of its twin."""
+    """Return the id of the cell that was measured.
+
+    For a network that was measured under another name, it is that of its twin.
+    """
     own = str(cell["cell_id"])
     return own.rpartition("-")[0] if cell.get("same_as") else own
 
 
 def _stages(file: Path) -> list[Stage]:
-    """Those of a file of samples; none where there is no such file, or they are too many for a
-    picture.
+    """Return the stages in a file of samples.
+
+    There are none where the file is missing, or they are too many for a picture.
     """
     if not file.is_file():
         return []

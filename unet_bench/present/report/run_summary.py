@@ -34,9 +34,7 @@ Said = tuple[str, str]
 
 @dataclass(frozen=True)
 class Facts:
-    """One run: what it was in a line each, how to repeat it, and all that is known of its
-    environment.
-    """
+    """One run: what it was, how to repeat it, and its whole environment."""
 
     run_id: str
     lines: tuple[tuple[str, str], ...]
@@ -123,7 +121,7 @@ def _joined(words: Iterable[str]) -> str:
 
 
 def _audit(folder: Path | None, run_id: str) -> Said:
-    """Return what the self-test found of how far timings can be trusted."""
+    """Return how far the self-test found that timings can be trusted."""
     if folder is None:
         return "note", "A table on its own: whether its timing was audited is not known."
     file = RunFolder(folder).selftest
@@ -211,7 +209,7 @@ def _first(names: Sequence[str]) -> str:
 
 
 def _limits(rows: Sequence[Row], manifest: Row) -> Iterator[str]:
-    """Yield what makes the run less than the real thing."""
+    """Yield how the run falls short of the real thing."""
     own = [row for row in rows if not row.get("match")]
     scales = sorted({row["width_scale"] for row in own if row.get("width_scale")} - {1.0})
     if scales:
