@@ -28,8 +28,9 @@ REFUSALS: Final = (RuntimeError, AssertionError, ValueError, IndexError)
 
 
 def family(backbone: str) -> Callable[[Place], nn.Module]:
-    """Build the encoder factory for one backbone. Raises UnknownName when timm has no such
-    model.
+    """Build the encoder factory for one backbone.
+
+    Raises UnknownName when timm has no such model.
     """
     if not timm.is_model(backbone):
         raise unknown(
@@ -71,12 +72,12 @@ class TimmEncoder(nn.Module):
         self.reductions = [reductions[i] for i in self.taken]
 
     def load_pretrained(self, weights: str) -> None:
-        """Take timm's published weights (`imagenet`: the backbone's default ones, or those of the
-        tag in its name).
+        """Take timm's published weights.
 
-        timm fits their first convolution: its weights summed for one channel, repeated in turn for
-        more. Raises InvalidChoice for other weights, InvalidData when they are not on disk and
-        cannot be fetched.
+        `imagenet` are the backbone's default ones, or those of the tag in its name. timm fits their
+        first convolution: its weights summed for one channel, repeated in turn for more. Raises
+        InvalidChoice for other weights, InvalidData when they are not on disk and cannot be
+        fetched.
         """
         if weights != "imagenet":
             raise InvalidChoice(
@@ -124,11 +125,10 @@ def features(backbone: str, **settings: Any) -> Any:
 
 @functools.cache
 def sizes(backbone: str) -> tuple[Mapping[str, bool], tuple[int, ...]]:
-    """Return what to ask timm for so that a backbone takes images of any size; else the sides that
-    it does take.
+    """Return what to ask timm for so that a backbone takes images of any size.
 
-    Found out on the meta device, at sides of a few of its coarsest pixels. Raises InvalidChoice
-    when it takes none.
+    If it cannot, return the sides that it does take. Found out on the meta device, at sides of a
+    few of its coarsest pixels. Raises InvalidChoice when it takes none.
     """
     bodies = []
     with torch.device("meta"):

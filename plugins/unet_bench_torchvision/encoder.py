@@ -123,8 +123,9 @@ def blank(backbone: str) -> nn.Module:
 
 
 def trunk(model: Any) -> list[nn.Module]:
-    """Build what a backbone runs before its classifier, in order: its `features`, or all up to the
-    pooling to one pixel.
+    """Build what a backbone runs before its classifier, in order.
+
+    That is its `features`, or all up to the pooling to one pixel.
     """
     parts = (
         flat(model.features)

@@ -175,8 +175,9 @@ def as_map(tokens: Tensor, size: tuple[int, ...]) -> Tensor:
 
 
 def initialise(module: nn.Module) -> None:
-    """Initialise as the authors do: linear maps of std 0.02, convolutions of std √(2 /
-    outgoing).
+    """Initialise as the authors do.
+
+    Linear maps get a std of 0.02, convolutions one of √(2 / outgoing).
     """
     if isinstance(module, nn.Linear):
         nn.init.normal_(module.weight, std=0.02)

@@ -224,10 +224,10 @@ def offsets() -> Tensor:
 
 
 def together(side: int, full: int, window: int, shift: int, device: torch.device) -> Tensor:
-    """Return which pixels of a window may look at each other along one axis: `(windows window
-    window)`.
+    """Return which pixels of a window may look at each other along one axis.
 
-    What was joined by the shift lies apart, and so does the padding.
+    The result is `(windows window window)`. What was joined by the shift lies apart, and so does
+    the padding.
     """
     origin = (torch.arange(full, device=device) + shift) % full
     region = ((origin < shift) + 2 * (origin >= side)).view(-1, window)

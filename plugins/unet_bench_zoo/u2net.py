@@ -121,8 +121,9 @@ class ResidualUBlock(nn.Module):
 
 
 def residual_u_block(level: int, in_channels: int, mid: int, out: int) -> ResidualUBlock:
-    """Return the RSU of a level: the coarser, the fewer levels of its own, and from the fifth on
-    dilated ones.
+    """Return the RSU of a level.
+
+    The coarser the level, the fewer levels of its own it has, and from the fifth on dilated ones.
     """
     if level >= len(RSU_HEIGHTS):
         return ResidualUBlock(in_channels, mid, out, dilations=DILATED, pooled=False)

@@ -48,8 +48,9 @@ def environment(gpus: Sequence[str]) -> dict[str, Any]:
 
 
 def cudnn_version() -> int | None:
-    """Return the version of the cuDNN (of MIOpen, on ROCm) that torch found; None where it is not
-    what torch was built for.
+    """Return the version of the cuDNN (of MIOpen, on ROCm) that torch found.
+
+    None where it is not what torch was built for.
     """
     import torch
 
@@ -99,11 +100,10 @@ def device_name(device: str) -> str | None:
 
 
 def commit() -> str | None:
-    """Return the commit that this code is at, with `+dirty` where it was changed since; `None` if
-    it is not in a repository.
+    """Return the commit that this code is at, or `None` if it is not in a repository.
 
-    An installed copy may lie inside somebody else's repository: it counts only where git tracks
-    this very file.
+    `+dirty` follows where the code was changed since. An installed copy may lie inside somebody
+    else's repository: it counts only where git tracks this very file.
     """
 
     def git(*args: str) -> str:

@@ -60,8 +60,9 @@ class Survey:
         return [a for a in self.accelerators if not a.problem and a.device.startswith(kind)]
 
     def find(self, device: str) -> DeviceFacts | None:
-        """Return the accelerator of a name such as `cuda:1`; `cuda` is the first that can be
-        measured on.
+        """Return the accelerator of a name such as `cuda:1`.
+
+        `cuda` is the first that can be measured on.
         """
         if ":" not in device:
             return next(iter(self.usable(device)), None)
@@ -81,7 +82,7 @@ class Survey:
         return [*([self.problem] if self.problem else []), *of_each]
 
     def choose(self, wanted: str) -> str:
-        """See `choose_device`."""
+        """Choose a device as `choose_device` does."""
         from unet_bench.host.device import indexed, kind_of
 
         if wanted == "auto":
@@ -141,8 +142,9 @@ def choose_device(wanted: str) -> str:
 
 
 def facts_of(device: str, *, here: bool = True) -> DeviceFacts:
-    """Return what is known of a device that a suite asks for; of one that is not on this host, next
-    to nothing.
+    """Return what is known of a device that a suite asks for.
+
+    Of one that is not on this host that is next to nothing.
     """
     import torch
 
@@ -165,8 +167,9 @@ def _may_have_any() -> bool:
 
 
 def _overlooked() -> str:
-    """Return what to do about an NVIDIA GPU that this torch was not built for; empty where there is
-    none.
+    """Return what to do about an NVIDIA GPU that this torch was not built for.
+
+    Empty where there is none.
     """
     import torch
 
@@ -200,8 +203,9 @@ def look() -> Survey:
 
 
 def _tried(device: torch.device, rates: dict[str, float]) -> DeviceFacts:
-    """Look at an accelerator and compute something on it. `rates`: of models that were measured
-    already.
+    """Look at an accelerator and compute something on it.
+
+    `rates` are those of models that were measured already.
     """
     import torch
 
@@ -250,8 +254,9 @@ def remedied(error: Exception) -> str:
 
 
 def mac_rate(device: torch.device) -> float:
-    """Return multiply-accumulates a second in a small padded convolution: what times are predicted
-    with.
+    """Return multiply-accumulates a second in a small padded convolution.
+
+    Times are predicted with it.
     """
     import torch
 

@@ -63,7 +63,7 @@ class Verdict:
     gpu_temperature_c: float | None = None
 
     def columns(self) -> dict[str, Any]:
-        """The columns of a row."""
+        """Return the columns of a row."""
         return {**asdict(self), "evidence": self.evidence or None}
 
     @property
@@ -91,7 +91,7 @@ class Watch:
 
     @classmethod
     def over(cls, device: torch.device) -> Watch:
-        """A watch over the processors, and over `device` if it is a GPU that NVML knows."""
+        """Return a watch over the processors, and over `device` if it is a GPU that NVML knows."""
         from unet_bench.host.device import is_accelerator
         from unet_bench.host.nvml import open_gpu
 
@@ -109,10 +109,10 @@ class Watch:
         self.before = self.read()
 
     def sample(self) -> None:
-        """Take clock, power, temperature and reasons for low clocks of the GPU, if the last ones
-        are of a while ago.
+        """Read the GPU's clock, power, temperature and reasons for low clocks.
 
-        To be called between timed blocks.
+        Nothing is read if the last reading was only a moment ago. To be called between timed
+        blocks.
         """
         if self.gpu is None or time.monotonic() - self._sampled_s < SAMPLE_S:
             return
@@ -123,7 +123,7 @@ class Watch:
         self._held_back |= self.gpu.throttle_reasons()
 
     def verdict(self) -> Verdict:
-        """What happened since `start`."""
+        """Return what happened since `start`."""
         found = judge(self.before, self.read(), accelerated=self.accelerated)
         if not self.accelerated:
             return found
@@ -146,7 +146,7 @@ class Watch:
         )
 
     def read(self) -> Reading | None:
-        """The state now; `None` where the system does not tell."""
+        """Return the state now; `None` where the system does not tell."""
         import psutil
 
         try:
@@ -177,8 +177,9 @@ def _mean(values: Sequence[float | None]) -> float | None:
 
 
 def judge(before: Reading | None, after: Reading | None, *, accelerated: bool = False) -> Verdict:
-    """`throttled`, `contaminated` or `clean`, between two readings. `accelerated`: the processors
-    only launch work.
+    """Return `throttled`, `contaminated` or `clean`, from two readings.
+
+    `accelerated` says that the processors only launch work.
     """
     if before is None or after is None or after.wall <= before.wall:
         return Verdict("clean")
@@ -213,8 +214,7 @@ def judge(before: Reading | None, after: Reading | None, *, accelerated: bool = 
 def wait_until_quiet(
     watch: Watch, patience_s: float = PATIENCE_S, sleep: Callable[[float], None] = time.sleep
 ) -> float:
-    """Wait while others use the machine, but no longer than `patience_s`; returns the seconds
-    waited.
+    """Wait while others use the machine, at most `patience_s`; return the seconds waited.
 
     What was seen since the watch began counts as the first glance, so that a quiet machine costs
     nothing.

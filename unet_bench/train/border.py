@@ -41,8 +41,9 @@ def _balance(mask: np.ndarray, valid: np.ndarray) -> np.ndarray:
 
 
 def _two_nearest(labels: np.ndarray, count: int, reach: float) -> np.ndarray:
-    """Return `d1 + d2` outside of objects, exact where it is at most `reach`, and more than that
-    elsewhere.
+    """Return `d1 + d2` outside of objects, exact where it is at most `reach`.
+
+    Elsewhere it is more than that.
     """
     from scipy import ndimage
 

@@ -81,8 +81,9 @@ def evaluate(
 
 
 def alike(data: Images, most: int) -> list[list[int]]:
-    """Return the numbers of the images in order, at most so many neighbours of one size
-    together.
+    """Return the numbers of the images in order, in groups of neighbours of one size.
+
+    A group has at most so many.
     """
     runs = itertools.groupby(range(len(data.masks)), key=lambda number: data.masks[number].shape)
     together = [list(run) for _, run in runs]
@@ -107,8 +108,9 @@ def probabilities(
     input_window: InputWindow,
     size: tuple[int, ...],
 ) -> Tensor:
-    """Return class probabilities `(N classes *size)` of the scored pixels of inputs `(N C
-    *window.input)`.
+    """Return class probabilities `(N classes *size)` of the scored pixels.
+
+    The inputs are `(N C *window.input)`.
     """
     images = images.to(memory_format=context.memory_format)
     with context.precision():
