@@ -37,9 +37,8 @@ class MeasurementContext:
     registry: Registry
     data: Path | None = None  # the fitted data set, as the parent saved it
     samples: Path | None = None  # where a probe leaves raw values
-    checkpoint: Path | None = (
-        None  # the folder where a training leaves its state, to go on from when it was killed
-    )
+    # the folder where a training leaves its state, to go on from when it was killed
+    checkpoint: Path | None = None
     weights: Path | None = None  # where a training leaves the network
     key: str = ""  # of the cell and the software: what a checkpoint must be of
     stand_in: str = ""  # a device in the setting's place: `meta`, where nothing is computed

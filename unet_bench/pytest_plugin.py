@@ -34,10 +34,8 @@ if TYPE_CHECKING:
     from unet_bench.registry.registry import Registry
     from unet_bench.spec.cell import Setting
 
-BENCHMARK_PLUGINS: Final = (
-    "benchmark",
-    "pytest_benchmark.plugin",
-)  # pytest-benchmark, by entry point or by -p
+# pytest-benchmark, by entry point or by -p
+BENCHMARK_PLUGINS: Final = ("benchmark", "pytest_benchmark.plugin")
 BUDGET_S: Final = 1.0  # of paired timing, for each benchmark
 INTERVAL: Final = 0.02
 
@@ -309,9 +307,8 @@ def inputs_of(
 
     from unet_bench.testing.slots import CONTRACTS
 
-    if (
-        slot == "align" and len(size) == place.dims
-    ):  # of the up-sampled map, which has lost the margin on both sides
+    # The size is that of the up-sampled map, which has lost the margin on both sides.
+    if slot == "align" and len(size) == place.dims:
         size = (*(side + 2 * place.margin for side in size), *size)
     with torch.device("meta"):
         shapes = CONTRACTS[slot](registry()).inputs(part, place, size)

@@ -37,9 +37,8 @@ class Residual(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         deep = self.convs(x)
-        out: Tensor = self.act(
-            crop(self.shortcut(x), deep.shape[2:]) + deep
-        )  # the sum lies where its first term does
+        # The sum lies where its first term does.
+        out: Tensor = self.act(crop(self.shortcut(x), deep.shape[2:]) + deep)
         return out
 
 

@@ -55,9 +55,8 @@ class TimmEncoder(nn.Module):
         self.option, self.sides = sizes(backbone)
         self.body = features(backbone, in_chans=place.in_channels, **self.option)
         for module in self.body.modules():
-            module.looks_around = (
-                type(module).__name__ == "WindowAttention"
-            )  # not evenly around a pixel
+            # Windows do not lie evenly around a pixel.
+            module.looks_around = type(module).__name__ == "WindowAttention"
         self.channels_last = getattr(self.body, "output_fmt", None) == "NHWC"
         channels, reductions = self.body.feature_info.channels(), self.body.feature_info.reduction()
         if any(reduction & (reduction - 1) for reduction in reductions):
@@ -142,9 +141,8 @@ def sizes(backbone: str) -> tuple[Mapping[str, bool], tuple[int, ...]]:
             step = bodies[-1].feature_info.reduction()[-1]
             if takes(bodies[-1], 3 * step, 5 * step):
                 return option, ()
-    step = min(
-        32, bodies[0].feature_info.reduction()[-1]
-    )  # made for 224 pixels, which is no multiple of 64
+    # It was made for 224 pixels, which is no multiple of 64.
+    step = min(32, bodies[0].feature_info.reduction()[-1])
     sides = tuple(side for side in range(step, LARGEST + 1, step) if takes(bodies[0], side, side))
     if not sides:
         raise InvalidChoice(

@@ -65,9 +65,8 @@ class ResizedTranspose(nn.Module):
         self.conv = he_init(conv, place.in_channels * 3**place.dims // 2**place.dims)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.pad(
-            self.conv(x), (1, 0) * (x.ndim - 2), mode="replicate"
-        )  # what resizing comes to
+        # That is what resizing comes to.
+        return F.pad(self.conv(x), (1, 0) * (x.ndim - 2), mode="replicate")
 
 
 def transpose_4x4(place: Place) -> nn.Module:

@@ -22,9 +22,8 @@ from unet_bench.networks.layers import ChannelNorm
 HEADS: Final = (1, 2, 5, 8)
 SHRINKS: Final = (8, 4, 2, 1)  # by how much keys and values are coarser than queries, per stage
 EXPANSION: Final = 4  # channels between a feed-forward's two linear maps, in those outside
-DROP_PATH: Final = (
-    0.1  # how often the last block's branches are dropped in training; earlier ones in proportion
-)
+# how often the last block's branches are dropped in training; earlier ones in proportion
+DROP_PATH: Final = 0.1
 
 
 class Size(NamedTuple):

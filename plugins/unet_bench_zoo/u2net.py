@@ -16,12 +16,8 @@ from unet_bench.networks.unet import scaled
 
 PUBLISHED_WIDTH: Final = 64
 DILATED: Final = (1, 2, 4, 8)  # of RSU-4F, which keeps its maps' size
-RSU_HEIGHTS: Final = (
-    7,
-    6,
-    5,
-    4,
-)  # levels of the U-blocks, finest first; below them come dilated ones
+# levels of the U-blocks, finest first; below them come dilated ones
+RSU_HEIGHTS: Final = (7, 6, 5, 4)
 Widths = tuple[tuple[int, int], ...]  # (inside, out) of each level, finest first
 
 
@@ -74,9 +70,8 @@ class U2Net(nn.Module):
         for block in self.decoder:
             skip = skips.pop()
             maps.insert(0, block(torch.cat((resized(maps[0], skip), skip), 1)))
-        sides = [
-            resized(side(x), image) for side, x in zip(self.sides, maps, strict=True)
-        ]  # (N classes H W) each
+        # (N classes H W) each
+        sides = [resized(side(x), image) for side, x in zip(self.sides, maps, strict=True)]
         fused: Tensor = self.fuse(torch.cat(sides, 1))
         return Outputs(fused, tuple((1.0, side) for side in sides)) if self.training else fused
 

@@ -117,9 +117,8 @@ def measure(made: Plan, run: Run, progress: Progress, execution: ExecutionOption
                 "wall_s": 0.0,
                 "started": now(),
             }
-        elif (
-            found := job.read_result()
-        ) is not None:  # by a worker whose parent was killed, or on another machine
+        elif (found := job.read_result()) is not None:
+            # Written by a worker whose parent was killed, or on another machine.
             tidy(job.log)
             result = {"log": job.log_name, **found}
         else:
@@ -229,9 +228,8 @@ class Run:
             "key": job.key,
             **result,
         }
-        if (
-            self._made.executor.remote and not planned.status
-        ):  # where it ran is for its worker to say, if it could
+        # Its worker says where it ran, if it could.
+        if self._made.executor.remote and not planned.status:
             shared = dict.fromkeys(WHERE) | shared
         rows = [{**describe(self._made, planned, name), **shared} for name in planned.names]
         self._attempts |= self._store.append(*rows)

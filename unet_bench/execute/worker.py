@@ -200,9 +200,8 @@ def shrinking(
             batch = context.cell.setting.batch
             if status_of(error) != "oom" or not context.cell.protocol.shrink_batch or batch == 1:
                 raise
-        context = context.with_batch(
-            batch // 2
-        )  # outside of the handler, which holds on to the memory
+        # Outside of the handler, which holds on to the memory.
+        context = context.with_batch(batch // 2)
 
 
 def failure(error: BaseException) -> dict[str, Any]:

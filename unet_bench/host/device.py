@@ -18,12 +18,8 @@ from torch import Tensor
 
 from unet_bench.errors import InvalidSuite
 
-KINDS: Final = (
-    "cpu",
-    "cuda",
-    "xpu",
-    "mps",
-)  # that can be measured on; ROCm's devices are called cuda
+# kinds that can be measured on; ROCm's devices are called cuda
+KINDS: Final = ("cpu", "cuda", "xpu", "mps")
 SERVED: Final = ("cuda", "xpu")  # whose allocators `torch.accelerator` asks
 PLANNED: Final = ("meta",)  # where nothing is computed
 # Which of a host's devices a process sees is said in the environment, before it touches one.

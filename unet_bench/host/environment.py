@@ -40,9 +40,8 @@ def environment(gpus: Sequence[str]) -> dict[str, Any]:
     }
     driver = driver_version()
     if gpus and driver:
-        facts["driver"] = driver.partition(".")[
-            0
-        ]  # what a driver fixes after its major number changes no figure
+        # What a driver fixes after its major number changes no figure.
+        facts["driver"] = driver.partition(".")[0]
     about = {"kernel": platform.release(), "commit": commit(), "driver_version": driver}
     return {"env_id": digest(facts), **facts, **about}
 
@@ -113,8 +112,7 @@ def commit() -> str | None:
 
     try:
         git("ls-files", "--error-unmatch", Path(__file__).name)
-        return git("rev-parse", "HEAD") + "+dirty" * bool(
-            git("status", "--porcelain", "--untracked-files=no")
-        )
+        changes = git("status", "--porcelain", "--untracked-files=no")
+        return git("rev-parse", "HEAD") + ("+dirty" if changes else "")
     except (OSError, subprocess.SubprocessError):
         return None

@@ -23,9 +23,8 @@ if TYPE_CHECKING:
     import torch
 
 TIMEOUT_S: Final = 120.0
-RATE_OF_ANOTHER_MACHINE: Final = (
-    1e12  # multiply-accumulates a second, where there is nothing to measure
-)
+# multiply-accumulates a second, where there is nothing to measure
+RATE_OF_ANOTHER_MACHINE: Final = 1e12
 # The environment's names for the devices that a process is shown: of CUDA, ROCm and Intel.
 VISIBILITY: Final = (
     "CUDA_VISIBLE_DEVICES",
@@ -86,9 +85,8 @@ class Survey:
         from unet_bench.host.device import indexed, kind_of
 
         if wanted == "auto":
-            automatic = [
-                a for a in self.usable() if kind_of(a.device) != "mps"
-            ]  # unproven: only when asked for
+            # MPS is unproven: it is chosen only when asked for.
+            automatic = [a for a in self.usable() if kind_of(a.device) != "mps"]
             return kind_of(automatic[0].device) if automatic else "cpu"
         indexed(wanted)
         if wanted == "cpu" or ((found := self.find(wanted)) and not found.problem):
@@ -277,9 +275,8 @@ def mac_rate(device: torch.device) -> float:
 
 
 if __name__ == "__main__":
-    with contextlib.redirect_stdout(
-        sys.stderr
-    ):  # what a plugin of torch's prints must not be taken for the answer
+    # What torch's plugins print must not be taken for the answer.
+    with contextlib.redirect_stdout(sys.stderr):
         seen = json.dumps(asdict(look()))
     print(seen, flush=True)
     os._exit(0)  # a driver that hangs when it is left must not hold up who waits

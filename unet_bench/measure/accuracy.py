@@ -35,9 +35,8 @@ def probe(context: MeasurementContext) -> dict[str, Any]:
         )
     training = Training(context, model, splits)
     try:
-        if (
-            context.cell.protocol.whole
-        ):  # a size that the network cannot take is found before it is trained
+        # A size that the network cannot take is found before it is trained.
+        if context.cell.protocol.whole:
             for mask in (*splits["val"].masks, *splits["test"].masks):
                 whole_input_window(context, tuple(mask.shape))
         training.run()

@@ -39,9 +39,8 @@ def drawn(context: MeasurementContext) -> list[dict[str, Any]]:
     try:
         model, channels = context.blueprint(), context.cell.task.in_channels
         found = stages(model, channels, trace(model, channels, context.cell.input_window.input))
-    except (
-        Exception
-    ):  # somebody's module, in somebody's way: its figures are worth having without a drawing
+    except Exception:
+        # Somebody's module, in somebody's way: its figures are worth having without a drawing.
         traceback.print_exc()
         return []
     return [asdict(stage) for stage in found]

@@ -28,9 +28,8 @@ AT_WORK: Final = frozenset(
 GLANCE_S: Final = 0.2  # the system counts processor time in ticks of 10 ms
 PATIENCE_S: Final = 5.0  # how long a busy machine is waited for
 SAMPLE_S: Final = 0.5  # between two samples of a GPU's clock, power and temperature
-HARMLESS: Final = frozenset(
-    {"applications_clocks", "sync_boost"}
-)  # somebody's settings, not a lack of power or air
+# somebody's settings, not a lack of power or air
+HARMLESS: Final = frozenset({"applications_clocks", "sync_boost"})
 
 
 @dataclass(frozen=True)
@@ -41,12 +40,10 @@ class Reading:
     busy: float  # of all processors, stolen seconds included
     stolen: float  # by the host of a virtual machine
     own: float
-    held_back: frozenset[str] = (
-        frozenset()
-    )  # why the GPU lowers its clocks, now or since the last reading
-    foreign_gpu: float = (
-        0.0  # part of the GPU's time that others' kernels took since the last reading
-    )
+    # why the GPU lowers its clocks, now or since the last reading
+    held_back: frozenset[str] = frozenset()
+    # part of the GPU's time that others' kernels took since the last reading
+    foreign_gpu: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -79,15 +76,13 @@ class Watch:
     gpu: Gpu | None = None
     accelerated: bool = False  # what is timed runs on an accelerator, be it watched or not
     before: Reading | None = field(default=None, init=False)
-    _since_s: float = field(
-        default_factory=time.time, init=False
-    )  # of the last reading, by the system's clock
+    # time of the last reading, by the system's clock
+    _since_s: float = field(default_factory=time.time, init=False)
     _sampled_s: float = field(default=0.0, init=False)
     _samples: list[tuple[float | None, ...]] = field(default_factory=list, init=False)
     _held_back: set[str] = field(default_factory=set, init=False)
-    _at_rest: float | None = field(
-        default=None, init=False
-    )  # where the driver does not tell processes apart
+    # share of the GPU at rest, where the driver does not tell processes apart
+    _at_rest: float | None = field(default=None, init=False)
 
     @classmethod
     def over(cls, device: torch.device) -> Watch:

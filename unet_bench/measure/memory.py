@@ -38,9 +38,8 @@ from unet_bench.train.step import TrainingStep
 
 MIB: Final = 2**20
 GRAIN: Final = 512  # bytes that torch's caching allocators round up to
-WORKSPACE: Final = (
-    32 * MIB
-)  # that cuBLAS takes by torch's default on the largest GPUs; others take less
+# bytes that cuBLAS takes by torch's default on the largest GPUs; others take less
+WORKSPACE: Final = 32 * MIB
 Step = Callable[[], object]
 
 
@@ -68,14 +67,12 @@ def predicted_bytes(context: MeasurementContext, training: bool) -> int:
 
 
 def _predicted_live_bytes(context: MeasurementContext, training: bool, grain: int) -> int:
-    if (
-        context.cell.setting.precision in AUTOCAST
-    ):  # torch casts automatically on real devices alone: act as if on one
+    # Torch casts automatically on real devices alone: act as if on one.
+    if context.cell.setting.precision in AUTOCAST:
         from torch._subclasses.fake_tensor import FakeTensorMode
 
-        blueprint = (
-            context.blueprint()
-        )  # some constructors look at their weights, which fake ones do not allow
+        # Some constructors look at their weights, which fake ones do not allow.
+        blueprint = context.blueprint()
         with FakeTensorMode(allow_non_fake_inputs=True):
             model = blueprint.to_empty(device="cpu")
             return _foreseen_peak(replace(context, stand_in="cpu"), model, training, grain)
@@ -158,9 +155,8 @@ def _on_cpu(context: MeasurementContext, training: bool) -> dict[str, float | No
     The growth includes what libraries take beside tensors. What compiled code allocates cannot be
     watched; what compiling itself took is left out.
     """
-    torch.conv2d(
-        torch.zeros(1, 1, 8, 8), torch.zeros(1, 1, 3, 3)
-    )  # threads and libraries come with the first one
+    # Threads and libraries come with the first one.
+    torch.conv2d(torch.zeros(1, 1, 8, 8), torch.zeros(1, 1, 3, 3))
     before, live = reset_peak_rss(), None
     tensors, step = workload(context, prepare(context, training=training), training)
     if context.cell.setting.mode == "eager":

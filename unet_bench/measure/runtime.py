@@ -51,9 +51,8 @@ class Runnable:
     compile_s: float | None = None
     compile_cache: str | None = None
     graph_breaks: int | None = None
-    captured_bytes: int | None = (
-        None  # allocated at the peak, while a graph was captured: replaying allocates nothing
-    )
+    # allocated at the peak, while a graph was captured: replaying allocates nothing
+    captured_bytes: int | None = None
 
     def infer(self) -> Tensor:
         """Return the logits of a forward pass of the batch."""
@@ -139,9 +138,8 @@ def _compiled(
     started = time.perf_counter()
     with torch.set_grad_enabled(training), context.precision():
         if training:
-            main_output(
-                call(images)
-            ).float().mean().backward()  # the backward graph is compiled when first needed
+            # The backward graph is compiled when first needed.
+            main_output(call(images)).float().mean().backward()
         else:
             with torch.inference_mode():
                 call(images)
@@ -185,9 +183,8 @@ def _captured(
     side = torch.cuda.Stream(context.device)
     side.wait_stream(torch.cuda.current_stream(context.device))
     with torch.inference_mode(), context.precision(cache=False):
-        with torch.cuda.stream(
-            side
-        ):  # capturing wants cuDNN's search and the allocator's pools done
+        # Capturing wants cuDNN's search and the allocator's pools done.
+        with torch.cuda.stream(side):
             for _ in range(3):
                 model(images)
         torch.cuda.current_stream(context.device).wait_stream(side)
@@ -222,10 +219,8 @@ def fold_batch_norm(model: nn.Module, example: Tensor) -> int:
     for norm in trial.modules():
         if isinstance(norm, nn.modules.batchnorm._BatchNorm):
             _unsettle(norm)
-    with (
-        torch.inference_mode(),
-        exact_fp32(),
-    ):  # TF32 alone changes scores by more than a right folding does
+    # TF32 alone changes scores by more than a right folding does
+    with torch.inference_mode(), exact_fp32():
         before = main_output(trial(example)).float()
         _fold(trial, example)
         after = main_output(trial(example)).float()
@@ -277,9 +272,8 @@ def _fold(model: nn.Module, example: Tensor) -> int:
 
 def _fed_by_convolutions(model: nn.Module, example: Tensor) -> list[tuple[Any, Any]]:
     """Return each batch norm fed directly by a convolution, both used once."""
-    made: dict[
-        int, tuple[nn.Module, Tensor]
-    ] = {}  # the tensors are held, so that no id is used again
+    # The tensors are held, so that no id is used again.
+    made: dict[int, tuple[nn.Module, Tensor]] = {}
     used: dict[nn.Module, int] = {}
     pairs: list[tuple[Any, Any]] = []
 

@@ -107,9 +107,8 @@ def grey_bins(image: Tensor, bins: int) -> Tensor:
     Bins are numbered from the darkest, and from the largest. All 0 in an image of fewer grey levels
     than bins.
     """
-    grey = (
-        image.detach().cpu().double().mean(1).numpy()
-    )  # on the host: not every device has doubles
+    # On the host: not every device has doubles.
+    grey = image.detach().cpu().double().mean(1).numpy()
     found = [otsu_bins(one, bins) for one in grey]
     return torch.from_numpy(np.stack([[one, by_extent(one, bins)] for one in found])).to(
         image.device

@@ -105,9 +105,8 @@ class Keys:
         if ":" in variant.architecture and not registry.has_family(
             "architecture", variant.architecture
         ):
-            return {
-                variant.architecture.partition(":")[0].split(".")[0]
-            }  # anybody's, without a plugin
+            # Somebody's own module, without a plugin.
+            return {variant.architecture.partition(":")[0].split(".")[0]}
         if variant.architecture:
             return self._modules_of(registry.find("architecture", variant.architecture))
         found = (registry.find(slot, getattr(variant.choices, slot)) for slot in SLOTS)

@@ -176,9 +176,9 @@ def plan_text(made: Plan) -> None:
     total = span(sum(p.seconds for p in open_cells))
     suite = made.suite
     batches = ", ".join(map(str, suite.batch))
-    width = f"width × {suite.width_scale:g}" + f", scaled to the baseline's {suite.match}" * bool(
-        suite.match
-    )
+    width = f"width × {suite.width_scale:g}"
+    if suite.match:
+        width += f", scaled to the baseline's {suite.match}"
     screen.print(
         f"{len(open_cells)} cells to run, about {total}; preset {suite.preset}, {width}, "
         f"{suite.size} scored, {suite.budget} of training, batch {batches}; "

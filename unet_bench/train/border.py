@@ -8,9 +8,8 @@ import numpy as np
 
 from unet_bench.data.dataset import IGNORE
 
-REACH: Final = (
-    6.0  # sigmas; a pair of objects that lie farther apart together adds less than 2e-8 w0
-)
+# sigmas; a pair of objects that lie farther apart together adds less than 2e-8 w0
+REACH: Final = 6.0
 
 
 def border_weights(mask: np.ndarray, w0: float, sigma: float, separator: int | None) -> np.ndarray:

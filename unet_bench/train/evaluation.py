@@ -66,9 +66,8 @@ def evaluate(
             valid = masks != IGNORE
             truth = probability.gather(1, masks.long().where(valid, 0)[:, None])[:, 0]
             summed = -(truth.clamp_min(1e-8).log() * valid).sum() + 0 * probability.sum()
-            found, scored_pixels = torch.stack(
-                [summed, valid.sum().to(summed.dtype)]
-            ).tolist()  # one wait for both
+            # One wait for both.
+            found, scored_pixels = torch.stack([summed, valid.sum().to(summed.dtype)]).tolist()
             if not math.isfinite(found):
                 raise NonFinite("the network's scores on validation or test images are not finite")
             entropy, pixels = entropy + found, pixels + int(scored_pixels)
