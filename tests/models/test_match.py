@@ -238,6 +238,7 @@ class Nothing(nn.Module):
 # ---- cells and suites
 
 
+@pytest.mark.slow
 BEFORE = {"unet": "58f3b3c40715", "unet-bilinear": "03a4f54814be"}
 
 
