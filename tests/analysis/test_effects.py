@@ -749,6 +749,7 @@ def coverage(rows: list[Row]) -> tuple[float, int]:
     return float(((table["ci_low"] <= truth) & (truth <= table["ci_high"])).mean()), len(table)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("contexts", "ups", "missing"),
     [(2, 2, 0.0), (3, 2, 0.0), (5, 3, 0.0), (3, 4, 0.3), (10, 3, 0.5)],
@@ -808,6 +809,7 @@ def three(
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_an_interaction_is_found_and_its_effects_are_given() -> None:
     of = found(three(injected=0.15, noise=0.01))
     [flagged] = of.interactions[of.interactions["flagged"]].to_dict("records")

@@ -82,6 +82,7 @@ def test_the_peak_is_foreseen_to_the_byte(context_of, name: str) -> None:
         assert predicted_bytes(context, training) == real_bytes(context, training)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["unet", "unet-group", "unet-4uiiurz1", "segnet"])
 def test_the_order_in_memory_does_not_spoil_what_is_foreseen(context_of, name: str) -> None:
     context = context_of(name, memory_format="channels_last")
@@ -89,6 +90,7 @@ def test_the_order_in_memory_does_not_spoil_what_is_foreseen(context_of, name: s
         assert predicted_bytes(context, training) == real_bytes(context, training)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["unet", "unet-instance", "unet-bilinear"])
 def test_half_precision_is_foreseen_to_a_hundredth(context_of, name: str) -> None:
     half, whole = context_of(name, precision="bf16"), context_of(name)

@@ -200,6 +200,7 @@ def test_compiling_is_timed_apart_and_breaks_are_counted(context_of) -> None:
     assert prepare(context_of(f"{ME}:Net")).compile_s is None
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("traced")
 def test_what_is_compiled_while_timed_is_told(context_of) -> None:
     row = speed.probe(context_of(f"{ME}:Counts", mode="compile", protocol={"speed_s": 0.1}))

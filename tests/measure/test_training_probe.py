@@ -132,6 +132,7 @@ def test_what_is_no_number_is_not_timed(context_of, probe) -> None:
         probe.probe(context_of(f"{ME}:NotANumber"))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("calm")
 @pytest.mark.parametrize("error", [MemoryError(), torch.OutOfMemoryError("CUDA out of memory")])
 @pytest.mark.parametrize("probe", [speed, training])

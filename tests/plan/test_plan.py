@@ -28,6 +28,7 @@ TASK = Task(
 )
 
 
+@pytest.mark.slow
 def planned(**options: Any) -> list[Planned]:
     with pipeline.plan(from_dict({**TINY, **options})) as made:
         return made.planned

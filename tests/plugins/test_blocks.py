@@ -67,6 +67,7 @@ def test_every_registered_block_is_in_this_file(registry: Registry) -> None:
     assert {name.partition(":")[0] for name in ours} == {name.partition(":")[0] for name in BLOCKS}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block", BLOCKS)
 def test_learns(block: str) -> None:
     torch.manual_seed(0)

@@ -333,6 +333,7 @@ def test_every_part_has_a_variant_that_differs_from_the_baseline_in_it_alone() -
         assert {slot: name} in changes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [variant.name for variant in VARIANTS])
 def test_cost_on_meta_is_the_cost_of_the_real_network(name: str) -> None:
     with torch.device("meta"):

@@ -474,6 +474,7 @@ TINY: dict[str, Any] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("probe", "name", "figure"),
     [
