@@ -201,13 +201,14 @@ def notebooks() -> str:
 
 CELLS = (
     "recommend(run, max_latency_ms=40)",
-    'rank(run).table.query("pareto")[["variant", "dice", "latency_ratio", "peak_memory_mib", '
-    '"front_probability"]]',
+    """rank(run).table.query("pareto")[
+    ["variant", "dice", "latency_ratio", "peak_memory_mib", "front_probability"]
+]""",
     """effects(run).table.query("slot == 'up' and figure == 'latency_ratio'")[
     ["alternative", "reference", "change", "ci_low", "ci_high", "contexts"]
 ]""",
-    'read_results(run).nlargest(3, "dice")[["variant", "dice", "dice_ci_low", "dice_ci_high", '
-    '"params"]]',
+    'read_results(run).nlargest(3, "dice")'
+    '[["variant", "dice", "dice_ci_low", "dice_ci_high", "params"]]',
     'show(run, columns=["latency_ratio", "dice"], sort="latency_ratio")',
 )
 
