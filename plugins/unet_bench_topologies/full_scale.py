@@ -42,8 +42,11 @@ class FullScale(nn.Module):
 
 
 class Step(nn.Module):
-    """One level of the decoder: the encoder's maps up to its own, the last of `maps`, and the
-    coarser decoder maps, nearest first, to `(N C H W)`."""
+    """One level of the decoder.
+
+    It maps the encoder's maps up to its own, the last of `maps`, and the coarser decoder maps,
+    nearest first, to `(N C H W)`.
+    """
 
     def __init__(self, place: Place, decoded: Sequence[int]) -> None:
         super().__init__()

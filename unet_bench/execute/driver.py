@@ -47,8 +47,9 @@ class Progress(Protocol):
 
 @dataclass(frozen=True)
 class Finished:
-    """A run that has ended: its folder, the statuses of its cells, and those that there was no time
-    for.
+    """A run that has ended: its folder, and the statuses of its cells.
+
+    `left` are the cells that there was no time for.
     """
 
     path: Path
@@ -73,8 +74,9 @@ class Quiet:
 
 
 class Pace:
-    """How long cells take beside what was foreseen, learnt as they end: each probe's own factor, or
-    else all cells'.
+    """How long cells take beside what was foreseen, learnt as they end.
+
+    It is each probe's own factor, or else that of all cells.
     """
 
     def __init__(self) -> None:

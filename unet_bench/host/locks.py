@@ -74,9 +74,9 @@ def hold(path: Path, *, shared: bool = False) -> FileIO:
 
 
 class DeviceLocks:
-    """The locks that cells of this process hold while they run: a device, shared unless timed, and
-    then the host's timing, too.
+    """The locks that cells of this process hold while they run.
 
+    A cell locks its device, shared unless it is timed; then it locks the host's timing, too.
     Processes that see another temporary folder (containers, say) are not kept apart: the guard sees
     what they use.
     """
@@ -88,8 +88,8 @@ class DeviceLocks:
     def take(self, device: str, *, timed: bool) -> list[FileIO]:
         """Return all locks for a cell on a physical device of this host; closing them lets go.
 
-        Raises Held, and then holds none. Who holds and takes again while another process polls,
-        waits for it once.
+        Raises Held, and then holds none. Whoever lets go and takes again while another process
+        polls waits for it once.
         """
         held: list[FileIO] = []
         try:

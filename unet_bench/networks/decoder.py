@@ -56,7 +56,7 @@ class DecoderNode(nn.Module):
         return last_use(self.block, [self._merged(below, here)])
 
     def _merged(self, below: list[Tensor], here: list[Tensor]) -> Tensor:
-        """Return what the block is given; all that it was made of is let go of on return."""
+        """Return what the block is given; on return, all that it was made of is released."""
         gate, skips = below.pop(0), list(here)
         here.clear()
         x = self.up(gate)

@@ -48,8 +48,9 @@ def surroundings(environment: Mapping[str, Any], *, remote: bool) -> dict[str, A
 
 
 class Keys:
-    """The keys of a plan's cells. A row counts only while its cell still has the key it was
-    measured under.
+    """The keys of a plan's cells.
+
+    A row counts only while its cell still has the key it was measured under.
     """
 
     def __init__(self, made: Plan) -> None:

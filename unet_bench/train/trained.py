@@ -89,8 +89,9 @@ def save_network(
 
 @dataclass(frozen=True)
 class Network:
-    """A trained network with what it was trained on: `predict` takes images as they come from a
-    file.
+    """A trained network with what it was trained on.
+
+    `predict` takes images as they come from a file.
     """
 
     model: nn.Module
@@ -317,9 +318,9 @@ def _described(about: Mapping[str, Any]) -> tuple[Task, InputWindow, Variant]:
 
 
 def _tensors(weights: Path, digest: str | None) -> dict[str, torch.Tensor]:
-    """Return the weights as they were written: other bytes would predict other masks in silence.
+    """Return the weights as they were written.
 
-    Raises anything.
+    Other bytes would predict other masks in silence. Raises anything.
     """
     require_file(weights)
     if digest is not None and digest != _digest(weights):
