@@ -37,9 +37,8 @@ class MeasurementContext:
     registry: Registry
     data: Path | None = None  # the fitted data set, as the parent saved it
     samples: Path | None = None  # where a probe leaves raw values
-    checkpoint: Path | None = (
-        None  # the folder where a training leaves its state, to go on from when it was killed
-    )
+    # the folder where a training leaves its state, to go on from when it was killed
+    checkpoint: Path | None = None
     weights: Path | None = None  # where a training leaves the network
     key: str = ""  # of the cell and the software: what a checkpoint must be of
     stand_in: str = ""  # a device in the setting's place: `meta`, where nothing is computed
@@ -55,20 +54,20 @@ class MeasurementContext:
         return device.indexed(self.stand_in or self.cell.setting.device)
 
     def baseline(self) -> MeasurementContext:
-        """The same with the baseline in the variant's place."""
+        """Return the same context with the baseline in the variant's place."""
         cell = self.cell
         return replace(
             self, cell=replace(cell, variant=cell.baseline, input_window=cell.baseline_input_window)
         )
 
     def with_batch(self, batch: int) -> MeasurementContext:
-        """The same with another batch."""
+        """Return the same context with another batch."""
         return replace(
             self, cell=replace(self.cell, setting=replace(self.cell.setting, batch=batch))
         )
 
     def network(self, *, training: bool = False) -> nn.Module:
-        """The cell's variant, freshly built from the cell's seed, on the device."""
+        """Build the cell's variant from the cell's seed, on the device."""
         cell = self.cell
         torch.manual_seed(cell.seed)
         model = build(
@@ -86,7 +85,7 @@ class MeasurementContext:
         return model.train(training)
 
     def blueprint(self) -> nn.Module:
-        """The cell's variant on the meta device: shapes without memory."""
+        """Build the cell's variant on the meta device: shapes without memory."""
         cell = self.cell
         with torch.device("meta"):
             return build(
@@ -98,7 +97,7 @@ class MeasurementContext:
             )
 
     def images(self) -> Tensor:
-        """Random input `(N C *S)` of the size that the variant needs for the scored pixels."""
+        """Return random input `(N C *S)`, as large as the variant needs for the scored pixels."""
         cell = self.cell
         shape = (cell.setting.batch, cell.task.in_channels, *cell.input_window.input)
         if self.device.type == "meta":
@@ -107,7 +106,7 @@ class MeasurementContext:
         return images.to(self.device, memory_format=self.memory_format)
 
     def target(self) -> Tensor:
-        """Random classes `(N *s)` of the scored pixels."""
+        """Return random classes `(N *s)` of the scored pixels."""
         cell = self.cell
         shape = (cell.setting.batch, *cell.task.scored)
         if self.device.type == "meta":
@@ -123,7 +122,7 @@ class MeasurementContext:
         return torch.channels_last if self.cell.task.dims == 2 else torch.channels_last_3d
 
     def dataset(self) -> Dataset:
-        """The task's images and masks."""
+        """Return the task's images and masks."""
         if self.data is None:
             raise Unsupported(f"task {self.cell.task.name} has no data to train on")
         return Dataset.load(self.data)
@@ -143,16 +142,16 @@ class MeasurementContext:
             yield
 
     def rng(self) -> np.random.Generator:
-        """The same random numbers for every variant of a (task, seed)."""
+        """Return the same random numbers for every variant of a (task, seed)."""
         return np.random.default_rng(self.cell.seed)
 
 
 def keep_freed_memory() -> None:
-    """Have glibc keep what tensors leave, as a process that has run for long does; other C
-    libraries are left alone.
+    """Have glibc keep what tensors leave, as a process that has run for long does.
 
-    Otherwise large tensors come fresh from the system each time, page by page, or not, as the heap
-    happens to lie: that made the intervals of equal networks twice as wide.
+    Other C libraries are left alone. Otherwise large tensors sometimes come fresh from the system,
+    page by page, and sometimes not, depending on the state of the heap: that made the intervals of
+    equal networks twice as wide.
     """
     if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
         libc.mallopt(M_MMAP_MAX, 0)

@@ -183,9 +183,8 @@ def execute(
             left = tuple(run_cells(made, ledger, progress, execution))
             write_tables(store)
         except BaseException:
-            with contextlib.suppress(
-                StoreError
-            ):  # the first error says more: what is kept, how to go on
+            # The first error says more: what is kept, how to go on.
+            with contextlib.suppress(StoreError):
                 write_tables(store)
             raise
         return Finished(store.path, ledger.statuses(), left)

@@ -38,12 +38,11 @@ def predict_files(
     overlap: float = 0.5,
     flips: bool = False,
 ) -> Iterator[Path]:
-    """Write the class ids of each image, and yield the paths. All images are read and checked
-    first.
+    """Write the class ids of each image, and yield the paths.
 
-    Pictures become `out/STEM.png`; NIfTI volumes `out/STEM.nii.gz`, which lie where their images do
-    in the scanner. Raises InvalidData naming every image that cannot be used, InvalidSuite,
-    StoreError, UnknownName.
+    All images are read and checked first. Pictures become `out/STEM.png`; NIfTI volumes
+    `out/STEM.nii.gz`, which lie where their images do in the scanner. Raises InvalidData naming
+    every image that cannot be used, InvalidSuite, StoreError, UnknownName.
     """
     for name, value in (("evaluation", evaluation), ("overlap", overlap)):
         options(Suite)[name].require(value, "unet-bench predict --help")

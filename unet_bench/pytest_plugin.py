@@ -34,17 +34,16 @@ if TYPE_CHECKING:
     from unet_bench.registry.registry import Registry
     from unet_bench.spec.cell import Setting
 
-BENCHMARK_PLUGINS: Final = (
-    "benchmark",
-    "pytest_benchmark.plugin",
-)  # pytest-benchmark, by entry point or by -p
+# pytest-benchmark, by entry point or by -p
+BENCHMARK_PLUGINS: Final = ("benchmark", "pytest_benchmark.plugin")
 BUDGET_S: Final = 1.0  # of paired timing, for each benchmark
 INTERVAL: Final = 0.02
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Provide the fixtures: those that measure, or without pytest-benchmark those that say what is
-    missing.
+    """Provide the fixtures.
+
+    They measure, or without pytest-benchmark say what is missing.
     """
     there = any(config.pluginmanager.hasplugin(name) for name in BENCHMARK_PLUGINS)
     config.pluginmanager.register(Fixtures() if there else Excuses(), "unet-bench-fixtures")
@@ -69,12 +68,12 @@ class Excuses:
 
     @pytest.fixture
     def bench_part(self) -> None:
-        """Skips: pytest-benchmark is missing."""
+        """Skip the test: pytest-benchmark is missing."""
         _skip("bench_part")
 
     @pytest.fixture
     def bench_variant(self) -> None:
-        """Skips: pytest-benchmark is missing."""
+        """Skip the test: pytest-benchmark is missing."""
         _skip("bench_variant")
 
 
@@ -98,12 +97,11 @@ def measure_part(
     against: str | None = None,
     **place: Any,
 ) -> Any:
-    """Time a part on random maps of `size` pixels, beside part `against` (the baseline's); returns
-    its output.
+    """Time a part on random maps of `size` pixels, beside `against`; return its output.
 
-    `out_channels` are 32, or as many as come in where a slot keeps them; `place` are further fields
-    of its `Place`. Raises UnknownName for slot or part, InvalidSuite for the device, and whatever
-    the part raises.
+    `against` is another part, by default the baseline's. `out_channels` are 32, or as many as come
+    in where a slot keeps them; `place` are further fields of its `Place`. Raises UnknownName for
+    slot or part, InvalidSuite for the device, and whatever the part raises.
     """
     from unet_bench.errors import unknown
     from unet_bench.host.device import indexed
@@ -149,11 +147,10 @@ def measure_variant(
     device: str = "cpu",
     against: str | Variant = "unet",
 ) -> Any:
-    """Time a variant's forward pass so that `size` pixels are scored, beside variant `against`;
-    returns its logits.
+    """Time a variant's forward pass, beside variant `against`; return its logits.
 
-    Network and input are the `speed` probe's: from seed 0. Raises UnknownName, InvalidSuite for the
-    device, Unsupported for a variant that cannot serve this size.
+    `size` pixels are scored. Network and input are the `speed` probe's: from seed 0. Raises
+    UnknownName, InvalidSuite for the device, Unsupported for a variant that cannot serve this size.
     """
     from unet_bench.measure.runtime import prepare
 
@@ -222,7 +219,10 @@ def measure(
 
 @functools.cache
 def registry() -> Registry:
-    """Every installed plugin's parts and variants. Raises PluginFailure when one is broken."""
+    """Load every installed plugin's parts and variants.
+
+    Raises PluginFailure when one is broken.
+    """
     from unet_bench.registry import plugins
 
     return plugins.load().checked()
@@ -230,7 +230,7 @@ def registry() -> Registry:
 
 @functools.cache
 def env_id() -> str:
-    """The environment's hash, as runs state it."""
+    """Return the environment's hash, as runs state it."""
     from unet_bench.host.environment import environment
     from unet_bench.host.survey import survey
 
@@ -238,8 +238,9 @@ def env_id() -> str:
 
 
 def setting_of(device: str, batch: int) -> Setting:
-    """How it is run: as everything is by default. Raises InvalidSuite for a device that is not
-    there.
+    """Return how it is run: as everything is by default.
+
+    Raises InvalidSuite for a device that is not there.
     """
     import torch
 
@@ -268,7 +269,7 @@ def workload(setting: Setting, size: Sequence[int], further: Any) -> dict[str, A
 
 
 def baseline_part(slot: str) -> str:
-    """The part that the baseline has in a slot."""
+    """Return the part that the baseline has in a slot."""
     from unet_bench.networks.choices import Choices
 
     name = str(getattr(Choices(), slot))
@@ -278,10 +279,10 @@ def baseline_part(slot: str) -> str:
 def place_of(
     slot: str, in_channels: int, out_channels: int | None, changes: Mapping[str, Any]
 ) -> Place:
-    """Where contract checks first try the slot's parts, as wide as asked for.
+    """Return where contract checks first try the slot's parts, as wide as asked for.
 
-    Encoders and topologies stand in a design whose widths fit one another: of it only `changes` are
-    changed.
+    Encoders and topologies stand in a design whose widths fit one another: only `changes` are
+    changed in it.
     """
     from unet_bench.testing.slots import CONTRACTS
 
@@ -300,15 +301,14 @@ def place_of(
 def inputs_of(
     slot: str, part: nn.Module, place: Place, size: tuple[int, ...], setting: Setting
 ) -> Any:
-    """Random maps, from seed 0, of the shapes that the slot's contract gives its parts."""
+    """Return random maps, from seed 0, of the shapes that the slot's contract gives its parts."""
     import torch
     from torch.utils._pytree import tree_map_only
 
     from unet_bench.testing.slots import CONTRACTS
 
-    if (
-        slot == "align" and len(size) == place.dims
-    ):  # of the up-sampled map, which has lost the margin on both sides
+    # The size is that of the up-sampled map, which has lost the margin on both sides.
+    if slot == "align" and len(size) == place.dims:
         size = (*(side + 2 * place.margin for side in size), *size)
     with torch.device("meta"):
         shapes = CONTRACTS[slot](registry()).inputs(part, place, size)
@@ -323,7 +323,7 @@ def inputs_of(
 
 
 def built(slot: str, name: str, place: Place, setting: Setting) -> nn.Module:
-    """The part with the weights of seed 0, in evaluation mode, on the device."""
+    """Return the part with the weights of seed 0, in evaluation mode, on the device."""
     from unet_bench.testing.case import seeded
     from unet_bench.testing.slots import made
 

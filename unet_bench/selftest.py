@@ -55,8 +55,9 @@ class Outcome:
     stopped: bool
 
     def exit_code(self, fail_above: float | None = None) -> int:
-        """Return 130 after Ctrl-C; 1 where timing is not repeatable within `fail_above` percent, or
-        most pairs were lost; else 0.
+        """Return 130 after Ctrl-C; 1 where timing cannot be trusted; else 0.
+
+        That is where it is not repeatable within `fail_above` percent, or most pairs were lost.
         """
         if self.stopped:
             return 130
@@ -74,14 +75,13 @@ def selftest(
     out: Path = Path("results"),
     **given: Any,
 ) -> Outcome:
-    """Time a variant against itself and against itself slowed down, and judge the timings by what
-    is true of them.
+    """Time a variant against itself, equal and slowed down, and judge the timings.
 
-    `pairs` of identical code and `repeats` of each slow-down, each in a fresh process, all
-    shuffled. `given` are fields of `Suite`, laid over the conditions of `run`, the folder of a
-    run to audit for: the audit is left there, too. After Ctrl-C, what was measured is audited.
-    Raises any UnetBenchError before anything is measured, and afterwards when no pair of identical
-    code gave a ratio or the disk says no.
+    They are judged by what is known to be true of them. `pairs` of identical code and `repeats` of
+    each slow-down, each in a fresh process, all shuffled. `given` are fields of `Suite`, laid over
+    the conditions of `run`, the folder of a run to audit for: the audit is left there, too. After
+    Ctrl-C, what was measured is audited. Raises any UnetBenchError before anything is measured, and
+    afterwards when no pair of identical code gave a ratio or the disk says no.
     """
     pairs = (QUICK_PAIRS if quick else PAIRS) if pairs is None else pairs
     repeats = (QUICK_REPEATS if quick else REPEATS) if repeats is None else repeats
@@ -133,9 +133,7 @@ def conditions(run: Path) -> dict[str, Any]:
 
 
 def check_environment(run: Path, made: Plan) -> None:
-    """Raise InvalidSuite where the run was measured on another machine or by other software than
-    there is here.
-    """
+    """Raise InvalidSuite where the run was measured on another machine or by other software."""
     from unet_bench.store.log import read_manifest
 
     if read_manifest(run).get("environment", {}).get("env_id") != made.environment["env_id"]:
@@ -208,8 +206,9 @@ def workload(cell: Cell) -> str:
 
 
 def write_report(report: Report, folder: Path, path: Path) -> None:
-    """Write selftest.json and selftest.txt into a folder; `path` is the run they come from. Raises
-    StoreError.
+    """Write selftest.json and selftest.txt into a folder. Raises StoreError.
+
+    `path` is the run they come from.
     """
     from unet_bench.store.run_folder import RunFolder, write_text
 

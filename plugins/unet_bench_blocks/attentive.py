@@ -64,16 +64,18 @@ class Cbam(nn.Module):
 
 
 def se_double_conv(place: Place) -> nn.Module:
-    """Build 3×3 convolutions in a row, their channels then weighed; what weighs has no norms, so it
-    keeps its biases.
+    """Build 3×3 convolutions in a row, their channels then weighed.
+
+    What weighs has no norms, so it keeps its biases.
     """
     weigh = SqueezeExcite(place.at(bias=True), place.out_channels)
     return nn.Sequential(*convolutions(place), weigh, dropout(place))
 
 
 def cbam_double_conv(place: Place) -> nn.Module:
-    """Build 3×3 convolutions in a row, their channels and then their pixels weighed, the channels
-    by maps with biases.
+    """Build 3×3 convolutions in a row, their channels and then their pixels weighed.
+
+    Channels are weighed by maps with biases.
     """
     weigh = Cbam(place.at(bias=True), place.out_channels)
     return nn.Sequential(*convolutions(place), weigh, dropout(place))

@@ -59,8 +59,9 @@ class ConvNeXt(nn.Module):
 
 
 def reshaping(place: Place) -> nn.Sequential:
-    """Build a norm and a convolution whose kernel is its stride; for the image the other way
-    round.
+    """Build a norm and a convolution whose kernel is its stride.
+
+    For the image the convolution comes first.
     """
     unpadded = place.at(padding="valid", bias=place.bias or not place.image)
     conv = convolution(
@@ -95,12 +96,11 @@ class Mixing(nn.Module):
 
 
 def cmunext_block(place: Place, kernel: int, depth: int = 1) -> nn.Sequential:
-    """Build `depth` mixings of the channels that come in, then a 3×3 convolution to `out`, which
-    strides.
+    """Build `depth` mixings of the incoming channels, then a 3×3 convolution, which strides.
 
-    On the image a plain convolution to `out` channels comes first, as the paper's stem does:
-    mixings of a grey image would be of one channel. Tang et al. 2023, CMUNeXt, arXiv 2308.01239,
-    section 2.1.
+    It makes `out` channels. On the image a plain convolution to `out` channels comes first, as the
+    paper's stem does: mixings of a grey image would be of one channel. Tang et al. 2023, CMUNeXt,
+    arXiv 2308.01239, section 2.1.
     """
     if place.image:
         rest = place.at(in_channels=place.out_channels, stride=1, image=False)
@@ -139,8 +139,9 @@ def grouped_fusion(place: Place) -> nn.Module:
 
 
 def large_kernel(member: str) -> Callable[[Place], nn.Module]:
-    """Build the factory of `large-kernel:7`, a CMUNeXt block with 7×7 pixels. Raises
-    InvalidChoice.
+    """Build the factory of `large-kernel:7`, a CMUNeXt block with 7×7 pixels.
+
+    Raises InvalidChoice.
     """
     kernel = odd_kernel(member, f"large-kernel:{member}")
     return lambda place: cmunext_block(place, kernel)

@@ -19,11 +19,10 @@ EXPANSION: Final = 6  # MobileNetV2, section 3.3
 
 
 def separable(place: Place) -> nn.Sequential:
-    """Build `place.convs` times depthwise 3×3 then pointwise 1×1, each pair with one norm and
-    activation.
+    """Build `place.convs` times depthwise 3×3 then pointwise 1×1.
 
-    Chollet 2016, Xception, arXiv 1610.02357. Nothing stands between the two of a pair, whatever
-    `order`.
+    Each pair has one norm and activation. Chollet 2016, Xception, arXiv 1610.02357. Nothing stands
+    between the two of a pair, whatever `order`.
     """
     return nn.Sequential(
         *(of_image(at) if at.image else separable_unit(at) for at in steps(place)), dropout(place)
@@ -31,8 +30,9 @@ def separable(place: Place) -> nn.Sequential:
 
 
 def separable_unit(place: Place) -> nn.Sequential:
-    """Build the 1×1 convolution with its norm and activation, and the depthwise one, without bias,
-    right before it.
+    """Build a 1×1 convolution with its norm and activation, and a depthwise one.
+
+    The depthwise one has no bias and comes right before the other.
     """
     width = place.in_channels
     unit = conv_norm_act(place, width, place.out_channels, 1)
@@ -41,12 +41,12 @@ def separable_unit(place: Place) -> nn.Sequential:
 
 
 def inverted_residual(place: Place) -> nn.Sequential:
-    """Build `place.convs` inverted residual units: the first changes channels or stride, past the
-    others goes the map itself.
+    """Build `place.convs` inverted residual units.
 
-    Sandler et al. 2018, MobileNetV2, arXiv 1801.04381, section 3. Inside a unit is six times what
-    comes in: for a decoder's concatenated map of twice `out` channels that is twelve times `out`,
-    wide beside MobileNetV2's own units.
+    The first changes channels or stride; the others have an identity as shortcut. Sandler et al.
+    2018, MobileNetV2, arXiv 1801.04381, section 3. Inside a unit is six times what comes in: for a
+    decoder's concatenated map of twice `out` channels that is twelve times `out`, wide beside
+    MobileNetV2's own units.
     """
     units = (of_image(at) if at.image else InvertedResidual(at) for at in steps(place))
     return nn.Sequential(*units, dropout(place))
@@ -98,8 +98,9 @@ class GhostModule(nn.Module):
 
 
 def ghost(place: Place) -> nn.Sequential:
-    """Build a ghost module in place of each convolution; a strided block begins with a depthwise
-    3×3 one that strides.
+    """Build a ghost module in place of each convolution.
+
+    A strided block begins with a depthwise 3×3 one that strides.
     """
     layers: list[nn.Module] = []
     for at in steps(place):

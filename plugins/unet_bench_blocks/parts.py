@@ -11,11 +11,11 @@ from unet_bench.networks.layers import INSTANCE_NORM, convolution, convolutions,
 
 
 def early_doubling(place: Place) -> nn.Module:
-    """Build 3×3 convolutions in a row, the first to half of `out` channels if no more come in, so
-    that none is a bottleneck.
+    """Build 3×3 convolutions in a row, the first to half of `out` channels.
 
-    Channels double before a pooling rather than behind it: Çiçek et al. 2016, 3D U-Net, arXiv
-    1606.06650, section 2. In a decoder, where more than `out` come in, it is the plain block.
+    If more come in, the first keeps them, up to `out`, so that none is a bottleneck. Channels
+    double before a pooling rather than behind it: Çiçek et al. 2016, 3D U-Net, arXiv 1606.06650,
+    section 2. In a decoder, where more than `out` come in, it is the plain block.
     """
     between = min(place.out_channels, max(place.in_channels, place.out_channels // 2))
     return nn.Sequential(
@@ -24,10 +24,10 @@ def early_doubling(place: Place) -> nn.Module:
 
 
 def instance_prelu(place: Place) -> nn.Module:
-    """Build `place.convs` times 3×3 convolution, instance norm without scales, PReLU: `(N in *S)`
-    to `(N out *S')`.
+    """Build `place.convs` times 3×3 convolution, instance norm without scales, PReLU.
 
-    MONAI's Convolution is this by default, and so is what its AttentionUnet merges with.
+    It maps `(N in *S)` to `(N out *S')`. MONAI's Convolution is this by default, and so is what its
+    AttentionUnet merges with.
     """
     layers: list[nn.Module] = []
     for at in steps(place):

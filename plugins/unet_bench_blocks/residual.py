@@ -37,9 +37,8 @@ class Residual(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         deep = self.convs(x)
-        out: Tensor = self.act(
-            crop(self.shortcut(x), deep.shape[2:]) + deep
-        )  # the sum lies where its first term does
+        # The sum lies where its first term does.
+        out: Tensor = self.act(crop(self.shortcut(x), deep.shape[2:]) + deep)
         return out
 
 
@@ -60,8 +59,9 @@ def shortcut_3x3(place: Place) -> nn.Module:
 
 
 def pooled_shortcut(place: Place) -> nn.Module:
-    """Build the mean of 2×2 pixels where the block strides, then a 1×1 convolution without bias
-    where channels change.
+    """Build the mean of 2×2 pixels, then a 1×1 convolution without bias.
+
+    The mean is there where the block strides, the convolution where channels change.
     """
     shortcut = nn.Sequential()
     if place.stride != 1:  # an odd last pixel is kept, as a padded convolution keeps it
@@ -82,38 +82,39 @@ def preact_residual(place: Place) -> nn.Module:
 
 
 def preact_residual_3x3(place: Place) -> nn.Module:
-    """Build `preact_residual` with a normed 3×3 convolution as shortcut: popular ports of ResUNet,
-    and ResUNet++.
+    """Build `preact_residual` with a normed 3×3 convolution as shortcut.
+
+    Popular ports of ResUNet, and ResUNet++, have it.
     """
     return Residual(place.at(order="norm-act-conv"), shortcut_3x3)
 
 
 def residual_d(place: Place) -> nn.Module:
-    """Build ResNet-D's basic block, as nnU-Net's residual encoders have it: a strided block's
-    shortcut sees every pixel.
+    """Build ResNet-D's basic block, as nnU-Net's residual encoders have it.
 
-    He et al. 2018, Bag of Tricks, arXiv 1812.01187, figure 2c; Isensee et al. 2024, arXiv
-    2404.09556.
+    A strided block's shortcut sees every pixel. He et al. 2018, Bag of Tricks, arXiv 1812.01187,
+    figure 2c; Isensee et al. 2024, arXiv 2404.09556.
     """
     return Residual(place, pooled_shortcut)
 
 
 def residual_after_1x1(place: Place) -> nn.Module:
-    """Build a 1×1 convolution where channels or stride change, and a residual block of what it
-    returns, past an identity.
+    """Build a 1×1 convolution, then a residual block of what it returns.
 
-    Lee et al. 2017, arXiv 1706.00120, as pytorch-3dunet builds it: no norm follows the 1×1
-    convolution, so it has a bias whatever the place says.
+    The convolution is there where channels or stride change; so the block's shortcut is an
+    identity. Lee et al. 2017, arXiv 1706.00120, as pytorch-3dunet builds it: no norm follows the
+    1×1 convolution, so it has a bias whatever the place says.
     """
     return after_convolution(place, place.at(bias=True), 1)
 
 
 def residual_after_3x3(place: Place) -> nn.Module:
-    """Build a 3×3 convolution where channels or stride change, and a residual block of what it
-    returns, past an identity.
+    """Build a 3×3 convolution, then a residual block of what it returns.
 
-    Myronenko 2018, arXiv 1810.11654, section 2.1: SegResNet's, with `order=norm-act-conv`. In an
-    order where no norm follows it, the first convolution has a bias whatever the place says.
+    The convolution is there where channels or stride change; so the block's shortcut is an
+    identity. Myronenko 2018, arXiv 1810.11654, section 2.1: SegResNet's, with
+    `order=norm-act-conv`. In an order where no norm follows it, the first convolution has a bias
+    whatever the place says.
     """
     return after_convolution(
         place, place.at(bias=place.bias or not place.order.startswith("norm")), 3
@@ -121,8 +122,9 @@ def residual_after_3x3(place: Place) -> nn.Module:
 
 
 def after_convolution(place: Place, first: Place, kernel: int) -> nn.Module:
-    """Build a convolution at the place `first`, if the block changes a map's shape, then a residual
-    block that does not.
+    """Build a convolution at the place `first`, then a residual block that keeps the shape.
+
+    The convolution is there if the whole block changes a map's shape.
     """
     if not changes_shape(place):
         return Residual(place)

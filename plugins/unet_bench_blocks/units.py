@@ -11,16 +11,18 @@ from unet_bench.networks.layers import activation, conv_norm_act, convolutions, 
 
 
 def of_image(place: Place) -> nn.Sequential:
-    """Build a plain 3×3 convolution with norm and activation, which strides: blocks of depthwise
-    convolutions begin with it on the image, as their papers' stems do, since a grey image is a
-    single channel.
+    """Build a plain 3×3 convolution with norm and activation, which strides.
+
+    Blocks of depthwise convolutions begin with it on the image, as their papers' stems do, since a
+    grey image is a single channel.
     """
     return conv_norm_act(place, place.in_channels, place.out_channels, stride=place.stride)
 
 
 def unactivated(place: Place, unit: nn.Sequential) -> nn.Sequential:
-    """Build what `conv_norm_act` made, less an activation that follows the convolution; one that
-    precedes it stays.
+    """Build what `conv_norm_act` made, less an activation that follows the convolution.
+
+    One that precedes it stays.
     """
     if preactivated(place):
         return unit
@@ -43,14 +45,16 @@ def after_sum(place: Place) -> nn.Sequential:
 
 
 def preactivated(place: Place) -> bool:
-    """Return whether activations precede their convolutions, so that a sum of paths is left as it
-    is.
+    """Return whether activations precede their convolutions.
+
+    If so, a sum of paths is left as it is.
     """
     return place.order == "norm-act-conv"
 
 
 def changes_shape(place: Place) -> bool:
-    """Return whether a block returns other channels or another size than it is given, so that no
-    identity can pass it.
+    """Return whether a block returns other channels or another size than it is given.
+
+    If so, no identity can pass it.
     """
     return place.stride != 1 or place.in_channels != place.out_channels

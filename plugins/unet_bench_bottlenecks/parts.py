@@ -109,9 +109,10 @@ class Transformer(nn.Module):
 
     def attended(self, tokens: Tensor) -> Tensor:
         """Return `(N L C)`: every pixel as a mean of all pixels' values."""
+        # N heads L C'
         query, key, value = (
             self.qkv(tokens).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        )  # N heads L C'
+        )
         mixed: Tensor = self.out(
             F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
         )
@@ -129,9 +130,8 @@ class NonLocal(nn.Module):
     def __init__(self, place: Place) -> None:
         super().__init__()
         inner = max(1, place.in_channels // 2)
-        self.embed = convolution(
-            place.at(bias=True), place.in_channels, 3 * inner, 1
-        )  # θ, φ and g: no norm follows
+        # θ, φ and g: no norm follows
+        self.embed = convolution(place.at(bias=True), place.in_channels, 3 * inner, 1)
         self.conv = convolution(place, inner, place.in_channels, 1)
         self.norm = normalisation(place, place.in_channels)
         for parameter in (self.conv if place.norm == "none" else self.norm).parameters():

@@ -16,8 +16,9 @@ MULTI_RES = "Ibtehaz and Rahman 2020, arXiv 1902.04049"
 
 @hookimpl
 def unet_bench_register(registry: Registrar) -> None:
-    """Register the classic parts, the baseline, the paper's network, and a variant for each axis,
-    stem and head.
+    """Register the classic parts, the baseline, the paper's network, and single changes.
+
+    There is a variant for each axis, stem and head.
     """
     here = "unet_bench_classic.parts"
     registry.encoder(

@@ -20,10 +20,10 @@ def conv_3x3(place: Place) -> nn.Module:
 
 
 def conv_1x1_norm(place: Place) -> nn.Sequential:
-    """Build a 1×1 convolution with bias and a norm of the class scores (Ibtehaz and Rahman 2020,
-    arXiv 1902.04049).
+    """Build a 1×1 convolution with bias and a norm of the class scores.
 
-    Raises InvalidChoice for a layer norm, which would take from every pixel how sure it is.
+    Ibtehaz and Rahman 2020, arXiv 1902.04049. Raises InvalidChoice for a layer norm, which would
+    take from every pixel how sure it is.
     """
     if place.norm == "layer":
         raise InvalidChoice(
@@ -39,8 +39,9 @@ def conv_1x1_norm(place: Place) -> nn.Sequential:
 
 
 def norm_act_conv_1x1(place: Place) -> nn.Module:
-    """Build norm, activation, and a 1×1 convolution with bias: the end of a pre-activated
-    network.
+    """Build norm, activation, and a 1×1 convolution with bias.
+
+    It is the end of a pre-activated network.
     """
     norm = normalisation(place, place.in_channels)
     return nn.Sequential(

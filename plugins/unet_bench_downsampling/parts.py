@@ -35,12 +35,12 @@ def avg_pool(place: Place) -> nn.Module:
 
 
 def blur_pool(place: Place) -> nn.Module:
-    """Build an anti-aliased max-pool (Zhang 2019, section 3.2): 2×2 max-pool of stride 1, blur 1 2
-    1, every second pixel kept.
+    """Build an anti-aliased max-pool (Zhang 2019, section 3.2).
 
-    The blur is made of means of two neighbours, the last of which strides; so pixels lie where
-    those of `max-pool` do, and an odd last row is dropped alike. At the border the nearest pixel
-    stands for the one beyond it, where Zhang mirrors the pooled map: that does for 2 pixels, too.
+    It is a 2×2 max-pool of stride 1, blur 1 2 1, every second pixel kept. The blur is made of means
+    of two neighbours, the last of which strides; so pixels lie where those of `max-pool` do, and an
+    odd last row is dropped alike. At the border the nearest pixel stands for the one beyond it,
+    where Zhang mirrors the pooled map: that does for 2 pixels, too.
     """
     average = AVG_POOL[place.dims]
     means = (MAX_POOL[place.dims](2, stride=1, padding=1), average(2, stride=1), average(2))
@@ -48,11 +48,10 @@ def blur_pool(place: Place) -> nn.Module:
 
 
 def space_to_depth(place: Place) -> nn.Module:
-    """Build 2×2 pixels into channels, which a 1×1 convolution mixes; norm, activation (Sunkara and
-    Luo 2022).
+    """Build 2×2 pixels into channels, which a 1×1 convolution mixes; norm, activation.
 
-    The two steps are one: a 2×2 convolution of stride 2 without padding. An odd last row or column
-    is dropped.
+    Sunkara and Luo 2022. The two steps are one: a 2×2 convolution of stride 2 without padding. An
+    odd last row or column is dropped.
     """
     return conv_norm_act(
         place.at(padding="valid"), place.in_channels, place.out_channels, 2, stride=2

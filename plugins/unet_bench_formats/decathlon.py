@@ -39,10 +39,10 @@ def _fits(path: Path) -> bool:
 
 
 def read(path: Path, *, classes: Classes = None, seed: int = 0) -> Dataset:
-    """Return the labelled cases, split 70/10/20 by case and `seed`: the official test cases have no
-    labels.
+    """Return the labelled cases, split 70/10/20 by case and `seed`.
 
-    Images become float32 in 0..1, see `reading.volumes`. Raises InvalidData, naming all offenders.
+    The official test cases have no labels. Images become float32 in 0..1, see `reading.volumes`.
+    Raises InvalidData, naming all offenders.
     """
     root = find_one(path, _fits, NEEDS)
     problems: list[str] = []

@@ -28,8 +28,9 @@ NEEDS: Final = "folders ID/images/ID.png with ID/masks/*.png"
 
 
 def recognises(path: Path) -> bool:
-    """Return whether `path`, or a folder in it (such as stage1_train), holds ID/images/ID.png and
-    ID/masks.
+    """Return whether `path`, or a folder in it, holds ID/images/ID.png and ID/masks.
+
+    Such a folder is stage1_train.
     """
     return bool(find_all(path, _fits))
 

@@ -47,12 +47,11 @@ def _fits(path: Path) -> bool:
 
 
 def read(path: Path, *, classes: Classes = None, seed: int = 0) -> Dataset:
-    """Return the data set in the file, in its own splits; samples are named SPLIT/NUMBER. `seed`
-    changes nothing.
+    """Return the data set in the file, in its own splits.
 
-    Without `classes` the label values decide; labels of 0 and 255 only are 0 and 1. Raises
-    InvalidData for a damaged file, one that holds pickles, and images or labels that cannot be
-    used.
+    Samples are named SPLIT/NUMBER. `seed` changes nothing. Without `classes` the label values
+    decide; labels of 0 and 255 only are 0 and 1. Raises InvalidData for a damaged file, one that
+    holds pickles, and images or labels that cannot be used.
     """
     file = path if path.is_file() else find_one(path, _fits, NEEDS)
     arrays = _load(file)
@@ -104,8 +103,9 @@ def _load(file: Path) -> dict[str, Array]:
 
 
 def _unfit(archive: zipfile.ZipFile, name: str) -> str:
-    """Return what is wrong with an array's size, before memory is taken for it; empty where nothing
-    is. Raises anything.
+    """Return what is wrong with an array's size; empty where nothing is.
+
+    It is found before memory is taken for the array. Raises anything.
     """
     size = archive.getinfo(name).file_size  # no more is unpacked, whatever the array claims
     with archive.open(name) as file:

@@ -120,8 +120,9 @@ def _stack(deep: bool, channels: int, held: list[Path]) -> Array:
 
 
 def _classes(labels: object, problems: list[str]) -> tuple[tuple[str, ...] | None, int | None]:
-    """Return class names, and the value to ignore, from `{"background": 0, "ignore": 1}` and the
-    like.
+    """Return class names, and the value to ignore.
+
+    They are read from `{"background": 0, "ignore": 1}` and the like.
     """
     stated = dict(labels) if isinstance(labels, dict) else {}
     ignore = stated.pop("ignore", None)

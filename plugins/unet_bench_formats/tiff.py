@@ -42,12 +42,11 @@ def _stack(root: Path, name: str) -> Path | None:
 
 
 def read(path: Path, *, classes: Classes = None, seed: int = 0) -> Dataset:
-    """Return the sections of the stack, split 70/10/20 in blocks: neighbours look alike. `seed`
-    changes nothing.
+    """Return the sections of the stack, split 70/10/20 in blocks.
 
-    Labels of 0 and 255 are the challenge's: 255 is cell, class 0, and 0 is membrane, class 1.
-    Others are class ids. The test stack has no labels and is left out. Raises InvalidData, naming
-    all offenders.
+    Neighbours look alike. `seed` changes nothing. Labels of 0 and 255 are the challenge's: 255 is
+    cell, class 0, and 0 is membrane, class 1. Others are class ids. The test stack has no labels
+    and is left out. Raises InvalidData, naming all offenders.
     """
     root = find_one(path, _fits, NEEDS)
     problems: list[str] = []

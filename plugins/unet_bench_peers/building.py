@@ -12,11 +12,11 @@ MISUSE = (ValueError, TypeError, AttributeError, LookupError, AssertionError, Ru
 
 
 def built(make: Callable[[], nn.Module]) -> nn.Module:
-    """Return `make()`, on torch's default device; made on the CPU and moved there where it cannot
-    be made there.
+    """Return `make()`, on torch's default device.
 
-    While they are made some networks read numbers off tensors, which the meta device has none of,
-    and some put tensors on the CPU whatever the default is. Raises what `make` raises on the CPU.
+    What cannot be made there is made on the CPU and moved. While they are made some networks read
+    numbers off tensors, which the meta device has none of, and some put tensors on the CPU whatever
+    the default is. Raises what `make` raises on the CPU.
     """
     device = torch.get_default_device()
     try:

@@ -47,11 +47,10 @@ LIST_BACKBONES: Final = (
 
 
 def family(member: str) -> Callable[..., nn.Module]:
-    """Build the factory for a class name of MONAI's; FlexibleUNet with its backbone,
-    `FlexibleUNet/resnet34`.
+    """Build the factory for a class name of MONAI's.
 
-    Raises UnknownName for another network or backbone, InvalidChoice for a backbone that is missing
-    or too many.
+    FlexibleUNet comes with its backbone, `FlexibleUNet/resnet34`. Raises UnknownName for another
+    network or backbone, InvalidChoice for a backbone that is missing or too many.
     """
     name, slash, backbone = member.partition("/")
     if name not in NETWORKS:

@@ -46,9 +46,10 @@ def family(member: str) -> Callable[..., nn.Module]:
     def make(
         *, in_channels: int, classes: int, dims: int = 2, image_size: Sequence[int] = ()
     ) -> nn.Module:
-        """Return `(N classes *S)` logits of `(N C *S)` images, and in training to
-        those of every decoder stage; sides divide by 64, in 3-D by 32. Instance norm trains on no
-        map of one pixel: images should be twice as large.
+        """Return `(N classes *S)` logits of `(N C *S)` images.
+
+        In training it returns those of every decoder stage. Sides divide by 64, in 3-D by 32.
+        Instance norm trains on no map of one pixel: images should be twice as large.
         """
         stages = STAGES[dims]
         network = getattr(unet, member)(

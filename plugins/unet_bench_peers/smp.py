@@ -48,8 +48,9 @@ def family(member: str) -> Callable[..., nn.Module]:
     def make(
         *, in_channels: int, classes: int, dims: int = 2, image_size: Sequence[int] = ()
     ) -> nn.Module:
-        """Return `(N classes H W)` logits of `(N C H W)` images; which sides it
-        takes is up to the encoder. Raises InvalidChoice.
+        """Return `(N classes H W)` logits of `(N C H W)` images.
+
+        The encoder decides which sides it takes. Raises InvalidChoice.
         """
         sized = {"img_size": tuple(image_size)} if decoder == "dpt" and image_size else {}
         create = functools.partial(

@@ -61,8 +61,9 @@ class KeptLocal:
         self._idle.start()
 
     def close(self) -> None:
-        """End the fork server: Ray's process may live on, for a cluster that is not ours to shut
-        down.
+        """End the fork server.
+
+        Ray's process may live on, for a cluster that is not ours to shut down.
         """
         with self._lock:
             self._end()

@@ -167,8 +167,9 @@ class SlurmExecutor:
         return [task for task in found if task.cells and not task.polls_over]
 
     def _cancel_stale(self, waiting: Mapping[str, Job]) -> None:
-        """End tasks that measure a wanted cell by other source than ours: they would replace its
-        row by theirs.
+        """End tasks that measure a wanted cell by other source than ours.
+
+        They would replace its row by theirs.
         """
         wanted = {(stem, job.key) for stem, job in waiting.items()}
         stale = []
@@ -216,8 +217,9 @@ class SlurmExecutor:
             task.seen = Seen(id, "submitted")
 
     def _remote(self, job: Job, folder: Folder) -> Job:
-        """Return the job as a node is given it: with data that it sees, and source to be looked
-        at. Raises StoreError.
+        """Return the job as a node is given it. Raises StoreError.
+
+        It names data that the node sees, and source to be looked at.
         """
         if not job.data:
             return job.at(remote=True)

@@ -69,8 +69,9 @@ class Share:
         job.write_result(result)
 
     def checkpoint(self) -> DelayedSubmission:
-        """Return what submitit calls when the task begins anew: it was preempted, or its time was
-        over.
+        """Return what submitit calls when the task begins anew.
+
+        The task was preempted, or its time was over.
         """
         from submitit.helpers import DelayedSubmission
 
@@ -85,7 +86,8 @@ def read_done(path: Path) -> set[str]:
 
 
 def is_final(row: Result) -> bool:
-    """Return whether a task wrote this row; a worker's own, which the task is about to replace,
-    says nothing of its place.
+    """Return whether a task wrote this row.
+
+    A worker's own row, which the task is about to replace, says nothing of its place.
     """
     return "place" in row

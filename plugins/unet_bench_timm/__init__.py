@@ -36,8 +36,9 @@ SMP_DECODER: Final[dict[str, Any]] = {  # of segmentation-models-pytorch's Unet 
 
 @hookimpl
 def unet_bench_register(registry: Registrar) -> None:
-    """Register the open family of timm encoders, and U-Nets as segmentation-models-pytorch makes
-    them of some.
+    """Register the open family of timm encoders, and U-Nets with some of them.
+
+    The U-Nets are as segmentation-models-pytorch makes them.
     """
     registry.encoder(
         "timm:*",

@@ -28,8 +28,9 @@ REFUSALS: Final = (RuntimeError, AssertionError, ValueError, IndexError)
 
 
 def family(backbone: str) -> Callable[[Place], nn.Module]:
-    """Build the encoder factory for one backbone. Raises UnknownName when timm has no such
-    model.
+    """Build the encoder factory for one backbone.
+
+    Raises UnknownName when timm has no such model.
     """
     if not timm.is_model(backbone):
         raise unknown(
@@ -54,9 +55,8 @@ class TimmEncoder(nn.Module):
         self.option, self.sides = sizes(backbone)
         self.body = features(backbone, in_chans=place.in_channels, **self.option)
         for module in self.body.modules():
-            module.looks_around = (
-                type(module).__name__ == "WindowAttention"
-            )  # not evenly around a pixel
+            # Windows do not lie evenly around a pixel.
+            module.looks_around = type(module).__name__ == "WindowAttention"
         self.channels_last = getattr(self.body, "output_fmt", None) == "NHWC"
         channels, reductions = self.body.feature_info.channels(), self.body.feature_info.reduction()
         if any(reduction & (reduction - 1) for reduction in reductions):
@@ -71,12 +71,12 @@ class TimmEncoder(nn.Module):
         self.reductions = [reductions[i] for i in self.taken]
 
     def load_pretrained(self, weights: str) -> None:
-        """Take timm's published weights (`imagenet`: the backbone's default ones, or those of the
-        tag in its name).
+        """Take timm's published weights.
 
-        timm fits their first convolution: its weights summed for one channel, repeated in turn for
-        more. Raises InvalidChoice for other weights, InvalidData when they are not on disk and
-        cannot be fetched.
+        `imagenet` are the backbone's default ones, or those of the tag in its name. timm fits their
+        first convolution: its weights summed for one channel, repeated in turn for more. Raises
+        InvalidChoice for other weights, InvalidData when they are not on disk and cannot be
+        fetched.
         """
         if weights != "imagenet":
             raise InvalidChoice(
@@ -124,11 +124,10 @@ def features(backbone: str, **settings: Any) -> Any:
 
 @functools.cache
 def sizes(backbone: str) -> tuple[Mapping[str, bool], tuple[int, ...]]:
-    """Return what to ask timm for so that a backbone takes images of any size; else the sides that
-    it does take.
+    """Return what to ask timm for so that a backbone takes images of any size.
 
-    Found out on the meta device, at sides of a few of its coarsest pixels. Raises InvalidChoice
-    when it takes none.
+    If it cannot, return the sides that it does take. Found out on the meta device, at sides of a
+    few of its coarsest pixels. Raises InvalidChoice when it takes none.
     """
     bodies = []
     with torch.device("meta"):
@@ -142,9 +141,8 @@ def sizes(backbone: str) -> tuple[Mapping[str, bool], tuple[int, ...]]:
             step = bodies[-1].feature_info.reduction()[-1]
             if takes(bodies[-1], 3 * step, 5 * step):
                 return option, ()
-    step = min(
-        32, bodies[0].feature_info.reduction()[-1]
-    )  # made for 224 pixels, which is no multiple of 64
+    # It was made for 224 pixels, which is no multiple of 64.
+    step = min(32, bodies[0].feature_info.reduction()[-1])
     sides = tuple(side for side in range(step, LARGEST + 1, step) if takes(bodies[0], side, side))
     if not sides:
         raise InvalidChoice(

@@ -16,10 +16,8 @@ from unet_bench.geometry.shapes import format_size
 from unet_bench.networks.contracts import Place
 from unet_bench.networks.layers import he_init
 
-PROBE: Final = (
-    128,
-    192,
-)  # pixels: unlike sides, so that a map's height is told from its width and its channels
+# pixels: unlike sides, so that a map's height is told from its width and its channels
+PROBE: Final = (128, 192)
 RGB: Final = 3
 CLASSIFYING: Final = (nn.AdaptiveAvgPool2d, nn.Dropout, nn.Linear)
 
@@ -113,9 +111,8 @@ def blank(backbone: str) -> nn.Module:
     model: nn.Module
     try:
         model = models.get_model(backbone, weights=None)
-    except (
-        NotImplementedError
-    ):  # RegNet reads its widths off tensors, which have no numbers on the meta device
+    except NotImplementedError:
+        # RegNet reads its widths off tensors, which have no numbers on the meta device
         with torch.device("cpu"):
             model = models.get_model(backbone, weights=None)
         model = model.to(torch.get_default_device())
@@ -123,8 +120,9 @@ def blank(backbone: str) -> nn.Module:
 
 
 def trunk(model: Any) -> list[nn.Module]:
-    """Build what a backbone runs before its classifier, in order: its `features`, or all up to the
-    pooling to one pixel.
+    """Build what a backbone runs before its classifier, in order.
+
+    That is its `features`, or all up to the pooling to one pixel.
     """
     parts = (
         flat(model.features)

@@ -28,8 +28,9 @@ def interpolation(
 
 
 def interpolation_conv(place: Place, mode: str = "linear") -> nn.Module:
-    """Build an interpolation, then a padded 3×3 convolution with norm and activation: the map's
-    size is doubled exactly.
+    """Build an interpolation, then a padded 3×3 convolution with norm and activation.
+
+    The map's size is doubled exactly.
     """
     return nn.Sequential(
         interpolation(place, mode),
@@ -38,8 +39,9 @@ def interpolation_conv(place: Place, mode: str = "linear") -> nn.Module:
 
 
 def interpolation_1x1(place: Place, mode: str = "linear") -> nn.Module:
-    """Build an interpolation, then a 1×1 convolution alone: as linear as the transposed convolution
-    it stands for.
+    """Build an interpolation, then a 1×1 convolution alone.
+
+    It is as linear as the transposed convolution it stands for.
     """
     return nn.Sequential(interpolation(place, mode), biased_1x1(place))
 
@@ -54,15 +56,17 @@ def conv_1x1_bilinear(place: Place) -> nn.Module:
 
 
 def biased_1x1(place: Place) -> nn.Module:
-    """Build a 1×1 convolution with a bias whatever the place says: no norm follows that would take
-    it away.
+    """Build a 1×1 convolution with a bias whatever the place says.
+
+    No norm follows that would take the bias away.
     """
     return convolution(place.at(bias=True), place.in_channels, place.out_channels, 1)
 
 
 def conv_1x1_bilinear_no_bias(place: Place) -> nn.Module:
-    """Build a 1×1 convolution without bias, then interpolation: `(N in *S)` to `(N out *2S)`, as in
-    MONAI's SegResNet.
+    """Build a 1×1 convolution without bias, then interpolation.
+
+    It maps `(N in *S)` to `(N out *2S)`, as in MONAI's SegResNet.
     """
     return nn.Sequential(
         convolution(place.at(bias=False), place.in_channels, place.out_channels, 1),
@@ -71,19 +75,19 @@ def conv_1x1_bilinear_no_bias(place: Place) -> nn.Module:
 
 
 def nearest_blur(place: Place) -> nn.Module:
-    """Build nearest ×2, then the binomial blur 1 4 6 4 1 along every axis, as Zhang 2019 blurs;
-    channels are kept.
+    """Build nearest ×2, then the binomial blur 1 4 6 4 1 along every axis.
 
-    With its three taps 1 2 1 it would be `bilinear`, to the digit. At the border the nearest pixels
-    stand for those beyond it.
+    Zhang 2019 blurs so; channels are kept. With its three taps 1 2 1 it would be `bilinear`, to the
+    digit. At the border the nearest pixels stand for those beyond it.
     """
     up = nn.Sequential(interpolation(place, "nearest"), *blur_3(place.dims), *blur_3(place.dims))
     return keeping(up, place.in_channels)
 
 
 def blur_3(dims: int) -> tuple[nn.Module, nn.Module]:
-    """Build the binomial blur 1 2 1 along every axis, as two means of two neighbours: out by half a
-    pixel, and back.
+    """Build the binomial blur 1 2 1 along every axis, as two means of two neighbours.
+
+    The first moves the map half a pixel out, the second back.
     """
     average = AVG_POOL[dims]
     return average(2, stride=1, padding=1, count_include_pad=False), average(2, stride=1)

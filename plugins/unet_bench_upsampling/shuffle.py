@@ -34,8 +34,9 @@ class PixelShuffle(nn.Module):
 
 
 def shuffled(x: Tensor) -> Tensor:
-    """Return `(N C 2*S)` of `(N C·2^dims *S)`; the first half of a group's channels becomes the
-    even rows, and so on.
+    """Return `(N C 2*S)` of `(N C·2^dims *S)`.
+
+    The first half of a group's channels becomes the even rows, and so on.
     """
     size = x.shape[2:]
     if len(size) == 2:

@@ -27,11 +27,10 @@ def transpose_no_bias(place: Place) -> nn.Module:
 
 
 def transpose_3x3(place: Place) -> nn.Module:
-    """Build a 3×3 transposed convolution of stride 2, padded by 1 and, for an even size, by another
-    pixel at the high side.
+    """Build a 3×3 transposed convolution of stride 2, padded by 1.
 
-    Every second pixel sees one input pixel, the others two or four; so the map lies half a pixel
-    off.
+    For an even size it is padded by another pixel at the high side. Every second pixel sees one
+    input pixel, the others two or four; so the map lies half a pixel off.
     """
     conv = CONV_TRANSPOSE[place.dims](
         place.in_channels, place.out_channels, 3, stride=2, padding=1, output_padding=1
@@ -66,22 +65,23 @@ class ResizedTranspose(nn.Module):
         self.conv = he_init(conv, place.in_channels * 3**place.dims // 2**place.dims)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.pad(
-            self.conv(x), (1, 0) * (x.ndim - 2), mode="replicate"
-        )  # what resizing comes to
+        # That is what resizing comes to.
+        return F.pad(self.conv(x), (1, 0) * (x.ndim - 2), mode="replicate")
 
 
 def transpose_4x4(place: Place) -> nn.Module:
-    """Build 4×4 transposed convolution of stride 2 and padding 1: every output pixel sees 2×2 input
-    pixels.
+    """Build 4×4 transposed convolution of stride 2 and padding 1.
+
+    Every output pixel sees 2×2 input pixels.
     """
     return transposed_convolution(place, place.in_channels, place.out_channels, 4, padding=1)
 
 
 def transpose_blur(place: Place) -> nn.Module:
-    """Build a 2×2 transposed convolution, then the binomial blur 1 2 1 along every axis: a fixed
-    smoothing takes away the checkerboard that learned weights leave, as Kinoshita and Kiya 2020
-    propose.
+    """Build a 2×2 transposed convolution, then the binomial blur 1 2 1 along every axis.
+
+    The fixed smoothing takes away the checkerboard that learned weights leave, as Kinoshita and
+    Kiya 2020 propose.
     """
     return nn.Sequential(
         transposed_convolution(place, place.in_channels, place.out_channels), *blur_3(place.dims)

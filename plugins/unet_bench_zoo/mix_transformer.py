@@ -22,9 +22,8 @@ from unet_bench.networks.layers import ChannelNorm
 HEADS: Final = (1, 2, 5, 8)
 SHRINKS: Final = (8, 4, 2, 1)  # by how much keys and values are coarser than queries, per stage
 EXPANSION: Final = 4  # channels between a feed-forward's two linear maps, in those outside
-DROP_PATH: Final = (
-    0.1  # how often the last block's branches are dropped in training; earlier ones in proportion
-)
+# how often the last block's branches are dropped in training; earlier ones in proportion
+DROP_PATH: Final = 0.1
 
 
 class Size(NamedTuple):
@@ -175,8 +174,9 @@ def as_map(tokens: Tensor, size: tuple[int, ...]) -> Tensor:
 
 
 def initialise(module: nn.Module) -> None:
-    """Initialise as the authors do: linear maps of std 0.02, convolutions of std √(2 /
-    outgoing).
+    """Initialise as the authors do.
+
+    Linear maps get a std of 0.02, convolutions one of √(2 / outgoing).
     """
     if isinstance(module, nn.Linear):
         nn.init.normal_(module.weight, std=0.02)

@@ -15,8 +15,9 @@ U2NET: Final = "Qin et al. 2020, arXiv 2005.09007"
 
 
 def register_nested(registry: Registrar) -> None:
-    """Register UNet++ as it is published and as three others have it, UNet 3+, and U²-Net in two
-    sizes.
+    """Register UNet++ as published and as three others have it, UNet 3+, and U²-Net.
+
+    U²-Net comes in two sizes.
     """
     published = ("published",)
     registry.variant(

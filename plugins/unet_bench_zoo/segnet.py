@@ -14,13 +14,8 @@ from unet_bench.networks.contracts import Place
 from unet_bench.networks.layers import conv_norm_act
 from unet_bench.networks.unet import scaled
 
-STAGES: Final = (
-    (1, 2),
-    (2, 2),
-    (4, 3),
-    (8, 3),
-    (8, 3),
-)  # (width in base widths, convolutions), as in VGG-16
+# (width in base widths, convolutions), as in VGG-16
+STAGES: Final = ((1, 2), (2, 2), (4, 3), (8, 3), (8, 3))
 
 
 class SegNet(nn.Module):

@@ -17,9 +17,8 @@ HEADS: Final = (3, 6, 12, 24)  # of each level, finest first
 BLOCKS: Final = 2  # at each level of the encoder, the coarsest included, and of the decoder
 WINDOW: Final = 7
 PATCH: Final = 4
-DROPPED: Final = (
-    0.2  # chance of a branch of the coarsest level's last block to be dropped; rises from 0
-)
+# chance of a branch of the coarsest level's last block to be dropped; rises from 0
+DROPPED: Final = 0.2
 STEP: Final = 32
 
 
@@ -122,9 +121,8 @@ class WindowAttention(nn.Module):
         self.heads, self.shift = heads, shift
         self.query_key_value = nn.Linear(channels, 3 * channels)
         self.project = nn.Linear(channels, channels)
-        self.preference = nn.Parameter(
-            torch.empty((2 * WINDOW - 1) ** 2, heads)
-        )  # by offset within the window
+        # by offset within the window
+        self.preference = nn.Parameter(torch.empty((2 * WINDOW - 1) ** 2, heads))
         nn.init.trunc_normal_(self.preference, std=0.02)
         self.register_buffer("offsets", offsets(), persistent=False)
         self.offsets: Tensor
@@ -143,9 +141,8 @@ class WindowAttention(nn.Module):
             looks = looks.roll((-shift[0], -shift[1]), (1, 2))
         looks = looks.reshape(len(x), counts[0], window[0], counts[1], window[1], 3, self.heads, -1)
         looks = looks.permute(5, 0, 1, 3, 6, 2, 4, 7)  # (3 N rows columns heads h w C')
-        query, key, value = looks.flatten(5, 6).flatten(
-            2, 4
-        )  # windows are heads, too: one mask serves the batch
+        # Windows are heads, too: one mask serves the batch.
+        query, key, value = looks.flatten(5, 6).flatten(2, 4)
 
         bias = self.bias(window).expand(counts[0] * counts[1], -1, -1, -1)  # (windows heads L L)
         if full != size or any(shift):
@@ -224,10 +221,10 @@ def offsets() -> Tensor:
 
 
 def together(side: int, full: int, window: int, shift: int, device: torch.device) -> Tensor:
-    """Return which pixels of a window may look at each other along one axis: `(windows window
-    window)`.
+    """Return which pixels of a window may look at each other along one axis.
 
-    What was joined by the shift lies apart, and so does the padding.
+    The result is `(windows window window)`. What was joined by the shift lies apart, and so does
+    the padding.
     """
     origin = (torch.arange(full, device=device) + shift) % full
     region = ((origin < shift) + 2 * (origin >= side)).view(-1, window)

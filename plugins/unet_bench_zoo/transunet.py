@@ -79,9 +79,8 @@ class TransUNet(nn.Module):
         positions: Tensor = self.positions
         if positions.shape[2:] != size:
             positions = F.interpolate(positions, size, mode="bilinear")
-        tokens = self.layers(
-            self.dropout(x + positions).flatten(2).transpose(1, 2)
-        )  # (N H/16·W/16 hidden)
+        # (N H/16·W/16 hidden)
+        tokens = self.layers(self.dropout(x + positions).flatten(2).transpose(1, 2))
         x = self.entry(tokens.transpose(1, 2).unflatten(2, size))
         for block in self.blocks:
             x = self.up(x)
@@ -196,9 +195,10 @@ class Layer(nn.Module):
 
     def attend(self, x: Tensor) -> Tensor:
         """Return tokens `(N L C)`, each of which has looked at every other."""
+        # N heads L C'
         query, key, value = (
             self.query_key_value(x).unflatten(2, (3, HEADS, -1)).permute(2, 0, 3, 1, 4)
-        )  # N heads L C'
+        )
         attended: Tensor = self.project(
             F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
         )

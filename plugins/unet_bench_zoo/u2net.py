@@ -16,12 +16,8 @@ from unet_bench.networks.unet import scaled
 
 PUBLISHED_WIDTH: Final = 64
 DILATED: Final = (1, 2, 4, 8)  # of RSU-4F, which keeps its maps' size
-RSU_HEIGHTS: Final = (
-    7,
-    6,
-    5,
-    4,
-)  # levels of the U-blocks, finest first; below them come dilated ones
+# levels of the U-blocks, finest first; below them come dilated ones
+RSU_HEIGHTS: Final = (7, 6, 5, 4)
 Widths = tuple[tuple[int, int], ...]  # (inside, out) of each level, finest first
 
 
@@ -74,9 +70,8 @@ class U2Net(nn.Module):
         for block in self.decoder:
             skip = skips.pop()
             maps.insert(0, block(torch.cat((resized(maps[0], skip), skip), 1)))
-        sides = [
-            resized(side(x), image) for side, x in zip(self.sides, maps, strict=True)
-        ]  # (N classes H W) each
+        # (N classes H W) each
+        sides = [resized(side(x), image) for side, x in zip(self.sides, maps, strict=True)]
         fused: Tensor = self.fuse(torch.cat(sides, 1))
         return Outputs(fused, tuple((1.0, side) for side in sides)) if self.training else fused
 
@@ -121,8 +116,9 @@ class ResidualUBlock(nn.Module):
 
 
 def residual_u_block(level: int, in_channels: int, mid: int, out: int) -> ResidualUBlock:
-    """Return the RSU of a level: the coarser, the fewer levels of its own, and from the fifth on
-    dilated ones.
+    """Return the RSU of a level.
+
+    The coarser the level, the fewer levels of its own it has, and from the fifth on dilated ones.
     """
     if level >= len(RSU_HEIGHTS):
         return ResidualUBlock(in_channels, mid, out, dilations=DILATED, pooled=False)

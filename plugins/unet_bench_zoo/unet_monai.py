@@ -117,10 +117,10 @@ def norm_prelu(place: Place) -> list[nn.Module]:
 
 
 def up(place: Place, *, residual: bool, last: bool) -> nn.Module:
-    """Build a 3×3 transposed convolution with norm and PReLU, and a residual convolution: `(N in
-    *S)` to `(N out *2S)`.
+    """Build a 3×3 transposed convolution with norm and PReLU, and a residual convolution.
 
-    The last one returns scores: nothing follows its last convolution.
+    It maps `(N in *S)` to `(N out *2S)`. The last one returns scores: nothing follows its last
+    convolution.
     """
     conv = transpose_3x3(place)
     if not residual:

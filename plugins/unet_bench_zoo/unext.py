@@ -114,8 +114,9 @@ class Up(nn.Module):
 
 
 def shifted(x: Tensor, dim: int) -> Tensor:
-    """Return `(N C H W)` with groups of its channels moved along `dim` by each of SHIFTS, with
-    zeros moving in.
+    """Return `(N C H W)` with groups of its channels moved along `dim` by each of SHIFTS.
+
+    Zeros move in.
     """
     reach, length = max(SHIFTS), x.shape[dim]
     wide = F.pad(x, (0, 0, reach, reach) if dim == 2 else (reach, reach))
@@ -129,8 +130,9 @@ def convolution(in_channels: int, out_channels: int, *, stride: int = 1) -> nn.M
 
 
 def linear(channels: int) -> nn.Conv2d:
-    """Return a linear map of each pixel's channels, with a transformer's small weights, so that it
-    starts as next to none.
+    """Return a linear map of each pixel's channels, with a transformer's small weights.
+
+    So it starts as next to none.
     """
     conv = nn.Conv2d(channels, channels, 1)
     nn.init.trunc_normal_(conv.weight, std=0.02)
@@ -140,7 +142,8 @@ def linear(channels: int) -> nn.Conv2d:
 
 
 def shiftable(width: int, scale: float) -> int:
-    """Return a width times `scale`, kept a multiple of 20, so that all shifts get as many
-    channels.
+    """Return a width times `scale`, kept a multiple of 20.
+
+    So all shifts get as many channels.
     """
     return width if scale == 1 else max(20, 20 * round(width * scale / 20))

@@ -238,10 +238,10 @@ class Nothing(nn.Module):
 # ---- cells and suites
 
 
-@pytest.mark.slow
 BEFORE = {"unet": "58f3b3c40715", "unet-bilinear": "03a4f54814be"}
 
 
+@pytest.mark.slow
 def test_a_suite_has_the_same_cells_each_time_and_without_a_match_those_it_ever_had() -> None:
     first, second = (planned("unet-bilinear", "unet-light", match="macs") for _ in range(2))
     assert [p.cell.id for p in first.values()] == [p.cell.id for p in second.values()]

@@ -40,10 +40,10 @@ INHABITED: Final = 0.72
 
 
 def load(*, size: tuple[int, ...], seed: int = 0) -> Dataset:
-    """Return 48 training, 8 validation and 16 test images `(H W 1)` at `size` (H W), or half as
-    many volumes `(D H W 1)`.
+    """Return training, validation and test images `(H W 1)` at `size` (H W).
 
-    uint8; equal for equal arguments. Raises InvalidSize.
+    They are 48, 8 and 16 images, or half as many volumes `(D H W 1)` for a size (D H W). uint8;
+    equal for equal arguments. Raises InvalidSize.
     """
     if min(size) < 1:
         raise InvalidSize(f"no image of {'x'.join(map(str, size))} pixels: give positive sides")
@@ -108,8 +108,9 @@ def _axes(size: tuple[int, ...]) -> Sequence[Array]:
 
 
 def _smooth(rng: np.random.Generator, size: tuple[int, ...], scale: float) -> Array:
-    """Return noise in -1..1 whose bumps are about `scale` pixels wide: random values on a grid,
-    blended in between.
+    """Return noise in -1..1 whose bumps are about `scale` pixels wide.
+
+    It is random values on a grid, blended in between.
     """
     blends = [_blend(length, scale) for length in size]
     grid: Array = 2 * rng.random([int(line[-1]) + 2 for line, _ in blends]) - 1
@@ -120,8 +121,9 @@ def _smooth(rng: np.random.Generator, size: tuple[int, ...], scale: float) -> Ar
 
 
 def _blend(length: int, scale: float) -> tuple[Array, Array]:
-    """Return for each pixel along one side the grid line before it, and how much the line after it
-    counts, 0..1.
+    """Return for each pixel along one side the grid line before it, and the next one's weight.
+
+    The weight says how much the line after the pixel counts, 0..1.
     """
     position = np.arange(length) / scale
     line = position.astype(int)
@@ -142,11 +144,10 @@ class _Places(NamedTuple):
 
 
 def _nearest(rng: np.random.Generator, axes: Sequence[Array], pitch: float, reach: int) -> _Places:
-    """Return the nearest and second nearest of centres `pitch` pixels apart; `nearest` and `gap` in
-    pixels.
+    """Return the nearest and second nearest of centres `pitch` pixels apart.
 
-    Each square (or cube) of a grid holds one centre, so that only those within `reach` squares need
-    a look, not all.
+    `nearest` and `gap` are in pixels. Each square (or cube) of a grid holds one centre, so only
+    those within `reach` squares are looked at.
     """
     margin = 4
     square = [np.floor(axis / pitch).astype(int) + margin for axis in axes]

@@ -126,8 +126,9 @@ def check(dataset: Dataset) -> Report:
 
 
 def leaks(dataset: Dataset) -> Iterable[Leak]:
-    """Yield pairs of images in different splits that are equal, or whose thumbnails correlate by
-    `ALIKE` or more.
+    """Yield pairs of images in different splits that are equal or nearly so.
+
+    Nearly equal images have thumbnails that correlate by `ALIKE` or more.
     """
     samples = [(split, sample) for split, held in dataset.splits.items() for sample in held]
     thumbs = np.stack([_thumb(sample.image) for _, sample in samples])

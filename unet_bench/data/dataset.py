@@ -179,8 +179,9 @@ def _contradictions(dataset: Dataset) -> list[str]:
 
 
 def fault(sample: Sample, channels: int, classes: int, dims: int = 2) -> str | None:
-    """Return the first thing wrong with a sample of a data set with these channels and classes, as
-    one line; or None.
+    """Return the first thing wrong with a sample, as one line; or None.
+
+    The sample is of a data set with these channels and classes.
     """
     image, mask, name = sample.image, sample.mask, sample.name
     if image.ndim != dims + 1 or image.shape[-1] != channels or image.size == 0:

@@ -16,11 +16,10 @@ from unet_bench.limits import one_line
 
 
 def seeded_folds(dataset: Dataset, count: int, seed: int = 0) -> list[Dataset]:
-    """Return `count` data sets over all samples, whatever splits they were in: fold i tests part i
-    and validates on the next.
+    """Return `count` data sets over all samples, whatever splits they were in.
 
-    What belongs together (the slices of a volume) stays together. Raises InvalidSuite for too many
-    folds or too few.
+    Fold i tests part i and validates on the next. What belongs together (the slices of a volume)
+    stays together. Raises InvalidSuite for too many folds or too few.
     """
     groups: dict[str, list[Sample]] = {}
     for sample in sorted(dataset.samples, key=lambda sample: sample.name):
@@ -51,11 +50,10 @@ def seeded_folds(dataset: Dataset, count: int, seed: int = 0) -> list[Dataset]:
 
 
 def given_folds(dataset: Dataset, folder: Path, prefix: str) -> list[Dataset]:
-    """Return the folds that files `splits/PREFIX_fold0_train.txt`, `…_val.txt`, `…_test.txt` name,
-    one stem a line.
+    """Return the folds that files name, one stem a line.
 
-    Without a test file the validation images are the test, and there is no validation. Raises
-    InvalidData.
+    The files are `splits/PREFIX_fold0_train.txt`, `…_val.txt` and `…_test.txt`. Without a test file
+    the validation images are the test, and there is no validation. Raises InvalidData.
     """
     pattern = re.compile(rf"{re.escape(prefix)}_?fold(\d+)_(train|val|test)\.txt")
     files = {}

@@ -49,11 +49,10 @@ def labelled(
     ignore: int | None = None,
     where: str = "masks",
 ) -> tuple[tuple[str, ...], dict[str, Array]]:
-    """Return the class names, and masks of class ids: 255 is 1 where only 0 is beside it, and
-    `ignore` becomes `IGNORE`.
+    """Return the class names, and masks of class ids.
 
-    Without `declared` names the values decide, if they look like class ids; `where` is what a
-    problem names.
+    255 becomes 1 where 0 is the only other class, and `ignore` becomes `IGNORE`. Without `declared`
+    names the values decide, if they look like class ids; `where` is what a problem names.
     """
     values = {int(value) for mask in masks.values() for value in np.unique(mask)}
     two_classes = declared is None or len(declared) == 2

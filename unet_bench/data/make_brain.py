@@ -61,8 +61,9 @@ def _blocks(volume: Array) -> Array:
 
 
 def write(arrays: dict[str, Array], path: Path) -> None:
-    """Return an .npz whose bytes depend on the arrays alone: numpy's own may carry the time of
-    writing.
+    """Return an .npz whose bytes depend on the arrays alone.
+
+    numpy's own may carry the time of writing.
     """
     with zipfile.ZipFile(path, "w") as archive:
         for name, array in arrays.items():

@@ -100,8 +100,9 @@ def _read(path: Path) -> Array:
 
 
 def _header(path: Path) -> Any:
-    """Return the header alone: `nibabel.load` reads its extensions too, which may unpack to any
-    size. Raises anything.
+    """Return the header alone. Raises anything.
+
+    `nibabel.load` reads its extensions too, which may unpack to any size.
     """
     from nibabel.nifti1 import Nifti1Header
     from nibabel.nifti2 import Nifti2Header

@@ -35,15 +35,14 @@ def open_dataset(
     classes: int | Sequence[str] | None = None,
     seed: int = 0,
 ) -> Dataset:
-    """Return the data set that `name` means, checked, for networks that see `size` (`*S`), 256x256
-    unless given.
+    """Return the data set that `name` means, checked, for networks that see `size` (`*S`).
 
-    Data that are drawn are drawn at that size. Volumes stay whole for a `size` of three numbers,
-    and are taken slice by slice for one of two. `classes` (names, or how many) belong to data on
-    disk. Raises UnknownName for a name or kind that nobody registered, InvalidSuite for `classes`
-    of a registered data set, InvalidSize for a `size` of three numbers where there are no volumes,
-    and InvalidData for a path that is missing, that no reader or more than one recognises, or whose
-    data cannot be used.
+    `size` is 256x256 unless given. Data that are drawn are drawn at that size. Volumes stay whole
+    for a `size` of three numbers, and are taken slice by slice for one of two. `classes` (names, or
+    how many) belong to data on disk. Raises UnknownName for a name or kind that nobody registered,
+    InvalidSuite for `classes` of a registered data set, InvalidSize for a `size` of three numbers
+    where there are no volumes, and InvalidData for a path that is missing, that no reader or more
+    than one recognises, or whose data cannot be used.
     """
     size = size or DRAWN
     found = _read(registry, name, size, classes, seed)
@@ -85,8 +84,9 @@ def _read(
 
 
 def absolute(registry: Registry, name: str) -> str:
-    """Return `name` with its path made absolute, so that a run can be resumed from anywhere; a
-    registered name as it is.
+    """Return `name` with its path made absolute; a registered name as it is.
+
+    So a run can be resumed from anywhere.
     """
     kind, path = _parsed(registry, name)
     if path is None:
@@ -106,8 +106,9 @@ def path_of(registry: Registry, name: str) -> Path:
 
 
 def _parsed(registry: Registry, name: str) -> tuple[str, Path | None]:
-    """Return kind (or nothing) and path (or None, where `name` is a registered data set's, or could
-    have been).
+    """Return the kind (or nothing) and the path (or None) in `name`.
+
+    There is no path where `name` is a registered data set's, or could have been.
     """
     datasets = {entry.name for entry in registry.entries("dataset")}
     if "\0" in name:

@@ -28,8 +28,9 @@ def seeded(
 
 
 def in_blocks(names: Sequence[str], problems: list[str], *, where: str, kind: str) -> Splits:
-    """Return 70/10/20 in the order given, for sections of one stack, of which neighbours look
-    alike.
+    """Return 70/10/20 in the order given, for sections of one stack.
+
+    Neighbours in it look alike.
     """
     total = len(names)
     if total < 3:
@@ -44,10 +45,10 @@ def in_blocks(names: Sequence[str], problems: list[str], *, where: str, kind: st
 
 
 def tenth(names: Sequence[str], seed: int) -> tuple[list[str], list[str]]:
-    """Return an official training set without a seeded tenth, and that tenth, to validate; both in
-    the order given.
+    """Return an official training set without a seeded tenth, and that tenth to validate.
 
-    Of a single name nothing is taken: the validation set is empty then.
+    Both are in the order given. Of a single name nothing is taken: the validation set is empty
+    then.
     """
     count = max(1, round(0.1 * len(names))) if len(names) > 1 else 0
     taken = set(_shuffled(names, seed)[:count])

@@ -33,16 +33,16 @@ class Progress(Protocol):
     """What a run tells whoever watches it."""
 
     def begin(self, planned: list[Planned], path: Path) -> None:
-        """The run starts: these cells, into this folder."""
+        """Tell that the run starts: these cells, into this folder."""
 
     def cell(self, planned: Planned, seconds_left: float) -> None:
-        """A cell starts; the whole run will end in about so many seconds."""
+        """Tell that a cell starts, and in about how many seconds the whole run will end."""
 
     def done(self, planned: Planned, row: dict[str, Any]) -> None:
-        """A cell ended with this row."""
+        """Tell that a cell ended with this row."""
 
     def waiting(self, reason: str) -> None:
-        """The run waits for somebody else."""
+        """Tell that the run waits for somebody else."""
 
 
 @dataclass(frozen=True)
@@ -60,16 +60,16 @@ class Quiet:
     """Watches and says nothing."""
 
     def begin(self, planned: list[Planned], path: Path) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def cell(self, planned: Planned, seconds_left: float) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def done(self, planned: Planned, row: dict[str, Any]) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def waiting(self, reason: str) -> None:
-        """Nothing."""
+        """Do nothing."""
 
 
 class Pace:
@@ -88,11 +88,11 @@ class Pace:
         self._took[probe] = self._took.get(probe, 0.0) + wall_s
 
     def seconds(self, left: Iterable[Planned]) -> float:
-        """How long cells will take."""
+        """Return how long cells will take."""
         return sum(planned.seconds * self.factor(planned.cell.probe) for planned in left)
 
     def factor(self, probe: str) -> float:
-        """How many times as long a probe's cells take as foreseen."""
+        """Return how many times as long a probe's cells take as foreseen."""
         if self._foreseen.get(probe):
             return self._took[probe] / self._foreseen[probe]
         foreseen = sum(self._foreseen.values())
@@ -193,7 +193,7 @@ class RunLedger:
         self._fresh = made.loaded.registry.wants_fresh()
 
     def open_cells(self) -> list[Planned]:
-        """Those without a result: first what was never tried, in the order of the plan."""
+        """Return the cells without a result: first the untried ones, in the order of the plan."""
         found = [planned for planned in self.planned.values() if not self._is_kept(planned)]
         folder = RunFolder(self.path)
         for stem in stems_in_inbox(folder) & (self.planned.keys() - map(stem_of, found)):
@@ -203,12 +203,13 @@ class RunLedger:
         )
 
     def statuses(self) -> set[str]:
-        """How the store's cells ended, each at its last attempt."""
+        """Return how the store's cells ended, each at its last attempt."""
         return {attempt.status for attempt in self._attempts.values()}
 
     def _is_kept(self, planned: Planned) -> bool:
-        """Whether the store holds this cell, for all its names, measured by this very software, and
-        well enough.
+        """Return whether the store holds this cell, so that it need not be measured again.
+
+        It must be there for all its names, measured by this very software, and well enough.
         """
         attempts = [self._attempts.get(row_id(planned, name)) for name in planned.names]
         key = self._keys.key(planned.cell)
@@ -221,7 +222,7 @@ class RunLedger:
         )
 
     def job(self, planned: Planned) -> Job:
-        """A cell as it travels to a worker."""
+        """Return a cell as it travels to a worker."""
         cell, made = planned.cell, self._made
         data = made.data[cell.task.id]
         return Job(
@@ -249,9 +250,8 @@ class RunLedger:
             "key": job.key,
             **result,
         }
-        if (
-            self._made.executor.remote and not planned.status
-        ):  # where it ran is for its worker to say, if it could
+        # Its worker says where it ran, if it could.
+        if self._made.executor.remote and not planned.status:
             shared = dict.fromkeys(ENVIRONMENT_COLUMNS) | shared
         rows = [{**describe(self._made, planned, name), **shared} for name in planned.names]
         self._attempts |= self._store.append(*rows)
@@ -259,12 +259,12 @@ class RunLedger:
         return rows[0]
 
     def may_retry(self, job: Job, row: Mapping[str, Any]) -> bool:
-        """Whether a failed job gets another attempt in this go."""
+        """Return whether a failed job gets another attempt in this go."""
         status = str(row["status"])
         self._tried[job.stem, status] += 1
         return self._tried[job.stem, status] <= self._execution.retries.get(status, 0)
 
 
 def stem_of(planned: Planned) -> str:
-    """What a cell's files are called."""
+    """Return what a cell's files are called."""
     return cell_stem(planned.cell.probe, planned.cell.id)

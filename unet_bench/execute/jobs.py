@@ -179,9 +179,9 @@ class Executor(Protocol):
     def __exit__(self, *_: object) -> None: ...
 
     def device(self, wanted: str) -> str:
-        """Return the device that cells state, for what a suite asks: `auto`, `cpu`, `cuda`, …
+        """Return the device that cells state, for what a suite asks.
 
-        Raises InvalidSuite.
+        A suite asks for `auto`, `cpu`, `cuda`, … Raises InvalidSuite.
         """
 
     def run(self, jobs: Sequence[Job], until: float = math.inf) -> Iterator[Event]:

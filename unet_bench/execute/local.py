@@ -193,8 +193,9 @@ class Local:
             yield Ended(running.job, result_of(running, over))
 
     def _sleep_s(self, blocked: bool, until: float) -> float | None:
-        """Return how long to sleep unless a worker ends: until a deadline, or until a lock is tried
-        again; None is for ever.
+        """Return how long to sleep unless a worker ends; None is for ever.
+
+        The sleep lasts until a deadline, or until a lock is tried again.
         """
         end = min([until, *(running.deadline for running in self._running.values())])
         longest = min(POLL_S, self._longest_sleep_s) if blocked else self._longest_sleep_s
@@ -213,8 +214,9 @@ class Local:
             running.deadline = time.monotonic() + GRACE_S
 
     def _end_all(self) -> Iterator[Ended]:
-        """Ask what runs to end, then kill it; yield what wrote its row in time, or had all the time
-        there was.
+        """Ask running workers to end, then kill them; yield those that are complete.
+
+        Complete is what wrote its row in time, or had all the time there was.
         """
         for number in (signal.SIGTERM, KILL):
             for stem in self._running:

@@ -129,5 +129,5 @@ class ExecutionOptions:
         return self.begun + self.time_limit_s
 
     def keeps(self, status: str) -> bool:
-        """Whether a resumed run leaves a cell of this status as it is."""
+        """Return whether a resumed run leaves a cell of this status as it is."""
         return status in KEPT or (self.keep_failures and status in RETRIES)

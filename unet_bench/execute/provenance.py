@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 
 def row_id(planned: Planned, name: str) -> str:
-    """A cell's id for one of its variants: the first one's is the cell's own."""
+    """Return a cell's id for one of its variants: the first one's is the cell's own."""
     return planned.cell.id if name == planned.names[0] else f"{planned.cell.id}-{digest(name)[:6]}"
 
 
 def describe(made: Plan, planned: Planned, name: str) -> dict[str, Any]:
-    """The columns that say what a row is about."""
+    """Return the columns that say what a row is about."""
     cell = planned.cell
     variant, task, setting = cell.variant, cell.task, cell.setting
     choices: dict[str, str | None] = dict(variant.choices.text())
@@ -81,7 +81,7 @@ def describe(made: Plan, planned: Planned, name: str) -> dict[str, Any]:
 
 
 def providers(made: Plan, planned: Planned) -> set[str]:
-    """The plugins whose parts, or whole architecture, a cell's variant is made of."""
+    """Return the plugins that a cell's variant is made of, by its parts or its architecture."""
     variant, registry = planned.cell.variant, made.loaded.registry
     if variant.architecture:
         return {variant.provider}
@@ -89,14 +89,17 @@ def providers(made: Plan, planned: Planned) -> set[str]:
 
 
 def sides(of: str, size: tuple[int, ...]) -> dict[str, int | None]:
-    """A size `(H W)` or `(D H W)` as columns; the input's height and width go without a prefix."""
+    """Return a size `(H W)` or `(D H W)` as columns.
+
+    The input's height and width go without a prefix.
+    """
     plane = "" if of == "input" else f"{of}_"
     depth = size[0] if len(size) == 3 else None
     return {f"{of}_depth": depth, f"{plane}height": size[-2], f"{plane}width": size[-1]}
 
 
 def typed(text: Mapping[str, str | None]) -> dict[str, Any]:
-    """Choices with numbers as numbers; lists stay text."""
+    """Return choices with numbers as numbers; lists stay text."""
     plain = {
         name: None if value is None else parse_value(name, value) for name, value in text.items()
     }
@@ -106,7 +109,7 @@ def typed(text: Mapping[str, str | None]) -> dict[str, Any]:
 
 
 def manifest(made: Plan, execution: ExecutionOptions) -> dict[str, Any]:
-    """What run.json holds: enough to know what was run, by what, on what, and to run it again."""
+    """Return what run.json holds: what was run, by what and on what, and how to run it again."""
     started = dt.datetime.now(dt.UTC)
     unique = digest([time.time_ns(), made.suite.to_dict()])
     return {
@@ -142,5 +145,5 @@ def manifest(made: Plan, execution: ExecutionOptions) -> dict[str, Any]:
 
 
 def now() -> str:
-    """This moment, ISO 8601, UTC."""
+    """Return this moment, ISO 8601, UTC."""
     return dt.datetime.now(dt.UTC).isoformat(timespec="seconds")

@@ -32,11 +32,11 @@ def run_remote(
     executor: AbstractContextManager[Executor],
     read_data: Callable[[], bytes] | None = None,
 ) -> tuple[Result, Files]:
-    """Run a job on this host by `executor`, such as `Local()`; return its row and the files it
-    wrote.
+    """Run a job on this host by `executor`; return its row and the files it wrote.
 
-    `read_data` returns the content of `job.data`, which lies on the driver's host. Whatever is
-    wrong with this host's disk is an `error`: no reason to stop on all others.
+    `executor` is such as `Local()`. `read_data` returns the content of `job.data`, which lies on
+    the driver's host. Whatever is wrong with this host's disk is an `error`: no reason to stop on
+    all others.
     """
     with own_folder() as path:
         folder = RunFolder(path)

@@ -47,8 +47,9 @@ def main(job: Job) -> None:
 
 
 def outcome(job: Job) -> dict[str, Any]:
-    """The row. Whatever goes wrong becomes a status; the traceback goes to stderr, which is the
-    log.
+    """Return the row; whatever goes wrong becomes a status.
+
+    The traceback goes to stderr, which is the log.
     """
     from unet_bench.execute.provenance import now
 
@@ -78,7 +79,7 @@ def outcome(job: Job) -> dict[str, Any]:
 
 
 def check_sources(sources: Mapping[str, str]) -> None:
-    """Raises PluginFailure where this machine's source is not what the run was planned with."""
+    """Raise PluginFailure where this machine's source is not what the run was planned with."""
     for module, wanted in sources.items():
         if (found := source_hash(module)) != wanted:
             here = f"is of another version ({found}, not {wanted})" if found else "is not installed"
@@ -88,8 +89,9 @@ def check_sources(sources: Mapping[str, str]) -> None:
 
 
 def surroundings(job: Job) -> dict[str, Any]:
-    """Where a cell ran, as its row's columns; all the facts go into the run's folder, once for each
-    environment.
+    """Return where a cell ran, as its row's columns.
+
+    All the facts go into the run's folder, once for each environment.
     """
     from unet_bench.host.environment import environment
 
@@ -108,7 +110,10 @@ def surroundings(job: Job) -> dict[str, Any]:
 
 
 def own_device_name(device: str) -> str:
-    """The model of the device that this process has; unlike ones may go by one name in a run."""
+    """Return the model of this process's device.
+
+    Unlike devices may have the same name in one run.
+    """
     from unet_bench.host.device import indexed, is_accelerator, name_of
     from unet_bench.host.environment import cpu_model
 
@@ -116,8 +121,9 @@ def own_device_name(device: str) -> str:
 
 
 def own_gpus(device: str) -> list[str]:
-    """The models of the accelerators that torch sees here; none is started for a cell on the
-    processor.
+    """Return the models of the accelerators that torch sees here.
+
+    None is started for a cell on the processor.
     """
     import torch
 
@@ -131,7 +137,10 @@ def own_gpus(device: str) -> list[str]:
 
 @functools.cache
 def plugins_of(block: tuple[str, ...]) -> Loaded:
-    """All plugins but these; the process that forks workers has loaded them for all of them."""
+    """Load all plugins but these.
+
+    The process that forks workers has loaded them for all of them.
+    """
     from unet_bench.registry.plugins import load
 
     return load(block)
@@ -180,8 +189,9 @@ def check_columns(probe: Probe, measured: Mapping[str, Any]) -> None:
 def shrinking(
     probe: Callable[[MeasurementContext], Mapping[str, Any]], context: MeasurementContext
 ) -> tuple[dict[str, Any], Cell]:
-    """What the probe measured, and at which cell: with a smaller batch, if the protocol allows it
-    and memory asks.
+    """Return what the probe measured, and the cell that it measured.
+
+    The cell has a smaller batch if memory runs out and the protocol allows it.
     """
     while True:
         try:
@@ -190,13 +200,12 @@ def shrinking(
             batch = context.cell.setting.batch
             if status_of(error) != "oom" or not context.cell.protocol.shrink_batch or batch == 1:
                 raise
-        context = context.with_batch(
-            batch // 2
-        )  # outside of the handler, which holds on to the memory
+        # Outside of the handler, which holds on to the memory.
+        context = context.with_batch(batch // 2)
 
 
 def failure(error: BaseException) -> dict[str, Any]:
-    """The row of a cell that raised."""
+    """Return the row of a cell that raised."""
     asked = bytes_asked(error)
     return {
         "status": status_of(error),
@@ -206,7 +215,7 @@ def failure(error: BaseException) -> dict[str, Any]:
 
 
 def status_of(error: BaseException) -> str:
-    """The status that an exception stands for."""
+    """Return the status that an exception stands for."""
     if isinstance(error, (Unsupported, InvalidSize)):
         return "unsupported"
     if isinstance(error, NonFinite):
@@ -217,7 +226,7 @@ def status_of(error: BaseException) -> str:
 
 
 def describe(error: BaseException) -> str:
-    """An exception's type and first line."""
+    """Return an exception's type and first line."""
     first = (str(error).strip().splitlines() or [""])[0]
     return without_secrets(f"{type(error).__name__}: {first}")[:500]
 

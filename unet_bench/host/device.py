@@ -18,12 +18,8 @@ from torch import Tensor
 
 from unet_bench.errors import InvalidSuite
 
-KINDS: Final = (
-    "cpu",
-    "cuda",
-    "xpu",
-    "mps",
-)  # that can be measured on; ROCm's devices are called cuda
+# kinds that can be measured on; ROCm's devices are called cuda
+KINDS: Final = ("cpu", "cuda", "xpu", "mps")
 SERVED: Final = ("cuda", "xpu")  # whose allocators `torch.accelerator` asks
 PLANNED: Final = ("meta",)  # where nothing is computed
 # Which of a host's devices a process sees is said in the environment, before it touches one.
@@ -65,8 +61,9 @@ def is_accelerator(device: torch.device) -> bool:
 
 
 def visible_variable(kind: str) -> str | None:
-    """Return the environment variable that shows a process some devices of a kind alone; None if
-    there is none.
+    """Return the environment variable that limits which devices of a kind a process sees.
+
+    None if there is none.
     """
     return "HIP_VISIBLE_DEVICES" if kind == "cuda" and torch.version.hip else VISIBLE.get(kind)
 
@@ -99,8 +96,9 @@ def precisions(device: torch.device) -> tuple[str, ...]:
 
 
 def mixed_precision(device: torch.device) -> str:
-    """Return the half precision in which a training is quickest and safest: bf16, or fp16 where
-    that is emulated.
+    """Return the half precision in which a training is quickest and safest.
+
+    That is bf16, or fp16 where bf16 is emulated.
     """
     return "bf16" if "bf16" in precisions(device) else "fp16"
 
@@ -124,8 +122,9 @@ def exact_fp32() -> Iterator[None]:
 
 @contextlib.contextmanager
 def without_algorithm_search() -> Iterator[None]:
-    """Take cuDNN's first choice within the context: it would search anew at every new size of
-    image.
+    """Take cuDNN's first choice of algorithm within the context.
+
+    Otherwise it would search anew at every new size of image.
     """
     searching = torch.backends.cudnn.benchmark
     torch.backends.cudnn.benchmark = False
@@ -154,8 +153,9 @@ def empty_cache(device: torch.device) -> None:
 
 
 def memory_statistics(device: torch.device) -> Mapping[str, int]:
-    """Return what the device's allocator counted, by `allocated_bytes.all.peak` and the like; empty
-    if it does not.
+    """Return what the device's allocator counted, such as `allocated_bytes.all.peak`.
+
+    Empty if it does not count.
     """
     found: Mapping[str, int] = {}
     if is_accelerator(device):
@@ -171,8 +171,9 @@ def reset_peak(device: torch.device) -> None:
 
 
 def free_memory(device: torch.device) -> int | None:
-    """Return the bytes that are free on the device; None where it shares the host's, or does not
-    say.
+    """Return the bytes that are free on the device.
+
+    None where it shares the host's memory, or does not say.
     """
     found: int | None = None
     if is_accelerator(device):
@@ -182,8 +183,9 @@ def free_memory(device: torch.device) -> int | None:
 
 
 def limit_memory(device: torch.device, limit: int) -> None:
-    """Have the device's allocator refuse what is beyond `limit` bytes; where it cannot, nothing is
-    limited.
+    """Have the device's allocator refuse what is beyond `limit` bytes.
+
+    Where it cannot, nothing is limited.
     """
     restrict = getattr(module_of(device), "set_per_process_memory_fraction", None)
     if restrict is None:
@@ -219,9 +221,7 @@ def set_random_state(device: torch.device, state: Tensor) -> None:
 
 @contextlib.contextmanager
 def random_numbers_kept(device: torch.device) -> Iterator[None]:
-    """Leave the random numbers of host and device as they were, whatever is drawn within the
-    context.
-    """
+    """Restore the random numbers of host and device at the end of the context."""
     host, own = torch.get_rng_state(), random_state(device)
     try:
         yield
@@ -251,8 +251,9 @@ def names_of_all(kind: str) -> list[str]:
 
 
 def identity_of(device: torch.device) -> str:
-    """Return what tells an accelerator from all others of its host, and stays; empty if it has no
-    such thing.
+    """Return a lasting identity that tells an accelerator from all others of its host.
+
+    Empty if it has none.
     """
     properties = getattr(module_of(device), "get_device_properties", None)
     return str(getattr(properties(device), "uuid", "")) if properties else ""

@@ -40,16 +40,16 @@ def environment(gpus: Sequence[str]) -> dict[str, Any]:
     }
     driver = driver_version()
     if gpus and driver:
-        facts["driver"] = driver.partition(".")[
-            0
-        ]  # what a driver fixes after its major number changes no figure
+        # What a driver fixes after its major number changes no figure.
+        facts["driver"] = driver.partition(".")[0]
     about = {"kernel": platform.release(), "commit": commit(), "driver_version": driver}
     return {"env_id": digest(facts), **facts, **about}
 
 
 def cudnn_version() -> int | None:
-    """Return the version of the cuDNN (of MIOpen, on ROCm) that torch found; None where it is not
-    what torch was built for.
+    """Return the version of the cuDNN (of MIOpen, on ROCm) that torch found.
+
+    None where it is not what torch was built for.
     """
     import torch
 
@@ -99,11 +99,10 @@ def device_name(device: str) -> str | None:
 
 
 def commit() -> str | None:
-    """Return the commit that this code is at, with `+dirty` where it was changed since; `None` if
-    it is not in a repository.
+    """Return the commit that this code is at, or `None` if it is not in a repository.
 
-    An installed copy may lie inside somebody else's repository: it counts only where git tracks
-    this very file.
+    `+dirty` follows where the code was changed since. An installed copy may lie inside somebody
+    else's repository: it counts only where git tracks this very file.
     """
 
     def git(*args: str) -> str:
@@ -113,8 +112,7 @@ def commit() -> str | None:
 
     try:
         git("ls-files", "--error-unmatch", Path(__file__).name)
-        return git("rev-parse", "HEAD") + "+dirty" * bool(
-            git("status", "--porcelain", "--untracked-files=no")
-        )
+        changes = git("status", "--porcelain", "--untracked-files=no")
+        return git("rev-parse", "HEAD") + ("+dirty" if changes else "")
     except (OSError, subprocess.SubprocessError):
         return None

@@ -48,8 +48,9 @@ def open_gpu(device: torch.device | int) -> Gpu | None:
 
 
 def gpu_names() -> list[str]:
-    """Return the models of all NVIDIA GPUs of this host, whatever torch was built for; never
-    raises.
+    """Return the models of all NVIDIA GPUs of this host; never raise.
+
+    It does not matter what torch was built for.
     """
     try:
         import pynvml
@@ -82,8 +83,9 @@ class Gpu:
     handle: Any
 
     def energy_j(self) -> float | None:
-        """Return joules since the driver was loaded, all of the board's; it moves every 10 to 100
-        ms. Volta and later.
+        """Return the board's energy since the driver was loaded, in joules.
+
+        It is updated every 10 to 100 ms. Volta and later.
         """
         millijoules = self._ask("nvmlDeviceGetTotalEnergyConsumption")
         return None if millijoules is None else millijoules / 1e3
@@ -104,17 +106,18 @@ class Gpu:
         return None if milliwatts is None else milliwatts / 1e3
 
     def utilisation(self) -> int | None:
-        """Return the percent of the driver's last sampling period, up to a second, in which any
-        kernel ran, whoever's.
+        """Return the percent of the driver's last sampling period in which any kernel ran.
+
+        The period is up to a second; kernels of all processes count.
         """
         rates = self._ask("nvmlDeviceGetUtilizationRates")
         return None if rates is None else int(rates.gpu)
 
     def utilisation_by_process(self, since_s: float) -> dict[int, float] | None:
-        """Return the percent of time that each process's kernels ran since a moment of the system's
-        clock, by pid.
+        """Return the percent of time in which each process's kernels ran, by pid.
 
-        Empty where none did; `None` where the driver does not tell processes apart.
+        It is counted since a moment of the system's clock. Empty where none ran; `None` where the
+        driver does not tell processes apart.
         """
         no_samples = getattr(self.nvml, "NVMLError_NotFound", None)
         try:
@@ -127,11 +130,11 @@ class Gpu:
         return {pid: sum(values) / len(values) for pid, values in found.items()}
 
     def foreign_share(self, since_s: float) -> float | None:
-        """Return the part of the time since then in which kernels of other processes ran; `None`
-        where nobody says.
+        """Return the part of the time since then in which kernels of other processes ran.
 
-        A process that only holds a context, as an idle notebook or a desktop does, takes nothing.
-        In a container this process may go by the host's pid: then the busiest one is taken for it.
+        `None` where it is not known. A process that only holds a context, as an idle notebook or a
+        desktop does, takes nothing. In a container this process may go by the host's pid: then the
+        busiest one is taken for it.
         """
         used = self.utilisation_by_process(since_s)
         if used is None:
@@ -141,11 +144,10 @@ class Gpu:
         return min(1.0, sum(used.values()) / 100)
 
     def share_at_rest(self) -> float | None:
-        """Return the part of the last second in which kernels ran, while this process runs none;
-        `None` where nobody says.
+        """Return the part of the last second in which kernels ran, while this process runs none.
 
-        For drivers that do not tell processes apart; a second goes by only where another process is
-        there.
+        `None` where it is not known. For drivers that do not tell processes apart; it waits a
+        second only where another process is there.
         """
         if len(self.processes()) <= (os.getpid() in self.processes()):
             return 0.0
@@ -165,17 +167,18 @@ class Gpu:
         return frozenset()
 
     def processes(self) -> dict[int, float | None]:
-        """Return the MiB of every process that computes here, by pid; `None` where the driver hides
-        them.
+        """Return the MiB of every process that computes here, by pid.
 
-        In a container the pids may be the host's, so that this very process goes by another.
+        `None` where the driver hides them. In a container the pids may be the host's, so that this
+        very process goes by another.
         """
         listed = self._ask("nvmlDeviceGetComputeRunningProcesses") or ()
         return {p.pid: None if p.usedGpuMemory is None else p.usedGpuMemory / MIB for p in listed}
 
     def process_memory_mib(self, pid: int) -> float | None:
-        """Return the MiB that a process holds here: context, libraries and the allocator's cache
-        included.
+        """Return the MiB that a process holds here.
+
+        Context, libraries and the allocator's cache are included.
         """
         return self.processes().get(pid)
 
@@ -210,7 +213,9 @@ def _handle(nvml: Any, properties: Any, device: torch.device | int) -> Any:
 
 
 def _errors(nvml: Any) -> tuple[type[Exception], ...]:
-    """Return what pynvml raises: its own errors, one outside them for an older driver; an older
-    pynvml lacks functions.
+    """Return the exceptions that pynvml raises.
+
+    These are its own errors, and one outside them for an older driver; an older pynvml lacks
+    functions.
     """
     return nvml.NVMLError, getattr(nvml, "NVMLLibraryMismatchError", nvml.NVMLError), AttributeError

@@ -23,9 +23,8 @@ if TYPE_CHECKING:
     import torch
 
 TIMEOUT_S: Final = 120.0
-RATE_OF_ANOTHER_MACHINE: Final = (
-    1e12  # multiply-accumulates a second, where there is nothing to measure
-)
+# multiply-accumulates a second, where there is nothing to measure
+RATE_OF_ANOTHER_MACHINE: Final = 1e12
 # The environment's names for the devices that a process is shown: of CUDA, ROCm and Intel.
 VISIBILITY: Final = (
     "CUDA_VISIBLE_DEVICES",
@@ -60,8 +59,9 @@ class Survey:
         return [a for a in self.accelerators if not a.problem and a.device.startswith(kind)]
 
     def find(self, device: str) -> DeviceFacts | None:
-        """Return the accelerator of a name such as `cuda:1`; `cuda` is the first that can be
-        measured on.
+        """Return the accelerator of a name such as `cuda:1`.
+
+        `cuda` is the first that can be measured on.
         """
         if ":" not in device:
             return next(iter(self.usable(device)), None)
@@ -81,13 +81,12 @@ class Survey:
         return [*([self.problem] if self.problem else []), *of_each]
 
     def choose(self, wanted: str) -> str:
-        """See `choose_device`."""
+        """Choose a device as `choose_device` does."""
         from unet_bench.host.device import indexed, kind_of
 
         if wanted == "auto":
-            automatic = [
-                a for a in self.usable() if kind_of(a.device) != "mps"
-            ]  # unproven: only when asked for
+            # MPS is unproven: it is chosen only when asked for.
+            automatic = [a for a in self.usable() if kind_of(a.device) != "mps"]
             return kind_of(automatic[0].device) if automatic else "cpu"
         indexed(wanted)
         if wanted == "cpu" or ((found := self.find(wanted)) and not found.problem):
@@ -141,8 +140,9 @@ def choose_device(wanted: str) -> str:
 
 
 def facts_of(device: str, *, here: bool = True) -> DeviceFacts:
-    """Return what is known of a device that a suite asks for; of one that is not on this host, next
-    to nothing.
+    """Return what is known of a device that a suite asks for.
+
+    Of one that is not on this host that is next to nothing.
     """
     import torch
 
@@ -165,8 +165,9 @@ def _may_have_any() -> bool:
 
 
 def _overlooked() -> str:
-    """Return what to do about an NVIDIA GPU that this torch was not built for; empty where there is
-    none.
+    """Return what to do about an NVIDIA GPU that this torch was not built for.
+
+    Empty where there is none.
     """
     import torch
 
@@ -200,8 +201,9 @@ def look() -> Survey:
 
 
 def _tried(device: torch.device, rates: dict[str, float]) -> DeviceFacts:
-    """Look at an accelerator and compute something on it. `rates`: of models that were measured
-    already.
+    """Look at an accelerator and compute something on it.
+
+    `rates` are those of models that were measured already.
     """
     import torch
 
@@ -250,8 +252,9 @@ def remedied(error: Exception) -> str:
 
 
 def mac_rate(device: torch.device) -> float:
-    """Return multiply-accumulates a second in a small padded convolution: what times are predicted
-    with.
+    """Return multiply-accumulates a second in a small padded convolution.
+
+    Times are predicted with it.
     """
     import torch
 
@@ -272,9 +275,8 @@ def mac_rate(device: torch.device) -> float:
 
 
 if __name__ == "__main__":
-    with contextlib.redirect_stdout(
-        sys.stderr
-    ):  # what a plugin of torch's prints must not be taken for the answer
+    # What torch's plugins print must not be taken for the answer.
+    with contextlib.redirect_stdout(sys.stderr):
         seen = json.dumps(asdict(look()))
     print(seen, flush=True)
     os._exit(0)  # a driver that hangs when it is left must not hold up who waits

@@ -23,7 +23,7 @@ from unet_bench.train.windows import Images
 
 
 def probe(context: MeasurementContext) -> dict[str, Any]:
-    """The scores on test images, and how the training went. Raises NonFinite."""
+    """Return the scores on test images, and how the training went. Raises NonFinite."""
     dataset = context.dataset()
     splits = tensors(context, dataset)
     as_asked, context = context, mixed(context)
@@ -35,9 +35,8 @@ def probe(context: MeasurementContext) -> dict[str, Any]:
         )
     training = Training(context, model, splits)
     try:
-        if (
-            context.cell.protocol.whole
-        ):  # a size that the network cannot take is found before it is trained
+        # A size that the network cannot take is found before it is trained.
+        if context.cell.protocol.whole:
             for mask in (*splits["val"].masks, *splits["test"].masks):
                 whole_input_window(context, tuple(mask.shape))
         training.run()
@@ -59,8 +58,9 @@ def probe(context: MeasurementContext) -> dict[str, Any]:
 def scored_on_test(
     context: MeasurementContext, model: nn.Module, test: Images, dataset: Dataset
 ) -> dict[str, Any]:
-    """The figures of the test images, pooled, per image and per class; some predictions are left to
-    be looked at.
+    """Return the figures of the test images: pooled, per image and per class.
+
+    Some predictions are kept to be looked at.
     """
     numbers = examples.chosen(context.cell.protocol.examples, len(dataset.test))
     predicted: dict[int, Any] = {}
@@ -88,8 +88,9 @@ def scored_on_test(
 
 
 def example_inputs(context: MeasurementContext) -> str:
-    """The file that holds the images and masks whose predictions are kept: one for all networks of
-    a task.
+    """Return the file with the images and masks whose predictions are kept.
+
+    All networks of a task share it.
     """
     return f"examples-{context.cell.task.id}-{context.cell.protocol.examples}.npz"
 
@@ -115,10 +116,10 @@ def how_it_went(context: MeasurementContext, trained: Trained) -> dict[str, Any]
 
 
 def mixed(context: MeasurementContext) -> MeasurementContext:
-    """The same in mixed precision and channels last, where the recipe wants mixed precision and the
-    device has it.
+    """Return the context in mixed precision and channels last, where recipe and device allow it.
 
-    Not where the setting states a half precision itself: then it is trained as stated.
+    The recipe must want mixed precision and the device must have it. A setting that states a half
+    precision itself is trained as stated.
     """
     setting = context.cell.setting
     if (
@@ -136,7 +137,7 @@ def mixed(context: MeasurementContext) -> MeasurementContext:
 
 
 def replaced_protocol(context: MeasurementContext, **changes: Any) -> MeasurementContext:
-    """The same under a protocol with some fields changed."""
+    """Return the context under a protocol with some fields changed."""
     return replace(
         context, cell=replace(context.cell, protocol=replace(context.cell.protocol, **changes))
     )

@@ -29,11 +29,11 @@ FEWEST: Final = 3  # steps for each batch
 
 
 def probe(context: MeasurementContext) -> dict[str, Any]:
-    """Find the edge of memory, and double the batch from one image until throughput has twice not
-    grown.
+    """Find the edge of memory, and the batch from which throughput no longer grows.
 
-    On a GPU what fits is tried; elsewhere, where the system would end the process, it is predicted.
-    No tensor gets 2³¹ elements: many kernels number them with 32 bits.
+    The batch doubles from one image until throughput has twice not grown. On a GPU what fits is
+    tried; elsewhere, where the system would end the process, it is predicted. No tensor gets 2³¹
+    elements: many kernels number them with 32 bits.
     """
     watch = Watch.over(context.device)
     fits = _tried if is_accelerator(context.device) else _foreseen
@@ -65,12 +65,12 @@ def probe(context: MeasurementContext) -> dict[str, Any]:
 
 
 def enough(found: Mapping[int, float]) -> int:
-    """The smallest batch within 2 % of the best throughput."""
+    """Return the smallest batch within 2 % of the best throughput."""
     return next(batch for batch in sorted(found) if GAIN * found[batch] >= max(found.values()))
 
 
 def edge(fits: Callable[[int], bool]) -> int:
-    """The largest batch that fits, to an eighth of it; 0 if not even one image does."""
+    """Return the largest batch that fits, to an eighth of it; 0 if not even one image does."""
     low, high = 0, 1
     while high <= MOST and fits(high):
         low, high = high, 2 * high
@@ -81,7 +81,7 @@ def edge(fits: Callable[[int], bool]) -> int:
 
 
 def largest_map(context: MeasurementContext) -> int:
-    """The elements of the largest tensor that an operation makes in a pass of one image."""
+    """Return the elements of the largest tensor that an operation makes in a pass of one image."""
     alone = replace(context.with_batch(1), stand_in="meta")
     model, largest = alone.blueprint().eval(), Largest()
     with torch.no_grad(), largest:
@@ -104,7 +104,7 @@ class Largest(TorchDispatchMode):
 
 
 def throughput(context: MeasurementContext) -> float:
-    """Images per second of forward passes, for an eighth of the protocol's time."""
+    """Return images per second of forward passes, timed for an eighth of the protocol's time."""
     sync = synchroniser(context.device)
     network = prepare(context)
 

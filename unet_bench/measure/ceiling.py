@@ -27,13 +27,14 @@ class Ceiling:
     byte_s: float  # read and written, by a large copy
 
     def attainable(self, flop_per_byte: float) -> float:
-        """FLOP/s at best for work of that arithmetic intensity."""
+        """Return the FLOP/s at best for work of that arithmetic intensity."""
         return min(self.flop_s, flop_per_byte * self.byte_s)
 
 
 def ceiling(device: torch.device, precision: str) -> Ceiling:
-    """Measure a large matrix product in `precision` and a large copy: the best of a few, some 0.2 s
-    on a CPU.
+    """Measure a large matrix product in `precision` and a large copy.
+
+    Each is the best of a few, which takes about 0.2 s on a CPU.
     """
     side, floats = SIDE.get(device.type, 4096), COPIED.get(device.type, 2**26)
     left = torch.randn(side, side, device=device, dtype=AUTOCAST.get(precision, torch.float32))

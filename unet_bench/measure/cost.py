@@ -22,8 +22,9 @@ COUNTED = (nn.Linear, nn.modules.conv._ConvNd)
 
 
 def probe(context: MeasurementContext) -> dict[str, Any]:
-    """The cost of one image through the main path, counted on the meta device; and the network's
-    shape, to be drawn.
+    """Return the cost of one image through the main path, and the network's shape to draw.
+
+    The cost is counted on the meta device.
     """
     if context.samples is not None:
         context.samples.write_text(json.dumps({"stages": drawn(context)}), encoding="utf-8")
@@ -31,25 +32,27 @@ def probe(context: MeasurementContext) -> dict[str, Any]:
 
 
 def drawn(context: MeasurementContext) -> list[dict[str, Any]]:
-    """The network's maps in the order in which they are made, as plain data; none of a module that
-    does not say.
+    """Return the network's maps in the order in which they are made, as plain data.
+
+    Empty for a module that does not state its maps.
     """
     try:
         model, channels = context.blueprint(), context.cell.task.in_channels
         found = stages(model, channels, trace(model, channels, context.cell.input_window.input))
-    except (
-        Exception
-    ):  # somebody's module, in somebody's way: its figures are worth having without a drawing
+    except Exception:
+        # Somebody's module, in somebody's way: its figures are worth having without a drawing.
         traceback.print_exc()
         return []
     return [asdict(stage) for stage in found]
 
 
 def cost(model: nn.Module, in_channels: int, size: Sequence[int]) -> dict[str, Any]:
-    """`params` (all), and for one image of `size` pixels: `macs` (torch's FlopCounterMode ÷ 2:
-    convolutions, linear maps, matrix products, attention), `activations` (elements that
-    convolutions and linear maps put out) and `flop_per_byte` (2 × MACs over the bytes that these
-    read and write if each tensor moves once, in fp32).
+    """Return parameters, and the operations and memory traffic of one image of `size` pixels.
+
+    `params` are all parameters; `macs` are torch's FlopCounterMode ÷ 2 (convolutions, linear maps,
+    matrix products, attention); `activations` are the elements that convolutions and linear maps
+    put out; `flop_per_byte` is 2 × MACs over the bytes that these read and write if each tensor
+    moves once, in fp32.
     """
     outputs = moved = 0
 
@@ -78,8 +81,9 @@ def cost(model: nn.Module, in_channels: int, size: Sequence[int]) -> dict[str, A
 
 @contextmanager
 def counting_attention() -> Iterator[FlopCounterMode]:
-    """Torch's counter without its holes: on a CPU it knows neither the fused attention nor the
-    fused encoder layer.
+    """Count operations as torch does, and attention on a CPU too.
+
+    There torch's counter knows neither the fused attention nor the fused encoder layer.
     """
 
     def attention(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:

@@ -28,9 +28,8 @@ AT_WORK: Final = frozenset(
 GLANCE_S: Final = 0.2  # the system counts processor time in ticks of 10 ms
 PATIENCE_S: Final = 5.0  # how long a busy machine is waited for
 SAMPLE_S: Final = 0.5  # between two samples of a GPU's clock, power and temperature
-HARMLESS: Final = frozenset(
-    {"applications_clocks", "sync_boost"}
-)  # somebody's settings, not a lack of power or air
+# somebody's settings, not a lack of power or air
+HARMLESS: Final = frozenset({"applications_clocks", "sync_boost"})
 
 
 @dataclass(frozen=True)
@@ -41,12 +40,10 @@ class Reading:
     busy: float  # of all processors, stolen seconds included
     stolen: float  # by the host of a virtual machine
     own: float
-    held_back: frozenset[str] = (
-        frozenset()
-    )  # why the GPU lowers its clocks, now or since the last reading
-    foreign_gpu: float = (
-        0.0  # part of the GPU's time that others' kernels took since the last reading
-    )
+    # why the GPU lowers its clocks, now or since the last reading
+    held_back: frozenset[str] = frozenset()
+    # part of the GPU's time that others' kernels took since the last reading
+    foreign_gpu: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -63,7 +60,7 @@ class Verdict:
     gpu_temperature_c: float | None = None
 
     def columns(self) -> dict[str, Any]:
-        """The columns of a row."""
+        """Return the columns of a row."""
         return {**asdict(self), "evidence": self.evidence or None}
 
     @property
@@ -79,19 +76,17 @@ class Watch:
     gpu: Gpu | None = None
     accelerated: bool = False  # what is timed runs on an accelerator, be it watched or not
     before: Reading | None = field(default=None, init=False)
-    _since_s: float = field(
-        default_factory=time.time, init=False
-    )  # of the last reading, by the system's clock
+    # time of the last reading, by the system's clock
+    _since_s: float = field(default_factory=time.time, init=False)
     _sampled_s: float = field(default=0.0, init=False)
     _samples: list[tuple[float | None, ...]] = field(default_factory=list, init=False)
     _held_back: set[str] = field(default_factory=set, init=False)
-    _at_rest: float | None = field(
-        default=None, init=False
-    )  # where the driver does not tell processes apart
+    # share of the GPU at rest, where the driver does not tell processes apart
+    _at_rest: float | None = field(default=None, init=False)
 
     @classmethod
     def over(cls, device: torch.device) -> Watch:
-        """A watch over the processors, and over `device` if it is a GPU that NVML knows."""
+        """Return a watch over the processors, and over `device` if it is a GPU that NVML knows."""
         from unet_bench.host.device import is_accelerator
         from unet_bench.host.nvml import open_gpu
 
@@ -109,10 +104,10 @@ class Watch:
         self.before = self.read()
 
     def sample(self) -> None:
-        """Take clock, power, temperature and reasons for low clocks of the GPU, if the last ones
-        are of a while ago.
+        """Read the GPU's clock, power, temperature and reasons for low clocks.
 
-        To be called between timed blocks.
+        Nothing is read if the last reading was only a moment ago. To be called between timed
+        blocks.
         """
         if self.gpu is None or time.monotonic() - self._sampled_s < SAMPLE_S:
             return
@@ -123,7 +118,7 @@ class Watch:
         self._held_back |= self.gpu.throttle_reasons()
 
     def verdict(self) -> Verdict:
-        """What happened since `start`."""
+        """Return what happened since `start`."""
         found = judge(self.before, self.read(), accelerated=self.accelerated)
         if not self.accelerated:
             return found
@@ -146,7 +141,7 @@ class Watch:
         )
 
     def read(self) -> Reading | None:
-        """The state now; `None` where the system does not tell."""
+        """Return the state now; `None` where the system does not tell."""
         import psutil
 
         try:
@@ -177,8 +172,9 @@ def _mean(values: Sequence[float | None]) -> float | None:
 
 
 def judge(before: Reading | None, after: Reading | None, *, accelerated: bool = False) -> Verdict:
-    """`throttled`, `contaminated` or `clean`, between two readings. `accelerated`: the processors
-    only launch work.
+    """Return `throttled`, `contaminated` or `clean`, from two readings.
+
+    `accelerated` says that the processors only launch work.
     """
     if before is None or after is None or after.wall <= before.wall:
         return Verdict("clean")
@@ -213,8 +209,7 @@ def judge(before: Reading | None, after: Reading | None, *, accelerated: bool = 
 def wait_until_quiet(
     watch: Watch, patience_s: float = PATIENCE_S, sleep: Callable[[float], None] = time.sleep
 ) -> float:
-    """Wait while others use the machine, but no longer than `patience_s`; returns the seconds
-    waited.
+    """Wait while others use the machine, at most `patience_s`; return the seconds waited.
 
     What was seen since the watch began counts as the first glance, so that a quiet machine costs
     nothing.

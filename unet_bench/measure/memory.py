@@ -38,15 +38,15 @@ from unet_bench.train.step import TrainingStep
 
 MIB: Final = 2**20
 GRAIN: Final = 512  # bytes that torch's caching allocators round up to
-WORKSPACE: Final = (
-    32 * MIB
-)  # that cuBLAS takes by torch's default on the largest GPUs; others take less
+# bytes that cuBLAS takes by torch's default on the largest GPUs; others take less
+WORKSPACE: Final = 32 * MIB
 Step = Callable[[], object]
 
 
 def probe(context: MeasurementContext) -> dict[str, Any]:
-    """Peaks of a forward pass, and of a training step with the optimiser's state (`train_…`), all
-    in MiB.
+    """Return the peaks of a forward pass, and of a training step, in MiB.
+
+    The columns of the training step begin with `train_`; it includes the optimiser's state.
     """
     measure = _on_accelerator if is_accelerator(context.device) else _on_cpu
     inference = measure(context, False)
@@ -55,10 +55,11 @@ def probe(context: MeasurementContext) -> dict[str, Any]:
 
 
 def predicted_bytes(context: MeasurementContext, training: bool) -> int:
-    """The peak of live bytes that a pass of the cell will have, found on tensors without data.
+    """Return the peak of live bytes that a pass of the cell will have.
 
-    Eager execution, without the workspaces that convolution libraries take for themselves. On an
-    accelerator every tensor is rounded up as the allocator does, and `WORKSPACE` is added.
+    It is found on tensors without data. Eager execution, without the workspaces that convolution
+    libraries take for themselves. On an accelerator every tensor is rounded up as the allocator
+    does, and `WORKSPACE` is added.
     """
     if is_accelerator(context.device):
         return _predicted_live_bytes(context, training, GRAIN) + WORKSPACE
@@ -66,14 +67,12 @@ def predicted_bytes(context: MeasurementContext, training: bool) -> int:
 
 
 def _predicted_live_bytes(context: MeasurementContext, training: bool, grain: int) -> int:
-    if (
-        context.cell.setting.precision in AUTOCAST
-    ):  # torch casts automatically on real devices alone: act as if on one
+    # Torch casts automatically on real devices alone: act as if on one.
+    if context.cell.setting.precision in AUTOCAST:
         from torch._subclasses.fake_tensor import FakeTensorMode
 
-        blueprint = (
-            context.blueprint()
-        )  # some constructors look at their weights, which fake ones do not allow
+        # Some constructors look at their weights, which fake ones do not allow.
+        blueprint = context.blueprint()
         with FakeTensorMode(allow_non_fake_inputs=True):
             model = blueprint.to_empty(device="cpu")
             return _foreseen_peak(replace(context, stand_in="cpu"), model, training, grain)
@@ -98,7 +97,7 @@ def _foreseen_peak(
 def workload(
     context: MeasurementContext, run: Runnable, training: bool
 ) -> tuple[list[Tensor], Step]:
-    """The tensors that are there beforehand, and the step."""
+    """Return the tensors that are there beforehand, and the step."""
     state = [*run.model.parameters(), *run.model.buffers(), run.images]
     if training:
         target, take = context.target(), TrainingStep(context, run.model, call=run.call)
@@ -115,7 +114,10 @@ def workload(
 
 
 def _on_accelerator(context: MeasurementContext, training: bool) -> dict[str, float | None]:
-    """What the allocator counted at its peak; live bytes where the device's keeps no count."""
+    """Return what the allocator counted at its peak.
+
+    Live bytes where the device's allocator keeps no count.
+    """
     from unet_bench.host.nvml import open_gpu
 
     empty_cache(context.device)
@@ -148,14 +150,13 @@ def _on_accelerator(context: MeasurementContext, training: bool) -> dict[str, fl
 
 
 def _on_cpu(context: MeasurementContext, training: bool) -> dict[str, float | None]:
-    """Live bytes, and how much the process itself grew: what libraries take beside tensors is in
-    there too.
+    """Return the peak of live bytes, and how much the process itself grew.
 
-    What compiled code allocates cannot be watched; what compiling itself took is left out.
+    The growth includes what libraries take beside tensors. What compiled code allocates cannot be
+    watched; what compiling itself took is left out.
     """
-    torch.conv2d(
-        torch.zeros(1, 1, 8, 8), torch.zeros(1, 1, 3, 3)
-    )  # threads and libraries come with the first one
+    # Threads and libraries come with the first one.
+    torch.conv2d(torch.zeros(1, 1, 8, 8), torch.zeros(1, 1, 3, 3))
     before, live = reset_peak_rss(), None
     tensors, step = workload(context, prepare(context, training=training), training)
     if context.cell.setting.mode == "eager":
@@ -170,8 +171,9 @@ def _on_cpu(context: MeasurementContext, training: bool) -> dict[str, float | No
 
 
 def live_peak(tensors: Iterable[Tensor], step: Step, grain: int = 1) -> int:
-    """The peak of live tensor bytes in the second of two steps (the first makes the state that
-    stays).
+    """Return the peak of live tensor bytes in the second of two steps.
+
+    The first step makes the state that stays.
     """
     tracker = LiveBytes(grain)
     for tensor in tensors:
@@ -222,7 +224,8 @@ class LiveBytes(TorchDispatchMode):
 
 
 def reset_peak_rss() -> int | None:
-    """Give freed memory back, forget the process's peak, and return what it holds now, in bytes;
+    """Give freed memory back, forget the process's peak, and return the bytes held now.
+
     Linux only.
     """
     if sys.platform != "linux":
@@ -237,6 +240,6 @@ def reset_peak_rss() -> int | None:
 
 
 def peak_rss() -> int:
-    """The most memory that this process held since `reset_peak_rss`, in bytes."""
+    """Return the most memory that this process held since `reset_peak_rss`, in bytes."""
     found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
     return int(found[1]) * 1024 if found else 0

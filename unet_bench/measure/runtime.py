@@ -51,22 +51,21 @@ class Runnable:
     compile_s: float | None = None
     compile_cache: str | None = None
     graph_breaks: int | None = None
-    captured_bytes: int | None = (
-        None  # allocated at the peak, while a graph was captured: replaying allocates nothing
-    )
+    # allocated at the peak, while a graph was captured: replaying allocates nothing
+    captured_bytes: int | None = None
 
     def infer(self) -> Tensor:
-        """A forward pass of the batch: logits."""
+        """Return the logits of a forward pass of the batch."""
         return main_output(self.call(self.images))
 
     def columns(self) -> dict[str, Any]:
-        """What making it ready took, as columns."""
+        """Return what it took to make the network ready, as columns."""
         names = ("build_s", "compile_s", "compile_cache", "graph_breaks")
         return {name: getattr(self, name) for name in names}
 
 
 def prepare(context: MeasurementContext, *, training: bool = False) -> Runnable:
-    """The cell's variant as the setting wants it run. Raises Unsupported."""
+    """Return the cell's variant as the setting wants it run. Raises Unsupported."""
     setting = context.cell.setting
     refused = cannot_train(setting) if training else ""
     if reason := unsupported(setting, precisions(context.device)) or refused:
@@ -111,12 +110,11 @@ def unsupported(setting: Setting, native: Sequence[str] = ()) -> str:
 
 
 def hold_cast_weights(model: nn.Module, precision: str) -> None:
-    """Hold the weights of a network for inference as autocast would cast them: it does so at each
-    pass, elsewise.
+    """Hold the weights of a network for inference as autocast would cast them.
 
-    In inference mode autocast keeps no casts, and a pass of a small batch would be spent on
-    casting. Outputs stay the same to the bit. Only of torch's own modules: a subclass may compute
-    something of its weights.
+    Autocast itself would cast them at each pass: in inference mode it keeps no casts, and a pass of
+    a small batch would be spent on casting. Outputs stay the same to the bit. Only weights of
+    torch's own modules are cast: a subclass may compute something from its weights.
     """
     wanted = AUTOCAST.get(precision)
     if wanted is None:
@@ -140,9 +138,8 @@ def _compiled(
     started = time.perf_counter()
     with torch.set_grad_enabled(training), context.precision():
         if training:
-            main_output(
-                call(images)
-            ).float().mean().backward()  # the backward graph is compiled when first needed
+            # The backward graph is compiled when first needed.
+            main_output(call(images)).float().mean().backward()
         else:
             with torch.inference_mode():
                 call(images)
@@ -164,8 +161,9 @@ def _compiled(
 
 
 def graphs_compiled() -> int:
-    """Graphs that torch.compile has made in this process; importing it takes a second, so that is
-    not done for it.
+    """Return how many graphs torch.compile has made in this process.
+
+    Its module takes a second to import, so it is not imported only for this.
     """
     dynamo = sys.modules.get("torch._dynamo.utils")
     return int(dynamo.counters["stats"]["unique_graphs"]) if dynamo else 0
@@ -177,14 +175,16 @@ def graphs_compiled() -> int:
 def _captured(
     context: MeasurementContext, model: nn.Module, images: Tensor, build_s: float
 ) -> Runnable:
-    """The whole forward pass as one graph, replayed on the same input (torch.cuda.graphs)."""
+    """Capture the whole forward pass as one graph, which is replayed on the same input.
+
+    See torch.cuda.graphs.
+    """
     started = time.perf_counter()
     side = torch.cuda.Stream(context.device)
     side.wait_stream(torch.cuda.current_stream(context.device))
     with torch.inference_mode(), context.precision(cache=False):
-        with torch.cuda.stream(
-            side
-        ):  # capturing wants cuDNN's search and the allocator's pools done
+        # Capturing wants cuDNN's search and the allocator's pools done.
+        with torch.cuda.stream(side):
             for _ in range(3):
                 model(images)
         torch.cuda.current_stream(context.device).wait_stream(side)
@@ -209,21 +209,18 @@ def _captured(
 
 
 def fold_batch_norm(model: nn.Module, example: Tensor) -> int:
-    """Fold every batch norm that takes a convolution's output into that convolution, in place;
-    returns how many.
+    """Fold every batch norm behind a convolution into it, in place; return how many.
 
-    Which feeds which is seen in a forward pass, so that it works for anybody's module; a network
-    without any stays as it is. Tried on a copy first. Raises Unsupported where the output changes
-    by it.
+    A forward pass shows which convolution feeds which norm, so that it works for anybody's module;
+    a network without any stays as it is. It is tried on a copy first. Raises Unsupported where the
+    output changes by it.
     """
     trial = copy.deepcopy(model)
     for norm in trial.modules():
         if isinstance(norm, nn.modules.batchnorm._BatchNorm):
             _unsettle(norm)
-    with (
-        torch.inference_mode(),
-        exact_fp32(),
-    ):  # TF32 alone changes scores by more than a right folding does
+    # TF32 alone changes scores by more than a right folding does
+    with torch.inference_mode(), exact_fp32():
         before = main_output(trial(example)).float()
         _fold(trial, example)
         after = main_output(trial(example)).float()
@@ -236,8 +233,9 @@ def fold_batch_norm(model: nn.Module, example: Tensor) -> int:
 
 
 def _unsettle(norm: nn.modules.batchnorm._BatchNorm) -> None:
-    """Have the norm do something: a fresh one hardly changes its input, and folding it wrongly
-    would not show.
+    """Give the norm random statistics, so that a wrong folding shows.
+
+    A fresh norm hardly changes its input.
     """
     with torch.no_grad():
         for name, low, high in (
@@ -273,10 +271,9 @@ def _fold(model: nn.Module, example: Tensor) -> int:
 
 
 def _fed_by_convolutions(model: nn.Module, example: Tensor) -> list[tuple[Any, Any]]:
-    """Each batch norm whose input is the very tensor that a convolution put out, both used once."""
-    made: dict[
-        int, tuple[nn.Module, Tensor]
-    ] = {}  # the tensors are held, so that no id is used again
+    """Return each batch norm fed directly by a convolution, both used once."""
+    # The tensors are held, so that no id is used again.
+    made: dict[int, tuple[nn.Module, Tensor]] = {}
     used: dict[nn.Module, int] = {}
     pairs: list[tuple[Any, Any]] = []
 

@@ -31,13 +31,14 @@ class TrivialBaseline(nn.Module):
 
     @abstractmethod
     def fit(self, images: list[Tensor], masks: list[Tensor]) -> None:
-        """Find `choice` from training images `(C *S)`, float, and their masks `(*S)`: class ids,
-        255 = ignore.
+        """Find `choice` from training images `(C *S)`, float, and their masks `(*S)`.
+
+        Masks hold class ids; 255 is ignored.
         """
 
     @abstractmethod
     def parts(self, image: Tensor) -> Tensor:
-        """Which entry of `choice` each pixel `(N *S)` takes."""
+        """Return which entry of `choice` each pixel `(N *S)` takes."""
 
     def forward(self, image: Tensor) -> Tensor:
         chosen = self.choice[self.parts(image)].unsqueeze(1)
@@ -101,14 +102,13 @@ class Otsu(TrivialBaseline):
 # without data.
 @torch.library.custom_op("unet_bench::grey_bins", mutates_args=())
 def grey_bins(image: Tensor, bins: int) -> Tensor:
-    """Otsu's bin of each pixel's mean over channels, `(N 2 *S)`: numbered from the darkest, and
-    from the largest.
+    """Return Otsu's bin of each pixel's mean over channels, `(N 2 *S)`.
 
-    All 0 in an image of fewer grey levels than bins.
+    Bins are numbered from the darkest, and from the largest. All 0 in an image of fewer grey levels
+    than bins.
     """
-    grey = (
-        image.detach().cpu().double().mean(1).numpy()
-    )  # on the host: not every device has doubles
+    # On the host: not every device has doubles.
+    grey = image.detach().cpu().double().mean(1).numpy()
     found = [otsu_bins(one, bins) for one in grey]
     return torch.from_numpy(np.stack([[one, by_extent(one, bins)] for one in found])).to(
         image.device
@@ -121,8 +121,9 @@ def _(image: Tensor, bins: int) -> Tensor:
 
 
 def by_extent(found: np.ndarray, bins: int) -> np.ndarray:
-    """The bins `(*S)` of one image, numbered from the one of the most pixels; of equals the darker
-    first.
+    """Return the bins `(*S)` of one image, numbered from the one with the most pixels.
+
+    Of equally large bins the darker one comes first.
     """
     rank = np.empty(bins, dtype=np.int64)
     rank[np.argsort(-np.bincount(found.ravel(), minlength=bins), kind="stable")] = np.arange(bins)
@@ -131,8 +132,9 @@ def by_extent(found: np.ndarray, bins: int) -> np.ndarray:
 
 
 def otsu_bins(grey: np.ndarray, bins: int) -> np.ndarray:
-    """The bin of each pixel of one image, int64, `bins` in all; all 0 where there are fewer grey
-    levels than bins.
+    """Return the bin of each pixel of one image, int64, `bins` in all.
+
+    All are 0 where there are fewer grey levels than bins.
     """
     from skimage.filters import threshold_multiotsu
 
@@ -146,11 +148,11 @@ def otsu_bins(grey: np.ndarray, bins: int) -> np.ndarray:
 
 
 def best_map(counts: np.ndarray) -> tuple[np.ndarray, float]:
-    """Of all maps `(bins,)` from bins to classes that of the greatest sum of Dice over foreground
-    classes; and it.
+    """Return the map from bins to classes with the best Dice, and the sum of its Dice.
 
-    `counts` are pixels `(bins, true class)`. Of equals the first; no foreground at all makes
-    everything background.
+    The map `(bins,)` has the greatest sum of Dice over foreground classes. `counts` are pixels
+    `(bins, true class)`. Of equals the first is taken; without any foreground everything is
+    background.
     """
     bins, classes = counts.shape
     maps = np.indices((classes,) * bins).reshape(bins, -1).T

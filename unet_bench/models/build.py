@@ -132,8 +132,9 @@ def foreign_variant(reference: str) -> Variant:
 
 
 def foreign(reference: str, in_channels: int, classes: int) -> nn.Module:
-    """Build anybody's class or function, giving it channels and classes by whatever names it has
-    for them.
+    """Build anybody's class or function, with these channels and classes.
+
+    They are given by whatever names it has for them.
     """
     module_name, _, name = reference.partition(":")
     if "" not in sys.path:
@@ -183,8 +184,9 @@ def published_weights(model: nn.Module) -> Callable[[str], None] | None:
 
 
 def takes_width(registry: Registry, variant: Variant) -> bool:
-    """Return whether `width_scale` changes a variant: not where the encoder, or the architecture,
-    comes as it is.
+    """Return whether `width_scale` changes a variant.
+
+    It does not where the encoder, or the architecture, comes as it is.
     """
     if not variant.architecture:
         return "width_scale" not in canonicalised(registry, variant).inactive
@@ -195,10 +197,9 @@ def takes_width(registry: Registry, variant: Variant) -> bool:
 
 
 def doubling_step(variant: Variant) -> float:
-    """Return the width scale whose multiples keep widths that double exactly, as parts that add
-    maps may need; 0: unknown.
+    """Return the width scale whose multiples keep widths that double exactly; 0: unknown.
 
-    `unet.scaled` rounds each width to a multiple of four.
+    Parts that add maps may need such widths. `unet.scaled` rounds each width to a multiple of four.
     """
     return 0.0 if variant.architecture else 4 / variant.choices.base_width
 

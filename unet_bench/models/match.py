@@ -55,8 +55,9 @@ def is_within(cost: int, target: int, share: float) -> bool:
 
 
 def _next(costs: Costs, target: int) -> float:
-    """Return the scale to try next: where a line through the nearest two meets the target, and
-    every other time between.
+    """Return the scale to try next.
+
+    It is where a line through the nearest two meets the target, and every other time between them.
     """
     below = max((scale for scale in costs if costs[scale] < target), default=None)
     above = min((scale for scale in costs if costs[scale] > target), default=None)
@@ -68,8 +69,9 @@ def _next(costs: Costs, target: int) -> float:
 
 
 def _beyond(costs: Costs, target: int) -> float:
-    """Return a scale beyond those tried, all of whose costs are on one side of the target; ever
-    further along a step.
+    """Return a scale beyond those tried, all of whose costs are on one side of the target.
+
+    Each time it goes further along a step.
     """
     outwards = sorted(costs, reverse=max(costs.values()) < target)
     near, *before = outwards

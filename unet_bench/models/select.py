@@ -27,11 +27,10 @@ MATTERS: Final[Mapping[str, Callable[[Choices], bool]]] = {
 
 
 def select(registry: Registry, patterns: Iterable[str]) -> list[Variant]:
-    """Return the variants that names, globs, `tag:NAME` and `all` choose, each once, in
-    registration order per pattern.
+    """Return the variants that names, globs, `tag:NAME` and `all` choose, each once.
 
-    `unet+up=bilinear+depth=3` is `unet` with two choices changed. Raises UnknownName,
-    InvalidChoice.
+    They are in registration order per pattern. `unet+up=bilinear+depth=3` is `unet` with two
+    choices changed. Raises UnknownName, InvalidChoice.
     """
     known = registry.variants()
     chosen: dict[str, Variant] = {}
@@ -83,8 +82,9 @@ def _match(registry: Registry, known: Mapping[str, Variant], pattern: str) -> li
 
 
 def split_changes(known: Mapping[str, Variant], pattern: str) -> tuple[str, list[str]]:
-    """Return the variant's name, which may have plus signs of its own, and the changes asked
-    for.
+    """Return the variant's name, and the changes asked for.
+
+    The name may have plus signs of its own.
     """
     name, *changes = re.split(r"\+(?=\w+=)", pattern)
     start, _, incomplete = name.partition("+")
@@ -115,8 +115,9 @@ def _of_family(registry: Registry, name: str) -> Variant | None:
 
 
 def _present(registry: Registry, pattern: str, variants: list[Variant]) -> list[Variant]:
-    """Return those of the variants whose packages are installed. Raises Unsupported when none
-    is.
+    """Return those of the variants whose packages are installed.
+
+    Raises Unsupported when none is.
     """
     missing = {variant.name: registry.absent(variant) for variant in variants}
     found = [variant for variant in variants if not missing[variant.name]]
@@ -136,8 +137,9 @@ def _change(text: str) -> tuple[str, str]:
 
 
 def grid(registry: Registry, base: str, vary: Sequence[str]) -> list[Variant]:
-    """Return every combination of the alternatives in `vary` (`["up=transpose,bilinear", …]`),
-    applied to `base`.
+    """Return every combination of the alternatives in `vary`, applied to `base`.
+
+    `vary` is such as `["up=transpose,bilinear", …]`.
     """
     matched = _match(registry, registry.variants(), base)
     if len(matched) != 1:
@@ -169,10 +171,10 @@ def checked(registry: Registry, variant: Variant) -> Variant:
 
 
 def canonicalised(registry: Registry, variant: Variant) -> Variant:
-    """Return the variant with choices that cannot matter set to their defaults and named in
-    `inactive`.
+    """Return the variant with choices that cannot matter set to their defaults.
 
-    What a part declares in `ignores` cannot matter; `same` becomes what it stands for.
+    They are named in `inactive`. What a part declares in `ignores` cannot matter; `same` becomes
+    what it stands for.
     """
     if variant.architecture:
         return replace(variant, inactive=tuple(name for name in NAMES if name not in OF_ANY))

@@ -22,8 +22,9 @@ def _slot(default: str, help: str) -> Any:
 
 
 def _axis(default: Value, help: str, *values: str, empty: str = "") -> Any:
-    """Return an axis: `values` are those it takes, if not any of its type; `empty` is the word for
-    an empty list.
+    """Return an axis.
+
+    `values` are those it takes, if not any of its type; `empty` is the word for an empty list.
     """
     return field(
         default=default, metadata={"kind": "axis", "help": help, "values": values, "empty": empty}
@@ -179,8 +180,9 @@ def at_level(values: tuple[int, ...], level: int) -> int:
 
 
 def format_value(name: str, value: Value) -> str:
-    """Return the value of the choice `name` as text: lists with slashes, booleans as true and
-    false.
+    """Return the value of the choice `name` as text.
+
+    Lists have slashes, booleans are true and false.
     """
     if isinstance(value, bool):
         return str(value).lower()

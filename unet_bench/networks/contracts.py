@@ -172,7 +172,8 @@ def main_output(output: Tensor | Outputs) -> Tensor:
 
 
 def stated_channels(part: nn.Module, place: Place) -> int:
-    """Return how many channels a built part returns: what it states, else what its place asked
-    for.
+    """Return how many channels a built part returns.
+
+    That is what it states, else what its place asked for.
     """
     return int(getattr(part, "out_channels", place.out_channels))

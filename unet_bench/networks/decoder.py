@@ -49,8 +49,9 @@ class DecoderNode(nn.Module):
         self.out_channels = stated_channels(self.block, block_at)
 
     def forward(self, below: list[Tensor], here: list[Tensor]) -> Tensor:
-        """Return the level's map, from the first map `below` and those `here`, the encoder's first;
-        they are taken out of both lists.
+        """Return the level's map, from the first map `below` and those `here`.
+
+        The encoder's maps come first in `here`; used maps are taken out of both lists.
         """
         return last_use(self.block, [self._merged(below, here)])
 
@@ -94,8 +95,9 @@ class Meeting(nn.Module):
 
 
 def up_channels(policy: str, width: int, own: int) -> int:
-    """Return how many channels an up-sampling of `width` is to return; `own`: its level's width, 0
-    if that is open.
+    """Return how many channels an up-sampling of `width` is to return.
+
+    `own` is its level's width, 0 if that is open.
     """
     if policy == "keep":
         return width

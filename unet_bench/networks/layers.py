@@ -25,8 +25,9 @@ LINEAR_MODE: Final = {2: "bilinear", 3: "trilinear"}
 
 
 def padded(place: Place) -> Place:
-    """Return the place for convolutions that keep a map's size: with `padding=valid` they are
-    zero-padded.
+    """Return the place for convolutions that keep a map's size.
+
+    With `padding=valid` they are zero-padded.
     """
     return place if place.padding != "valid" else place.at(padding="zeros")
 
@@ -75,8 +76,9 @@ def transposed_convolution(
 
 
 def he_init(conv: nn.Module, incoming: int) -> nn.Module:
-    """Give a module normal weights of std √(2/incoming) and zero bias (He 2015, as the U-Net paper
-    asks).
+    """Give a module normal weights of std √(2/incoming) and zero bias.
+
+    He 2015, as the U-Net paper asks.
     """
     assert isinstance(conv.weight, Tensor)
     nn.init.normal_(conv.weight, std=math.sqrt(2 / incoming))
@@ -171,8 +173,9 @@ def conv_norm_act(
 
 
 def steps(place: Place) -> list[Place]:
-    """Return the places of a block's `place.convs` convolutions: the first one alone strides, and
-    meets the image.
+    """Return the places of a block's `place.convs` convolutions.
+
+    Only the first one strides, and meets the image.
     """
     between = [place.mid_channels or place.out_channels] * (place.convs - 1)
     widths = [place.in_channels, *between, place.out_channels]
@@ -184,8 +187,9 @@ def steps(place: Place) -> list[Place]:
 
 
 def convolutions(place: Place) -> list[nn.Sequential]:
-    """Build `place.convs` times a 3×3 convolution with norm and activation; the first one
-    strides.
+    """Build `place.convs` times a 3×3 convolution with norm and activation.
+
+    The first one strides.
     """
     return [
         conv_norm_act(at, at.in_channels, at.out_channels, stride=at.stride) for at in steps(place)
@@ -193,16 +197,18 @@ def convolutions(place: Place) -> list[nn.Sequential]:
 
 
 def keeping(module: nn.Module, channels: int) -> nn.Module:
-    """Return the module, stating that it returns `channels` channels whatever its place asked
-    for.
+    """Return the module, stating that it returns `channels` channels.
+
+    What its place asked for does not matter.
     """
     module.out_channels = channels  # type: ignore[assignment]
     return module
 
 
 def crop(x: Tensor, size: torch.Size, low: tuple[int, ...] | None = None) -> Tensor:
-    """Return a view of `(N C *S)` cut to spatial `size`, starting at `low` pixels per dimension
-    (default: centred).
+    """Return a view of `(N C *S)` cut to spatial `size`.
+
+    It starts at `low` pixels per dimension (default: centred).
     """
     for i, wanted in enumerate(size):
         spare = x.shape[2 + i] - wanted

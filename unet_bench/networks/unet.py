@@ -170,8 +170,9 @@ def levels_of(encoder: nn.Module) -> list[int]:
 
 
 def encoder_widths(choices: Choices) -> tuple[int, ...]:
-    """Return the channels of the plain encoder's levels, finest first: as chosen, or doubling from
-    `base_width` to `max_width`.
+    """Return the channels of the plain encoder's levels, finest first.
+
+    They are as chosen, or double from `base_width` to `max_width`.
     """
     widths = [
         min(choices.base_width << level, choices.max_width) for level in range(choices.depth + 1)
@@ -182,7 +183,8 @@ def encoder_widths(choices: Choices) -> tuple[int, ...]:
 
 
 def scaled(width: int, scale: float) -> int:
-    """Return a width times `scale`, kept a multiple of four so that grouped parts still divide
-    it.
+    """Return a width times `scale`, kept a multiple of four.
+
+    So grouped parts still divide it.
     """
     return width if scale == 1 else max(4, 4 * round(width * scale / 4))

@@ -41,9 +41,10 @@ MACHINE: Final = ("system", "machine", "cpu", "cores", "cuda", "cudnn")
 
 
 def surroundings(environment: Mapping[str, Any], *, remote: bool) -> dict[str, Any]:
-    """What of the driver's environment a result depends on: its machine only where that measures.
+    """Return what of the driver's environment a result depends on.
 
-    How many GPUs of a kind are visible does not matter to a cell, which sees one.
+    The driver's machine belongs to it only where that machine measures. How many GPUs of a kind are
+    visible does not matter to a cell, which sees one.
     """
     software = {name: environment[name] for name in SOFTWARE}
     if remote:
@@ -73,18 +74,21 @@ class Keys:
         self._known: dict[tuple[int, int, str], tuple[Cell, dict[str, str], str]] = {}
 
     def key(self, cell: Cell) -> str:
-        """12 hex digits that change whenever the result may."""
+        """Return 12 hex digits that change whenever the result may."""
         return cell.key(self._of(cell)[2])
 
     def sources(self, cell: Cell) -> dict[str, str]:
-        """Hashes of source by module: of our rooms those that measure it, and of plugins those that
-        the cell needs.
+        """Return hashes of source by module.
+
+        They are of the package's own rooms that measure the cell, and of the plugins that it needs.
         """
         return self._of(cell)[1]
 
     def _of(self, cell: Cell) -> tuple[Cell, dict[str, str], str]:
-        """Cells of one variant, baseline and probe run the same source: it is looked up once. Holds
-        the first.
+        """Return the first cell of this variant, baseline and probe, its sources and its key.
+
+        All such cells run the same source, which is looked up once. The cell is held because it is
+        known by the ids of its parts.
         """
         parts = (id(cell.variant), id(cell.baseline), cell.probe)
         if parts not in self._known:
@@ -110,16 +114,15 @@ class Keys:
         if ":" in variant.architecture and not registry.has_family(
             "architecture", variant.architecture
         ):
-            return {
-                variant.architecture.partition(":")[0].split(".")[0]
-            }  # anybody's, without a plugin
+            # Somebody's own module, without a plugin.
+            return {variant.architecture.partition(":")[0].split(".")[0]}
         if variant.architecture:
             return self._modules_of(registry.find("architecture", variant.architecture))
         found = (registry.find(slot, getattr(variant.choices, slot)) for slot in SLOTS)
         return {module for entry in found for module in self._modules_of(entry)}
 
     def _modules_of(self, entry: Entry) -> set[str]:
-        """Where a part is registered, and where it lies."""
+        """Return the modules where a part is registered, and where it lies."""
         factory = (
             entry.factory
             if isinstance(entry.factory, str)
@@ -131,7 +134,7 @@ class Keys:
         }
 
     def _module(self, plugin: str) -> str:
-        """The top-level module behind a plugin's name."""
+        """Return the top-level module behind a plugin's name."""
         return next(
             p.module for p in self._loaded.plugins if p.provider.plugin == plugin
         ).partition(".")[0]

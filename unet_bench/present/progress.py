@@ -76,7 +76,7 @@ class Watcher:
 
 @contextmanager
 def watcher() -> Iterator[Watcher]:
-    """A watcher on stderr, so that stdout stays for tables."""
+    """Return a watcher on stderr, so that stdout stays for tables."""
     console = Console(file=sys.stderr)
     yield Watcher(console)
     if console.is_terminal:
@@ -84,20 +84,23 @@ def watcher() -> Iterator[Watcher]:
 
 
 def console() -> Console:
-    """Where tables go: as wide as the terminal, and wide enough to be read where there is none."""
+    """Return where tables go, as wide as the terminal.
+
+    Where there is no terminal, it is wide enough for tables to be read.
+    """
     found = Console()
     return found if found.is_terminal else Console(width=160)
 
 
 def span(seconds: float) -> str:
-    """A duration as people say it."""
+    """Return a duration as people say it."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} hours"
 
 
 def plan_table(planned: Sequence[Planned]) -> list[dict[str, Any]]:
-    """One record a cell: what it is, what it will cost, or why it will not run."""
+    """Return one record a cell: what it is, what it will cost, or why it will not run."""
     return [
         {
             "cell_id": p.cell.id,
@@ -173,9 +176,9 @@ def plan_text(made: Plan) -> None:
     total = span(sum(p.seconds for p in open_cells))
     suite = made.suite
     batches = ", ".join(map(str, suite.batch))
-    width = f"width × {suite.width_scale:g}" + f", scaled to the baseline's {suite.match}" * bool(
-        suite.match
-    )
+    width = f"width × {suite.width_scale:g}"
+    if suite.match:
+        width += f", scaled to the baseline's {suite.match}"
     screen.print(
         f"{len(open_cells)} cells to run, about {total}; preset {suite.preset}, {width}, "
         f"{suite.size} scored, {suite.budget} of training, batch {batches}; "
@@ -186,7 +189,7 @@ def plan_text(made: Plan) -> None:
 
 
 def _decided(cells: Sequence[Planned]) -> list[str]:
-    """What will not run, and why: probes with one reason together."""
+    """Return what will not run, and why: probes with one reason together."""
     probes: dict[tuple[str, str], set[str]] = {}
     for p in cells:
         if p.status:
@@ -197,8 +200,9 @@ def _decided(cells: Sequence[Planned]) -> list[str]:
 
 
 def _matching(made: Plan, planned: Planned) -> list[str]:
-    """At which width a variant meets the baseline's cost, and how nearly: `width × 0.2466, params
-    -0.3 %`.
+    """Return at which width a variant meets the baseline's cost, and how nearly.
+
+    Such as `width × 0.2466, params -0.3 %`.
     """
     figure = made.suite.match
     if not figure or planned.status or planned.cell.variant.trivial:

@@ -89,11 +89,10 @@ def variant_checks(
     sizes: Sequence[Size] = (),
     registry: Registry | None = None,
 ) -> list[Check]:
-    """Return the checks of one variant's whole network, made narrow so that they are quick; of an
-    architecture, all checks.
+    """Return the checks of one variant's whole network; of an architecture, all checks.
 
-    `sizes` are input sizes such as `[(64, 64)]`, for a network that does not take just any. Raises
-    UnknownName.
+    The network is made narrow so that they are quick. `sizes` are input sizes such as `[(64, 64)]`,
+    for a network that does not take just any. Raises UnknownName.
     """
     registry = registry or load().checked()
     (variant,) = select(registry, [name])
@@ -115,15 +114,17 @@ def checks_of(
 
 @functools.lru_cache(maxsize=1)
 def kept_cases(cases: Callable[[], Sequence[Case]]) -> Sequence[Case]:
-    """Return the cases, kept until those of another subject are wanted: networks are large, and
-    there are many.
+    """Return the cases, kept until those of another subject are wanted.
+
+    Networks are large, and there are many.
     """
     return cases()
 
 
 def distinct_cases(cases: Callable[[], Sequence[Case]]) -> Sequence[Case]:
-    """Return the cases at which a part may have other parameters or operations than at those
-    before.
+    """Return the cases at which a part may differ from those before.
+
+    It may have other parameters or operations there.
     """
     return [case for case in cases() if case.distinct]
 

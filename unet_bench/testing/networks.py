@@ -85,8 +85,9 @@ def verify(
 
 
 def positions(case: Case) -> None:
-    """Require that offset and misalignments, traced by gradients, are what geometry states, at a
-    legal size and at an odd one.
+    """Require that offset and misalignments are what geometry states.
+
+    They are traced by gradients, at a legal size and at an odd one.
     """
     assert case.stated is not None
     tracer = Tracer(case.built())

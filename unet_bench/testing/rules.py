@@ -23,8 +23,9 @@ CHANNELS_LAST: Final = {4: torch.channels_last, 5: torch.channels_last_3d}
 
 
 def shapes(case: Case) -> None:
-    """Require that every size gives the promised channels and sizes, in finite float32; one that
-    need not work may be refused.
+    """Require that every size gives the promised channels and sizes, in finite float32.
+
+    A size that need not work may be refused.
     """
     for size in (*case.sizes, *case.others):
         inputs = case.fed(size)
@@ -35,8 +36,9 @@ def shapes(case: Case) -> None:
 
 
 def meta(case: Case) -> None:
-    """Require that built on the meta device it gives the same shapes: that is how sizes are found
-    out without computing.
+    """Require that it gives the same shapes when built on the meta device.
+
+    That is how sizes are found out without computing.
     """
     for size in (*case.sizes, *case.others[: None if case.distinct else 0]):
         with torch.device("meta"):
@@ -51,8 +53,9 @@ def meta(case: Case) -> None:
 
 
 def gradients(case: Case) -> None:
-    """Require that a training step reaches every parameter and every input, with finite
-    gradients.
+    """Require that a training step reaches every parameter and every input.
+
+    Their gradients must be finite.
     """
     part, inputs = case.built().train(), case.fed()
     for tensor in flat_tensors(inputs):
@@ -74,8 +77,9 @@ def gradients(case: Case) -> None:
 
 
 def state_dict(case: Case) -> None:
-    """Require that its state dict, saved after a training step and loaded into a fresh one, brings
-    back the same outputs.
+    """Require that a saved state dict brings back the same outputs in a fresh one.
+
+    It is saved after a training step.
     """
     trained, fresh = case.built(seed=0), case.built(seed=1)
     trained.train()(*case.fed())
@@ -98,8 +102,9 @@ def deepcopy(case: Case) -> None:
 
 
 def deterministic(case: Case) -> None:
-    """Require that one seed gives one set of weights, and one input one output; another seed goes
-    on to other numbers.
+    """Require that one seed gives one set of weights, and one input one output.
+
+    After another seed other random numbers must follow.
     """
     part, twin = case.part, case.built()
     for name, tensor in part.state_dict().items():
@@ -182,8 +187,9 @@ OF_A_WHOLE: Final = (shapes, gradients, state_dict)
 
 
 def attempt(case: Case, part: nn.Module, size: Size) -> tuple[Any, str | None]:
-    """Return (output, None), or (None, why) when the size is refused; one that must work raises
-    what it raises.
+    """Return (output, None), or (None, why) when the size is refused.
+
+    A size that must work raises what it raises.
     """
     inputs = case.fed(size)
     try:

@@ -391,8 +391,9 @@ def brief(place: Place) -> str:
 
 
 def design(registry: Registry, dims: int, padding: str, **changes: Value) -> Design:
-    """Return the baseline's parts, for encoders and topologies to assemble: three levels of 4, 8
-    and 16 channels.
+    """Return the baseline's parts, for encoders and topologies to assemble.
+
+    It has three levels of 4, 8 and 16 channels.
     """
     choices = Choices(
         base_width=4, depth=2, dims=dims, padding=padding, decoder_block=Choices().encoder_block

@@ -79,16 +79,18 @@ class Tracer:
 def merged_on_the_skips_way(
     part: nn.Module, inputs: tuple[list[Tensor], Tensor]
 ) -> tuple[list[Tensor], Tensor]:
-    """Return what a merge is given, the up-sampled map without its gradient where there is a
-    skip.
+    """Return what a merge is given, with gradients along the skip alone.
+
+    Where there is a skip, the up-sampled map comes without its gradient.
     """
     skips, up = inputs
     return skips, up.detach() if skips else up
 
 
 def transparent(model: nn.Module) -> nn.Module:
-    """Return the network with kernels that pass on their middle, pools that average, and no norms;
-    in double precision.
+    """Return the network made transparent for gradients, in double precision.
+
+    Its kernels pass on their middle, its pools average, and it has no norms.
     """
     for module in list(model.modules()):
         for name, child in module.named_children():
@@ -122,11 +124,10 @@ def middle(kernel: Sequence[int]) -> Tensor:
 
 
 def looked_at(found: Tensor, image: Tensor, period: int) -> Position:
-    """Return where a map's pixels look in the image: the line through what two parts of it, of
-    whole periods, depend on.
+    """Return where a map's pixels look in the image, as a line.
 
-    They lie on either side of its middle, half-way to the border, so that a wide kernel does not
-    reach beyond it.
+    The line goes through what two parts of the map, of whole periods, depend on. They lie on either
+    side of its middle, half-way to the border, so that a wide kernel does not reach beyond it.
     """
     ends = [filled(found, axis) for axis in range(2, found.ndim)]
     lengths = [n // period * period or max(n, 1) for n in ((high - low) // 2 for low, high in ends)]
@@ -153,12 +154,11 @@ def filled(found: Tensor, axis: int) -> tuple[int, int]:
 def depends_on(
     found: Tensor, image: Tensor, block: tuple[slice, ...], far: int
 ) -> tuple[list[float], list[float]]:
-    """Return (middle of the block in the map, middle of what it depends on in the image), in pixels
-    per dimension.
+    """Return the middle of the block in the map, and of what it depends on in the image.
 
-    What a far corner depends on as well comes through attention or global pooling, from anywhere:
-    it does not count. The corner's negative gradients are left out, or a kernel with negative lobes
-    would seem to look at the corner.
+    Both are in pixels per dimension. What a far corner depends on as well comes through attention
+    or global pooling, from anywhere: it does not count. The corner's negative gradients are left
+    out, or a kernel with negative lobes would seem to look at the corner.
     """
     whole = slice(None)
     part, corner = found[(whole, whole, *block)], found.flatten(2)[..., far]

@@ -34,10 +34,10 @@ class Draw:
 
 
 def draw(recipe: Recipe, rng: np.random.Generator, dims: int = 2) -> Draw:
-    """Return what a recipe does to an item: angle, scale and tone uniformly, displacements from a
-    Gaussian.
+    """Return what a recipe does to an item: its angle, scale, tone and displacements.
 
-    Volumes are turned in the plane of their slices alone, and scaled alike along all axes.
+    Displacements are drawn from a Gaussian, the others uniformly. Volumes are turned in the plane
+    of their slices alone, and scaled alike along all axes.
     """
     flips = tuple((rng.random(dims) < 0.5).tolist()) if recipe.flip else (False,) * dims
     angle = math.radians(rng.uniform(-recipe.rotate, recipe.rotate))
@@ -59,14 +59,13 @@ def sources(
     input_window: InputWindow,
     device: torch.device,
 ) -> Tensor:
-    """Return coordinates `(dims *window.input)` in an image of `plane` pixels that the network's
-    input is read at.
+    """Return the coordinates `(dims *window.input)` at which an image is read for the input.
 
-    The input is that for the scored window of `size` at `corner`. The image is turned and scaled
-    about the window's centre, bent by displacements on a coarse grid over the whole image,
-    cubically between its points (Ronneberger et al. 2015, section 3.1), then flipped. A pixel's
-    source depends on where it lies, not on how much context the frame has around it, so every
-    network gets the same scored pixels.
+    They lie in an image of `plane` pixels. The input is that for the scored window of `size` at
+    `corner`. The image is turned and scaled about the window's centre, bent by displacements on a
+    coarse grid over the whole image, cubically between its points (Ronneberger et al. 2015, section
+    3.1), then flipped. A pixel's source depends on where it lies, not on how much context the frame
+    has around it, so every network gets the same scored pixels.
     """
     first = [start - context for start, context in zip(corner, input_window.context, strict=True)]
     lines = [
@@ -105,8 +104,9 @@ def _basis(length: int, grid: int, device: torch.device) -> Tensor:
 
 
 def interpolated(image: Tensor, at: Tensor) -> Tensor:
-    """Return `image` `(C *S)` at coordinates `(dims *s)`, linearly; mirrored beyond its borders, as
-    `reflected` is.
+    """Return `image` `(C *S)` at coordinates `(dims *s)`, linearly.
+
+    It is mirrored beyond its borders, as `reflected` is.
     """
     # Coordinates count from -1 to 1 for `grid_sample`, the last axis first. An axis of one pixel
     # has but one value.
@@ -120,8 +120,9 @@ def interpolated(image: Tensor, at: Tensor) -> Tensor:
 
 
 def nearest(plane: Tensor, at: Tensor) -> Tensor:
-    """Return `plane` `(*S)` of any type at coordinates `(dims *s)`: the nearest pixel, mirrored
-    beyond the borders.
+    """Return the nearest pixels of `plane` `(*S)`, of any type, at coordinates `(dims *s)`.
+
+    It is mirrored beyond the borders.
     """
     axes = zip(at, plane.shape, strict=True)
     return plane[tuple(reflected(line.round().long(), size) for line, size in axes)]

@@ -8,9 +8,8 @@ import numpy as np
 
 from unet_bench.data.dataset import IGNORE
 
-REACH: Final = (
-    6.0  # sigmas; a pair of objects that lie farther apart together adds less than 2e-8 w0
-)
+# sigmas; a pair of objects that lie farther apart together adds less than 2e-8 w0
+REACH: Final = 6.0
 
 
 def border_weights(mask: np.ndarray, w0: float, sigma: float, separator: int | None) -> np.ndarray:
@@ -41,8 +40,9 @@ def _balance(mask: np.ndarray, valid: np.ndarray) -> np.ndarray:
 
 
 def _two_nearest(labels: np.ndarray, count: int, reach: float) -> np.ndarray:
-    """Return `d1 + d2` outside of objects, exact where it is at most `reach`, and more than that
-    elsewhere.
+    """Return `d1 + d2` outside of objects, exact where it is at most `reach`.
+
+    Elsewhere it is more than that.
     """
     from scipy import ndimage
 

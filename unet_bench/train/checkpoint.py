@@ -66,8 +66,9 @@ class Checkpoint:
             print(f"no checkpoint could be written to {self.folder}: {error}", file=sys.stderr)
 
     def load(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-        """Return what `save` wrote; None if there is nothing, or it is of another cell, protocol or
-        software, or damaged.
+        """Return what `save` wrote; None if it is missing, damaged or another's.
+
+        Another's is what another cell, protocol or software wrote.
         """
         if self.folder is None or not os.path.isfile(self.folder / FILE):
             return None
@@ -95,15 +96,17 @@ class Checkpoint:
 
 
 def storable(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the tensors as safetensors takes them: in the host's memory, and none in another's, as
-    tied weights are.
+    """Return the tensors as safetensors takes them.
+
+    Each is a copy in the host's memory: tied weights, which share memory, are refused.
     """
     return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
 
 
 def digest(tensors: Mapping[str, Tensor], plain: str) -> str:
-    """Return 16 hex digits over tensors and text: a disk that returned other bytes would change a
-    result in silence.
+    """Return 16 hex digits over tensors and text.
+
+    Otherwise a disk that returned other bytes would change a result in silence.
     """
     found = hashlib.blake2b(plain.encode(), digest_size=8)
     for name, tensor in sorted(tensors.items()):
@@ -115,8 +118,9 @@ def digest(tensors: Mapping[str, Tensor], plain: str) -> str:
 def state_of(
     model: nn.Module, optimiser: torch.optim.Optimizer, device: torch.device
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Return weights, buffers, the optimiser's state and the random numbers' as named tensors, the
-    rest as plain data.
+    """Return a training's state, as named tensors and plain data.
+
+    The tensors are weights, buffers, the optimiser's state and the random numbers'.
     """
     tensors = {f"model/{name}": tensor for name, tensor in model.state_dict().items()}
     tensors["random/cpu"] = torch.get_rng_state()

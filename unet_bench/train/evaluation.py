@@ -66,9 +66,8 @@ def evaluate(
             valid = masks != IGNORE
             truth = probability.gather(1, masks.long().where(valid, 0)[:, None])[:, 0]
             summed = -(truth.clamp_min(1e-8).log() * valid).sum() + 0 * probability.sum()
-            found, scored_pixels = torch.stack(
-                [summed, valid.sum().to(summed.dtype)]
-            ).tolist()  # one wait for both
+            # One wait for both.
+            found, scored_pixels = torch.stack([summed, valid.sum().to(summed.dtype)]).tolist()
             if not math.isfinite(found):
                 raise NonFinite("the network's scores on validation or test images are not finite")
             entropy, pixels = entropy + found, pixels + int(scored_pixels)
@@ -81,8 +80,9 @@ def evaluate(
 
 
 def alike(data: Images, most: int) -> list[list[int]]:
-    """Return the numbers of the images in order, at most so many neighbours of one size
-    together.
+    """Return the numbers of the images in order, in groups of neighbours of one size.
+
+    A group has at most so many.
     """
     runs = itertools.groupby(range(len(data.masks)), key=lambda number: data.masks[number].shape)
     together = [list(run) for _, run in runs]
@@ -107,8 +107,9 @@ def probabilities(
     input_window: InputWindow,
     size: tuple[int, ...],
 ) -> Tensor:
-    """Return class probabilities `(N classes *size)` of the scored pixels of inputs `(N C
-    *window.input)`.
+    """Return class probabilities `(N classes *size)` of the scored pixels.
+
+    The inputs are `(N C *window.input)`.
     """
     images = images.to(memory_format=context.memory_format)
     with context.precision():

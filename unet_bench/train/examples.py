@@ -21,16 +21,18 @@ Array = NDArray[Any]
 
 
 def chosen(wanted: int, count: int) -> list[int]:
-    """Return the numbers of at most so many of `count` images, spread evenly from the first to the
-    last.
+    """Return the numbers of at most so many of `count` images.
+
+    They are spread evenly from the first to the last.
     """
     wanted = min(wanted, count)
     return [round(i * (count - 1) / max(wanted - 1, 1)) for i in range(wanted)]
 
 
 def picture(image: Array) -> Array:
-    """Return an image `(*S C)` as uint8, `(H W)` or `(H W 3)`; of channels that are not three the
-    first.
+    """Return an image `(*S C)` as uint8, `(H W)` or `(H W 3)`.
+
+    If there are not three channels, the first is taken.
     """
     small: Array = thinned(image, channels=1).astype(np.float32)
     if small.shape[-1] != 3:
@@ -41,8 +43,9 @@ def picture(image: Array) -> Array:
 
 
 def thinned(array: Array, channels: int = 0) -> Array:
-    """Return every n-th pixel of `(*S)`, or `(*S C)` with one axis of channels; of a volume its
-    middle slice.
+    """Return every n-th pixel of `(*S)`, or `(*S C)`; of a volume its middle slice.
+
+    C is one axis of channels.
     """
     if array.ndim - channels == 3:
         array = array[len(array) // 2]
@@ -51,8 +54,9 @@ def thinned(array: Array, channels: int = 0) -> Array:
 
 
 def save_inputs(file: Path, dataset: Dataset, numbers: list[int]) -> None:
-    """Write images and truth of these test images as `image0`, `truth0`, …, unless another process
-    has.
+    """Write images and truth of these test images as `image0`, `truth0`, …
+
+    Nothing is written where another process has done so.
     """
     if file.exists():
         return
@@ -62,8 +66,9 @@ def save_inputs(file: Path, dataset: Dataset, numbers: list[int]) -> None:
 
 
 def save_predicted(file: Path, predicted: Mapping[int, Array], numbers: list[int]) -> None:
-    """Write the predicted classes `(*S)` of these test images as `predicted0`, …, as small as the
-    images.
+    """Write the predicted classes `(*S)` of these test images as `predicted0`, …
+
+    They are made as small as the images.
     """
     _save(file, {f"predicted{i}": thinned(predicted[number]) for i, number in enumerate(numbers)})
 

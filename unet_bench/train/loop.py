@@ -220,8 +220,9 @@ class Training:
                 self.best = {name: tensor.clone() for name, tensor in weights.items()}
 
     def evaluations_due(self, step: int) -> int:
-        """Return how many evaluations are due by a step: in a short training several may fall on
-        one.
+        """Return how many evaluations are due by a step.
+
+        In a short training several may fall on one step.
         """
         return math.floor(self.progress(step) * self.recipe.evaluations + 1e-9)
 
@@ -255,8 +256,9 @@ class Training:
 
 
 def rate(recipe: Recipe, before: float, after: float) -> float:
-    """Return the learning rate's factor in the step that takes the budget from `before` to `after`,
-    parts from 0 to 1.
+    """Return the learning rate's factor in a step.
+
+    The step takes the budget from `before` to `after`, parts from 0 to 1.
     """
     if recipe.warm_up and before < recipe.warm_up:
         return min(1.0, max(after, 1e-3) / recipe.warm_up)
@@ -285,8 +287,9 @@ def apply_recipe(context: MeasurementContext, model: nn.Module) -> None:
 
 
 def incoming(module: nn.modules.conv._ConvNd) -> float:
-    """Return how many inputs an output of a convolution sums (He et al. 2015, eq. 10); of a
-    transposed one, on average.
+    """Return how many inputs an output of a convolution sums (He et al. 2015, eq. 10).
+
+    Of a transposed convolution it is the average.
     """
     taps = math.prod(module.kernel_size) * module.in_channels / module.groups
     return taps / math.prod(module.stride) if module.transposed else taps
@@ -294,12 +297,11 @@ def incoming(module: nn.modules.conv._ConvNd) -> float:
 
 @torch.no_grad()
 def settle_batch_norm(context: MeasurementContext, model: nn.Module, data: Images) -> None:
-    """Take batch norm's statistics anew from a few training batches (precise BN, Wu and Johnson
-    2021, 2105.07576).
+    """Take batch norm's statistics anew from a few training batches.
 
-    The running averages of a short training remember weights that are long gone, and networks with
-    batch norm would be judged by that. Random numbers are left as they were: the training must not
-    see others for it.
+    Called precise BN (Wu and Johnson 2021, 2105.07576). The running averages of a short training
+    remember weights that are long gone, and networks with batch norm would be judged by that.
+    Random numbers are left as they were: the training must not see others for it.
     """
     kind = nn.modules.batchnorm._BatchNorm
     norms = [module for module in model.modules() if isinstance(module, kind)]
@@ -324,8 +326,9 @@ def settle_batch_norm(context: MeasurementContext, model: nn.Module, data: Image
 
 
 def tensors(context: MeasurementContext, dataset: Dataset) -> dict[str, Images]:
-    """Return the three splits, normalised by the training images; with weights, if the recipe has
-    them.
+    """Return the three splits, normalised by the training images.
+
+    They have weights, if the recipe has them.
     """
     mean, std = normalisation(dataset)
     recipe = context.cell.protocol.recipe

@@ -62,12 +62,11 @@ def _dice_loss(logits: Tensor, target: Tensor, valid: Tensor) -> Tensor:
 
 
 def median_frequency(masks: list[Tensor], classes: int) -> Tensor:
-    """Return weights `(classes,)` that balance classes: the median of their frequencies over each
-    one's own.
+    """Return weights `(classes,)` that balance classes.
 
-    A class's frequency is its pixels over all pixels, but for ignored ones, of the images in which
-    it occurs (Eigen and Fergus 2015, section 6.3.2). A class that occurs nowhere has weight 0, and
-    does not enter the median.
+    A class's weight is the median of all frequencies over its own. A class's frequency is its
+    pixels over all pixels, but for ignored ones, of the images in which it occurs (Eigen and Fergus
+    2015, section 6.3.2). A class that occurs nowhere has weight 0, and does not enter the median.
     """
     counted = torch.stack(
         [torch.bincount(mask.flatten(), minlength=IGNORE + 1)[:classes] for mask in masks]

@@ -15,8 +15,9 @@ from unet_bench.train.outlines import outline_scores, rand_f1, separator
 
 
 def confusion(predicted: Tensor, target: Tensor, classes: int) -> np.ndarray:
-    """Return counts `(truth, prediction)` over pixels that are not ignored; inputs are class ids of
-    one shape.
+    """Return counts `(truth, prediction)` over pixels that are not ignored.
+
+    Inputs are class ids of one shape.
     """
     valid = target != IGNORE
     pairs = target[valid] * classes + predicted[valid]
@@ -70,11 +71,10 @@ def scores(counts: np.ndarray) -> Scores:
 def bootstrap_dice(
     per_image: np.ndarray, rng: np.random.Generator, resamples: int = 1000
 ) -> tuple[float, float]:
-    """Return the 95 % percentile interval of the pooled mean Dice over resampled test images; NaN
-    below five images.
+    """Return the 95 % percentile interval of the pooled mean Dice over resampled test images.
 
-    It says how far other images of the kind would have moved the figure, not how far another
-    training would.
+    It is NaN below five images. It says how far other images of the kind would have moved the
+    figure, not how far another training would.
     """
     n = len(per_image)
     if n < 5:
@@ -100,8 +100,9 @@ class Accumulator:
         self._rand_f1: list[float] = []
 
     def add(self, predicted: np.ndarray, truth: np.ndarray) -> None:
-        """Score one image from class ids `(*S)`; what lies where the truth is `IGNORE` changes
-        nothing.
+        """Score one image from class ids `(*S)`.
+
+        What lies where the truth is `IGNORE` changes nothing.
         """
         found, target = (torch.from_numpy(labels.astype(np.int64)) for labels in (predicted, truth))
         self._counts.append(confusion(found, target, len(self.classes)))
@@ -117,12 +118,11 @@ class Accumulator:
         return np.array(self._counts, dtype=np.int64).reshape(-1, n, n)
 
     def figures(self) -> dict[str, float]:
-        """Return the columns of the accuracy probe that say how good the predictions are; NaN where
-        one does not exist.
+        """Return the accuracy probe's columns that say how good the predictions are.
 
-        Image by image, an image counts by the mean of its foreground classes, and one without any
-        foreground in truth and prediction not at all. HD95 and boundary F1 are means over all pairs
-        of an image and a foreground class.
+        A figure that does not exist is NaN. Image by image, an image counts by the mean of its
+        foreground classes, and one without any foreground in truth and prediction not at all. HD95
+        and boundary F1 are means over all pairs of an image and a foreground class.
         """
         pooled, dice, iou = scores(self.counts.sum(0)), *self._per_image()
         hd95, boundary_f1 = self._outlines()
@@ -173,8 +173,9 @@ class Accumulator:
         return dice, iou
 
     def _outlines(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return HD95 and boundary F1, `(images, classes)` each; no images when outlines were not
-        asked for.
+        """Return HD95 and boundary F1, `(images, classes)` each.
+
+        There are no images when outlines were not asked for.
         """
         found = np.array(self._outline_scores).reshape(-1, 2, len(self.classes))
         return found[:, 0], found[:, 1]

@@ -17,22 +17,23 @@ TOLERANCE: Final = 0.0075  # of the image's diagonal
 
 
 def separator(classes: tuple[str, ...]) -> int | None:
-    """Return the first class named exactly "membrane" or "boundary": what it divides the image
-    into, `rand_f1` compares.
+    """Return the first class named exactly "membrane" or "boundary".
+
+    `rand_f1` compares the parts into which it divides the image.
     """
     return next((index for index, name in enumerate(classes) if name in SEPARATORS), None)
 
 
 def outline_scores(predicted: Array, truth: Array, classes: int) -> Array:
-    """Return HD95 in pixels and boundary F1 of each class, `(2, classes)`, from class ids `(*S)`;
-    of class 0 NaN.
+    """Return HD95 in pixels and boundary F1 of each class, `(2, classes)`.
 
-    HD95: of the distances from each outline pixel to the nearest of the other outline the 95th
-    percentile, in the worse direction. Boundary F1 (Csurka et al. 2013): precision and recall of
-    outline pixels that lie within 0.75 % of the diagonal, at least one pixel, of the other outline.
-    A class in neither has NaN, one in only one of them the image's diagonal and 0. Pixels ignored
-    in the truth belong to no class in either (see `outlines` for their rim), nor do they count for
-    the diagonal: an image that was padded has the one that it had.
+    They come from class ids `(*S)`; those of class 0 are NaN. HD95: of the distances from each
+    outline pixel to the nearest of the other outline the 95th percentile, in the worse direction.
+    Boundary F1 (Csurka et al. 2013): precision and recall of outline pixels that lie within 0.75 %
+    of the diagonal, at least one pixel, of the other outline. A class in neither has NaN, one in
+    only one of them the image's diagonal and 0. Pixels ignored in the truth belong to no class in
+    either (see `outlines` for their rim), nor do they count for the diagonal: an image that was
+    padded has the one that it had.
     """
     pairs = zip(outlines(masked(predicted, truth), classes), outlines(truth, classes), strict=True)
     labelled = np.argwhere(truth != IGNORE)
@@ -43,12 +44,12 @@ def outline_scores(predicted: Array, truth: Array, classes: int) -> Array:
 
 
 def outlines(labels: Array, classes: int) -> list[Array]:
-    """Return the outline of each class as positions `(P dims)`: its pixels that have a neighbour of
-    none or another class.
+    """Return the outline of each class as positions `(P dims)`.
 
-    Neighbours are the four beside a pixel, the six of a voxel. Beyond the image's border and under
-    `IGNORE` there is no class, so that an object which is cut off there has an outline along the
-    cut: the same as MONAI, which erodes the mask.
+    It is the pixels of a class that have a neighbour of none or another class. Neighbours are the
+    four beside a pixel, the six of a voxel. Beyond the image's border and under `IGNORE` there is
+    no class, so that an object which is cut off there has an outline along the cut: the same as
+    MONAI, which erodes the mask.
     """
     edge = np.zeros(labels.shape, dtype=bool)
     for axis in range(labels.ndim):
@@ -81,13 +82,13 @@ def _agreement(predicted: Array, truth: Array, diagonal: float) -> tuple[float, 
 
 
 def rand_f1(predicted: Array, truth: Array, separating: int) -> float:
-    """Return the foreground-restricted Rand F-score of the parts into which class `separating`
-    divides an image `(*S)`.
+    """Return the foreground-restricted Rand F-score of an image `(*S)`.
 
-    Parts are regions of all other classes, connected by their pixels' sides. Pixels of `separating`
-    or `IGNORE` in the truth do not count; predicted pixels of `separating` are one part among
-    others. NaN where the truth has no two pixels in one part. Arganda-Carreras et al. 2015, by
-    scikit-image's `adapted_rand_error`.
+    It compares the parts into which class `separating` divides the image. Parts are regions of all
+    other classes, connected by their pixels' sides. Pixels of `separating` or `IGNORE` in the truth
+    do not count; predicted pixels of `separating` are one part among others. NaN where the truth
+    has no two pixels in one part. Arganda-Carreras et al. 2015, by scikit-image's
+    `adapted_rand_error`.
     """
     from scipy.ndimage import label
     from skimage.metrics import adapted_rand_error

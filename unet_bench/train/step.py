@@ -50,8 +50,9 @@ class TrainingStep:
         return loss
 
     def forward(self, images: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
-        """Return the loss of images `(N C *S)` and the classes `(N *s)` of their scored pixels;
-        `weight` `(N *s)` of each.
+        """Return the loss of images `(N C *S)` and the classes `(N *s)` of their scored pixels.
+
+        `weight` `(N *s)` is that of each pixel.
         """
         with self.context.precision():
             return loss_of(self.call(images), target, self.context, self.class_weights, weight)
@@ -99,8 +100,9 @@ def loss_of(
     class_weights: Tensor | None = None,
     weight: Tensor | None = None,
 ) -> Tensor:
-    """Return the main head's loss, plus, if the recipe has deep supervision, each auxiliary head's,
-    weighted, at full size.
+    """Return the main head's loss, and those of auxiliary heads with deep supervision.
+
+    An auxiliary head's loss is weighted, and taken at full size.
     """
     recipe, size, input_window = (
         context.cell.protocol.recipe,

@@ -80,8 +80,9 @@ def _input(
     size: tuple[int, ...],
     flips: tuple[bool, ...],
 ) -> Tensor:
-    """Return the inputs for the tile at `corner` of the images: where these are flipped, it is
-    counted from the far end.
+    """Return the inputs for the tile at `corner` of the images.
+
+    Where images are flipped, the corner is counted from the far end.
     """
     begin = tuple(
         whole - start - side if turned else start
@@ -91,8 +92,9 @@ def _input(
 
 
 def _starts(length: int, size: int, overlap: float) -> list[int]:
-    """Return where the tiles along one side begin: the first at 0, and the last so that it ends at
-    the border.
+    """Return where the tiles along one side begin.
+
+    The first begins at 0, and the last ends at the border.
     """
     last, step = max(0, length - size), max(1, round(size * (1 - overlap)))
     count = math.ceil(last / step) + 1
@@ -102,8 +104,9 @@ def _starts(length: int, size: int, overlap: float) -> list[int]:
 
 
 def _ramp(size: int, overlap: float) -> Tensor:
-    """Return how much a tile's pixels count along one side: alike, or linearly less toward either
-    rim, but never nothing.
+    """Return how much a tile's pixels count along one side.
+
+    All count alike, or linearly less toward either rim, but never nothing.
     """
     if not overlap:
         return torch.ones(size)

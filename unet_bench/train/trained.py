@@ -107,8 +107,9 @@ class Network:
     def predict(
         self, image: np.ndarray, *, whole: bool = False, overlap: float = 0.0, flips: bool = False
     ) -> np.ndarray:
-        """Return class ids `(*S)`, uint8, of an image `(*S C)` of the training images' type and
-        channels; tiled.
+        """Return class ids `(*S)`, uint8, of an image `(*S C)`, predicted in tiles.
+
+        The image has the training images' type and channels.
         """
         channels, dims = self.task.in_channels, self.task.dims
         known = image.ndim == dims + 1 and image.shape[-1] == channels
@@ -139,9 +140,7 @@ class Network:
     def predict_fitted(
         self, image: np.ndarray, *, whole: bool, overlap: float, flips: bool
     ) -> np.ndarray:
-        """Return `predict`, the image brought to the size that training images were brought to, and
-        the mask back.
-        """
+        """Return `predict` of the image resized as training images were, the mask resized back."""
         if self.task.fit != "resize":
             return self.predict(image, whole=whole, overlap=overlap, flips=flips)
         fitted = resized(image, self.task.scored, Image.Resampling.BILINEAR)
@@ -158,11 +157,11 @@ def load_network(
     fold: str | None = None,
     device: str = "cpu",
 ) -> Network:
-    """Return the network of a variant that a run trained and kept; of several seeds or folds the
-    best by validation Dice.
+    """Return the network of a variant that a run trained and kept.
 
-    `data` is a task's name, `fold` such as 0/5. Raises StoreError when there is none, UnknownName
-    for what was not kept, InvalidSuite where it cannot be told which of several is meant.
+    Of several seeds or folds it is the best by validation Dice. `data` is a task's name, `fold`
+    such as 0/5. Raises StoreError when there is none, UnknownName for what was not kept,
+    InvalidSuite where it cannot be told which of several is meant.
     """
     file, about = _chosen(Path(run), variant, data=data, seed=seed, fold=fold)
     task, input_window, made = _described(about)
@@ -264,9 +263,7 @@ def load_model(run: Path | str, variant: str, *, seed: int | None = None) -> nn.
 
 
 def names_of(run: Path) -> dict[str, str]:
-    """Return, for each variant that is the same network as another, the name that one was trained
-    under.
-    """
+    """Return, for each variant that is the same network as another, the trained one's name."""
     from unet_bench.store.log import read_rows
 
     return {row["variant"]: row["same_as"] for row in read_rows(run) if row.get("same_as")}

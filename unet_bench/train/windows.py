@@ -100,16 +100,19 @@ def normalisation(dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
 
 
 def fits(data: Images, device: torch.device) -> bool:
-    """Return whether a split should lie on the device: where it has memory of its own, at most a
-    quarter of what is free.
+    """Return whether a split should lie on the device.
+
+    It should where the device has memory of its own, and the split takes at most a quarter of what
+    is free.
     """
     free = free_memory(device)
     return free is None or data.nbytes <= free / 4
 
 
 def mirrored(start: int, length: int, size: int) -> Tensor:
-    """Return indices `start … start + length` into an axis of `size`, reflected at its ends without
-    repeating the border.
+    """Return indices `start … start + length` into an axis of `size`, reflected at its ends.
+
+    The border is not repeated.
     """
     return reflected(torch.arange(start, start + length), size)
 
@@ -117,8 +120,9 @@ def mirrored(start: int, length: int, size: int) -> Tensor:
 def window(
     planes: Tensor, corner: tuple[int, ...], size: tuple[int, ...], flips: tuple[bool, ...] = ()
 ) -> Tensor:
-    """Return `size` pixels at `corner` of the flipped planes `(… *S)`, which are mirrored beyond
-    their borders.
+    """Return `size` pixels at `corner` of the flipped planes `(… *S)`.
+
+    Planes are mirrored beyond their borders.
     """
     flips = flips or (False,) * len(size)
     for axis, start, length, turned in zip(range(-len(size), 0), corner, size, flips, strict=True):
@@ -136,10 +140,10 @@ def window(
 def cut(
     image: Tensor, corner: tuple[int, ...], input_window: InputWindow, flips: tuple[bool, ...] = ()
 ) -> Tensor:
-    """Return the input `(… *window.input)` that scores the pixels beginning at `corner` of the
-    flipped image.
+    """Return the input `(… *window.input)` for the scored pixels from `corner` on.
 
-    The image is flipped, not the input: the context around the scored pixels need not be symmetric.
+    The corner is one of the flipped image. The image is flipped, not the input: the context around
+    the scored pixels need not be symmetric.
     """
     begin = tuple(
         start - context for start, context in zip(corner, input_window.context, strict=True)
@@ -166,13 +170,13 @@ def training_batch(
     seed: int,
     step: int,
 ) -> Batch:
-    """Return the batch of a step (from 0), on the data's device: random windows of `size` (`*S`),
-    augmented as `recipe` says.
+    """Return the batch of a step (from 0), on the data's device.
 
-    A function of its arguments: any step can be made without those before it. An epoch takes every
-    image once, in random order. Scored pixels do not depend on the input window, so every variant of a
-    seed is trained on the same; masks and weights are mirrored beyond borders as images are. Images
-    must be at least as large as `size`.
+    It is random windows of `size` (`*S`), augmented as `recipe` says. A function of its arguments:
+    any step can be made without those before it. An epoch takes every image once, in random order.
+    Scored pixels do not depend on the input window, so every variant of a seed is trained on the
+    same; masks and weights are mirrored beyond borders as images are. Images must be at least as
+    large as `size`.
     """
     items = [
         _item(data, recipe, size, input_window, seed, step * batch + place)
@@ -222,12 +226,12 @@ def _corner(
     around: np.ndarray,
     rng: np.random.Generator,
 ) -> tuple[int, ...]:
-    """Return where the window begins: anywhere, or so that one of the pixels `around` (flat
-    indices) lies anywhere in it.
+    """Return where the window begins.
 
-    What an enlarged image shows of itself may lie anywhere, too: then the window may begin outside
-    of it. Where images are warped, displacements are left out of account, and the image's borders
-    go first.
+    That is anywhere, or so that one of the pixels `around` (flat indices) lies anywhere in it. What
+    an enlarged image shows of itself may lie anywhere, too: then the window may begin outside of
+    it. Where images are warped, displacements are left out of account, and the image's borders go
+    first.
     """
     # Of each side of the window, in the image.
     shown = abs(np.linalg.det(drawn.matrix)) ** (1 / len(size))
@@ -278,11 +282,10 @@ def batches(
     workers: int = 0,
     pin: bool = False,
 ) -> Iterator[Batch]:
-    """Return the batches of the steps `first … last - 1`, in order: the same whether made here or
-    by worker processes.
+    """Return the batches of the steps `first … last - 1`, in order.
 
-    With `workers`, the data must lie in the host's memory; `pin` puts their batches where a GPU can
-    fetch them.
+    They are the same whether made here or by worker processes. With `workers`, the data must lie in
+    the host's memory; `pin` puts their batches where a GPU can fetch them.
     """
     steps = _Steps(data, recipe, size, input_window, batch, seed)
     if not workers:
