@@ -58,7 +58,7 @@ def outcome(job: Job) -> dict[str, Any]:
     try:
         if job.remote:
             check_sources(job.sources)
-        result = measure(job)
+        result = run_probe(job)
     except BaseException as error:
         if is_disk_full(error):
             raise
@@ -146,7 +146,7 @@ def plugins_of(block: tuple[str, ...]) -> Loaded:
     return load(block)
 
 
-def measure(job: Job) -> dict[str, Any]:
+def run_probe(job: Job) -> dict[str, Any]:
     """Return the columns that the cell's probe measured, with its status."""
     from unet_bench.context import MeasurementContext, prepare_process
     from unet_bench.spec.cell import Cell

@@ -23,7 +23,16 @@ if TYPE_CHECKING:
     from unet_bench.registry.entries import Entry
 
 
-MEASURING: Final = ("context", "geometry", "host.device", "measure", "models", "networks")
+MEASURING: Final = (
+    "context",
+    "geometry",
+    "host.device",
+    "host.nvml",
+    "measure",
+    "models",
+    "networks",
+    "stats.intervals",
+)
 TRAINERS: Final = ("data", "train")  # what a training, or a step of one, runs besides
 # Kinds whose source makes a figure: not what finds data, which have a hash, or where cells run.
 COUNTED: Final = {*SLOTS, *LISTED_BY} - {"dataset", "reader", "executor"}
