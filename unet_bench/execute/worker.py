@@ -166,10 +166,10 @@ def run_probe(job: Job) -> dict[str, Any]:
 
 
 def check_columns(probe: Probe, measured: Mapping[str, Any]) -> None:
-    """Raise TypeError for what the tables do not hold, or is not this probe's to say.
+    """Raise TypeError for columns that tables cannot hold, or that are not this probe's.
 
-    A plugin's probe may fill columns of ours too, such as those that say how quiet the machine was.
-    One that declares no columns may bring any, without a type or unit.
+    A plugin's probe may also fill our columns, such as those that say how quiet the machine was. A
+    probe that declares no columns may bring any, without a type or unit.
     """
     from unet_bench.store.schema import BY_NAME, NOT_MEASURED, PER_CLASS, PROBE_COLUMNS, fault
 

@@ -51,7 +51,7 @@ class Held(Exception):
 
 
 def hold(path: Path, *, shared: bool = False) -> FileIO:
-    """Lock the file and write this process's id into it; closing it lets go.
+    """Lock the file and write this process's id into it; closing it releases the lock.
 
     Raises Held, OSError.
     """
@@ -86,10 +86,10 @@ class DeviceLocks:
         self._turn_until: dict[Path, float] = {}  # of somebody else
 
     def take(self, device: str, *, timed: bool) -> list[FileIO]:
-        """Return all locks for a cell on a physical device of this host; closing them lets go.
+        """Return all locks for a cell on a physical device of this host.
 
-        Raises Held, and then holds none. Whoever lets go and takes again while another process
-        polls waits for it once.
+        Closing them releases them. Raises Held, and then holds none. Whoever releases and takes
+        again while another process polls waits for it once.
         """
         held: list[FileIO] = []
         try:

@@ -107,8 +107,8 @@ def up_channels(policy: str, width: int, own: int) -> int:
 def last_use(module: nn.Module, held: list[Tensor]) -> Tensor:
     """Return `module(held.pop())` for a map that nobody needs any more.
 
-    A call keeps its argument until it returns; a plain sequence is run part by part here, and so
-    frees the map after the first. With hooks on it, it is called as usual.
+    A call keeps its argument until it returns. A plain sequence is therefore run part by part,
+    which frees the map after the first. With hooks on it, it is called as usual.
     """
     hooked = module._forward_hooks or module._forward_pre_hooks
     parts = module if type(module) is nn.Sequential and not hooked else [module]

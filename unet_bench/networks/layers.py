@@ -142,7 +142,10 @@ def activation(place: Place, *, inplace: bool = True) -> nn.Module:
 
 
 def dropout(place: Place) -> nn.Module:
-    """Build the place's dropout; nothing at all when it is 0, so that state dicts stay alike."""
+    """Build the place's dropout; nothing at all when it is 0.
+
+    So state dicts stay alike.
+    """
     return nn.Dropout(place.dropout) if place.dropout else nn.Identity()
 
 

@@ -124,7 +124,7 @@ def examine_rest(
     task: Task,
     baseline: ExaminedNetwork,
 ) -> list[ExaminedNetwork]:
-    """Examine the variants after the baseline, at the suite's width or at the baseline's cost.
+    """Examine the variants after the baseline, at the suite's width or the baseline's cost.
 
     Raises InvalidSuite for a baseline that costs nothing.
     """

@@ -56,7 +56,7 @@ def save_network(
 ) -> None:
     """Write `path` (.safetensors), and beside it the JSON that `load_network` reads.
 
-    A disk that says no costs the weights, not what was measured with them.
+    A disk that refuses costs the weights, not what was measured with them.
     """
     mean, std = normalisation(dataset)
     cell = context.cell
