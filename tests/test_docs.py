@@ -43,6 +43,15 @@ def test_links_lead_somewhere(page: Path) -> None:
             assert (page.parent / target).exists(), target
 
 
+def test_the_functions_that_the_architecture_names_are_there() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    named = re.findall(r"`([a-z_/]+\.py):(\w+)`", page)
+    assert len(named) > 20
+    for file, name in named:
+        source = (ROOT / "unet_bench" / file).read_text()
+        assert re.search(rf"^(def|class) {name}\b", source, re.MULTILINE), (file, name)
+
+
 def test_folders_packaging_and_installed_metadata_name_the_same_plugins() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     folders = {

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from unet_bench.data.sources import absolute
 from unet_bench.errors import InvalidSuite, StoreError, UnetBenchError
-from unet_bench.execute.driver import Finished, Progress, Quiet, Run, measure
+from unet_bench.execute.driver import Finished, Progress, Quiet, RunLedger, run_cells
 from unet_bench.execute.options import ExecutionOptions
 from unet_bench.execute.provenance import manifest
 from unet_bench.host.locks import own_folder
@@ -179,15 +179,15 @@ def execute(
     execution = execution or ExecutionOptions()
     with Store.open(resume) if resume else Store.create(out, manifest(made, execution)) as store:
         try:
-            run = Run(made, store, execution)
-            left = tuple(measure(made, run, progress, execution))
+            ledger = RunLedger(made, store, execution)
+            left = tuple(run_cells(made, ledger, progress, execution))
             write_tables(store)
         except BaseException:
             # The first error says more: what is kept, how to go on.
             with contextlib.suppress(StoreError):
                 write_tables(store)
             raise
-        return Finished(store.path, run.statuses(), left)
+        return Finished(store.path, ledger.statuses(), left)
 
 
 def preload(planned: Iterable[Planned]) -> tuple[str, ...]:

@@ -29,11 +29,11 @@ ALPHA: Final = 1.67
 
 
 class Dense(nn.Module):
-    """`place.convs` 3×3 convolutions, each of the block's input and of all maps before it; then 1×1
-    to `out`.
+    """3×3 convolutions, each of the block's input and all maps before it; then 1×1 to `out`.
 
-    A convolution adds `mid_channels` maps, or half of `out`. Huang et al. 2016, arXiv 1608.06993,
-    section 3; a strided block begins with a mean of 2×2 pixels, as its transitions do.
+    There are `place.convs` of 3×3. A convolution adds `mid_channels` maps, or half of `out`. Huang
+    et al. 2016, arXiv 1608.06993, section 3; a strided block begins with a mean of 2×2 pixels, as
+    its transitions do.
     """
 
     def __init__(self, place: Place) -> None:
@@ -63,13 +63,12 @@ class Dense(nn.Module):
 
 
 class MultiRes(nn.Module):
-    """Three chained 3×3 convolutions side by side, so that it sees 3×3, 5×5 and 7×7 pixels, plus a
-    1×1 shortcut.
+    """Three chained 3×3 convolutions side by side, plus a 1×1 shortcut.
 
-    Of `place.out_channels` filters it makes 1.67 times as many channels, a sixth, a third and a
-    half of them by each convolution, rounded down as the authors' code does; `out_channels` states
-    the sum. It has three convolutions whatever the place says. Ibtehaz and Rahman 2020,
-    MultiResUNet, arXiv 1902.04049, section 3.1.
+    So it sees 3×3, 5×5 and 7×7 pixels. Of `place.out_channels` filters it makes 1.67 times as many
+    channels, a sixth, a third and a half of them by each convolution, rounded down as the authors'
+    code does; `out_channels` states the sum. It has three convolutions whatever the place says.
+    Ibtehaz and Rahman 2020, MultiResUNet, arXiv 1902.04049, section 3.1.
     """
 
     def __init__(self, place: Place) -> None:

@@ -25,14 +25,13 @@ SCALE: Final = 1e-6  # of a ConvNeXt unit's deep path, to begin with
 
 
 class ConvNeXt(nn.Module):
-    """Depthwise 7×7, norm, 1×1 to four times the channels, activation, 1×1 back, scaled; past it
-    the map itself.
+    """Depthwise 7×7, norm, 1×1 to four times the channels, activation, 1×1 back, scaled.
 
-    Liu et al. 2022, arXiv 2201.03545, sections 2.5 and 2.6; in volumes 3×3×3, as MedNeXt begins
-    with (Roy et al. 2023, arXiv 2303.09975). Where channels or stride change, a norm and a 1×1 or
-    strided 2×2 convolution come first; for the image the norm follows, as in the paper's stem. One
-    such unit whatever `place.convs`, and with its norm and activation where they are whatever
-    `place.order`; the paper's are `norm=layer` and `act=gelu`.
+    The map itself is added. Liu et al. 2022, arXiv 2201.03545, sections 2.5 and 2.6; in volumes
+    3×3×3, as MedNeXt begins with (Roy et al. 2023, arXiv 2303.09975). Where channels or stride
+    change, a norm and a 1×1 or strided 2×2 convolution come first; for the image the norm follows,
+    as in the paper's stem. One such unit whatever `place.convs`, and with its norm and activation
+    where they are whatever `place.order`; the paper's are `norm=layer` and `act=gelu`.
     """
 
     def __init__(self, place: Place) -> None:
@@ -73,11 +72,10 @@ def reshaping(place: Place) -> nn.Sequential:
 
 
 class Mixing(nn.Module):
-    """Depthwise k×k past which the map itself goes, then 1×1 to four times the channels and 1×1
-    back: channels stay.
+    """Depthwise k×k with the map itself added, then 1×1 to four times the channels and back.
 
-    Each convolution is followed by GELU and then a norm, whatever `act` and `order`: the rest of
-    CMUNeXt has ReLU.
+    The number of channels stays. Each convolution is followed by GELU and then a norm, whatever
+    `act` and `order`: the rest of CMUNeXt has ReLU.
     """
 
     def __init__(self, place: Place, channels: int, kernel: int) -> None:

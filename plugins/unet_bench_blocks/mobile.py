@@ -53,8 +53,9 @@ def inverted_residual(place: Place) -> nn.Sequential:
 
 
 class InvertedResidual(nn.Module):
-    """1×1 to six times the channels, depthwise 3×3, 1×1 without activation; past it the map itself,
-    if it fits.
+    """1×1 to six times the channels, depthwise 3×3, 1×1 without activation.
+
+    The map itself is added, if it fits.
     """
 
     def __init__(self, place: Place) -> None:

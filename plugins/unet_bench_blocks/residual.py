@@ -25,8 +25,9 @@ from unet_bench_blocks.units import after_sum, changes_shape, deep_path, preacti
 
 
 class Residual(nn.Module):
-    """`act(convs(x) + shortcut(x))` (He et al. 2015, arXiv 1512.03385, section 3); in its own the
-    shortcut is 1×1 where channels or stride change, else the map itself.
+    """`act(convs(x) + shortcut(x))` (He et al. 2015, arXiv 1512.03385, section 3).
+
+    Its own shortcut is 1×1 where channels or stride change, else the map itself.
     """
 
     def __init__(self, place: Place, shortcut: Callable[[Place], nn.Module] | None = None) -> None:
@@ -135,13 +136,13 @@ def after_convolution(place: Place, first: Place, kernel: int) -> nn.Module:
 
 
 class Recurrent(nn.Module):
-    """R2U-Net's block: a 1×1 convolution to `out` channels, and beside its identity `place.convs`
-    recurrent ones.
+    """R2U-Net's block: a 1×1 convolution, then an identity beside recurrent convolutions.
 
-    A recurrent convolution is run on its input, then `steps` times on the sum of its input and what
-    it last returned, with the same weights: parameters do not depend on `steps`. The 1×1
-    convolution, which no norm follows, has a bias whatever the place says. Alom et al. 2018, arXiv
-    1802.06955, section III. Raises InvalidChoice for unpadded convolutions.
+    The 1×1 convolution makes `out` channels; `place.convs` recurrent ones follow. A recurrent
+    convolution is run on its input, then `steps` times on the sum of its input and what it last
+    returned, with the same weights: parameters do not depend on `steps`. The 1×1 convolution, which
+    no norm follows, has a bias whatever the place says. Alom et al. 2018, arXiv 1802.06955, section
+    III. Raises InvalidChoice for unpadded convolutions.
     """
 
     def __init__(self, place: Place, steps: int) -> None:

@@ -20,13 +20,13 @@ HEAD: Final = 64  # channels per attention head
 
 
 class Aspp(nn.Module):
-    """Atrous spatial pyramid pooling (Chen et al. 2017, section 3.3): a 1×1 convolution, three
-    dilated 3×3 ones and the map's mean side by side, each with a quarter of the channels (DeepLab's
-    256 of 1024); then a 1×1 convolution.
+    """Atrous spatial pyramid pooling (Chen et al. 2017, section 3.3).
 
-    The rates are 6, 12 and 18 on a map reduced 16 times, twice that on one reduced 8 times, and so
-    on: the same reach in the image. Taps beyond the map see zeros. The mean has no norm: a batch of
-    one has a single value per channel.
+    A 1×1 convolution, three dilated 3×3 ones and the map's mean lie side by side, each with a
+    quarter of the channels (DeepLab's 256 of 1024); then comes a 1×1 convolution. The rates are 6,
+    12 and 18 on a map reduced 16 times, twice that on one reduced 8 times, and so on: the same
+    reach in the image. Taps beyond the map see zeros. The mean has no norm: a batch of one has a
+    single value per channel.
     """
 
     def __init__(self, place: Place) -> None:
@@ -53,9 +53,10 @@ class Aspp(nn.Module):
 
 
 class Dilated(nn.Module):
-    """The centre of D-LinkNet (Zhou et al. 2018): 3×3 convolutions with dilations 1, 2, 4 and 8 in
-    a row; the map and what each of them returns are summed. Norm, activation and their order are
-    the place's.
+    """The centre of D-LinkNet (Zhou et al. 2018).
+
+    3×3 convolutions with dilations 1, 2, 4 and 8 stand in a row; the map and what each of them
+    returns are summed. Norm, activation and their order are the place's.
     """
 
     def __init__(self, place: Place) -> None:
@@ -74,12 +75,12 @@ class Dilated(nn.Module):
 
 
 class Transformer(nn.Module):
-    """A pre-norm transformer layer over all pixels: self-attention, then an MLP four times as wide,
-    each added.
+    """A pre-norm transformer layer over all pixels.
 
-    Positions come from a depthwise 3×3 convolution, added first (Chu et al. 2021), so that any size
-    will do. As many heads of 64 channels as there are; fewer, wider ones where that many do not
-    divide the channels. Its norms and activation are the transformer's own.
+    It is self-attention, then an MLP four times as wide, each added. Positions come from a
+    depthwise 3×3 convolution, added first (Chu et al. 2021), so that any size will do. As many
+    heads of 64 channels as there are; fewer, wider ones where that many do not divide the channels.
+    Its norms and activation are the transformer's own.
     """
 
     def __init__(self, place: Place) -> None:
@@ -120,11 +121,10 @@ class Transformer(nn.Module):
 
 
 class NonLocal(nn.Module):
-    """`x + W(softmax(θ(x)ᵀ φ(x)) g(x))`, the embedded Gaussian with half the channels (Wang et al.
-    2018, section 3).
+    """`x + W(softmax(θ(x)ᵀ φ(x)) g(x))`, the embedded Gaussian with half the channels.
 
-    θ, φ, g and W are 1×1 convolutions, W with a norm. What is added begins as zero. Products are
-    divided by the root of their length, as the authors' code does.
+    Wang et al. 2018, section 3. θ, φ, g and W are 1×1 convolutions, W with a norm. What is added
+    begins as zero. Products are divided by the root of their length, as the authors' code does.
     """
 
     def __init__(self, place: Place) -> None:

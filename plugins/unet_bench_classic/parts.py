@@ -22,10 +22,10 @@ from unet_bench.networks.layers import (
 
 
 class PlainEncoder(nn.Module):
-    """A block per level with a down-sampling between: `(N C H W)` to `depth + 1` maps, finest
-    first.
+    """A block per level with a down-sampling between.
 
-    `image` says that what comes in is the image, and not what a stem made of it.
+    It maps `(N C H W)` to `depth + 1` maps, finest first. `image` says that what comes in is the
+    image, and not what a stem made of it.
     """
 
     def __init__(self, place: Place, *, image: bool = True) -> None:
@@ -68,11 +68,10 @@ class PlainEncoder(nn.Module):
 
 
 class Stem(PlainEncoder):
-    """A convolution, norm and activation at full resolution, then the plain encoder: `(N C *S)` to
-    `depth + 1` maps.
+    """A convolution, norm and activation at full resolution, then the plain encoder.
 
-    nnU-Net's residual encoder (Isensee et al. 2024, arXiv 2404.09556) begins so: as wide as its
-    finest level.
+    It maps `(N C *S)` to `depth + 1` maps. nnU-Net's residual encoder (Isensee et al. 2024, arXiv
+    2404.09556) begins so: as wide as its finest level.
     """
 
     def __init__(self, place: Place) -> None:
@@ -131,11 +130,10 @@ def transpose(place: Place) -> nn.Module:
 
 
 class Crop(nn.Module):
-    """Cuts the larger map where the other one lies: `place.margin` pixels at the low side, the rest
-    at the high.
+    """Cuts the larger map where the other one lies.
 
-    Pooling an odd size drops its last row, so the middle of a map is not where the other map's
-    middle is.
+    That is `place.margin` pixels at the low side, the rest at the high. Pooling an odd size drops
+    its last row, so the middle of a map is not where the other map's middle is.
     """
 
     def __init__(self, place: Place) -> None:

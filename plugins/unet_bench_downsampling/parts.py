@@ -59,12 +59,12 @@ def space_to_depth(place: Place) -> nn.Module:
 
 
 class Haar(nn.Module):
-    """The sub-bands of one level of Haar wavelets, mixed by a 1×1 convolution; norm, activation (Xu
-    et al. 2023).
+    """The sub-bands of one level of Haar wavelets, mixed by a 1×1 convolution.
 
-    `(N C *S)` to `2^dims` sub-bands per channel, to `(N out *S/2)`; an odd last row or column is
-    dropped. What comes out is that of `space-to-depth` in another orthonormal basis: in exact
-    arithmetic both learn alike under plain gradient descent, though not under Adam.
+    Norm and activation follow (Xu et al. 2023). `(N C *S)` to `2^dims` sub-bands per channel, to
+    `(N out *S/2)`; an odd last row or column is dropped. What comes out is that of `space-to-depth`
+    in another orthonormal basis: in exact arithmetic both learn alike under plain gradient descent,
+    though not under Adam.
     """
 
     filters: Tensor

@@ -25,10 +25,10 @@ LIST_TIMM = "python -c 'import timm; print(timm.list_models())'"
 
 
 def family(member: str) -> Callable[..., nn.Module]:
-    """Build the factory for `DECODER/ENCODER`, such as `unet/resnet34` or `fpn/tu-convnext_tiny`.
+    """Build the factory for `DECODER/ENCODER`, such as `unet/resnet34`.
 
-    Raises InvalidChoice for a member of another form, UnknownName for a decoder or an encoder that
-    smp has not.
+    Another is `fpn/tu-convnext_tiny`. Raises InvalidChoice for a member of another form,
+    UnknownName for a decoder or an encoder that smp has not.
     """
     decoder, slash, encoder = member.partition("/")
     if not slash:

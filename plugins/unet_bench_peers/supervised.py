@@ -8,11 +8,11 @@ from unet_bench.networks.contracts import Outputs
 
 
 class Supervised(nn.Module):
-    """A network that returns a list of logits: `Outputs` in training, weighted 1, 1/2, 1/4, …; the
-    main ones in eval.
+    """A network that returns a list of logits.
 
-    `switch` names the submodule whose `deep_supervision` says whether all heads are computed: in
-    training alone, as nnU-Net's trainer has it. `main` is the place of the main logits in the list.
+    In training it returns `Outputs`, weighted 1, 1/2, 1/4, …; in eval the main ones. `switch` names
+    the submodule whose `deep_supervision` says whether all heads are computed: in training alone,
+    as nnU-Net's trainer has it. `main` is the place of the main logits in the list.
     """
 
     def __init__(self, network: nn.Module, switch: str, main: int) -> None:

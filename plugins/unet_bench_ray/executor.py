@@ -38,8 +38,10 @@ END_S: Final = 15.0  # for tasks that were asked to end: their workers have some
 
 
 class RayExecutor:
-    """A Ray cluster: the one at `address`, or that Ray finds by its own rules, or else a new one of
-    this machine.
+    """A Ray cluster.
+
+    It is the one at `address`, or one that Ray finds by its own rules, or else a new one of this
+    machine.
     """
 
     remote = True
@@ -182,7 +184,7 @@ class RayExecutor:
             yield Ended(job, result)
 
     def _end_all(self) -> None:
-        """Ask all tasks to end, so that they tidy up on their nodes, and then make them."""
+        """Ask all tasks to end, so that they tidy up on their nodes, and then force them to."""
         import ray
 
         for reference in self._running:

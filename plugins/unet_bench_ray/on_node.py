@@ -30,8 +30,9 @@ def run_task(text: str, data: list[Any]) -> tuple[Result, Files]:
 
 
 class KeptLocal:
-    """The `Local` of one process of Ray's, which has many tasks: a fork server takes seconds to
-    start.
+    """The `Local` of one process of Ray's, which has many tasks.
+
+    It is kept because a fork server takes seconds to start.
     """
 
     def __init__(self) -> None:

@@ -19,14 +19,14 @@ from unet_bench.networks.layers import (
 
 
 class Attention(nn.Module):
-    """Attention gate (Oktay et al. 2018, arXiv 1804.03999, section 2.1): `x · σ(ψ(act(W_x x + W_g
-    g)))`.
+    """Attention gate: `x · σ(ψ(act(W_x x + W_g g)))`.
 
-    `g` is the decoder's map before its up-sampling. The skip is brought to about its size by a 2×2
-    convolution of stride 2, as in the authors' code; the coefficients, one a pixel, are
-    interpolated back. Half as many channels as the skip has lie between. W_g and ψ have biases
-    whatever the place says, W_x has none. `(N C *S)` and gate `(N G *S/2)` to `(N C *S)`; where
-    sizes differ, as unpadded convolutions leave them, the gate is interpolated.
+    Oktay et al. 2018, arXiv 1804.03999, section 2.1. `g` is the decoder's map before its
+    up-sampling. The skip is brought to about its size by a 2×2 convolution of stride 2, as in the
+    authors' code; the coefficients, one a pixel, are interpolated back. Half as many channels as
+    the skip has lie between. W_g and ψ have biases whatever the place says, W_x has none. `(N C
+    *S)` and gate `(N G *S/2)` to `(N C *S)`; where sizes differ, as unpadded convolutions leave
+    them, the gate is interpolated.
     """
 
     def __init__(self, place: Place) -> None:
@@ -48,10 +48,10 @@ class Attention(nn.Module):
 
 
 class AttentionUp(nn.Module):
-    """The attention gate as most code has it: its gate is the up-sampled map, and norms lie behind
-    its convolutions.
+    """The attention gate as most code has it.
 
-    `(N C *S)` and gate `(N G *S)` to `(N C *S)`; where sizes differ, the gate is interpolated.
+    Its gate is the up-sampled map, and norms follow its convolutions. `(N C *S)` and gate `(N G
+    *S)` to `(N C *S)`; where sizes differ, the gate is interpolated.
     """
 
     gates_on: Final = "up"
@@ -76,12 +76,12 @@ class AttentionUp(nn.Module):
 
 
 class ScSE(nn.Module):
-    """Concurrent spatial and channel squeeze & excitation (Roy et al. 2018, arXiv 1803.02579,
-    section 2).
+    """Concurrent spatial and channel squeeze & excitation.
 
-    `(N C *S)` to `(N C *S)`: the sum of the map weighted by pixel and the map weighted by channel.
-    Weights of channels come from their means through half as many, weights of pixels from a 1×1
-    convolution; no norm follows, so all have biases whatever the place says.
+    Roy et al. 2018, arXiv 1803.02579, section 2. `(N C *S)` to `(N C *S)`: the sum of the map
+    weighted by pixel and the map weighted by channel. Weights of channels come from their means
+    through half as many, weights of pixels from a 1×1 convolution; no norm follows, so all have
+    biases whatever the place says.
     """
 
     def __init__(self, place: Place) -> None:

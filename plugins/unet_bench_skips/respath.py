@@ -12,12 +12,12 @@ from unet_bench.networks.layers import activation, conv_norm_act, convolution, n
 
 
 class ResPath(nn.Module):
-    """Residual convolutions on a skip: one at the coarsest level that has a skip, one more at each
-    finer level.
+    """Residual convolutions on a skip.
 
-    Ibtehaz and Rahman 2020, arXiv 1902.04049, section 3.2: the encoder's maps are less processed
-    than those they are merged with. `(N C *S)` to `(N C' *S)`, as many channels as the up-sampled
-    map has, but no more than came in.
+    There is one at the coarsest level that has a skip, and one more at each finer level. Ibtehaz
+    and Rahman 2020, arXiv 1902.04049, section 3.2: the encoder's maps are less processed than those
+    they are merged with. `(N C *S)` to `(N C' *S)`, as many channels as the up-sampled map has, but
+    no more than came in.
     """
 
     def __init__(self, place: Place) -> None:
@@ -35,8 +35,9 @@ class ResPath(nn.Module):
 
 
 class Unit(nn.Module):
-    """`norm(act(conv(x) + shortcut(x)))`, as in the authors' Keras code; the shortcut is a 1×1
-    convolution.
+    """`norm(act(conv(x) + shortcut(x)))`, as in the authors' Keras code.
+
+    The shortcut is a 1×1 convolution.
     """
 
     def __init__(self, place: Place, in_channels: int, out_channels: int) -> None:

@@ -43,10 +43,10 @@ def family(backbone: str) -> Callable[[Place], nn.Module]:
 
 
 class TimmEncoder(nn.Module):
-    """`(N C H W)` to timm's feature maps `(N C_i H_i W_i)`, finest first; of maps of one size the
-    last is taken.
+    """`(N C H W)` to timm's feature maps `(N C_i H_i W_i)`, finest first.
 
-    Raises InvalidSize for an image that the backbone's fixed windows or positions do not fit.
+    Of maps of one size the last is taken. Raises InvalidSize for an image that the backbone's fixed
+    windows or positions do not fit.
     """
 
     def __init__(self, backbone: str, place: Place) -> None:

@@ -13,14 +13,14 @@ from unet_bench.networks.layers import LINEAR_MODE, MAX_POOL, conv_norm_act
 
 
 class FullScale(nn.Module):
-    """Section 2.1: a decoder level takes the encoder's maps of its level and of all finer ones,
-    max-pooled, and the decoder's maps of all coarser ones, interpolated; each through a 3×3
-    convolution to as many channels as the encoder's finest map has.
+    """The decoder of UNet 3+, each level of which takes maps of all levels (section 2.1).
 
-    They meet in the merge, and the decoder's block fuses them: a single convolution in the paper
-    (`decoder_convs` 1). What is merged, five times those channels, is also the level's width,
-    unless `decoder_widths` says otherwise. Encoder maps pass through `skip` once they are pooled,
-    as maps of the level.
+    A level takes the encoder's maps of its own level and of all finer ones, max-pooled, and the
+    decoder's maps of all coarser ones, interpolated; each goes through a 3×3 convolution to as many
+    channels as the encoder's finest map has. They meet in the merge, and the decoder's block fuses
+    them: a single convolution in the paper (`decoder_convs` 1). What is merged, five times those
+    channels, is also the level's width, unless `decoder_widths` says otherwise. Encoder maps pass
+    through `skip` once they are pooled, as maps of the level.
     """
 
     def __init__(self, place: Place) -> None:
@@ -42,8 +42,11 @@ class FullScale(nn.Module):
 
 
 class Step(nn.Module):
-    """One level of the decoder: the encoder's maps up to its own, the last of `maps`, and the
-    coarser decoder maps, nearest first, to `(N C H W)`."""
+    """One level of the decoder.
+
+    It maps the encoder's maps up to its own, the last of `maps`, and the coarser decoder maps,
+    nearest first, to `(N C H W)`.
+    """
 
     def __init__(self, place: Place, decoded: Sequence[int]) -> None:
         super().__init__()

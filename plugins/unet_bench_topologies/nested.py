@@ -12,13 +12,13 @@ from unet_bench.networks.decoder import DecoderNode
 
 
 class Nested(nn.Module):
-    """Section 3.1, equation 1: X^{i,j} = H([X^{i,0}, …, X^{i,j-1}, U(X^{i+1,j-1})]), where X^{i,0}
-    is the encoder's.
+    """X^{i,j} = H([X^{i,0}, …, X^{i,j-1}, U(X^{i+1,j-1})]) (section 3.1, equation 1).
 
-    `H` is the decoder's block, `U` the up-sampling, the brackets the merge; the encoder's map
-    passes through `skip` on its way into each node. The last node of a level is the decoder's and
-    has its width, those before it have the encoder's. A level without a skip has its last node
-    alone. Auxiliary heads look at the other nodes of the finest level that has any, the last first.
+    X^{i,0} is the encoder's map. `H` is the decoder's block, `U` the up-sampling, the brackets the
+    merge; the encoder's map passes through `skip` on its way into each node. The last node of a
+    level is the decoder's and has its width, those before it have the encoder's. A level without a
+    skip has its last node alone. Auxiliary heads look at the other nodes of the finest level that
+    has any, the last first.
 
     A level is computed as a whole, the coarsest first, so that the maps of two levels wait at most.
     """

@@ -23,8 +23,9 @@ CLASSIFYING: Final = (nn.AdaptiveAvgPool2d, nn.Dropout, nn.Linear)
 
 
 class Taken(NamedTuple):
-    """A map that is handed on: after which step, of how many channels, at which fraction of the
-    image.
+    """A map that is handed on.
+
+    It states after which step, of how many channels and at which fraction of the image.
     """
 
     step: int

@@ -56,13 +56,12 @@ def change_of_channels(place: Place) -> nn.Module:
 
 
 class Carafe(nn.Module):
-    """Content-aware reassembly `(N C H W)` to `(N C 2H 2W)`: every output pixel is a mean of the
-    5×5 pixels around the one it lies in, by weights that two convolutions foretell from the map
-    (Wang et al. 2019, section 3).
+    """Content-aware reassembly `(N C H W)` to `(N C 2H 2W)`.
 
-    64·C + 64 + 57,700 parameters, as published; the weights begin nearly uniform. The neighbours
-    are gathered for a matrix product, which takes 25 times the map's memory where the authors' CUDA
-    kernel takes none.
+    Every output pixel is a mean of the 5×5 pixels around the one it lies in, by weights that two
+    convolutions predict from the map (Wang et al. 2019, section 3). 64·C + 64 + 57,700 parameters,
+    as published; the weights begin nearly uniform. The neighbours are gathered for a matrix
+    product, which takes 25 times the map's memory where the authors' CUDA kernel takes none.
     """
 
     def __init__(self, place: Place, channels: int) -> None:
@@ -81,13 +80,12 @@ class Carafe(nn.Module):
 
 
 class DySample(nn.Module):
-    """Sampling `(N C H W)` to `(N C 2H 2W)`, bilinearly, at points that a 1×1 convolution moves off
-    the regular ones.
+    """Sampling `(N C H W)` to `(N C 2H 2W)`, bilinearly, at learned points.
 
-    Liu et al. 2023, style `lp` with static scope: 4 groups of channels with points of their own,
-    each moved by a quarter pixel times the convolution's output; 32·(C + 1) parameters. Without
-    offsets it is `bilinear`. Points are computed in float32 at least: a bfloat16 could not tell
-    pixels apart.
+    A 1×1 convolution moves them off the regular ones. Liu et al. 2023, style `lp` with static
+    scope: 4 groups of channels with points of their own, each moved by a quarter pixel times the
+    convolution's output; 32·(C + 1) parameters. Without offsets it is `bilinear`. Points are
+    computed in float32 at least: a bfloat16 could not tell pixels apart.
     """
 
     def __init__(self, channels: int) -> None:

@@ -11,13 +11,12 @@ from unet_bench.networks.layers import convolution, padded
 
 
 class PixelShuffle(nn.Module):
-    """A 3×3 convolution to `2^dims · out` channels, then each group of them side by side: `(N out
-    2*S)`.
+    """A 3×3 convolution to `2^dims · out` channels, then each group of them side by side.
 
-    The sub-pixel convolution of Shi et al. 2016, with ICNR weights (Aitken et al. 2017): the
-    channels of a group begin alike, so the network begins without a checkerboard, as nearest ×2
-    after a convolution. With a 1×1 convolution in its place this would be the 2×2 transposed
-    convolution.
+    It returns `(N out 2*S)`. The sub-pixel convolution of Shi et al. 2016, with ICNR weights
+    (Aitken et al. 2017): the channels of a group begin alike, so the network begins without a
+    checkerboard, as nearest ×2 after a convolution. With a 1×1 convolution in its place this would
+    be the 2×2 transposed convolution.
     """
 
     def __init__(self, place: Place) -> None:

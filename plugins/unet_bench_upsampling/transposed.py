@@ -49,11 +49,11 @@ def transpose_3x3_norm(place: Place) -> nn.Module:
 
 
 class ResizedTranspose(nn.Module):
-    """3×3 transposed convolution of stride 2, padded by 1: of n pixels it makes 2n − 1, resized to
-    2n by the nearest.
+    """A 3×3 transposed convolution of stride 2, resized to twice the size.
 
-    So the first pixel comes twice, and the others lie a pixel off; `transpose-3x3` makes 2n of them
-    by itself. It has the place's bias. Source: github.com/wolny/pytorch-3dunet,
+    It is padded by 1 and makes 2n − 1 of n pixels, which the nearest pixels resize to 2n. So the
+    first pixel comes twice, and the others lie a pixel off; `transpose-3x3` makes 2n of them by
+    itself. It has the place's bias. Source: github.com/wolny/pytorch-3dunet,
     TransposeConvUpsampling.
     """
 

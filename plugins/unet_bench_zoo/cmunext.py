@@ -15,11 +15,11 @@ from unet_bench_blocks.large_kernel import cmunext_block, odd_kernel
 
 
 class LargeKernelEncoder(nn.Module):
-    """`(N C *S)` to `depth + 1` maps, finest first: a 3×3 stem, then a CMUNeXt block per level, a
-    down before each.
+    """A 3×3 stem, then a CMUNeXt block per level, a down-sampling before each.
 
-    `kernels` are per level, the last one for all coarser levels; `blocks_per_level` says how often
-    a level's block mixes before its 3×3 convolution.
+    It maps `(N C *S)` to `depth + 1` maps, finest first. `kernels` are per level, the last one for
+    all coarser levels; `blocks_per_level` says how often a level's block mixes before its 3×3
+    convolution.
     """
 
     def __init__(self, place: Place, kernels: tuple[int, ...]) -> None:

@@ -57,10 +57,10 @@ def family(size: str) -> Callable[[Place], nn.Module]:
 
 
 class MixTransformer(nn.Module):
-    """`(N C H W)` to four maps `(N C_i H/r W/r)` with r of 4, 8, 16 and 32; there is none at full
-    or half size.
+    """`(N C H W)` to four maps `(N C_i H/r W/r)` with r of 4, 8, 16 and 32.
 
-    Sides below 32 pixels are too small for the coarse keys and values of its attention.
+    There is none at full or half size. Sides below 32 pixels are too small for the coarse keys and
+    values of its attention.
     """
 
     def __init__(self, size: Size, place: Place) -> None:
@@ -91,8 +91,9 @@ class MixTransformer(nn.Module):
 
 
 class OverlapPatchEmbedding(nn.Sequential):
-    """Overlapping patches: a padded strided convolution, `(N C H W)` to `(N C' H/stride W/stride)`,
-    then a norm.
+    """Overlapping patches: a padded strided convolution, then a norm.
+
+    It maps `(N C H W)` to `(N C' H/stride W/stride)`.
     """
 
     def __init__(self, in_channels: int, width: int, *, kernel: int, stride: int) -> None:
@@ -119,8 +120,9 @@ class Block(nn.Module):
 
 
 class EfficientAttention(nn.Module):
-    """Every pixel looks at all pixels of a map that is `shrink` times coarser (section 3.1): `(N C
-    H W)` again.
+    """Every pixel looks at all pixels of a map that is `shrink` times coarser (section 3.1).
+
+    It returns `(N C H W)` again.
     """
 
     def __init__(self, width: int, heads: int, shrink: int) -> None:
@@ -147,8 +149,9 @@ class EfficientAttention(nn.Module):
 
 
 class MixFeedForward(nn.Module):
-    """Two linear maps with a 3×3 depth-wise convolution between, whose zero padding tells pixels
-    where they are.
+    """Two linear maps with a 3×3 depth-wise convolution between.
+
+    Its zero padding tells pixels where they are.
     """
 
     def __init__(self, width: int) -> None:

@@ -85,11 +85,10 @@ class ResUNetPlusPlus(nn.Module):
 
 
 class AtrousPyramid(nn.Module):
-    """3×3 convolutions of three dilations side by side, each with ReLU and then a norm; 1×1 to
-    `out` channels.
+    """3×3 convolutions of three dilations side by side, then 1×1 to `out` channels.
 
-    Chen et al. 2017, arXiv 1706.05587, section 3.3, without its 1×1 and pooled branches. A map
-    smaller than a dilation meets zeros alone on its outer taps.
+    Each has ReLU and then a norm. Chen et al. 2017, arXiv 1706.05587, section 3.3, without its 1×1
+    and pooled branches. A map smaller than a dilation meets zeros alone on its outer taps.
     """
 
     def __init__(self, place: Place, in_channels: int, out_channels: int) -> None:
@@ -116,11 +115,11 @@ class AtrousPyramid(nn.Module):
 
 
 class DecoderGate(nn.Module):
-    """Weighs the decoder's map by what it and the finer encoder map are: `(N S 2H 2W)`, `(N C H W)`
-    to `(N C H W)`.
+    """Weighs the decoder's map by what it and the finer encoder map are.
 
-    One weight a pixel, without a bound: the port has no sigmoid. An odd last pixel is pooled alone,
-    so that any size passes, as it does through the encoder's strided convolutions.
+    It maps `(N S 2H 2W)` and `(N C H W)` to `(N C H W)`. One weight a pixel, without a bound: the
+    port has no sigmoid. An odd last pixel is pooled alone, so that any size passes, as it does
+    through the encoder's strided convolutions.
     """
 
     def __init__(self, place: Place, skip: int, width: int) -> None:

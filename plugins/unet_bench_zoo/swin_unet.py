@@ -86,8 +86,9 @@ class SwinUnet(nn.Module):
 
 
 class Block(nn.Module):
-    """A Swin transformer block, norms first: `(N C H W)` to the same (Liu et al. 2021, arXiv
-    2103.14030).
+    """A Swin transformer block, norms first: `(N C H W)` to the same.
+
+    Liu et al. 2021, arXiv 2103.14030.
     """
 
     def __init__(self, channels: int, heads: int, *, shifted: bool, drop: float) -> None:
@@ -106,12 +107,11 @@ class Block(nn.Module):
 
 
 class WindowAttention(nn.Module):
-    """Each pixel looks at those of its 7×7 window, by what they hold and by where they lie: `(N C H
-    W)` to the same.
+    """Each pixel looks at those of its 7×7 window, by what they hold and by where they lie.
 
-    Shifted, the windows lie as many pixels further down and to the right, and what then juts out at
-    the far end is joined to what is left over at the near one, without looking at it. A map of less
-    than a window is one window.
+    It maps `(N C H W)` to the same. Shifted, the windows lie as many pixels further down and to the
+    right, and what then juts out at the far end is joined to what is left over at the near one,
+    without looking at it. A map of less than a window is one window.
     """
 
     looks_around = True  # what a pixel looks at is not centred on it
@@ -198,8 +198,9 @@ class Expand(nn.Module):
 
 
 class DropPath(nn.Module):
-    """In training, forgets a branch for some images of a batch (Huang et al. 2016, arXiv
-    1603.09382).
+    """In training, forgets a branch for some images of a batch.
+
+    Huang et al. 2016, arXiv 1603.09382.
     """
 
     def __init__(self, chance: float) -> None:

@@ -27,14 +27,13 @@ USUAL_SIZE: Final = (256, 256)
 
 
 class TransUNet(nn.Module):
-    """`(N C H W)`, sides multiples of 16, to logits `(N classes H W)`: R50-ViT-B/16 with three
-    skips.
+    """R50-ViT-B/16 with three skips.
 
-    There is a position embedding for each 16×16 patch of `image_size` (256×256 if none is given);
-    at other sizes they are interpolated. An image of one channel is taken as it is, where the
-    authors' code repeats it thrice. Up-sampling aligns corners, as published, the last one too: at
-    the far end logits lie a pixel off. Raises InvalidChoice for volumes, InvalidSize for other
-    sides.
+    It maps `(N C H W)`, sides multiples of 16, to logits `(N classes H W)`. There is a position
+    embedding for each 16×16 patch of `image_size` (256×256 if none is given); at other sizes they
+    are interpolated. An image of one channel is taken as it is, where the authors' code repeats it
+    thrice. Up-sampling aligns corners, as published, the last one too: at the far end logits lie a
+    pixel off. Raises InvalidChoice for volumes, InvalidSize for other sides.
     """
 
     def __init__(
@@ -90,12 +89,12 @@ class TransUNet(nn.Module):
 
 
 class ResNet(nn.Module):
-    """ResNet-50 with standardised weights and group norm, without its last stage: `(N C H W)` to
-    four maps.
+    """ResNet-50 with standardised weights and group norm, without its last stage.
 
-    They are the maps at 1/2, 1/4, 1/8 and 1/16, of `channels`. The max-pool is unpadded, as
-    published: the map at 1/4 is a pixel short, which its skip makes up for with zeros at the far
-    end, and all maps from there on lie two pixels of the image further down and to the right.
+    It maps `(N C H W)` to four maps. They are the maps at 1/2, 1/4, 1/8 and 1/16, of `channels`.
+    The max-pool is unpadded, as published: the map at 1/4 is a pixel short, which its skip makes up
+    for with zeros at the far end, and all maps from there on lie two pixels of the image further
+    down and to the right.
     """
 
     def __init__(self, in_channels: int, width: int) -> None:
@@ -126,8 +125,9 @@ class ResNet(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """1×1, 3×3 and 1×1 convolution with a shortcut: `(N in H W)` to `(N out H/stride W/stride)`,
-    rounded up.
+    """1×1, 3×3 and 1×1 convolution with a shortcut.
+
+    It maps `(N in H W)` to `(N out H/stride W/stride)`, rounded up.
     """
 
     def __init__(self, in_channels: int, out_channels: int, *, stride: int = 1) -> None:
@@ -157,8 +157,9 @@ class Bottleneck(nn.Module):
 
 
 class StandardisedConv(nn.Conv2d):
-    """A convolution without bias whose kernels have mean 0 and variance 1 (Qiao et al. 2019, arXiv
-    1903.10520).
+    """A convolution without bias whose kernels have mean 0 and variance 1.
+
+    Qiao et al. 2019, arXiv 1903.10520.
     """
 
     def __init__(
@@ -173,8 +174,9 @@ class StandardisedConv(nn.Conv2d):
 
 
 class Layer(nn.Module):
-    """A transformer layer, norms first: tokens `(N L C)` to the same (Dosovitskiy et al. 2020,
-    arXiv 2010.11929).
+    """A transformer layer, norms first: tokens `(N L C)` to the same.
+
+    Dosovitskiy et al. 2020, arXiv 2010.11929.
     """
 
     def __init__(self, channels: int) -> None:

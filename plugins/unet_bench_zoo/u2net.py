@@ -22,11 +22,11 @@ Widths = tuple[tuple[int, int], ...]  # (inside, out) of each level, finest firs
 
 
 class U2Net(nn.Module):
-    """`(N C H W)` of any size to logits `(N classes H W)`; in training to Outputs with six side
-    maps, weight 1 each.
+    """`(N C H W)` of any size to logits `(N classes H W)`.
 
-    The main output is the fusion of the side maps, which are therefore all computed in evaluation,
-    too. What is published ends in sigmoids; these are logits. Raises InvalidChoice for volumes.
+    In training it returns Outputs with six side maps, weight 1 each. The main output is the fusion
+    of the side maps, which are therefore all computed in evaluation, too. What is published ends in
+    sigmoids; these are logits. Raises InvalidChoice for volumes.
     """
 
     ENCODER: ClassVar[Widths] = ((32, 64), (32, 128), (64, 256), (128, 512), (256, 512), (256, 512))

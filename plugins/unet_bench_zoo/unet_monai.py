@@ -119,8 +119,8 @@ def norm_prelu(place: Place) -> list[nn.Module]:
 def up(place: Place, *, residual: bool, last: bool) -> nn.Module:
     """Build a 3×3 transposed convolution with norm and PReLU, and a residual convolution.
 
-    It maps `(N in *S)` to `(N out *2S)`. The last one returns scores: nothing follows its last
-    convolution.
+    It maps `(N in *S)` to `(N out *2S)`. On the last level it returns scores: nothing follows its
+    last convolution.
     """
     conv = transpose_3x3(place)
     if not residual:

@@ -78,13 +78,12 @@ class UNeXt(nn.Module):
 
 
 class ShiftedMLP(nn.Module):
-    """Two linear maps of each pixel's channels, `(N C H W)` to the same, added to the input
-    (section 2.2).
+    """Two linear maps of each pixel's channels, added to the input (section 2.2).
 
-    Before the first, fifths of the channels are shifted by -2…2 pixels along the height, before the
-    second along the width. Zeros move in at the border: that is what is left of the published roll
-    of a map padded by two pixels. A 3×3 depth-wise convolution between the two tells positions
-    apart. Linear maps are written as 1×1 convolutions.
+    It maps `(N C H W)` to the same. Before the first, fifths of the channels are shifted by -2…2
+    pixels along the height, before the second along the width. Zeros move in at the border: that is
+    what is left of the published roll of a map padded by two pixels. A 3×3 depth-wise convolution
+    between the two tells positions apart. Linear maps are written as 1×1 convolutions.
     """
 
     def __init__(self, channels: int) -> None:

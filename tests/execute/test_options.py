@@ -7,7 +7,7 @@ import math
 import pytest
 
 from unet_bench.errors import InvalidSuite
-from unet_bench.execute.local import Local, place_of
+from unet_bench.execute.local import Local, local_device_of
 from unet_bench.execute.options import (
     RETRIES,
     ExecutionOptions,
@@ -99,13 +99,13 @@ def test_on_rocm_its_own_variable_goes_before_cudas_name(monkeypatch: pytest.Mon
     gpu = DeviceFacts("cuda:1", "MI300X")
     for variable, shown in (("CUDA_VISIBLE_DEVICES", "4,5"), ("HIP_VISIBLE_DEVICES", "6,7")):
         monkeypatch.setenv(variable, shown)
-        assert place_of(gpu, alone=True).environ == {"HIP_VISIBLE_DEVICES": shown[-1]}
+        assert local_device_of(gpu, alone=True).environ == {"HIP_VISIBLE_DEVICES": shown[-1]}
 
 
 def test_a_place_goes_by_its_gpus_identity() -> None:
     """In a share of a node every GPU may be number 0, and two must not be taken for one."""
     first, second = (DeviceFacts("cuda:0", "A", identity=f"{n}badf00d-1234") for n in (1, 2))
-    assert [place_of(gpu, alone=True).name for gpu in (first, second)] == [
+    assert [local_device_of(gpu, alone=True).name for gpu in (first, second)] == [
         "cuda-1badf00d",
         "cuda-2badf00d",
     ]

@@ -1125,7 +1125,7 @@ def test_any_manifest_is_refused_or_right(stored: Path, data: st.DataObject) -> 
 def test_whatever_lies_in_the_inbox_a_run_goes_on(made: Plan, data: st.DataObject) -> None:
     with tempfile.TemporaryDirectory() as folder:
         with Store.create(Path(folder), manifest(made, ExecutionOptions())) as store:
-            one = driver.Run(made, store, ExecutionOptions()).job(made.planned[0])
+            one = driver.RunLedger(made, store, ExecutionOptions()).job(made.planned[0])
         result = one.run_folder.result_of(one.stem)
         one.write_result({"status": "ok", "quality": "clean", "params": 3, "wall_s": 1.5})
         whole = result.read_bytes()

@@ -14,9 +14,8 @@ import pytest
 
 from unet_bench.errors import InvalidChoice
 from unet_bench.measure.probe import Probe
-from unet_bench.measure.probes import PROBES
-from unet_bench.store.columns import PROBES as NAMES
-from unet_bench.store.columns import Column
+from unet_bench.measure.probes import OUR_PROBES
+from unet_bench.store.columns import OUR_PROBE_NAMES, Column
 from unet_bench.store.probes import columns_of
 from unet_bench.store.tables import read_results
 
@@ -70,7 +69,7 @@ def compared_names() -> Iterator[tuple[str, int]]:
                     if isinstance(leaf, ast.Constant) and isinstance(leaf.value, str)
                 }
                 named = any("probe" in ast.unparse(part) for part in parts)
-                if named and texts & set(NAMES):
+                if named and texts & set(OUR_PROBE_NAMES):
                     yield file.relative_to(PACKAGE).as_posix(), node.lineno
 
 
@@ -80,15 +79,15 @@ def test_no_probe_is_known_by_its_name() -> None:
 
 
 def test_facts_of_our_probes_are_read_without_torch() -> None:
-    code = "import sys, unet_bench.measure.probes as p; p.PROBES[1].timed; assert 'torch' not in sys.modules"
+    code = "import sys, unet_bench.measure.probes as p; p.OUR_PROBES[1].timed; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
-    assert [probe.name for probe in PROBES if probe.timed] == [
+    assert [probe.name for probe in OUR_PROBES if probe.timed] == [
         "speed",
         "training",
         "energy",
         "batch",
     ]
-    assert set(NAMES) == {probe.name for probe in PROBES}
+    assert set(OUR_PROBE_NAMES) == {probe.name for probe in OUR_PROBES}
 
 
 @pytest.mark.parametrize(

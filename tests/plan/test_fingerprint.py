@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import shutil
 import subprocess
@@ -57,6 +58,46 @@ def test_a_cell_depends_on_what_measures_it_and_on_nothing_that_shows_it() -> No
 
 def test_every_room_that_a_key_names_is_there() -> None:
     assert all(plugins.source_hash(f"unet_bench.{room}") for room in (*MEASURING, *TRAINERS))
+
+
+def imported(file: Path) -> set[str]:
+    """Return the modules of the package that a file imports, those for type checkers left out."""
+    tree = ast.parse(file.read_text())
+    for_types = {
+        id(node)
+        for branch in ast.walk(tree)
+        if isinstance(branch, ast.If) and "TYPE_CHECKING" in ast.dump(branch.test)
+        for node in ast.walk(branch)
+    }
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module and id(node) not in for_types:
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return found & MODULES.keys()
+
+
+MODULES = {
+    ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): file
+    for file in (ROOT / "unet_bench").rglob("*.py")
+}
+# What measuring imports and no figure depends on: names of columns, errors, limits, how parts are
+# found; a cell's hash has what is in `spec`.
+OF_NO_FIGURE = ("errors", "host", "host.files", "host.locks", "limits", "registry", "spec", "store")
+
+
+def test_whatever_measuring_runs_is_part_of_the_key() -> None:
+    waiting = [name for name in MODULES if name.startswith("unet_bench.measure.")]
+    reached: set[str] = set()
+    while waiting:
+        module = waiting.pop()
+        if module not in reached:
+            reached.add(module)
+            waiting += imported(MODULES[module])
+    counted = (*MEASURING, *TRAINERS)
+    for module in sorted(name.removeprefix("unet_bench.") for name in reached):
+        is_counted = any(module == room or module.startswith(f"{room}.") for room in counted)
+        room = module if module.startswith("host") else module.partition(".")[0]
+        assert is_counted or room in OF_NO_FIGURE, module
 
 
 @pytest.mark.slow

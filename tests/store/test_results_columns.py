@@ -11,7 +11,7 @@ from support.paths import ROOT
 from unet_bench.errors import StoreError
 from unet_bench.networks.choices import DTYPES, NAMES
 from unet_bench.store import schema as table
-from unet_bench.store.columns import COLUMNS, PROBES, Column
+from unet_bench.store.columns import COLUMNS, OUR_PROBE_NAMES, Column
 from unet_bench.store.documentation import markdown
 
 README = ROOT / "results" / "README.md"
@@ -40,7 +40,7 @@ def test_column_is_complete(column: Column) -> None:
     assert column.dtype in ("string", "Int64", "Float64", "boolean")
     assert column.tables
     assert set(column.tables) <= set(table.TABLES)
-    assert set(column.probes) <= set(PROBES)
+    assert set(column.probes) <= set(OUR_PROBE_NAMES)
     assert column.meaning
     assert "|" not in column.meaning
 

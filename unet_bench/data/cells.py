@@ -132,8 +132,9 @@ def _blend(length: int, scale: float) -> tuple[Array, Array]:
 
 
 class _Places(NamedTuple):
-    """Whose place each pixel is, when plane or space is divided among scattered centres (a Voronoi
-    diagram).
+    """Whose place each pixel is, when a plane or space is divided among scattered centres.
+
+    This is a Voronoi diagram.
     """
 
     first: Array

@@ -31,10 +31,10 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """One image `(*S C)`, uint8 or finite float32 (about 0..1), and its mask `(*S)`, uint8 class
-    ids or `IGNORE`.
+    """One image `(*S C)` and its mask `(*S)`.
 
-    `*S` is `H W`; of a volume `D H W`, whose slices are what lies along the first axis.
+    The image is uint8 or finite float32 (about 0..1); the mask is uint8 class ids or `IGNORE`. `*S`
+    is `H W`; of a volume `D H W`, whose slices are what lies along the first axis.
     """
 
     name: str
@@ -48,12 +48,11 @@ class Sample:
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Samples in three splits, all of one type, channel count and number of dimensions. Class 0 is
-    the background.
+    """Samples in three splits, all of one type, channel count and number of dimensions.
 
-    `modalities` say of volumes what their channels are, as far as that is known: see
-    `reading.normalised`. `val` may be empty, for recipes that test the last weights instead of the
-    best.
+    Class 0 is the background. `modalities` say of volumes what their channels are, as far as that
+    is known: see `reading.normalised`. `val` may be empty, for recipes that test the last weights
+    instead of the best.
 
     Raises InvalidData, naming all offenders, where samples and statements disagree.
     """

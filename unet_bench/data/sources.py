@@ -86,7 +86,7 @@ def _read(
 def absolute(registry: Registry, name: str) -> str:
     """Return `name` with its path made absolute; a registered name as it is.
 
-    So a run can be resumed from anywhere.
+    A run can then be resumed from anywhere.
     """
     kind, path = _parsed(registry, name)
     if path is None:

@@ -22,7 +22,7 @@ from unet_bench.execute.options import ExecutionOptions
 from unet_bench.execute.provenance import describe, now, providers, row_id
 from unet_bench.plan.fingerprint import Keys
 from unet_bench.store.run_folder import RunFolder, cell_stem
-from unet_bench.store.schema import WHERE
+from unet_bench.store.schema import ENVIRONMENT_COLUMNS
 
 if TYPE_CHECKING:
     from unet_bench.plan.cells import Plan, Planned
@@ -47,8 +47,9 @@ class Progress(Protocol):
 
 @dataclass(frozen=True)
 class Finished:
-    """A run that has ended: its folder, the statuses of its cells, and those that there was no time
-    for.
+    """A run that has ended: its folder, and the statuses of its cells.
+
+    `left` are the cells that there was no time for.
     """
 
     path: Path
@@ -73,8 +74,9 @@ class Quiet:
 
 
 class Pace:
-    """How long cells take beside what was foreseen, learnt as they end: each probe's own factor, or
-    else all cells'.
+    """How long cells take beside what was foreseen, learnt as they end.
+
+    It is each probe's own factor, or else that of all cells.
     """
 
     def __init__(self) -> None:
@@ -99,35 +101,56 @@ class Pace:
         return sum(self._took.values()) / foreseen if foreseen else 1.0
 
 
-def measure(made: Plan, run: Run, progress: Progress, execution: ExecutionOptions) -> list[Planned]:
-    """Measure every cell without a result into the store; return those that time did not allow.
+def run_cells(
+    made: Plan, ledger: RunLedger, progress: Progress, execution: ExecutionOptions
+) -> list[Planned]:
+    """Run every cell without a result and store its row; return those there was no time for.
 
     Cells that failed before come last, so that one which never ends does not keep the others from
     their turn.
     """
-    open_cells = run.open_cells()
-    progress.begin(open_cells, run.path)
+    open_cells = ledger.open_cells()
+    progress.begin(open_cells, ledger.path)
     pending = []
     for planned in open_cells:
-        job = run.job(planned)
-        if planned.status:
-            result = {
-                "status": planned.status,
-                "error": planned.reason,
-                "wall_s": 0.0,
-                "started": now(),
-            }
-        elif (found := job.read_result()) is not None:
-            # Written by a worker whose parent was killed, or on another machine.
-            tidy(job.log)
-            result = {"log": job.log_name, **found}
-        else:
+        job = ledger.job(planned)
+        if (result := known_result(planned, job)) is None:
             pending.append(job)
-            continue
-        progress.done(planned, run.settle(job, result))
-    pace, waits = Pace(), {job.stem: run.planned[job.stem] for job in pending}
-    now_s = time.monotonic()
-    until = execution.until - min(made.executor.ending_s, max(0.0, execution.until - now_s) / 5)
+        else:
+            progress.done(planned, ledger.settle(job, result))
+    left = run_jobs(made, ledger, pending, progress, execution)
+    return [planned for stem, planned in ledger.planned.items() if stem in left]
+
+
+def known_result(planned: Planned, job: Job) -> dict[str, Any] | None:
+    """Return the result of a cell that needs no run: decided by the plan, or left by a worker.
+
+    A worker leaves one whose parent was killed, or which ran on another machine.
+    """
+    if planned.status:
+        return {
+            "status": planned.status,
+            "error": planned.reason,
+            "wall_s": 0.0,
+            "started": now(),
+        }
+    if (found := job.read_result()) is None:
+        return None
+    tidy(job.log)
+    return {"log": job.log_name, **found}
+
+
+def run_jobs(
+    made: Plan,
+    ledger: RunLedger,
+    pending: list[Job],
+    progress: Progress,
+    execution: ExecutionOptions,
+) -> set[str]:
+    """Run jobs, again where they may be retried; return the stems of those that have no row."""
+    pace, waits = Pace(), {job.stem: ledger.planned[job.stem] for job in pending}
+    remaining_s = max(0.0, execution.until - time.monotonic())
+    until = execution.until - min(made.executor.ending_s, remaining_s / 5)
     begun: dict[str, str] = {}
     left = {job.stem for job in pending}
     with made.executor as executor:
@@ -139,24 +162,25 @@ def measure(made: Plan, run: Run, progress: Progress, execution: ExecutionOption
                         progress.waiting(reason)
                     case Started(job):
                         begun[job.stem] = now()
-                        progress.cell(run.planned[job.stem], pace.seconds(waits.values()))
+                        progress.cell(ledger.planned[job.stem], pace.seconds(waits.values()))
                         waits.pop(job.stem, None)
                     case Ended(job, result):
                         left.discard(job.stem)
-                        row = run.settle(job, {"started": begun.get(job.stem), **result})
-                        progress.done(run.planned[job.stem], row)
+                        planned = ledger.planned[job.stem]
+                        row = ledger.settle(job, {"started": begun.get(job.stem), **result})
+                        progress.done(planned, row)
                         if row["status"] == "ok":
-                            pace.learn(run.planned[job.stem], row.get("wall_s") or 0.0)
-                        if run.may_retry(job, row):
+                            pace.learn(planned, row.get("wall_s") or 0.0)
+                        if ledger.may_retry(job, row):
                             again.append(job)
                             left.add(job.stem)
             if time.monotonic() >= until:
                 break
             pending = again
-    return [planned for stem, planned in run.planned.items() if stem in left]
+    return left
 
 
-class Run:
+class RunLedger:
     """The cells of a plan, and what the store has of them."""
 
     def __init__(self, made: Plan, store: Store, execution: ExecutionOptions) -> None:
@@ -164,7 +188,7 @@ class Run:
         self.planned = {stem_of(planned): planned for planned in made.planned}
         self._made = made
         self._store = store
-        self._conduct = execution
+        self._execution = execution
         self._keys = Keys(made)
         self._attempts = store.attempts()
         self._tried: Counter[tuple[str, str]] = Counter()  # in this go, by job and status
@@ -194,8 +218,8 @@ class Run:
         return all(
             attempt is not None
             and attempt.key == key
-            and (self._conduct.keeps(attempt.status) or attempt.status == planned.status)
-            and attempt.quality not in self._conduct.rerun
+            and (self._execution.keeps(attempt.status) or attempt.status == planned.status)
+            and attempt.quality not in self._execution.rerun
             for attempt in attempts
         )
 
@@ -230,7 +254,7 @@ class Run:
         }
         # Its worker says where it ran, if it could.
         if self._made.executor.remote and not planned.status:
-            shared = dict.fromkeys(WHERE) | shared
+            shared = dict.fromkeys(ENVIRONMENT_COLUMNS) | shared
         rows = [{**describe(self._made, planned, name), **shared} for name in planned.names]
         self._attempts |= self._store.append(*rows)
         job.remove_result()
@@ -240,7 +264,7 @@ class Run:
         """Return whether a failed job gets another attempt in this go."""
         status = str(row["status"])
         self._tried[job.stem, status] += 1
-        return self._tried[job.stem, status] <= self._conduct.retries.get(status, 0)
+        return self._tried[job.stem, status] <= self._execution.retries.get(status, 0)
 
 
 def stem_of(planned: Planned) -> str:

@@ -150,7 +150,7 @@ def kill_group(pid: int, number: int = signal.SIGKILL) -> None:
 
 
 def end_orphans() -> None:
-    """Kill what is left when no worker is: processes that left their worker's group."""
+    """Kill the processes that left their worker's group, when no worker is left."""
     children = Path(f"/proc/self/task/{os.getpid()}/children")
     for _ in range(100):  # those that are killed may leave orphans in turn
         with contextlib.suppress(OSError):

@@ -62,7 +62,7 @@ class Job:
 
     @property
     def log(self) -> Path:
-        """Where what the worker prints goes."""
+        """The file for what the worker prints."""
         return self.run_folder.log_of(self.stem)
 
     @property
@@ -185,8 +185,8 @@ class Executor(Protocol):
         """
 
     def run(self, jobs: Sequence[Job], until: float = math.inf) -> Iterator[Event]:
-        """Run the jobs, in about this order; every one comes back once, as it ends.
+        """Run the jobs, in about this order; yield each once, as it ends.
 
-        At `until`, of the monotonic clock, what still runs is ended and the rest not begun: these
-        do not come back.
+        At `until`, of the monotonic clock, what still runs is ended and the rest is not begun:
+        these jobs do not come back.
         """

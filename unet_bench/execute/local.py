@@ -27,7 +27,7 @@ GRACE_S = 3.0  # between asking a worker to end and killing it
 
 
 @dataclass(frozen=True)
-class Place:
+class LocalDevice:
     """Where one worker at a time runs. `environ` shows it its device alone."""
 
     name: str  # of the device, for all processes of this host
@@ -40,7 +40,7 @@ class Running:
     """A job at its place."""
 
     job: Job
-    place: Place
+    place: LocalDevice
     locks: list[FileIO]
     first: bool  # it began with the run
     deadline: float
@@ -126,21 +126,24 @@ class Local:
                 )
         yield from self._end_all()
 
-    def places(self, device: str) -> list[Place]:
+    def places(self, device: str) -> list[LocalDevice]:
         """Return where jobs of a device may run: for `cuda` every GPU that can be used."""
         from unet_bench.host.survey import survey
 
         kind, _, number = device.partition(":")
         if kind == "cpu":
-            return [Place("cpu", {})] * (self._devices.count("cpu") or 1)
+            return [LocalDevice("cpu", {})] * (self._devices.count("cpu") or 1)
         found = survey()
         named = [device] if number else sorted(set(self._devices))
         chosen = [found.find(name) or DeviceFacts(name) for name in named] or found.usable(kind)
         # Where none can be used any more, the workers say why.
-        return [place_of(facts, alone=not number) for facts in chosen or [DeviceFacts(kind)]]
+        return [local_device_of(facts, alone=not number) for facts in chosen or [DeviceFacts(kind)]]
 
     def _fill(
-        self, places: Sequence[Place], waiting: Mapping[bool, deque[Job]], order: Mapping[str, int]
+        self,
+        places: Sequence[LocalDevice],
+        waiting: Mapping[bool, deque[Job]],
+        order: Mapping[str, int],
     ) -> Generator[Event, None, bool]:
         """Begin what can begin; return whether somebody else's lock is in the way."""
         blocked = False
@@ -225,7 +228,7 @@ class Local:
                         yield ended
 
 
-def place_of(facts: DeviceFacts, *, alone: bool) -> Place:
+def local_device_of(facts: DeviceFacts, *, alone: bool) -> LocalDevice:
     """Return the place of an accelerator; if `alone`, its workers see no other."""
     from unet_bench.host.device import kind_of, visible_variable
 
@@ -237,7 +240,7 @@ def place_of(facts: DeviceFacts, *, alone: bool) -> Place:
     entry = listed[number] if number < len(listed) and listed[number] else str(number)
     # By its identity: in a container, or in Slurm's share of a node, every GPU may be number 0.
     name = f"{kind}-{facts.identity[:IDENTITY] or entry}"
-    return Place(name, {variable: entry} if variable and alone else {}, facts.name)
+    return LocalDevice(name, {variable: entry} if variable and alone else {}, facts.name)
 
 
 def result_of(running: Running, over: Exit) -> Result:

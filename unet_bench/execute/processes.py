@@ -161,7 +161,10 @@ class Processes:
         self._give_up(forker)
 
     def _give_up(self, forker: Forker) -> None:
-        """Note that a fork server's jobs are over; of two threads, one gets each."""
+        """Note that a fork server's jobs are over.
+
+        Two threads may call it: each job goes to one of them.
+        """
         reason = "the process that forks workers was ended from outside"
         with contextlib.suppress(KeyError):
             while True:

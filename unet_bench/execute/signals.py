@@ -53,6 +53,6 @@ def _raise(number: int, _: FrameType | None) -> None:
 def die_with_parent() -> None:
     """Have the kernel end this process when its parent ends, however that ends.
 
-    Nothing may time beside a new run.
+    Otherwise it might disturb the timing of a new run. Nothing may time beside a new run.
     """
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

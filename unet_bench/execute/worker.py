@@ -58,7 +58,7 @@ def outcome(job: Job) -> dict[str, Any]:
     try:
         if job.remote:
             check_sources(job.sources)
-        result = measure(job)
+        result = run_probe(job)
     except BaseException as error:
         if is_disk_full(error):
             raise
@@ -146,7 +146,7 @@ def plugins_of(block: tuple[str, ...]) -> Loaded:
     return load(block)
 
 
-def measure(job: Job) -> dict[str, Any]:
+def run_probe(job: Job) -> dict[str, Any]:
     """Return the columns that the cell's probe measured, with its status."""
     from unet_bench.context import MeasurementContext, prepare_process
     from unet_bench.spec.cell import Cell
@@ -166,10 +166,10 @@ def measure(job: Job) -> dict[str, Any]:
 
 
 def check_columns(probe: Probe, measured: Mapping[str, Any]) -> None:
-    """Raise TypeError for what the tables do not hold, or is not this probe's to say.
+    """Raise TypeError for columns that tables cannot hold, or that are not this probe's.
 
-    A plugin's probe may fill columns of ours too, such as those that say how quiet the machine was.
-    One that declares no columns may bring any, without a type or unit.
+    A plugin's probe may also fill our columns, such as those that say how quiet the machine was. A
+    probe that declares no columns may bring any, without a type or unit.
     """
     from unet_bench.store.schema import BY_NAME, NOT_MEASURED, PER_CLASS, PROBE_COLUMNS, fault
 

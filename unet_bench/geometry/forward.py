@@ -82,7 +82,7 @@ class PartWatcher:
         self.running: list[Label] = []
 
     def watch(self, model: nn.Module) -> ExitStack:
-        """Hook into the labelled parts of a model; the stack removes the hooks."""
+        """Watch the labelled parts of a model; the returned stack removes the hooks."""
         hooks = ExitStack()
         for module in model.modules():
             label = getattr(module, "_unet_bench_label", None)

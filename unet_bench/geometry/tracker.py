@@ -91,7 +91,7 @@ class Tracker(TorchDispatchMode):
 
     @property
     def missing(self) -> int:
-        """By how many pixels the input must grow for the finest lossy map to lose nothing."""
+        """The pixels by which the input must grow for the finest lossy map to lose nothing."""
         return max(1, min(self._losses)[1]) if self._losses else 0
 
     def place(self, tensor: Tensor, position: Position) -> None:

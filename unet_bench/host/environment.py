@@ -16,12 +16,10 @@ PACKAGES = ("torch", "torchvision", "timm", "pluggy", "pandas", "numpy", "unet-b
 
 
 def environment(gpus: Sequence[str]) -> dict[str, Any]:
-    """Return facts that do not change between two runs on one machine; `env_id` is their hash.
+    """Return facts that do not change between two runs on one machine.
 
-    Imports torch.
-
-    `gpus` are the models of the accelerators that torch sees: whoever asks knows how to look at
-    them.
+    `env_id` is their hash. `gpus` are the models of the accelerators that torch sees, which the
+    caller knows how to find. Imports torch.
     """
     import torch
 

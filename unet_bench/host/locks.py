@@ -51,7 +51,7 @@ class Held(Exception):
 
 
 def hold(path: Path, *, shared: bool = False) -> FileIO:
-    """Lock the file and write this process's id into it; closing it lets go.
+    """Lock the file and write this process's id into it; closing it releases the lock.
 
     Raises Held, OSError.
     """
@@ -74,9 +74,9 @@ def hold(path: Path, *, shared: bool = False) -> FileIO:
 
 
 class DeviceLocks:
-    """The locks that cells of this process hold while they run: a device, shared unless timed, and
-    then the host's timing, too.
+    """The locks that cells of this process hold while they run.
 
+    A cell locks its device, shared unless it is timed; then it locks the host's timing, too.
     Processes that see another temporary folder (containers, say) are not kept apart: the guard sees
     what they use.
     """
@@ -86,10 +86,10 @@ class DeviceLocks:
         self._turn_until: dict[Path, float] = {}  # of somebody else
 
     def take(self, device: str, *, timed: bool) -> list[FileIO]:
-        """Return all locks for a cell on a physical device of this host; closing them lets go.
+        """Return all locks for a cell on a physical device of this host.
 
-        Raises Held, and then holds none. Who holds and takes again while another process polls,
-        waits for it once.
+        Closing them releases them. Raises Held, and then holds none. Whoever releases and takes
+        again while another process polls waits for it once.
         """
         held: list[FileIO] = []
         try:

@@ -27,11 +27,10 @@ THROTTLE_BITS: Final = {
 
 
 def open_gpu(device: torch.device | int) -> Gpu | None:
-    """Return the GPU that torch calls `device`, also where CUDA_VISIBLE_DEVICES renumbers them.
+    """Return the GPU that torch calls `device`, or `None`; never raise.
 
-    Starts CUDA in this process.
-
-    `None` where there is no pynvml, no driver or no such GPU; never raises.
+    It is found also where CUDA_VISIBLE_DEVICES renumbers GPUs. Starts CUDA in this process. `None`
+    where there is no pynvml, no driver or no such GPU.
     """
     try:
         import pynvml

@@ -156,7 +156,10 @@ def facts_of(device: str, *, here: bool = True) -> DeviceFacts:
 
 
 def _may_have_any() -> bool:
-    """Return whether torch was built for accelerators that are here; asks NVML, not the driver."""
+    """Return whether torch was built for accelerators that are here.
+
+    NVML is asked, not the driver.
+    """
     import torch
 
     if torch.accelerator.current_accelerator() is None:

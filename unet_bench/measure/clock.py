@@ -189,7 +189,10 @@ class _Blocks:
 
 
 def _is_enough(quads: int, spent: float) -> bool:
-    """Return whether a timing ends unseen, `spent` budgets into it: later the fewer its quads."""
+    """Return whether a timing ends unseen, after `spent` budgets.
+
+    The fewer quads it has, the later it ends.
+    """
     return spent >= 1 and (quads >= FEWEST_QUADS or (quads >= 2 and spent >= PATIENCE))
 
 
@@ -208,9 +211,10 @@ def _look(timing: Timing, interval: float, spent: float) -> str:
 
 
 def warm_up(step: Callable[[], float], least_s: float = 0.0, most_s: float = 1.0) -> list[float]:
-    """Repeat a timed step until two successive windows agree and no longer fall; returns the times.
+    """Repeat a timed step until two successive windows agree; return the times.
 
-    At least `least_s` seconds, and no more than `most_s` once there are a few steps.
+    They agree, too, when the later one is slower. At least `least_s` seconds, and no more than
+    `most_s` once there are a few steps.
     """
     times: list[float] = []
     spent = 0.0
@@ -235,7 +239,7 @@ def settled(before: Sequence[float], after: Sequence[float]) -> bool:
 
 @contextmanager
 def without_garbage_collection() -> Iterator[None]:
-    """Collect what there is, and then not while timing."""
+    """Collect garbage now, and not within the context."""
     was_enabled = gc.isenabled()
     gc.collect()
     gc.disable()

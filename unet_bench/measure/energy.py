@@ -47,7 +47,7 @@ class Energy:
     def columns(self) -> dict[str, Any]:
         """Return the measured columns.
 
-        Slow drift cancels within each quadruple that the ratio is the geometric mean of.
+        The ratio is the geometric mean of quadruples; slow drift cancels within each.
         """
         ratios = [
             joules_per_image(self.candidate[i : i + 2]) / joules_per_image(self.baseline[i : i + 2])
@@ -157,7 +157,10 @@ def measure(
 
 
 def _chunk(times: Sequence[float]) -> int:
-    """Return how many steps take about `CHUNK_S`: so many that waiting for them costs nothing."""
+    """Return how many steps take about `CHUNK_S`.
+
+    Waiting for so many costs nothing.
+    """
     return max(1, math.ceil(CHUNK_S / max(min(times), 1e-9)))
 
 

@@ -65,7 +65,10 @@ class Verdict:
 
     @property
     def absolute(self) -> bool:
-        """Whether absolute times may be believed: as the device ran, be that at its power limit."""
+        """Whether absolute times may be believed, as the device ran.
+
+        It may have run at its power limit.
+        """
         return self.quality != "contaminated"
 
 

@@ -124,7 +124,7 @@ def interval_columns(
 
 
 def save_samples(context: MeasurementContext, **timings: Timing) -> None:
-    """Write every block's time, so that an interval that looks odd can be looked into."""
+    """Write every block's time, so that one can look into an interval that seems odd."""
     if context.samples is None:
         return
     raw: dict[str, Any] = {"unit": "s per step"}

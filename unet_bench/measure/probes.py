@@ -57,7 +57,7 @@ def cannot_train(setting: Setting) -> str:
     return ""
 
 
-PROBES: Final = (
+OUR_PROBES: Final = (
     _shipped(
         "cost",
         "unet_bench.measure.cost:probe",

@@ -16,10 +16,10 @@ MAPS: Final = 50_000  # from bins to classes that are tried at most
 
 
 class TrivialBaseline(nn.Module):
-    """Scores `(N classes *S)` from images `(N C *S)`: 1 for the class that the rule chooses, 0 for
-    the others.
+    """The scores `(N classes *S)` that a simple rule gives images `(N C *S)`.
 
-    `choice` is what `fit` finds; before that all is class 0.
+    They are 1 for the class that the rule chooses, 0 for the others. `choice` is what `fit` finds;
+    before that all is class 0.
     """
 
     choice: Tensor
@@ -65,13 +65,12 @@ class Majority(TrivialBaseline):
 
 
 class Otsu(TrivialBaseline):
-    """Each image's grey levels in bins by Otsu's thresholds (Liao et al. 2001), and a class for
-    each bin.
+    """Each image's grey levels in bins by Otsu's thresholds, and a class for each bin.
 
-    Bins are told apart by brightness, or by extent, so that objects may be bright in some images
-    and dark in others (fluorescent nuclei, and stained ones): whichever is better on the training
-    images. The thresholds are of what `forward` is given: of whole images when given these, of
-    tiles when given tiles.
+    See Liao et al. 2001. Bins are told apart by brightness, or by extent, so that objects may be
+    bright in some images and dark in others (fluorescent nuclei, and stained ones): whichever is
+    better on the training images. The thresholds are of what `forward` is given: of whole images
+    when given these, of tiles when given tiles.
     """
 
     order: Tensor  # (1,): 0 by brightness, 1 by extent

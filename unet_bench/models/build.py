@@ -174,8 +174,9 @@ def foreign(reference: str, in_channels: int, classes: int) -> nn.Module:
 
 
 def published_weights(model: nn.Module) -> Callable[[str], None] | None:
-    """Return what brings published weights (`imagenet`) into a network or its encoder:
-    `load_pretrained`, if it has that.
+    """Return what brings published weights (`imagenet`) into a network or its encoder.
+
+    That is `load_pretrained`, if it has that.
     """
     owners = (model, getattr(model, "encoder", None))
     methods = (getattr(owner, "load_pretrained", None) for owner in owners)

@@ -86,7 +86,7 @@ def _beyond(costs: Costs, target: int) -> float:
 
 
 def _power(costs: Costs, a: float, b: float) -> float:
-    """Return the power of the width as which cost rises from one scale to another."""
+    """Return the exponent with which cost rises with width from one scale to another."""
     return log(costs[b] / costs[a]) / log(b / a)
 
 

@@ -158,8 +158,9 @@ class Label(NamedTuple):
 
 
 class Outputs(NamedTuple):
-    """What a network with auxiliary heads returns in training mode; in eval every network returns
-    `main` alone.
+    """What a network with auxiliary heads returns in training mode.
+
+    In eval mode every network returns `main` alone.
     """
 
     main: Tensor  # (N classes *S)

@@ -56,7 +56,7 @@ class DecoderNode(nn.Module):
         return last_use(self.block, [self._merged(below, here)])
 
     def _merged(self, below: list[Tensor], here: list[Tensor]) -> Tensor:
-        """Return what the block is given; all that it was made of is let go of on return."""
+        """Return what the block is given; on return, all that it was made of is released."""
         gate, skips = below.pop(0), list(here)
         here.clear()
         x = self.up(gate)
@@ -107,8 +107,8 @@ def up_channels(policy: str, width: int, own: int) -> int:
 def last_use(module: nn.Module, held: list[Tensor]) -> Tensor:
     """Return `module(held.pop())` for a map that nobody needs any more.
 
-    A call keeps its argument until it returns; a plain sequence is run part by part here, and so
-    frees the map after the first. With hooks on it, it is called as usual.
+    A call keeps its argument until it returns. A plain sequence is therefore run part by part,
+    which frees the map after the first. With hooks on it, it is called as usual.
     """
     hooked = module._forward_hooks or module._forward_pre_hooks
     parts = module if type(module) is nn.Sequential and not hooked else [module]

@@ -42,12 +42,11 @@ def convolution(
     dilation: int = 1,
     groups: int = 1,
 ) -> nn.Module:
-    """Build a convolution with the place's padding and bias, He-initialised (U-Net 2015, section 3:
-    std √(2/N)).
+    """Build a convolution with the place's padding and bias, He-initialised.
 
-    With `padding=valid` the map shrinks by `dilation * (kernel - 1)`; otherwise it keeps its size
-    (stride 1, odd kernel). Where no norm follows that would take a bias away, give it
-    `place.at(bias=True)`: `bias=false` is about those that are of no use.
+    U-Net 2015, section 3: std √(2/N). With `padding=valid` the map shrinks by `dilation * (kernel -
+    1)`; otherwise it keeps its size (stride 1, odd kernel). Where no norm follows that would take a
+    bias away, give it `place.at(bias=True)`: `bias=false` is about those that are of no use.
     """
     valid = place.padding == "valid"
     conv = CONV[place.dims](
@@ -88,10 +87,9 @@ def he_init(conv: nn.Module, incoming: int) -> nn.Module:
 
 
 class ChannelNorm(nn.LayerNorm):
-    """Layer norm (Ba 2016, arXiv 1607.06450) of each pixel's channels, as ConvNeXt and transformers
-    have it.
+    """Layer norm of each pixel's channels, as ConvNeXt and transformers have it.
 
-    `(N C *S)` to the same.
+    Ba 2016, arXiv 1607.06450. `(N C *S)` to the same.
     """
 
     def __init__(self, channels: int, *, eps: float = 1e-5) -> None:
@@ -102,9 +100,10 @@ class ChannelNorm(nn.LayerNorm):
 
 
 def normalisation(place: Place, channels: int) -> nn.Module:
-    """Build the place's `norm` over `channels`; groups of group norm: what divides both.
+    """Build the place's `norm` over `channels`.
 
-    Of a single channel there is no layer norm: less its own mean, every pixel would be zero.
+    Group norm has the greatest number of groups that divides both `norm_groups` and `channels`. Of
+    a single channel there is no layer norm: less its own mean, every pixel would be zero.
     """
     match place.norm:
         case "none":
@@ -121,7 +120,10 @@ def normalisation(place: Place, channels: int) -> nn.Module:
 
 
 def activation(place: Place, *, inplace: bool = True) -> nn.Module:
-    """Build the place's `act`; in place, where it can be, for a map that nobody else holds."""
+    """Build the place's `act`.
+
+    It is in place, where it can be, for a map that nobody else holds.
+    """
     match place.act:
         case "relu":
             return nn.ReLU(inplace=inplace)
@@ -140,7 +142,10 @@ def activation(place: Place, *, inplace: bool = True) -> nn.Module:
 
 
 def dropout(place: Place) -> nn.Module:
-    """Build the place's dropout; nothing at all when it is 0, so that state dicts stay alike."""
+    """Build the place's dropout; nothing at all when it is 0.
+
+    So state dicts stay alike.
+    """
     return nn.Dropout(place.dropout) if place.dropout else nn.Identity()
 
 

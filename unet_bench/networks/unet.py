@@ -14,8 +14,9 @@ from unet_bench.networks.layers import LINEAR_MODE
 
 
 class UNet(nn.Module):
-    """Image `(N C H W)` to logits `(N classes H' W')`, after Ronneberger et al. 2015 (arXiv
-    1505.04597).
+    """Image `(N C H W)` to logits `(N classes H' W')`, after Ronneberger et al. 2015.
+
+    arXiv 1505.04597.
     """
 
     def __init__(

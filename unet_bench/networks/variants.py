@@ -60,8 +60,9 @@ class Variant:
         return cls(name=data["name"], choices=Choices().replace(**data["choices"]))
 
     def with_choices(self, **changes: Value | str) -> Variant:
-        """Return the variant with some choices changed, unnamed changes in its name:
-        `unet+up=bilinear`.
+        """Return the variant with some choices changed.
+
+        Unnamed changes are in its name: `unet+up=bilinear`.
         """
         if self.architecture and (wrong := [name for name in changes if name not in OF_ANY]):
             raise InvalidChoice(

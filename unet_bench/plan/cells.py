@@ -10,7 +10,7 @@ import random
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
@@ -28,13 +28,17 @@ from unet_bench.registry import plugins
 from unet_bench.registry.registry import Registry
 from unet_bench.spec.cell import Cell, Protocol, Setting, Task
 from unet_bench.spec.recipe import Recipe
-from unet_bench.spec.suite import AXES, Suite, parse_memory
+from unet_bench.spec.suite import SETTING_AXES, Suite, parse_memory
 
 if TYPE_CHECKING:
     from unet_bench.execute.jobs import Executor
 
-# Variants that are one network on a task, measured once: the first of them, and all their names.
-Alike = tuple[ExaminedNetwork, tuple[str, ...]]
+
+class SharedNetwork(NamedTuple):
+    """A network that is measured once, and the names of all variants that it is."""
+
+    network: ExaminedNetwork
+    names: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -120,7 +124,7 @@ def examine_rest(
     task: Task,
     baseline: ExaminedNetwork,
 ) -> list[ExaminedNetwork]:
-    """Examine the variants after the baseline, at the suite's width or at the baseline's cost.
+    """Examine the variants after the baseline, at the suite's width or the baseline's cost.
 
     Raises InvalidSuite for a baseline that costs nothing.
     """
@@ -198,7 +202,7 @@ def settings_of(
 
 def settings(suite: Suite) -> list[Setting]:
     """Return every combination of the workload axes, the first values first."""
-    axes = {name: getattr(suite, name) for name in AXES}
+    axes = {name: getattr(suite, name) for name in SETTING_AXES}
     axes |= {"threads": suite.threads or (torch.get_num_threads(),), "batch": suite.batch}
     combinations = itertools.product(*axes.values())
     return [
@@ -207,13 +211,13 @@ def settings(suite: Suite) -> list[Setting]:
     ]
 
 
-def grouped(networks: Iterable[ExaminedNetwork]) -> list[Alike]:
+def grouped(networks: Iterable[ExaminedNetwork]) -> list[SharedNetwork]:
     """Return the networks that differ, each with the names of all variants that it is."""
-    groups: dict[str, Alike] = {}
+    groups: dict[str, SharedNetwork] = {}
     for network in networks:
         key = network.variant.canonical()
-        first, names = groups.get(key, (network, ()))
-        groups[key] = (first, (*names, network.variant.name))
+        first, names = groups.get(key, SharedNetwork(network, ()))
+        groups[key] = SharedNetwork(first, (*names, network.variant.name))
     return list(groups.values())
 
 
@@ -263,22 +267,26 @@ class Planner:
                 yield from self.cells_of_probe(probe, cell, measured, baseline)
 
     def cells_of_probe(
-        self, probe: Probe, pattern: Cell, networks: Sequence[Alike], baseline: ExaminedNetwork
+        self,
+        probe: Probe,
+        template: Cell,
+        networks: Sequence[SharedNetwork],
+        baseline: ExaminedNetwork,
     ) -> Iterator[Planned]:
-        """Yield the cells of one probe and setting: `pattern`, with each network in its place.
+        """Yield the cells of one probe and setting: `template`, with each network in its place.
 
         What is foreseen of a cell holds for all its seeds and replicates.
         """
         suite = self.suite
         seeds = suite.seeds if probe.scores else suite.seeds[:1]
         replicates = (suite.replicates or 1) if probe.replicated else 1
-        firsts = []
+        one_per_network = []
         for network, names in networks:
-            window = network.input_window or pattern.input_window
-            cell = replace(pattern, variant=network.variant, input_window=window, seed=seeds[0])
-            firsts.append(self.decided(probe, cell, names, network, baseline))
+            window = network.input_window or template.input_window
+            cell = replace(template, variant=network.variant, input_window=window, seed=seeds[0])
+            one_per_network.append(self.foreseen(probe, cell, names, network, baseline))
         for replicate in range(replicates):
-            order = list(firsts)
+            order = list(one_per_network)
             if replicates > 1:
                 # So that what changes during a run does not meet the same variants each time.
                 random.Random(replicate).shuffle(order)
@@ -287,7 +295,7 @@ class Planner:
                     cell = replace(first.cell, seed=seed, replicate=replicate)
                     yield replace(first, cell=cell)
 
-    def decided(
+    def foreseen(
         self,
         probe: Probe,
         cell: Cell,

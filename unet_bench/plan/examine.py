@@ -80,8 +80,8 @@ def matched(
 ) -> ExaminedNetwork:
     """Examine a variant at the width whose `params` or `macs` come nearest to the baseline's.
 
-    The search begins at the width scale `start`, not at its own. What no width brings near is
-    unsupported.
+    The search begins at the width scale `start`, not at the variant's own. A variant that no width
+    brings near is unsupported.
     """
     scalable = takes_width(registry, variant)
     found = examine(registry, with_width_scale(variant, start) if scalable else variant, task)

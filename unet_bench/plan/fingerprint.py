@@ -23,7 +23,16 @@ if TYPE_CHECKING:
     from unet_bench.registry.entries import Entry
 
 
-MEASURING: Final = ("context", "geometry", "host.device", "measure", "models", "networks")
+MEASURING: Final = (
+    "context",
+    "geometry",
+    "host.device",
+    "host.nvml",
+    "measure",
+    "models",
+    "networks",
+    "stats.intervals",
+)
 TRAINERS: Final = ("data", "train")  # what a training, or a step of one, runs besides
 # Kinds whose source makes a figure: not what finds data, which have a hash, or where cells run.
 COUNTED: Final = {*SLOTS, *LISTED_BY} - {"dataset", "reader", "executor"}
@@ -48,8 +57,9 @@ def surroundings(environment: Mapping[str, Any], *, remote: bool) -> dict[str, A
 
 
 class Keys:
-    """The keys of a plan's cells. A row counts only while its cell still has the key it was
-    measured under.
+    """The keys of a plan's cells.
+
+    A row counts only while its cell still has the key it was measured under.
     """
 
     def __init__(self, made: Plan) -> None:

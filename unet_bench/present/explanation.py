@@ -10,7 +10,7 @@ from typing import Any, Final
 from unet_bench.analysis.budget import Fit, Limit
 from unet_bench.analysis.candidates import Gap, Option, gap
 from unet_bench.analysis.recommend import Recommendation
-from unet_bench.store.columns import PROBES
+from unet_bench.store.columns import OUR_PROBE_NAMES
 from unet_bench.store.figures import Network
 from unet_bench.store.schema import BY_NAME
 from unet_bench.text_format import decimals, digits, named, one_line, times
@@ -378,7 +378,9 @@ def notes(found: Recommendation) -> Iterator[str]:
         all_failed = len(failed) == len(candidates.networks)
         what = "all accuracy cells failed" if all_failed else "no Dice, since a cell failed"
         yield f"{what}: {named(failed)}"
-    rest = [name for name in PROBES if name not in asked and (name != "accuracy" or of_dice)]
+    rest = [
+        name for name in OUR_PROBE_NAMES if name not in asked and (name != "accuracy" or of_dice)
+    ]
     if failed := _failed([option.network for option in found.options], rest):
         yield f"not asked for, but a cell failed: {named(failed)}"
     if of_dice and not candidates.scores:

@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 
 
 class Watcher:
-    """Prints what runs now and when it will all end. Writes only when something happens: it must
-    not cost a core.
+    """Prints what runs now and when it will all end.
+
+    It writes only when something happens, so that it does not occupy a core.
     """
 
     def __init__(self, console: Console) -> None:

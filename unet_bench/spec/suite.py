@@ -42,7 +42,9 @@ from unet_bench.spec.option import (
 )
 from unet_bench.spec.presets import PRESETS
 
-AXES: Final = {name: axis.choices for name, axis in options(Setting).items() if axis.choices}
+SETTING_AXES: Final = {
+    name: axis.choices for name, axis in options(Setting).items() if axis.choices
+}
 """The axes of a setting with a fixed set of values."""
 BUDGETS: Final = {"steps": "steps", "epochs": "epochs", "images": "images", "train_s": "s"}
 """What limits a training, and the unit."""

@@ -14,7 +14,7 @@ from unet_bench.networks.choices import DTYPES, FIELDS, NAMES
 
 Better = Literal["", "high", "low"]
 
-PROBES: Final = ("cost", "speed", "memory", "accuracy", "training", "energy", "batch")
+OUR_PROBE_NAMES: Final = ("cost", "speed", "memory", "accuracy", "training", "energy", "batch")
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ COLUMNS: Final = (
     _text("cell_id", "hash of variant, task, setting, probe, seed and replicate", tables=_BOTH),
     _text("variant", "name of the set of choices, or of the architecture", tables=_ALL),
     _text("same_as", "the variant measured in its place, since their choices come to the same"),
-    _text("probe", "the kind of measurement: " + ", ".join(PROBES), tables=_CELLS),
+    _text("probe", "the kind of measurement: " + ", ".join(OUR_PROBE_NAMES), tables=_CELLS),
     _text("status", "whether there are figures; see statuses", tables=_CELLS),
     _count("seed", "seed of the weights, the order and the augmentation", tables=_BOTH),
     _count("replicate", "which of several fresh processes", tables=_CELLS),
@@ -227,7 +227,7 @@ COLUMNS: Final = (
     _text("env_id", "hash of the stable facts of the environment"),
     _text("torch", "version of torch"),
     _text("commit", "git commit of unet-bench, marked when dirty"),
-    *map(status_column, PROBES),
+    *map(status_column, OUR_PROBE_NAMES),
     _text("quality", "how good the figures are; the worst of the cells"),
     _text("evidence", "what was seen that makes the quality less than clean"),
     _text("error", "the first error's text"),

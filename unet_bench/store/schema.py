@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from unet_bench.errors import StoreError
-from unet_bench.store.columns import COLUMNS, PROBES, Column
+from unet_bench.store.columns import COLUMNS, OUR_PROBE_NAMES, Column
 
 SCHEMA_VERSION: Final = 1
 MOST_WHOLE: Final = 2**63  # what a whole number stays below
@@ -51,7 +51,7 @@ GRAVITY: Final[Mapping[str, int]] = {
 
 PER_CLASS: Final = "per_class"
 """Where the accuracy probe leaves the rows of classes.csv in its own row."""
-WHERE: Final = ("device_name", "env_id", "torch", "commit")
+ENVIRONMENT_COLUMNS: Final = ("device_name", "env_id", "torch", "commit")
 """What tells machines and their software apart."""
 SIZE: Final = ("scored_depth", "scored_height", "scored_width")
 """The scored size; images have no depth."""
@@ -71,7 +71,8 @@ ENDS: Final = frozenset(end for ends in INTERVALS.values() for end in ends)
 SHOWN: Final = tuple(sorted((c for c in COLUMNS if c.place), key=lambda column: column.place))
 """The columns that tables show from the start, in their order."""
 PROBE_COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
-    probe: tuple(column.name for column in COLUMNS if probe in column.probes) for probe in PROBES
+    probe: tuple(column.name for column in COLUMNS if probe in column.probes)
+    for probe in OUR_PROBE_NAMES
 }
 NOT_MEASURED: Final = frozenset(c.name for c in COLUMNS if not c.probes) - {"quality", "evidence"}
 

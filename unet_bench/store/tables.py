@@ -22,7 +22,7 @@ from unet_bench.errors import StoreError
 from unet_bench.stats.intervals import mean_interval
 from unet_bench.stats.paired import clustered_mean, paired_difference
 from unet_bench.stats.pareto import undominated
-from unet_bench.store.columns import COLUMNS, PROBES, Column, status_column
+from unet_bench.store.columns import COLUMNS, OUR_PROBE_NAMES, Column, status_column
 from unet_bench.store.figures import Network, Peers, peer_groups
 from unet_bench.store.log import Row, Store, latest, read_manifest, read_rows
 from unet_bench.store.probes import columns_of, hold_on_any_device, probes_of
@@ -31,10 +31,10 @@ from unet_bench.store.run_folder import MANIFEST, RunFolder, write_text
 from unet_bench.store.schema import (
     BY_NAME,
     CONDITIONS,
+    ENVIRONMENT_COLUMNS,
     INTERVALS,
     PER_CLASS,
     TABLES,
-    WHERE,
     columns,
     worst_of,
 )
@@ -88,7 +88,7 @@ def columns_with(table: str, manifest: Mapping[str, Any]) -> tuple[Column, ...]:
         return columns(table)
     measured = tuple(columns_of(manifest).values())
     if table == "results":
-        strange = (probe for probe in probes_of(manifest) if probe not in PROBES)
+        strange = (probe for probe in probes_of(manifest) if probe not in OUR_PROBE_NAMES)
         measured += tuple(status_column(probe) for probe in strange)
     return (*columns(table), *measured)
 
@@ -218,10 +218,11 @@ def _wide_row(cells: list[Row], manifest: Mapping[str, Any]) -> Row:
     for figure in INTERVALS:
         if not figure.startswith("dice"):  # whose seeds and folds are told apart
             row |= _interval(figure, _values(ok, figure))
-    for probe in dict.fromkeys((*PROBES, *by_probe)):
+    for probe in dict.fromkeys((*OUR_PROBE_NAMES, *by_probe)):
         row[f"{probe}_status"] = worst_of(cell["status"] for cell in by_probe.get(probe, ()))
     row |= {
-        name: ", ".join(dict.fromkeys(map(str, _values(cells, name)))) or None for name in WHERE
+        name: ", ".join(dict.fromkeys(map(str, _values(cells, name)))) or None
+        for name in ENVIRONMENT_COLUMNS
     }
     row["batch_effective"] = min(_values(cells, "batch_effective"), default=None)
     row["quality"] = worst_of(cell.get("quality") for cell in cells)

@@ -146,7 +146,10 @@ def seeded(seed: int) -> Iterator[None]:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Run torch on one thread: for maps as small as these a second one costs more than it gives."""
+    """Run torch on one thread.
+
+    For maps as small as these a second thread costs more than it gives.
+    """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -248,8 +248,9 @@ class Encoder(Slot):
 
 
 class Topology(Slot):
-    """The encoder's maps become the decoder's, finest first; an encoder may have none at the finest
-    level.
+    """The encoder's maps become the decoder's, finest first.
+
+    An encoder may have none at the finest level.
     """
 
     designs: ClassVar[Sequence[tuple[tuple[int, ...], dict[str, Value]]]] = (

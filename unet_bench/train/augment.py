@@ -96,8 +96,9 @@ def sources(
 
 @functools.lru_cache(maxsize=64)
 def _basis(length: int, grid: int, device: torch.device) -> Tensor:
-    """Return how much each of `grid` points, evenly over `length` pixels, counts at each pixel:
-    `(length grid)`.
+    """Return how much each of `grid` points counts at each pixel: `(length grid)`.
+
+    The points lie evenly over `length` pixels.
     """
     points = torch.eye(grid, device=device)[None, None]
     return F.interpolate(points, size=(length, grid), mode="bicubic", align_corners=True)[0, 0]

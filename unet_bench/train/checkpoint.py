@@ -51,7 +51,7 @@ class Checkpoint:
     def save(self, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
         """Write tensors and plain data, whole or not at all.
 
-        A disk that says no costs the checkpoint, not the run.
+        A disk that refuses costs the checkpoint, not the run.
         """
         self.last = time.monotonic()
         if self.folder is None:

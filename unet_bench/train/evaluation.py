@@ -34,7 +34,7 @@ def evaluate(
     final: bool = False,
     watch: Callable[[int, NDArray[Any]], None] | None = None,
 ) -> tuple[Accumulator, float]:
-    """Return every pixel of a split, and the mean cross-entropy over them.
+    """Score every pixel of a split; return the scores and the mean cross-entropy.
 
     `final`: as the protocol has it, with overlap, flips and outlines; otherwise the quick way, in
     abutting tiles. `watch` is told the number of each image and its predicted classes `(*S)`.

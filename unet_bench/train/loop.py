@@ -89,10 +89,10 @@ def finite(value: float) -> float | None:
 
 
 class Training:
-    """The training of a cell's network, in place; `run` takes it to its end, from a checkpoint if
-    there is one.
+    """The training of a cell's network, in place.
 
-    How it went is in `trained`, also when it ends by an exception.
+    `run` takes it to its end, from a checkpoint if there is one. How it went is in `trained`, also
+    when it ends by an exception.
     """
 
     def __init__(

@@ -27,8 +27,9 @@ def confusion(predicted: Tensor, target: Tensor, classes: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Scores:
-    """Per class, NaN where a class occurs in neither truth nor prediction; means over the
-    foreground classes.
+    """Scores per class, and their means over the foreground classes.
+
+    NaN where a class occurs in neither truth nor prediction.
     """
 
     dice: np.ndarray
@@ -86,12 +87,16 @@ def bootstrap_dice(
 
 
 class Accumulator:
-    """The scores of a split of `classes`, to which images are added one by one; class 0 is the
-    background.
+    """The scores of a split of `classes`, to which images are added one by one.
+
+    Class 0 is the background.
     """
 
     def __init__(self, classes: tuple[str, ...], outlines: bool = True) -> None:
-        """Find only Dice and IoU without `outlines`, in a fraction of the time; the rest is NaN."""
+        """Find all figures, or without `outlines` only Dice and IoU.
+
+        These take a fraction of the time; the other figures are NaN then.
+        """
         self.classes = classes
         self._separator = separator(classes)
         self._with_outlines = outlines

@@ -19,10 +19,10 @@ from unet_bench.train.windows import scored
 
 
 class TrainingStep:
-    """Forward pass and loss, backward pass, update, as the cell's recipe has them: `step(images,
-    target)` is all three.
+    """Forward pass and loss, backward pass, and update, as the cell's recipe has them.
 
-    `class_weights` `(classes,)` weigh the cross-entropy; None: all alike.
+    `step(images, target)` does all three. `class_weights` `(classes,)` weigh the cross-entropy;
+    None: all alike.
     """
 
     def __init__(

@@ -56,7 +56,7 @@ def save_network(
 ) -> None:
     """Write `path` (.safetensors), and beside it the JSON that `load_network` reads.
 
-    A disk that says no costs the weights, not what was measured with them.
+    A disk that refuses costs the weights, not what was measured with them.
     """
     mean, std = normalisation(dataset)
     cell = context.cell
@@ -89,8 +89,9 @@ def save_network(
 
 @dataclass(frozen=True)
 class Network:
-    """A trained network with what it was trained on: `predict` takes images as they come from a
-    file.
+    """A trained network with what it was trained on.
+
+    `predict` takes images as they come from a file.
     """
 
     model: nn.Module
@@ -317,9 +318,9 @@ def _described(about: Mapping[str, Any]) -> tuple[Task, InputWindow, Variant]:
 
 
 def _tensors(weights: Path, digest: str | None) -> dict[str, torch.Tensor]:
-    """Return the weights as they were written: other bytes would predict other masks in silence.
+    """Return the weights as they were written.
 
-    Raises anything.
+    Other bytes would predict other masks in silence. Raises anything.
     """
     require_file(weights)
     if digest is not None and digest != _digest(weights):

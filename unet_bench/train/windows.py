@@ -71,7 +71,7 @@ class Images:
 
     @functools.cached_property
     def foreground(self) -> list[np.ndarray]:
-        """For each image the flat indices of its foreground pixels, at most `KEPT` random ones."""
+        """The flat indices of each image's foreground pixels, at most `KEPT` random ones."""
         found = []
         for mask in self.masks:
             pixels = ((mask != 0) & (mask != IGNORE)).flatten().nonzero()[:, 0].cpu().numpy()
