@@ -156,7 +156,7 @@ def unet_bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 @pytest.fixture(scope="session")
 def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One run of a few networks through the probes of a first look, made once; tests only read it."""
+    """One run of a few networks through the probes of a first look, made once and only read."""
 
     def measure(folder: Path) -> None:
         options = "--width-scale 0.0625 --size 32x32 --batch 2 --steps 4 --speed-s 0.2 --threads 1"

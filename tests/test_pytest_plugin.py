@@ -1,4 +1,4 @@
-"""The fixtures for plugin authors, as their pytest runs them, and what is read from what it saves."""
+"""The fixtures for plugin authors, as their pytest runs them, and what is read of its files."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_else(benchmark):
 
 
 def pytest_in(folder: Path, *args: str, tests: str = TESTS) -> subprocess.CompletedProcess[str]:
-    """Run pytest on the tests in a process of its own, with nothing of this repository's settings."""
+    """Run pytest on the tests in a process of its own, without this repository's settings."""
     (folder / "test_them.py").write_text(tests)
     plugin = ("-p", "unet_bench.pytest_plugin") if not registered() else ()
     command = [

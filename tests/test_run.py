@@ -1,4 +1,4 @@
-"""The main job: variants in, tables out; resumed, interrupted, on folders and on anybody's module."""
+"""The main job: variants in, tables out; resumed, interrupted, on folders and anybody's module."""
 
 from __future__ import annotations
 

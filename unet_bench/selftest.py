@@ -138,7 +138,8 @@ def check_environment(run: Path, made: Plan) -> None:
 
     if read_manifest(run).get("environment", {}).get("env_id") != made.environment["env_id"]:
         raise InvalidSuite(
-            f"{run} was measured in another environment, of whose timings this one can say nothing: "
+            f"{run} was measured in another environment, of whose timings this one can say "
+            "nothing: "
             "run the self-test where the run was made, or without it"
         )
 

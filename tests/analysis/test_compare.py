@@ -397,5 +397,8 @@ def test_latencies_without_ratios_are_pointed_out() -> None:
 
 
 def test_comparing_imports_no_torch() -> None:
-    code = "import sys, unet_bench.analysis.compare, unet_bench.pytest_plugin; sys.exit('torch' in sys.modules)"
+    code = (
+        "import sys, unet_bench.analysis.compare, unet_bench.pytest_plugin; sys.exit('torch' in "
+        "sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

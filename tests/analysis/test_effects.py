@@ -559,7 +559,8 @@ def test_dice_without_cells_is_the_rows_own_where_it_is_whole() -> None:
 
 def test_runs_of_one_environment_give_contexts_to_one_table() -> None:
     rows = [row(gain * (run == "r1") + 0.1 * (up == "bilinear"), up=up, run_id=run, depth=depth)
-            for gain, run, depth in ((0.0, "r1", 3), (0.5, "r2", 4)) for up in ("transpose", "bilinear")]  # fmt: skip
+            for gain, run, depth in ((0.0, "r1", 3), (0.5, "r2", 4))
+            for up in ("transpose", "bilinear")]  # fmt: skip
     of = found(rows)
     assert (line(of, "bilinear")["contexts"], line(of, "bilinear")["run_id"]) == (2, "r1, r2")
 
@@ -777,7 +778,8 @@ def test_intervals_cover_under_other_laws(
 def test_intervals_of_dice_cover_where_data_sets_move_together() -> None:
     random = np.random.default_rng(3)
     rows = [
-        row(dice=0.5 + (up == "b") * (0.1 + 0.1 * moved + 0.01 * random.normal()), up=up, depth=depth, recipe=str(n),
+        row(dice=0.5 + (up == "b") * (0.1 + 0.1 * moved + 0.01 * random.normal()),
+            up=up, depth=depth, recipe=str(n),
             task=str(task), dataset_hash=str(task), baseline="none")
         for n in range(300) for task in range(4) for moved in [random.normal()]
         for depth in (3, 4, 5) for up in ("a", "b")
@@ -800,7 +802,8 @@ def three(
     random = np.random.default_rng(seed)
     return [
         row(
-            0.2 * (up == "bilinear") + 0.1 * (merge == "add") + 0.05 * depth + noise * random.normal()
+            0.2 * (up == "bilinear") + 0.1 * (merge == "add") + 0.05 * depth
+            + noise * random.normal()
             + (up == "bilinear") * (injected * (merge == "add") + third * (depth == 3)),
             up=up, merge=merge, depth=depth, recipe=str(n), **NO_BASELINE,
         )
@@ -956,7 +959,8 @@ def test_rows_that_lack_figures_are_not_said_to_differ_in_more_choices() -> None
     failed = row(None, up="bilinear", speed_status="oom")
     alone = sentences(found([row(0.0), failed]).findings)
     assert alone[0].startswith(
-        "no effect to show: rows differ in one choice only, but share no figure; cells failed: oom (1)"
+        "no effect to show: rows differ in one choice only, but share no figure; cells failed: "
+        "oom (1)"
     )
     apart = sentences(
         found([row(0.0), row(None, up="bilinear", dice=0.5)], figures=["latency_ratio"]).findings
@@ -970,8 +974,8 @@ def test_rows_that_lack_figures_are_not_said_to_differ_in_more_choices() -> None
         )
     )
     assert (
-        "since those that differ in one choice only lack the figure or are not the reference: unet+up=b"
-        in notes
+        "since those that differ in one choice only lack the figure or are not the reference: "
+        "unet+up=b" in notes
     )
     assert "more than one choice" not in notes
 
@@ -1147,8 +1151,11 @@ def test_figures_are_never_split_and_fit_the_screen(width: int) -> None:
     ]
     rows = [
         r | {name: math.exp(0.3 * random.normal()) for name in relative}
-        | {"params": int(1e6 * random.random()), "macs": int(1e6 * random.random()), "dice": random.random()}
-        for r in grid(KNOWN, noise=0.02, up=["transpose", "a-part-with-a-long-name-of-its-own"], depth=[3, 4, 5])
+        | {name: int(1e6 * random.random()) for name in ("params", "macs")}
+        | {"dice": random.random()}
+        for r in grid(
+            KNOWN, noise=0.02, up=["transpose", "a-part-with-a-long-name-of-its-own"], depth=[3, 4, 5]
+        )
     ]  # fmt: skip
     of = found(rows, slots=["up"])
     text = shown(of, width)

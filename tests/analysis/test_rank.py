@@ -63,7 +63,7 @@ def row(
     mib: float | None = None,
     **values: Any,
 ):
-    """A row of results; an interval `dice_half` or `ratio_half` (of the logarithm) to either side."""
+    """A row of results; interval `dice_half` or `ratio_half` (of the logarithm) to either side."""
     dice_half, ratio_half = values.pop("dice_half", None), values.pop("ratio_half", None)
     found = {
         "run_id": "r",

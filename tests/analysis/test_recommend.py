@@ -83,8 +83,10 @@ def network(
     }
     rows = [
         {
-            "probe": "accuracy", "seed": n // folds, "fold": f"{n % folds}/{folds}" if folds > 1 else None, "dice": x,
-            "dice_ci_low": None if x is None else x - half, "dice_ci_high": None if x is None else x + half,
+            "probe": "accuracy", "seed": n // folds, "dice": x,
+            "fold": f"{n % folds}/{folds}" if folds > 1 else None,
+            "dice_ci_low": None if x is None else x - half,
+            "dice_ci_high": None if x is None else x + half,
             "status": "ok" if x is not None else "nonfinite",
         }
         for n, x in enumerate(dice)

@@ -46,7 +46,7 @@ def cell(
 def cells(
     variant: str, gain: float, tasks: str = "ab", seeds: int = 3, **values: Any
 ) -> list[dict[str, Any]]:
-    """Cells that lie `gain` above the baseline's, on each data set and seed a little differently."""
+    """Cells that lie `gain` above the baseline's, a little differently by data set and seed."""
     return [
         cell(
             variant,

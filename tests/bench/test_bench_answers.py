@@ -1,4 +1,4 @@
-"""What answers from large tables cost. What is asserted are ratios, taken in turns within one run."""
+"""What answers from large tables cost. Asserted are ratios, taken in turns within one run."""
 
 from __future__ import annotations
 

@@ -106,7 +106,8 @@ def test_a_process_for_each_cell_costs_less_than_a_tenth_of_a_second(benchmark, 
     }
     benchmark.pedantic(lambda: None)
     print(
-        f"\nisolation: {1000 * median(ours):.0f} ms a cell; a fresh interpreter with torch takes {ratio:.0f} × as long"
+        f"\nisolation: {1000 * median(ours):.0f} ms a cell; a fresh interpreter with torch takes "
+        f"{ratio:.0f} × as long"
     )
     assert median(ours) < 0.1
     assert ratio > 10
@@ -120,7 +121,8 @@ def test_four_devices_are_kept_busy(benchmark, nap) -> None:
     benchmark.extra_info |= {"makespan / ideal, 200 cells of 50 ms on 4 places": round(ratio, 2)}
     benchmark.pedantic(lambda: None)
     print(
-        f"\nmakespan of 200 cells of 50 ms on 4 pretended devices: {ratio:.2f} × the ideal, on {os.cpu_count()} cores"
+        f"\nmakespan of 200 cells of 50 ms on 4 pretended devices: {ratio:.2f} × the ideal, on "
+        f"{os.cpu_count()} cores"
     )
     assert ratio <= 1.25
 
@@ -207,7 +209,8 @@ def test_rows_cost_the_same_however_many_there_are(benchmark, tmp_path: Path, mo
     benchmark.pedantic(lambda: None)
     print(
         f"\nappending beside 10⁴ rows takes {ratio:.2f} × as long as beside none; "
-        f"10⁴ rows are loaded in {loaded:.1f} s and shown in {shown:.1f} s; the process' peak is {peak:.0f} MiB"
+        f"10⁴ rows are loaded in {loaded:.1f} s and shown in {shown:.1f} s; the process' peak is "
+        f"{peak:.0f} MiB"
     )
     assert ratio < 1.2
     assert loaded + shown < 5

@@ -42,7 +42,10 @@ def test_listing_two_hundred_variants_takes_little_longer_than_twenty(
     """Of plugins of their own beside those installed; what a variant costs is a line, not an
     import.
     """
-    code = "import sys; sys.path.insert(0, sys.argv[1])\nfrom unet_bench.cli.app import app\napp(['list', 'variants'])"
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1])\nfrom unet_bench.cli.app import app\n"
+        "app(['list', 'variants'])"
+    )
     for count in (20, 200):
         folder = tmp_path / str(count)
         (folder / "many-1.0.dist-info").mkdir(parents=True)
@@ -54,7 +57,8 @@ def test_listing_two_hundred_variants_takes_little_longer_than_twenty(
         )
         (folder / "many.py").write_text(
             "from unet_bench import hookimpl\n@hookimpl\ndef unet_bench_register(registry):\n"
-            f"    for i in range({count}): registry.variant(f'unet-many-{{i}}', depth=3, summary='many')\n"
+            f"    for i in range({count}): registry.variant(f'unet-many-{{i}}', depth=3, "
+            f"summary='many')\n"
         )
     few, many = (("-c", code, str(tmp_path / str(count))) for count in (20, 200))
     seconds(*few), seconds(*many)

@@ -44,7 +44,8 @@ class Pair:
 
     theirs: str
     ours: str
-    folds: bool = False  # whether ours can be folded and computed channels last; instance norms can be neither
+    # Whether ours can be folded and computed channels last; instance norms can be neither.
+    folds: bool = False
 
 
 PAIRS = [
@@ -109,7 +110,8 @@ def test_no_slower_and_no_larger_for_the_same_function(
     )
     benchmark.pedantic(ours, args=(image,), rounds=3)
     print(
-        f"\n{pair.theirs:36} theirs / ours: time {ratio:.3f} [{low:.3f}, {high:.3f}], best setting {best[0]:.3f}, "
+        f"\n{pair.theirs:36} theirs / ours: time {ratio:.3f} [{low:.3f}, {high:.3f}], best "
+        f"setting {best[0]:.3f}, "
         f"live MiB {their_peak / MIB:.1f} / {our_peak / MIB:.1f}, "
         f"in training {their_training_peak / MIB:.1f} / {our_training_peak / MIB:.1f}; "
         f"MACs ×10⁹ {our_cost['macs'] / 1e9:.3f}, params {our_cost['params']:,}"

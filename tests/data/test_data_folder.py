@@ -58,7 +58,7 @@ def stated(root: Path, **about: Any) -> None:
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """The smallest folder that is in order: three grey images, masks of 0 and 1, one image a split."""
+    """The smallest folder in order: three grey images, masks of 0 and 1, one image a split."""
     root = tmp_path / "set"
     for stem in STEMS:
         put(root / "images" / f"{stem}.png", grey())

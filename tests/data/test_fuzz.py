@@ -1,7 +1,8 @@
 """Damaged, hostile and absurd files: an error of ours with a message one can read, or a right
 result; nothing else.
 
-`UNET_BENCH_FUZZ=100 pytest tests/data/test_fuzz.py` tries a hundred times as many, and others each time.
+`UNET_BENCH_FUZZ=100 pytest tests/data/test_fuzz.py` tries a hundred times as many,
+and others each time.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How a run goes about its cells: what options say, where jobs go, what a key takes of a machine."""
+"""How a run goes about its cells: options, where jobs go, what a key takes of a machine."""
 
 from __future__ import annotations
 

@@ -97,7 +97,7 @@ SAME += ["train_live_memory_mib", "dice", "iou", "predicted_memory_mib", "batch_
 
 
 class Place:
-    """A folder where runs of a fresh interpreter go, with locks and plugins that nobody else has."""
+    """A folder where runs of a fresh interpreter go, with locks and plugins of its own."""
 
     def __init__(self, path: Path) -> None:
         self.path, self.lib, self.tmp, self.out = path, path / "lib", path / "tmp", path / "runs"
@@ -555,7 +555,8 @@ CRASHES: dict[str, tuple[str, str, str]] = {  # probe: body, status, words of th
     "needs_memory": ("import torch\nreturn {'x': len(torch.zeros(2**31))}", "oom", "memory"),
     "needs_objects": ("return {'x': len(bytearray(2**32))}", "oom", "MemoryError"),
     "noise": (
-        "for _ in range(50):\n    os.write(1, os.urandom(2**20)); os.write(2, bytes(range(256)) * 2**12)\nreturn {}",
+        "for _ in range(50):\n"
+        "    os.write(1, os.urandom(2**20)); os.write(2, bytes(range(256)) * 2**12)\nreturn {}",
         "ok",
         "",
     ),
@@ -563,7 +564,8 @@ CRASHES: dict[str, tuple[str, str, str]] = {  # probe: body, status, words of th
     "closes": ("os.closerange(0, 3)\nreturn {'x': 1}", "ok", ""),
     "closes_all": ("os.closerange(0, 4096)\nreturn {'x': 1}", "ok", ""),
     "litters": (
-        "for name in ('run.json', '.lock', 'torch.py', 'json.py'):\n    Path(name).write_text('nonsense(')\nreturn {}",
+        "for name in ('run.json', '.lock', 'torch.py', 'json.py'):\n"
+        "    Path(name).write_text('nonsense(')\nreturn {}",
         "ok",
         "",
     ),
@@ -598,12 +600,14 @@ CRASHES: dict[str, tuple[str, str, str]] = {  # probe: body, status, words of th
         "",
     ),
     "daemon": (
-        "if os.fork() == 0:\n    os.setsid()\n    if os.fork() == 0: time.sleep(99)\n    os._exit(0)\nreturn {}",
+        "if os.fork() == 0:\n    os.setsid()\n    if os.fork() == 0: time.sleep(99)\n"
+        "    os._exit(0)\nreturn {}",
         "ok",
         "",
     ),
     "stubborn_children": (
-        "subprocess.Popen(['setsid', 'sh', '-c', 'trap \"\" TERM HUP INT; while :; do sleep 1; done'])\n"
+        "subprocess.Popen(['setsid', 'sh', '-c', 'trap \"\" TERM HUP INT; while :; do sleep 1; "
+        "done'])\n"
         "signal.signal(signal.SIGTERM, signal.SIG_IGN)\ntime.sleep(99)",
         "timeout",
         "",
@@ -788,7 +792,8 @@ def test_a_run_ends_though_its_fork_server_is_killed(place: Place) -> None:
     bodies = {
         "during": f"os.kill({SERVER}, 9); time.sleep(99)",
         "children": f"subprocess.Popen(['sleep', '3'])\nos.kill({SERVER}, 9); time.sleep(99)",
-        "after": f"import threading\nthreading.Timer(0.05, os.kill, ({SERVER}, 9)).start()\nreturn {{}}",
+        "after": "import threading\n"
+        f"threading.Timer(0.05, os.kill, ({SERVER}, 9)).start()\nreturn {{}}",
         "fine": "return {}",
     }
     place.plugin("hostile", bodies)
@@ -818,7 +823,10 @@ def test_what_another_shares_is_waited_for_though_we_shared_it_last(
     place: Place, local: Local
 ) -> None:
     """The lock then names us, and nobody of ours runs whose end would wake us."""
-    code = "import sys; from unet_bench.host.locks import DeviceLocks; held = DeviceLocks().take('cpu', timed=False)"
+    code = (
+        "import sys; from unet_bench.host.locks import DeviceLocks; held = "
+        "DeviceLocks().take('cpu', timed=False)"
+    )
     other = subprocess.Popen(
         [sys.executable, "-c", code + "; print(1, flush=True); sys.stdin.read()"],
         stdin=subprocess.PIPE,
@@ -842,7 +850,8 @@ def test_what_another_shares_is_waited_for_though_we_shared_it_last(
 CLOCKED = """
 def note(kind, seconds):
     began = time.time(); time.sleep(seconds)
-    with open(os.environ["NOTES"], "a") as file: file.write(json.dumps([kind, began, time.time()]) + chr(10))
+    with open(os.environ["NOTES"], "a") as file:
+        file.write(json.dumps([kind, began, time.time()]) + chr(10))
     return {}
 """
 
@@ -911,7 +920,10 @@ def test_a_full_disk_stops_a_run_that_goes_on_when_there_is_room(
     place: Place, small_disk: Path
 ) -> None:
     fill = "if bench.cell.variant.name == 'unet-add' and not os.environ.get('ROOM'):\n"
-    fill += "    with suppress(OSError): Path(DISK, 'filler').write_bytes(bytes(2**23))\nreturn {'x': 'y' * 5000}"
+    fill += (
+        "    with suppress(OSError): Path(DISK, 'filler').write_bytes(bytes(2**23))\n"
+        "return {'x': 'y' * 5000}"
+    )
     top = f"from contextlib import suppress\nDISK = {str(small_disk)!r}"
     place.plugin("hostile", {"fills": fill, "fine": "return {'x': 1}"}, top)
     out = small_disk / "runs"

@@ -129,7 +129,7 @@ def test_gives_up_where_more_time_brings_nothing() -> None:
 
 
 def test_the_budget_is_kept_where_steps_are_slow() -> None:
-    """Steps of a second in a budget of less than two: two quads must do, and there is an interval."""
+    """Steps of a second in a budget of less than two: two quads must do and give an interval."""
     machine = Machine(0, noise=0.01, drift=0.0)
     timing = time_pair(
         lambda: machine.step(1.0),

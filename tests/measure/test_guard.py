@@ -1,4 +1,4 @@
-"""The guard: what it makes of readings, how long it waits, and what a busy machine does to a row."""
+"""The guard: what it makes of readings, how long it waits, what a busy machine does to a row."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_what_was_there_at_the_start_counts_too() -> None:
 
 @pytest.mark.usefixtures("four_cores")
 def test_beside_a_gpu_the_processors_may_be_busy_until_they_run_short() -> None:
-    """Seven trainings on other GPUs take a tenth of 64 cores, and hold nobody up who launches work."""
+    """Seven trainings on other GPUs take a tenth of 64 cores, and delay nobody who launches work."""
     for share, quality in ((0.15, "clean"), (0.45, "clean"), (0.6, "contaminated")):
         busy = replace(QUIET, busy=START.busy + 10 + 40 * share)
         assert judge(START, busy, accelerated=True).quality == quality
@@ -172,7 +172,8 @@ def test_a_machine_that_stays_busy_is_not_waited_for_for_ever() -> None:
     not Path("/proc/stat").exists() or os.cpu_count() == 1, reason="needs /proc/stat and two cores"
 )
 def test_work_of_others_empties_the_absolute_times_and_fails_nothing(tmp_path: Path) -> None:
-    spin = "import os; os.nice(19)\nwhile True: pass"  # takes every core that the run itself leaves idle
+    # Takes every core that the run itself leaves idle.
+    spin = "import os; os.nice(19)\nwhile True: pass"
     spinners = [subprocess.Popen([sys.executable, "-c", spin]) for _ in range(os.cpu_count() or 1)]
     try:
         options = {

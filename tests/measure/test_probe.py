@@ -1,4 +1,4 @@
-"""Probes: nobody else knows one by its name, and a plugin's is measured, planned and shown as ours."""
+"""Probes: nobody else knows one by its name, a plugin's is measured, planned and shown as ours."""
 
 from __future__ import annotations
 
@@ -79,7 +79,10 @@ def test_no_probe_is_known_by_its_name() -> None:
 
 
 def test_facts_of_our_probes_are_read_without_torch() -> None:
-    code = "import sys, unet_bench.measure.probes as p; p.OUR_PROBES[1].timed; assert 'torch' not in sys.modules"
+    code = (
+        "import sys, unet_bench.measure.probes as p; p.OUR_PROBES[1].timed; assert 'torch' not "
+        "in sys.modules"
+    )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
     assert [probe.name for probe in OUR_PROBES if probe.timed] == [
         "speed",

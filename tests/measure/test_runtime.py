@@ -22,7 +22,7 @@ NORMED = nn.modules.batchnorm._BatchNorm
 
 
 def trained(model: nn.Module) -> nn.Module:
-    """The network with batch norms that do something: fresh ones hardly change what they are given."""
+    """The network with batch norms that do something: fresh ones hardly change their input."""
     generator = torch.Generator().manual_seed(0)
     for norm in model.modules():
         if isinstance(norm, NORMED):

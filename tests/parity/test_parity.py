@@ -29,7 +29,7 @@ ABOVE_ONE_PIXEL = {
 
 @dataclass(frozen=True)
 class Twin:
-    """A variant of ours, changed as told, and the network of another package that it is to equal."""
+    """A variant of ours, changed as told, and the network of another package it is to equal."""
 
     variant: str
     package: str

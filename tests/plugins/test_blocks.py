@@ -122,7 +122,7 @@ def test_follows_norm_act_bias_and_dropout(block: str, act: str, registry: Regis
 @pytest.mark.parametrize("block", [name for name in BLOCKS if name not in WHOLE_MAP])
 @pytest.mark.parametrize("stride", [1, 2])
 def test_unpadded_looks_at_the_map_alone(block: str, stride: int, registry: Registry) -> None:
-    """A pixel of an unpadded block does not change when the map goes on beyond what it saw before."""
+    """A pixel of an unpadded block does not change when the map goes on beyond what it saw."""
     torch.manual_seed(0)
     place = Place(
         in_channels=4, out_channels=4, padding="valid", level=1, stride=stride, norm="none"

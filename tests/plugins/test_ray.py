@@ -302,7 +302,10 @@ def test_every_ending_is_a_status_and_what_came_back_is_found_again(
     assert (late["status"], job.read_result()) == ("timeout", late)
     monkeypatch.setattr(ray_executor, "RETRIES", 1)
     # Ray's own process, each time that Ray tries: it is the fork server's parent.
-    ray_dies = "import psutil\nnote(str(os.getpid()))\nos.kill(psutil.Process().parents()[1].pid, 9)\ntime.sleep(60)"
+    ray_dies = (
+        "import psutil\nnote(str(os.getpid()))\nos.kill(psutil.Process().parents()[1].pid, 9)\n"
+        "time.sleep(60)"
+    )
     lost = results(run_all(jobs(1, ray_dies)))["rays-0"]
     assert lost["status"] == "killed"
     assert "WorkerCrashedError" in lost["error"]

@@ -1,4 +1,4 @@
-"""The report as a web page in a real browser: Debian's `chromium`, without which these tests skip."""
+"""The report as a web page in a real browser: Debian's `chromium`, else these tests skip."""
 
 from __future__ import annotations
 
@@ -138,7 +138,8 @@ def test_another_baseline_divides_and_going_back_restores(visit: Visit) -> None:
     def ratio() -> str:
         row = visit.page.locator('#results tr[data-variant="unet-add"]')
         place = visit.js(
-            "[...document.querySelectorAll('#results th')].findIndex(h => h.dataset.name == 'latency_ms')"
+            "[...document.querySelectorAll('#results th')].findIndex(h => h.dataset.name == "
+            "'latency_ms')"
         )
         return str(row.locator(":scope > *").nth(place).inner_text())
 
@@ -165,7 +166,8 @@ def test_another_baseline_divides_and_going_back_restores(visit: Visit) -> None:
 
 def copied_by(visit: Visit) -> str:
     visit.js(
-        "navigator.clipboard.writeText = (text) => { window.copied = text; return Promise.resolve(); }"
+        "navigator.clipboard.writeText = (text) => { window.copied = text; return "
+        "Promise.resolve(); }"
     )
     visit.page.click("#csv")
     return str(visit.js("window.copied"))
@@ -190,9 +192,11 @@ def test_plots_are_drawn_respond_and_lead_to_a_variant(visit: Visit) -> None:
     )
     canvas.scroll_into_view_if_needed()
     # The baseline, by its place on the axes.
-    point = """(() => { const c = document.querySelector('.plot[data-plot=pareto] .canvas'), l = c._fullLayout;
+    point = """(() => { const c = document.querySelector('.plot[data-plot=pareto] .canvas');
+        const l = c._fullLayout;
         const t = c.data.find((t) => t.name === 'baseline'), r = c.getBoundingClientRect();
-        return [r.x + l._size.l + l.xaxis.d2p(t.x[0]), r.y + l._size.t + l.yaxis.d2p(t.y[0])]; })()"""
+        return [
+            r.x + l._size.l + l.xaxis.d2p(t.x[0]), r.y + l._size.t + l.yaxis.d2p(t.y[0])]; })()"""
     x, y = visit.js(point)
     visit.page.mouse.move(x, y)
     visit.page.wait_for_selector(".hoverlayer .hovertext")
@@ -218,7 +222,8 @@ def test_labels_of_thirty_networks_do_not_overlap(chromium: Any, tmp_path: Path)
     opened = Visit(chromium, page, viewport={"width": 1000, "height": 800})
     boxes = opened.js(
         """[...document.querySelectorAll('.plot[data-plot=pareto] .annotation-text')]
-        .map((text) => text.getBoundingClientRect()).map((r) => [r.left, r.top, r.right, r.bottom])"""
+        .map((text) => text.getBoundingClientRect())
+        .map((r) => [r.left, r.top, r.right, r.bottom])"""
     )
     assert len(boxes) > 8
     for i, a in enumerate(boxes):

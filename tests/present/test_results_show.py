@@ -17,7 +17,10 @@ from unet_bench.present.table import render
 from unet_bench.store.runs import read_runs
 from unet_bench.store.tables import csv_text, results_frame
 
-LONG = "unet+up=pixel-shuffle+skip=attention+encoder=timm:tf_efficientnetv2_s.in21k_ft_in1k+width_scale=0.25"
+LONG = (
+    "unet+up=pixel-shuffle+skip=attention+encoder=timm:tf_efficientnetv2_s.in21k_ft_in1k"
+    "+width_scale=0.25"
+)
 
 
 def cells(
@@ -310,8 +313,8 @@ def test_title_names_only_unusual_conditions() -> None:
     text = plain(frame_of(cells("unet", **usual), cells("unet", **unusual)))
     assert "brain · default · 400 steps · scored 128×128 · cpu\n" in text
     assert (
-        "camvid · default · 400 steps · pretrained imagenet · whole · scored 128×128 · cpu · deterministic"
-        in text
+        "camvid · default · 400 steps · pretrained imagenet · whole · scored 128×128 · cpu · "
+        "deterministic" in text
     )
 
 

@@ -212,7 +212,8 @@ def test_a_name_that_is_taken_names_both_owners(
     install("steep", REGISTER + f"        {line}")
     loaded = plugins.load()
     assert fared("steep", loaded).reason == (
-        f"NameClash: {kind} {name!r} is registered by plugin {owner} (unet-bench {ours()}) and again by plugin "
+        f"NameClash: {kind} {name!r} is registered by plugin {owner} (unet-bench {ours()}) and "
+        "again by plugin "
         "steep (dist-of-steep 1.2); block one of them (--block steep), or rename"
     )
     assert "unet-steep" not in loaded.registry.variants()
@@ -329,7 +330,9 @@ MANY = """
     def unet_bench_register(registry):
         for i in range(200):
             registry.up(f"steep-{i}", "steep_parts:make", summary="steep")
-            registry.variant(f"unet-steep-{i}", up=f"steep-{i}", summary="steep", tags=("one-axis",))
+            registry.variant(
+                f"unet-steep-{i}", up=f"steep-{i}", summary="steep", tags=("one-axis",)
+            )
 """
 
 

@@ -1,4 +1,4 @@
-"""The real command line on a host with GPUs, or with GPUs that cannot be used: `support/gpu_host`."""
+"""The real command line on a host with GPUs, usable or not: `support/gpu_host`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A Slurm cluster on this machine for the tests of this folder. See cluster.sh for what it needs."""
+"""A Slurm cluster on this machine for the tests of this folder. cluster.sh says what it needs."""
 
 from __future__ import annotations
 

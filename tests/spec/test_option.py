@@ -1,4 +1,4 @@
-"""An option is described once: a field makes the option of a command, the TOML key, the docs row."""
+"""An option is described once: a field makes the command option, the TOML key, the docs row."""
 
 from __future__ import annotations
 

@@ -72,7 +72,10 @@ def test_the_quick_suite_on_drawn_cells_beats_the_trivial_baseline(
         Image.fromarray((sample.mask == 2).astype("uint8")).save(
             tmp_path / "drawn" / "masks" / f"{sample.name}.png"
         )
-    arguments = "run --suite isbi2012-5fold --preset quick --data drawn --folds 3 --classes cell,membrane -p accuracy"
+    arguments = (
+        "run --suite isbi2012-5fold --preset quick --data drawn --folds 3 --classes "
+        "cell,membrane -p accuracy"
+    )
     done = unet_bench(*arguments.split(), "--threads", "2", "--out", "out", timeout=500)
     assert done.returncode == 0, done.stderr
     run = next((tmp_path / "out").glob("*/"))

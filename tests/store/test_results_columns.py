@@ -27,7 +27,10 @@ def test_readme_is_the_generated_one() -> None:
 
 
 def test_import_is_light() -> None:
-    heavy = "import sys, unet_bench.store.schema; print({'pandas', 'torch', 'rich', 'numpy'} & set(sys.modules))"
+    heavy = (
+        "import sys, unet_bench.store.schema; print({'pandas', 'torch', 'rich', 'numpy'} & "
+        "set(sys.modules))"
+    )
     assert subprocess.check_output([sys.executable, "-c", heavy], text=True).strip() == "set()"
 
 

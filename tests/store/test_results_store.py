@@ -189,7 +189,8 @@ def test_a_killed_writer_leaves_whole_rows_and_no_lock(tmp_path: Path) -> None:
         from unet_bench.store.log import Store
         store = Store.create(Path(sys.argv[1]), {"run_id": "r1"})
         for n in range(10**6):
-            store.append({"cell_id": str(n), "variant": "unet", "probe": "speed", "status": "ok", "filler": "x" * 5000})
+            row = {"cell_id": str(n), "variant": "unet", "probe": "speed", "status": "ok"}
+            store.append({**row, "filler": "x" * 5000})
             print(n, flush=True)
         """,
         tmp_path,
@@ -241,7 +242,8 @@ def test_a_second_writer_is_told_who_holds_the_run(tmp_path: Path) -> None:
     [
         (
             errno.ENOSPC,
-            "No space left on device; free some space; what was finished is kept: `unet-bench run --resume",
+            "No space left on device; free some space; what was finished is kept: `unet-bench "
+            "run --resume",
         ),
         (errno.EIO, "Input/output error; what was finished is kept: `unet-bench run --resume"),
     ],

@@ -60,7 +60,7 @@ class Watching(TorchDispatchMode):
 
 
 def devices(values: Any) -> set[str]:
-    """The kinds of device that tensors lie on; plain numbers, which travel with a call, left out."""
+    """The kinds of device tensors lie on; plain numbers, which travel with a call, left out."""
     return {
         leaf.device.type for leaf in tree_leaves(values) if isinstance(leaf, Tensor) and leaf.ndim
     }

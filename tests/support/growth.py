@@ -1,4 +1,4 @@
-"""How the time of a computation grows with its size: a claim about speed that holds on any machine."""
+"""How the time of a computation grows with its size: a claim about speed on any machine."""
 
 from __future__ import annotations
 

@@ -77,7 +77,8 @@ class Held(torch.Tensor):
 
     def numpy(self, *_: Any, **__: Any) -> Any:
         raise TypeError(
-            "can't convert a device tensor to numpy; use Tensor.cpu() to copy it to host memory first"
+            "can't convert a device tensor to numpy; use Tensor.cpu() to copy it to host memory "
+            "first"
         )
 
     __array__ = numpy

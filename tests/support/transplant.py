@@ -122,8 +122,10 @@ def counterpart(name: str, layer: nn.Module, given: Tensor, free: Iterable[Given
             if type(layer) in INPUTS_DIM and (order := channel_order(given, other.map)) is not None:
                 return Pair(layer, other.layer, order)
     raise AssertionError(
-        f"{name} ({layer}) is given a map of shape {tuple(given.shape)} that none of the {len(alike)} layers "
-        "of theirs of this kind and shape is given: up to here the networks agree, what lies before it differs"
+        f"{name} ({layer}) is given a map of shape {tuple(given.shape)} that none of the "
+        f"{len(alike)} layers "
+        "of theirs of this kind and shape is given: up to here the networks agree, what lies "
+        "before it differs"
     )
 
 

@@ -322,7 +322,7 @@ def test_padding_that_is_ignored_changes_no_figure() -> None:
 
 
 def test_hd95_is_monais() -> None:
-    """Where both have the class; MONAI is among the `peers` and not installed for a plain session."""
+    """Where both have the class; MONAI is among the `peers` and not always installed."""
     monai = pytest.importorskip(
         "monai.metrics", reason="MONAI is not installed; nox -s bench has it"
     )

@@ -150,7 +150,10 @@ def test_a_killed_run_goes_on_inside_its_training(tmp_path: Path) -> None:
     """SIGKILL for parent and worker alike, in the middle of a training; the end is that of an
     unbroken run.
     """
-    arguments = "run -v unet -p accuracy --steps 40 --size 64x64 --width-scale 0.125 -b 2 --threads 1 --no-floors"
+    arguments = (
+        "run -v unet -p accuracy --steps 40 --size 64x64 --width-scale 0.125 -b 2 --threads 1 "
+        "--no-floors"
+    )
     command = [sys.executable, "-m", "unet_bench", *arguments.split(), "--keep-weights"]
     subprocess.run(
         [*command, "--out", str(tmp_path / "whole")], check=True, capture_output=True, timeout=200

@@ -40,7 +40,7 @@ PLAIN: dict[str, Any] = {
 
 @pytest.fixture
 def put(context_of: Put) -> Put:
-    """A bench for a recipe of these fields; `name` is the variant, `protocol` more of the protocol."""
+    """A bench for a recipe of these fields; `name` is the variant, `protocol` more of that."""
 
     def on_bench(
         name: str = "unet", protocol: dict[str, Any] | None = None, **recipe: Any

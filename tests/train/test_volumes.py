@@ -1,4 +1,4 @@
-"""Volumes: the same windows, tiles, augmentation, metrics and probes as images, with one axis more."""
+"""Volumes: the same windows, tiles, augmentation, metrics and probes as images, one axis more."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def test_flips_are_along_all_three_axes() -> None:
 
 
 def volumes() -> Images:
-    """Noise whose mask and weights are of one piece with the volume: its sign, and twice its value."""
+    """Noise whose mask and weights follow the volume: its sign, and twice its value."""
     made = [noise(1, 20, 24, 28), noise(1, 16, 30, 18).flip(1)]
     return Images(
         made, [(image[0] > 0).to(torch.uint8) for image in made], [2 * image[0] for image in made]
@@ -375,7 +375,7 @@ def test_cells_are_drawn_as_volumes(drawn: Dataset) -> None:
 
 
 def test_cells_touch_in_every_direction(drawn: Dataset) -> None:
-    """A slab of volume is no stack of unrelated pictures: neighbours along any axis mostly agree."""
+    """A slab of volume is no stack of single pictures: neighbours along any axis mostly agree."""
     for axis in range(3):
         agree = [
             np.mean(np.diff(sample.mask.astype(int), axis=axis) == 0) for sample in drawn.samples
@@ -423,7 +423,7 @@ def test_sizes_of_three_numbers_are_depth_first() -> None:
 
 
 def hospital(root: Path, size: tuple[int, int, int] = (14, 18, 20)) -> Path:
-    """A folder of volumes, X Y Z: a bright block on noise, each scan with grey levels of its own."""
+    """A folder of volumes, X Y Z: a bright block on noise, each scan with its own grey levels."""
     rng = np.random.default_rng(0)
     for number in range(6):
         mask = np.zeros(size, np.uint8)

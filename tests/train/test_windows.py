@@ -36,7 +36,7 @@ BENT = Recipe(rotate=30.0, scale_low=0.8, scale_high=1.3, elastic=2.0, brightnes
 
 
 def images(*sizes: tuple[int, int], weighted: bool = False) -> Images:
-    """Noise whose mask and weights are of one piece with the image: its sign, and twice its value."""
+    """Noise whose mask and weights follow the image: its sign, and twice its value."""
     rng = np.random.default_rng(0)
     made = [torch.from_numpy(rng.normal(size=(1, *size)).astype(np.float32)) for size in sizes]
     weights = [2 * image[0] for image in made] if weighted else None

@@ -43,7 +43,8 @@ def indexed(name: str) -> torch.device:
     if device.type not in (*KINDS, *PLANNED):
         raise InvalidSuite(
             f"torch knows devices of type {device.type}, and unet-bench does not: "
-            f"it could not wait for them, and its times would be wrong; use one of {', '.join(KINDS)}"
+            f"it could not wait for them, and its times would be wrong; "
+            f"use one of {', '.join(KINDS)}"
         )
     return (
         device if device.type in ("cpu", *PLANNED) else torch.device(device.type, device.index or 0)

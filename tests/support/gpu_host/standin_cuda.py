@@ -21,17 +21,19 @@ state = SimpleNamespace(process=0, current=0)  # the process that started CUDA, 
 
 
 def start() -> None:
-    """What the first call to CUDA does in a process; contexts come with the first use of a device."""
+    """What the first call to CUDA does in a process; contexts come with first use of a device."""
     if state.process == os.getpid():
         return
     if state.process:
         raise RuntimeError(
-            "Cannot re-initialize CUDA in forked subprocess. To use CUDA with multiprocessing, you must use the "
+            "Cannot re-initialize CUDA in forked subprocess. To use CUDA with multiprocessing, "
+            "you must use the "
             "'spawn' start method"
         )
     if "olddriver" in world.FAULTS:
         raise RuntimeError(
-            "The NVIDIA driver on your system is too old (found version 12040). Please update your GPU driver by "
+            "The NVIDIA driver on your system is too old (found version 12040). Please update "
+            "your GPU driver by "
             "downloading and installing a new version"
         )
     if not world.visible():

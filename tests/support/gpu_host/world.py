@@ -26,7 +26,7 @@ def name_of(physical: int) -> str:
 
 
 def visible() -> list[int]:
-    """The GPUs that this process is shown, by CUDA's rules: all before the first that is not there."""
+    """The GPUs this process is shown, by CUDA's rules: all before the first that is not there."""
     shown = os.environ.get("CUDA_VISIBLE_DEVICES")
     if shown is None:
         return list(range(GPUS))
