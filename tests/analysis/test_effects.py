@@ -1154,7 +1154,10 @@ def test_figures_are_never_split_and_fit_the_screen(width: int) -> None:
         | {name: int(1e6 * random.random()) for name in ("params", "macs")}
         | {"dice": random.random()}
         for r in grid(
-            KNOWN, noise=0.02, up=["transpose", "a-part-with-a-long-name-of-its-own"], depth=[3, 4, 5]
+            KNOWN,
+            noise=0.02,
+            up=["transpose", "a-part-with-a-long-name-of-its-own"],
+            depth=[3, 4, 5],
         )
     ]  # fmt: skip
     of = found(rows, slots=["up"])

@@ -19,7 +19,7 @@ from unet_bench.spec.suite import from_dict
 
 
 def made(groups: list[int]) -> Dataset:
-    """Volumes of so many slices each; the first goes to train, the second to val, others to test."""
+    """Volumes of so many slices; the first goes to train, the second to val, others to test."""
     image = np.zeros((4, 4, 1), np.uint8)
     volumes = [
         tuple(Sample(f"v{v}/{z}", image, image[..., 0], f"v{v}") for z in range(slices))

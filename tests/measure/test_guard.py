@@ -67,7 +67,7 @@ def test_what_was_there_at_the_start_counts_too() -> None:
 
 @pytest.mark.usefixtures("four_cores")
 def test_beside_a_gpu_the_processors_may_be_busy_until_they_run_short() -> None:
-    """Seven trainings on other GPUs take a tenth of 64 cores, and delay nobody who launches work."""
+    """Seven trainings on other GPUs take a tenth of 64 cores, and delay nobody else who works."""
     for share, quality in ((0.15, "clean"), (0.45, "clean"), (0.6, "contaminated")):
         busy = replace(QUIET, busy=START.busy + 10 + 40 * share)
         assert judge(START, busy, accelerated=True).quality == quality

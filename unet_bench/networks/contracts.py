@@ -13,7 +13,7 @@ made by a factory `(Place) -> nn.Module`; what the module's `forward` does depen
 | align | `(skip, up) -> (skip, up)` of one size; either may be the larger | |
 | skip | `(skip, gate) -> skip`, or `None` for nothing | `gates_on = "up"`, if that is its gate |
 | merge | `([skip, …], up) -> (N out *S)`; the list may be empty | |
-| topology | `[map or None per level, finest first] -> [map per level]` | `channels`; `aux_channels` |
+| topology | `[map or None a level, finest first] -> [map a level]` | `channels`; `aux_channels` |
 | head | `(N in *S) -> (N classes *S)` | |
 
 A module that returns other than `place.out_channels` channels states so in an attribute

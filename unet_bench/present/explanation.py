@@ -10,6 +10,8 @@ from typing import Any, Final
 from unet_bench.analysis.budget import Fit, Limit
 from unet_bench.analysis.candidates import Gap, Option, gap
 from unet_bench.analysis.recommend import Recommendation
+from unet_bench.spec.option import options
+from unet_bench.spec.suite import Suite
 from unet_bench.store.columns import OUR_PROBE_NAMES
 from unet_bench.store.figures import Network
 from unet_bench.store.schema import BY_NAME
@@ -310,7 +312,7 @@ def _unmeasured(found: Recommendation) -> Iterator[tuple[str, str]]:
 
 
 _OF_ONE_RUN: Final = frozenset(("--resume", "--rerun", "--time-limit"))
-_CHOOSING: Final = frozenset(("-v", "--variants", "--base", "--vary"))
+_CHOOSING: Final = ("variants", "base", "vary")
 
 
 def command(
@@ -319,7 +321,7 @@ def command(
     *,
     probes: Sequence[str] = (),
     only: bool = False,
-    **options: str,
+    **changes: str,
 ) -> str:
     """Return the command that makes a run again, with other options.
 
@@ -328,20 +330,18 @@ def command(
     """
     given = manifest.get("suite")
     suite = given if isinstance(given, Mapping) else {}
-    changes = {f"--{name}": value for name, value in options.items()}
-    dropped = {*changes, *_OF_ONE_RUN}
     if probes:
         before = () if only else map(str, suite.get("probes", ()))
-        changes["--probes"] = ",".join(dict.fromkeys((*before, *probes)))
-        dropped |= {"--probes", "-p"}
-    if variants:
-        dropped |= _CHOOSING
-        if named_ones := [name for name in variants if name not in suite.get("models", ())]:
-            changes["--variants"] = ",".join(named_ones)
+        changes["probes"] = ",".join(dict.fromkeys((*before, *probes)))
+    if named_ones := [name for name in variants if name not in suite.get("models", ())]:
+        changes["variants"] = ",".join(named_ones)
+    replaced = {*changes, *(_CHOOSING if variants else ())}
+    described = options(Suite)
+    dropped = _OF_ONE_RUN.union(*(described[name].all_flags for name in replaced))
     words = [str(word) for word in manifest.get("argv") or ()]
     known = words[1:2] == ["run"]
     kept = _without(words[2:], dropped) if known else ()
-    added = [word for pair in changes.items() for word in pair]
+    added = [word for name, value in changes.items() for word in (f"--{name}", value)]
     text = shlex.join(["unet-bench", "run", *kept, *added])
     return text if known else f"{text} …"
 
