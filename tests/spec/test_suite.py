@@ -15,7 +15,7 @@ from unet_bench import pipeline
 from unet_bench.errors import InvalidSuite, UnetBenchError, UnknownName
 from unet_bench.spec.presets import FIRST_LOOK, PRESETS
 from unet_bench.spec.suite import (
-    AXES,
+    SETTING_AXES,
     UNITS,
     from_dict,
     from_options,
@@ -138,7 +138,7 @@ def test_one_value_of_an_axis_is_a_list_of_one_and_none_is_named_twice() -> None
         {"precision": "bf16", "batch": [2, 4, 2], "threads": 1, "batch_norm": ["kept", "folded"]}
     )
     assert (suite.precision, suite.batch, suite.threads) == (("bf16",), (2, 4), (1,))
-    assert suite.batch_norm == AXES["batch_norm"]
+    assert suite.batch_norm == SETTING_AXES["batch_norm"]
 
 
 @pytest.mark.parametrize("preset", PRESETS)
