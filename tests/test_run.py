@@ -190,6 +190,7 @@ def wait_for(condition, seconds: float = 90) -> None:
         time.sleep(0.2)
 
 
+@pytest.mark.slow
 def test_a_folder_of_images_by_path(unet_bench, tmp_path: Path) -> None:
     data = image_folder(tmp_path / "mine")
     done = unet_bench(

@@ -819,6 +819,7 @@ def test_a_run_ends_though_its_fork_server_is_killed(place: Place) -> None:
 # --- 4. two at once
 
 
+@pytest.mark.slow
 def test_what_another_shares_is_waited_for_though_we_shared_it_last(
     place: Place, local: Local
 ) -> None:

@@ -50,6 +50,7 @@ def test_it_is_the_same_in_inference_mode() -> None:
     assert found == trace(PAPER, 1, (696, 696))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "changes", "sizes"),
     [

@@ -89,6 +89,7 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others(put: Put) 
     assert not same(before, weights(first))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "recipe",
     [Recipe(lr=1e-2, evaluations=3), replace(shipped("paper"), select="best", evaluations=3)],

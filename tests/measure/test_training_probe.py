@@ -79,11 +79,13 @@ def test_a_training_step_has_a_time_a_ratio_and_three_parts(context_of, tmp_path
     assert len(kept["own"]) == len(kept["baseline"]) == row["blocks"]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("calm")
 def test_a_smaller_network_trains_faster(context_of) -> None:
     assert training.probe(context_of(f"{ME}:Small"))["train_step_ratio"] < 0.7
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("busy")
 @pytest.mark.parametrize("probe", [speed, training])
 def test_on_a_busy_machine_absolute_times_are_empty(context_of, probe) -> None:

@@ -107,6 +107,7 @@ def test_where_a_width_cannot_be_built_the_search_goes_by_the_step() -> None:
 # ---- variants
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("figure", ["params", "macs"])
 def test_widths_are_scaled_until_the_baselines_cost_is_met(figure: str) -> None:
     names = ("unet", "unet-milesial-bilinear", "unet-light")
@@ -134,6 +135,7 @@ def test_what_is_planned_is_what_is_built() -> None:
     assert sum(p.numel() for p in model.parameters()) == found.params
 
 
+@pytest.mark.slow
 def test_an_unpadded_network_pays_for_the_context_that_it_takes_in() -> None:
     found = planned("unet", "unet-paper", match="macs", width_scale=1.0)
     unet, paper = found["unet"], found["unet-paper"]

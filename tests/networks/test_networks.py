@@ -26,7 +26,7 @@ def first_of_each_network() -> dict[str, Golden]:
     return first
 
 
-@pytest.mark.parametrize("golden", sampled(GOLDEN, first_of_each_network().values()))
+@pytest.mark.parametrize("golden", sampled(GOLDEN, [*first_of_each_network().values()][::3]))
 def test_parameters_and_macs_to_the_digit(golden: Golden, registry: Registry) -> None:
     found = ours(registry, golden)
     assert (found["params"], golden.macs and found["macs"]) == (golden.params, golden.macs)

@@ -69,6 +69,7 @@ def test_axes_are_rows_of_their_own(tmp_path: Path) -> None:
     assert peaks[("fp32", 1)] < peaks[("fp32", 2)]
 
 
+@pytest.mark.slow
 def test_replicates_are_shuffled_and_lie_apart() -> None:
     options = {"variants": [*THREE, "unet-bilinear"], "probes": ["speed"], "replicates": 4}
     cells = [p.cell for p in planned(**options)]
@@ -186,6 +187,7 @@ def test_rules_are_scored_once_whatever_networks_begin_from() -> None:
     assert counted == {"unet": 2, "resnet34-unet": 2, "floor-majority": 1, "floor-otsu": 1}
 
 
+@pytest.mark.slow
 def test_folds_are_for_accuracy_alone() -> None:
     cells = planned(
         variants=["unet"], probes=["cost", "speed", "memory", "accuracy"], folds="3", floors=False

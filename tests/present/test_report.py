@@ -406,6 +406,7 @@ def test_bad_quality_is_counted_and_explained(tmp_path: Path) -> None:
     assert "contaminated: speed: others used 50 %" in words
 
 
+@pytest.mark.slow
 def test_a_self_audit_is_told_and_a_damaged_one_too(tmp_path: Path) -> None:
     run = stored(tmp_path, cells())
     audit = {"pairs": 59, "repeatable_within_percent": 2.0, "false_alarms": {"hits": 3, "of": 59}}

@@ -166,6 +166,7 @@ def test_hostile_names_are_drawn(hostile: Path, tmp_path: Path) -> None:
         assert not [e for e in ElementTree.parse(file).iter() if e.tag.endswith("script")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format", ["md", "latex", "figures"])
 @pytest.mark.parametrize(
     "rows",

@@ -129,6 +129,7 @@ def test_a_run_keeps_the_shape_of_every_network(finished_run: Path) -> None:
         assert max(stage["level"] for stage in stages) == row["depth"]
 
 
+@pytest.mark.slow
 def test_none_are_kept_if_none_are_wanted(tmp_path: Path) -> None:
     path = Path(pipeline.run(["unet"], out=tmp_path, examples=0, **TINY).attrs["path"])
     assert not list((path / "samples").glob("*.npz"))

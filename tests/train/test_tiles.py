@@ -51,6 +51,7 @@ def predict(call, image: torch.Tensor, *args, **options) -> torch.Tensor:
 overlaps = st.sampled_from([0.0, 0.1, 0.25, 0.5, 0.9])
 
 
+@pytest.mark.slow
 @given(
     height=st.integers(1, 70),
     width=st.integers(1, 70),

@@ -583,6 +583,7 @@ def test_masks_of_volumes_lie_where_their_images_do(
         assert 2 * (found & truth).sum() / (found.sum() + truth.sum()) > 0.7
 
 
+@pytest.mark.slow
 def test_pictures_are_no_volumes(kept: Path, tmp_path: Path) -> None:
     picture = tmp_path / "a.png"
     picture.write_bytes(b"")
