@@ -18,6 +18,7 @@ COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 HEADINGS = (
     "files",
     "lines",
+    "syntax nodes",
     "lines a function, median / p90",
     "syntax nodes a line of code",
     "comprehensions per 100 lines",
@@ -40,6 +41,7 @@ def measured(package: Path) -> list[str]:
     return [
         str(len(texts)),
         f"{len(lines):,}",
+        f"{len(nodes):,}",
         f"{statistics.median(lengths):.0f} / {lengths[int(0.9 * len(lengths))]}",
         f"{len(nodes) / len(code):.1f}",
         f"{100 * comprehensions / len(code):.1f}",
