@@ -336,8 +336,12 @@ def test_a_run_that_was_cut_short_goes_on(host: Callable[..., Host]) -> None:
 def test_the_self_test_runs(host: Callable[..., Host]) -> None:
     options = ("--quick", "--pairs", "2", "--size", "32x32", "--width-scale", "0.0625")
     done = host().run("selftest", *options, "--speed-s", "0.1", "--threads", "1")
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "repeatable" in done.stdout
+    assert done.stderr.count(": ok") == 6, done.stdout + done.stderr
+    if "a quieter machine" in done.stderr:  # tests beside this one took the processors
+        assert done.returncode == 2
+    else:
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "repeatable" in done.stdout
 
 
 # ---- a host without a GPU
