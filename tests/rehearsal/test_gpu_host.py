@@ -108,9 +108,7 @@ def test_every_probe_runs_and_nobody_but_workers_has_a_context(host: Callable[..
     assert set(cells["device_name"]) == {"Stand-in GPU A"}
     assert here.contexts() == {("0", "survey"), ("0", "worker")}
     speed = cells.set_index("probe").loc["speed"]
-    assert (
-        is_known(speed["latency_ms"]) or speed["quality"] == "contaminated"
-    )  # by other work on the processors
+    assert is_known(speed["latency_ms"])
     assert (speed["foreign_gpu_share"], speed["gpu_clock_mhz"], speed["gpu_power_w"]) == (
         0,
         1700,
@@ -250,13 +248,13 @@ def test_others_contexts_are_harmless_and_their_work_is_not(
 def test_a_power_limit_is_a_label_and_times_stay(host: Callable[..., Host]) -> None:
     [cell] = host("capped").measured("-v", "unet", "--probes", "speed").to_dict("records")
     assert "sw_power_cap" in cell["evidence"]
-    assert cell["quality"] in ("throttled", "contaminated")
-    assert is_known(cell["latency_ms"]) or cell["quality"] == "contaminated"
+    assert cell["quality"] == "throttled"
+    assert is_known(cell["latency_ms"])
 
 
 def test_what_nobody_watches_is_not_called_clean(host: Callable[..., Host]) -> None:
     [cell] = host("noself").measured("-v", "unet", "--probes", "speed").to_dict("records")
-    assert cell["quality"] in ("unwatched", "contaminated")
+    assert cell["quality"] == "unwatched"
     assert "NVML does not know it" in cell["evidence"]
 
 
@@ -336,12 +334,8 @@ def test_a_run_that_was_cut_short_goes_on(host: Callable[..., Host]) -> None:
 def test_the_self_test_runs(host: Callable[..., Host]) -> None:
     options = ("--quick", "--pairs", "2", "--size", "32x32", "--width-scale", "0.0625")
     done = host().run("selftest", *options, "--speed-s", "0.1", "--threads", "1")
-    assert done.stderr.count(": ok") == 6, done.stdout + done.stderr
-    if "a quieter machine" in done.stderr:  # tests beside this one took the processors
-        assert done.returncode == 2
-    else:
-        assert done.returncode == 0, done.stdout + done.stderr
-        assert "repeatable" in done.stdout
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "repeatable" in done.stdout
 
 
 # ---- a host without a GPU

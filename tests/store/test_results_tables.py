@@ -594,7 +594,7 @@ ROWS = st.fixed_dictionaries(
 
 @given(rows=st.lists(ROWS, max_size=4))
 @settings(
-    max_examples=30,
+    max_examples=80,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

@@ -21,7 +21,7 @@ MOST_DECIMALS: Final = 9
 MOST_TEXT: Final = 200  # characters of a label or meaning
 _TEXTS: Final = ("name", "dtype", "unit", "scaled", "meaning", "better", "label", "heading")
 _NUMBERS: Final = ("factor", "decimals")
-# Ours whose figures hold on every device, for runs that do not state it: those of before 0.2.
+# Ours whose figures hold on every device, for runs made before runs stated it.
 _HELD_ON_ANY_DEVICE: Final = frozenset({"cost", "accuracy"})
 
 
