@@ -812,7 +812,6 @@ def three(
     ]  # fmt: skip
 
 
-@pytest.mark.slow
 def test_an_interaction_is_found_and_its_effects_are_given() -> None:
     of = found(three(injected=0.15, noise=0.01))
     [flagged] = of.interactions[of.interactions["flagged"]].to_dict("records")
@@ -837,6 +836,7 @@ def test_an_interaction_is_found_and_its_effects_are_given() -> None:
     assert "1 of 11 tested stand out" in text
 
 
+@pytest.mark.slow
 def test_false_alarms_are_as_rare_as_said() -> None:
     of = found(three(injected=0.0, noise=0.1, count=200)).interactions
     alarmed = of[of["flagged"]]["recipe"].nunique() / 200

@@ -145,6 +145,7 @@ def test_every_peak_stands_beside_what_was_foreseen(tmp_path: Path) -> None:
         assert (frame["rss_memory_mib"] >= 0).all()
 
 
+@pytest.mark.slow
 def test_what_is_foreseen_to_be_too_large_is_skipped_with_both_figures(tmp_path: Path) -> None:
     frame = run(
         "unet", out=tmp_path, probes=["speed", "memory", "training"], memory_limit="100K", **TINY

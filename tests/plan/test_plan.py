@@ -28,12 +28,12 @@ TASK = Task(
 )
 
 
-@pytest.mark.slow
 def planned(**options: Any) -> list[Planned]:
     with pipeline.plan(from_dict({**TINY, **options})) as made:
         return made.planned
 
 
+@pytest.mark.slow
 def test_every_combination_of_axes_is_a_cell_and_cost_is_counted_once() -> None:
     cells = planned(
         variants=["unet"],
