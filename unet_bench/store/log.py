@@ -160,6 +160,17 @@ def read_manifest(path: Path) -> dict[str, Any]:
     return manifest
 
 
+def manifest_of(path: Path) -> dict[str, Any]:
+    """Return the `run.json` of a run's folder, or of the folder that a run's csv lies in.
+
+    Empty without one, and for pytest-benchmark's JSON. Raises StoreError as `read_manifest` does.
+    """
+    folder = path if path.is_dir() else path.parent
+    if path.suffix == ".json" or not RunFolder(folder).manifest.is_file():
+        return {}
+    return read_manifest(folder)
+
+
 def read_rows(path: Path) -> list[Row]:
     """Return every row of the run's folder `path`, migrated to this schema; holds no lock.
 
