@@ -189,7 +189,7 @@ def iterate_rows(path: Path) -> Iterator[Row]:
         for number, line in enumerate(lines, 1):
             if line.endswith(b"\n"):
                 where = f"{file}, line {number}"
-                yield _checked(migrate(_parse(line[:-1], where)), where)
+                yield checked(migrate(_parse(line[:-1], where)), where)
 
 
 def latest(rows: Iterable[Row]) -> dict[str, Row]:
@@ -285,7 +285,8 @@ def _parse(text: bytes, where: str) -> Row:
     return row  # type: ignore[no-any-return]
 
 
-def _checked(row: Row, where: str) -> Row:
+def checked(row: Row, where: str) -> Row:
+    """Return a row. Raises StoreError if it names no cell, or holds a value of a wrong type."""
     named = all(
         isinstance(row.get(name), str) for name in ("cell_id", "variant", "probe", "status")
     )
