@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 import pandas as pd
-from rich.console import RenderableType
 
 from unet_bench.analysis.rank import Ranking
 from unet_bench.analysis.summary import SETTING
@@ -36,11 +35,6 @@ _FRONT_LEGEND: Final = (
     "(2000 draws)."
 )
 _RANK_LEGEND: Final = "group: networks that share a letter cannot be told apart (Nemenyi, 5 %)."
-
-
-def render_rank(ranking: Ranking, *, format: str = "table") -> RenderableType:
-    """Return a ranking in a format. Raises UnknownName."""
-    return rank_document(ranking).rendered(format)
 
 
 def rank_document(ranking: Ranking) -> Document:
