@@ -126,6 +126,7 @@ def test_verdicts_at_a_margin_of_two_percent(change: float, half: float, expecte
     assert verdict(change, change - half, change + half, 0.02) == expected
 
 
+@pytest.mark.slow
 @settings(max_examples=25)  # each makes four frames
 @given(ratios, ratios, halves, halves)
 def test_swapped_runs_mirror_every_verdict(

@@ -775,6 +775,7 @@ def test_intervals_cover_under_other_laws(
     assert 0.925 < part < 0.975
 
 
+@pytest.mark.slow
 def test_intervals_of_dice_cover_where_data_sets_move_together() -> None:
     random = np.random.default_rng(3)
     rows = [
