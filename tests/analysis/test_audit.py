@@ -227,6 +227,7 @@ def test_identical_code_is_called_identical(interval: float) -> None:
     assert report.alarms().hits <= 0.01 * report.alarms().of
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("interval", [ALL_THE_TIME, OFTEN_EARLY])
 def test_intervals_hold_the_truth(interval: float) -> None:
     assert synthetic_audit(interval).coverage.share()[0] >= 0.93

@@ -178,11 +178,11 @@ def left_out(left: Iterable[Planned]) -> str:
 def show_end(path: Path, suite: Suite) -> None:
     """Print the table of a run, where it is, and what was scaled down."""
     from unet_bench.present.progress import console
-    from unet_bench.present.table import render
+    from unet_bench.present.table import results_document
     from unet_bench.store.runs import read_runs
 
     screen, runs = console(), read_runs([path])
-    screen.print(render(runs.results, known=runs.columns))
+    screen.print(results_document(runs.results, known=runs.columns).rendered())
     notes = [f"results: {path}/results.csv", f"again: unet-bench show {path}", suite.scaled_down()]
     screen.print("\n".join(filter(None, notes)), markup=False, highlight=False, soft_wrap=True)
 
