@@ -157,6 +157,17 @@ def read_manifest(path: Path) -> dict[str, Any]:
     return manifest
 
 
+def manifest_of(path: Path) -> dict[str, Any]:
+    """Return the `run.json` of a run's folder, or of the folder that a run's csv lies in.
+
+    Empty without one, and for pytest-benchmark's JSON. Raises StoreError as `read_manifest` does.
+    """
+    folder = path if path.is_dir() else path.parent
+    if path.suffix == ".json" or not RunFolder(folder).manifest.is_file():
+        return {}
+    return read_manifest(folder)
+
+
 def iterate_rows(path: Path) -> Iterator[Row]:
     """Yield every row of the run's folder `path`, migrated to this schema; holds no lock.
 
@@ -171,7 +182,7 @@ def iterate_rows(path: Path) -> Iterator[Row]:
         for number, line in enumerate(lines, 1):
             where = f"{file}, line {number}"
             if line.endswith(b"\n"):
-                yield _checked(migrate(_parse(line[:-1], where)), where)
+                yield checked(migrate(_parse(line[:-1], where)), where)
             elif len(line) == MOST_LINE:
                 most = f"{MOST_LINE >> 20} MiB"
                 raise StoreError(f"{where} is longer than {most}, the most of a row; delete it")
@@ -270,7 +281,8 @@ def _parse(text: bytes, where: str) -> Row:
     return row  # type: ignore[no-any-return]
 
 
-def _checked(row: Row, where: str) -> Row:
+def checked(row: Row, where: str) -> Row:
+    """Return a row. Raises StoreError if it names no cell, or holds a value of a wrong type."""
     named = all(
         isinstance(row.get(name), str) for name in ("cell_id", "variant", "probe", "status")
     )

@@ -255,7 +255,7 @@ def _wide_row(cells: list[Row], manifest: Mapping[str, Any]) -> Row:
     row: Row = {column.name: _stated(column.name, cells, manifest) for column in columns("results")}
     known = {**BY_NAME, **extra}
     names = dict.fromkeys((*_MEASURED, *extra, *_strange(ok)))
-    row |= {name: _pooled(known.get(name), _values(ok, name)) for name in names}
+    row |= {name: pooled(known.get(name), _values(ok, name)) for name in names}
     for figure in INTERVALS:
         if not figure.startswith("dice"):  # whose seeds and folds are told apart
             row |= _interval(figure, _values(ok, figure))
@@ -341,7 +341,7 @@ _POOL: Final[Mapping[str, Callable[[Sequence[Any]], object]]] = {
 }
 
 
-def _pooled(column: Column | None, values: Sequence[Any]) -> object:
+def pooled(column: Column | None, values: Sequence[Any]) -> object:
     """Return one figure of several processes or seeds; where they are no numbers, the first."""
     if not values:
         return None
