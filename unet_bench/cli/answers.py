@@ -10,6 +10,7 @@ import typer
 
 from unet_bench.cli.options import AsJson, Format, Formatted, Run, Runs
 from unet_bench.errors import InvalidSuite
+from unet_bench.present.stdout import echo
 from unet_bench.spec.option import split
 
 
@@ -34,7 +35,7 @@ def answer(render: Any, found: Any, format: Format, as_json: bool, **options: An
     from unet_bench.present.progress import console
 
     shown = render(found, format=(Format.json if as_json else format).value, **options)
-    typer.echo(shown) if isinstance(shown, str) else console().print(shown)
+    echo(shown) if isinstance(shown, str) else console().print(shown)
 
 
 def show(
@@ -313,6 +314,5 @@ def report(
     """Write a report: a web page that works offline, markdown, LaTeX tables or figures."""
     from unet_bench.present.report import NAMES, write_report
 
-    typer.echo(
-        f"written: {write_report(paths, out or Path(NAMES[format.value]), format=format.value)}"
-    )
+    written = write_report(paths, out or Path(NAMES[format.value]), format=format.value)
+    echo(f"written: {written}")

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
+from unet_bench.present.stdout import reserved
 from unet_bench.spec.option import Option, options
 
 Given = dict[str, Any]
@@ -38,7 +39,12 @@ Runs = Annotated[
 
 
 class PanelledCommand(TyperCommand):
-    """A command whose `--help` lists options by panels, in plain text."""
+    """A command whose `--help` lists options by panels, and which alone prints to stdout."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Call the command; what plugins print meanwhile goes to stderr."""
+        with reserved():
+            return super().invoke(ctx)
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write a section for each panel, in the order in which they first occur."""

@@ -16,7 +16,7 @@ from io import FileIO
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Self
 
-from unet_bench.errors import StoreError
+from unet_bench.errors import StoreError, command_line
 from unet_bench.host.locks import Held, hold
 from unet_bench.store.run_folder import (
     LOGS,
@@ -196,7 +196,7 @@ def migrate(row: Row) -> Row:
 
 def resume_command(path: Path) -> str:
     """Return what to type to go on with the run in `path`."""
-    return f"`unet-bench run --resume {path}`"
+    return f"`{command_line('run', '--resume', path)}`"
 
 
 def _hold(path: Path) -> FileIO:
