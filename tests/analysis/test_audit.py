@@ -109,7 +109,7 @@ def test_verdicts_are_those_of_the_shipped_compare(ratio: float, half: float) ->
         return pd.DataFrame([{"variant": "unet", "baseline": "unet", **figures}])
 
     a, b = same(1.003, ratio, half=half)
-    (found,) = compare(frame(a), frame(b))
+    (found,) = compare(frame(a), frame(b)).comparisons
     assert compared(a, b) == found.verdict
 
 
@@ -227,6 +227,7 @@ def test_identical_code_is_called_identical(interval: float) -> None:
     assert report.alarms().hits <= 0.01 * report.alarms().of
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("interval", [ALL_THE_TIME, OFTEN_EARLY])
 def test_intervals_hold_the_truth(interval: float) -> None:
     assert synthetic_audit(interval).coverage.share()[0] >= 0.93

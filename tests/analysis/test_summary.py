@@ -11,10 +11,12 @@ from typing import Any
 import pandas as pd
 import pytest
 from rich.console import Console
+from typer.testing import CliRunner
 
 from unet_bench.analysis.summary import COLUMNS, summary
+from unet_bench.cli.app import app
 from unet_bench.errors import UnknownName
-from unet_bench.present.summary import render_summary
+from unet_bench.present.summary import summary_document
 from unet_bench.store.log import Store
 from unet_bench.store.tables import cells_frame, read_results, write_tables
 
@@ -71,7 +73,7 @@ def line(frame: pd.DataFrame, variant: str) -> dict[str, Any]:
 
 def shown(frame: pd.DataFrame, width: int = 120) -> str:
     console = Console(file=io.StringIO(), width=width, legacy_windows=False)
-    console.print(render_summary(frame))
+    console.print(summary_document(frame).rendered())
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 
@@ -210,6 +212,55 @@ def test_it_is_made_of_a_runs_folder(tmp_path: Path) -> None:
     pd.testing.assert_frame_equal(found, summed(cells("unet", 0), cells("new", 0.1)))
 
 
+# ---- figures of plugins' probes
+
+
+def stability(variant: str, value: float | None, task: str, **values: Any) -> dict[str, Any]:
+    """A cell of a plugin's probe; failed without a figure."""
+    row = cell(variant, None, task, **values)
+    status = "timeout" if value is None else "ok"
+    measured = {"probe": "stability", "status": status, "shift_error": value}
+    return {**row, **measured, "cell_id": f"s-{variant}-{task}"}
+
+
+def stable_run(folder: Path, *groups: list[dict[str, Any]]) -> Path:
+    column = {"name": "shift_error", "dtype": "Float64", "unit": "%", "heading": "shift %"}
+    probes = {"stability": {"columns": [column]}}
+    with Store.create(folder, {"run_id": "r1", "probes": probes}) as store:
+        for rows in groups:
+            store.append(*rows)
+        write_tables(store)
+        return store.path
+
+
+def answered(*words: str) -> str:
+    answer = CliRunner().invoke(app, ["summary", *words])
+    assert answer.exit_code == 0, answer.output
+    return answer.output
+
+
+def test_figures_of_a_plugins_probe_stand_behind_ours(tmp_path: Path) -> None:
+    figures = [("unet", 12.0, "a"), ("unet", 14.0, "b"), ("new", 10.0, "a"), ("new", None, "b")]
+    measured = [stability(*figure) for figure in figures]
+    run = stable_run(tmp_path, cells("unet", 0), cells("new", 0.1), measured)
+    for path in (run, run / "cells.csv"):
+        rows = {row["variant"]: row for row in json.loads(answered(str(path), "--json"))}
+        assert (rows["unet"]["shift_error"], rows["unet"]["stability_status"]) == (13.0, "ok")
+        assert (rows["new"]["shift_error"], rows["new"]["stability_status"]) == (None, "timeout")
+        assert rows["unet"]["cells"] == 6
+    shown = answered(str(run), "-f", "md")
+    assert "shift %" in shown
+    assert "| 13.0 |" in shown
+    assert "stability timeout" in shown
+
+
+def test_a_run_of_a_plugins_probe_alone_has_its_figures(tmp_path: Path) -> None:
+    run = stable_run(tmp_path, [stability("unet", 12.0, "a"), stability("new", 10.0, "a")])
+    [first, second] = json.loads(answered(str(run), "--json"))
+    assert (first["variant"], first["shift_error"], first["dice"]) == ("unet", 12.0, None)
+    assert second["cells"] == 0
+
+
 # ---- text
 
 
@@ -234,7 +285,7 @@ def test_table_tells_differences_with_verdicts(frame: pd.DataFrame) -> None:
 
 
 def test_caption_states_the_method(frame: pd.DataFrame) -> None:
-    for text in (" ".join(shown(frame).split()), str(render_summary(frame, format="md"))):
+    for text in (" ".join(shown(frame).split()), str(summary_document(frame).rendered("md"))):
         for words in (
             "run r1",
             "Student's t below ten",
@@ -258,19 +309,18 @@ def test_a_trivial_baseline_with_one_pair_has_no_verdict(frame: pd.DataFrame) ->
 
 
 def test_other_formats(frame: pd.DataFrame) -> None:
-    records = json.loads(str(render_summary(frame, format="json")))
+    records = json.loads(str(summary_document(frame).rendered("json")))
     assert [record["variant"] for record in records] == ["new", "near", "unet", "floor-otsu"]
     assert records[2]["dice_difference"] is None
-    assert str(render_summary(frame, format="csv")).splitlines()[0] == ",".join(COLUMNS)
-    rows = [
-        row for row in str(render_summary(frame, format="md")).splitlines() if row.startswith("|")
-    ]
+    assert str(summary_document(frame).rendered("csv")).splitlines()[0] == ",".join(COLUMNS)
+    lines = str(summary_document(frame).rendered("md")).splitlines()
+    rows = [line for line in lines if line.startswith("|")]
     assert len({row.count("|") for row in rows}) == 1
-    assert "| unet (baseline) |" in str(render_summary(frame, format="md"))
+    assert "| unet (baseline) |" in str(summary_document(frame).rendered("md"))
     with pytest.raises(UnknownName, match="unknown format 'markdown'"):
-        render_summary(frame, format="markdown")
+        summary_document(frame).rendered("markdown")
 
 
 def test_no_rows_are_no_error() -> None:
     assert "Student's t" in shown(summed())
-    assert render_summary(summed(), format="json") == "[]\n"
+    assert summary_document(summed()).rendered("json") == "[]\n"

@@ -172,6 +172,7 @@ def test_a_csv_of_something_else_is_no_table(unet_bench, tmp_path: Path) -> None
     assert "results.csv" in unet_bench("show", "other.csv").stderr
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="has no limit on file sizes")
 def test_no_room_for_the_data_is_one_line(tmp_path: Path) -> None:
     import resource

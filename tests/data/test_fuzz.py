@@ -729,6 +729,7 @@ def kept(context_of: Callable[..., Any], tmp_path_factory: pytest.TempPathFactor
     return run
 
 
+@pytest.mark.slow
 @fuzz(30)
 @given(damages(), st.floats(0, 0.05))
 def test_damaged_weights_are_refused(

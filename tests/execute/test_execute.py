@@ -175,6 +175,7 @@ def test_a_batch_that_does_not_fit_is_halved_until_it_does(outcome, cell: dict) 
     assert (found["status"], found["batch_effective"]) == ("ok", 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("shrink", "fits", "error", "tried"),
     [

@@ -134,6 +134,7 @@ def test_a_strangers_executor_runs_cells_on_a_strangers_data(
         pipeline.run("unet", execution=ExecutionOptions(executor="far", options={"a": "b"}), **TINY)
 
 
+@pytest.mark.slow
 def test_without_our_plugins_of_executors_and_formats_a_run_goes_on_as_before(
     tmp_path: Path,
 ) -> None:

@@ -154,6 +154,7 @@ def finished(place: Path) -> Path:
     return run.parent
 
 
+@pytest.mark.slow
 def test_its_duration_is_foreseen(place: Path) -> None:
     plan = json.loads(command(place, "plan", "--variants", "unet", *TINY.split(), "--json"))
     [cell] = [cell for cell in plan if cell["probe"] == "stability"]

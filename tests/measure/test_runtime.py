@@ -134,9 +134,14 @@ def test_a_folded_network_is_prepared_and_its_training_is_left_out(context_of) -
     ("setting", "probe", "words"),
     [
         ({"precision": ["tf32"]}, "speed", "tf32 needs a CUDA device"),
-        ({"mode": ["cudagraphs"]}, "speed", "cudagraphs needs a CUDA device"),
-        ({"mode": ["cudagraphs"]}, "training", "cudagraphs"),
-        ({"batch_norm": ["folded"]}, "training", "cannot be folded while training"),
+        *(
+            pytest.param(*case, marks=pytest.mark.slow)
+            for case in (
+                ({"mode": ["cudagraphs"]}, "speed", "cudagraphs needs a CUDA device"),
+                ({"mode": ["cudagraphs"]}, "training", "cudagraphs"),
+                ({"batch_norm": ["folded"]}, "training", "cannot be folded while training"),
+            )
+        ),
     ],
 )
 def test_what_cannot_be_had_is_a_row_with_its_reason(

@@ -184,6 +184,7 @@ def coverage(
     return held / trials
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [3, 5, 10, 30])
 @pytest.mark.parametrize(("draw", "least"), [(normal, 0.935), (skewed, 0.90)])
 def test_intervals_hold_the_true_mean_about_as_often_as_they_say(
