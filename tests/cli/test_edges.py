@@ -144,6 +144,15 @@ def test_a_run_of_nothing_but_what_cannot_run_fails(capsys: pytest.CaptureFixtur
     assert "unet-bench show 'a run' --columns variant,error" in capsys.readouterr().err
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("beside", "code"), [([], 1), (["--variants", "unet"], 0)])
+def test_a_network_that_cannot_run_alone_is_no_success(unet_bench, beside, code: int) -> None:
+    nets = ["--model", "support.foreign_nets:Only224", *beside]
+    small = ["--data", "cells", "--size", "32x32", "--width-scale", "0.0625", "--probes", "cost"]
+    done = unet_bench("run", *nets, *small, "--out", "runs")
+    assert (done.returncode, "nothing that was asked for" in done.stderr) == (code, bool(code))
+
+
 # ---- commands to paste
 
 AWKWARD = Path("my runs") / "it's ünique"

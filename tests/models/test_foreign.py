@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Callable
 
@@ -97,6 +98,8 @@ def test_published_weights_that_are_asked_for_are_refused(arguments: str) -> Non
     with pytest.raises(InvalidSuite, match="from scratch"):
         build_foreign(f"{NETS}:Pretrained({arguments})", 1, 2, SIZE)
     build_foreign(f"{NETS}:Pretrained(pretrained=False)", 1, 2, SIZE)
+    with pytest.raises(InvalidSuite, match="from scratch"):
+        build_foreign(f"{NETS}:any_of(pretrained=True)", 1, 2, SIZE)
 
 
 def test_loading_is_allowed_again_afterwards() -> None:
@@ -109,6 +112,7 @@ def test_loading_is_allowed_again_afterwards() -> None:
 def test_the_largest_map_is_the_main_one_and_weights_keep_their_names() -> None:
     model = build_foreign(f"{NETS}:FinestLast", 1, 2, SIZE)
     assert model(torch.zeros(1, 1, *SIZE)).shape == (1, 2, *SIZE)
+    assert copy.deepcopy(model)(torch.zeros(1, 1, *SIZE)).shape == (1, 2, *SIZE)
     assert list(model.state_dict()) == ["body.weight", "body.bias"]
 
 

@@ -153,7 +153,7 @@ def build_foreign(text: str, in_channels: int, classes: int, size: Sequence[int]
     arguments = {**_without_weights(reference, known), **guessed, **stated}
     missing = [name for name, p in known.items() if p.default is p.empty and name not in arguments]
     if missing:
-        quoted = reference.quoted(f"{missing[0]}=…")
+        quoted = reference.quoted(", ".join(f"{name}=…" for name in missing))
         raise InvalidSuite(
             f"--model {reference}: it wants {', '.join(missing)}, which cannot be guessed; state "
             f"it, such as --model {quoted}, or name a "
@@ -242,15 +242,16 @@ def _without_weights(
 
     Raises InvalidSuite where they are asked for.
     """
-    off: dict[str, bool | None] = {}
-    for name, parameter in known.items():
-        if not LOADING.fullmatch(name.lower()):
-            continue
-        if reference.arguments.get(name):
+    for name, value in reference.arguments.items():
+        if value and LOADING.fullmatch(name.lower()):
             raise InvalidSuite(
                 f"--model {reference}: {name} brings published weights, and networks are compared "
                 "from scratch: leave it out"
             )
+    off: dict[str, bool | None] = {}
+    for name, parameter in known.items():
+        if not LOADING.fullmatch(name.lower()):
+            continue
         if parameter.default is parameter.empty:
             off[name] = False if "pretrain" in name.lower() else None
         elif isinstance(parameter.default, (bool, str, Enum)) and parameter.default:
@@ -274,8 +275,8 @@ def _made(
     for arguments, where in itertools.product(attempts, devices):
         try:
             with _weights_refused(reference), where:
-                made = factory(**arguments)
-            return made.to(device) if isinstance(made, nn.Module) and where != device else made
+                model = factory(**arguments)
+            return model.to(device) if isinstance(model, nn.Module) else model
         except UnetBenchError:
             raise
         except Exception as error:
