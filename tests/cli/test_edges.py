@@ -80,7 +80,7 @@ def test_signs_that_an_encoding_lacks_become_ones_that_look_alike(
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding="ascii"))
     stdout.encode_anything()
     stdout.echo("64×64 ±1 é 木 \udcff")
-    assert written.getvalue() == b"64x64 +-1 \\xe9 \\u6728 \\udcff\n"
+    assert written.getvalue() == b"64x64 +-1 \\u00e9 \\u6728 \\udcff\n"
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="has pipes of another kind")
@@ -97,6 +97,21 @@ def test_a_pipe_that_nobody_reads_ends_quietly(command: str, tmp_path: Path) -> 
     )
     os.close(writer)
     assert (done.returncode, done.stderr) == (1, b"")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="has no disk that is always full")
+@pytest.mark.parametrize("command", ["list presets", "--help"])
+def test_a_full_disk_is_one_line(command: str, tmp_path: Path) -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-P", "-m", "unet_bench", *command.split()],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=tmp_path,
+            check=False,
+        )
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1), done.stderr
 
 
 LOUD = """

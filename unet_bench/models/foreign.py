@@ -69,6 +69,7 @@ class Reference:
     module: str
     name: str
     arguments: Mapping[str, Any]
+    call: str  # name and arguments in their one spelling
 
     @classmethod
     def parse(cls, text: str) -> Reference:
@@ -86,14 +87,11 @@ class Reference:
                 "'package.module:Class(argument=value)' with every argument by its name"
             )
         arguments = {str(word.arg): _value(word.value, text) for word in keywords}
-        return cls(module, named.id, arguments)
+        call = ast.unparse(tree) if tree and arguments else named.id
+        return cls(module, named.id, arguments, call)
 
     def __str__(self) -> str:
-        stated = (
-            f"{name}={value.name if isinstance(value, Word) else repr(value)}"
-            for name, value in self.arguments.items()
-        )
-        return f"{self.module}:{self.name}" + (f"({', '.join(stated)})" if self.arguments else "")
+        return f"{self.module}:{self.call}"
 
     def quoted(self, arguments: str) -> str:
         """Return the reference with these arguments, as a shell takes it."""
@@ -106,8 +104,10 @@ class Reference:
         try:
             found: Callable[..., Any] = getattr(importlib.import_module(self.module), self.name)
             return found
-        except (ImportError, AttributeError) as error:
-            raise InvalidSuite(f"--model {self}: {error}; is it importable from here?") from error
+        except (Exception, SystemExit) as error:
+            raise InvalidSuite(
+                f"--model {self}: {type(error).__name__}: {error}; can it be imported from here?"
+            ) from error
 
 
 def _value(node: ast.expr, text: str) -> Any:
