@@ -103,7 +103,10 @@ def plan(
             environment=environment(survey().names()),
             executor=executor,
             modules=preload(planned),
-            notes=() if executor.remote else tuple(notes_of(wanted, suite.device, facts)),
+            notes=(
+                *(() if executor.remote else notes_of(wanted, suite.device, facts)),
+                *dict.fromkeys(text for loaded_task in tasks for text in loaded_task.remarks),
+            ),
         )
 
 

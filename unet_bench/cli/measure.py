@@ -268,6 +268,12 @@ def predict(
     fold: Annotated[
         str | None, typer.Option("--fold", help="Of several folds, this one: 0/5.")
     ] = None,
+    white: Annotated[
+        float | None,
+        typer.Option(
+            "--white", help="The value that is white in images of other bits than the training's."
+        ),
+    ] = None,
 ) -> None:
     """Write masks for your own images with a network that a run trained.
 
@@ -275,5 +281,20 @@ def predict(
     """
     from unet_bench.predict import predict_files
 
-    for mask in predict_files(path, variant, images, out, data=data, seed=seed, fold=fold, **given):
+    def warn(text: str) -> None:
+        typer.echo(f"warning: {text}", err=True)
+
+    masks = predict_files(
+        path,
+        variant,
+        images,
+        out,
+        data=data,
+        seed=seed,
+        fold=fold,
+        white=white,
+        warn=warn,
+        **given,
+    )
+    for mask in masks:
         typer.echo(mask)
