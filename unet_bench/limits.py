@@ -61,7 +61,7 @@ def allow_pixels(most: int) -> Iterator[None]:
 
 def too_large(size: int) -> str:
     """Return what is wrong with a file that unpacks to so many bytes; empty if nothing is."""
-    allowed = max(MOST_DECODED, 16 * most_pixels())
+    allowed = MOST_DECODED * max(1, most_pixels() / MOST_PIXELS)
     if size <= allowed:
         return ""
     most = f"{allowed / 2**30:,.4g}"

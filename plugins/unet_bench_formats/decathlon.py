@@ -18,7 +18,6 @@ from unet_bench.data.dataset_json import inside, modalities, read_json, title
 from unet_bench.data.decode import decode, files
 from unet_bench.data.findings import Findings
 from unet_bench.data.labels import Classes, Declared, class_names, declare, label
-from unet_bench.data.mask import Mask
 from unet_bench.data.nifti import ENDINGS, read_labels, read_volume
 from unet_bench.data.reading import find_all, find_one, volumes
 from unet_bench.data.splits import seeded
@@ -78,8 +77,7 @@ def read(path: Path, *, classes: Classes = None, seed: int = 0) -> Dataset:
         found.refuse()
     splits = seeded(sorted(images), seed, found, where="imagesTr/", kind="case")
     pixels, voxels = decode(read_volume, images, found), decode(read_labels, masks, found)
-    marked = {case: Mask(values) for case, values in voxels.items()}
-    labels = label(marked, declared, found, "labelsTr/")
+    labels = label(voxels, declared, found, "labelsTr/")
     split_by = f"cases seeded 70/10/20, seed {seed}"
     name, channels = title(stated, root.name), modalities(stated.get("modality"))
     return volumes(name, pixels, labels, splits, split_by, found, channels)

@@ -20,7 +20,6 @@ from unet_bench.data.arrays import require_header
 from unet_bench.data.dataset import Array, Dataset
 from unet_bench.data.findings import Findings
 from unet_bench.data.labels import Classes, declare, label
-from unet_bench.data.mask import Mask
 from unet_bench.data.reading import find_all, find_one, pictures
 from unet_bench.data.splits import SPLITS
 from unet_bench.errors import InvalidData
@@ -82,8 +81,7 @@ def read(path: Path, *, classes: Classes = None, seed: int = 0) -> Dataset:
         images |= zip(splits[split], pixels, strict=True)
         masks |= zip(splits[split], labels, strict=True)
     found.refuse()
-    marked = {name: Mask(values) for name, values in masks.items()}
-    labelled = label(marked, declare(classes, {}, found), found, "labels")
+    labelled = label(masks, declare(classes, {}, found), found, "labels")
     return pictures(file.stem, images, labelled, splits, "MedSegBench", found)
 
 

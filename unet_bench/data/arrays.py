@@ -48,10 +48,11 @@ def require_header(file: IO[bytes], size: int) -> None:
     if version not in header:
         raise InvalidData(f"is of numpy's format {version}; save it anew by numpy.save")
     shape, _, dtype = header[version](file)
-    if math.prod(shape) * dtype.itemsize > size:
-        raise InvalidData(f"is too short for the shape {shape} that it claims; save it anew")
+    # No more than the file holds is unpacked, whatever its header claims.
     if problem := limits.too_large(size):
         raise InvalidData(problem)
+    if math.prod(shape) * dtype.itemsize > size:
+        raise InvalidData(f"is too short for the shape {shape} that it claims; save it anew")
 
 
 def _numbers(array: Array) -> Array:

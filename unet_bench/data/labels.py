@@ -29,7 +29,7 @@ BACKGROUND: Final = "background"
 MOST_PROPOSED: Final = 20
 """Entries of a proposal for dataset.json: more are no classes."""
 SOFT_LEVELS: Final = 8
-"""More grey levels than these, a fifth of the object in the highest, are blurred edges."""
+"""More grey levels than these, the highest the most frequent, are blurred edges."""
 WHITE: Final = 128
 """The lowest grey level that may be the inside of an object with blurred edges."""
 DOUBTED_SHARE: Final = 0.8
@@ -196,11 +196,19 @@ def _span(said: Said, class_id: int, by_colour: bool) -> Span:
     return Span(low * factor, high * factor, class_id)
 
 
-def label(masks: Mapping[str, Mask], declared: Declared, found: Findings, where: str) -> Labelled:
+def label(
+    given_masks: Mapping[str, Mask | Array],
+    declared: Declared,
+    found: Findings,
+    where: str = "masks",
+) -> Labelled:
     """Return class names, and masks of class ids, from what stands in the files.
 
     `where` is what a problem with the values of all masks names.
     """
+    masks: Mapping[str, Mask] = {
+        stem: mask if isinstance(mask, Mask) else Mask(mask) for stem, mask in given_masks.items()
+    }
     masks = _exact(masks, declared, found)
     masks = _of_one_kind(masks, declared, found, where)
     counts = {stem: _counted(mask.values) for stem, mask in masks.items()}
@@ -396,8 +404,9 @@ def _soft(counts: Mapping[str, Counts]) -> str:
         pixels.update(held)
     highest = max(pixels, default=0)
     objects = sum(pixels.values()) - pixels[0]
+    most = max((count for value, count in pixels.items() if value), default=0)
     is_grey_level = WHITE <= highest <= IGNORE
-    if len(pixels) <= SOFT_LEVELS or not is_grey_level or 5 * pixels[highest] < objects:
+    if len(pixels) <= SOFT_LEVELS or not is_grey_level or pixels[highest] < most:
         return ""
     between = (objects - pixels[highest]) / (objects + pixels[0])
     half = highest // 2
