@@ -110,11 +110,11 @@ def columns() -> str:
 def readme() -> str:
     """Return the README with a recommendation from the committed reference run, and its table."""
     from unet_bench import recommend
-    from unet_bench.present.table import render
+    from unet_bench.present.table import results_document
     from unet_bench.store.tables import read_results
 
     run = f"results/reference/{REFERENCE}"
-    table = str(render(read_results(run), format="md"))
+    table = str(results_document(read_results(run)).rendered("md"))
     text = between((ROOT / "README.md").read_text(encoding="utf-8"), "table", table.strip() + "\n")
     said = str(recommend(run, max_latency_ms=45, max_memory_mib=30))
     command = "$ unet-bench recommend RUN --max-latency-ms 45 --max-memory-mib 30"

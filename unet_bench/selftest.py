@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from unet_bench import pipeline
 from unet_bench.errors import InvalidSuite
+from unet_bench.execute.signals import exit_code, terminable
 from unet_bench.networks.variants import BASELINE
 from unet_bench.spec.cell import Setting
 from unet_bench.spec.option import options
@@ -48,19 +49,19 @@ CONDITIONS: Final = (
 
 @dataclass(frozen=True)
 class Outcome:
-    """An audit, where it was left, and whether it was cut short."""
+    """An audit, where it was left, and what cut it short, if anything did."""
 
     report: Report
     path: Path
-    stopped: bool
+    stopped: KeyboardInterrupt | None = None
 
     def exit_code(self, fail_above: float | None = None) -> int:
-        """Return 130 after Ctrl-C; 1 where timing cannot be trusted; else 0.
+        """Return 130 after Ctrl-C, 143 after SIGTERM; 1 where timing cannot be trusted; else 0.
 
         That is where it is not repeatable within `fail_above` percent, or most pairs were lost.
         """
         if self.stopped:
-            return 130
+            return exit_code(self.stopped)
         unknown = sum(self.report.lost.values()) >= self.report.pairs
         return int(fail_above is not None and (unknown or 100 * self.report.worst > fail_above))
 
@@ -92,16 +93,18 @@ def selftest(
     from unet_bench.analysis.audit import audit, trials_of
     from unet_bench.present.progress import watcher
     from unet_bench.store.log import read_rows
+    from unet_bench.store.tables import write_tables  # noqa: F401 (whole, before signals raise)
 
-    stopped = False
+    stopped = None
     with pipeline.plan(wanted) as made, watcher() as progress:
         if run:
             check_environment(run, made)
         made = replace(made, planned=with_slowed(made.planned, repeats))
         try:
-            pipeline.execute(made, out, progress)
-        except KeyboardInterrupt:
-            stopped = True
+            with terminable():
+                pipeline.execute(made, out, progress)
+        except KeyboardInterrupt as end:
+            stopped = end
             if progress.path is None:  # nothing was begun
                 raise
     path = progress.path
@@ -110,7 +113,7 @@ def selftest(
     trials, lost = trials_of(rows)
     cell = made.planned[0].cell
     if stopped and not any(trial.slowdown == 0 for trial in trials):
-        raise KeyboardInterrupt
+        raise stopped
     report = audit(trials, budget_s=cell.protocol.speed_s, workload=workload(cell), lost=lost)
     if cell.setting.device != "cpu":
         queued, lost = trials_of(rows, "throughput_ratio")

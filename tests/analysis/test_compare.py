@@ -25,7 +25,7 @@ from unet_bench.analysis.compare import (
     verdict,
 )
 from unet_bench.errors import InvalidSuite, StoreError, UnknownName
-from unet_bench.present.compare import render, summary
+from unet_bench.present.compare import compare_document, summary
 from unet_bench.present.findings import sentences
 from unet_bench.store.log import Store
 from unet_bench.store.tables import csv_text, results_frame
@@ -357,7 +357,7 @@ def test_failing_on_verdicts(tmp_path: Path) -> None:
 
 def printed(report: Any) -> str:
     console = Console(file=io.StringIO(), width=160)
-    console.print(render(report))
+    console.print(compare_document(report).rendered())
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 
@@ -373,13 +373,13 @@ def test_every_format(tmp_path: Path) -> None:
     assert "+0.0 ±0.1 %" in shown
     assert summary(report) == "speed: 2 SAME · memory: 1 SAME"
     assert summary(report) in shown
-    assert r"\[red]x\[/red]\|y" in str(render(report, format="md"))
-    loaded = json.loads(str(render(report, format="json")))
+    assert r"\[red]x\[/red]\|y" in str(compare_document(report).rendered("md"))
+    loaded = json.loads(str(compare_document(report).rendered("json")))
     assert [found["verdict"] for found in loaded["comparisons"]] == ["SAME"] * 3
-    table = pd.read_csv(io.StringIO(str(render(report, format="csv"))))
+    table = pd.read_csv(io.StringIO(str(compare_document(report).rendered("csv"))))
     assert list(table["variant"]) == ["[red]x[/red]|y", "z", "z"]
     with pytest.raises(UnknownName):
-        render(report, format="xml")
+        compare_document(report).rendered("xml")
 
 
 def test_the_baseline_s_own_time_is_a_note_where_both_machines_were_quiet() -> None:

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from unet_bench.analysis.curves import read_curves, time_to
 from unet_bench.errors import InvalidSuite, StoreError, UnknownName
-from unet_bench.present.curves import plot, render_curves, render_times, sparkline
+from unet_bench.present.curves import curves_document, plot, sparkline, times_document
 from unet_bench.store.log import Store
 from unet_bench.store.tables import write_tables
 
@@ -182,7 +182,7 @@ def test_no_run_and_no_training_are_told_apart(run: Run, tmp_path: Path) -> None
     frame = run.add(None, probe="speed").curves()
     assert frame.empty
     assert time_to(frame, 0.5).empty
-    assert render_curves(frame, format="json") == "[]\n"
+    assert curves_document(frame).rendered("json") == "[]\n"
 
 
 # ---- time to a target
@@ -248,23 +248,23 @@ def test_tables_tell_cells_and_times(run: Run) -> None:
         run.add(trained(0.3, 0.8, 0.7), seed=seed)
     run.add(trained(0.1), variant="slow", status="nonfinite")
     curves = run.curves()
-    text = shown(render_curves(curves))
+    text = shown(curves_document(curves).rendered())
     assert "unet 0 30 3.00 1.00 0.800 ▃▇▆" in " ".join(text.split())
     assert "slow: nonfinite" in text
-    times = " ".join(shown(render_times(time_to(curves, 0.8))).split())
+    times = " ".join(shown(times_document(time_to(curves, 0.8)).rendered()).split())
     assert "unet 0.800 2 of 2 2 (2 to 2) 20 (20 to 20)" in times
     assert "slow 0.800 0 of 1 – –" in times
 
 
-@pytest.mark.parametrize("show", [render_curves, lambda f, **o: render_times(time_to(f, 0.8), **o)])
-def test_other_formats(run: Run, show: Callable[..., Any]) -> None:
+@pytest.mark.parametrize("document", [curves_document, lambda f: times_document(time_to(f, 0.8))])
+def test_other_formats(run: Run, document: Callable[..., Any]) -> None:
     frame = run.add(CURVE).curves()
-    assert json.loads(show(frame, format="json"))[0]["variant"] == "unet"
-    assert show(frame, format="csv").startswith("variant,task,")
-    rows = [row for row in show(frame, format="md").splitlines() if row.startswith("|")]
+    assert json.loads(document(frame).rendered("json"))[0]["variant"] == "unet"
+    assert document(frame).rendered("csv").startswith("variant,task,")
+    rows = [row for row in document(frame).rendered("md").splitlines() if row.startswith("|")]
     assert len({row.count("|") for row in rows}) == 1
     with pytest.raises(UnknownName, match="unknown format"):
-        show(frame, format="xml")
+        document(frame).rendered("xml")
 
 
 def test_a_sparkline_keeps_both_ends() -> None:

@@ -32,7 +32,7 @@ from unet_bench.analysis.effects import (
 )
 from unet_bench.errors import InvalidChoice, UnknownName
 from unet_bench.networks.choices import Choices, format_value
-from unet_bench.present.effects import effects_document, render_effects
+from unet_bench.present.effects import effects_document
 from unet_bench.present.findings import sentences
 from unet_bench.present.notebook import Answer
 from unet_bench.store.runs import Runs, read_runs
@@ -104,7 +104,7 @@ def line(of: Effects, alternative: str, figure: str = "latency_ratio") -> Row:
 
 def shown(of: Effects, width: int = 120) -> str:
     console = Console(file=io.StringIO(), width=width, legacy_windows=False)
-    console.print(render_effects(of))
+    console.print(effects_document(of).rendered())
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 
@@ -929,7 +929,7 @@ def test_failures_nan_trivial_baselines_and_architectures() -> None:
     assert "2 of 6 rows are not ok" in notes
     assert "contaminated (1)" in notes
     for format in ("table", "csv", "md", "json"):
-        assert render_effects(of, format=format)
+        assert effects_document(of).rendered(format)
 
 
 @pytest.mark.parametrize(
@@ -953,7 +953,7 @@ def test_without_contexts_it_says_what_would_have_some(rows: list[Row], why: str
     assert of.interactions.empty
     assert why in sentences(of.findings)[0]
     assert "unet-bench run --base unet --vary" in " ".join(shown(of).split())
-    assert json.loads(str(render_effects(of, format="json")))["effects"] == []
+    assert json.loads(str(effects_document(of).rendered("json")))["effects"] == []
 
 
 def test_rows_that_lack_figures_are_not_said_to_differ_in_more_choices() -> None:
@@ -1043,7 +1043,8 @@ def test_differences_beyond_all_numbers_are_no_crash() -> None:
         for up, end in zip("ab", ends, strict=True)
     ]
     rows[1]["latency_ratio"] = 1e299
-    [record] = json.loads(str(render_effects(found(rows, slots=["up"]), format="json")))["effects"]
+    document = effects_document(found(rows, slots=["up"]))
+    [record] = json.loads(str(document.rendered("json")))["effects"]
     assert all(math.isfinite(record[name]) for name in ("change", "ci_low", "ci_high"))
 
 
@@ -1072,7 +1073,7 @@ def test_hostile_names_stay_text(name: str) -> None:
         ]
     )
     assert line(of, name)["contexts"] == 1
-    markdown = str(render_effects(of, format="md"))
+    markdown = str(effects_document(of).rendered("md"))
     assert "<script>" not in markdown.replace(r"\<", "")
     assert "\n`c`" not in markdown
     assert (
@@ -1087,7 +1088,8 @@ def test_hostile_names_stay_text(name: str) -> None:
     )
     if "[" in name:
         assert name in shown(of)
-    assert json.loads(str(render_effects(of, format="json")))["effects"][0]["alternative"] == name
+    records = json.loads(str(effects_document(of).rendered("json")))["effects"]
+    assert records[0]["alternative"] == name
 
 
 # ---- fit, text and the command
@@ -1193,12 +1195,12 @@ def test_figures_are_never_split_and_fit_the_screen(width: int) -> None:
 
 def test_formats() -> None:
     of = found(grid(KNOWN, **GRID))
-    assert str(render_effects(of, format="csv")).startswith("run_id,device_name,env_id,")
-    content = json.loads(str(render_effects(of, format="json")))
+    assert str(effects_document(of).rendered("csv")).startswith("run_id,device_name,env_id,")
+    content = json.loads(str(effects_document(of).rendered("json")))
     assert set(content) == {"effects", "interactions", "fit", "notes"}
     assert len(content["effects"]) == len(of.table)
     with pytest.raises(UnknownName, match="format 'xml'"):
-        render_effects(of, format="xml")
+        effects_document(of).rendered("xml")
 
 
 def test_the_command(
@@ -1227,9 +1229,9 @@ def test_it_imports_no_torch(tmp_path: Path) -> None:
     file.write_text(csv_text(frame(grid(KNOWN, noise=0.01, **GRID))))
     code = (
         "import sys; from unet_bench.analysis.effects import effects;"
-        "from unet_bench.present.effects import render_effects;"
+        "from unet_bench.present.effects import effects_document;"
         "from unet_bench.store.runs import read_runs;"
-        f"render_effects(effects(read_runs([{str(file)!r}])), format='md');"
+        f"effects_document(effects(read_runs([{str(file)!r}]))).rendered('md');"
         "print([name for name in ('torch', 'statsmodels', 'matplotlib') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

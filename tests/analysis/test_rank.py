@@ -26,7 +26,7 @@ from unet_bench.analysis.front import front as front_of
 from unet_bench.analysis.rank import COLUMNS, rank, rank_table, read_scores
 from unet_bench.errors import InvalidSuite, StoreError, UnknownName
 from unet_bench.present.findings import sentences
-from unet_bench.present.rank import render_rank
+from unet_bench.present.rank import rank_document
 from unet_bench.present.rank_diagram import draw_critical_differences
 from unet_bench.stats.mean_ranks import mean_ranks
 from unet_bench.stats.uscore import IOU, iou_quantiles, u_score
@@ -639,7 +639,7 @@ def test_every_format_shows_hostile_names_as_text(format: str) -> None:
         for n, name in enumerate(names)
         for task in "ab"
     ]
-    shown = render_rank(rank(runs_of(rows), u_score=True), format=format)
+    shown = rank_document(rank(runs_of(rows), u_score=True)).rendered(format)
     text = shown if isinstance(shown, str) else text_of(shown)
     assert "[bold]unet[/bold]" in text or "\\[bold]unet\\[/bold]" in text or format == "md"
     if format == "md":
@@ -655,7 +655,7 @@ def test_every_format_shows_hostile_names_as_text(format: str) -> None:
 
 def test_an_unknown_format_is_refused() -> None:
     with pytest.raises(UnknownName):
-        render_rank(rank(runs_of([row("unet")])), format="pdf")
+        rank_document(rank(runs_of([row("unet")]))).rendered("pdf")
 
 
 def test_the_reference_run(unet_bench: Callable[..., Any]) -> None:
@@ -674,7 +674,7 @@ def test_the_reference_run(unet_bench: Callable[..., Any]) -> None:
 
 def test_no_rows_and_one_row() -> None:
     assert rank(runs_of([])).table.empty
-    assert text_of(render_rank(rank(runs_of([])))).strip() == ""
+    assert text_of(rank_document(rank(runs_of([]))).rendered()).strip() == ""
     assert rank(runs_of([row("unet", 0.5)])).table["pareto"].tolist() == [True]
 
 

@@ -8,11 +8,13 @@ import io
 import json
 import shlex
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
+import typer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
@@ -22,28 +24,22 @@ from support.paths import ROOT
 from unet_bench.analysis.budget import Budget
 from unet_bench.analysis.candidates import ONE_SEED
 from unet_bench.analysis.recommend import Recommendation, recommend
+from unet_bench.cli.options import Given, PanelledCommand, with_options
 from unet_bench.errors import InvalidSuite, StoreError, UnknownName
+from unet_bench.execute.options import ExecutionOptions
 from unet_bench.present.explanation import command, notes, steps, verdicts
-from unet_bench.present.recommend import COLUMNS, render_recommendations, table
-from unet_bench.spec.suite import from_options
+from unet_bench.present.recommend import COLUMNS, recommend_document, table
+from unet_bench.spec.option import options
+from unet_bench.spec.suite import Suite, from_options
 from unet_bench.store.runs import Runs, read_runs
 from unet_bench.store.tables import cells_frame, results_frame, typed_table
 
 QUICK = ROOT / "results" / "reference" / "quick-cpu"
 MANIFEST = {
     "run_id": "r",
-    "argv": [
-        "unet-bench",
-        "run",
-        "--variants",
-        "all",
-        "--seeds=0",
-        "--data",
-        "brain",
-        "-p",
-        "cost,speed",
-    ],
-    "suite": {"probes": ["cost", "speed", "memory", "accuracy"], "models": ["net:Mine"]},
+    "suite": Suite(variants=("all",), models=("net:Mine",), data=("my brains", "brain"))
+    .resolved(on_gpu=False)
+    .to_dict(),
 }
 
 Row = dict[str, Any]
@@ -293,7 +289,7 @@ def test_latency_is_estimated_from_the_ratio_where_the_machine_was_busy() -> Non
     assert found.best.latency is not None
     assert (found.best.latency.value, found.best.is_estimated) == (pytest.approx(20), True)
     assert "unet-bench run --resume results/r --rerun contaminated" in said(found)
-    assert "~20" in text_of(render_recommendations([found]))
+    assert "~20" in text_of(recommend_document([found]).rendered())
     both = only(network("unet", ms=10, quality="contaminated"), busy, max_latency_ms=30)
     assert both.best is None
     assert "no network has a figure for latency" in said(both)
@@ -388,13 +384,10 @@ def test_seeds_that_would_settle_it_by_the_command_of_the_run() -> None:
     needed = found.options[1].gap.pairs_needed  # type: ignore[union-attr]
     assert needed is not None
     assert f"some {needed} trainings of each in place of 3" in why
-    words = shlex.split(how)
-    assert words[:4] == ["unet-bench", "run", "--data", "brain"]
-    assert dict(zip(words[4::2], words[5::2], strict=True)) == {
-        "-p": "cost,speed",
-        "--seeds": ",".join(map(str, range(needed))),
-        "--variants": "unet,v",
-    }
+    suite = suite_of(how)
+    assert suite.variants == ("unet", "v")
+    assert suite.seeds == tuple(range(needed))
+    assert suite.data == ("my brains", "brain")
 
 
 def test_folds_ask_for_folds() -> None:
@@ -405,27 +398,60 @@ def test_folds_ask_for_folds() -> None:
     assert not how
 
 
+def suite_of(text: str) -> Suite:
+    """Return the suite that `run` makes of a command."""
+    found: list[Suite] = []
+
+    @with_options(given=options(Suite), how=options(ExecutionOptions))
+    def run(given: Given, how: Given) -> None:
+        found.append(from_options(given))
+
+    app = typer.Typer(add_completion=False)
+    app.command(cls=PanelledCommand)(run)
+    app(shlex.split(text)[2:], standalone_mode=False)
+    return found[0]
+
+
 def test_commands_are_quoted_complete_or_marked_as_not() -> None:
-    assert command({}, ["a b"], seeds="0,1") == "unet-bench run --seeds 0,1 --variants 'a b' …"
+    assert command({}, ["a b"], seeds=(0, 1)) == "unet-bench run --variants 'a b' --seeds 0,1 …"
     asked = command(MANIFEST, ["v", "net:Mine"], probes=("speed",), only=True)
-    assert asked == "unet-bench run --seeds=0 --data brain --probes speed --variants v"
-    whole = command(
-        {**MANIFEST, "argv": ["unet-bench", "run", "--resume", "last", "--vary", "up=a"]}, ["v"]
+    assert asked == (
+        "unet-bench run --variants v --model net:Mine --probes speed --preset quick "
+        "--data 'my brains' --data brain --batch 4"
     )
-    assert whole == "unet-bench run --variants v"
+    damaged = {"suite": {"no such field": 1}}
+    assert command(damaged, ["v"]) == "unet-bench run --variants v …"
 
 
-def test_the_command_is_one_that_a_run_takes() -> None:
-    """Its options are those of a suite."""
-    words = shlex.split(command(MANIFEST, ["unet"], probes=("energy",), seeds="0,1"))[2:]
-    options = dict(word.removeprefix("--").split("=") for word in words if "=" in word)
-    rest = [word for word in words if "=" not in word]
-    options |= dict(zip([word.removeprefix("--") for word in rest[::2]], rest[1::2], strict=True))
-    suite = from_options(
-        {name: value.split(",") for name, value in options.items() if name != "seeds"}
+def test_a_command_asks_for_the_suite_of_the_run_and_what_is_changed() -> None:
+    """Whatever the run was asked for: what its preset fills in is filled in again."""
+    asked = Suite(
+        base="unet",
+        vary=("up=bilinear,transpose", "skip=none"),
+        probes=("cost",),
+        data=("-odd name", "it's"),
+        train_s=7.5,
+        interval=0.05,
+        floors=False,
+        batch=(4, 8),
+        seeds=(3,),
     )
-    assert suite.variants == ("unet",)
-    assert suite.probes == ("cost", "speed", "memory", "accuracy", "energy")
+    for suite in (asked, Suite(preset="full"), Suite(recipe="default")):
+        resolved = suite.resolved(on_gpu=False)
+        assert suite_of(command({"suite": resolved.to_dict()}, [])).resolved(False) == resolved
+        again = suite_of(command({"suite": resolved.to_dict()}, ["v"], probes=("energy",)))
+        changes = {"variants": ("v",), "base": "", "vary": ()}
+        probes = (*resolved.probes, "energy")
+        assert again.resolved(False) == replace(resolved, **changes, probes=probes)
+
+
+def test_a_command_names_the_executor_of_the_run() -> None:
+    executor = {"name": "slurm", "devices": ["cuda:0"], "options": {"partition": "a b"}}
+    assert command({**MANIFEST, "executor": executor}, []).startswith(
+        "unet-bench run --executor slurm --devices cuda:0 --executor-option 'partition=a b' "
+    )
+    local = {"name": "local", "devices": [], "options": {}}
+    assert command({**MANIFEST, "executor": local}, []) == command(MANIFEST, [])
 
 
 # ---- groups, text, the command
@@ -440,10 +466,12 @@ def test_rows_that_may_not_be_compared_have_recommendations_of_their_own() -> No
         )
     )
     assert len(found) == 3
-    assert len({text_of(render_recommendations([one])).splitlines()[0] for one in found}) == 3
+    assert (
+        len({text_of(recommend_document([one]).rendered()).splitlines()[0] for one in found}) == 3
+    )
     nobody = recommend(runs_of(floor(0.5)))
     assert nobody == []
-    assert "no network" in str(render_recommendations(nobody, format="md"))
+    assert "no network" in str(recommend_document(nobody).rendered("md"))
 
 
 @pytest.mark.parametrize("format", ["table", "csv", "md", "json"])
@@ -453,7 +481,7 @@ def test_every_format_takes_hostile_names(format: str) -> None:
         runs_of(*(network(name, [0.8 + 0.001 * n]) for n, name in enumerate(names))),
         Budget(max_params_m=3),
     )
-    shown = render_recommendations(found, format=format)
+    shown = recommend_document(found).rendered(format)
     text = shown if isinstance(shown, str) else text_of(shown)
     assert "=cmd()" in text
     if format == "csv":
@@ -471,7 +499,7 @@ def test_every_format_takes_hostile_names(format: str) -> None:
 
 def test_an_unknown_format_is_refused() -> None:
     with pytest.raises(UnknownName):
-        render_recommendations([], format="pdf")
+        recommend_document([]).rendered("pdf")
 
 
 def test_the_command_says_by_its_exit_code_whether_anything_fits(
@@ -544,7 +572,8 @@ def test_one_seed_of_either_is_no_proof() -> None:
     assert "separably" not in said(found)
     assert "one seed proves nothing" in said(found)
     [(_, how)] = steps(found)
-    assert "--seeds 0,1,2 --variants unet,b" in how
+    assert "--variants unet,b" in how
+    assert "--seeds 0,1,2" in how
 
 
 def test_nothing_known_to_fit_names_first_what_is_over() -> None:
@@ -576,8 +605,8 @@ def test_digits_tell_a_figure_from_its_limit() -> None:
 def test_a_fence_is_never_left() -> None:
     names = ["unet", "```\n<img src=x onerror=alert(1)>\n```"]
     text = str(
-        render_recommendations(
-            recommend(runs_of(*(network(name, [0.8]) for name in names))), format="md"
+        recommend_document(recommend(runs_of(*(network(name, [0.8]) for name in names)))).rendered(
+            "md"
         )
     )
     assert "  ````\n  unet-bench run" in text
@@ -586,18 +615,10 @@ def test_a_fence_is_never_left() -> None:
 
 def test_the_batch_that_ran_tells_groups_apart() -> None:
     found = recommend(runs_of(network("unet"), network("b", batch_effective=2)))
-    assert ["ran at batch 2" in text_of(render_recommendations([one])) for one in found] == [
+    assert ["ran at batch 2" in text_of(recommend_document([one]).rendered()) for one in found] == [
         False,
         True,
     ]
-
-
-def test_joined_options_are_replaced_too() -> None:
-    manifest = {"argv": ["unet-bench", "run", "-vall", "-pcost,speed", "--seeds", "0"]}
-    assert (
-        command(manifest, ["a"], probes=("speed",))
-        == "unet-bench run --seeds 0 --probes speed --variants a"
-    )
 
 
 def test_a_frame_is_no_run_and_what_is_shown_is_its_own_text(

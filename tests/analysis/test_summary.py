@@ -14,7 +14,7 @@ from rich.console import Console
 
 from unet_bench.analysis.summary import COLUMNS, summary
 from unet_bench.errors import UnknownName
-from unet_bench.present.summary import render_summary
+from unet_bench.present.summary import summary_document
 from unet_bench.store.log import Store
 from unet_bench.store.tables import cells_frame, read_results, write_tables
 
@@ -71,7 +71,7 @@ def line(frame: pd.DataFrame, variant: str) -> dict[str, Any]:
 
 def shown(frame: pd.DataFrame, width: int = 120) -> str:
     console = Console(file=io.StringIO(), width=width, legacy_windows=False)
-    console.print(render_summary(frame))
+    console.print(summary_document(frame).rendered())
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 
@@ -234,7 +234,7 @@ def test_table_tells_differences_with_verdicts(frame: pd.DataFrame) -> None:
 
 
 def test_caption_states_the_method(frame: pd.DataFrame) -> None:
-    for text in (" ".join(shown(frame).split()), str(render_summary(frame, format="md"))):
+    for text in (" ".join(shown(frame).split()), str(summary_document(frame).rendered("md"))):
         for words in (
             "run r1",
             "Student's t below ten",
@@ -258,19 +258,18 @@ def test_a_trivial_baseline_with_one_pair_has_no_verdict(frame: pd.DataFrame) ->
 
 
 def test_other_formats(frame: pd.DataFrame) -> None:
-    records = json.loads(str(render_summary(frame, format="json")))
+    records = json.loads(str(summary_document(frame).rendered("json")))
     assert [record["variant"] for record in records] == ["new", "near", "unet", "floor-otsu"]
     assert records[2]["dice_difference"] is None
-    assert str(render_summary(frame, format="csv")).splitlines()[0] == ",".join(COLUMNS)
-    rows = [
-        row for row in str(render_summary(frame, format="md")).splitlines() if row.startswith("|")
-    ]
+    assert str(summary_document(frame).rendered("csv")).splitlines()[0] == ",".join(COLUMNS)
+    lines = str(summary_document(frame).rendered("md")).splitlines()
+    rows = [line for line in lines if line.startswith("|")]
     assert len({row.count("|") for row in rows}) == 1
-    assert "| unet (baseline) |" in str(render_summary(frame, format="md"))
+    assert "| unet (baseline) |" in str(summary_document(frame).rendered("md"))
     with pytest.raises(UnknownName, match="unknown format 'markdown'"):
-        render_summary(frame, format="markdown")
+        summary_document(frame).rendered("markdown")
 
 
 def test_no_rows_are_no_error() -> None:
     assert "Student's t" in shown(summed())
-    assert render_summary(summed(), format="json") == "[]\n"
+    assert summary_document(summed()).rendered("json") == "[]\n"

@@ -21,7 +21,7 @@ from unet_bench.execute.jobs import Ended, Job
 from unet_bench.execute.local import Local
 from unet_bench.geometry.shapes import InputWindow
 from unet_bench.networks.variants import Variant
-from unet_bench.present.table import render
+from unet_bench.present.table import results_document
 from unet_bench.spec.cell import Cell, Protocol, Setting, Task
 from unet_bench.spec.suite import from_options
 from unet_bench.store.log import Store
@@ -197,7 +197,7 @@ def test_rows_cost_the_same_however_many_there_are(benchmark, tmp_path: Path, mo
     start = time.perf_counter()
     input_window = read_results(path)
     loaded = time.perf_counter() - start
-    render(input_window)
+    results_document(input_window).rendered()
     shown = time.perf_counter() - start - loaded
     ratio = median(many) / median(few)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

@@ -25,7 +25,7 @@ from unet_bench.networks.variants import Variant
 from unet_bench.plan.cells import Planned, make_plan
 from unet_bench.plan.tasks import LoadedTask
 from unet_bench.present.progress import plan_text
-from unet_bench.present.table import render
+from unet_bench.present.table import results_document
 from unet_bench.registry.plugins import load
 from unet_bench.spec.recipe import Recipe
 from unet_bench.spec.suite import from_dict
@@ -336,10 +336,9 @@ def test_matched_and_unmatched_rows_are_never_compared(runs: dict[str, Path]) ->
 
 @pytest.mark.slow
 def test_titles_say_matched_and_captions_the_width_of_the_baseline(runs: dict[str, Path]) -> None:
-    free, met = (str(render(read_results(runs[match]), format="md")) for match in ("", "params"))
+    documents = [results_document(read_results(runs[match])) for match in ("", "params")]
+    free, met = (str(document.rendered("md")) for document in documents)
     assert " · matched params · " in met
     assert "matched" not in free
     assert "width_scale 0.25 ·" in met
-    assert (
-        json.loads(str(render(read_results(runs["params"]), format="json")))[0]["match"] == "params"
-    )
+    assert json.loads(str(documents[1].rendered("json")))[0]["match"] == "params"

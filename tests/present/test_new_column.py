@@ -13,7 +13,7 @@ from unet_bench.present.draw_plotly import view
 from unet_bench.present.groups import groups_of
 from unet_bench.present.plots import pareto
 from unet_bench.present.report import write_report
-from unet_bench.present.table import render
+from unet_bench.present.table import results_document
 from unet_bench.store.columns import Column
 from unet_bench.store.probes import to_manifest
 from unet_bench.store.runs import read_runs
@@ -55,11 +55,11 @@ from unet_bench.cli.app import app
 from unet_bench.store.documentation import markdown
 assert "| `blur_px` | Float64 | px | cells, results | memory | how far" in markdown()
 from unet_bench.store.runs import read_runs
-from unet_bench.present.table import render
+from unet_bench.present.table import results_document
 from unet_bench.store.tables import read_results
 run = Path({str(run)!r})
 assert read_results(run)["blur_px"].dtype == "Float64"
-assert "blur nm" in render(read_results(run), format="md")
+assert "blur nm" in results_document(read_results(run)).rendered("md")
 from unet_bench.present.report import write_report
 for format in ("html", "md", "latex"):
     text = write_report([run], run / "out", format=format).read_text()
@@ -76,7 +76,7 @@ def test_a_plugins_figure_is_shown_as_its_run_describes_it(tmp_path: Path) -> No
     mine = dataclasses.replace(SHARPNESS, place=0)
     run = with_blur(tmp_path, probes={"memory": {"columns": to_manifest([mine])}})
     runs = read_runs([run])
-    text = str(render(runs.results, format="md", known=runs.columns))
+    text = str(results_document(runs.results, known=runs.columns).rendered("md"))
     assert "blur nm" in text
     assert "2500.0" in text
     page = write_report([run], tmp_path / "r.html").read_text(encoding="utf-8")

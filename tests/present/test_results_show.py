@@ -13,7 +13,7 @@ import pytest
 from rich.console import Console
 
 from unet_bench.errors import StoreError, UnknownName
-from unet_bench.present.table import render
+from unet_bench.present.table import results_document
 from unet_bench.store.runs import read_runs
 from unet_bench.store.tables import csv_text, results_frame
 
@@ -86,7 +86,7 @@ def printed(frame: pd.DataFrame, width: int = 110, **options: Any) -> str:
         color_system="standard",
         legacy_windows=False,
     )
-    console.print(render(frame, **options))
+    console.print(results_document(frame, **options).rendered())
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 
@@ -230,17 +230,17 @@ def test_chosen_columns_are_shown(frame: pd.DataFrame) -> None:
 
 def test_no_rows_is_no_error() -> None:
     assert "0 of 0 rows not ok" in plain(frame_of())
-    assert "0 of 0 rows not ok" in str(render(frame_of(), format="md"))
-    assert render(frame_of(), format="json") == "[]\n"
+    assert "0 of 0 rows not ok" in str(results_document(frame_of()).rendered("md"))
+    assert results_document(frame_of()).rendered("json") == "[]\n"
 
 
 def test_unknown_columns_and_formats_are_refused(frame: pd.DataFrame) -> None:
     with pytest.raises(UnknownName, match="unknown column 'latency'; did you mean latency_ms"):
-        render(frame, sort="latency")
+        results_document(frame, sort="latency").rendered()
     with pytest.raises(UnknownName, match="unknown column 'xyzzy'"):
-        render(frame, format="json", columns=["xyzzy"])
+        results_document(frame, columns=["xyzzy"]).rendered("json")
     with pytest.raises(UnknownName, match="unknown format 'markdown'"):
-        render(frame, format="markdown")
+        results_document(frame).rendered("markdown")
 
 
 # ---- differences to the baseline, and trivial baselines
@@ -267,7 +267,7 @@ def test_differences_to_the_baseline_come_with_interval_and_verdict() -> None:
     assert "-0.099 ±0.003 worse" in lines["bad"]
     assert "0.000 ±0.025 ≈" in lines["near"]
     assert re.search(r"0\.910 ±0\.025 +– +", lines["unet"])
-    text = str(render(frame, format="md"))
+    text = str(results_document(frame).rendered("md"))
     assert "Δ Dice" in text
     assert "**+" not in text, "the best difference needs no other mark than its verdict"
 
@@ -285,12 +285,8 @@ def test_trivial_baselines_come_last_and_are_never_best() -> None:
     assert bold(text, "0.900")
     assert not bold(text, "0.970")
     as_good = [{**row, "dice": 0.9} for row in floor]
-    assert (
-        str(
-            render(frame_of(as_good, cells("unet", dice=0.8), cells("good", dice=0.9)), format="md")
-        ).count("**0.900**")
-        == 1
-    )
+    beside = frame_of(as_good, cells("unet", dice=0.8), cells("good", dice=0.9))
+    assert str(results_document(beside).rendered("md")).count("**0.900**") == 1
     assert re.search(r"\x1b\[2;3mfloor-otsu", text), "dim and italic"
     assert order(plain(frame), "good", "unet *", "huge", "floor-otsu")
     assert order(plain(frame, sort="dice"), "good", "unet *", "huge", "floor-otsu")
@@ -323,10 +319,9 @@ def test_title_names_only_unusual_conditions() -> None:
 
 def test_markdown_is_a_valid_table() -> None:
     text = str(
-        render(
+        results_document(
             frame_of(cells("unet"), cells("a|b*c"), failing("x", error="a | b\nsecond")),
-            format="md",
-        )
+        ).rendered("md")
     )
     rows = [line for line in text.splitlines() if line.startswith("|")]
     assert {len(re.split(r"(?<!\\)\|", row)) for row in rows} == {13}
@@ -337,11 +332,11 @@ def test_markdown_is_a_valid_table() -> None:
 
 
 def test_markdown_marks_the_best(frame: pd.DataFrame) -> None:
-    assert "**0.950**" in str(render(frame, format="md"))
+    assert "**0.950**" in str(results_document(frame).rendered("md"))
 
 
 def test_json_is_records_with_nulls(frame: pd.DataFrame) -> None:
-    records = json.loads(str(render(frame, format="json")))
+    records = json.loads(str(results_document(frame).rendered("json")))
     assert [record["variant"] for record in records] == ["better", "unet", "slow-twin", "huge"]
     assert records[-1]["dice"] is None
     assert (records[0]["params"], records[0]["latency_ms"], records[0]["pareto"]) == (
@@ -353,9 +348,9 @@ def test_json_is_records_with_nulls(frame: pd.DataFrame) -> None:
 
 
 def test_csv_is_everything_sorted(frame: pd.DataFrame) -> None:
-    lines = str(render(frame, format="csv")).splitlines()
+    lines = str(results_document(frame).rendered("csv")).splitlines()
     assert lines[0] == ",".join(map(str, frame))
-    assert str(render(frame, format="csv", columns=["variant", "dice"])).split() == [
+    assert str(results_document(frame, columns=["variant", "dice"]).rendered("csv")).split() == [
         "variant,dice",
         "better,0.95",
         "unet,0.9",
@@ -394,6 +389,6 @@ def test_a_table_that_names_no_run_is_called_after_its_file(tmp_path: Path) -> N
     "name", ["a\x1b[2Jb", "a\x1b]0;title\x07b", "a\u202eb", "a\nb", "a\x00\u200fb"]
 )
 def test_names_steer_no_terminal(name: str) -> None:
-    for format in ("table", "md"):
-        text = plain(frame_of(cells(name, task=name)), format=format)
+    frame = frame_of(cells(name, task=name))
+    for text in (plain(frame), str(results_document(frame).rendered("md"))):
         assert not set(text.replace("\n", "")) & set("\x1b\x07\x00\u202e\u200f")

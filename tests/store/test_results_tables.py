@@ -14,7 +14,7 @@ from pandas.testing import assert_frame_equal
 from support.growth import growth
 
 from unet_bench.errors import StoreError
-from unet_bench.present.table import render
+from unet_bench.present.table import results_document
 from unet_bench.store import tables
 from unet_bench.store.columns import COLUMNS
 from unet_bench.store.log import Store
@@ -651,9 +651,10 @@ def test_replicates_on_unlike_devices_are_not_averaged() -> None:
 
 def test_show_says_when_rows_are_of_several_environments() -> None:
     cells = [cell("cost", name, env_id=f"env{n}") for n, name in enumerate(("unet", "unet-add"))]
-    assert "2 environments (env0, env1)" in str(render(results_frame(cells, {}), format="md"))
+    document = results_document(results_frame(cells, {}))
+    assert "2 environments (env0, env1)" in str(document.rendered("md"))
     assert "environments" not in str(
-        render(results_frame([{**c, "env_id": "e"} for c in cells], {}), format="md")
+        results_document(results_frame([{**c, "env_id": "e"} for c in cells], {})).rendered("md")
     )
 
 

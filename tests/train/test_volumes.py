@@ -32,7 +32,7 @@ from unet_bench.models.select import select
 from unet_bench.networks.contracts import main_output
 from unet_bench.plan.examine import examine
 from unet_bench.predict import predict_files
-from unet_bench.present.table import render
+from unet_bench.present.table import results_document
 from unet_bench.registry.registry import Registry
 from unet_bench.spec.cell import Cell, Task
 from unet_bench.spec.recipe import Recipe
@@ -533,7 +533,7 @@ def test_volumes_and_images_lie_in_one_frame(frame: pd.DataFrame) -> None:
 
 @pytest.mark.slow
 def test_images_and_volumes_have_tables_of_their_own(frame: pd.DataFrame) -> None:
-    shown = str(render(frame, format="md"))
+    shown = str(results_document(frame).rendered("md"))
     assert "scored 16×16×32" in shown
     assert "scored 32×32" in shown
 

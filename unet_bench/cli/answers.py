@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from unet_bench.cli.options import AsJson, Format, Formatted, Run, Runs
 from unet_bench.errors import InvalidSuite
 from unet_bench.spec.option import split
+
+if TYPE_CHECKING:
+    from unet_bench.present.document import Document
 
 
 class By(StrEnum):
@@ -29,11 +32,11 @@ class Written(StrEnum):
     figures = "figures"
 
 
-def answer(render: Any, found: Any, format: Format, as_json: bool, **options: Any) -> None:
+def answer(document: Document, format: Format, as_json: bool) -> None:
     """Print what an analysis found, as a table or as the text of a format."""
     from unet_bench.present.progress import console
 
-    shown = render(found, format=(Format.json if as_json else format).value, **options)
+    shown = document.rendered((Format.json if as_json else format).value)
     typer.echo(shown) if isinstance(shown, str) else console().print(shown)
 
 
@@ -55,12 +58,13 @@ def show(
 
     Several runs stand one below another.
     """
-    from unet_bench.present.table import render
+    from unet_bench.present.table import results_document
     from unet_bench.store.runs import read_runs
 
     runs = read_runs(paths)
-    wanted = {"sort": sort, "columns": split(columns) if columns else None, "known": runs.columns}
-    answer(render, runs.results, format, as_json, **wanted)
+    chosen = split(columns) if columns else None
+    document = results_document(runs.results, sort=sort, columns=chosen, known=runs.columns)
+    answer(document, format, as_json)
 
 
 def compare(
@@ -98,7 +102,7 @@ def compare(
     Each figure is faster, slower, the same within the margin, or not to be told.
     """
     from unet_bench.analysis.compare import compare_runs
-    from unet_bench.present.compare import render
+    from unet_bench.present.compare import compare_document
 
     report = compare_runs(
         before,
@@ -113,7 +117,7 @@ def compare(
             "--fail-on is empty: name verdicts such as slower,missing, or leave it out"
         )
     failing = report.failing(split(fail_on or ""))
-    answer(render, report, format, as_json)
+    answer(compare_document(report), format, as_json)
     raise typer.Exit(1 if failing else 0)
 
 
@@ -143,7 +147,7 @@ def effects(
     Effects are means over all contexts that were measured, with intervals.
     """
     from unet_bench.analysis import effects as of_choices
-    from unet_bench.present.effects import render_effects
+    from unet_bench.present.effects import effects_document
     from unet_bench.store.runs import read_runs
 
     found = of_choices.effects(
@@ -152,7 +156,7 @@ def effects(
         slots=split(slot or ""),
         figures=split(figure or ""),
     )
-    answer(render_effects, found, format, as_json)
+    answer(effects_document(found), format, as_json)
 
 
 def summary(
@@ -162,10 +166,10 @@ def summary(
 ) -> None:
     """Show each variant's accuracy over data sets, folds and seeds, paired with the baseline's."""
     from unet_bench.analysis.summary import summary
-    from unet_bench.present.summary import render_summary
+    from unet_bench.present.summary import summary_document
     from unet_bench.store.tables import read_results
 
-    answer(render_summary, summary(read_results(path, "cells")), format, as_json)
+    answer(summary_document(summary(read_results(path, "cells"))), format, as_json)
 
 
 def rank(
@@ -205,7 +209,7 @@ def rank(
     Ranks are tested by Friedman's and Nemenyi's tests.
     """
     from unet_bench.analysis import rank as ranked
-    from unet_bench.present.rank import render_rank
+    from unet_bench.present.rank import rank_document
     from unet_bench.present.rank_diagram import draw_critical_differences
     from unet_bench.store.runs import read_runs
 
@@ -223,7 +227,7 @@ def rank(
     if plot is not None:
         draw_critical_differences(found.drawn, plot)
         typer.echo(f"written: {plot}", err=True)
-    answer(render_rank, found, format, as_json)
+    answer(rank_document(found), format, as_json)
 
 
 def recommend(
@@ -253,7 +257,7 @@ def recommend(
     """
     from unet_bench.analysis import recommend as recommended
     from unet_bench.analysis.budget import Budget
-    from unet_bench.present.recommend import render_recommendations
+    from unet_bench.present.recommend import recommend_document
     from unet_bench.store.runs import read_runs
 
     budget = Budget(
@@ -265,7 +269,7 @@ def recommend(
         min_dice=min_dice,
     )
     found = recommended.recommend(read_runs(paths), budget)
-    answer(render_recommendations, found, format, as_json)
+    answer(recommend_document(found), format, as_json)
     raise typer.Exit(0 if any(one.best for one in found) else 1)
 
 
@@ -290,9 +294,9 @@ def curves(
         shown_as.plot(found, plot)
         typer.echo(f"written: {plot}", err=True)
     if target is not None:
-        answer(shown_as.render_times, curves_of.time_to(found, target), format, as_json)
+        answer(shown_as.times_document(curves_of.time_to(found, target)), format, as_json)
     elif plot is None:
-        answer(shown_as.render_curves, found, format, as_json)
+        answer(shown_as.curves_document(found), format, as_json)
 
 
 def report(

@@ -66,7 +66,3 @@ def main() -> NoReturn:
         sys.stderr.close()
         sys.exit(1)
     sys.exit(0)
-
-
-if __name__ == "__main__":
-    main()

@@ -13,6 +13,7 @@ import typer
 from unet_bench.cli.options import AsJson, Debug, Given, pick, with_options
 from unet_bench.errors import InvalidSuite, StoreError
 from unet_bench.execute.options import ExecutionOptions
+from unet_bench.execute.signals import exit_code, terminable
 from unet_bench.spec.cell import Setting
 from unet_bench.spec.option import SAVING, WHAT, WHERE, options
 from unet_bench.spec.presets import PRESETS
@@ -56,7 +57,6 @@ def run(
     Without options: all variants on real brain MRI, the preset for this device.
     """
     from unet_bench import pipeline
-    from unet_bench.execute.signals import Terminated, terminable
     from unet_bench.present.progress import watcher
 
     folder = resumable(resume, out) if resume else None
@@ -64,7 +64,7 @@ def run(
     execution = execution_of(folder, how)
     wanted = pipeline.resumed(folder) if folder else from_options(given, suite)
     recipe = pipeline.recipe_of(folder) if folder else None
-    with terminable(), watcher() as progress:
+    with watcher() as progress:
         try:
             with pipeline.plan(wanted, recipe, execution) as made:
                 if "time_limit_s" not in how:
@@ -72,7 +72,10 @@ def run(
                     execution = replace(execution, time_limit_s=limit)
                 for note in (*made.notes, *time_notes(made, execution)):
                     progress.waiting(f"note: {note}")
-                done = pipeline.execute(made, out, progress, folder, execution)
+                import unet_bench.store.tables  # noqa: F401 (whole, before signals raise anywhere)
+
+                with terminable():
+                    done = pipeline.execute(made, out, progress, folder, execution)
             if not done.left or "time_limit_s" not in how:
                 show_end(done.path, made.suite)
         except KeyboardInterrupt as end:
@@ -80,7 +83,7 @@ def run(
             typer.echo(
                 f"stopped; {kept if progress.path else 'nothing was measured yet'}", err=True
             )
-            raise typer.Exit(128 + end.number if isinstance(end, Terminated) else 130) from None
+            raise typer.Exit(exit_code(end)) from None
         except StoreError as error:
             if progress.path is None:  # nothing was run: refused before starting
                 raise
@@ -175,11 +178,11 @@ def left_out(left: Iterable[Planned]) -> str:
 def show_end(path: Path, suite: Suite) -> None:
     """Print the table of a run, where it is, and what was scaled down."""
     from unet_bench.present.progress import console
-    from unet_bench.present.table import render
+    from unet_bench.present.table import results_document
     from unet_bench.store.runs import read_runs
 
     screen, runs = console(), read_runs([path])
-    screen.print(render(runs.results, known=runs.columns))
+    screen.print(results_document(runs.results, known=runs.columns).rendered())
     notes = [f"results: {path}/results.csv", f"again: unet-bench show {path}", suite.scaled_down()]
     screen.print("\n".join(filter(None, notes)), markup=False, highlight=False, soft_wrap=True)
 
@@ -237,9 +240,9 @@ def selftest(
 
     try:
         done = audited.selftest(path, quick=quick, pairs=pairs, variant=variant, out=out, **given)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as end:
         typer.echo("stopped before there was a pair to judge", err=True)
-        raise typer.Exit(130) from None
+        raise typer.Exit(exit_code(end)) from None
     typer.echo(report_text(done.report), nl=False)
     early = "stopped early; " if done.stopped else ""
     typer.echo(f"{early}written: {done.path}/selftest.txt and selftest.json", err=True)

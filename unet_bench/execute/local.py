@@ -23,7 +23,8 @@ from unet_bench.host.survey import VISIBILITY, DeviceFacts
 from unet_bench.store.log import resume_command
 
 IDENTITY = 8  # characters that tell two devices of a host apart
-GRACE_S = 3.0  # between asking a worker to end and killing it
+GRACE_S = 3.0  # between asking a worker to end, killing it, and doing without its end
+WAYS_TO_END = (signal.SIGTERM, KILL)
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class Running:
     deadline: float
     oom_kills: int  # of this host, when it began
     ended_by: str = ""  # why we ended it
-    asked: bool = False  # whether it was asked to end, and the next signal is not a question
+    asked: int = 0  # how often it was told to end
 
 
 class Local:
@@ -114,7 +115,7 @@ class Local:
         order = {job.stem: number for number, job in enumerate(jobs)}
         begun = time.monotonic()
         while (any(waiting.values()) or self._running) and time.monotonic() < until:
-            blocked = yield from self._fill(places, waiting, order)
+            blocked = yield from self._fill(places, waiting, order, until)
             self._filled = True
             yield from self._ended(self._sleep_s(blocked, until))
             self._expire()
@@ -144,6 +145,7 @@ class Local:
         places: Sequence[LocalDevice],
         waiting: Mapping[bool, deque[Job]],
         order: Mapping[str, int],
+        until: float,
     ) -> Generator[Event, None, bool]:
         """Begin what can begin; return whether somebody else's lock is in the way."""
         blocked = False
@@ -173,10 +175,10 @@ class Local:
                 waiting[job.timed].popleft()
                 job = job.at(environ={**job.environ, **place.environ})
                 job.remove_result()
+                yield Started(job)
                 running = Running(job, place, locks, not self._filled, math.inf, oom_kills())
                 self._running[job.stem] = running
-                yield Started(job)
-                self._processes.start(job)
+                self._processes.start(job, until)
                 if self._processes.notice:
                     yield Waiting(self._processes.notice)
                     self._processes.notice = ""
@@ -186,7 +188,8 @@ class Local:
 
     def _ended(self, timeout_s: float | None) -> Iterator[Ended]:
         for over in self._processes.wait(timeout_s):
-            running = self._running.pop(over.stem)
+            if (running := self._running.pop(over.stem, None)) is None:
+                continue  # it was done without, and is over after all
             for lock in running.locks:
                 lock.close()
             tidy(running.job.log)
@@ -203,24 +206,30 @@ class Local:
         return None if seconds == math.inf else seconds
 
     def _expire(self) -> None:
-        for stem, running in self._running.items():
-            if time.monotonic() < running.deadline:
-                continue
-            running.ended_by = (
-                f"did not end within {running.job.timeout_s:g} s; --timeout allows more"
-            )
-            self._processes.signal(stem, KILL if running.asked else signal.SIGTERM)
-            running.asked = True
-            running.deadline = time.monotonic() + GRACE_S
+        for stem, running in list(self._running.items()):
+            if time.monotonic() >= running.deadline:
+                running.ended_by = (
+                    f"did not end within {running.job.timeout_s:g} s; --timeout allows more"
+                )
+                self._end(stem, running)
+
+    def _end(self, stem: str, running: Running) -> None:
+        """Ask a worker to end; at the next call kill it, and then do without its end."""
+        if running.asked < len(WAYS_TO_END):
+            self._processes.signal(stem, WAYS_TO_END[running.asked])
+        else:
+            self._processes.abandon(stem)
+        running.asked += 1
+        running.deadline = time.monotonic() + GRACE_S
 
     def _end_all(self) -> Iterator[Ended]:
-        """Ask running workers to end, then kill them; yield those that are complete.
+        """End what runs; yield what is complete.
 
         Complete is what wrote its row in time, or had all the time there was.
         """
-        for number in (signal.SIGTERM, KILL):
-            for stem in self._running:
-                self._processes.signal(stem, number)
+        while self._running:
+            for stem, running in list(self._running.items()):
+                self._end(stem, running)
             deadline = time.monotonic() + GRACE_S
             while self._running and (seconds := deadline - time.monotonic()) > 0:
                 for ended in self._ended(seconds):

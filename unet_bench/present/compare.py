@@ -8,7 +8,6 @@ from dataclasses import asdict, fields
 from typing import Final
 
 import pandas as pd
-from rich.console import RenderableType
 
 from unet_bench.analysis.compare import Comparison, Report
 from unet_bench.present.blocks import Block, Cell, Heading, Line, Notes, Table, Text, Tone
@@ -25,11 +24,6 @@ _TONES: Final[Mapping[str, Tone]] = {
     "AMBIGUOUS": "unsure",
 }
 _LEGEND: Final = "A before, B after · ±: half of the change's 95 % interval"
-
-
-def render(report: Report, *, format: str = "table") -> RenderableType:
-    """Return the report in a format. Raises UnknownName."""
-    return compare_document(report).rendered(format)
 
 
 def compare_document(report: Report) -> Document:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import pandas as pd
-from rich.console import RenderableType
 
 from unet_bench.analysis.curves import _CURVE
 from unet_bench.errors import StoreError
@@ -40,16 +39,6 @@ _TIMES_LEGEND: Final = (
     "time to a validation Dice of at least the target: geometric mean and its 95 % interval over "
     "seeds or folds; empty where not every run got there, or there is but one"
 )
-
-
-def render_curves(curves: pd.DataFrame, *, format: str = "table") -> RenderableType:
-    """Return the frame of `read_curves` in a format. Raises UnknownName."""
-    return curves_document(curves).rendered(format)
-
-
-def render_times(times: pd.DataFrame, *, format: str = "table") -> RenderableType:
-    """Return the frame of `time_to` in a format. Raises UnknownName."""
-    return times_document(times).rendered(format)
 
 
 def curves_document(curves: pd.DataFrame) -> Document:

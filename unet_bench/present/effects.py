@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pandas as pd
-from rich.console import RenderableType
 
 from unet_bench.analysis.matched_pairs import FIGURES, GROUP, TARGET
 from unet_bench.present.blocks import Block, Cell, Heading, Line, Notes, Table, Text
@@ -29,11 +28,6 @@ _LEGEND: Final = (
     "the data sets. Of a single context, the interval is the measurement's own. sd: of the effect "
     "over contexts."
 )
-
-
-def render_effects(found: Effects, *, format: str = "table") -> RenderableType:
-    """Return the effects in a format; csv has the table of effects only. Raises UnknownName."""
-    return effects_document(found).rendered(format)
 
 
 def effects_document(found: Effects) -> Document:

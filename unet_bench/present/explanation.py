@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from math import isnan
 from typing import Any, Final
 
 from unet_bench.analysis.budget import Fit, Limit
 from unet_bench.analysis.candidates import Gap, Option, gap
 from unet_bench.analysis.recommend import Recommendation
+from unet_bench.errors import UnetBenchError
+from unet_bench.execute.options import ExecutionOptions
 from unet_bench.spec.option import options
-from unet_bench.spec.suite import Suite
+from unet_bench.spec.presets import PRESETS
+from unet_bench.spec.suite import Suite, from_dict
 from unet_bench.store.columns import OUR_PROBE_NAMES
 from unet_bench.store.figures import Network
 from unet_bench.store.schema import BY_NAME
@@ -81,40 +85,33 @@ def _ahead(found: Recommendation, best: Option) -> Iterator[str]:
 
 
 def _as_good(best: Option, equals: Sequence[Option]) -> str:
-    cheaper = [option for option in equals if is_cheaper(best, option)]
-    mixed = [option for option in equals if _is_mixed(costs(best, option))]
-    if not cheaper and not mixed:
+    priced = [(option, costs(best, option)) for option in equals]
+    gains = [(option, words) for option, words in priced if any(map(_is_less, words))]
+    if not gains:
         return f"as good as can be told, but not cheaper: {named(_names(equals))}"
-    first = (cheaper or mixed)[0]
-    found = costs(best, first)
+    # One that is slower, but takes less memory, comes after all others.
+    first, words = min(gains, key=lambda gain: any("slower" in word for word in gain[1]))
     others = [option for option in equals if option is not first]
     more = f"; as good, too: {named(_names(others), 3)}" if others else ""
-    words = (" but " if _is_mixed(found) else " and ").join(found)
-    return f"{_name(first)} is as good as can be told, and {words}{more}"
+    listed = (" and " if all(map(_is_less, words)) else " but ").join(words)
+    return f"{_name(first)} is as good as can be told, and {listed}{more}"
 
 
-def _is_mixed(costs: Sequence[str]) -> bool:
-    """Return whether some costs speak for it and some against."""
-    return 0 < sum("faster" in cost or "less" in cost for cost in costs) < len(costs)
-
-
-def is_cheaper(best: Option, option: Option) -> bool:
-    """Return whether it is faster beyond error, or takes less memory and is not slower."""
-    text = " ".join(costs(best, option))
-    return ("faster" in text or "less" in text) and "slower" not in text
+def _is_less(cost: str) -> bool:
+    return "faster" in cost or "less" in cost
 
 
 def costs(best: Option, option: Option) -> list[str]:
     """Return what an option takes against the best, without what lies within the error."""
-    found = []
+    words = []
     speed, log_speed = option.speed, option.log_speed
     if speed and log_speed and (isnan(log_speed.half) or abs(log_speed.value) > log_speed.half):
-        found.append(f"{times(1 / speed)} faster" if speed < 1 else f"{times(speed)} slower")
+        words.append(f"{times(1 / speed)} faster" if speed < 1 else f"{times(speed)} slower")
     own, other = (one.network.number("peak_memory_mib") for one in (option, best))
     if own and other and abs(own / other - 1) >= 0.02:
         percent = 100 * abs(own / other - 1)
-        found.append(f"takes {percent:.0f} % {'less' if own < other else 'more'} memory")
-    return found
+        words.append(f"takes {percent:.0f} % {'less' if own < other else 'more'} memory")
+    return words
 
 
 def _step_up(found: Recommendation, best: Option, option: Option) -> str:
@@ -229,7 +226,7 @@ def steps(found: Recommendation) -> Iterator[tuple[str, str]]:
     in_latency = (o for o in found.options if any(x.column == "latency_ms" for x in o.fit.unsure))
     if unsure := _names(in_latency)[:SHOWN]:
         within = f"the latency of {named(unsure)} is within error of the budget"
-        again = command(found.manifest, unsure, probes=("speed",), only=True, replicates="5")
+        again = command(found.manifest, unsure, probes=("speed",), only=True, replicates=5)
         yield f"{within}: fresh processes narrow it down", again
     restless = [one for one in found.candidates.networks if one.quality in _RESTLESS]
     if restless:
@@ -253,8 +250,7 @@ def _seeds(found: Recommendation, best: Option) -> Iterator[tuple[str, str]]:
             "one seed proves no difference in Dice: train the best and its rivals with three at "
             "least"
         )
-        listed = ",".join(map(str, seeds))
-        yield words, command(found.manifest, _names((best, *close)), seeds=listed)
+        yield words, command(found.manifest, _names((best, *close)), seeds=tuple(seeds))
     paired = [option for option in open_ if option not in lone]
     yield from _pairs(best, paired[:SHOWN], found.manifest)
 
@@ -266,34 +262,34 @@ def _pairs(
 
     Those that seeds can settle share one command.
     """
-    by_seeds: list[tuple[int, Option, Gap]] = []
+    by_seeds: dict[str, Gap] = {}
     for option in options:
-        assert option.gap is not None
-        needed, both = option.gap.pairs_needed, f"{_name(best)} and {_name(option)}"
-        trainings = "" if needed is None else _trainings(needed, option.gap)
-        if option.gap.pairs < 2:
+        gap, both = option.gap, f"{_name(best)} and {_name(option)}"
+        assert gap is not None
+        if gap.pairs < 2:
             words = "have no pairs of equal fold and seed: their run's cells.csv would say more"
             yield f"{both} {words}", ""
-        elif needed is None:
+        elif gap.pairs_needed is None:
             words = "are too close to be told apart by any number of trainings: take the cheaper"
             yield f"{both} {words}", ""
-        elif option.gap.folds > 1:
+        elif gap.folds > 1:
             further = "of further folds or data sets, since seeds of a fold move together"
-            yield f"to tell {both} apart takes {trainings}: {further}", ""
-        elif needed > MOST_SEEDS:
-            yield f"to tell {both} apart takes {trainings}", ""
+            yield f"to tell {both} apart takes {_trainings(gap)}: {further}", ""
+        elif gap.pairs_needed > MOST_SEEDS:
+            yield f"to tell {both} apart takes {_trainings(gap)}", ""
         else:
-            by_seeds.append((needed, option, option.gap))
+            by_seeds[option.variant] = gap
     if by_seeds:
-        names = _names(option for _, option, _ in by_seeds)
-        most, _, slowest = max(by_seeds, key=lambda known: known[0])
-        words = f"to tell {_name(best)} apart from {named(names)} takes {_trainings(most, slowest)}"
-        seeds = ",".join(map(str, range(most)))
-        yield words, command(manifest, [best.variant, *names], seeds=seeds)
+        slowest = max(by_seeds.values(), key=lambda gap: gap.pairs_needed or 0)
+        seeds = range(slowest.pairs_needed or 0)
+        again = command(manifest, [best.variant, *by_seeds], seeds=tuple(seeds))
+        names = named(list(by_seeds))
+        yield f"to tell {_name(best)} apart from {names} takes {_trainings(slowest)}", again
 
 
-def _trainings(needed: int, gap: Gap) -> str:
-    return f"some {needed} trainings of each in place of {gap.pairs}, as they spread now"
+def _trainings(gap: Gap) -> str:
+    needed = f"some {gap.pairs_needed} trainings of each"
+    return f"{needed} in place of {gap.pairs}, as they spread now"
 
 
 def _unmeasured(found: Recommendation) -> Iterator[tuple[str, str]]:
@@ -311,56 +307,63 @@ def _unmeasured(found: Recommendation) -> Iterator[tuple[str, str]]:
         yield f"there is no {limit.label} of {named(names)}", again
 
 
-_OF_ONE_RUN: Final = frozenset(("--resume", "--rerun", "--time-limit"))
-_CHOOSING: Final = ("variants", "base", "vary")
-
-
 def command(
     manifest: Mapping[str, Any],
     variants: Sequence[str],
     *,
     probes: Sequence[str] = (),
     only: bool = False,
-    **changes: str,
+    **changes: Any,
 ) -> str:
-    """Return the command that makes a run again, with other options.
+    """Return the command that makes a run again, with other values of its suite.
 
-    It names these variants (none: as it was) and further or `only` these probes. What a run was
-    asked for is in its manifest; without that the command ends in `…`, to be completed.
+    It names these variants (none: as it was) and further or `only` these probes. What was measured,
+    and by which executor, is in the run's manifest; without that the command ends in `…`, to be
+    completed.
     """
-    given = manifest.get("suite")
-    suite = given if isinstance(given, Mapping) else {}
+    suite = _suite_of(manifest)
+    measured = suite or Suite()
     if probes:
-        before = () if only else map(str, suite.get("probes", ()))
-        changes["probes"] = ",".join(dict.fromkeys((*before, *probes)))
-    if named_ones := [name for name in variants if name not in suite.get("models", ())]:
-        changes["variants"] = ",".join(named_ones)
-    replaced = {*changes, *(_CHOOSING if variants else ())}
-    described = options(Suite)
-    dropped = _OF_ONE_RUN.union(*(described[name].all_flags for name in replaced))
-    words = [str(word) for word in manifest.get("argv") or ()]
-    known = words[1:2] == ["run"]
-    kept = _without(words[2:], dropped) if known else ()
-    added = [word for name, value in changes.items() for word in (f"--{name}", value)]
-    text = shlex.join(["unet-bench", "run", *kept, *added])
-    return text if known else f"{text} …"
+        before = () if only else measured.probes
+        changes["probes"] = tuple(dict.fromkeys((*before, *probes)))
+    if variants:
+        names = tuple(name for name in variants if name not in measured.models)
+        models = tuple(name for name in measured.models if name in variants)
+        changes |= {"variants": names, "models": models, "base": "", "vary": ()}
+    again = replace(_without_preset(measured), **changes)
+    words = [*_executor_words(manifest), *again.to_argv()]
+    text = shlex.join(["unet-bench", "run", *words])
+    return text if suite else f"{text} …"
 
 
-def _without(words: Iterable[str], dropped: Iterable[str]) -> Iterator[str]:
-    """Yield the words of a command line without these options and their values.
+def _suite_of(manifest: Mapping[str, Any]) -> Suite | None:
+    """Return the suite of a run; None where its manifest has none that this version takes."""
+    try:
+        return from_dict(manifest["suite"])
+    except (KeyError, AttributeError, UnetBenchError):
+        return None
 
-    A value may be joined to its option: --a=b, -ab.
-    """
-    unwanted, is_value = frozenset(dropped), False
-    for word in words:
-        if is_value:
-            is_value = False
-        elif word in unwanted:
-            is_value = True
-        elif not (
-            word.partition("=")[0] in unwanted or (word[:2] in unwanted and word[1:2] != "-")
-        ):
-            yield word
+
+def _without_preset(suite: Suite) -> Suite:
+    """Return the suite with those fields left open that its preset fills in with the same."""
+    preset = PRESETS[suite.preset].values if suite.preset else {}
+    fields = options(Suite)
+    # A recipe's own batch would take the place of the preset's.
+    same = [name for name in preset if name != "batch" and getattr(suite, name) == preset[name]]
+    return replace(suite, **{name: fields[name].default for name in same})
+
+
+def _executor_words(manifest: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the options that name the executor of a run, its devices and its own options."""
+    stored = manifest.get("executor")
+    executor = stored if isinstance(stored, Mapping) else {}
+    fields = options(ExecutionOptions)
+    if executor.get("name", "local") != "local":
+        yield from fields["executor"].words(executor["name"])
+    if executor.get("devices"):
+        yield from fields["devices"].words(executor["devices"])
+    for name, value in executor.get("options", {}).items():
+        yield from fields["options"].words([f"{name}={value}"])
 
 
 # ---- what else is to be known

@@ -19,7 +19,6 @@ from unet_bench.networks.choices import NAMES
 from unet_bench.present.groups import Group, Row, differences, has, is_baseline
 from unet_bench.store.columns import Column
 from unet_bench.store.schema import BY_NAME, shown_columns
-from unet_bench.store.tables import records
 from unet_bench.text_format import EMPTY, counted, figure
 
 Ends = tuple[float, float] | None
@@ -229,13 +228,13 @@ def _levels(untrained: Iterable[Row], words: str) -> tuple[tuple[float, str], ..
 # ---- what a choice is worth
 
 
-def effects(table: pd.DataFrame, group: str) -> list[Plot]:
+def effects(rows: Iterable[Row], group: str) -> list[Plot]:
     """Return a forest for each figure: an alternative a row, its change against the reference.
 
     All have the same rows, so that they can stand side by side.
     """
     found: dict[_Key, dict[str, Row]] = {}
-    for row in records(table):
+    for row in rows:
         if has(row, "change"):
             key = (row.get("run_id"), row["slot"], row["reference"], row["alternative"])
             found.setdefault(key, {})[row["figure"]] = row
@@ -345,10 +344,8 @@ def _estimate(row: Row, y: int, column: Column) -> Point:
 # ---- ranks over data sets
 
 
-def ranks(table: pd.DataFrame, distance: float | None, group: str) -> Plot | None:
-    """Return mean ranks with the critical difference; None where no variant has a rank."""
-    rows = [row for row in records(table) if has(row, "mean_rank")]
-    rows.sort(key=lambda row: row["mean_rank"])
+def ranks(rows: Sequence[Row], distance: float | None, group: str) -> Plot | None:
+    """Return mean ranks, the best first, with the critical difference; None without rows."""
     if not rows:
         return None
     points = []

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from operator import itemgetter
 from typing import Final
 
 import pandas as pd
-from rich.console import RenderableType
 
 from unet_bench.analysis.rank import Ranking
 from unet_bench.analysis.summary import SETTING
@@ -14,7 +14,7 @@ from unet_bench.present.blocks import Block, Heading, Notes, Text
 from unet_bench.present.document import Document, Row, derived, table_of
 from unet_bench.present.findings import sentences
 from unet_bench.store.columns import Column
-from unet_bench.store.figures import peer_groups
+from unet_bench.store.figures import grouped, peer_groups
 from unet_bench.store.schema import BY_NAME, CONDITIONS
 from unet_bench.store.tables import records
 from unet_bench.text_format import title
@@ -38,22 +38,21 @@ _FRONT_LEGEND: Final = (
 _RANK_LEGEND: Final = "group: networks that share a letter cannot be told apart (Nemenyi, 5 %)."
 
 
-def render_rank(ranking: Ranking, *, format: str = "table") -> RenderableType:
-    """Return a ranking in a format. Raises UnknownName."""
-    return rank_document(ranking).rendered(format)
-
-
 def rank_document(ranking: Ranking) -> Document:
     """Return a ranking as a document: a table of each front, and one of average ranks."""
-    table, tests = ranking.table, records(ranking.tests)
-    blocks: list[Block] = [*_fronts(table), *_averages(table, tests)]
+    table = ranking.table
+    blocks: list[Block] = list(_fronts(table))
+    for test, ranked in averages(ranking):
+        setting = title(test, (*_run_id(table), *SETTING))
+        blocks += [Heading(" · ".join(filter(None, ("average ranks", setting))))]
+        blocks += [table_of(ranked, _RANKS)]
     legend = _FRONT_LEGEND if table["pareto"].notna().any() else ""
     if ranking.ranks:
         legend = f"{legend} {_RANK_LEGEND}".strip()
     blocks += [Text(legend, "quiet")] if legend else []
     notes = sentences(ranking.findings)
     blocks += [Notes(notes)] if notes else []
-    content = {"table": records(table), "tests": tests, "notes": notes}
+    content = {"table": records(table), "tests": records(ranking.tests), "notes": notes}
     return Document("rank", tuple(blocks), table, content)
 
 
@@ -89,12 +88,11 @@ def _probability(chance: float) -> str:
     return "> 0.99" if chance > 0.995 else "< 0.01" if chance < 0.005 else f"{chance:.2f}"
 
 
-def _averages(table: pd.DataFrame, tests: Sequence[Row]) -> Iterator[Block]:
-    ranked = [row for row in records(table) if row["mean_rank"] is not None]
-    for test in tests:
-        setting = title(test, (*_run_id(table), *SETTING))
-        names = ("run_id", *SETTING)
-        mine = [row for row in ranked if all(row[name] == test[name] for name in names)]
-        once = {row["variant"]: row for row in mine}
-        yield Heading(" · ".join(filter(None, ("average ranks", setting))))
-        yield table_of(sorted(once.values(), key=lambda row: row["mean_rank"]), _RANKS)
+def averages(ranking: Ranking) -> Iterator[tuple[Row, list[Row]]]:
+    """Yield each test, and a row for each variant that it ranks, the best first."""
+    setting = itemgetter("run_id", *SETTING)
+    ranked = (row for row in records(ranking.table) if row["mean_rank"] is not None)
+    settings = grouped(ranked, setting)
+    for test in records(ranking.tests):
+        of_variant = {row["variant"]: row for row in settings[setting(test)]}
+        yield test, sorted(of_variant.values(), key=itemgetter("mean_rank"))

@@ -7,7 +7,6 @@ from math import isnan
 from typing import Any, Final
 
 import pandas as pd
-from rich.console import RenderableType
 
 from unet_bench.analysis.candidates import Gap, Option
 from unet_bench.analysis.recommend import Recommendation
@@ -55,13 +54,6 @@ _IF_ASKED: Final = ("train_peak_memory_mib", "macs")
 """Columns only for a budget that limits them."""
 _MOST: Final[Mapping[str, int]] = {"as good": SHOWN, "unclear": SHOWN // 2}
 _NONE: Final = "There is no network in these runs, only what needs no training, or nothing at all."
-
-
-def render_recommendations(
-    found: Sequence[Recommendation], *, format: str = "table"
-) -> RenderableType:
-    """Return words and a table for each group in a format. Raises UnknownName."""
-    return recommend_document(found).rendered(format)
 
 
 def recommend_document(found: Sequence[Recommendation]) -> Document:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Final
 
 import pandas as pd
-from rich.console import RenderableType
 
 from unet_bench.analysis.summary import SETTING
 from unet_bench.present.blocks import Block, Heading, Text
@@ -28,11 +27,6 @@ _LEGEND: Final = (
     "half, or there is one unit and no interval. needed: pairs that would separate it, if "
     "difference and spread stayed as they are."
 )
-
-
-def render_summary(frame: pd.DataFrame, *, format: str = "table") -> RenderableType:
-    """Return the frame of `summary` in a format. Raises UnknownName."""
-    return summary_document(frame).rendered(format)
 
 
 def summary_document(frame: pd.DataFrame) -> Document:

@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import Any, Final
 
 import pandas as pd
-from rich.console import RenderableType
 
 from unet_bench.errors import unknown
 from unet_bench.present.blocks import Block, Heading, Table, Text
@@ -21,18 +20,6 @@ _LEGEND: Final = "bold: best · ±: the longer side of the 95 % interval"
 _TASK: Final = ("fit", "match", "recipe", "budget", "pretrained", "evaluation")
 _HOW: Final = ("device", "precision", "memory_format", "mode", "batch_norm", "algorithms")
 _NUMBERS: Final[Mapping[str, str]] = {"threads": "threads", "batch_requested": "batch"}
-
-
-def render(
-    frame: pd.DataFrame,
-    *,
-    format: str = "table",
-    sort: str | None = None,
-    columns: Sequence[str] | None = None,
-    known: Mapping[str, Column] = BY_NAME,
-) -> RenderableType:
-    """Return a frame of `read_results` in a format. Raises UnknownName."""
-    return results_document(frame, sort=sort, columns=columns, known=known).rendered(format)
 
 
 def results_document(

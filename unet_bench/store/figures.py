@@ -7,7 +7,7 @@ there are any, since the error that both networks share cancels in them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from math import log, nan
@@ -23,6 +23,8 @@ _PAIRED: Final = INTERVALS["dice_difference"][0]  # is there where differences h
 
 Row = Mapping[str, Any]
 AnyRow = TypeVar("AnyRow", bound=Row)
+T = TypeVar("T")
+K = TypeVar("K")
 
 
 @dataclass(frozen=True)
@@ -98,12 +100,20 @@ def peer_groups(rows: Iterable[AnyRow]) -> dict[tuple[Any, ...], list[AnyRow]]:
 
     What failed before it ran states no batch: it counts as of the batch that was asked for.
     """
-    groups: dict[tuple[Any, ...], list[AnyRow]] = {}
-    for row in rows:
+
+    def peers(row: Row) -> tuple[Any, ...]:
         batch = row.get("batch_effective")
         batch = row.get("batch_requested") if batch is None else batch
-        key = (*(row.get(name) for name in PEERS[:-1]), batch)
-        groups.setdefault(key, []).append(row)
+        return (*(row.get(name) for name in PEERS[:-1]), batch)
+
+    return grouped(rows, peers)
+
+
+def grouped(items: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
+    """Return items by their keys, in the order in which both appear."""
+    groups: dict[K, list[T]] = {}
+    for item in items:
+        groups.setdefault(key(item), []).append(item)
     return groups
 
 

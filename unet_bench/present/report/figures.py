@@ -19,6 +19,7 @@ from unet_bench.present.groups import Group, groups_of
 from unet_bench.store.columns import Column
 from unet_bench.store.runs import Runs
 from unet_bench.store.schema import BY_NAME
+from unet_bench.store.tables import records
 from unet_bench.text_format import title
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def effect_figures(table: pd.DataFrame) -> list[Figure]:
     where = [name for name in ("env_id", "device_name", *SETTING) if name in known]
     found = []
     for _, rows in known.groupby(where, dropna=False, sort=False):
-        panels = plots.effects(rows, "")
+        panels = plots.effects(records(rows), "")
         shared = {str(name): value for name, value in rows.iloc[0].dropna().items()}
         height = 0.9 + 0.17 * len(panels[0].entries)
         drawing = draw(panels, 2.4 + 1.7 * len(panels), height)

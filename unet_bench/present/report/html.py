@@ -14,24 +14,22 @@ import functools
 import gzip
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib import resources
+from operator import itemgetter
 from typing import Any, Final
 
-import pandas as pd
 from markupsafe import Markup
 
 from unet_bench.analysis.effects import effects
 from unet_bench.analysis.matched_pairs import GROUP
-from unet_bench.analysis.rank import rank
+from unet_bench.analysis.rank import Ranking, rank
 from unet_bench.analysis.recommend import recommend
 from unet_bench.analysis.summary import SETTING
 from unet_bench.errors import StoreError
 from unet_bench.present import plots
 from unet_bench.present.draw_plotly import View, view
-from unet_bench.present.explanation import notes as explained
-from unet_bench.present.explanation import steps as next_steps
-from unet_bench.present.explanation import verdicts
+from unet_bench.present.explanation import notes, steps, verdicts
 from unet_bench.present.findings import sentences
 from unet_bench.present.groups import (
     Group,
@@ -42,94 +40,37 @@ from unet_bench.present.groups import (
     seen,
     told_apart,
 )
+from unet_bench.present.rank import averages
 from unet_bench.present.report.examples import Examples, error_legend, examples
 from unet_bench.present.report.networks import networks
 from unet_bench.present.report.run_summary import environments, facts
 from unet_bench.present.report.table import table
-from unet_bench.store.figures import PEERS
+from unet_bench.store.figures import PEERS, Row, grouped
 from unet_bench.store.runs import Runs
 from unet_bench.store.schema import BY_NAME, CONDITIONS
 from unet_bench.store.tables import records
 from unet_bench.text_format import EMPTY, counted, figure
 
-Row = Mapping[str, Any]
-Cells = Mapping[str, Sequence[Row]]
-"""The accuracy cells of each group, by its key."""
+Content = dict[str, Any]
+"""What a section of the page shows, by the names that the template uses."""
 
 MOST_EXAMPLES: Final = 8
 """Groups with pictures, so that a page of many runs stays small enough to send."""
-_TEMPLATE: Final = "report.html.j2"
 _KEY_FIGURES: Final = ("dice", "latency_ratio", "latency_ms", "peak_memory_mib", "params", "macs")
-_OF_RUN: Final = ("run_id", *CONDITIONS)
-
-
-@dataclass(frozen=True)
-class Figure:
-    """A plot's views, under the id of its place in the page."""
-
-    id: str
-    views: tuple[View, ...]
-
-    @property
-    def groups(self) -> list[str]:
-        """What the views are of, each once."""
-        return list(dict.fromkeys(view.group for view in self.views))
-
-    @property
-    def labels(self) -> list[str]:
-        """What the first group's views show."""
-        return [view.label for view in self.views if view.group == self.views[0].group]
-
-
-@dataclass(frozen=True)
-class Heat:
-    """Dice per class of a group: class names, and a line per variant, None: there is no figure."""
-
-    title: str
-    classes: tuple[str, ...]
-    lines: tuple[tuple[str, tuple[float | None, ...]], ...]
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What to use among rows that may be compared: the network, its figures, how sure that is."""
-
-    label: str
-    best: str
-    by_dice: bool
-    trivial: str  # the best trivial baseline and its Dice, where no network beats it
-    figures: tuple[tuple[str, str], ...]
-    said: tuple[str, ...]
-    next: tuple[tuple[str, str], ...]
-    notes: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Effects:
-    """The forest plots, their figures as a table, interactions in words, and notes."""
-
-    plot: Figure
-    lines: tuple[tuple[str, ...], ...]
-    interactions: tuple[str, ...]
-    notes: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Ranking:
-    """For each group a table of fronts; mean ranks over data sets as a plot; notes."""
-
-    bodies: tuple[tuple[str, tuple[Row, ...], str], ...]
-    """The group, its rows, and in what the front is."""
-    plot: Figure
-    first: str  # the best by mean rank, in words, if there is one set of ranks
-    notes: tuple[str, ...]
+_ROW_OF: Final = itemgetter("variant", "run_id", *CONDITIONS)
+"""What says to which row of the results a row of any table belongs; that row states the batch."""
 
 
 def html(runs: Runs) -> str:
     """Return the page."""
     groups = groups_of(runs.results)
-    cells = _accuracy_cells(runs, groups)
-    answers, ranks = _answers(runs, groups), _ranks(runs, groups)
+    accuracy = [cell for cell in records(runs.cells) if cell["probe"] == "accuracy"]
+    cells_of_row = grouped(accuracy, _ROW_OF)
+    cells = {
+        group.key: [cell for row in group.rows for cell in cells_of_row.get(_ROW_OF(row), ())]
+        for group in groups
+    }
+    answers, ranking = list(_answers(runs, groups)), rank(runs)
     curves, unread = _curves(runs, groups)
     return _rendered(
         {
@@ -138,58 +79,55 @@ def html(runs: Runs) -> str:
             "environments": environments(records(runs.results)),
             "groups": groups,
             "table": table(groups, runs.columns),
-            "pareto": _figure("pareto", plots.pareto(groups, runs.columns)),
+            "pareto": _views(plots.pareto(groups, runs.columns)),
             "effects": _effects(runs),
-            "ranks": ranks,
-            "memory": _figure("memory", plots.memory(groups)),
+            "ranks": _ranks(ranking, groups),
+            "memory": _views(plots.memory(groups)),
             "curves": curves,
             "unread": unread,
             "heats": list(_heats(runs, groups, cells)),
             "examples": _examples(runs, groups, cells),
             "error_legend": error_legend(),
             "networks": networks(runs, groups),
-            "title": _title(groups, answers, ranks),
+            "title": _title(groups, answers, ranking),
             "folders": bool(runs.folders),
             "run_ids": list(dict.fromkeys(runs.results["run_id"])) or list(runs.manifests),
         }
     )
 
 
-def _figure(id: str, found: Iterable[plots.Plot]) -> Figure:
-    return Figure(id, tuple(map(view, found)))
+def _views(described: Iterable[plots.Plot]) -> list[View]:
+    return list(map(view, described))
 
 
 # ---- answers
 
 
-def _answers(runs: Runs, groups: Sequence[Group]) -> list[Answer]:
+def _answers(runs: Runs, groups: Sequence[Group]) -> Iterator[Content]:
+    """Yield what to use in each group: the network, its figures, how sure that is."""
     group_of = {group.peers: group for group in groups}
-    found = []
-    for one in recommend(runs):
-        row = one.best.network.row if one.best else None
-        group = group_of[tuple(one.conditions[name] for name in PEERS)]
-        can_resume = one.conditions["run_id"] in runs.folders
-        steps = []
-        for why, command in next_steps(one):
-            is_possible = can_resume or "--resume" not in command
-            steps.append((why, command if is_possible else ""))
-        answer = Answer(
-            label=group.label,
-            best=one.best.variant if one.best else "",
-            by_dice=one.goal == "dice",
-            trivial=_unbeaten(group, row),
-            figures=() if row is None else tuple(_key_figures(row)),
-            said=tuple(verdicts(one)),
-            next=tuple(steps),
-            notes=tuple(explained(one)),
-        )
-        found.append(answer)
-    return found
+    for advice in recommend(runs):
+        best = advice.best.network.row if advice.best else None
+        group = group_of[tuple(advice.conditions[name] for name in PEERS)]
+        can_resume = advice.conditions["run_id"] in runs.folders
+        yield {
+            "label": group.label,
+            "best": best["variant"] if best else "",
+            "by_dice": advice.goal == "dice",
+            "unbeaten": _unbeaten(group, best),
+            "figures": list(_key_figures(best)) if best else [],
+            "verdicts": list(verdicts(advice)),
+            "next": [
+                (why, command if can_resume or "--resume" not in command else "")
+                for why, command in steps(advice)
+            ],
+            "notes": list(notes(advice)),
+        }
 
 
 def _unbeaten(group: Group, best: Row | None) -> str:
     """Return the best trivial baseline and its Dice, if this network does not beat it."""
-    trivial = max(group.trivial(), key=lambda row: row["dice"], default=None)
+    trivial = max(group.trivial(), key=itemgetter("dice"), default=None)
     if trivial is None or best is None or not has(best, "dice") or best["dice"] > trivial["dice"]:
         return ""
     return f"{trivial['variant']} ({trivial['dice']:.3f})"
@@ -202,19 +140,22 @@ def _key_figures(row: Row) -> Iterator[tuple[str, str]]:
             yield of_baseline if column.is_ratio else column.heading, figure(row, column)
 
 
-def _title(groups: Sequence[Group], answers: Sequence[Answer], ranks: Ranking) -> str:
+def _title(groups: Sequence[Group], answers: Sequence[Content], ranking: Ranking) -> str:
     """Return the page's heading: the answer where there is one."""
     tasks = list(dict.fromkeys(str(group.first["task"]) for group in groups if group.first["task"]))
     where = f" on {tasks[0]}" if len(tasks) == 1 else f" on all {len(tasks)} tasks" if tasks else ""
-    best, unbeaten = {answer.best for answer in answers}, {answer.trivial for answer in answers}
-    if answers and "" not in unbeaten:
+    best = {answer["best"] if answer["by_dice"] else "" for answer in answers}
+    unbeaten = {answer["unbeaten"] for answer in answers}
+    if answers and all(unbeaten):
         beaten_by = unbeaten.pop() if len(unbeaten) == 1 else "what needs no training"
         return f"No network beats {beaten_by}{where}"
-    is_one = len(best) == 1 and all(answer.best and answer.by_dice for answer in answers)
-    if is_one and unbeaten == {""}:
-        return f"Best: {answers[0].best}{where}"
-    if ranks.first and unbeaten == {""}:
-        return f"Best: {ranks.first}"
+    if answers and not any(unbeaten):
+        if all(best) and len(best) == 1:
+            return f"Best: {best.pop()}{where}"
+        if len(ranking.ranks) == 1:
+            [ranks] = ranking.ranks
+            first = min(ranks.means, key=ranks.means.__getitem__)
+            return f"Best: {first}, by mean rank on {ranks.data_sets} data sets"
     more = " and more" if len(tasks) > 3 else ""
     return f"Networks on {', '.join(tasks[:3])}{more}" if tasks else "Networks measured"
 
@@ -222,31 +163,30 @@ def _title(groups: Sequence[Group], answers: Sequence[Answer], ranks: Ranking) -
 # ---- effects and ranks
 
 
-def _effects(runs: Runs) -> Effects:
+def _effects(runs: Runs) -> Content:
+    """Return the forest plots, their figures as a table, interactions in words, and notes."""
     found = effects(runs)
-    rows = records(found.table)
-    keys = {_key(row, GROUP): row for row in reversed(rows)}
-    labels = dict(zip(keys, told_apart(list(keys.values()), GROUP), strict=True))
-    drawn: list[plots.Plot] = []
-    for _, part in found.table.groupby(list(GROUP), dropna=False, sort=False):
-        label = labels[_key(records(part.iloc[:1])[0], GROUP)]
-        drawn += plots.effects(part, label or "all")
-    lines = []
-    for row in rows:
-        if has(row, "change"):
-            column = BY_NAME[row["figure"]]
-            setting = (labels[_key(row, GROUP)] or "all",) if len(labels) > 1 else ()
-            names = (str(row[name]) for name in ("slot", "alternative", "reference"))
-            change = plots.change_and_interval(row, column)
-            units = str(row["units"] or EMPTY)
-            lines.append((*setting, *names, column.label, change, units, row["basis"] or ""))
-    flagged = [row for row in records(found.interactions) if row.get("flagged")]
-    interactions = tuple(map(_interaction, flagged))
-    return Effects(_figure("effects", drawn), tuple(lines), interactions, sentences(found.findings))
-
-
-def _key(row: Row, names: Sequence[str]) -> tuple[Any, ...]:
-    return tuple(row.get(name) for name in names)
+    settings = grouped(records(found.table), itemgetter(*GROUP))
+    labels = told_apart([rows[0] for rows in settings.values()], GROUP)
+    described: list[plots.Plot] = []
+    lines: list[tuple[str, ...]] = []
+    for label, rows in zip(labels, settings.values(), strict=True):
+        described += plots.effects(rows, label or "all")
+        setting = (label or "all",) if len(labels) > 1 else ()
+        for row in rows:
+            if has(row, "change"):
+                column, names = BY_NAME[row["figure"]], ("slot", "alternative", "reference")
+                change = plots.change_and_interval(row, column)
+                counts = str(row["units"] or EMPTY), row["basis"] or ""
+                choice = (str(row[name]) for name in names)
+                lines.append((*setting, *choice, column.label, change, *counts))
+    interactions = records(found.interactions)
+    return {
+        "views": _views(described),
+        "lines": lines,
+        "interactions": [_interaction(row) for row in interactions if row.get("flagged")],
+        "notes": sentences(found.findings),
+    }
 
 
 def _interaction(row: Row) -> str:
@@ -263,39 +203,34 @@ def _interaction(row: Row) -> str:
     )
 
 
-def _ranks(runs: Runs, groups: Sequence[Group]) -> Ranking:
-    found = rank(runs)
-    group_of = {_of(row): group.label for group in groups for row in group.rows}
-    bodies: dict[str, list[Row]] = {}
-    for row in records(found.table):
-        if row["front_probability"] is not None:
-            linked = {**row, "anchor": anchor(row["variant"])}
-            bodies.setdefault(group_of[_of(row)], []).append(linked)
-    tests, drawn = records(found.tests), []
-    names = ("run_id", *SETTING)
-    for test, label in zip(tests, told_apart(tests, names), strict=True):
-        mine = _alike(found.table, test, names).drop_duplicates("variant")
-        plot = plots.ranks(mine, test["critical_difference"], label or "all")
-        drawn += [plot] if plot else []
-    first = ""
-    if len(found.ranks) == 1:
-        means = found.ranks[0].means
-        best = min(means, key=lambda name: means[name])
-        first = f"{best}, by mean rank on {found.ranks[0].data_sets} data sets"
-    tables = tuple((label, tuple(rows), _axes(rows)) for label, rows in bodies.items())
-    return Ranking(tables, _figure("ranks", drawn), first, sentences(found.findings))
+def _ranks(ranking: Ranking, groups: Sequence[Group]) -> Content:
+    """Return mean ranks over data sets as a plot, each group's front and what it is in, notes."""
+    label_of = {_ROW_OF(row): group.label for group in groups for row in group.rows}
+    rows = (row for row in records(ranking.table) if row["front_probability"] is not None)
+    fronts = grouped(rows, lambda row: label_of[_ROW_OF(row)])
+    tested = list(averages(ranking))
+    labels = told_apart([test for test, _ in tested], ("run_id", *SETTING))
+    described = (
+        plots.ranks(ranked, test["critical_difference"], label or "all")
+        for (test, ranked), label in zip(tested, labels, strict=True)
+    )
+    return {
+        "views": _views(plot for plot in described if plot),
+        "fronts": [(label, front, _dimensions(front)) for label, front in fronts.items()],
+        "notes": sentences(ranking.findings),
+    }
 
 
-def _axes(rows: Sequence[Row]) -> str:
-    """Return a front's columns: those of Dice, latency and memory that were measured."""
-    found = {
+def _dimensions(rows: Sequence[Row]) -> str:
+    """Return what a front is in: those of Dice, latency and memory that were measured."""
+    columns = {
         "Dice": ("dice",),
         "latency": ("latency_ms", "latency_ratio"),
         "memory": ("peak_memory_mib",),
     }
     measured = [
-        axis
-        for axis, names in found.items()
+        label
+        for label, names in columns.items()
         if any(has(row, name) for row in rows for name in names)
     ]
     return " and ".join(filter(None, (", ".join(measured[:-1]), *measured[-1:])))
@@ -304,107 +239,87 @@ def _axes(rows: Sequence[Row]) -> str:
 # ---- training
 
 
-def _accuracy_cells(runs: Runs, groups: Sequence[Group]) -> dict[str, list[Row]]:
-    """Return the accuracy cells of each group, by its key."""
-    key_of = {_of(row): group.key for group in groups for row in group.rows}
-    found: dict[str, list[Row]] = {group.key: [] for group in groups}
-    for cell in records(runs.cells):
-        key = key_of.get(_of(cell))
-        if cell["probe"] == "accuracy" and key is not None:
-            found[key].append(cell)
-    return found
-
-
-def _of(row: Row) -> tuple[Any, ...]:
-    """Return the values that say in which group a row of any table belongs.
-
-    A variant's batch is that of its row in the results.
-    """
-    return _key(row, ("variant", *_OF_RUN))
-
-
-def _curves(runs: Runs, groups: Sequence[Group]) -> tuple[Figure, list[str]]:
-    """Return the plot, and which runs' curves cannot be read, and why."""
+def _curves(runs: Runs, groups: Sequence[Group]) -> tuple[list[View], list[str]]:
+    """Return the plots, and which runs' curves cannot be read, and why."""
     from unet_bench.analysis.curves import read_curves
 
-    drawn: list[plots.Plot] = []
+    described: list[plots.Plot] = []
     problems = []
     for run_id, folder in runs.folders.items():
         try:
-            evaluations = read_curves(folder)
+            evaluations = records(read_curves(folder))
         except StoreError as error:
             problems.append(str(error))
             continue
-        apart = [name for name in CONDITIONS if name in evaluations]
         for group in groups:
             if group.first["run_id"] == run_id:
-                mine = records(_alike(evaluations, group.first, apart))
-                drawn += plots.curves(mine, group, plots.worst_and_best(group))
-    return _figure("curves", drawn), problems
+                own = [row for row in evaluations if _is_of(row, group)]
+                described += plots.curves(own, group, plots.worst_and_best(group))
+    return _views(described), problems
 
 
-def _alike(frame: pd.DataFrame, row: Row, names: Sequence[str]) -> pd.DataFrame:
-    """Return the rows of a frame that are like a row in these columns."""
-    for name in names:
-        values, wanted = frame[name], row.get(name)
-        frame = frame[values.isna() if wanted is None else (values == wanted).fillna(False)]
-    return frame
+def _is_of(evaluation: Row, group: Group) -> bool:
+    """Return whether an evaluation was made under a group's conditions."""
+    stated = (name for name in CONDITIONS if name in evaluation)
+    return all(evaluation[name] == group.first.get(name) for name in stated)
 
 
-def _heats(runs: Runs, groups: Sequence[Group], cells: Cells) -> Iterator[Heat]:
-    """Yield the mean Dice of each class over seeds and folds, classes in their own order."""
-    by_cell: dict[tuple[Any, ...], list[Row]] = {}
-    for row in records(runs.classes):
-        by_cell.setdefault(_key(row, ("run_id", "cell_id")), []).append(row)
+def _heats(
+    runs: Runs, groups: Sequence[Group], cells: Mapping[str, Sequence[Row]]
+) -> Iterator[tuple[str, list[str], list[tuple[str, list[float | None]]]]]:
+    """Yield each group's label, its classes in their order, and per variant the Dice of each.
+
+    A Dice is the mean over seeds and folds; None where there is none.
+    """
+    lines_of = grouped(records(runs.classes), itemgetter("run_id", "cell_id"))
     for group in groups:
-        dice: dict[str, dict[int, list[float]]] = {}
-        classes: dict[int, str] = {}
-        for cell in cells[group.key]:
-            for line in by_cell.get(_key(cell, ("run_id", "cell_id")), ()):
-                index = line["class_index"]
-                classes[index] = line["class_name"] or f"class {index}"
-                if has(line, "dice"):
-                    of_variant = dice.setdefault(cell["variant"], {})
-                    of_variant.setdefault(index, []).append(line["dice"])
-        order = [row["variant"] for row in group.rows if row["variant"] in dice]
-        lines = []
-        for name in order:
-            lines.append((name, tuple(_mean(dice[name].get(index)) for index in sorted(classes))))
-        if lines:
-            names = tuple(classes[index] for index in sorted(classes))
-            yield Heat(group.label, names, tuple(lines))
+        lines = [
+            line
+            for cell in cells[group.key]
+            for line in lines_of.get((cell["run_id"], cell["cell_id"]), ())
+        ]
+        names = {line["class_index"]: line["class_name"] for line in lines}
+        scored = [line for line in lines if has(line, "dice")]
+        dice = grouped(scored, itemgetter("variant", "class_index"))
+        variants = dict.fromkeys(line["variant"] for line in scored)
+        means = [
+            (variant, [_mean_dice(dice.get((variant, index))) for index in sorted(names)])
+            for variant in variants
+        ]
+        if means:
+            classes = [names[index] or f"class {index}" for index in sorted(names)]
+            yield group.label, classes, means
 
 
-def _mean(values: Sequence[float] | None) -> float | None:
-    return sum(values) / len(values) if values else None
+def _mean_dice(lines: Sequence[Row] | None) -> float | None:
+    return sum(line["dice"] for line in lines) / len(lines) if lines else None
 
 
-def _examples(runs: Runs, groups: Sequence[Group], cells: Cells) -> tuple[list[Examples], int]:
+def _examples(
+    runs: Runs, groups: Sequence[Group], cells: Mapping[str, Sequence[Row]]
+) -> tuple[list[Examples], int]:
     """Return the examples of the first groups, and how many further groups may have some."""
-    names: dict[tuple[Any, ...], dict[int, str]] = {}
     columns = ["run_id", "task", "class_index", "class_name"]
-    for row in records(runs.classes[columns].drop_duplicates()):
-        if row["class_name"]:
-            of_task = names.setdefault(_key(row, ("run_id", "task")), {})
-            of_task[row["class_index"]] = row["class_name"]
-    found: list[Examples] = []
-    more = 0
-    for group in groups:
-        if len(found) == MOST_EXAMPLES:
-            more += 1
-            continue
-        folder = runs.folders.get(group.first["run_id"])
-        classes = names.get(_key(group.first, ("run_id", "task")), {})
+    classes = grouped(
+        records(runs.classes[columns].dropna().drop_duplicates()), itemgetter("run_id", "task")
+    )
+    shown: list[Examples] = []
+    for number, group in enumerate(groups):
+        if len(shown) == MOST_EXAMPLES:
+            return shown, len(groups) - number
+        run_id = group.first["run_id"]
+        lines = classes.get((run_id, group.first["task"]), ())
+        names = {line["class_index"]: line["class_name"] for line in lines}
         wanted = plots.worst_and_best(group)
-        of = examples(group, cells[group.key], folder, classes, wanted)
-        found += [of] if of else []
-    return found, more
+        of = examples(group, cells[group.key], runs.folders.get(run_id), names, wanted)
+        shown += [of] if of else []
+    return shown, 0
 
 
 # ---- from a page's content to text
 
 
-def _rendered(page: Mapping[str, Any]) -> str:
+def _rendered(page: Content) -> str:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
@@ -414,18 +329,18 @@ def _rendered(page: Mapping[str, Any]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    filters = {"packed": _packed_views, "anchor": anchor, "seen": seen, "counted": counted}
-    environment.filters |= filters
-    figures = (*(page[name] for name in ("pareto", "memory", "curves")), page["effects"].plot)
-    is_plotted = any(figure.views for figure in (*figures, page["ranks"].plot))
+    environment.filters |= {"packed": _packed_views, "anchor": anchor, "seen": seen}
+    environment.filters["counted"] = counted
     own = {name: Markup(_own(f"report.{name}")) for name in ("css", "js")}
-    template = environment.get_template(_TEMPLATE)
+    plots_of = (*(page[name] for name in ("pareto", "memory", "curves")), page["effects"]["views"])
+    is_plotted = any((*plots_of, page["ranks"]["views"]))
+    template = environment.get_template("report.html.j2")
     return template.render(**page, **own, plotly=_plotly() if is_plotted else "")
 
 
-def _packed_views(figure: Figure) -> str:
+def _packed_views(views: Sequence[View]) -> str:
     """Return a plot's views as compressed JSON, since each view repeats the text of its points."""
-    return _packed(json.dumps([asdict(view) for view in figure.views], allow_nan=False).encode())
+    return _packed(json.dumps([asdict(view) for view in views], allow_nan=False).encode())
 
 
 def _own(name: str) -> str:

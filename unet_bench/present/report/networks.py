@@ -7,10 +7,11 @@ rows and cells of a variant ─▶ choices that differ, figures per group, stage
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from markupsafe import Markup
 
@@ -18,14 +19,12 @@ from unet_bench.geometry.shapes import Stage
 from unet_bench.present.drawing import draw
 from unet_bench.present.groups import Group, anchor, differences, has, seen
 from unet_bench.present.table import state
-from unet_bench.store.columns import Column
+from unet_bench.store.figures import Row, grouped
 from unet_bench.store.run_folder import RunFolder, cell_stem
 from unet_bench.store.runs import Runs
 from unet_bench.store.schema import shown_columns
 from unet_bench.store.tables import records
 from unet_bench.text_format import figure
-
-Row = Mapping[str, Any]
 
 _LARGEST_PICTURE: Final = 200  # stages
 
@@ -38,7 +37,6 @@ class Network:
     """
 
     name: str
-    anchor: str
     is_trivial: bool
     differs: tuple[tuple[str, str, str], ...]  # choice, its value, the baseline's
     facts: tuple[tuple[str, str], ...]
@@ -51,25 +49,16 @@ class Network:
 
 def networks(runs: Runs, groups: Sequence[Group]) -> list[Network]:
     """Return every variant of the groups once, in their order."""
-    rows: dict[str, list[tuple[Group, Row]]] = {}
-    for group in groups:
-        for row in group.rows:
-            rows.setdefault(row["variant"] or "", []).append((group, row))
-    cells = _by_variant(runs)
-    return [_network(name, found, cells.get(name, []), runs) for name, found in rows.items()]
-
-
-def _by_variant(runs: Runs) -> dict[str, list[Row]]:
-    found: dict[str, list[Row]] = {}
-    for cell in records(runs.cells):
-        found.setdefault(cell["variant"], []).append(cell)
-    return found
+    rows = [(group, row) for group in groups for row in group.rows]
+    cells = grouped(records(runs.cells), itemgetter("variant"))
+    by_name = grouped(rows, lambda pair: pair[1]["variant"] or "")
+    return [_network(name, own, cells.get(name, []), runs) for name, own in by_name.items()]
 
 
 def _network(
-    name: str, found: Sequence[tuple[Group, Row]], cells: Sequence[Row], runs: Runs
+    name: str, rows: Sequence[tuple[Group, Row]], cells: Sequence[Row], runs: Runs
 ) -> Network:
-    first = found[0][1]
+    first = rows[0][1]
     facts = {
         "the same network as": first.get("same_as"),
         "choices that cannot matter": (first.get("inactive") or "").replace(",", ", "),
@@ -77,48 +66,45 @@ def _network(
     }
     drawing, undrawn = _drawing(name, cells, runs.folders)
     shown = shown_columns(runs.columns)
+    figures = []
+    for group, row in rows:
+        measured = (column for column in shown if has(row, column.name))
+        figures.append((group.label, tuple((one.heading, figure(row, one)) for one in measured)))
+    differs = (choice for group, row in rows for choice in differences(row, group.baseline))
     return Network(
         name=name,
-        anchor=anchor(name),
         is_trivial=first["trivial"],
-        differs=tuple(
-            dict.fromkeys(line for group, row in found for line in differences(row, group.baseline))
-        ),
+        differs=tuple(dict.fromkeys(differs)),
         facts=tuple((label, str(value)) for label, value in facts.items() if value),
-        figures=tuple((group.label, _figures(row, shown)) for group, row in found),
-        states=tuple(dict.fromkeys(word for _, row in found if (word := state(row)))),
-        problems=tuple(dict.fromkeys((*_quality(found), *_failures(found, cells)))),
+        figures=tuple(figures),
+        states=tuple(dict.fromkeys(filter(None, (state(row) for _, row in rows)))),
+        problems=tuple(dict.fromkeys(_problems([row for _, row in rows], cells))),
         drawing=drawing,
         undrawn=undrawn,
     )
 
 
-def _figures(row: Row, shown: Sequence[Column]) -> tuple[tuple[str, str], ...]:
-    return tuple((column.heading, figure(row, column)) for column in shown if has(row, column.name))
-
-
-def _quality(found: Sequence[tuple[Group, Row]]) -> list[str]:
-    rows = [row for _, row in found if row.get("quality") not in (None, "clean")]
-    return [": ".join(filter(None, (row["quality"], row.get("evidence")))) for row in rows]
-
-
-def _failures(found: Sequence[tuple[Group, Row]], cells: Sequence[Row]) -> list[str]:
-    """Return probe, status, error and log of each cell without figures.
+def _problems(rows: Sequence[Row], cells: Sequence[Row]) -> Iterator[str]:
+    """Yield what disturbed it, then probe, status, error and log of each cell without figures.
 
     For a table without cells it is the row's error.
     """
-    bad = [cell for cell in cells if cell["status"] != "ok"]
-    words = []
-    for cell in bad:
+    for row in rows:
+        if row.get("quality") not in (None, "clean"):
+            yield ": ".join(filter(None, (row["quality"], row.get("evidence"))))
+    failed = [cell for cell in cells if cell["status"] != "ok"]
+    for cell in failed:
         error = f": {cell['error']}" if cell.get("error") else ""
         log = f" (log: {cell['log']})" if cell.get("log") else ""
-        words.append(f"{cell['probe']} {cell['status']}{error}{log}")
-    return words or [str(row["error"]) for _, row in found if row.get("error")]
+        yield f"{cell['probe']} {cell['status']}{error}{log}"
+    if not failed:
+        yield from (str(row["error"]) for row in rows if row.get("error"))
 
 
 def _drawing(
     name: str, cells: Sequence[Row], folders: Mapping[str, Path]
 ) -> tuple[Markup | None, str]:
+    """Return the picture of a network's shape, and why there is none if its file is damaged."""
     for cell in cells:
         folder = folders.get(cell["run_id"])
         if cell["probe"] == "cost" and folder is not None:
@@ -126,14 +112,11 @@ def _drawing(
             try:
                 stages = _stages(file)
             except (OSError, ValueError, TypeError, KeyError) as error:
-                return (
-                    None,
-                    f"Its shape in {file.name} cannot be read ({type(error).__name__}: {error}).",
-                )
+                problem = f"{type(error).__name__}: {error}"
+                return None, f"Its shape in {file.name} cannot be read ({problem})."
             if stages:
-                return Markup(
-                    draw(seen(name), stages, tip=f"tip-{anchor(name)}")
-                ), ""  # which escapes all text
+                drawing = draw(seen(name), stages, tip=f"tip-{anchor(name)}")
+                return Markup(drawing), ""  # a drawing escapes all text
     return None, ""
 
 
@@ -158,11 +141,11 @@ def _stages(file: Path) -> list[Stage]:
         return []
     return [
         Stage(
-            str(s["name"]),
-            int(s["level"]),
-            int(s["channels"]),
-            tuple(map(int, s["size"])),
-            str(s["skip"]),
+            name=str(stage["name"]),
+            level=int(stage["level"]),
+            channels=int(stage["channels"]),
+            size=tuple(map(int, stage["size"])),
+            skip=str(stage["skip"]),
         )
-        for s in stages
+        for stage in stages
     ]

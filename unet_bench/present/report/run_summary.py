@@ -8,27 +8,28 @@ from __future__ import annotations
 import json
 import shlex
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Final
 
 from unet_bench.analysis.audit import Count
 from unet_bench.present.groups import has
 from unet_bench.present.table import statuses
+from unet_bench.store.figures import Row, grouped
 from unet_bench.store.run_folder import RunFolder
 from unet_bench.store.runs import Runs
 from unet_bench.store.schema import ENDS, PROBE_COLUMNS, QUALITIES, STATUSES, gravity
 from unet_bench.store.tables import records
 from unet_bench.text_format import counted, named, scored_size
 
-Row = Mapping[str, Any]
-
 HARMLESS: Final = {"ok", "skipped", "unsupported"}
 FALSE_ALARMS: Final = 0.05  # what intervals of 95 % may call different of pairs that are alike
 _FIGURES: Final = {probe: {*names} - ENDS for probe, names in PROBE_COLUMNS.items()}
+_PLUGIN: Final = ("plugin", "distribution", "version", "module", "source_hash")
 
-Said = tuple[str, str]
+Statement = tuple[str, str]
 """How good it is (good, note or bad), and a sentence."""
 
 
@@ -38,7 +39,7 @@ class Facts:
 
     run_id: str
     lines: tuple[tuple[str, str], ...]
-    trust: tuple[Said, ...]
+    trust: tuple[Statement, ...]
     command: str
     environment: tuple[tuple[str, str], ...]
     plugins: tuple[tuple[str, ...], ...]  # name, distribution, version, module, source hash
@@ -47,13 +48,11 @@ class Facts:
 
 def facts(runs: Runs) -> list[Facts]:
     """Return the facts of every run, in the order given."""
-    rows: dict[str, list[Row]] = {run_id: [] for run_id in runs.manifests}
-    for row in records(runs.results):
-        rows.setdefault(row["run_id"], []).append(row)
-    cells: dict[str, list[Row]] = {}
-    for cell in records(runs.cells):
-        cells.setdefault(cell["run_id"], []).append(cell)
-    return [_facts(run_id, of, cells.get(run_id, []), runs) for run_id, of in rows.items()]
+    rows, cells = (
+        grouped(records(frame), itemgetter("run_id")) for frame in (runs.results, runs.cells)
+    )
+    names = dict.fromkeys((*runs.manifests, *rows))
+    return [_facts(name, rows.get(name, []), cells.get(name, []), runs) for name in names]
 
 
 def environments(rows: Sequence[Row]) -> list[str]:
@@ -67,60 +66,54 @@ def _facts(run_id: str, rows: Sequence[Row], cells: Sequence[Row], runs: Runs) -
     manifest, folder = runs.manifests.get(run_id, {}), runs.folders.get(run_id)
     environment = _flat(manifest.get("environment") or {})
     lines = _lines(rows, manifest, environment)
-    trust = [_audit(folder, run_id), *_quality(rows), *_failures(rows, cells)]
-    suite = manifest.get("suite")
-    about = ("plugin", "distribution", "version", "module", "source_hash")
-    plugins = (
-        tuple(str(plugin.get(name) or "") for name in about)
-        for plugin in manifest.get("plugins") or []
-    )
+    suite, plugins = manifest.get("suite"), manifest.get("plugins") or []
+    limits = (("note", text) for text in _limits(rows, manifest))
     return Facts(
         run_id=run_id,
         lines=tuple((label, text) for label, text in lines.items() if text),
-        trust=(*trust, *(("note", note) for note in _limits(rows, manifest))),
+        trust=(_audit(folder, run_id), *_quality(rows), *_failures(rows, cells), *limits),
         command=shlex.join(map(str, manifest.get("argv") or [])),
         environment=tuple(environment.items()),
-        plugins=tuple(plugins),
+        plugins=tuple(tuple(str(one.get(name) or "") for name in _PLUGIN) for one in plugins),
         suite=json.dumps(suite, indent=2, ensure_ascii=False) if suite else "",
     )
 
 
 def _lines(rows: Sequence[Row], manifest: Row, environment: Mapping[str, str]) -> dict[str, str]:
+    """Return what was measured, how, where, when and by which code."""
     networks = {row["variant"] for row in rows if not row["trivial"]}
     trivial = {row["variant"] for row in rows} - networks
-    sizes = dict.fromkeys(size for row in rows for size in scored_size(row, ""))
     what = counted(len(networks), "network")
     if trivial:
         what += f" and {counted(len(trivial), 'trivial baseline')}"
     if tasks := _values(rows, "task"):
         what += f" on {tasks}"
-    if sizes:
+    if sizes := dict.fromkeys(size for row in rows for size in scored_size(row, "")):
         what += f", {', '.join(sizes)} scored"
     preset = manifest.get("preset") or _values(rows, "preset")
-    torch = _values(rows, "torch")
-    software = [f"torch {torch}" if torch else ""]
-    for name in ("cuda", "python"):
-        software.append(f"{name} {environment[name]}" if environment.get(name) else "")
-    device = (_values(rows, "device_name") or environment.get("cpu", ""), _values(rows, "device"))
-    how = (f"preset {preset}" if preset else "", _values(rows, "recipe"), _values(rows, "budget"))
+    versions = {"torch": _values(rows, "torch")}
+    versions |= {name: environment.get(name, "") for name in ("cuda", "python")}
+    where = [
+        _values(rows, "device_name") or environment.get("cpu", ""),
+        _values(rows, "device"),
+        *(f"{name} {version}" for name, version in versions.items() if version),
+        environment.get("system", ""),
+    ]
+    how = [f"preset {preset}" if preset else "", _values(rows, "recipe"), _values(rows, "budget")]
     started = str(manifest.get("started") or "")
     return {
         "What": what,
-        "How": _joined(how),
-        "Where": _joined((*device, *software, environment.get("system", ""))),
+        "How": " · ".join(filter(None, how)),
+        "Where": " · ".join(filter(None, where)),
         "When": started.replace("T", " ").replace("+00:00", " UTC"),
         "Code": _values(rows, "commit") or str(manifest.get("commit") or ""),
     }
 
 
-def _joined(words: Iterable[str]) -> str:
-    return " · ".join(filter(None, words))
-
-
 # ---- how far to trust it
 
 
-def _audit(folder: Path | None, run_id: str) -> Said:
+def _audit(folder: Path | None, run_id: str) -> Statement:
     """Return how far the self-test found that timings can be trusted."""
     if folder is None:
         return "note", "A table on its own: whether its timing was audited is not known."
@@ -129,78 +122,70 @@ def _audit(folder: Path | None, run_id: str) -> Said:
         command = f"`unet-bench selftest {folder}`"
         return "note", f"Timing was not audited in this run's folder; {command} does it."
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-        alarms = Count(int(found["false_alarms"]["hits"]), int(found["false_alarms"]["of"]))
-        within = f"{found['repeatable_within_percent']:g} %"
-        pairs = found["pairs"]
+        audit = json.loads(file.read_text(encoding="utf-8"))
+        alarms = Count(int(audit["false_alarms"]["hits"]), int(audit["false_alarms"]["of"]))
+        within, pairs = f"{audit['repeatable_within_percent']:g} %", audit["pairs"]
     except (OSError, ValueError, TypeError, KeyError) as error:
         return "bad", f"{file.name} of {run_id} cannot be read ({type(error).__name__}: {error})."
-    are_too_many = alarms.of > 0 and alarms.share()[1] > FALSE_ALARMS
-    told = (
+    text = (
         f"Self-audit: identical code timed in {pairs} pairs is repeatable within {within}; "
         f"{alarms.hits} of {counted(alarms.of, 'pair')} {'was' if alarms.hits == 1 else 'were'} "
         "called different by their own interval"
     )
-    if not are_too_many:
-        return "good", f"{told}."
+    if alarms.of == 0 or alarms.share()[1] <= FALSE_ALARMS:
+        return "good", f"{text}."
     excess = "more than the 5 % that may be, so that intervals of single ratios are too narrow"
-    return "bad", f"{told}: {excess}."
+    return "bad", f"{text}: {excess}."
 
 
-def _quality(rows: Sequence[Row]) -> Iterator[Said]:
+def _quality(rows: Sequence[Row]) -> Iterator[Statement]:
     """Yield how many rows other work disturbed, the mildest first."""
+    counts = Counter(row["quality"] for row in rows if row.get("quality"))
+    disturbed = sorted({*counts} - {"clean"}, key=gravity)
+    for name in disturbed:
+        meaning = QUALITIES.get(name, "a quality unknown here")
+        yield "bad", f"{counts[name]} of {counted(len(rows), 'row')} {name}: {meaning}."
     figures = frozenset().union(*_FIGURES.values())
     measured = [row for row in rows if any(has(row, name) for name in figures)]
-    found = Counter(row["quality"] for row in rows if row.get("quality"))
     clean = sum(row.get("quality") == "clean" for row in measured)
-    bad = sorted({*found} - {"clean"}, key=gravity)
-    for name in bad:
-        meaning = QUALITIES.get(name, "a quality unknown here")
-        yield "bad", f"{found[name]} of {counted(len(rows), 'row')} {name}: {meaning}."
-    if bad or not measured:
+    if disturbed or not measured:
         return
-    if not found:
-        said = "no row states its `quality`"
-        yield "note", f"Whether other work disturbed the measurements is not known: {said}."
+    if not counts:
+        reason = "no row states its `quality`"
+        yield "note", f"Whether other work disturbed the measurements is not known: {reason}."
     elif clean == len(measured):
-        all_ = f"All {clean} measured rows are" if clean > 1 else "The one measured row is"
-        yield "good", f"{all_} clean."
+        all_rows = f"All {clean} measured rows are" if clean > 1 else "The one measured row is"
+        yield "good", f"{all_rows} clean."
     elif clean:
         others = "of the others it is not known"
         yield "note", f"{clean} of {len(measured)} measured rows are clean; {others}."
 
 
-def _failures(rows: Sequence[Row], cells: Sequence[Row]) -> Iterator[Said]:
+def _failures(rows: Sequence[Row], cells: Sequence[Row]) -> Iterator[Statement]:
     """Yield how many measurements have no figures, by status, with the first few named."""
-    found: dict[str, list[str]] = {}
-    empty: list[str] = []
-    for probe, status, row in _measurements(rows, cells):
-        name = f"{row['variant']} {probe}"
-        found.setdefault(status, []).append(name)
-        figures = _FIGURES.get(probe)
+    # Probe, status and what holds its figures, of each cell; without cells, of each row.
+    measured = [(cell["probe"], cell["status"], cell) for cell in cells] or [
+        (probe, status, row) for row in rows for probe, status in statuses(row).items()
+    ]
+    of_all = counted(len(measured), "measurement")
+    by_status: dict[str, list[str]] = {}
+    empty = []
+    for probe, status, row in measured:
+        name, figures = f"{row['variant']} {probe}", _FIGURES.get(probe)
+        by_status.setdefault(status, []).append(name)
         if status == "ok" and figures and not any(has(row, figure) for figure in figures):
             empty.append(name)
-    total = sum(map(len, found.values()))
-    of_all = counted(total, "measurement")
-    bad = sorted({*found} - {"ok"}, key=gravity)
+    failed = sorted({*by_status} - {"ok"}, key=gravity)
     if empty:
         yield "bad", f"{len(empty)} of {of_all} ok, but without a figure: {_first(empty)}."
-    for status in bad:
-        names, meaning = found[status], STATUSES.get(status, "a status unknown here")
+    for status in failed:
+        names, meaning = by_status[status], STATUSES.get(status, "a status unknown here")
         kind = "note" if status in HARMLESS else "bad"
         yield kind, f"{len(names)} of {of_all} {status} ({meaning}): {_first(names)}."
-    if total and not bad and not empty:
-        all_ = f"all {total} measurements have" if total > 1 else "the one measurement has"
-        yield "good", f"Nothing failed: {all_} figures."
-
-
-def _measurements(rows: Sequence[Row], cells: Sequence[Row]) -> Iterator[tuple[str, str, Row]]:
-    """Yield (probe, status, what holds its figures) of each cell; without cells, of each row."""
-    for cell in cells:
-        yield cell["probe"], cell["status"], cell
-    for row in () if cells else rows:
-        for probe, status in statuses(row).items():
-            yield probe, status, row
+    if measured and not failed and not empty:
+        count = len(measured)
+        have = f"all {count} measurements have" if count > 1 else "the one measurement has"
+        yield "good", f"Nothing failed: {have} figures."
 
 
 def _first(names: Sequence[str]) -> str:
@@ -210,10 +195,9 @@ def _first(names: Sequence[str]) -> str:
 
 def _limits(rows: Sequence[Row], manifest: Row) -> Iterator[str]:
     """Yield how the run falls short of the real thing."""
-    own = [row for row in rows if not row.get("match")]
-    scales = sorted({row["width_scale"] for row in own if row.get("width_scale")} - {1.0})
-    if scales:
-        widths = ", ".join(f"{scale:g}" for scale in scales)
+    scales = {row["width_scale"] for row in rows if row.get("width_scale") and not row.get("match")}
+    if scaled := sorted(scales - {1.0}):
+        widths = ", ".join(f"{scale:g}" for scale in scaled)
         budget, size = _values(rows, "budget"), (manifest.get("suite") or {}).get("size")
         short = f", {budget} of training" if budget else ""
         small = f", {size} scored" if size else ""
@@ -223,10 +207,11 @@ def _limits(rows: Sequence[Row], manifest: Row) -> Iterator[str]:
         )
     if {row["seeds"] for row in rows if row.get("seeds") and not row["trivial"]} == {1}:
         yield "One seed: how far another seed would move Dice is not known (`--seeds 0,1,2`)."
-    names = {row["variant"] for row in rows}
     baselines = dict.fromkeys(row["baseline"] for row in rows if row.get("baseline"))
-    if lacking := [name for name in baselines if name not in names]:
-        yield f"Ratios are to {', '.join(lacking)}, which is not in this run."
+    for variant in (row["variant"] for row in rows):
+        baselines.pop(variant, None)
+    if baselines:
+        yield f"Ratios are to {', '.join(baselines)}, which is not in this run."
 
 
 def _values(rows: Sequence[Row], name: str) -> str:

@@ -5,17 +5,16 @@ groups ─▶ columns that hold something ─▶ a cell per row and column: text
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
-from unet_bench.present.groups import Group, anchor, has, is_baseline
+from unet_bench.present.groups import Group, has, is_baseline
 from unet_bench.present.table import best_of, state
 from unet_bench.store.columns import Column
+from unet_bench.store.figures import Row
 from unet_bench.store.schema import BY_NAME, ENDS, described, shown_columns
 from unet_bench.text_format import EMPTY, figure
-
-Row = Mapping[str, Any]
 
 MOST_CELLS: Final = 60_000  # beyond, a page takes long to open
 _NEVER: Final = frozenset({"schema_version", "pareto", *ENDS})
@@ -23,14 +22,27 @@ _NEVER: Final = frozenset({"schema_version", "pareto", *ENDS})
 
 @dataclass(frozen=True)
 class Field:
-    """A column of the page, and whether it may be divided by another row's figure."""
+    """A column of the page, and whether it is shown from the start."""
 
     column: Column
-    meaning: str
     is_shown: bool
-    is_relative: bool
-    bare: str
-    """Its label without a unit, for when it is divided."""
+
+    @property
+    def meaning(self) -> str:
+        """What it is, and its unit."""
+        column = self.column
+        return f"{column.meaning} ({column.unit})" if column.unit else column.meaning
+
+    @property
+    def is_relative(self) -> bool:
+        """Whether it may be divided by another row's figure."""
+        column = self.column
+        return bool(column.better and column.probes) and "accuracy" not in column.probes
+
+    @property
+    def bare(self) -> str:
+        """Its label without a unit, for when it is divided."""
+        return f"{self.column.label} ratio" if self.column.is_ratio else self.column.label
 
 
 @dataclass(frozen=True)
@@ -50,7 +62,6 @@ class Line:
     """A row. `state` says in words whether there are figures, and how good they are."""
 
     variant: str
-    anchor: str
     is_baseline: bool
     is_trivial: bool
     cells: tuple[Cell, ...]
@@ -89,75 +100,56 @@ class Table:
 def table(groups: Sequence[Group], known: Mapping[str, Column] = BY_NAME) -> Table:
     """Return the table of all groups; of very many rows only the usual columns."""
     rows = [row for group in groups for row in group.rows]
-    every = [
-        column for column in _columns(rows, known) if any(has(row, column.name) for row in rows)
-    ]
     shown = shown_columns(known)
+    every = [*(column for column in shown if _has_figure(rows, column)), *_further(rows, known)]
     is_small = len(rows) * len(every) <= MOST_CELLS
     columns = every if is_small else [column for column in every if column in shown]
-    bodies = tuple((group, tuple(_lines(group, columns))) for group in groups)
     return Table(
-        tuple(_field(column, column in shown) for column in columns),
-        len(every) - len(columns),
-        bodies,
+        fields=tuple(Field(column, column in shown) for column in columns),
+        left_out=len(every) - len(columns),
+        bodies=tuple((group, tuple(_lines(group, columns))) for group in groups),
     )
 
 
-def _columns(rows: Sequence[Row], known: Mapping[str, Column]) -> list[Column]:
-    """Return the usual columns, then all other numbers that were measured or that differ."""
-    if not rows:
-        return []
-    shown = shown_columns(known)
-    others = {*rows[0]} - _NEVER - {column.name for column in shown}
-    more = [described(name, known) for name in rows[0] if name in others]
-    told = [column for column in more if _is_told(rows, column)]
-    return [*(column for column in shown if column.name in rows[0]), *told]
+def _has_figure(rows: Sequence[Row], column: Column) -> bool:
+    return any(has(row, column.name) for row in rows)
 
 
-def _is_told(rows: Sequence[Row], column: Column) -> bool:
-    values = {row.get(column.name) for row in rows} - {None}
-    are_numbers = any(isinstance(x, int | float) and not isinstance(x, bool) for x in values)
-    return are_numbers and (bool(column.probes) or len(values) > 1)
+def _further(rows: Sequence[Row], known: Mapping[str, Column]) -> Iterator[Column]:
+    """Yield all unusual columns with numbers that were measured or that differ."""
+    usual = {*_NEVER, *(column.name for column in shown_columns(known))}
+    for name in rows[0] if rows else ():
+        column = described(name, known)
+        values = {row[name] for row in rows if has(row, name)}
+        is_flag = all(isinstance(value, bool) for value in values)
+        differs = len({row.get(name) for row in rows} - {None}) > 1
+        if name not in usual and not is_flag and (column.probes or differs):
+            yield column
 
 
-def _field(column: Column, is_shown: bool) -> Field:
-    unit = f" ({column.unit})" if column.unit else ""
-    is_of_device = bool(column.probes) and "accuracy" not in column.probes
-    return Field(
-        column=column,
-        meaning=column.meaning + unit,
-        is_shown=is_shown,
-        is_relative=bool(column.better) and is_of_device,
-        bare=f"{column.label} ratio" if column.is_ratio else column.label,
-    )
-
-
-def _lines(group: Group, columns: Sequence[Column]) -> list[Line]:
+def _lines(group: Group, columns: Sequence[Column]) -> Iterator[Line]:
     best = {column.name: best_of(group.rows, column) for column in columns}
-    return [
-        Line(
+    for row in group.rows:
+        yield Line(
             variant=row["variant"] or "",
-            anchor=anchor(row["variant"] or ""),
             is_baseline=is_baseline(row),
             is_trivial=row["trivial"],
             cells=tuple(_cell(row, column, best[column.name]) for column in columns),
             state=state(row) or "ok",
             reason=" ".join(filter(None, (row.get("error"), row.get("evidence"))))[:600],
         )
-        for row in group.rows
-    ]
 
 
 def _cell(row: Row, column: Column, best: object) -> Cell:
     value = row.get(column.name)
     if not has(row, column.name):
         return Cell(EMPTY)
-    low, high = column.interval or ("", "")
+    low, high = (row[end] if has(row, end) else None for end in column.interval or ("", ""))
     return Cell(
         text=figure(row, column),
         value=value,
-        low=row[low] if has(row, low) else None,
-        high=row[high] if has(row, high) else None,
+        low=low,
+        high=high,
         is_best=best is not None and value == best and not row["trivial"],
         verdict=row.get(column.verdict) or "",
     )
