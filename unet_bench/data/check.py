@@ -75,6 +75,7 @@ class Report:
             f"sizes: {sizes}{more}",
             f"ignored: {self.ignored:.2%} of the pixels",
         ]
+        lines += [f"doubt: {doubt}" for doubt in self.doubts]
         lines += self._value_lines()
         for index, share in list(enumerate(self.classes))[:SHOWN]:
             lines.append(
@@ -83,7 +84,6 @@ class Report:
             )
         if len(self.classes) > SHOWN:
             lines.append(f"… and {len(self.classes) - SHOWN} classes more (--json lists all)")
-        lines += [f"doubt: {doubt}" for doubt in self.doubts]
         remarks = (*self.notes, *self.warnings)
         lines += [f"note: {remark}" for remark in remarks[:SHOWN]]
         if len(remarks) > SHOWN:

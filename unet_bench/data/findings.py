@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 from unet_bench.errors import InvalidData, offenders
 from unet_bench.limits import one_line
+
+LINE: Final = 1000
+"""Characters of a problem: it may hold an entry to paste."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +29,7 @@ class Findings:
     def refuse(self) -> None:
         """Raise InvalidData over all problems, if there is one."""
         if self.problems:
-            lines = offenders([one_line(problem) for problem in self.problems])
+            lines = offenders([one_line(problem, LINE) for problem in self.problems])
             raise InvalidData(
                 f"the data in {one_line(str(self.root))} cannot be used, "
                 f"{len(self.problems)} problem(s):\n{lines}"

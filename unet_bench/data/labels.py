@@ -29,7 +29,7 @@ BACKGROUND: Final = "background"
 MOST_PROPOSED: Final = 20
 """Entries of a proposal for dataset.json: more are no classes."""
 SOFT_LEVELS: Final = 8
-"""More grey levels than these, the highest the most frequent, are blurred edges."""
+"""More grey levels than these, most of them light, are blurred edges."""
 WHITE: Final = 128
 """The lowest grey level that may be the inside of an object with blurred edges."""
 DOUBTED_SHARE: Final = 0.8
@@ -404,9 +404,10 @@ def _soft(counts: Mapping[str, Counts]) -> str:
         pixels.update(held)
     highest = max(pixels, default=0)
     objects = sum(pixels.values()) - pixels[0]
-    most = max((count for value, count in pixels.items() if value), default=0)
-    is_grey_level = WHITE <= highest <= IGNORE
-    if len(pixels) <= SOFT_LEVELS or not is_grey_level or pixels[highest] < most:
+    light = sum(count for value, count in pixels.items() if 4 * value > 3 * highest)
+    middle = sum(count for value, count in pixels.items() if highest < 4 * value <= 3 * highest)
+    # The insides of objects are light; of ids, twice as many lie in the middle half.
+    if len(pixels) <= SOFT_LEVELS or not WHITE <= highest <= IGNORE or light < middle:
         return ""
     between = (objects - pixels[highest]) / (objects + pixels[0])
     half = highest // 2
