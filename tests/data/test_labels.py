@@ -102,7 +102,9 @@ def test_soft_edges_are_refused_with_the_way_out(tmp_path: Path) -> None:
     entry = '{"labels": {"background": "0-127", "object": "128-255"}}'
     assert entry[1:-1] in message
     (root / "dataset.json").write_text(entry)
-    assert is_right(read_folder(root))
+    for sample in read_folder(root).samples:
+        # Corners are rounded.
+        assert (sample.mask != shape(int(sample.name[1:]))).sum() <= 4
 
 
 def test_jpeg_masks_are_read_where_ranges_are_stated(tmp_path: Path) -> None:

@@ -192,7 +192,7 @@ def _split_files(root: Path, found: Findings) -> dict[str, Path]:
                 )
             if split:
                 listings[split] = file
-        unknown = [file.name for file, split in called.items() if not split]
+        unknown = [f.name for f, split in called.items() if not split and "fold" not in f.name]
         if unknown and folder != root:
             found.notes.append(
                 f"{folder.name}/: {listing(unknown)} not used as splits, which are called train, "
