@@ -10,6 +10,7 @@ import typer
 
 from unet_bench.cli.options import AsJson, Format, Formatted, Run, Runs
 from unet_bench.errors import InvalidSuite
+from unet_bench.present.stdout import echo
 from unet_bench.spec.option import split
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def answer(document: Document, format: Format, as_json: bool) -> None:
     from unet_bench.present.progress import console
 
     shown = document.rendered((Format.json if as_json else format).value)
-    typer.echo(shown) if isinstance(shown, str) else console().print(shown)
+    echo(shown) if isinstance(shown, str) else console().print(shown)
 
 
 def show(
@@ -87,7 +88,7 @@ def compare(
         str | None,
         typer.Option(
             "--fail-on",
-            help="Exit 1 at any of: slower, more, worse, ambiguous, missing; by commas.",
+            help="Exit 1 at any of: slower, more, worse, changed, ambiguous, missing; by commas.",
         ),
     ] = None,
     across_environments: Annotated[
@@ -167,9 +168,13 @@ def summary(
     """Show each variant's accuracy over data sets, folds and seeds, paired with the baseline's."""
     from unet_bench.analysis.summary import summary
     from unet_bench.present.summary import summary_document
+    from unet_bench.store.log import manifest_of
+    from unet_bench.store.probes import columns_of
     from unet_bench.store.tables import read_results
 
-    answer(summary_document(summary(read_results(path, "cells"))), format, as_json)
+    plugins = columns_of(manifest_of(path))
+    found = summary(read_results(path, "cells"), plugins)
+    answer(summary_document(found, plugins.values()), format, as_json)
 
 
 def rank(
@@ -317,6 +322,5 @@ def report(
     """Write a report: a web page that works offline, markdown, LaTeX tables or figures."""
     from unet_bench.present.report import NAMES, write_report
 
-    typer.echo(
-        f"written: {write_report(paths, out or Path(NAMES[format.value]), format=format.value)}"
-    )
+    written = write_report(paths, out or Path(NAMES[format.value]), format=format.value)
+    echo(f"written: {written}")

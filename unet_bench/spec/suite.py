@@ -121,7 +121,11 @@ class Suite:
         (), "SLOT=PART,PART or AXIS=VALUE,VALUE: all combinations", panel=WHAT, by_commas=False
     )
     models: tuple[str, ...] = option(
-        (), "Anybody's module, package.module:Class", "--model", panel=WHAT, by_commas=False
+        (),
+        "Anybody's network, package.module:Class or '…:Class(depth=4)'",
+        "--model",
+        panel=WHAT,
+        by_commas=False,
     )
     baseline: str = option(BASELINE, "The variant every other is compared with", panel=WHAT)
     probes: tuple[str, ...] = option(
