@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from unet_bench.cli.options import AsJson, Debug, Given, pick, with_options
-from unet_bench.errors import InvalidSuite, StoreError
+from unet_bench.errors import InvalidSuite, StoreError, command_line
 from unet_bench.execute.options import ExecutionOptions
 from unet_bench.execute.signals import exit_code, terminable
+from unet_bench.present.stdout import echo
 from unet_bench.spec.cell import Setting
 from unet_bench.spec.option import SAVING, WHAT, WHERE, options
 from unet_bench.spec.presets import PRESETS
 from unet_bench.spec.suite import Suite, from_options
+from unet_bench.text_format import is_doubt
 
 if TYPE_CHECKING:
     from unet_bench.execute.driver import Finished
@@ -77,7 +79,7 @@ def run(
                 with terminable():
                     done = pipeline.execute(made, out, progress, folder, execution)
             if not done.left or "time_limit_s" not in how:
-                show_end(done.path, made.suite)
+                show_end(done.path, made)
         except KeyboardInterrupt as end:
             kept = f"what was finished is kept. Go on with: {going_on(progress.path)}"
             typer.echo(
@@ -158,12 +160,16 @@ def end_code(done: Finished, limited: bool) -> int:
         )
         if limited:
             return TIME_IS_UP
+    if done.refused:
+        why = command_line("show", done.path, "--columns", "variant,error")
+        typer.echo(f"nothing that was asked for can run here; why: {why}", err=True)
+        return 1
     return 0 if done.statuses <= HARMLESS else 1
 
 
 def going_on(path: Path | None) -> str:
     """Return the command that goes on with a run."""
-    return f"unet-bench run --resume {path}"
+    return command_line("run", "--resume", path)
 
 
 def left_out(left: Iterable[Planned]) -> str:
@@ -175,15 +181,17 @@ def left_out(left: Iterable[Planned]) -> str:
     return "; ".join(parts)
 
 
-def show_end(path: Path, suite: Suite) -> None:
-    """Print the table of a run, where it is, and what was scaled down."""
+def show_end(path: Path, made: Plan) -> None:
+    """Print the table of a run, where it is, what was scaled down, and doubts about the data."""
     from unet_bench.present.progress import console
     from unet_bench.present.table import results_document
     from unet_bench.store.runs import read_runs
 
     screen, runs = console(), read_runs([path])
     screen.print(results_document(runs.results, known=runs.columns).rendered())
-    notes = [f"results: {path}/results.csv", f"again: unet-bench show {path}", suite.scaled_down()]
+    again = command_line("show", path)
+    notes = [f"results: {path}/results.csv", f"again: {again}", made.suite.scaled_down()]
+    notes += [note for note in made.notes if is_doubt(note)]
     screen.print("\n".join(filter(None, notes)), markup=False, highlight=False, soft_wrap=True)
 
 
@@ -200,7 +208,7 @@ def plan(
 
     with pipeline.plan(from_options(given, suite), only=True) as made:
         if as_json:
-            typer.echo(json.dumps(plan_table(made.planned), indent=2))
+            echo(json.dumps(plan_table(made.planned), indent=2))
         else:
             plan_text(made)
             typer.echo("".join(f"note: {note}\n" for note in made.notes), nl=False, err=True)
@@ -243,7 +251,7 @@ def selftest(
     except KeyboardInterrupt as end:
         typer.echo("stopped before there was a pair to judge", err=True)
         raise typer.Exit(exit_code(end)) from None
-    typer.echo(report_text(done.report), nl=False)
+    echo(report_text(done.report), end="")
     early = "stopped early; " if done.stopped else ""
     typer.echo(f"{early}written: {done.path}/selftest.txt and selftest.json", err=True)
     raise typer.Exit(done.exit_code(fail_above))
@@ -271,6 +279,12 @@ def predict(
     fold: Annotated[
         str | None, typer.Option("--fold", help="Of several folds, this one: 0/5.")
     ] = None,
+    white: Annotated[
+        float | None,
+        typer.Option(
+            "--white", help="The value that is white in images of other bits than the training's."
+        ),
+    ] = None,
 ) -> None:
     """Write masks for your own images with a network that a run trained.
 
@@ -278,5 +292,20 @@ def predict(
     """
     from unet_bench.predict import predict_files
 
-    for mask in predict_files(path, variant, images, out, data=data, seed=seed, fold=fold, **given):
-        typer.echo(mask)
+    def warn(text: str) -> None:
+        typer.echo(f"warning: {text}", err=True)
+
+    masks = predict_files(
+        path,
+        variant,
+        images,
+        out,
+        data=data,
+        seed=seed,
+        fold=fold,
+        white=white,
+        warn=warn,
+        **given,
+    )
+    for mask in masks:
+        echo(str(mask))
