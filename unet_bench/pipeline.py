@@ -104,7 +104,10 @@ def plan(
             executor=executor,
             asked=frozenset(variant.name for variant in asked_for(suite, registry)),
             modules=preload(planned),
-            notes=() if executor.remote else tuple(notes_of(wanted, suite.device, facts)),
+            notes=(
+                *(() if executor.remote else notes_of(wanted, suite.device, facts)),
+                *dict.fromkeys(text for loaded_task in tasks for text in loaded_task.remarks),
+            ),
         )
 
 

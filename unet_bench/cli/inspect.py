@@ -297,28 +297,32 @@ def plugins_(chosen: Chosen, as_json: AsJson = False) -> None:
     print_listing(rows, as_json)
 
 
-@with_options(chosen=pick(Suite, "classes", "block"))
+@with_options(chosen=pick(Suite, "classes", "max_megapixels", "block"))
 def data_check(
     chosen: Chosen,
     name: Annotated[
         str, typer.Argument(metavar="DATA", help="As --data takes it: a name, a path or KIND:PATH.")
     ],
     as_json: AsJson = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit 1 if the data may be misread, too.")
+    ] = False,
 ) -> None:
-    """Report sizes, classes and their shares, offenders, and images that are in two splits.
+    """Report how files are read: values, classes and their shares, sizes, what is left out, leaks.
 
-    Exit 1 if an image is in two splits.
+    Exit 1 if an image is in two splits, or under --strict if there is a doubt; 2 if the data cannot
+    be used.
     """
     from unet_bench.data.check import check
     from unet_bench.data.sources import open_dataset
     from unet_bench.plan.tasks import class_names
 
     wanted = class_names(tuple(chosen.get("classes", ())))
-    report = check(
-        open_dataset(load(chosen.get("block", ())).checked(), name, size=None, classes=wanted)
-    )
+    registry = load(chosen.get("block", ())).checked()
+    most = chosen.get("max_megapixels")
+    report = check(open_dataset(registry, name, classes=wanted, max_megapixels=most))
     echo(json.dumps(report.to_dict(), indent=2) if as_json else report.text())
-    raise typer.Exit(1 if report.leaks else 0)
+    raise typer.Exit(1 if report.leaks or (strict and report.doubts) else 0)
 
 
 @with_options(chosen=BLOCK)

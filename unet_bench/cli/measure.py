@@ -19,6 +19,7 @@ from unet_bench.spec.cell import Setting
 from unet_bench.spec.option import SAVING, WHAT, WHERE, options
 from unet_bench.spec.presets import PRESETS
 from unet_bench.spec.suite import Suite, from_options
+from unet_bench.text_format import is_doubt
 
 if TYPE_CHECKING:
     from unet_bench.execute.driver import Finished
@@ -78,7 +79,7 @@ def run(
                 with terminable():
                     done = pipeline.execute(prepared, out, progress, folder, execution)
             if not done.left or "time_limit_s" not in execution_options:
-                show_end(done.path, prepared.suite)
+                show_end(done.path, prepared)
         except KeyboardInterrupt as end:
             kept = f"what was finished is kept. Go on with: {going_on(progress.path)}"
             typer.echo(
@@ -182,8 +183,8 @@ def left_out(left: Iterable[Planned]) -> str:
     return "; ".join(parts)
 
 
-def show_end(path: Path, suite: Suite) -> None:
-    """Print the table of a run, where it is, and what was scaled down."""
+def show_end(path: Path, plan: Plan) -> None:
+    """Print the table of a run, where it is, what was scaled down, and doubts about the data."""
     from unet_bench.present.progress import console
     from unet_bench.present.table import results_document
     from unet_bench.store.runs import read_runs
@@ -191,7 +192,8 @@ def show_end(path: Path, suite: Suite) -> None:
     screen, runs = console(), read_runs([path])
     screen.print(results_document(runs.results, known=runs.columns).rendered())
     again = command_line("show", path)
-    notes = [f"results: {path}/results.csv", f"again: {again}", suite.scaled_down()]
+    notes = [f"results: {path}/results.csv", f"again: {again}", plan.suite.scaled_down()]
+    notes += [note for note in plan.notes if is_doubt(note)]
     screen.print("\n".join(filter(None, notes)), markup=False, highlight=False, soft_wrap=True)
 
 
@@ -279,6 +281,12 @@ def predict(
     fold: Annotated[
         str | None, typer.Option("--fold", help="Of several folds, this one: 0/5.")
     ] = None,
+    white: Annotated[
+        float | None,
+        typer.Option(
+            "--white", help="The value that is white in images of other bits than the training's."
+        ),
+    ] = None,
 ) -> None:
     """Write masks for your own images with a network that a run trained.
 
@@ -286,7 +294,20 @@ def predict(
     """
     from unet_bench.predict import predict_files
 
-    for mask in predict_files(
-        path, variant, images, out, data=data, seed=seed, fold=fold, **chosen
-    ):
+    def warn(text: str) -> None:
+        typer.echo(f"warning: {text}", err=True)
+
+    masks = predict_files(
+        path,
+        variant,
+        images,
+        out,
+        data=data,
+        seed=seed,
+        fold=fold,
+        white=white,
+        warn=warn,
+        **chosen,
+    )
+    for mask in masks:
         echo(str(mask))

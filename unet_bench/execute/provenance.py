@@ -126,6 +126,7 @@ def manifest(made: Plan, execution: ExecutionOptions) -> dict[str, Any]:
         },
         "baseline": made.planned[0].cell.baseline.name,
         "probes": {p.name: p.to_manifest() for p in dict.fromkeys(c.probe for c in made.planned)},
+        "notes": list(made.notes),
         "environment": made.environment,
         "commit": made.environment["commit"],
         "plugins": [

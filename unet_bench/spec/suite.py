@@ -166,7 +166,17 @@ class Suite:
         check=require_folds,
     )
     classes: tuple[str, ...] = option(
-        (), "A folder's classes: a number, or names", panel=DATA, check=require_classes
+        (),
+        "A folder's classes: a number, names, or binary: all but 0 is one class",
+        panel=DATA,
+        check=require_classes,
+    )
+    max_megapixels: float | None = option(
+        None,
+        "Read pictures of up to so many million pixels",
+        panel=DATA,
+        bounds=POSITIVE,
+        note="89 if left out",
     )
     fit: str = option(
         "crop",
