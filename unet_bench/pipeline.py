@@ -103,7 +103,10 @@ def plan(
             environment=environment(survey().names()),
             executor=executor,
             modules=preload(planned),
-            notes=() if executor.remote else tuple(notes_of(wanted, suite.device, facts)),
+            notes=(
+                *notes_of_models(suite),
+                *(() if executor.remote else notes_of(wanted, suite.device, facts)),
+            ),
         )
 
 
@@ -131,6 +134,12 @@ def notes_of(wanted: str, device: str, facts: DeviceFacts) -> list[str]:
             "and its number formats are not known"
         )
     return notes
+
+
+def notes_of_models(suite: Suite) -> Iterable[str]:
+    """Yield from where the modules of --model are imported."""
+    if suite.models:
+        yield f"--model: modules are imported from {Path.cwd()} or, if not there, as installed"
 
 
 def executor_of(execution: ExecutionOptions, registry: Registry) -> Executor:

@@ -37,6 +37,7 @@ def predict_files(
     evaluation: str = "tiled",
     overlap: float = 0.5,
     flips: bool = False,
+    trust: bool = False,
 ) -> Iterator[Path]:
     """Write the class ids of each image, and yield the paths.
 
@@ -61,7 +62,13 @@ def predict_files(
             f"masks would replace images, such as {such}: give another folder by --out"
         )
     network = load_network(
-        run, variant, data=data, seed=seed, fold=fold, device=choose_device(device)
+        run,
+        variant,
+        data=data,
+        seed=seed,
+        fold=fold,
+        device=choose_device(device),
+        trust=trust,
     )
     problems: list[str] = [
         f"{image}: no such file" for image in images if not os.path.isfile(image)

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -37,6 +37,10 @@ Out = Annotated[
     typer.Option("--out", "-o", help="Where the run's folder is made.", rich_help_panel=SAVING),
 ]
 
+Trust = Annotated[
+    bool, typer.Option("--trust", help="Run code that the run's folder names: it is yours.")
+]
+
 
 @with_options(given=options(Suite), how=options(ExecutionOptions))
 def run(
@@ -50,6 +54,7 @@ def run(
             "--resume", help="Go on with a run: its folder, or last.", rich_help_panel=WHERE
         ),
     ] = None,
+    trust: Trust = False,
     debug: Debug = False,
 ) -> None:
     """Measure variants and save tables.
@@ -58,9 +63,14 @@ def run(
     """
     from unet_bench import pipeline
     from unet_bench.present.progress import watcher
+    from unet_bench.store.log import read_manifest, resume_command
+    from unet_bench.store.trust import code_named_by, require_trust
 
     folder = resumable(resume, out) if resume else None
     refuse_contradictions(folder, suite, given, how)
+    if folder:
+        named = code_named_by(read_manifest(folder), executor="executor" not in how)
+        require_trust(folder, named, trust)
     execution = execution_of(folder, how)
     wanted = pipeline.resumed(folder) if folder else from_options(given, suite)
     recipe = pipeline.recipe_of(folder) if folder else None
@@ -79,10 +89,10 @@ def run(
             if not done.left or "time_limit_s" not in how:
                 show_end(done.path, made.suite)
         except KeyboardInterrupt as end:
-            kept = f"what was finished is kept. Go on with: {going_on(progress.path)}"
-            typer.echo(
-                f"stopped; {kept if progress.path else 'nothing was measured yet'}", err=True
-            )
+            kept = "nothing was measured yet"
+            if progress.path:
+                kept = f"what was finished is kept. Go on with: {resume_command(progress.path)}"
+            typer.echo(f"stopped; {kept}", err=True)
             raise typer.Exit(exit_code(end)) from None
         except StoreError as error:
             if progress.path is None:  # nothing was run: refused before starting
@@ -150,20 +160,17 @@ def time_notes(made: Plan, execution: ExecutionOptions) -> Iterable[str]:
 
 def end_code(done: Finished, limited: bool) -> int:
     """Return a run's exit code, having said which cells there was no time for."""
+    from unet_bench.store.log import resume_command
+
     if done.left:
         typer.echo(
             f"the time limit is reached, {len(done.left)} cells are left "
-            f"({left_out(done.left)}). Go on with: {going_on(done.path)}",
+            f"({left_out(done.left)}). Go on with: {resume_command(done.path)}",
             err=True,
         )
         if limited:
             return TIME_IS_UP
     return 0 if done.statuses <= HARMLESS else 1
-
-
-def going_on(path: Path | None) -> str:
-    """Return the command that goes on with a run."""
-    return f"unet-bench run --resume {path}"
 
 
 def left_out(left: Iterable[Planned]) -> str:
@@ -271,6 +278,7 @@ def predict(
     fold: Annotated[
         str | None, typer.Option("--fold", help="Of several folds, this one: 0/5.")
     ] = None,
+    trust: Trust = False,
 ) -> None:
     """Write masks for your own images with a network that a run trained.
 
@@ -278,5 +286,6 @@ def predict(
     """
     from unet_bench.predict import predict_files
 
-    for mask in predict_files(path, variant, images, out, data=data, seed=seed, fold=fold, **given):
+    chosen: dict[str, Any] = {"data": data, "seed": seed, "fold": fold, "trust": trust}
+    for mask in predict_files(path, variant, images, out, **chosen, **given):
         typer.echo(mask)

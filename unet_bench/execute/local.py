@@ -273,7 +273,7 @@ def verdict(running: Running, over: Exit) -> Result:
         folder = running.job.folder
         raise StoreError(
             f"a worker could not write into {folder} or the temporary folder: no space left; "
-            f"free some; what was finished is kept: {resume_command(Path(folder))}"
+            f"free some; what was finished is kept: `{resume_command(Path(folder))}`"
         )
     line = last_line(running.job.log)
     tail = f": {line}" if line else ""

@@ -88,7 +88,7 @@ def receive(job: Job, result: Result, files: Files) -> Result:
         job.write_result(result)
     except OSError as error:
         raise StoreError(
-            f"cannot write a row into {job.folder}: {error}; {resume_command(Path(job.folder))}"
+            f"cannot write a row into {job.folder}: {error}; `{resume_command(Path(job.folder))}`"
         ) from error
     return result
 

@@ -80,8 +80,14 @@ def outcome(job: Job) -> dict[str, Any]:
 
 def check_sources(sources: Mapping[str, str]) -> None:
     """Raise PluginFailure where this machine's source is not what the run was planned with."""
+    from unet_bench.models.build import importing_from_here
+
     for module, wanted in sources.items():
-        if (found := source_hash(module)) != wanted:
+        found = source_hash(module)
+        if not found:
+            with importing_from_here():  # the module of --model
+                found = source_hash(module)
+        if found != wanted:
             here = f"is of another version ({found}, not {wanted})" if found else "is not installed"
             raise PluginFailure(
                 f"{module} {here} on {socket.gethostname()}: install there what the driver has"

@@ -6,7 +6,8 @@ import functools
 import importlib
 import inspect
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any
 
@@ -84,9 +85,7 @@ def _factory(registry: Registry, slot: str, choices: Choices) -> NamedFactory:
 def _architecture(
     registry: Registry, variant: Variant, in_channels: int, classes: int, image_size: Sequence[int]
 ) -> nn.Module:
-    if ":" in variant.architecture and not registry.has_family(
-        "architecture", variant.architecture
-    ):
+    if is_foreign(registry, variant):
         return foreign(variant.architecture, in_channels, classes)
     entry = registry.find("architecture", variant.architecture)
     if absent := entry.absent:
@@ -131,16 +130,37 @@ def foreign_variant(reference: str) -> Variant:
     )
 
 
+def is_foreign(registry: Registry, variant: Variant) -> bool:
+    """Return whether a variant is anybody's module, which no plugin registered."""
+    name = variant.architecture
+    return ":" in name and not registry.has_family("architecture", name)
+
+
+@contextmanager
+def importing_from_here() -> Iterator[None]:
+    """Let the current folder come first where modules are looked for, and from then on last.
+
+    Only somebody's own module is imported from it: it may hold files of any name.
+    """
+    sys.path.insert(0, "")
+    try:
+        yield
+    finally:
+        with suppress(ValueError):  # whatever the module did to it
+            sys.path.remove("")
+        if "" not in sys.path:
+            sys.path.append("")
+
+
 def foreign(reference: str, in_channels: int, classes: int) -> nn.Module:
     """Build anybody's class or function, with these channels and classes.
 
     They are given by whatever names it has for them.
     """
     module_name, _, name = reference.partition(":")
-    if "" not in sys.path:
-        sys.path.insert(0, "")  # the user's own file, beside which the command was started
     try:
-        factory: Any = getattr(importlib.import_module(module_name), name)
+        with importing_from_here():
+            factory: Any = getattr(importlib.import_module(module_name), name)
     except (ImportError, AttributeError) as error:
         raise InvalidSuite(f"--model {reference}: {error}; is it importable from here?") from error
     known = inspect.signature(factory).parameters
@@ -159,7 +179,8 @@ def foreign(reference: str, in_channels: int, classes: int) -> nn.Module:
             "name a function of (in_channels, classes) that builds it"
         )
     try:
-        model = factory(**given)
+        with importing_from_here():
+            model = factory(**given)
     except UnetBenchError:
         raise
     except Exception as error:
@@ -191,10 +212,9 @@ def takes_width(registry: Registry, variant: Variant) -> bool:
     """
     if not variant.architecture:
         return "width_scale" not in canonicalised(registry, variant).inactive
-    known = ":" not in variant.architecture or registry.has_family(
-        "architecture", variant.architecture
-    )
-    return known and "base_width" in registry.find("architecture", variant.architecture).args
+    if is_foreign(registry, variant):
+        return False
+    return "base_width" in registry.find("architecture", variant.architecture).args
 
 
 def doubling_step(variant: Variant) -> float:
