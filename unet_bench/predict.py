@@ -90,7 +90,7 @@ def predict_files(
         )
         try:
             out.mkdir(parents=True, exist_ok=True)
-            with atomic_write(written, shared=True) as draft:
+            with atomic_write(written) as draft:
                 if is_nifti(file):
                     write_labels(draft, np.moveaxis(mask, 0, 2), like=file)
                 else:

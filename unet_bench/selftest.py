@@ -92,7 +92,7 @@ def selftest(
 
     from unet_bench.analysis.audit import audit, trials_of
     from unet_bench.present.progress import watcher
-    from unet_bench.store.log import read_rows
+    from unet_bench.store.log import iterate_rows, latest
     from unet_bench.store.tables import write_tables  # noqa: F401 (whole, before signals raise)
 
     stopped = None
@@ -109,7 +109,7 @@ def selftest(
                 raise
     path = progress.path
     assert path is not None
-    rows = list(read_rows(path))
+    rows = [*latest(iterate_rows(path)).values()]
     trials, lost = trials_of(rows)
     cell = made.planned[0].cell
     if stopped and not any(trial.slowdown == 0 for trial in trials):

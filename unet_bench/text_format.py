@@ -21,6 +21,7 @@ _USUAL: Final[Mapping[str, str]] = {
     "batch_norm": "kept",
 }
 _WORDED: Final[Mapping[str, str]] = {
+    "width_scale": "width_scale ",
     "match": "matched ",
     "pretrained": "pretrained ",
     "batch_norm": "batch norm ",

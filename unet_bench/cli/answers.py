@@ -87,7 +87,7 @@ def compare(
         str | None,
         typer.Option(
             "--fail-on",
-            help="Exit 1 at any of: slower, more, worse, ambiguous, missing; by commas.",
+            help="Exit 1 at any of: slower, more, worse, changed, ambiguous, missing; by commas.",
         ),
     ] = None,
     across_environments: Annotated[
@@ -167,9 +167,13 @@ def summary(
     """Show each variant's accuracy over data sets, folds and seeds, paired with the baseline's."""
     from unet_bench.analysis.summary import summary
     from unet_bench.present.summary import summary_document
+    from unet_bench.store.log import manifest_of
+    from unet_bench.store.probes import columns_of
     from unet_bench.store.tables import read_results
 
-    answer(summary_document(summary(read_results(path, "cells"))), format, as_json)
+    plugins = columns_of(manifest_of(path))
+    found = summary(read_results(path, "cells"), plugins)
+    answer(summary_document(found, plugins.values()), format, as_json)
 
 
 def rank(

@@ -114,7 +114,7 @@ class Dataset:
             "samples": names,
         }
         arrays["meta"] = np.array(json.dumps(meta))
-        with atomic_write(path, shared=True) as draft, draft.open("wb") as file:
+        with atomic_write(path) as draft, draft.open("wb") as file:
             np.savez(file, **arrays)
 
     @classmethod

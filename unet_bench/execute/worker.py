@@ -105,7 +105,7 @@ def surroundings(job: Job) -> dict[str, Any]:
     file = job.run_folder.environment(facts["env_id"])
     if not file.exists():
         file.parent.mkdir(exist_ok=True)
-        with atomic_write(file, shared=True) as draft:
+        with atomic_write(file) as draft:
             draft.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
     return {
         "env_id": facts["env_id"],

@@ -49,19 +49,16 @@ def is_private(folder: Path) -> bool:
 
 
 @contextmanager
-def atomic_write(path: Path, *, durable: bool = False, shared: bool = False) -> Iterator[Path]:
+def atomic_write(path: Path, *, durable: bool = False) -> Iterator[Path]:
     """Yield a draft to write to, which takes the place of `path` when the block ends well.
 
     Readers see the whole file or what was there before, and so does whoever looks after a kill.
     `durable` waits until the content is on disk, so that this holds after a power cut, too.
-    `shared`: other processes may write the same file now, so the draft has a name of its own;
-    otherwise a draft that a killed process left is replaced by the next one. The draft begins
+    Each draft has a name of its own, since others may write the same file now. The draft begins
     with a dot and keeps the file's ending, by which libraries choose a format. Raises OSError.
     """
-    mark = f".{secrets.token_hex(8)}." if shared else "."
-    draft = path.with_name(mark + path.name)
+    draft = path.with_name(f".{secrets.token_hex(4)}.{path.name}")
     try:
-        draft.unlink(missing_ok=True)
         # A new file: a link that somebody else put here would lead what is written elsewhere.
         os.close(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
         yield draft

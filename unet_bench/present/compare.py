@@ -9,7 +9,7 @@ from typing import Final
 
 import pandas as pd
 
-from unet_bench.analysis.compare import Comparison, Report
+from unet_bench.analysis.compare import Comparison, Report, grouped
 from unet_bench.present.blocks import Block, Cell, Heading, Line, Notes, Table, Text, Tone
 from unet_bench.present.document import Document
 from unet_bench.present.findings import sentences
@@ -21,6 +21,7 @@ _TONES: Final[Mapping[str, Tone]] = {
     "LESS": "good",
     "BETTER": "good",
     "SAME": "quiet",
+    "CHANGED": "unsure",
     "AMBIGUOUS": "unsure",
 }
 _LEGEND: Final = "A before, B after · ±: half of the change's 95 % interval"
@@ -29,8 +30,10 @@ _LEGEND: Final = "A before, B after · ±: half of the change's 95 % interval"
 def compare_document(report: Report) -> Document:
     """Return the report as a document."""
     blocks: list[Block] = []
-    for kind, group in _kinds(report).items():
-        blocks += [Heading(f"{kind}: {group[0].column}"), _table(group)]
+    for (kind, name), group in grouped(report.comparisons).items():
+        unit = "" if name in BY_NAME else report.columns[name].unit
+        title = f"{kind}: {name}" + (f" ({unit})" if unit else "")
+        blocks += [Heading(title), _table(group)]
     blocks.append(Text(summary(report)))
     notes = sentences(report.findings)
     blocks += [Notes(notes, "")] if notes else []
@@ -44,17 +47,10 @@ def compare_document(report: Report) -> Document:
 def summary(report: Report) -> str:
     """Return how often each verdict fell, of each kind."""
     counts = []
-    for kind, group in _kinds(report).items():
+    for (kind, _), group in grouped(report.comparisons).items():
         verdicts = Counter(found.verdict for found in group).most_common()
         counts.append(f"{kind}: " + ", ".join(f"{count} {name}" for name, count in verdicts))
-    return " · ".join(counts) or "nothing to compare: no figure is in either"
-
-
-def _kinds(report: Report) -> dict[str, list[Comparison]]:
-    kinds: dict[str, list[Comparison]] = {}
-    for found in report.comparisons:
-        kinds.setdefault(found.kind, []).append(found)
-    return kinds
+    return " · ".join(counts)
 
 
 def _table(group: Sequence[Comparison]) -> Table:
@@ -75,7 +71,7 @@ def _line(found: Comparison, with_workload: bool) -> Line:
 def _change(found: Comparison) -> str:
     if found.change is None:
         return EMPTY
-    if BY_NAME[found.column].by_difference:
+    if found.column in BY_NAME and BY_NAME[found.column].by_difference:
         half = "" if found.half_width is None else f" ±{found.half_width:.3f}"
         return f"{found.change:+.3f}{half}"
     half = f" ±{100 * found.half_width:.1f}" if found.half_width else ""

@@ -273,9 +273,9 @@ def load_model(
 
 def names_of(run: Path) -> dict[str, str]:
     """Return, for each variant that is the same network as another, the trained one's name."""
-    from unet_bench.store.log import read_rows
+    from unet_bench.store.log import iterate_rows
 
-    return {row["variant"]: row["same_as"] for row in read_rows(run) if row.get("same_as")}
+    return {row["variant"]: row["same_as"] for row in iterate_rows(run) if row.get("same_as")}
 
 
 def _about(file: Path) -> dict[str, Any]:
