@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 from unet_bench.data.sources import absolute
 from unet_bench.errors import InvalidSuite, StoreError, UnetBenchError
 from unet_bench.execute.driver import Finished, Progress, Quiet, RunLedger, run_cells
+from unet_bench.execute.manifest import manifest
 from unet_bench.execute.options import ExecutionOptions
-from unet_bench.execute.provenance import manifest
 from unet_bench.host.locks import own_folder
 from unet_bench.registry import plugins
 from unet_bench.spec.recipe import Recipe, find

@@ -14,8 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 from unet_bench.errors import StoreError
-from unet_bench.execute.jobs import Ended, Executor, Job, Result, Started
-from unet_bench.execute.provenance import now
+from unet_bench.execute.jobs import Ended, Executor, Job, Result, Started, now
 from unet_bench.host.files import atomic_write
 from unet_bench.host.locks import own_folder
 from unet_bench.host.survey import VISIBILITY

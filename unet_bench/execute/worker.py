@@ -22,7 +22,7 @@ from unet_bench.errors import (
     is_disk_full,
     is_out_of_memory,
 )
-from unet_bench.execute.jobs import DISK_FULL, Job
+from unet_bench.execute.jobs import DISK_FULL, Job, now
 from unet_bench.execute.logs import without_secrets
 from unet_bench.host.files import atomic_write
 from unet_bench.registry.plugins import source_hash
@@ -51,8 +51,6 @@ def outcome(job: Job) -> dict[str, Any]:
 
     The traceback goes to stderr, which is the log.
     """
-    from unet_bench.execute.provenance import now
-
     begun, started = time.perf_counter(), now()
     os.environ.update(job.environ)  # shows the device that it is to have, before it touches one
     try:
