@@ -80,7 +80,7 @@ def plan(
     # These import torch: what can be refused without it has been refused.
     from unet_bench.host.environment import environment
     from unet_bench.host.survey import facts_of, survey
-    from unet_bench.plan.cells import Plan, choose_variants, make_plan
+    from unet_bench.plan.cells import Plan, asked_for, choose_variants, make_plan
     from unet_bench.plan.tasks import read_tasks
 
     executor = executor_of(execution or ExecutionOptions(), registry)
@@ -102,10 +102,12 @@ def plan(
             data={loaded_task.task.id: loaded_task.data for loaded_task in tasks},
             environment=environment(survey().names()),
             executor=executor,
+            asked=frozenset(variant.name for variant in asked_for(suite, registry)),
             modules=preload(planned),
             notes=(
                 *notes_of_models(suite),
                 *(() if executor.remote else notes_of(wanted, suite.device, facts)),
+                *dict.fromkeys(text for loaded_task in tasks for text in loaded_task.remarks),
             ),
         )
 
@@ -196,7 +198,7 @@ def execute(
             with contextlib.suppress(StoreError):
                 write_tables(store)
             raise
-        return Finished(store.path, ledger.statuses(), left)
+        return Finished(store.path, ledger.statuses(), left, ledger.refused())
 
 
 def preload(planned: Iterable[Planned]) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ from unet_bench.errors import InvalidSuite, StoreError
 from unet_bench.execute.jobs import Job
 from unet_bench.execute.processes import Processes
 from unet_bench.geometry.shapes import InputWindow
-from unet_bench.models.build import foreign, foreign_variant
+from unet_bench.models.foreign import build_foreign, foreign_variant
 from unet_bench.pipeline import notes_of_models
 from unet_bench.spec.cell import Setting, Task
 from unet_bench.spec.suite import Suite
@@ -132,7 +132,7 @@ def test_a_model_is_imported_from_the_current_folder_and_nothing_else_is(hostile
     hostile.put("mynet", NET)
     hostile.put("yaml", "")
     before = [*sys.path]
-    foreign("mynet:Net", 1, 2)
+    build_foreign("mynet:Net", 1, 2, (16, 16))
     assert hostile.ran == ["mynet"]
     assert sys.path == [*before, ""]  # what is installed comes first from now on
     [note] = notes_of_models(Suite(models=("mynet:Net",)))

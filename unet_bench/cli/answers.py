@@ -10,6 +10,7 @@ import typer
 
 from unet_bench.cli.options import AsJson, Format, Formatted, Run, Runs
 from unet_bench.errors import InvalidSuite
+from unet_bench.present.stdout import echo
 from unet_bench.spec.option import split
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def answer(document: Document, format: Format, as_json: bool) -> None:
     from unet_bench.present.progress import console
 
     shown = document.rendered((Format.json if as_json else format).value)
-    typer.echo(shown) if isinstance(shown, str) else console().print(shown)
+    echo(shown) if isinstance(shown, str) else console().print(shown)
 
 
 def show(
@@ -321,6 +322,5 @@ def report(
     """Write a report: a web page that works offline, markdown, LaTeX tables or figures."""
     from unet_bench.present.report import NAMES, write_report
 
-    typer.echo(
-        f"written: {write_report(paths, out or Path(NAMES[format.value]), format=format.value)}"
-    )
+    written = write_report(paths, out or Path(NAMES[format.value]), format=format.value)
+    echo(f"written: {written}")

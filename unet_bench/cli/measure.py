@@ -6,14 +6,15 @@ import json
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from unet_bench.cli.options import AsJson, Debug, Given, pick, with_options
-from unet_bench.errors import InvalidSuite, StoreError
+from unet_bench.errors import InvalidSuite, StoreError, command_line
 from unet_bench.execute.options import ExecutionOptions
 from unet_bench.execute.signals import exit_code, terminable
+from unet_bench.present.stdout import echo
 from unet_bench.spec.cell import Setting
 from unet_bench.spec.option import SAVING, WHAT, WHERE, options
 from unet_bench.spec.presets import PRESETS
@@ -170,6 +171,10 @@ def end_code(done: Finished, limited: bool) -> int:
         )
         if limited:
             return TIME_IS_UP
+    if done.refused:
+        why = command_line("show", done.path, "--columns", "variant,error")
+        typer.echo(f"nothing that was asked for can run here; why: {why}", err=True)
+        return 1
     return 0 if done.statuses <= HARMLESS else 1
 
 
@@ -190,7 +195,8 @@ def show_end(path: Path, suite: Suite) -> None:
 
     screen, runs = console(), read_runs([path])
     screen.print(results_document(runs.results, known=runs.columns).rendered())
-    notes = [f"results: {path}/results.csv", f"again: unet-bench show {path}", suite.scaled_down()]
+    again = command_line("show", path)
+    notes = [f"results: {path}/results.csv", f"again: {again}", suite.scaled_down()]
     screen.print("\n".join(filter(None, notes)), markup=False, highlight=False, soft_wrap=True)
 
 
@@ -207,7 +213,7 @@ def plan(
 
     with pipeline.plan(from_options(given, suite), only=True) as made:
         if as_json:
-            typer.echo(json.dumps(plan_table(made.planned), indent=2))
+            echo(json.dumps(plan_table(made.planned), indent=2))
         else:
             plan_text(made)
             typer.echo("".join(f"note: {note}\n" for note in made.notes), nl=False, err=True)
@@ -250,7 +256,7 @@ def selftest(
     except KeyboardInterrupt as end:
         typer.echo("stopped before there was a pair to judge", err=True)
         raise typer.Exit(exit_code(end)) from None
-    typer.echo(report_text(done.report), nl=False)
+    echo(report_text(done.report), end="")
     early = "stopped early; " if done.stopped else ""
     typer.echo(f"{early}written: {done.path}/selftest.txt and selftest.json", err=True)
     raise typer.Exit(done.exit_code(fail_above))
@@ -279,6 +285,12 @@ def predict(
         str | None, typer.Option("--fold", help="Of several folds, this one: 0/5.")
     ] = None,
     trust: Trust = False,
+    white: Annotated[
+        float | None,
+        typer.Option(
+            "--white", help="The value that is white in images of other bits than the training's."
+        ),
+    ] = None,
 ) -> None:
     """Write masks for your own images with a network that a run trained.
 
@@ -286,6 +298,21 @@ def predict(
     """
     from unet_bench.predict import predict_files
 
-    chosen: dict[str, Any] = {"data": data, "seed": seed, "fold": fold, "trust": trust}
-    for mask in predict_files(path, variant, images, out, **chosen, **given):
-        typer.echo(mask)
+    def warn(text: str) -> None:
+        typer.echo(f"warning: {text}", err=True)
+
+    masks = predict_files(
+        path,
+        variant,
+        images,
+        out,
+        data=data,
+        seed=seed,
+        fold=fold,
+        white=white,
+        trust=trust,
+        warn=warn,
+        **given,
+    )
+    for mask in masks:
+        echo(str(mask))

@@ -14,6 +14,7 @@ import typer
 from typer.core import TyperCommand
 
 from unet_bench.execute.signals import exit_code, stoppable
+from unet_bench.present.stdout import reserved
 from unet_bench.spec.option import Option, options
 
 Given = dict[str, Any]
@@ -39,12 +40,15 @@ Runs = Annotated[
 
 
 class PanelledCommand(TyperCommand):
-    """A command whose `--help` lists options by panels, in plain text, and which can be stopped."""
+    """A command with `--help` by panels, which can be stopped and alone prints to stdout."""
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the command; where a signal ends it, that is one line and an exit code."""
+        """Run the command; where a signal ends it, that is one line and an exit code.
+
+        What plugins print meanwhile goes to stderr.
+        """
         try:
-            with stoppable():
+            with reserved(), stoppable():
                 return super().invoke(ctx)
         except KeyboardInterrupt as end:
             typer.echo("stopped", err=True)

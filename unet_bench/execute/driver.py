@@ -56,6 +56,7 @@ class Finished:
     path: Path
     statuses: set[str]
     left: tuple[Planned, ...] = ()
+    refused: bool = False  # whether all that was asked for is unsupported
 
 
 class Quiet:
@@ -208,6 +209,15 @@ class RunLedger:
     def statuses(self) -> set[str]:
         """Return how the store's cells ended, each at its last attempt."""
         return {attempt.status for attempt in self._attempts.values()}
+
+    def refused(self) -> bool:
+        """Return whether all cells of the variants that were asked for are unsupported."""
+        ids = [
+            row_id(planned, name)
+            for planned in self.planned.values()
+            for name in self._plan.asked.intersection(planned.names)
+        ]
+        return {self._attempts[id].status for id in ids if id in self._attempts} == {"unsupported"}
 
     def _is_kept(self, planned: Planned) -> bool:
         """Return whether the store holds this cell, so that it need not be measured again.

@@ -78,7 +78,7 @@ def outcome(job: Job) -> dict[str, Any]:
 
 def check_sources(sources: Mapping[str, str]) -> None:
     """Raise PluginFailure where this machine's source is not what the run was planned with."""
-    from unet_bench.models.build import importing_from_here
+    from unet_bench.models.foreign import importing_from_here
 
     for module, wanted in sources.items():
         found = source_hash(module)

@@ -16,7 +16,7 @@ from io import FileIO
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Self
 
-from unet_bench.errors import StoreError
+from unet_bench.errors import StoreError, command_line
 from unet_bench.host.locks import Held, hold
 from unet_bench.store.run_folder import (
     LOGS,
@@ -204,10 +204,10 @@ def migrate(row: Row) -> Row:
 
 def resume_command(path: Path) -> str:
     """Return what to type to go on with the run in `path`, which is this user's own."""
-    trust = ""
+    trust: tuple[str, ...] = ()
     with suppress(StoreError):
-        trust = " --trust" if code_named_by(read_manifest(path)) else ""
-    return f"unet-bench run --resume {path}{trust}"
+        trust = ("--trust",) if code_named_by(read_manifest(path)) else ()
+    return command_line("run", "--resume", path, *trust)
 
 
 def _hold(path: Path) -> FileIO:

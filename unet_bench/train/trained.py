@@ -10,7 +10,7 @@ import json
 import math
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,13 +21,14 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from unet_bench.data.dataset import Dataset, resized
+from unet_bench.data.dataset import Dataset, Scale, resized
+from unet_bench.data.scale import TYPES
 from unet_bench.errors import InvalidSuite, StoreError, UnetBenchError, UnknownName
 from unet_bench.geometry.shapes import InputWindow
 from unet_bench.geometry.sizes import find_input_window
 from unet_bench.host.files import atomic_write
 from unet_bench.limits import MOST_NUMBER, one_line, read_json, require_file
-from unet_bench.models.build import build, is_foreign
+from unet_bench.models.build import build
 from unet_bench.networks.contracts import main_output
 from unet_bench.networks.variants import Variant
 from unet_bench.registry.plugins import load
@@ -69,6 +70,7 @@ def save_network(
         "std": std.tolist(),
         "image_type": dataset.train[0].image.dtype.name,
         "modalities": dataset.modalities,
+        "scale": dataset.scale,
         "seed": cell.seed,
         "recipe": cell.protocol.recipe.to_dict(),
         "setting": asdict(cell.setting),
@@ -105,6 +107,8 @@ class Network:
     seed: int
     variant: str
     modalities: tuple[str, ...] = ()
+    scale: Scale = field(default_factory=dict)
+    """How image files become what it takes; see `unet_bench.data.scale`."""
 
     def predict(
         self, image: np.ndarray, *, whole: bool = False, overlap: float = 0.0, flips: bool = False
@@ -170,7 +174,7 @@ def load_network(
     file, about = _chosen(Path(run), variant, data=data, seed=seed, fold=fold)
     task, input_window, made = _described(about)
     registry = load().checked()
-    if is_foreign(registry, made):
+    if registry.is_foreign(made):
         require_trust(Path(run), [f"--model {made.architecture}"], trust)
     arguments = (registry, made, task.in_channels, len(task.classes), input_window.input)
     with torch.device("meta"):
@@ -200,6 +204,7 @@ def load_network(
         seed=about["seed"],
         variant=variant,
         modalities=tuple(about.get("modalities", ())),
+        scale=_scale(about),
     )
 
 
@@ -319,10 +324,30 @@ def _described(about: Mapping[str, Any]) -> tuple[Task, InputWindow, Variant]:
         valid = (np.isfinite(values) & (values > least)).all()
         if values.shape not in ((), (1,), (task.in_channels,)) or not valid:
             raise ValueError(f"{name} is one finite number for each channel")
+    _scale(about)
     dice = about["val_dice"]
     if dice is not None and not (type(dice) in (int, float) and 0 <= dice <= 1):
         raise ValueError("val_dice is null, or from 0 to 1")
     return task, window, Variant.from_json(about["variant"])
+
+
+def _scale(about: Mapping[str, Any]) -> Scale:
+    """Return the scale of the images that a network was trained on.
+
+    Data that are drawn have none, nor have runs of older versions, which knew 8 and full 16 bits.
+    Raises ValueError for what is none.
+    """
+    stated = about.get("scale", {})
+    if not isinstance(stated, dict) or not stated.keys() <= set(TYPES):
+        raise ValueError(f"scale gives bounds to some of {', '.join(TYPES)}")
+    scale: Scale = {"uint8": (0.0, 255.0)}
+    if about["image_type"] != "uint8":
+        scale["uint16"] = (0.0, 65535.0)
+    if stated:
+        scale = {name: (float(low), float(high)) for name, (low, high) in stated.items()}
+    if not all(math.isfinite(end) for bounds in scale.values() for end in bounds):
+        raise ValueError("the bounds of a scale are two finite numbers")
+    return scale
 
 
 def _tensors(weights: Path, digest: str | None) -> dict[str, torch.Tensor]:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from unet_bench.analysis.audit import Count
+from unet_bench.errors import command_line
 from unet_bench.present.groups import has
 from unet_bench.present.table import statuses
 from unet_bench.store.figures import Row, grouped
@@ -119,7 +120,7 @@ def _audit(folder: Path | None, run_id: str) -> Statement:
         return "note", "A table on its own: whether its timing was audited is not known."
     file = RunFolder(folder).selftest
     if not file.is_file():
-        command = f"`unet-bench selftest {folder}`"
+        command = f"`{command_line('selftest', folder)}`"
         return "note", f"Timing was not audited in this run's folder; {command} does it."
     try:
         audit = json.loads(file.read_text(encoding="utf-8"))
