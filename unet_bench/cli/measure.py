@@ -19,6 +19,7 @@ from unet_bench.spec.cell import Setting
 from unet_bench.spec.option import SAVING, WHAT, WHERE, options
 from unet_bench.spec.presets import PRESETS
 from unet_bench.spec.suite import Suite, from_options
+from unet_bench.text_format import is_doubt
 
 if TYPE_CHECKING:
     from unet_bench.execute.driver import Finished
@@ -88,7 +89,7 @@ def run(
                 with terminable():
                     done = pipeline.execute(made, out, progress, folder, execution)
             if not done.left or "time_limit_s" not in how:
-                show_end(done.path, made.suite)
+                show_end(done.path, made)
         except KeyboardInterrupt as end:
             kept = "nothing was measured yet"
             if progress.path:
@@ -187,8 +188,8 @@ def left_out(left: Iterable[Planned]) -> str:
     return "; ".join(parts)
 
 
-def show_end(path: Path, suite: Suite) -> None:
-    """Print the table of a run, where it is, and what was scaled down."""
+def show_end(path: Path, made: Plan) -> None:
+    """Print the table of a run, where it is, what was scaled down, and doubts about the data."""
     from unet_bench.present.progress import console
     from unet_bench.present.table import results_document
     from unet_bench.store.runs import read_runs
@@ -196,7 +197,8 @@ def show_end(path: Path, suite: Suite) -> None:
     screen, runs = console(), read_runs([path])
     screen.print(results_document(runs.results, known=runs.columns).rendered())
     again = command_line("show", path)
-    notes = [f"results: {path}/results.csv", f"again: {again}", suite.scaled_down()]
+    notes = [f"results: {path}/results.csv", f"again: {again}", made.suite.scaled_down()]
+    notes += [note for note in made.notes if is_doubt(note)]
     screen.print("\n".join(filter(None, notes)), markup=False, highlight=False, soft_wrap=True)
 
 

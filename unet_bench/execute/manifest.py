@@ -33,6 +33,7 @@ def manifest(plan: Plan, execution: ExecutionOptions) -> dict[str, Any]:
         },
         "baseline": plan.planned[0].cell.baseline.name,
         "probes": {p.name: p.to_manifest() for p in dict.fromkeys(c.probe for c in plan.planned)},
+        "notes": list(plan.notes),
         "environment": plan.environment,
         "commit": plan.environment["commit"],
         "plugins": [
