@@ -10,7 +10,9 @@ import json
 import reprlib
 import sys
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -18,6 +20,8 @@ MOST_DECODED: Final = 2**32
 """Bytes of one picture with its pages, one volume or one array when unpacked: 4 GiB, 1024³ voxels
 of float32.
 """
+MOST_PIXELS: Final = 89_478_485
+"""Pixels of one picture, unless the user allows more: Pillow's own limit, 256 MiB of RGB."""
 MOST_PAGES: Final = 10_000
 """Pages of one picture: those of a pixel each cost time, not memory."""
 MOST_TEXT: Final = 2**24
@@ -38,11 +42,30 @@ _BRIEF.maxlist = _BRIEF.maxtuple = _BRIEF.maxdict = 20
 _BRIEF.maxstring = _BRIEF.maxother = 120
 
 
+_pixels: Final = ContextVar[int]("pixels", default=MOST_PIXELS)
+
+
+def most_pixels() -> int:
+    """Return how many pixels one picture may have."""
+    return _pixels.get()
+
+
+@contextmanager
+def allow_pixels(most: int) -> Iterator[None]:
+    """Let pictures have so many pixels, and the memory that they need, for a while."""
+    before = _pixels.set(most)
+    try:
+        yield
+    finally:
+        _pixels.reset(before)
+
+
 def too_large(size: int) -> str:
     """Return what is wrong with a file that unpacks to so many bytes; empty if nothing is."""
-    if size <= MOST_DECODED:
+    allowed = MOST_DECODED * max(1, most_pixels() / MOST_PIXELS)
+    if size <= allowed:
         return ""
-    most = f"{MOST_DECODED / 2**30:g}"
+    most = f"{allowed / 2**30:,.4g}"
     return (
         f"holds {size / 2**30:,.1f} GiB when unpacked, more than {most}; cut it into smaller ones"
     )

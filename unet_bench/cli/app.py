@@ -13,7 +13,8 @@ import typer
 
 from unet_bench.cli import answers, inspect, measure
 from unet_bench.cli.options import PanelledCommand
-from unet_bench.errors import UnetBenchError
+from unet_bench.errors import UnetBenchError, is_disk_full
+from unet_bench.present.stdout import encode_anything
 
 COMMANDS = {
     "run": measure.run,
@@ -55,6 +56,7 @@ app.add_typer(data_app, name="data")
 
 def main() -> NoReturn:
     """Run the console script: what a user can mend is one message and exit code 2."""
+    encode_anything()
     try:
         app(standalone_mode=True)
     except UnetBenchError as error:
@@ -65,4 +67,10 @@ def main() -> NoReturn:
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(1)
+    except OSError as error:
+        if not is_disk_full(error):
+            raise
+        sys.stdout = None  # or the rest would be tried again
+        typer.secho(f"unet-bench: the answer cannot be printed: {error}; free space", err=True)
+        sys.exit(2)
     sys.exit(0)

@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import importlib.resources
 import json
-from collections.abc import Sequence
+import shlex
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
@@ -14,9 +15,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from unet_bench.cli.options import AsJson, Given, pick, with_options
+from unet_bench.cli.options import AsJson, Chosen, pick, with_options
 from unet_bench.errors import UnetBenchError
 from unet_bench.networks.choices import AXES, FIELDS, SLOTS, Choices
+from unet_bench.present.stdout import echo
 from unet_bench.spec.presets import PRESETS
 from unet_bench.spec.suite import Suite, parse_size
 
@@ -116,8 +118,16 @@ def plugin_rows(block: Sequence[str]) -> list[dict[str, Any]]:
     ]
 
 
-def print_listing(rows: Sequence[dict[str, Any]]) -> None:
-    """Print records as a table; citations are for --json."""
+def print_report(report: Mapping[str, Any], as_json: bool) -> None:
+    """Print a report's text, or all of it as JSON."""
+    echo(json.dumps(report, indent=2) if as_json else report["text"])
+
+
+def print_listing(rows: Sequence[dict[str, Any]], as_json: bool) -> None:
+    """Print records as a table, or as JSON, which has the citations too."""
+    if as_json:
+        echo(json.dumps(rows, indent=2))
+        return
     from rich.markup import escape
     from rich.table import Table
 
@@ -239,9 +249,9 @@ class Listed(StrEnum):
     readers = "readers"
 
 
-@with_options(given=BLOCK)
+@with_options(chosen=BLOCK)
 def list_(
-    given: Given,
+    chosen: Chosen,
     what: Annotated[Listed, typer.Argument(help="What to list.")],
     detail: Annotated[
         str | None,
@@ -264,7 +274,7 @@ def list_(
     if detail is not None:
         if what not in (Listed.architectures, Listed.variants):
             raise typer.BadParameter("it is for architectures and variants", param_hint="--detail")
-        page = network_page(detail, size, given.get("block", ()))
+        page = network_page(detail, size, chosen.get("block", ()))
         if svg is not None:
             try:
                 svg.write_text(page["svg"], encoding="utf-8")
@@ -272,62 +282,66 @@ def list_(
                 raise typer.BadParameter(
                     f"{svg} cannot be written ({error})", param_hint="--svg"
                 ) from error
-        typer.echo(json.dumps(page, indent=2) if as_json else page["text"])
+        print_report(page, as_json)
         return
     if size or svg:
         raise typer.BadParameter("name a network by --detail", param_hint="--size, --svg")
-    rows = listing(what.value, given.get("block", ()))
-    typer.echo(json.dumps(rows, indent=2)) if as_json else print_listing(rows)
+    rows = listing(what.value, chosen.get("block", ()))
+    print_listing(rows, as_json)
 
 
-@with_options(given=BLOCK)
-def plugins_(given: Given, as_json: AsJson = False) -> None:
+@with_options(chosen=BLOCK)
+def plugins_(chosen: Chosen, as_json: AsJson = False) -> None:
     """List the installed plugins: ok, blocked or failed, and why."""
-    rows = plugin_rows(given.get("block", ()))
-    typer.echo(json.dumps(rows, indent=2)) if as_json else print_listing(rows)
+    rows = plugin_rows(chosen.get("block", ()))
+    print_listing(rows, as_json)
 
 
-@with_options(given=pick(Suite, "classes", "block"))
+@with_options(chosen=pick(Suite, "classes", "max_megapixels", "block"))
 def data_check(
-    given: Given,
+    chosen: Chosen,
     name: Annotated[
         str, typer.Argument(metavar="DATA", help="As --data takes it: a name, a path or KIND:PATH.")
     ],
     as_json: AsJson = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit 1 if the data may be misread, too.")
+    ] = False,
 ) -> None:
-    """Report sizes, classes and their shares, offenders, and images that are in two splits.
+    """Report how files are read: values, classes and their shares, sizes, what is left out, leaks.
 
-    Exit 1 if an image is in two splits.
+    Exit 1 if an image is in two splits, or under --strict if there is a doubt; 2 if the data cannot
+    be used.
     """
     from unet_bench.data.check import check
     from unet_bench.data.sources import open_dataset
     from unet_bench.plan.tasks import class_names
 
-    wanted = class_names(tuple(given.get("classes", ())))
-    report = check(
-        open_dataset(load(given.get("block", ())).checked(), name, size=None, classes=wanted)
-    )
-    typer.echo(json.dumps(report.to_dict(), indent=2) if as_json else report.text())
-    raise typer.Exit(1 if report.leaks else 0)
+    wanted = class_names(tuple(chosen.get("classes", ())))
+    registry = load(chosen.get("block", ())).checked()
+    most = chosen.get("max_megapixels")
+    report = check(open_dataset(registry, name, classes=wanted, max_megapixels=most))
+    echo(json.dumps(report.to_dict(), indent=2) if as_json else report.text())
+    raise typer.Exit(1 if report.leaks or (strict and report.doubts) else 0)
 
 
-@with_options(given=BLOCK)
+@with_options(chosen=BLOCK)
 def geometry(
-    given: Given,
+    chosen: Chosen,
     variant: Annotated[str, typer.Argument(help="A variant's name, such as unet-paper.")],
     size: Annotated[str, typer.Option("--size", help="Input pixels, HEIGHTxWIDTH.")] = "572x572",
     as_json: AsJson = False,
 ) -> None:
     """Show what a network does to an input size: output, offset, crops per skip, legal sizes."""
-    report = geometry_report(variant, size, given.get("block", ()))
-    typer.echo(json.dumps(report, indent=2) if as_json else report["text"])
+    report = geometry_report(variant, size, chosen.get("block", ()))
+    print_report(report, as_json)
 
 
-@with_options(given=BLOCK)
-def doctor(given: Given, as_json: AsJson = False) -> None:
+@with_options(chosen=BLOCK)
+def doctor(chosen: Chosen, as_json: AsJson = False) -> None:
     """Show versions, devices, plugins, and where things are."""
-    report = doctor_report(given.get("block", ()))
-    typer.echo(json.dumps(report, indent=2) if as_json else report["text"])
+    report = doctor_report(chosen.get("block", ()))
+    print_report(report, as_json)
 
 
 def new_plugin(
@@ -338,4 +352,5 @@ def new_plugin(
     from unet_bench.registry.scaffold import write_plugin
 
     folder = write_plugin(name, out)
-    typer.echo(f"written: {folder}\nnext: pip install -e {folder}[test] && pytest {folder}")
+    installed, tested = shlex.quote(f"{folder}[test]"), shlex.quote(str(folder))
+    echo(f"written: {folder}\nnext: pip install -e {installed} && pytest {tested}")

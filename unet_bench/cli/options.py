@@ -14,10 +14,11 @@ import typer
 from typer.core import TyperCommand
 
 from unet_bench.execute.signals import exit_code, stoppable
+from unet_bench.present.stdout import reserved
 from unet_bench.spec.option import Option, options
 
-Given = dict[str, Any]
-"""The options of a data class that the command line states, by the names of their fields."""
+Chosen = dict[str, Any]
+"""The options of a data class that the command line chooses, by the names of their fields."""
 
 
 class Format(StrEnum):
@@ -39,12 +40,15 @@ Runs = Annotated[
 
 
 class PanelledCommand(TyperCommand):
-    """A command whose `--help` lists options by panels, in plain text, and which can be stopped."""
+    """A command with `--help` by panels, which can be stopped and alone prints to stdout."""
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the command; where a signal ends it, that is one line and an exit code."""
+        """Run the command; where a signal ends it, that is one line and an exit code.
+
+        What plugins print meanwhile goes to stderr.
+        """
         try:
-            with stoppable():
+            with reserved(), stoppable():
                 return super().invoke(ctx)
         except KeyboardInterrupt as end:
             typer.echo("stopped", err=True)
@@ -83,13 +87,13 @@ def with_options(**groups: Mapping[str, Option]) -> Callable[[Callable[..., None
 
         @functools.wraps(function)
         def command(**values: Any) -> None:
-            given: Given = {}
+            chosen: Chosen = {}
             for name, one in described.items():
                 value = values.pop(name)
                 if value is not None and value != []:
-                    given[name] = one.from_text(value)
+                    chosen[name] = one.from_text(value)
             for name, group in groups.items():
-                values[name] = {name: given[name] for name in group if name in given}
+                values[name] = {name: chosen[name] for name in group if name in chosen}
             function(**values)
 
         command.__signature__ = inspect.Signature(  # type: ignore[attr-defined]

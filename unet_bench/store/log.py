@@ -16,7 +16,7 @@ from io import FileIO
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Self
 
-from unet_bench.errors import InvalidSuite, StoreError
+from unet_bench.errors import InvalidSuite, StoreError, command_line
 from unet_bench.host.locks import Held, hold
 from unet_bench.limits import MOST_TEXT
 from unet_bench.store.manifest import require_manifest
@@ -29,6 +29,7 @@ from unet_bench.store.run_folder import (
     write_text,
 )
 from unet_bench.store.schema import SCHEMA_VERSION, fault
+from unet_bench.store.trust import code_named_by
 
 Row = dict[str, Any]
 
@@ -114,7 +115,7 @@ class Store:
         with in_plain_words(
             "append to",
             self.folder.cells,
-            f"what was finished is kept: {resume_command(self.path)}",
+            f"what was finished is kept: `{resume_command(self.path)}`",
         ):
             end = os.fstat(self._cells.fileno()).st_size
             try:
@@ -208,8 +209,11 @@ def migrate(row: Row) -> Row:
 
 
 def resume_command(path: Path) -> str:
-    """Return what to type to go on with the run in `path`."""
-    return f"`unet-bench run --resume {path}`"
+    """Return what to type to go on with the run in `path`, which is this user's own."""
+    trust: tuple[str, ...] = ()
+    with suppress(StoreError):
+        trust = ("--trust",) if code_named_by(read_manifest(path)) else ()
+    return command_line("run", "--resume", path, *trust)
 
 
 def _hold(path: Path) -> FileIO:
