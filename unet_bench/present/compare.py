@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
+from operator import attrgetter
 from typing import Final
 
 import pandas as pd
@@ -13,6 +14,7 @@ from unet_bench.analysis.compare import Comparison, Report
 from unet_bench.present.blocks import Block, Cell, Heading, Line, Notes, Table, Text, Tone
 from unet_bench.present.document import Document
 from unet_bench.present.findings import sentences
+from unet_bench.store.figures import grouped
 from unet_bench.store.schema import BY_NAME
 from unet_bench.text_format import EMPTY, first_line
 
@@ -29,7 +31,7 @@ _LEGEND: Final = "A before, B after · ±: half of the change's 95 % interval"
 def compare_document(report: Report) -> Document:
     """Return the report as a document."""
     blocks: list[Block] = []
-    for kind, group in _kinds(report).items():
+    for kind, group in grouped(report.comparisons, attrgetter("kind")).items():
         blocks += [Heading(f"{kind}: {group[0].column}"), _table(group)]
     blocks.append(Text(summary(report)))
     notes = sentences(report.findings)
@@ -44,17 +46,10 @@ def compare_document(report: Report) -> Document:
 def summary(report: Report) -> str:
     """Return how often each verdict fell, of each kind."""
     counts = []
-    for kind, group in _kinds(report).items():
+    for kind, group in grouped(report.comparisons, attrgetter("kind")).items():
         verdicts = Counter(found.verdict for found in group).most_common()
         counts.append(f"{kind}: " + ", ".join(f"{count} {name}" for name, count in verdicts))
     return " · ".join(counts) or "nothing to compare: no figure is in either"
-
-
-def _kinds(report: Report) -> dict[str, list[Comparison]]:
-    kinds: dict[str, list[Comparison]] = {}
-    for found in report.comparisons:
-        kinds.setdefault(found.kind, []).append(found)
-    return kinds
 
 
 def _table(group: Sequence[Comparison]) -> Table:

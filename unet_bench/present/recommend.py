@@ -11,10 +11,10 @@ import pandas as pd
 from unet_bench.analysis.candidates import Gap, Option
 from unet_bench.analysis.recommend import Recommendation
 from unet_bench.present.blocks import Block, Command, Heading, Notes, Table, Text
-from unet_bench.present.document import Document, Row, derived, table_of
+from unet_bench.present.document import Document, derived, table_of
 from unet_bench.present.explanation import SHOWN, notes, over, steps, verdicts
 from unet_bench.store.columns import Column
-from unet_bench.store.figures import PEERS
+from unet_bench.store.figures import PEERS, Row
 from unet_bench.store.schema import BY_NAME, CONDITIONS, INTERVALS
 from unet_bench.store.tables import records, typed_frame
 from unet_bench.text_format import digits, one_line, times, title

@@ -8,7 +8,8 @@ import pandas as pd
 
 from unet_bench.analysis.summary import SETTING
 from unet_bench.present.blocks import Block, Heading, Text
-from unet_bench.present.document import Document, Row, derived, table_of
+from unet_bench.present.document import Document, derived, table_of
+from unet_bench.store.figures import Row
 from unet_bench.store.schema import BY_NAME
 from unet_bench.store.tables import records
 from unet_bench.text_format import title
