@@ -160,19 +160,19 @@ def _layout(plot: Plot) -> Json:
 
 
 def _axis(axis: Axis, values: Sequence[float], levels: Sequence[tuple[float, str]]) -> Json:
-    made: Json = {"title": {"text": axis.title, "standoff": 8}, "zeroline": False}
-    made["ticks"] = "outside"
+    settings: Json = {"title": {"text": axis.title, "standoff": 8}, "zeroline": False}
+    settings["ticks"] = "outside"
     if axis.is_log:
         ticks = _round_ticks(min(values), max(values))
-        made |= {"type": "log", "tickvals": ticks, "ticktext": list(map(_tick, ticks))}
+        settings |= {"type": "log", "tickvals": ticks, "ticktext": list(map(_tick, ticks))}
     if axis.from_zero:
-        made["rangemode"] = "tozero"
+        settings["rangemode"] = "tozero"
     if axis.is_score:
         options: Json = {"clipmin": -0.02, "clipmax": 1.02}
         if levels:
             options["include"] = [height for height, _ in levels]
-        made |= {"tickformat": ".2f", "autorangeoptions": options}
-    return made
+        settings |= {"tickformat": ".2f", "autorangeoptions": options}
+    return settings
 
 
 def _round_ticks(least: float, most: float) -> list[float]:

@@ -30,16 +30,16 @@ _LEGEND: Final = (
 )
 
 
-def effects_document(found: Effects) -> Document:
+def effects_document(effects: Effects) -> Document:
     """Return the effects as a document."""
-    blocks = list(_blocks(found))
-    notes = sentences(found.findings)
+    blocks = list(_blocks(effects))
+    notes = sentences(effects.findings)
     blocks += [Notes(notes, "")] if notes else []
-    blocks += [Text(_LEGEND, "quiet")] if len(found.table) else []
-    frames = {"effects": found.table, "interactions": found.interactions, "fit": found.fit}
+    blocks += [Text(_LEGEND, "quiet")] if len(effects.table) else []
+    frames = {"effects": effects.table, "interactions": effects.interactions, "fit": effects.fit}
     content: dict[str, Any] = {name: records(frame) for name, frame in frames.items()}
     content["notes"] = list(notes)
-    return Document("effects", tuple(blocks), found.table, content)
+    return Document("effects", tuple(blocks), effects.table, content)
 
 
 def change_text(column: Column, value: float, sign: str = "") -> str:
@@ -56,13 +56,13 @@ def change_text(column: Column, value: float, sign: str = "") -> str:
     return f"{percent:{sign}.{0 if abs(percent) >= 9.95 else 1}f}"
 
 
-def _blocks(found: Effects) -> Iterator[Block]:
+def _blocks(effects: Effects) -> Iterator[Block]:
     of_group, of_slot = itemgetter("run_id", *GROUP), itemgetter("run_id", *GROUP, "slot")
-    fits = grouped(records(found.fit), of_slot)
-    flagged = (row for row in records(found.interactions) if row["flagged"])
+    fits = grouped(records(effects.fit), of_slot)
+    flagged = (row for row in records(effects.interactions) if row["flagged"])
     interactions = grouped(flagged, of_group)
     last = ""
-    for group, rows in grouped(records(found.table), of_group).items():
+    for group, rows in grouped(records(effects.table), of_group).items():
         group_title = _group_title(rows[0])
         if group_title and group_title != last:
             yield Heading(group_title, level=1)

@@ -54,10 +54,10 @@ def plain(text: str) -> str:
     return re.sub(r"(-(?=-))|.", _character, " ".join(text.split()))
 
 
-def _character(found: re.Match[str]) -> str:
-    if found[1]:
+def _character(match: re.Match[str]) -> str:
+    if match[1]:
         return "-{}"  # two together would be a dash
-    character = found[0]
+    character = match[0]
     is_known = " " <= character <= "~" or character in _LETTERS
     return _PLAIN.get(character, character if is_known else "?")
 

@@ -48,7 +48,7 @@ class Shown(Displayed):
 class Answer(Displayed):
     """What an analysis found; its fields, such as `table`, are reached by name."""
 
-    found: Any
+    result: Any
     make: Callable[[Any], Document]
 
     __repr__ = Displayed.__str__
@@ -86,9 +86,9 @@ class Recommendations(Displayed):
 
 def show(runs: Given, *, sort: str | None = None, columns: Iterable[str] | None = None) -> Shown:
     """Return the table of `unet-bench show`. Raises StoreError for what is no run."""
-    found = _read(runs)
+    result = _read(runs)
     chosen = None if columns is None else tuple(columns)
-    return Shown(found.results, found.columns, sort, chosen)
+    return Shown(result.results, result.columns, sort, chosen)
 
 
 def effects(runs: Given, *, references: Mapping[str, str] | None = None) -> Answer:

@@ -432,15 +432,15 @@ def mean_curves(curves: pd.DataFrame, apart: Sequence[str]) -> list[Plot]:
     the range of Dice. `apart` are the columns that tell lines from one another.
     """
     evaluations = curves.dropna(subset=["seconds", "val_dice"])
-    found = []
+    plots = []
     for task, rows in evaluations.groupby("task", sort=False):
         lines = rows.groupby(list(apart), dropna=False, sort=False)
         series = []
         for (key, of_line), (colour, dash) in zip(lines, _styles(), strict=False):
             name = " · ".join(str(word) for word in key if word is not pd.NA)
             series.append(Series(name, _means(of_line), colour, "", line=dash, is_band=True))
-        found.append(replace(_curves("", tuple(series), "seconds"), title=str(task)))
-    return found
+        plots.append(replace(_curves("", tuple(series), "seconds"), title=str(task)))
+    return plots
 
 
 def _curves(group: str, series: tuple[Series, ...], column: str) -> Plot:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import itemgetter
 from typing import Final
 
 import pandas as pd
@@ -9,7 +10,7 @@ import pandas as pd
 from unet_bench.analysis.summary import SETTING
 from unet_bench.present.blocks import Block, Heading, Text
 from unet_bench.present.document import Document, derived, table_of
-from unet_bench.store.figures import Row
+from unet_bench.store.figures import Row, grouped
 from unet_bench.store.schema import BY_NAME
 from unet_bench.store.tables import records
 from unet_bench.text_format import title
@@ -33,9 +34,8 @@ _LEGEND: Final = (
 def summary_document(frame: pd.DataFrame) -> Document:
     """Return the frame of `summary` as a document, a table for each setting."""
     blocks: list[Block] = []
-    for _, rows in frame.groupby(["run_id", *SETTING], dropna=False, sort=False):
-        found = records(rows)
-        blocks += [Heading(title(found[0], SETTING)), table_of(found, _COLUMNS, problem=_failed)]
+    for rows in grouped(records(frame), itemgetter("run_id", *SETTING)).values():
+        blocks += [Heading(title(rows[0], SETTING)), table_of(rows, _COLUMNS, problem=_failed)]
     runs = [f"run {name}" for name in frame["run_id"].dropna().unique()]
     blocks.append(Text(" · ".join([*runs, _LEGEND]), "quiet"))
     return Document("summary", tuple(blocks), frame)

@@ -63,9 +63,9 @@ def state(row: Row) -> str:
 
     Probes are named where not all have one status.
     """
-    found = statuses(row)
-    is_one = len(set(found.values())) == 1
-    bad = {probe: status for probe, status in found.items() if status != "ok"}
+    by_probe = statuses(row)
+    is_one = len(set(by_probe.values())) == 1
+    bad = {probe: status for probe, status in by_probe.items() if status != "ok"}
     words = [status if is_one else f"{probe} {status}" for probe, status in bad.items()]
     if row.get("quality") not in (None, "clean"):
         words.append(row["quality"])
@@ -124,12 +124,12 @@ def _ordered(frame: pd.DataFrame, known: Mapping[str, Column], keys: Sequence[st
 def _sections(frame: pd.DataFrame, columns: Sequence[Column]) -> Iterator[Block]:
     """Yield title and table of each group, in the order in which the runs were given."""
     several = frame["run_id"].nunique(dropna=False) > 1
-    groups = [rows for _, rows in frame.groupby(["run_id", *CONDITIONS], dropna=False, sort=False)]
-    for rows in sorted(groups, key=lambda rows: rows.index.min()):
-        found = records(rows)
-        title = setting_title(found[0])
-        yield Heading(" · ".join([*title, *(_origin(rows) if several else ())]))
-        yield _table(found, [column for column in columns if _is_measured(found, column)])
+    groups = [part for _, part in frame.groupby(["run_id", *CONDITIONS], dropna=False, sort=False)]
+    for part in sorted(groups, key=lambda part: part.index.min()):
+        rows = records(part)
+        title = setting_title(rows[0])
+        yield Heading(" · ".join([*title, *(_origin(part) if several else ())]))
+        yield _table(rows, [column for column in columns if _is_measured(rows, column)])
 
 
 def _is_measured(rows: Sequence[Row], column: Column) -> bool:

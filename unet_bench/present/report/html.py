@@ -166,8 +166,8 @@ def _title(groups: Sequence[Group], answers: Sequence[Content], ranking: Ranking
 
 def _effects(runs: Runs) -> Content:
     """Return the forest plots, their figures as a table, interactions in words, and notes."""
-    found = effects(runs)
-    settings = grouped(records(found.table), itemgetter(*GROUP))
+    analysed = effects(runs)
+    settings = grouped(records(analysed.table), itemgetter(*GROUP))
     labels = labels_of(settings, GROUP)
     described: list[plots.Plot] = []
     lines: list[tuple[str, ...]] = []
@@ -182,12 +182,12 @@ def _effects(runs: Runs) -> Content:
                 counts = str(row["units"] or EMPTY), row["basis"] or ""
                 choice = (str(row[name]) for name in names)
                 lines.append((*of_setting, *choice, column.label, change, *counts))
-    interactions = records(found.interactions)
+    interactions = records(analysed.interactions)
     return {
         "views": _views(described),
         "lines": lines,
         "interactions": [_interaction(row) for row in interactions if row.get("flagged")],
-        "notes": sentences(found.findings),
+        "notes": sentences(analysed.findings),
     }
 
 
