@@ -99,11 +99,7 @@ def _lines(rows: Sequence[Row], manifest: Row, environment: Mapping[str, str]) -
         *(f"{name} {version}" for name, version in versions.items() if version),
         environment.get("system", ""),
     ]
-    options = [
-        f"preset {preset}" if preset else "",
-        _values(rows, "recipe"),
-        _values(rows, "budget"),
-    ]
+    training = (_values(rows, "recipe"), _values(rows, "budget"))
     started = str(manifest.get("started") or "")
     return {
         "What": what,
