@@ -47,7 +47,8 @@ def context_of(registry: Registry) -> Callable[..., MeasurementContext]:
     moment.
     """
     from unet_bench.context import MeasurementContext
-    from unet_bench.models.build import foreign_variant, with_width_scale
+    from unet_bench.models.build import with_width_scale
+    from unet_bench.models.foreign import foreign_variant
     from unet_bench.models.select import select
     from unet_bench.plan.examine import ExaminedNetwork, examine
     from unet_bench.spec.cell import Cell, Protocol, Setting, Task

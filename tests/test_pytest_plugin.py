@@ -12,7 +12,6 @@ import pandas as pd
 import pytest
 
 from unet_bench.analysis.compare import compare_runs
-from unet_bench.errors import StoreError
 from unet_bench.networks.choices import SLOTS
 from unet_bench.pytest_plugin import baseline_part, built, inputs_of, place_of, setting_of
 from unet_bench.store.tables import read_results
@@ -136,13 +135,6 @@ def test_intervals_come_from_stretches_of_rounds(tmp_path: Path) -> None:
         1000,
         9000,
     ]
-
-
-def test_nothing_else_is_taken_for_it(tmp_path: Path) -> None:
-    for text in ("{}", "not json", '{"machine_info": {}, "benchmarks": [1]}'):
-        (tmp_path / "x.json").write_text(text)
-        with pytest.raises(StoreError, match="--benchmark-json"):
-            read_results(tmp_path / "x.json")
 
 
 def test_disabled_benchmarks_still_test_and_take_no_time(tmp_path: Path) -> None:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from unet_bench.registry.hookspecs import hookimpl
-
 if TYPE_CHECKING:
     from unet_bench.measure.probe import Probe
     from unet_bench.models.build import build_model
     from unet_bench.pipeline import run
     from unet_bench.present.notebook import effects, rank, recommend, show
+    from unet_bench.registry.hookspecs import hookimpl
     from unet_bench.store.columns import Column
     from unet_bench.store.tables import read_results
     from unet_bench.train.trained import load_model
@@ -36,6 +35,7 @@ _LAZY = {
     "Probe": "unet_bench.measure.probe",
     "build_model": "unet_bench.models.build",
     "load_model": "unet_bench.train.trained",
+    "hookimpl": "unet_bench.registry.hookspecs",
     "effects": "unet_bench.present.notebook",
     "rank": "unet_bench.present.notebook",
     "read_results": "unet_bench.store.tables",

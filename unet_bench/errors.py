@@ -9,6 +9,7 @@ import difflib
 import errno
 import os
 import re
+import shlex
 from collections.abc import Iterable
 from typing import Final
 
@@ -93,6 +94,11 @@ def bytes_asked(error: BaseException) -> int | None:
 def first_line(error: BaseException) -> str:
     """Return the first line of an error's message, or its type where it has none."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def command_line(*words: object) -> str:
+    """Return a call of unet-bench to paste: words with spaces or signs are in quotes."""
+    return shlex.join(["unet-bench", *map(str, words)])
 
 
 def unknown(kind: str, name: str, known: Iterable[str], command: str) -> UnknownName:

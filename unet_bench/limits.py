@@ -8,14 +8,20 @@ from __future__ import annotations
 
 import json
 import reprlib
+import sys
 import tomllib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 MOST_DECODED: Final = 2**32
 """Bytes of one picture with its pages, one volume or one array when unpacked: 4 GiB, 1024³ voxels
 of float32.
 """
+MOST_PIXELS: Final = 89_478_485
+"""Pixels of one picture, unless the user allows more: Pillow's own limit, 256 MiB of RGB."""
 MOST_PAGES: Final = 10_000
 """Pages of one picture: those of a pixel each cost time, not memory."""
 MOST_TEXT: Final = 2**24
@@ -36,11 +42,30 @@ _BRIEF.maxlist = _BRIEF.maxtuple = _BRIEF.maxdict = 20
 _BRIEF.maxstring = _BRIEF.maxother = 120
 
 
+_pixels: Final = ContextVar[int]("pixels", default=MOST_PIXELS)
+
+
+def most_pixels() -> int:
+    """Return how many pixels one picture may have."""
+    return _pixels.get()
+
+
+@contextmanager
+def allow_pixels(most: int) -> Iterator[None]:
+    """Let pictures have so many pixels, and the memory that they need, for a while."""
+    before = _pixels.set(most)
+    try:
+        yield
+    finally:
+        _pixels.reset(before)
+
+
 def too_large(size: int) -> str:
     """Return what is wrong with a file that unpacks to so many bytes; empty if nothing is."""
-    if size <= MOST_DECODED:
+    allowed = MOST_DECODED * max(1, most_pixels() / MOST_PIXELS)
+    if size <= allowed:
         return ""
-    most = f"{MOST_DECODED / 2**30:g}"
+    most = f"{allowed / 2**30:,.4g}"
     return (
         f"holds {size / 2**30:,.1f} GiB when unpacked, more than {most}; cut it into smaller ones"
     )
@@ -68,12 +93,52 @@ def read_text(path: Path, most: int = MOST_TEXT) -> str:
     return content.decode("utf-8-sig")
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: Path, most: int = MOST_TEXT) -> Any:
     """Return what a JSON file says. Raises OSError, ValueError."""
     try:
-        return json.loads(read_text(path))
+        return json.loads(read_text(path, most))
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
+
+
+Kind = TypeVar("Kind")
+_CALLED: Final[dict[type, str]] = {
+    dict: "an object",
+    list: "a list",
+    str: "text",
+    int: "a whole number",
+    float: "a number",
+}
+
+
+def entry(of: object, name: str, kind: type[Kind], default: Kind | None = None) -> Kind:
+    """Return an entry of what a JSON file says.
+
+    Raises ValueError for an entry of another type, and where there is neither entry nor default.
+    """
+    if not isinstance(of, dict):
+        raise ValueError(f"{shown(of)} is no JSON object")
+    value: Any = of.get(name, default)
+    if not _is_a(value, kind):
+        stated = shown(value) if name in of else "missing"
+        raise ValueError(f"{name} is {stated}: it must be {_CALLED[kind]}")
+    return value  # type: ignore[no-any-return]
+
+
+def require_numbers(name: str, values: Iterable[object]) -> None:
+    """Raise ValueError if any value of a list in a JSON file is no finite number."""
+    for value in values:
+        if not _is_a(value, float):
+            raise ValueError(f"{name} holds {shown(value)}: it must hold numbers only")
+
+
+def _is_a(value: object, kind: type) -> bool:
+    """Return whether a value is of a type; a number is finite, and true and false are none."""
+    if kind not in (int, float):
+        return isinstance(value, kind)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return abs(value) <= sys.float_info.max and (kind is float or isinstance(value, int))
 
 
 def read_toml(path: Path) -> dict[str, Any]:

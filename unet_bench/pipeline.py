@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 from unet_bench.data.sources import absolute
 from unet_bench.errors import InvalidSuite, StoreError, UnetBenchError
 from unet_bench.execute.driver import Finished, Progress, Quiet, RunLedger, run_cells
+from unet_bench.execute.manifest import manifest
 from unet_bench.execute.options import ExecutionOptions
-from unet_bench.execute.provenance import manifest
 from unet_bench.host.locks import own_folder
 from unet_bench.registry import plugins
 from unet_bench.spec.recipe import Recipe, find
@@ -80,7 +80,7 @@ def plan(
     # These import torch: what can be refused without it has been refused.
     from unet_bench.host.environment import environment
     from unet_bench.host.survey import facts_of, survey
-    from unet_bench.plan.cells import Plan, choose_variants, make_plan
+    from unet_bench.plan.cells import Plan, asked_for, choose_variants, make_plan
     from unet_bench.plan.tasks import read_tasks
 
     executor = executor_of(execution or ExecutionOptions(), registry)
@@ -102,8 +102,13 @@ def plan(
             data={loaded_task.task.id: loaded_task.data for loaded_task in tasks},
             environment=environment(survey().names()),
             executor=executor,
+            asked=frozenset(variant.name for variant in asked_for(suite, registry)),
             modules=preload(planned),
-            notes=() if executor.remote else tuple(notes_of(wanted, suite.device, facts)),
+            notes=(
+                *notes_of_models(suite),
+                *(() if executor.remote else notes_of(wanted, suite.device, facts)),
+                *dict.fromkeys(text for loaded_task in tasks for text in loaded_task.remarks),
+            ),
         )
 
 
@@ -131,6 +136,12 @@ def notes_of(wanted: str, device: str, facts: DeviceFacts) -> list[str]:
             "and its number formats are not known"
         )
     return notes
+
+
+def notes_of_models(suite: Suite) -> Iterable[str]:
+    """Yield from where the modules of --model are imported."""
+    if suite.models:
+        yield f"--model: modules are imported from {Path.cwd()} or, if not there, as installed"
 
 
 def executor_of(execution: ExecutionOptions, registry: Registry) -> Executor:
@@ -187,7 +198,7 @@ def execute(
             with contextlib.suppress(StoreError):
                 write_tables(store)
             raise
-        return Finished(store.path, ledger.statuses(), left)
+        return Finished(store.path, ledger.statuses(), left, ledger.refused())
 
 
 def preload(planned: Iterable[Planned]) -> tuple[str, ...]:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 from PIL import Image
 
 from unet_bench.data.dataset import Array
 from unet_bench.data.decode import decode, read_image
+from unet_bench.data.findings import Findings
 from unet_bench.data.nifti import is_nifti, read_volume, stem_of, write_labels
 from unet_bench.data.reading import depth_first, normalised
+from unet_bench.data.scale import DEPTHS, is_bytes, to_unit
 from unet_bench.errors import InvalidData, StoreError, offenders
 from unet_bench.host.files import atomic_write
 from unet_bench.host.survey import choose_device
@@ -22,6 +25,8 @@ from unet_bench.limits import one_line
 from unet_bench.spec.option import options
 from unet_bench.spec.suite import Suite
 from unet_bench.train.trained import Network, load_network
+
+BITS: Final = {"uint8": "8 bits", "uint16": "16 bits", "float32": "fractions"}
 
 
 def predict_files(
@@ -37,6 +42,9 @@ def predict_files(
     evaluation: str = "tiled",
     overlap: float = 0.5,
     flips: bool = False,
+    white: float | None = None,
+    trust: bool = False,
+    warn: Callable[[str], None] = print,
 ) -> Iterator[Path]:
     """Write the class ids of each image, and yield the paths.
 
@@ -61,20 +69,26 @@ def predict_files(
             f"masks would replace images, such as {such}: give another folder by --out"
         )
     network = load_network(
-        run, variant, data=data, seed=seed, fold=fold, device=choose_device(device)
+        run,
+        variant,
+        data=data,
+        seed=seed,
+        fold=fold,
+        device=choose_device(device),
+        trust=trust,
     )
-    problems: list[str] = [
-        f"{image}: no such file" for image in images if not os.path.isfile(image)
-    ]
+    found = Findings(out)
+    found.problems.extend(f"{image}: no such file" for image in images if not os.path.isfile(image))
     files = {str(image): image for image in images if os.path.isfile(image)}
-    read = decode(partial(read_for, network), files, problems)
+    read = decode(partial(read_for, network), files, found)
     prepared = {
-        Path(name): as_trained(network, image, name, problems) for name, image in read.items()
+        Path(name): as_trained(network, image, name, found, white) for name, image in read.items()
     }
-    if problems:
-        raise InvalidData(
-            f"no masks were made:\n{offenders([one_line(problem) for problem in problems])}"
-        )
+    if found.problems:
+        lines = offenders([one_line(problem) for problem in found.problems])
+        raise InvalidData(f"no masks were made:\n{lines}")
+    for doubt in found.doubts:
+        warn(one_line(doubt))
     whole = evaluation == "whole"
     for file, image in prepared.items():
         written = mask_file(out, file)
@@ -83,7 +97,7 @@ def predict_files(
         )
         try:
             out.mkdir(parents=True, exist_ok=True)
-            with atomic_write(written, shared=True) as draft:
+            with atomic_write(written) as draft:
                 if is_nifti(file):
                     write_labels(draft, np.moveaxis(mask, 0, 2), like=file)
                 else:
@@ -113,21 +127,50 @@ def read_for(network: Network, file: Path) -> Array:
     return depth_first(normalised({"": read_volume(file)}, network.modalities)[""])
 
 
-def as_trained(network: Network, image: Array, name: str, problems: list[str]) -> Array:
-    """Return the image in the channels and the number format of the training images.
+def as_trained(
+    network: Network, image: Array, name: str, found: Findings, white: float | None = None
+) -> Array:
+    """Return the image in the channels and on the scale of the training images.
 
-    What cannot be brought to them is added to `problems`.
+    What cannot be brought to them becomes a problem, what lies outside of them a doubt. `white` is
+    the value that becomes 1 in an image of a number type that no training image had.
     """
     channels = network.task.in_channels
-    if image.shape[-1] == 1 < channels:
+    if image.shape[-1] == 1 and channels == 3:
         image = np.repeat(image, channels, axis=-1)
     if image.shape[-1] != channels:
-        problems.append(
+        found.problems.append(
             f"{name}: {image.shape[-1]} channels, and the network was trained on {channels}; "
             "convert it"
         )
-    if image.dtype.name == network.image_type:
+    if network.task.dims == 3:
         return image
-    if network.image_type == "uint8":
-        return (255 * image).round().astype(np.uint8)
-    return image.astype(np.float32) / np.float32(255)
+    kind = image.dtype.name
+    bounds = network.scale.get(kind) or (None if white is None else (0.0, white))
+    if bounds is None:
+        known = " and ".join(BITS[trained] for trained in network.scale)
+        found.problems.append(
+            f"{name}: holds {BITS[kind]} up to {image.max():g}, and the network was trained on "
+            f"{known}; convert it, or say which value is white, such as --white {_white(image):g}"
+        )
+        return image
+    low, high = bounds
+    if image.min() < low or image.max() > high:
+        found.doubts.append(
+            f"{name}: holds values from {image.min():g} to {image.max():g}, and the images that "
+            f"the network was trained on from {low:g} to {high:g}: its mask may be wrong"
+        )
+    if not is_bytes(network.scale):
+        return to_unit(image, bounds)
+    if kind == "uint8":
+        return image
+    levels: Array = np.clip(255 * to_unit(image, bounds), 0, 255).round().astype(np.uint8)
+    return levels
+
+
+def _white(image: Array) -> float:
+    """Return the value that may be white in an image: the largest of its bits, or of its own."""
+    highest = float(image.max())
+    if image.dtype.kind == "f":
+        return max(highest, 1.0)
+    return float(next(2**bits - 1 for bits in DEPTHS if highest < 2**bits))

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from unet_bench import pipeline
 from unet_bench.errors import InvalidSuite
+from unet_bench.execute.signals import exit_code, terminable
 from unet_bench.networks.variants import BASELINE
 from unet_bench.spec.cell import Setting
 from unet_bench.spec.option import options
@@ -48,19 +49,19 @@ CONDITIONS: Final = (
 
 @dataclass(frozen=True)
 class Outcome:
-    """An audit, where it was left, and whether it was cut short."""
+    """An audit, where it was left, and what cut it short, if anything did."""
 
     report: Report
     path: Path
-    stopped: bool
+    stopped: KeyboardInterrupt | None = None
 
     def exit_code(self, fail_above: float | None = None) -> int:
-        """Return 130 after Ctrl-C; 1 where timing cannot be trusted; else 0.
+        """Return 130 after Ctrl-C, 143 after SIGTERM; 1 where timing cannot be trusted; else 0.
 
         That is where it is not repeatable within `fail_above` percent, or most pairs were lost.
         """
         if self.stopped:
-            return 130
+            return exit_code(self.stopped)
         unknown = sum(self.report.lost.values()) >= self.report.pairs
         return int(fail_above is not None and (unknown or 100 * self.report.worst > fail_above))
 
@@ -73,12 +74,12 @@ def selftest(
     repeats: int | None = None,
     variant: str | None = None,
     out: Path = Path("results"),
-    **given: Any,
+    **fields: Any,
 ) -> Outcome:
     """Time a variant against itself, equal and slowed down, and judge the timings.
 
     They are judged by what is known to be true of them. `pairs` of identical code and `repeats` of
-    each slow-down, each in a fresh process, all shuffled. `given` are fields of `Suite`, laid over
+    each slow-down, each in a fresh process, all shuffled. `fields` are those of `Suite`, laid over
     the conditions of `run`, the folder of a run to audit for: the audit is left there, too. After
     Ctrl-C, what was measured is audited. Raises any UnetBenchError before anything is measured, and
     afterwards when no pair of identical code gave a ratio or the disk says no.
@@ -86,31 +87,33 @@ def selftest(
     pairs = (QUICK_PAIRS if quick else PAIRS) if pairs is None else pairs
     repeats = (QUICK_REPEATS if quick else REPEATS) if repeats is None else repeats
     under = {**(QUICK if quick else FULL), **(conditions(run) if run else {})}
-    under |= {name: value for name, value in given.items() if value is not None}
+    under |= {name: value for name, value in fields.items() if value is not None}
     wanted = suite_for(variant or under.get("baseline", BASELINE), pairs, under)
 
     from unet_bench.analysis.audit import audit, trials_of
     from unet_bench.present.progress import watcher
-    from unet_bench.store.log import read_rows
+    from unet_bench.store.log import iterate_rows, latest
+    from unet_bench.store.tables import write_tables  # noqa: F401 (whole, before signals raise)
 
-    stopped = False
-    with pipeline.plan(wanted) as made, watcher() as progress:
+    stopped = None
+    with pipeline.plan(wanted) as plan, watcher() as progress:
         if run:
-            check_environment(run, made)
-        made = replace(made, planned=with_slowed(made.planned, repeats))
+            check_environment(run, plan)
+        plan = replace(plan, planned=with_slowed(plan.planned, repeats))
         try:
-            pipeline.execute(made, out, progress)
-        except KeyboardInterrupt:
-            stopped = True
+            with terminable():
+                pipeline.execute(plan, out, progress)
+        except KeyboardInterrupt as end:
+            stopped = end
             if progress.path is None:  # nothing was begun
                 raise
     path = progress.path
     assert path is not None
-    rows = list(read_rows(path))
+    rows = [*latest(iterate_rows(path)).values()]
     trials, lost = trials_of(rows)
-    cell = made.planned[0].cell
+    cell = plan.planned[0].cell
     if stopped and not any(trial.slowdown == 0 for trial in trials):
-        raise KeyboardInterrupt
+        raise stopped
     report = audit(trials, budget_s=cell.protocol.speed_s, workload=workload(cell), lost=lost)
     if cell.setting.device != "cpu":
         queued, lost = trials_of(rows, "throughput_ratio")
@@ -132,11 +135,11 @@ def conditions(run: Path) -> dict[str, Any]:
     return found | {"size": suite.size.partition(",")[0]}
 
 
-def check_environment(run: Path, made: Plan) -> None:
+def check_environment(run: Path, plan: Plan) -> None:
     """Raise InvalidSuite where the run was measured on another machine or by other software."""
     from unet_bench.store.log import read_manifest
 
-    if read_manifest(run).get("environment", {}).get("env_id") != made.environment["env_id"]:
+    if read_manifest(run).get("environment", {}).get("env_id") != plan.environment["env_id"]:
         raise InvalidSuite(
             f"{run} was measured in another environment, of whose timings this one can say "
             "nothing: "
@@ -144,7 +147,7 @@ def check_environment(run: Path, made: Plan) -> None:
         )
 
 
-def suite_for(variant: str, pairs: int, given: Mapping[str, Any]) -> Suite:
+def suite_for(variant: str, pairs: int, fields: Mapping[str, Any]) -> Suite:
     """Return the suite of so many pairs of a variant and itself, whatever they cost.
 
     Raises InvalidSuite, UnknownName.
@@ -156,7 +159,7 @@ def suite_for(variant: str, pairs: int, given: Mapping[str, Any]) -> Suite:
         "replicates": pairs,
         "limit_tmac": 0,
     }
-    suite = from_options({**given, **fixed})
+    suite = from_options({**fields, **fixed})
     for name in options(Setting):
         if name != "device" and len(values := getattr(suite, name)) > 1:
             several = ",".join(map(str, values))
@@ -196,14 +199,14 @@ def workload(cell: Cell) -> str:
     """Return what was timed and how, as words."""
     setting, size = cell.setting, "×".join(map(str, cell.input_window.input))
     scale = f"width × {cell.variant.choices.width_scale:g}"
-    how = (
+    settings = (
         setting.device,
         setting.precision,
         setting.memory_format,
         setting.mode,
         f"threads {setting.threads}",
     )
-    return " · ".join((cell.variant.name, scale, f"batch {setting.batch} of {size}", *how))
+    return " · ".join((cell.variant.name, scale, f"batch {setting.batch} of {size}", *settings))
 
 
 def write_report(report: Report, folder: Path, path: Path) -> None:

@@ -21,6 +21,7 @@ _USUAL: Final[Mapping[str, str]] = {
     "batch_norm": "kept",
 }
 _WORDED: Final[Mapping[str, str]] = {
+    "width_scale": "width_scale ",
     "match": "matched ",
     "pretrained": "pretrained ",
     "batch_norm": "batch norm ",
@@ -38,6 +39,15 @@ def printable(text: str) -> str:
 def one_line(name: str) -> str:
     """Return a name without line breaks and control characters, which a file may bring."""
     return printable(name)
+
+
+DOUBT: Final = ": doubt: "
+"""What a note says between the data set's name and why its files may be misread."""
+
+
+def is_doubt(note: str) -> bool:
+    """Return whether a run's note says that its data may be misread."""
+    return DOUBT in note
 
 
 def first_line(text: str) -> str:

@@ -16,9 +16,10 @@ from typing import Any, Final
 from unet_bench.data.dataset import Dataset
 from unet_bench.data.dataset_json import inside, modalities, read_json, title
 from unet_bench.data.decode import decode, files
-from unet_bench.data.labels import Classes, class_names, labelled
+from unet_bench.data.findings import Findings
+from unet_bench.data.labels import Classes, Declared, class_names, declare, label
 from unet_bench.data.nifti import ENDINGS, read_labels, read_volume
-from unet_bench.data.reading import find_all, find_one, refuse, volumes
+from unet_bench.data.reading import find_all, find_one, volumes
 from unet_bench.data.splits import seeded
 from unet_bench.limits import shown
 
@@ -45,40 +46,44 @@ def read(path: Path, *, classes: Classes = None, seed: int = 0) -> Dataset:
     Raises InvalidData, naming all offenders.
     """
     root = find_one(path, _fits, NEEDS)
-    problems: list[str] = []
-    stated = read_json(root / "dataset.json", problems)
+    found = Findings(root)
+    stated = read_json(root / "dataset.json", found)
     images, masks = {}, {}
-    for pair in _pairs(stated.get("training"), problems):
-        image, mask = (inside(root, pair[name], problems) for name in ("image", "label"))
+    for pair in _pairs(stated.get("training"), found):
+        image, mask = (inside(root, pair[name], found) for name in ("image", "label"))
         if image is None or mask is None:
             continue
         case = image.name.removesuffix(".gz").removesuffix(".nii")
         absent = [file for file in (image, mask) if not os.path.isfile(file)]
         for file in absent:
             where = f"{file.parent.name}/{file.name}"
-            problems.append(f"{where}: no such file; add it, or mend dataset.json")
+            found.problems.append(f"{where}: no such file; add it, or mend dataset.json")
         if case in images:
-            problems.append(
+            found.problems.append(
                 f"dataset.json: names the training case {case} more than once; keep one"
             )
         elif not absent:
             images[case], masks[case] = image, mask
     if not images:
-        problems.append(
+        found.problems.append(
             "dataset.json: names no training case that exists; "
             "list image and label under `training`"
         )
-    names = class_names(classes, problems) or _classes(stated.get("labels"), problems)
-    refuse(root, problems if not images or names is None else [])
-    splits = seeded(sorted(images), seed, problems, where="imagesTr/", kind="case")
-    pixels, labels = decode(read_volume, images, problems), decode(read_labels, masks, problems)
-    names, labels = labelled(labels, names, problems, where="labelsTr/")
+    if classes is None:
+        declared = Declared(_classes(stated.get("labels"), found))
+    else:
+        declared = declare(classes, {}, found)
+    if not images or declared.classes is None:
+        found.refuse()
+    splits = seeded(sorted(images), seed, found, where="imagesTr/", kind="case")
+    pixels, voxels = decode(read_volume, images, found), decode(read_labels, masks, found)
+    labels = label(voxels, declared, found, "labelsTr/")
     split_by = f"cases seeded 70/10/20, seed {seed}"
     name, channels = title(stated, root.name), modalities(stated.get("modality"))
-    return volumes(root, name, names, pixels, labels, splits, split_by, problems, channels)
+    return volumes(name, pixels, labels, splits, split_by, found, channels)
 
 
-def _pairs(training: object, problems: list[str]) -> list[dict[str, Any]]:
+def _pairs(training: object, found: Findings) -> list[dict[str, Any]]:
     """Return image and label of each training case, `._` files left out."""
     listed = training if isinstance(training, list) else []
     pairs = [
@@ -89,19 +94,19 @@ def _pairs(training: object, problems: list[str]) -> list[dict[str, Any]]:
         and isinstance(pair.get("label"), str)
     ]
     if len(pairs) < len(listed):
-        problems.append(
+        found.problems.append(
             "dataset.json: each case under `training` must have an `image` and a `label`"
         )
     return [pair for pair in pairs if not Path(pair["image"]).name.startswith("._")]
 
 
-def _classes(labels: object, problems: list[str]) -> tuple[str, ...] | None:
+def _classes(labels: object, found: Findings) -> tuple[str, ...] | None:
     """Return class names from `{"0": "background", "1": …}`."""
     stated = labels if isinstance(labels, dict) else {}
     names = [stated.get(str(number)) for number in range(len(stated))]
     if not names or None in names:
-        problems.append(
+        found.problems.append(
             f"dataset.json: labels {shown(labels)} must name the values 0, 1, 2, … without a gap"
         )
         return None
-    return class_names(names, problems)
+    return class_names(names, found)

@@ -18,8 +18,9 @@ import numpy as np
 
 from unet_bench.data.dataset import Array, Dataset
 from unet_bench.data.decode import ENDINGS, decode, files, read_image, read_mask
-from unet_bench.data.labels import Classes, class_names
-from unet_bench.data.reading import find_all, find_one, pictures, refuse
+from unet_bench.data.findings import Findings
+from unet_bench.data.labels import Classes, class_names, given
+from unet_bench.data.reading import find_all, find_one, pictures
 from unet_bench.data.splits import seeded
 from unet_bench.errors import InvalidData
 
@@ -62,36 +63,34 @@ def read(path: Path, *, classes: Classes = None, seed: int = 0) -> Dataset:
     size, and the rest.
     """
     root = find_one(path, _fits, NEEDS)
-    problems: list[str] = []
+    found = Findings(root)
     images, masks = {}, {}
     for case in sorted(_cases(root)):
         held = [file for named in files(case / "images").values() for file in named]
         instances = files(case / "masks") if (case / "masks").is_dir() else {}
         if len(held) != 1:
-            problems.append(f"{case.name}/images: holds {len(held)} images; keep one")
+            found.problems.append(f"{case.name}/images: holds {len(held)} images; keep one")
         elif not instances:
-            problems.append(
+            found.problems.append(
                 f"{case.name}/masks: holds no mask; add one, all 0 where the image shows no nucleus"
             )
         else:
             images[case.name] = held[0]
             masks[case.name] = [file for named in instances.values() for file in named]
-    refuse(root, problems)
-    splits = seeded(sorted(images), seed, problems, where=root.name)
-    pixels, merged = decode(read_image, images, problems), decode(_merged, masks, problems)
-    names = class_names(classes, problems) or CLASSES
-    name = root.resolve().name
-    return pictures(
-        root, name, names, pixels, merged, splits, f"seeded 70/10/20, seed {seed}", problems
-    )
+    found.refuse()
+    splits = seeded(sorted(images), seed, found, where=root.name)
+    pixels, merged = decode(read_image, images, found), decode(_merged, masks, found)
+    labels = given(merged, class_names(classes, found) or CLASSES)
+    split_by = f"seeded 70/10/20, seed {seed}"
+    return pictures(root.resolve().name, pixels, labels, splits, split_by, found)
 
 
 def _merged(instances: list[Path]) -> Array:
     """Return `(H W)`: 1 where any instance is not 0. Raises InvalidData for several sizes."""
     first, *rest = instances
-    merged: Array = read_mask(first) != 0
+    merged: Array = read_mask(first).values != 0
     for file in rest:
-        instance = read_mask(file) != 0
+        instance = read_mask(file).values != 0
         if instance.shape != merged.shape:
             case = file.parent.parent.name
             raise InvalidData(

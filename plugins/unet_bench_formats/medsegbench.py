@@ -8,19 +8,19 @@ Kuş and Aydin, "MedSegBench", Scientific Data 11 (2024).
 
 from __future__ import annotations
 
-import math
 import os
 import zipfile
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 import numpy as np
-from numpy.lib import format
 
 from unet_bench import limits
+from unet_bench.data.arrays import require_header
 from unet_bench.data.dataset import Array, Dataset
-from unet_bench.data.labels import Classes, class_names, labelled
-from unet_bench.data.reading import find_all, find_one, pictures, refuse
+from unet_bench.data.findings import Findings
+from unet_bench.data.labels import Classes, declare, label
+from unet_bench.data.reading import find_all, find_one, pictures
 from unet_bench.data.splits import SPLITS
 from unet_bench.errors import InvalidData
 from unet_bench.limits import one_line
@@ -55,7 +55,7 @@ def read(path: Path, *, classes: Classes = None, seed: int = 0) -> Dataset:
     """
     file = path if path.is_file() else find_one(path, _fits, NEEDS)
     arrays = _load(file)
-    problems: list[str] = []
+    found = Findings(file)
     images: dict[str, Array] = {}
     masks: dict[str, Array] = {}
     splits = {}
@@ -64,25 +64,25 @@ def read(path: Path, *, classes: Classes = None, seed: int = 0) -> Dataset:
         pixels = pixels[..., None] if pixels.ndim == 3 else pixels
         labels = labels[..., 0] if labels.ndim == 4 and labels.shape[-1] == 1 else labels
         if pixels.ndim != 4 or labels.ndim != 3 or len(pixels) != len(labels):
-            problems.append(
+            found.problems.append(
                 f"{split}: images {pixels.shape} and labels {labels.shape} do not belong together"
             )
             continue
         if pixels.dtype != np.uint8 or labels.dtype.kind not in "biu":
-            problems.append(
+            found.problems.append(
                 f"{split}: holds {pixels.dtype} and {labels.dtype}; "
                 "save uint8 images and whole class ids"
             )
             continue
         if len(pixels) and not pixels.size:
-            problems.append(f"{split}: images {pixels.shape} without a pixel; save images")
+            found.problems.append(f"{split}: images {pixels.shape} without a pixel; save images")
             continue
         splits[split] = [f"{split}/{number:05}" for number in range(len(pixels))]
         images |= zip(splits[split], pixels, strict=True)
         masks |= zip(splits[split], labels, strict=True)
-    refuse(file, problems)
-    names, masks = labelled(masks, class_names(classes, problems), problems, where="labels")
-    return pictures(file, file.stem, names, images, masks, splits, "MedSegBench", problems)
+    found.refuse()
+    labelled = label(masks, declare(classes, {}, found), found, "labels")
+    return pictures(file.stem, images, labelled, splits, "MedSegBench", found)
 
 
 def _load(file: Path) -> dict[str, Array]:
@@ -90,29 +90,22 @@ def _load(file: Path) -> dict[str, Array]:
         limits.require_file(file)
         with zipfile.ZipFile(file) as archive:
             for key in sorted(KEYS):
-                if problem := _unfit(archive, f"{key}.npy"):
-                    raise InvalidData(f"{one_line(str(file))}: {key} {problem}")
+                size = archive.getinfo(f"{key}.npy").file_size
+                with archive.open(f"{key}.npy") as array:
+                    _require(key, array, size)
         with np.load(file, allow_pickle=False) as arrays:
             return {key: arrays[key] for key in KEYS}
-    except InvalidData:
-        raise
+    except InvalidData as error:
+        raise InvalidData(f"{one_line(str(file))}: {error}") from None
     except Exception as error:  # a damaged archive can make zipfile, zlib and numpy raise anything
         raise InvalidData(
             f"{one_line(str(file))}: cannot be read ({one_line(str(error))}); needed: {NEEDS}"
         ) from error
 
 
-def _unfit(archive: zipfile.ZipFile, name: str) -> str:
-    """Return what is wrong with an array's size; empty where nothing is.
-
-    It is found before memory is taken for the array. Raises anything.
-    """
-    size = archive.getinfo(name).file_size  # no more is unpacked, whatever the array claims
-    with archive.open(name) as file:
-        if format.read_magic(file) == (1, 0):
-            shape, _, dtype = format.read_array_header_1_0(file)
-        else:
-            shape, _, dtype = format.read_array_header_2_0(file)
-    if math.prod(shape) * dtype.itemsize > size:
-        return f"is too short for the shape {shape} that it claims; save it anew"
-    return limits.too_large(size)
+def _require(key: str, array: IO[bytes], size: int) -> None:
+    """Raise InvalidData, naming the array, for one that is too large or too short."""
+    try:
+        require_header(array, size)
+    except InvalidData as error:
+        raise InvalidData(f"{key} {error}") from None

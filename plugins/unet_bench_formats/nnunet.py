@@ -17,13 +17,16 @@ from typing import Any, Final
 
 import numpy as np
 
+from unet_bench.data.arrays import of_known_type
 from unet_bench.data.dataset import Array, Dataset
 from unet_bench.data.dataset_json import modalities, read_json
-from unet_bench.data.decode import ENDINGS, decode, files, of_one_depth, read_image, read_mask
-from unet_bench.data.labels import Classes, class_names, labelled
+from unet_bench.data.decode import ENDINGS, decode, files, read_image, read_mask
+from unet_bench.data.findings import Findings
+from unet_bench.data.labels import Classes, Declared, class_names, declare, label
+from unet_bench.data.mask import Mask
 from unet_bench.data.nifti import ENDINGS as NIFTI
 from unet_bench.data.nifti import read_labels, read_volume
-from unet_bench.data.reading import find_all, find_one, pictures, refuse, volumes
+from unet_bench.data.reading import find_all, find_one, pictures, volumes
 from unet_bench.data.splits import seeded
 from unet_bench.errors import InvalidData
 from unet_bench.limits import shown
@@ -61,21 +64,22 @@ def read(path: Path, *, classes: Classes = None, seed: int = 0) -> Dataset:
     Raises InvalidData, naming all offenders.
     """
     root = find_one(path, _fits, NEEDS)
-    problems: list[str] = []
-    stated = read_json(root / "dataset.json", problems)
+    found = Findings(root)
+    stated = read_json(root / "dataset.json", found)
     channels = modalities(stated.get("channel_names") or stated.get("modality"))
     if not channels:
-        problems.append('dataset.json: no channel_names; state them, such as {"0": "MRI"}')
-    declared, ignore = _classes(stated.get("labels"), problems)
-    names = class_names(classes, problems) or declared
+        found.problems.append('dataset.json: no channel_names; state them, such as {"0": "MRI"}')
+    declared = _declared(stated.get("labels"), found)
+    if classes is not None:
+        declared = declare(classes, {}, found)
     ending: Any = stated.get("file_ending")
     deep = ending in NIFTI
     if not deep and ending not in ENDINGS:
-        problems.append(
+        found.problems.append(
             f"dataset.json: file_ending {shown(ending)}; "
             f"convert the files to one of {', '.join(NIFTI + ENDINGS)}"
         )
-    refuse(root, problems)
+    found.refuse()
 
     masks = {case: held[0] for case, held in files(root / "labelsTr", [ending]).items()}
     images: dict[str, list[Path]] = {}
@@ -83,34 +87,40 @@ def read(path: Path, *, classes: Classes = None, seed: int = 0) -> Dataset:
         if match := CHANNEL.fullmatch(stem):
             images.setdefault(match[1], []).extend(held)
         else:
-            problems.append(
+            found.problems.append(
                 f"imagesTr/{held[0].name}: no channel in its name; call it {stem}_0000{ending}"
             )
     for case in images.keys() - masks:
-        problems.append(f"labelsTr: no label for the case {case}; add {case}{ending}")
+        found.problems.append(f"labelsTr: no label for the case {case}; add {case}{ending}")
     for case in masks.keys() - images:
-        problems.append(f"imagesTr: no image for the label {case}; add {case}_0000{ending}")
-    refuse(root, sorted(problems))
-    splits = seeded(sorted(images), seed, problems, where="imagesTr/", kind="case")
-    pixels = decode(partial(_stack, deep, len(channels)), images, problems)
-    labels = decode(read_labels if deep else read_mask, masks, problems)
-    names, labels = labelled(labels, names, problems, ignore=ignore, where="labelsTr/")
+        found.problems.append(f"imagesTr: no image for the label {case}; add {case}_0000{ending}")
+    found.problems.sort()
+    found.refuse()
+    splits = seeded(sorted(images), seed, found, where="imagesTr/", kind="case")
+    pixels = decode(partial(_stack, deep, len(channels)), images, found)
+    marked = decode(_read_voxels if deep else read_mask, masks, found)
+    labels = label(marked, declared, found, "labelsTr/")
     split_by = f"cases seeded 70/10/20, seed {seed}"
     if deep:
-        return volumes(root, root.name, names, pixels, labels, splits, split_by, problems, channels)
-    return pictures(root, root.name, names, pixels, labels, splits, split_by, problems)
+        return volumes(root.name, pixels, labels, splits, split_by, found, channels)
+    return pictures(root.name, pixels, labels, splits, split_by, found)
+
+
+def _read_voxels(path: Path) -> Mask:
+    return Mask(read_labels(path), f"{path.parent.name}/{path.name}")
 
 
 def _stack(deep: bool, channels: int, held: list[Path]) -> Array:
     """Return the channel files of a case as one array, channels last."""
-    parts = of_one_depth([read_volume(file) if deep else read_image(file) for file in held])
+    parts = [read_volume(file) if deep else read_image(file) for file in held]
     shapes = sorted({part.shape[:-1] for part in parts})
     where = f"imagesTr/{held[0].name}"
     if len(shapes) > 1:
         raise InvalidData(
             f"{where}: the channels of this case have shapes {shapes}; they must be equal"
         )
-    stacked = np.concatenate(parts, axis=-1)
+    # Each channel is normalised by itself, so that their depths may differ.
+    stacked = of_known_type(np.concatenate(parts, axis=-1))
     if stacked.shape[-1] != channels:
         raise InvalidData(
             f"{where}: this case has {stacked.shape[-1]} channel(s), "
@@ -119,7 +129,7 @@ def _stack(deep: bool, channels: int, held: list[Path]) -> Array:
     return stacked
 
 
-def _classes(labels: object, problems: list[str]) -> tuple[tuple[str, ...] | None, int | None]:
+def _declared(labels: object, found: Findings) -> Declared:
     """Return class names, and the value to ignore.
 
     They are read from `{"background": 0, "ignore": 1}` and the like.
@@ -128,20 +138,21 @@ def _classes(labels: object, problems: list[str]) -> tuple[tuple[str, ...] | Non
     ignore = stated.pop("ignore", None)
     regions = [name for name, value in stated.items() if type(value) is not int]
     if regions:
-        problems.append(
+        found.problems.append(
             f"dataset.json: labels {', '.join(regions)} have no whole number; "
             "give each one (regions are not read)"
         )
-        return None, None
+        return Declared()
     by_value = {value: name for name, value in stated.items()}
     if not stated or sorted(stated.values()) != list(range(len(stated))):
-        problems.append(
+        found.problems.append(
             f"dataset.json: labels {shown(labels)} must give the values 0, 1, 2, … without a gap"
         )
-        return None, None
+        return Declared()
     if ignore is not None and type(ignore) is not int:
-        problems.append(
+        found.problems.append(
             f"dataset.json: the label `ignore` is {shown(ignore)}; give it one whole number"
         )
-        return None, None
-    return class_names([by_value[value] for value in range(len(by_value))], problems), ignore
+        return Declared()
+    names = class_names([by_value[value] for value in range(len(by_value))], found)
+    return Declared(names, ignore=frozenset() if ignore is None else frozenset({ignore}))

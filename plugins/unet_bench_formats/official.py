@@ -18,8 +18,10 @@ from torchvision.datasets import Cityscapes, OxfordIIITPet, VOCSegmentation
 
 from unet_bench.data.dataset import IGNORE, Array, Dataset
 from unet_bench.data.decode import decode, read_image, read_mask
-from unet_bench.data.labels import Classes, class_names
-from unet_bench.data.reading import find_one, pictures, refuse
+from unet_bench.data.findings import Findings
+from unet_bench.data.labels import Classes, class_names, given
+from unet_bench.data.mask import Mask
+from unet_bench.data.reading import find_one, pictures
 from unet_bench.data.splits import tenth
 from unet_bench.errors import InvalidData
 from unet_bench_formats import places
@@ -122,13 +124,13 @@ def _read(
     pairs: Callable[[str], Pairs],
     official: tuple[str, str],
     known: tuple[str, ...],
-    mask: Callable[[Path], Array],
+    mask: Callable[[Path], Mask | Array],
     classes: Classes,
     seed: int,
     split_by: str,
 ) -> Dataset:
     """Return the two `official` splits, the first without a tenth that validates."""
-    problems: list[str] = []
+    found = Findings(root)
     try:
         training, testing = (pairs(split) for split in official)
     except (OSError, RuntimeError, ValueError) as error:
@@ -137,15 +139,15 @@ def _read(
         ) from error
     for file in chain(*training, *testing):
         if not file.exists():
-            problems.append(f"{file.parent.name}/{file.name}: no such file; add it")
-    refuse(root, problems)
+            found.problems.append(f"{file.parent.name}/{file.name}: no such file; add it")
+    found.refuse()
     train, val = tenth([image.stem for image, _ in training], seed)
     splits = {"train": train, "val": val, "test": [image.stem for image, _ in testing]}
     both = training + testing
-    images = decode(read_image, {image.stem: image for image, _ in both}, problems)
-    masks = decode(mask, {image.stem: labels for image, labels in both}, problems)
-    names = class_names(classes, problems) or known
-    return pictures(root, name, names, images, masks, splits, split_by, problems)
+    images = decode(read_image, {image.stem: image for image, _ in both}, found)
+    masks = decode(mask, {image.stem: labels for image, labels in both}, found)
+    labels = given(masks, class_names(classes, found) or known)
+    return pictures(name, images, labels, splits, split_by, found)
 
 
 def _mapped(classes: dict[int, int], path: Path) -> Array:
@@ -153,7 +155,7 @@ def _mapped(classes: dict[int, int], path: Path) -> Array:
 
     Raises InvalidData for a value that is not among them.
     """
-    mask = read_mask(path)
+    mask = read_mask(path).values
     table = np.full(IGNORE + 1, IGNORE, np.uint8)
     table[list(classes)] = list(classes.values())
     stray = sorted(

@@ -10,17 +10,22 @@ Arganda-Carreras et al., Frontiers in Neuroanatomy 9 (2015).
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import numpy as np
 
-from unet_bench.data.dataset import Array, Dataset
+from unet_bench.data.dataset import Dataset
 from unet_bench.data.decode import read_image_pages, read_mask_pages
-from unet_bench.data.labels import Classes, class_names, labelled
-from unet_bench.data.reading import find_all, find_one, pictures, refuse
+from unet_bench.data.findings import Findings
+from unet_bench.data.labels import Classes, Labelled, declare, label
+from unet_bench.data.mask import Mask
+from unet_bench.data.reading import find_all, find_one, pictures
 from unet_bench.data.splits import in_blocks
 from unet_bench.errors import InvalidData
+
+T = TypeVar("T")
 
 ENDINGS: Final = (".tif", ".tiff")
 CLASSES: Final = ("cell", "membrane")
@@ -49,28 +54,37 @@ def read(path: Path, *, classes: Classes = None, seed: int = 0) -> Dataset:
     and is left out. Raises InvalidData, naming all offenders.
     """
     root = find_one(path, _fits, NEEDS)
-    problems: list[str] = []
-    stacks: list[list[Array]] = []
-    for name, read_stack in (("train-volume", read_image_pages), ("train-labels", read_mask_pages)):
-        try:
-            stacks.append(read_stack(_stack(root, name) or root / name))
-        except InvalidData as error:
-            problems.append(str(error))
-    refuse(root, problems)
-    images, labels = stacks
-    if len(images) != len(labels):
-        pages = f"train-volume has {len(images)} page(s), train-labels {len(labels)}"
-        refuse(root, [f"{pages}; make them equal"])
+    found = Findings(root)
+    images = _pages(read_image_pages, root, "train-volume", found)
+    masks = _pages(read_mask_pages, root, "train-labels", found)
+    found.refuse()
+    if len(images) != len(masks):
+        pages = f"train-volume has {len(images)} page(s), train-labels {len(masks)}"
+        found.problems.append(f"{pages}; make them equal")
+        found.refuse()
     stems = [f"section{number:03}" for number in range(len(images))]
-    splits = in_blocks(stems, problems, where="train-volume", kind="section")
-    marked = dict(zip(stems, labels, strict=True))
-    names = class_names(classes, problems)
-    values = {int(value) for page in labels for value in np.unique(page)}
-    if 255 in values and values <= {0, 255}:
-        names = names or CLASSES
-        masks = {stem: (page == 0).astype(np.uint8) for stem, page in marked.items()}
-    else:
-        names, masks = labelled(marked, names, problems, where="train-labels")
+    splits = in_blocks(stems, found, where="train-volume", kind="section")
+    labels = _labelled(dict(zip(stems, masks, strict=True)), classes, found)
     pixels = dict(zip(stems, images, strict=True))
-    name, split_by = root.resolve().name, "blocks of sections 70/10/20"
-    return pictures(root, name, names, pixels, masks, splits, split_by, problems)
+    return pictures(
+        root.resolve().name, pixels, labels, splits, "blocks of sections 70/10/20", found
+    )
+
+
+def _pages(
+    read_stack: Callable[[Path], list[T]], root: Path, name: str, found: Findings
+) -> list[T]:
+    try:
+        return read_stack(_stack(root, name) or root / name)
+    except InvalidData as error:
+        found.problems.append(str(error))
+        return []
+
+
+def _labelled(masks: dict[str, Mask], classes: Classes, found: Findings) -> Labelled:
+    values = {int(value) for mask in masks.values() for value in np.unique(mask.values)}
+    declared = declare(classes, {}, found)
+    if 255 not in values or not values <= {0, 255} or declared.is_binary:
+        return label(masks, declared, found, "train-labels")
+    cells = {stem: (mask.values == 0).astype(np.uint8) for stem, mask in masks.items()}
+    return Labelled(declared.classes or CLASSES, cells)

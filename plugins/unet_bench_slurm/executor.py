@@ -18,7 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final, Self
 
-from unet_bench.errors import InvalidSuite, StoreError
+from unet_bench.errors import InvalidSuite, StoreError, command_line
 from unet_bench.execute.jobs import Ended, Event, Job, Result, Started, Waiting, stems_in_inbox
 from unet_bench.execute.logs import last_line, without_secrets
 from unet_bench.host.files import atomic_write
@@ -211,7 +211,7 @@ class SlurmExecutor:
         except QueueRefuses as error:
             raise InvalidSuite(
                 f"sbatch refuses: {error}; change --executor-option, and go on with "
-                f"`unet-bench run --resume {folder.run.path} --executor slurm`"
+                f"`{command_line('run', '--resume', folder.run.path, '--executor', 'slurm')}`"
             ) from error
         for task, id in zip(tasks, ids, strict=True):
             task.seen = Seen(id, "submitted")

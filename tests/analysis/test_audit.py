@@ -109,7 +109,7 @@ def test_verdicts_are_those_of_the_shipped_compare(ratio: float, half: float) ->
         return pd.DataFrame([{"variant": "unet", "baseline": "unet", **figures}])
 
     a, b = same(1.003, ratio, half=half)
-    (found,) = compare(frame(a), frame(b))
+    (found,) = compare(frame(a), frame(b)).comparisons
     assert compared(a, b) == found.verdict
 
 

@@ -21,7 +21,6 @@ from unet_bench.analysis.compare import (
     check_environments,
     compare,
     compare_runs,
-    findings,
     verdict,
 )
 from unet_bench.errors import InvalidSuite, StoreError, UnknownName
@@ -32,7 +31,7 @@ from unet_bench.store.tables import csv_text, results_frame
 
 
 def told(a: pd.DataFrame, b: pd.DataFrame) -> list[str]:
-    return list(sentences(findings(a, b, "ratio")))
+    return list(sentences(compare(a, b).findings))
 
 
 MIRRORED = {
@@ -81,7 +80,7 @@ def frame(*rows: dict[str, Any]) -> pd.DataFrame:
 
 
 def one(a: pd.DataFrame, b: pd.DataFrame, kind: str = "speed", **options: Any) -> Comparison:
-    [found] = [found for found in compare(a, b, **options) if found.kind == kind]
+    [found] = [found for found in compare(a, b, **options).comparisons if found.kind == kind]
     return found
 
 
@@ -119,7 +118,6 @@ def test_a_wider_interval_never_makes_an_ambiguous_verdict_firm(
         (0.05, 0.02, "SLOWER"),
         (-0.05, 0.02, "FASTER"),
         (0.05, math.nan, "AMBIGUOUS"),
-        (math.nan, math.nan, "MISSING"),
     ],
 )
 def test_verdicts_at_a_margin_of_two_percent(change: float, half: float, expected: str) -> None:
@@ -138,8 +136,8 @@ def test_swapped_runs_mirror_every_verdict(
             row(ratio=ratio, wide=wide, peak_memory_mib=100 * ratio, dice=ratio / 10, **ends)
         )
 
-    there = compare(side(a, wide_a), side(b, wide_b))
-    back = compare(side(b, wide_b), side(a, wide_a))
+    there = compare(side(a, wide_a), side(b, wide_b)).comparisons
+    back = compare(side(b, wide_b), side(a, wide_a)).comparisons
     assert [found.verdict for found in back] == [
         MIRRORED.get(found.verdict, found.verdict) for found in there
     ]
@@ -200,7 +198,7 @@ def test_training_steps_are_compared_where_both_have_them() -> None:
     a, b = frame(row(**timed)), frame(row(**half))
     assert one(a, b, "training step").verdict == "FASTER"
     dropped = a.drop(columns=[name for name in a if str(name).startswith("train_step")])
-    assert {found.kind for found in compare(dropped, dropped)} == {"speed"}
+    assert {found.kind for found in compare(dropped, dropped).comparisons} == {"speed"}
 
 
 def test_absolute_latency_on_request() -> None:
@@ -221,7 +219,7 @@ def test_a_failed_cell_is_missing_and_says_why() -> None:
 
 
 def test_rows_of_one_side_only_are_missing() -> None:
-    found = compare(frame(row("unet"), row("old")), frame(row("unet"), row("new")))
+    found = compare(frame(row("unet"), row("old")), frame(row("unet"), row("new"))).comparisons
     assert {(f.variant, f.verdict, f.reason) for f in found} == {
         ("unet", "SAME", ""),
         ("old", "MISSING", "not in B"),
@@ -231,19 +229,20 @@ def test_rows_of_one_side_only_are_missing() -> None:
 
 def test_other_conditions_are_other_rows() -> None:
     a, b = frame(row(batch_requested=1)), frame(row(batch_requested=4, ratio=9.0))
-    assert [(f.verdict, f.workload) for f in compare(a, b)] == [
+    assert [(f.verdict, f.workload) for f in compare(a, b).comparisons] == [
         ("MISSING", "batch 1"),
         ("MISSING", "batch 4"),
     ]
 
 
 def test_a_condition_that_an_earlier_version_did_not_state_tells_no_rows_apart() -> None:
-    [found] = compare(frame(row()), frame(row(budget="40 steps", evaluation="tiled")))
+    [found] = compare(frame(row()), frame(row(budget="40 steps", evaluation="tiled"))).comparisons
     assert found.verdict == "SAME"
     assert {
-        c.verdict for c in compare(frame(row(budget="4 steps")), frame(row(budget="40 steps")))
+        c.verdict
+        for c in compare(frame(row(budget="4 steps")), frame(row(budget="40 steps"))).comparisons
     } == {"MISSING"}
-    assert [c.verdict for c in compare(frame(), frame(row(), row("unet")))] == [
+    assert [c.verdict for c in compare(frame(), frame(row(), row("unet"))).comparisons] == [
         "MISSING",
         "MISSING",
     ]
@@ -255,9 +254,13 @@ def test_a_workload_is_named_by_what_differs_within_a_variant() -> None:
         row("x", width_scale=0.25, scored_height=256, scored_width=256),
     )
     run = frame(small, large, row("whole", width_scale=1.0))
-    assert [found.workload for found in compare(run, run)] == ["128×128", "256×256", "128×128"]
+    assert [found.workload for found in compare(run, run).comparisons] == [
+        "scored 128×128",
+        "scored 256×256",
+        "scored 128×128",
+    ]
     hashed = frame(row(dataset_hash="h1"), row(dataset_hash="h2"))
-    assert [found.workload for found in compare(hashed, hashed)] == ["h1", "h2"]
+    assert [found.workload for found in compare(hashed, hashed).comparisons] == ["h1", "h2"]
 
 
 def test_a_zero_dice_is_a_figure() -> None:
@@ -326,11 +329,11 @@ def test_run_json_says_what_differs(tmp_path: Path) -> None:
 
 def test_environments_nobody_knows_are_not_refused() -> None:
     unknown = frame(row(env_id=None))
-    check_environments(Path("a.csv"), Path("b.csv"), unknown, frame(row()))
+    check_environments({}, {}, unknown, frame(row()))
     with pytest.raises(InvalidSuite, match="device_name"):
         check_environments(
-            Path("a.csv"),
-            Path("b.csv"),
+            {},
+            {},
             frame(row(env_id=None, device_name="x")),
             frame(row(device_name="y")),
         )
@@ -390,11 +393,107 @@ def test_the_baseline_s_own_time_is_a_note_where_both_machines_were_quiet() -> N
     assert told(a, disturbed) == told(disturbed, disturbed) == []
 
 
-def test_latencies_without_ratios_are_pointed_out() -> None:
-    bare = frame(row(ratio=None, latency_ms=1.0))
-    assert told(bare, bare) == [
-        "1 rows have a latency but no ratio in either: --by latency compares them"
-    ]
+def test_times_are_compared_where_neither_has_a_ratio() -> None:
+    """A gate that could compare nothing must not pass."""
+    timed = {"ratio": None, "latency_ms": 10.0}
+    a = frame(row(**timed, latency_ci_low_ms=9.9, latency_ci_high_ms=10.1), row("y"))
+    b = frame(
+        row(ratio=None, latency_ms=20.0, latency_ci_low_ms=19.9, latency_ci_high_ms=20.1), row("y")
+    )
+    slower, same = compare(a, b).comparisons
+    assert (slower.column, slower.verdict) == ("latency_ms", "SLOWER")
+    assert (same.column, same.verdict) == ("latency_ratio", "SAME")
+    assert any("speed: 1 rows have no ratio to a baseline" in text for text in told(a, b))
+    assert not told(frame(row("y")), frame(row("y")))
+    lone = compare(a, frame(row())).comparisons[0]
+    assert (lone.verdict, lone.reason) == ("MISSING", "A without it"), "a time is no ratio"
+
+
+def test_what_is_ambiguous_says_why_and_what_to_do() -> None:
+    wide = frame(row(wide=0.1, dice=0.8, dice_ci_low=0.7, dice_ci_high=0.9), row("y"))
+    speed, accuracy = told(wide, wide)
+    assert speed.startswith("speed: 1 of 2 are AMBIGUOUS")
+    assert "±15.2%" in speed
+    assert "2.0%" in speed
+    assert "--replicates 3" in speed
+    assert accuracy.startswith("accuracy: 1 of 1 are AMBIGUOUS")
+    assert "±0.141" in accuracy
+    assert "--seeds" in accuracy
+    [bare] = told(frame(row(latency_ratio_ci_low=None)), frame(row()))
+    assert "no interval" in bare
+
+
+# ---- nothing to compare
+
+
+def refused(tmp_path: Path, a: dict[str, Any], b: dict[str, Any]) -> str:
+    with pytest.raises(InvalidSuite, match="nothing to compare") as refusal:
+        compare_runs(save(tmp_path / "a.csv", a), save(tmp_path / "b.csv", b))
+    return str(refusal.value)
+
+
+def test_unrelated_runs_are_refused_once_with_what_tells_them_apart(tmp_path: Path) -> None:
+    text = refused(tmp_path, row("unet"), row("unet", task="cells"))
+    assert "task: brain in A, cells in B" in text
+    assert "fit" not in text
+    assert "variant: unet in A, segnet in B" in refused(tmp_path, row("unet"), row("segnet"))
+    crossed = (
+        frame(row("x", task="a"), row("y", task="b")),
+        frame(row("x", task="b"), row("y", task="a")),
+    )
+    paths = [tmp_path / "c.csv", tmp_path / "d.csv"]
+    for path, of in zip(paths, crossed, strict=True):
+        path.write_text(csv_text(of))
+    with pytest.raises(InvalidSuite, match=r"none of 2 rows of A .* one of 2 rows of B\ngive two"):
+        compare_runs(*paths)
+
+
+def test_runs_without_a_common_figure_are_refused_with_the_reasons(tmp_path: Path) -> None:
+    oom = row(ratio=None, status="oom", error="CUDA out of memory")
+    assert "unet-add, speed: B oom: CUDA out of memory" in refused(tmp_path, row(), oom)
+    cost = row(ratio=None, probe="cost")
+    assert "--probes speed,memory,accuracy" in refused(tmp_path, cost, cost)
+
+
+# ---- figures of plugins' probes
+
+
+def with_figures(path: Path, better: str = "low", **figures: float) -> Path:
+    """A run whose plugin's probe measured these figures of as many variants."""
+    stated = {"name": "shift_error", "dtype": "Float64", "unit": "%", "label": "shift error"}
+    text = {"name": "shift_kind", "dtype": "string"}
+    probe = {"columns": [{**stated, "better": better}, text]}
+    with Store.create(path, {"run_id": "r", "probes": {"stability": probe}}) as store:
+        for name, value in figures.items():
+            found = {"shift_error": value, "shift_kind": "pixel", "probe": "stability"}
+            store.append({**row(name, ratio=None), **found, "cell_id": name})
+        return store.path
+
+
+@pytest.mark.parametrize(
+    ("better", "words"),
+    [
+        ("low", ["WORSE", "BETTER", "SAME", "WORSE", "SAME"]),
+        ("high", ["BETTER", "WORSE", "SAME", "BETTER", "SAME"]),
+        ("", ["CHANGED", "CHANGED", "SAME", "CHANGED", "SAME"]),
+    ],
+)
+def test_a_plugins_figure_is_compared_as_its_run_describes_it(
+    tmp_path: Path, better: str, words: list[str]
+) -> None:
+    before = with_figures(tmp_path / "a", better, v=10.0, w=10.0, x=10.0, y=0.0, z=0.0)
+    after = with_figures(tmp_path / "b", better, v=12.5, w=5.0, x=10.1, y=1.0, z=0.0)
+    report = compare_runs(before, after)
+    assert {(found.kind, found.column) for found in report.comparisons} == {
+        ("shift error", "shift_error")
+    }
+    assert [found.verdict for found in report.comparisons] == words
+    shown = printed(report)
+    assert "shift error: shift_error (%)" in shown
+    assert "+25.0 %" in shown
+    assert "not above 0" in shown
+    assert "error is not known" in shown
+    assert "shift_error" in str(compare_document(report).rendered("csv"))
 
 
 def test_comparing_imports_no_torch() -> None:

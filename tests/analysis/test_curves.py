@@ -168,11 +168,23 @@ def test_conditions_that_differ_are_told_apart(run: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["{", "[]", '{"looks": []}', '{"losses": ["a"]}', '{"losses": [1], "looks": [{}]}']
+    ("text", "words"),
+    [
+        ("{", "Expecting"),
+        ("[]", r"\[\] is no JSON object"),
+        ('{"looks": []}', "losses is missing: it must be a list"),
+        ('{"losses": ["a"]}', "losses holds 'a': it must hold numbers only"),
+        ('{"losses": [1], "looks": 3}', "looks is 3: it must be a list"),
+        ('{"losses": [1], "looks": [{}]}', "step is missing: it must be a whole number"),
+        ('{"losses": [1], "looks": [{"step": 1, "val_dice": "x"}]}', "val_dice is 'x': it must"),
+        ('{"losses": [1], "seconds": []}', r"seconds is \[\]: it must be a number"),
+    ],
 )
-def test_a_broken_file_is_named(run: Run, text: str) -> None:
+def test_a_broken_file_is_named(run: Run, text: str, words: str) -> None:
     run.add(text)
-    with pytest.raises(StoreError, match=r"accuracy-c0\.json holds no curve .*; delete it"):
+    with pytest.raises(
+        StoreError, match=rf"accuracy-c0\.json holds no curve: {words}.*; delete it"
+    ):
         run.curves()
 
 

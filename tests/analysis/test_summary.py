@@ -11,8 +11,10 @@ from typing import Any
 import pandas as pd
 import pytest
 from rich.console import Console
+from typer.testing import CliRunner
 
 from unet_bench.analysis.summary import COLUMNS, summary
+from unet_bench.cli.app import app
 from unet_bench.errors import UnknownName
 from unet_bench.present.summary import summary_document
 from unet_bench.store.log import Store
@@ -208,6 +210,55 @@ def test_it_is_made_of_a_runs_folder(tmp_path: Path) -> None:
         write_tables(store)
     found = summary(read_results(store.path, "cells"))
     pd.testing.assert_frame_equal(found, summed(cells("unet", 0), cells("new", 0.1)))
+
+
+# ---- figures of plugins' probes
+
+
+def stability(variant: str, value: float | None, task: str, **values: Any) -> dict[str, Any]:
+    """A cell of a plugin's probe; failed without a figure."""
+    row = cell(variant, None, task, **values)
+    status = "timeout" if value is None else "ok"
+    measured = {"probe": "stability", "status": status, "shift_error": value}
+    return {**row, **measured, "cell_id": f"s-{variant}-{task}"}
+
+
+def stable_run(folder: Path, *groups: list[dict[str, Any]]) -> Path:
+    column = {"name": "shift_error", "dtype": "Float64", "unit": "%", "heading": "shift %"}
+    probes = {"stability": {"columns": [column]}}
+    with Store.create(folder, {"run_id": "r1", "probes": probes}) as store:
+        for rows in groups:
+            store.append(*rows)
+        write_tables(store)
+        return store.path
+
+
+def answered(*words: str) -> str:
+    answer = CliRunner().invoke(app, ["summary", *words])
+    assert answer.exit_code == 0, answer.output
+    return answer.output
+
+
+def test_figures_of_a_plugins_probe_stand_behind_ours(tmp_path: Path) -> None:
+    figures = [("unet", 12.0, "a"), ("unet", 14.0, "b"), ("new", 10.0, "a"), ("new", None, "b")]
+    measured = [stability(*figure) for figure in figures]
+    run = stable_run(tmp_path, cells("unet", 0), cells("new", 0.1), measured)
+    for path in (run, run / "cells.csv"):
+        rows = {row["variant"]: row for row in json.loads(answered(str(path), "--json"))}
+        assert (rows["unet"]["shift_error"], rows["unet"]["stability_status"]) == (13.0, "ok")
+        assert (rows["new"]["shift_error"], rows["new"]["stability_status"]) == (None, "timeout")
+        assert rows["unet"]["cells"] == 6
+    shown = answered(str(run), "-f", "md")
+    assert "shift %" in shown
+    assert "| 13.0 |" in shown
+    assert "stability timeout" in shown
+
+
+def test_a_run_of_a_plugins_probe_alone_has_its_figures(tmp_path: Path) -> None:
+    run = stable_run(tmp_path, [stability("unet", 12.0, "a"), stability("new", 10.0, "a")])
+    [first, second] = json.loads(answered(str(run), "--json"))
+    assert (first["variant"], first["shift_error"], first["dice"]) == ("unet", 12.0, None)
+    assert second["cells"] == 0
 
 
 # ---- text

@@ -581,8 +581,8 @@ def test_pictures_of_nnunet_stay_pictures(registry: Registry, tmp_path: Path) ->
 
 
 PICTURES: dict[str, tuple[Image.Image, str, Any]] = {
-    "16 bits": (Image.fromarray(np.full(SIZE, 65535 // 5, np.uint16)), "g", [0.2]),
-    "RGBA": (Image.fromarray(np.dstack([RGB, GREY])), "RGB", [0, 1, 2]),
+    "16 bits": (Image.fromarray(np.resize(np.array([13107, 65535], np.uint16), SIZE)), "g", [0.2]),
+    "RGBA": (Image.fromarray(np.dstack([RGB, 0 * GREY + 255])), "RGB", [0, 1, 2]),
     "palette": (palette(ids(1)), "RGB", [200, 30, 40]),
     "grey": (Image.fromarray(GREY), "g", [0]),
 }
@@ -595,13 +595,12 @@ def test_any_mode_of_picture_is_read(registry: Registry, tmp_path: Path, case: s
     assert data.train[0].image[0, 0].tolist() == pytest.approx(corner)
 
 
-def test_channels_of_several_depths_are_brought_together(
-    registry: Registry, tmp_path: Path
-) -> None:
+def test_channels_of_several_depths_keep_their_values(registry: Registry, tmp_path: Path) -> None:
     path = nnunet_pictures(tmp_path, np.full(SIZE, 51, np.uint8), "gh")
     for stem in "abc":
-        put(path / "imagesTr" / f"{stem}_0001.png", np.full(SIZE, 65535 // 5, np.uint16))
-    assert opened(registry, path).train[0].image[0, 0].tolist() == pytest.approx([0.2, 0.2])
+        put(path / "imagesTr" / f"{stem}_0001.png", np.full(SIZE, 65535, np.uint16))
+    pixel = opened(registry, path).train[0].image[0, 0].tolist()
+    assert pixel == pytest.approx([51 / 65535, 1])
 
 
 def drop(name: str) -> Callable[[Path], None]:

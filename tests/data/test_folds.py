@@ -58,7 +58,7 @@ def test_given_folds_are_taken_from_files(tmp_path: Path) -> None:
     assert [[s.name for s in fold.test] for fold in folds] == [["c", "d"], ["a", "b"]]
     assert not folds[0].val
     (tmp_path / "splits" / "nv_fold1_train.txt").write_text("c\nx\n")
-    with pytest.raises(InvalidData, match="nv fold 1, train: the data set has no image 'x'"):
+    with pytest.raises(InvalidData, match=r"splits/nv_fold1_train\.txt: no image has the stem 'x'"):
         given_folds(dataset, tmp_path, "nv")
     with pytest.raises(InvalidData, match="has no other_fold0_train"):
         given_folds(dataset, tmp_path, "other")

@@ -19,6 +19,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import traceback
 import uuid
@@ -38,11 +39,12 @@ from unet_bench.cli import app as cli
 from unet_bench.errors import StoreError
 from unet_bench.execute import driver
 from unet_bench.execute import local as local_module
+from unet_bench.execute import processes as processes_module
 from unet_bench.execute.jobs import Ended, Job, Started, Waiting
 from unet_bench.execute.local import Local
+from unet_bench.execute.manifest import manifest
 from unet_bench.execute.options import ExecutionOptions
 from unet_bench.execute.processes import Processes
-from unet_bench.execute.provenance import manifest
 from unet_bench.plan.cells import Plan
 from unet_bench.registry import plugins
 from unet_bench.spec.suite import from_options
@@ -779,6 +781,127 @@ def test_workers_begin_without_a_fork_server_if_none_gets_ready(
     assert "cannot be forked" in told.reason
     assert ended.result["status"] == "error"
     assert local._processes._forker is None
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have those who do not answer given up soon."""
+    monkeypatch.setattr(local_module, "GRACE_S", 0.3)
+    monkeypatch.setattr(processes_module, "ANSWER_S", 0.5)
+
+
+@pytest.fixture
+def unwakeable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have what is stopped stay so, as under a debugger, or where its memory is swapped out."""
+    monkeypatch.setattr(signal, "SIGCONT", 0)
+
+
+def hanging(place: Place, number: int, **changes: Any) -> Job:
+    """A job whose worker never gets as far as to open its log."""
+    os.mkfifo(place.path / "logs" / f"cost-{number}.log")
+    return job(place, number, **changes)
+
+
+def brief(place: Place, number: int, **changes: Any) -> Job:
+    """A job whose worker ends before it has imported anything."""
+    return job(place, number, environ={"no text": 1}, **changes)
+
+
+def start_server(place: Place, local: Local) -> None:
+    assert local._processes._forker_for(job(place), time.monotonic() + 60)
+
+
+def stop_server(local: Local) -> int:
+    """Stop the fork server as soon as it lives; its process id."""
+    forker = local._processes._forker
+    assert forker
+    os.kill(forker.process.pid, signal.SIGSTOP)
+    return forker.process.pid
+
+
+def test_a_stopped_fork_server_is_woken_by_the_next_job(place: Place, local: Local) -> None:
+    start_server(place, local)
+    server = stop_server(local)
+    [_, ended] = local.run([brief(place, 1)], time.monotonic() + 60)
+    assert ended.result["status"] == "error"
+    assert local._processes._forker
+    assert local._processes._forker.process.pid == server
+
+
+@pytest.mark.parametrize("number", [1, pytest.param(2, id="that has forked nobody yet")])
+def test_a_deadline_holds_though_the_fork_server_is_stopped(
+    place: Place, local: Local, hasty: None, unwakeable: None, number: int
+) -> None:
+    start_server(place, local)
+    server = stop_server(local) if number == 2 else 0
+    for event in local.run([hanging(place, number, timeout_s=0.5)], time.monotonic() + 60):
+        if isinstance(event, Ended):
+            assert event.result["status"] == "timeout"
+            assert "0.5 s" in event.result["error"]
+        elif number == 1:
+            threading.Timer(0.2, lambda: stop_server(local)).start()
+    assert local._processes._forker is None
+    [_, ended] = local.run([brief(place, 3)], time.monotonic() + 60)  # the next one goes on
+    assert ended.result["status"] == "error"
+    assert server not in place.processes()
+
+
+def test_a_run_is_left_though_its_fork_server_is_stopped(
+    place: Place, local: Local, hasty: None, unwakeable: None
+) -> None:
+    start_server(place, local)
+    with contextlib.suppress(KeyboardInterrupt), local:
+        for _ in local.run([hanging(place, 1)]):
+            threading.Timer(0.2, lambda: (stop_server(local), interrupt())).start()
+    wait_for(lambda: not place.processes(), 3, "processes are left")
+
+
+def test_a_fork_server_that_reads_nothing_is_given_up(
+    place: Place, local: Local, hasty: None, unwakeable: None
+) -> None:
+    start_server(place, local)
+    stop_server(local)
+    large = brief(place, 1, sources={"more than a pipe holds": "x" * (1 << 20)})
+    [_, ended] = local.run([large], time.monotonic() + 60)
+    assert (ended.result["status"], "did not answer" in ended.result["error"]) == ("killed", True)
+
+
+def test_a_large_job_comes_whole(place: Place, local: Local) -> None:
+    [_, ended] = local.run([brief(place, 1, sources={"more than a pipe holds": "x" * (1 << 22)})])
+    assert ended.result["status"] == "error"
+
+
+def test_a_worker_that_cannot_be_ended_is_done_without(
+    place: Place, local: Local, hasty: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one that waits for a driver which hangs."""
+    monkeypatch.setattr(processes_module, "_signal_group", lambda process, number: None)
+    waits = job(place, 1, fresh=True, timeout_s=0.5)
+    monkeypatch.setattr(
+        processes_module,
+        "module_command",
+        lambda module: [sys.executable, "-c", "import time; time.sleep(60)"],
+    )
+    [_, ended] = local.run([waits], time.monotonic() + 60)
+    assert ended.result["status"] == "timeout"
+    place.close()
+
+
+def test_a_fork_server_that_stops_while_it_imports_is_given_up(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(place.lib))
+    (place.path / "logs").mkdir()
+    (place.lib / "stops.py").write_text("import os, signal; os.kill(os.getpid(), signal.SIGSTOP)")
+    processes = Processes()
+    monkeypatch.setattr(Processes, "_start_fresh", lambda self, job: None)
+    processes.start(job(place, modules=("stops",)), time.monotonic() + 1.0)
+    assert "cannot be forked" in processes.notice
+
+
+def interrupt() -> None:
+    """Do what Ctrl-C does."""
+    os.kill(os.getpid(), signal.SIGINT)  # to the main thread
 
 
 SERVER = "os.getppid()"

@@ -71,7 +71,8 @@ EXECUTOR = """
 """
 READER = """
     import numpy as np
-    from unet_bench.data.labels import class_names, labelled
+    from unet_bench.data.findings import Findings
+    from unet_bench.data.labels import declare, label
     from unet_bench.data.reading import pictures
     from unet_bench.data.splits import seeded
 
@@ -79,13 +80,13 @@ READER = """
         return (path / "scans.npy").is_file()
 
     def read(path, *, classes=None, seed=0):
-        problems = []
+        found = Findings(path)
         scans, labels = (np.load(path / f"{name}.npy") for name in ("scans", "labels"))
         names = [f"scan{number:03}" for number in range(len(scans))]
-        splits = seeded(names, seed, problems, where="scans.npy")
+        splits = seeded(names, seed, found, where="scans.npy")
         images, masks = dict(zip(names, scans[..., None])), dict(zip(names, labels))
-        found, masks = labelled(masks, class_names(classes, problems), problems)
-        return pictures(path, path.name, found, images, masks, splits, "seeded", problems)
+        labelled = label(masks, declare(classes, {}, found), found)
+        return pictures(path.name, images, labelled, splits, "seeded", found)
 """
 
 

@@ -5,21 +5,20 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from unet_bench.host.files import atomic_write
+from unet_bench.store.run_folder import write_text
 
 
-@pytest.mark.parametrize("shared", [False, True])
 @pytest.mark.parametrize("durable", [False, True])
-def test_a_block_that_ends_well_replaces_the_file(
-    tmp_path: Path, shared: bool, durable: bool
-) -> None:
+def test_a_block_that_ends_well_replaces_the_file(tmp_path: Path, durable: bool) -> None:
     file = tmp_path / "mask.nii.gz"
     file.write_text("old")
-    with atomic_write(file, shared=shared, durable=durable) as draft:
+    with atomic_write(file, durable=durable) as draft:
         assert draft.name.endswith("mask.nii.gz")
         assert draft.name.startswith(".")
         draft.write_text("new")
@@ -49,7 +48,7 @@ def test_where_nothing_can_be_written_the_first_error_is_told(tmp_path: Path) ->
         draft.write_text("new")
 
 
-def test_what_a_killed_process_left_is_overwritten_by_the_next(tmp_path: Path) -> None:
+def test_what_a_killed_process_left_is_hidden_and_in_nobodys_way(tmp_path: Path) -> None:
     file = tmp_path / "x.json"
     code = (
         "import os, sys; from pathlib import Path; from unet_bench.host.files import atomic_write\n"
@@ -58,16 +57,31 @@ def test_what_a_killed_process_left_is_overwritten_by_the_next(tmp_path: Path) -
     )
     subprocess.run([sys.executable, "-c", code, str(file)], check=False)
     assert not file.exists()
-    assert len(list(tmp_path.iterdir())) == 1
+    [left] = tmp_path.iterdir()
+    assert left.name.startswith(".")
     with atomic_write(file) as draft:
         draft.write_text("whole")
-    assert [entry.name for entry in tmp_path.iterdir()] == ["x.json"]
+    assert file.read_text() == "whole"
 
 
 def test_two_writers_of_one_file_have_drafts_of_their_own(tmp_path: Path) -> None:
     file = tmp_path / "x.json"
-    with atomic_write(file, shared=True) as one, atomic_write(file, shared=True) as other:
+    with atomic_write(file) as one, atomic_write(file) as other:
         assert one != other
         one.write_text("one")
         other.write_text("other")
     assert os.listdir(tmp_path) == ["x.json"]
+
+
+def test_many_may_write_one_file_at_once(tmp_path: Path) -> None:
+    file = tmp_path / "report.html"
+    pages = [f"{n}" * 100_000 for n in range(8)]
+
+    def write(page: str) -> None:
+        for _ in range(20):
+            write_text(file, page)
+            assert file.read_text() in pages
+
+    with ThreadPoolExecutor(len(pages)) as threads:
+        list(threads.map(write, pages))
+    assert os.listdir(tmp_path) == ["report.html"]

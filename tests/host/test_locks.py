@@ -5,6 +5,7 @@ another.
 from __future__ import annotations
 
 import os
+import stat
 import subprocess
 import sys
 import tempfile
@@ -17,6 +18,7 @@ import pytest
 from unet_bench import pipeline
 from unet_bench.execute import local
 from unet_bench.host import locks
+from unet_bench.host.files import atomic_write
 from unet_bench.host.locks import DeviceLocks, Held, hold, lock_file, own_folder, waiting_file
 
 TINY = {
@@ -223,3 +225,136 @@ def test_the_folder_of_a_killed_process_goes_with_the_next_one_and_a_living_one_
     both[1].communicate("")
     assert not living.exists()
     assert not mine.exists()
+
+
+# --- what another user may have put into a shared folder
+
+
+class Planted:
+    """Something under a name of ours that leads to a victim's file, which must stay as it is."""
+
+    def __init__(self, folder: Path) -> None:
+        self.file = folder / "victim" / "precious"
+        self.file.parent.mkdir()
+        self.file.write_text("precious")
+        self.file.chmod(0o600)
+        os.utime(self.file, (0, 0))
+
+    def put(self, kind: str, place: Path) -> None:
+        match kind:
+            case "link":
+                place.symlink_to(self.file)
+            case "dangling":
+                place.symlink_to(self.file.with_name("new"))
+            case "folder":
+                place.symlink_to(self.file.parent, target_is_directory=True)
+            case "second name":
+                os.link(self.file, place)
+            case "fifo":
+                os.mkfifo(place)
+
+    def is_untouched(self) -> bool:
+        about = self.file.stat()
+        same = (self.file.read_text(), stat.S_IMODE(about.st_mode), about.st_mtime)
+        return same == ("precious", 0o600, 0) and os.listdir(self.file.parent) == ["precious"]
+
+
+PLANTED = ("link", "dangling", "folder", "second name", "fifo")
+no_links = pytest.mark.skipif(sys.platform == "win32", reason="has no such links")
+
+
+@no_links
+@pytest.mark.parametrize("kind", PLANTED)
+def test_nothing_is_written_through_what_stands_where_a_lock_should(
+    folder: Path, kind: str
+) -> None:
+    planted, path = Planted(folder), lock_file("cpu")
+    planted.put(kind, path)
+    planted.put(kind, waiting_file(path))
+    assert free("cpu", timed=True)  # unlocked, rather than not at all
+    locks.note_waiting(path)
+    assert locks.who_waits(path) == ""
+    with pytest.raises(OSError, match=r"link or no plain file|directory"):
+        hold(path)
+    assert planted.is_untouched()
+
+
+@no_links
+@pytest.mark.parametrize("kind", PLANTED)
+def test_the_sweep_follows_nothing_that_is_planted(folder: Path, kind: str) -> None:
+    planted = Planted(folder)
+    open_to_all = folder / f"{locks.OWN}{locks.boot()}-open"
+    open_to_all.mkdir()
+    planted.put(kind, open_to_all / locks.OWNED)
+    open_to_all.chmod(0o755)
+    own = folder / f"{locks.OWN}{locks.boot()}-own"
+    own.mkdir(mode=0o700)
+    planted.put(kind, own / locks.OWNED)
+    planted.put(kind, folder / f"{locks.OWN}{locks.boot()}-link")
+    planted.file.with_name(locks.OWNED).write_text("1")  # the linked folder looks like one of ours
+    planted.file.parent.chmod(0o700)
+    os.utime(planted.file.with_name(locks.OWNED), (0, 0))
+    with own_folder():
+        pass
+    assert planted.file.with_name(locks.OWNED).read_text() == "1"
+    planted.file.with_name(locks.OWNED).unlink()
+    assert planted.is_untouched()
+    assert open_to_all.exists()
+
+
+def left_behind(folder: Path) -> Path:
+    """A folder as a killed process of this host leaves it."""
+    left = folder / f"{locks.OWN}{locks.boot()}-left"
+    left.mkdir(mode=0o700)
+    (left / locks.OWNED).write_text("1")
+    os.utime(left / locks.OWNED, (0, 0))
+    return left
+
+
+def test_the_sweep_leaves_what_may_live_on_another_host(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its locks may not be seen here: that nobody seems to hold a folder proves nothing."""
+    left = left_behind(folder)
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr(locks, "boot", lambda: "another")
+        with own_folder() as mine:
+            assert left.exists()
+            assert "another" in mine.name
+    with own_folder():
+        assert not left.exists()
+
+
+@no_links
+@pytest.mark.skipif(not hasattr(os, "getuid") or os.getuid() != 0, reason="only root can give away")
+def test_the_sweep_leaves_what_is_another_user_s(folder: Path) -> None:
+    left = left_behind(folder)
+    os.chown(left, 65534, 65534)
+    with own_folder():
+        assert left.exists()
+
+
+def test_an_own_folder_is_closed_to_all_others() -> None:
+    with own_folder() as mine:
+        assert sys.platform == "win32" or stat.S_IMODE(mine.stat().st_mode) == 0o700
+
+
+def test_a_holder_is_a_number_or_nothing(folder: Path) -> None:
+    """Whatever another user wrote there: it is shown on a terminal."""
+    path = folder / "x.lock"
+    with hold(path):
+        path.write_bytes(b"\x1b[2J" + b"9" * 10_000)
+        with pytest.raises(Held) as held:
+            hold(path)
+    assert held.value.holder == ""
+
+
+@no_links
+@pytest.mark.parametrize("kind", PLANTED)
+def test_a_draft_is_a_new_file(folder: Path, kind: str) -> None:
+    planted = Planted(folder)
+    planted.put(kind, folder / ".report.html")
+    with atomic_write(folder / "report.html") as draft:
+        draft.write_text("ours")
+    assert (folder / "report.html").read_text() == "ours"
+    assert planted.is_untouched()

@@ -35,7 +35,7 @@ from unet_bench.errors import InvalidSuite
 from unet_bench.execute.jobs import Ended, Job, Waiting
 from unet_bench.execute.options import ExecutionOptions
 from unet_bench.execute.signals import Terminated
-from unet_bench.store.log import read_rows
+from unet_bench.store.log import iterate_rows
 from unet_bench_slurm.executor import MOST_TASKS, SlurmExecutor
 from unet_bench_slurm.on_node import Share
 from unet_bench_slurm.queue import Queue, QueueSilent, Seen, Task, parse_queue
@@ -64,7 +64,7 @@ def test_a_suite_gives_the_same_table_as_on_this_machine(tmp_path: Path, held: H
     figures = ["variant", "params", "macs", "dice", "iou"]
     assert there[figures].to_dict("list") == here[figures].to_dict("list")
     assert len(submissions(tmp_path / "there")) == 2
-    rows = read_rows(Path(there.attrs["path"]))
+    rows = list(iterate_rows(Path(there.attrs["path"])))
     assert {row["status"] for row in rows} == {"ok"}
     assert all(row["started"] and row["env_id"] and row["host"] for row in rows)
     assert not list(Path(there.attrs["path"]).glob("inbox/*"))
@@ -165,7 +165,7 @@ def test_tasks_outlive_their_driver_and_the_next_one_collects_what_they_leave(
 
     held.go()
     watch = held.resume(run, CONDUCT)
-    assert {(row["variant"], row["status"]) for row in read_rows(run)} == set(ALL_OK)
+    assert {(row["variant"], row["status"]) for row in iterate_rows(run)} == set(ALL_OK)
     assert held.times("begun") == ONCE
     assert len(submissions(tmp_path)) == 1
 

@@ -15,7 +15,7 @@ from support.held import ALL_OK, ONCE, VARIANTS, Held, gone, held_in, submission
 
 from unet_bench.errors import InvalidSuite
 from unet_bench.execute.options import ExecutionOptions
-from unet_bench.store.log import read_rows
+from unet_bench.store.log import iterate_rows
 
 pytest.importorskip("submitit", reason="pip install 'unet-bench[slurm]'")
 
@@ -147,7 +147,7 @@ def test_tasks_outlive_their_driver_and_the_next_one_collects_what_they_leave(
 
     held.go()
     watch = held.resume(run, ExecutionOptions(executor="slurm", options=options))
-    assert {(row["variant"], row["status"]) for row in read_rows(run)} == set(ALL_OK)
+    assert {(row["variant"], row["status"]) for row in iterate_rows(run)} == set(ALL_OK)
     assert held.times("begun") == ONCE
     assert len(submissions(tmp_path)) == 1
 

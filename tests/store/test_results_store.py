@@ -17,7 +17,7 @@ from support.growth import growth
 
 from unet_bench.errors import StoreError
 from unet_bench.store import log as module
-from unet_bench.store.log import Store, latest, read_manifest, read_rows
+from unet_bench.store.log import Store, iterate_rows, latest, read_manifest
 from unet_bench.store.run_folder import write_text
 
 RUN = {"run_id": "r1", "preset": "quick"}
@@ -32,6 +32,10 @@ def create(out: Path, *rows: dict[str, Any]) -> Path:
         for values in rows:
             store.append(values)
     return store.path
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    return list(iterate_rows(path))
 
 
 def fail_with(number: int) -> Any:
@@ -78,7 +82,7 @@ def test_open_goes_on(tmp_path: Path) -> None:
     with Store.open(path) as store:
         store.append(row(1))
         assert store.manifest["preset"] == "quick"
-        assert [r["cell_id"] for r in store.rows()] == ["c0", "c1"]
+        assert [r["cell_id"] for r in iterate_rows(store.path)] == ["c0", "c1"]
 
 
 def test_open_refuses_what_is_no_run(tmp_path: Path) -> None:
@@ -201,7 +205,7 @@ def test_a_killed_writer_leaves_whole_rows_and_no_lock(tmp_path: Path) -> None:
     writer.kill()
     said = [5, *map(int, writer.communicate()[0].split())]
     with Store.open(tmp_path / "r1") as store:
-        found = [int(r["cell_id"]) for r in store.rows()]
+        found = [int(r["cell_id"]) for r in iterate_rows(store.path)]
         assert found == list(range(len(found)))
         assert len(found) > said[-1], "a row that was reported as stored is missing"
         store.append(row())
@@ -259,7 +263,7 @@ def test_a_failed_append_keeps_what_was_there(
                 store.append(row(1))
         assert "\n" not in str(caught.value)
         store.append(row(2))
-        assert [r["cell_id"] for r in store.rows()] == ["c0", "c2"]
+        assert [r["cell_id"] for r in iterate_rows(store.path)] == ["c0", "c2"]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="has no limit on file sizes")

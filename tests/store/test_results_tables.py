@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
+import shutil
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +21,8 @@ from unet_bench.errors import StoreError
 from unet_bench.present.table import results_document
 from unet_bench.store import tables
 from unet_bench.store.columns import COLUMNS
-from unet_bench.store.log import Store
+from unet_bench.store.log import Store, iterate_rows
+from unet_bench.store.runs import read_runs
 from unet_bench.store.schema import TABLES, columns
 from unet_bench.store.tables import (
     cells_frame,
@@ -658,11 +663,97 @@ def test_show_says_when_rows_are_of_several_environments() -> None:
     )
 
 
-def test_a_table_that_rows_came_after_is_made_anew(tmp_path: Path) -> None:
+def results(*variants: str) -> list[dict[str, Any]]:
+    return [cell("cost", variant) for variant in variants]
+
+
+@pytest.fixture
+def outdated(tmp_path: Path) -> Path:
+    """A run with tables, newer by their times than the log, to which a row was added since."""
     with Store.create(tmp_path, {"run_id": "r1"}) as store:
-        store.append(cell("cost"))
+        store.append(*results("unet"))
         write_tables(store)
-        assert len(read_results(store.path)) == 1
-        store.append(cell("cost", "unet-add"))
-    os.utime(store.path / "results.csv", ns=(0, 0))  # a clock may be too coarse to tell
-    assert len(read_results(store.path)) == 2
+        store.append(*results("unet-add"))
+    os.utime(store.folder.cells, ns=(0, 0))
+    return store.path
+
+
+def test_tables_state_the_log_that_they_were_made_of(tmp_path: Path) -> None:
+    with Store.create(tmp_path, {"run_id": "r1"}) as store:
+        store.append(*results("unet"))
+        write_tables(store)
+    log = store.folder.cells.read_bytes()
+    origin = json.loads((store.path / "tables.json").read_text())
+    assert origin.pop("cells.jsonl") == {
+        "bytes": len(log),
+        "sha256": hashlib.sha256(log).hexdigest(),
+    }
+    assert origin == {
+        f"{table}.csv": {
+            "sha256": hashlib.sha256((store.path / f"{table}.csv").read_bytes()).hexdigest()
+        }
+        for table in TABLES
+    }
+
+
+@pytest.mark.parametrize("named", ["", "results.csv"])
+@pytest.mark.parametrize("by", ["as it is", "copied", "edited"])
+def test_the_log_counts_whatever_the_times_of_its_tables(
+    outdated: Path, tmp_path: Path, named: str, by: str
+) -> None:
+    expected = ["unet", "unet-add"]
+    if by == "copied":
+        outdated = shutil.copytree(outdated, tmp_path / "copy", copy_function=shutil.copyfile)
+    if by == "edited":  # to the same length
+        log = outdated / "cells.jsonl"
+        log.write_text(log.read_text().replace("unet-add", "unet-new"))
+        os.utime(log, ns=(0, 0))
+        expected = ["unet", "unet-new"]
+    assert list(read_results(outdated / named)["variant"]) == expected
+    assert list(read_runs([outdated / named]).results["variant"]) == expected
+
+
+def test_a_csv_edited_by_hand_is_ones_own_where_it_is_named(outdated: Path) -> None:
+    csv = outdated / "results.csv"
+    csv.write_text(csv.read_text().replace("unet", "mine"))
+    assert list(read_results(csv)["variant"]) == ["mine"]
+    assert list(read_results(outdated)["variant"]) == ["unet", "unet-add"]
+
+
+def test_tables_without_a_log_or_without_their_origin_are_read_as_they_are(
+    outdated: Path,
+) -> None:
+    csv = outdated / "results.csv"
+    (outdated / "tables.json").unlink()  # as older versions left it
+    assert list(read_results(csv)["variant"]) == ["unet"]
+    assert list(read_results(outdated)["variant"]) == ["unet", "unet-add"]
+    (outdated / "cells.jsonl").unlink()
+    assert list(read_results(outdated)["variant"]) == ["unet"]
+
+
+@pytest.mark.parametrize("origin", ["{", "[]", "7", '{"results.csv": 7}', '{"results.csv": {}}'])
+def test_a_damaged_origin_vouches_for_nothing(outdated: Path, origin: str) -> None:
+    (outdated / "tables.json").write_text(origin)
+    assert list(read_results(outdated / "results.csv")["variant"]) == ["unet"]
+    assert list(read_results(outdated)["variant"]) == ["unet", "unet-add"]
+
+
+def test_many_attempts_at_a_cell_are_read_once_and_not_held(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Store.create(tmp_path, {"run_id": "r1"}) as store:
+        store.append(*results("unet"))
+    log = store.folder.cells
+    line = log.read_bytes()
+    peaks = {}
+    for attempts in (100, 5_000):
+        log.write_bytes(line * attempts)
+        reads = []
+        monkeypatch.setattr(tables, "iterate_rows", lambda path: reads.append(path) or rows(path))
+        rows = iterate_rows
+        tracemalloc.start()
+        assert len(read_runs([store.path]).results) == 1
+        peaks[attempts] = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert len(reads) == 1
+    assert peaks[5_000] < 1.5 * peaks[100]

@@ -36,9 +36,9 @@ class KeptProcesses(Processes):
         """End the fork server."""
         super().close()
 
-    def _forker_for(self, job: Job) -> Forker | None:
+    def _forker_for(self, job: Job, until: float) -> Forker | None:
         """Return a fork server that serves any probe, and whose log outlives the run's folder."""
-        return super()._forker_for(job.at(folder=str(self._folder), modules=PRELOADED))
+        return super()._forker_for(job.at(folder=str(self._folder), modules=PRELOADED), until)
 
 
 class Lender:

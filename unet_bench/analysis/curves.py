@@ -6,26 +6,25 @@ samples/accuracy-*.json of a run ─▶ one row per look of each cell ─▶ tim
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import pandas as pd
 
 from unet_bench.errors import InvalidSuite, StoreError
+from unet_bench.limits import entry, read_json, require_numbers
 from unet_bench.stats.paired import clustered_mean
 from unet_bench.store.run_folder import RunFolder, cell_stem
 from unet_bench.store.schema import BY_NAME, CONDITIONS
 from unet_bench.store.tables import read_results, records, typed_frame
 
-if TYPE_CHECKING:
-    pass
-
 _KEY: Final = ("variant", "task", "seed", "fold", "status")
-_CURVE: Final[Mapping[str, str]] = {
+_TRAINING: Final = ["seed", "fold"]
+CURVE: Final[Mapping[str, str]] = {
     "step": "Int64",
     "seconds": "Float64",
     "val_dice": "Float64",
@@ -44,6 +43,17 @@ _REACHED: Final[Mapping[str, str]] = {
 }
 
 Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Point:
+    """A training at one of its evaluations, or at its end."""
+
+    step: int
+    seconds: float | None = None
+    val_dice: float | None = None
+    val_loss: float | None = None
+    loss: float | None = None
 
 
 def read_curves(run: str | Path) -> pd.DataFrame:
@@ -66,12 +76,11 @@ def read_curves(run: str | Path) -> pd.DataFrame:
         if name not in ("task", "dataset_hash") and trained[name].nunique(dropna=False) > 1
     )
     key = (*_KEY[:2], *apart, *_KEY[2:])
-    rows = [
-        {**{name: cell[name] for name in key}, **point}
-        for cell in records(trained)
-        for point in _points(run, cell)
-    ]
-    return typed_frame(rows, {**{name: BY_NAME[name].dtype for name in key}, **_CURVE})
+    rows: list[Row] = []
+    for cell in records(trained):
+        shared = {name: cell[name] for name in key}
+        rows += [shared | vars(point) for point in _points(run, cell)] or [shared]
+    return typed_frame(rows, {**{name: BY_NAME[name].dtype for name in key}, **CURVE})
 
 
 def time_to(curves: pd.DataFrame, target: float) -> pd.DataFrame:
@@ -87,94 +96,70 @@ def time_to(curves: pd.DataFrame, target: float) -> pd.DataFrame:
         raise InvalidSuite(
             f"target {target:g}: Dice is above 0 and at most 1; give one such as 0.8"
         )
-    named = [str(name) for name in curves if name not in (*_CURVE, "seed", "fold", "status")]
+    named = [str(name) for name in curves if name not in (*CURVE, *_TRAINING, "status")]
     rows = []
     for key, group in curves.groupby(named, dropna=False, sort=False):
-        cells = [
-            _first(cell, target)
-            for _, cell in group.groupby(["seed", "fold"], dropna=False, sort=False)
-        ]
-        hits = [(row["fold"], row) for row in cells if row is not None]
-        row = {
-            **dict(zip(named, key, strict=True)),
-            "target": target,
-            "reached": len(hits),
-            "runs": len(cells),
-        }
-        if len(hits) == len(cells):
-            row |= _geometric("seconds", [(fold, hit["seconds"]) for fold, hit in hits])
-            row |= _geometric("steps", [(fold, hit["step"]) for fold, hit in hits])
+        is_reached = (group["val_dice"] >= target).fillna(False)
+        hits = group[is_reached].drop_duplicates(_TRAINING)
+        row = dict(zip(named, key, strict=True))
+        runs = len(group.drop_duplicates(_TRAINING))
+        row |= {"target": target, "reached": len(hits), "runs": runs}
+        if len(hits) == runs:
+            row |= _geometric("seconds", hits["fold"], hits["seconds"])
+            row |= _geometric("steps", hits["fold"], hits["step"])
         rows.append(row)
     return typed_frame(rows, {**{name: BY_NAME[name].dtype for name in named}, **_REACHED})
 
 
-# ---- from files to rows
-
-
-def _points(run: Path, cell: Row) -> Iterator[Row]:
-    samples = _samples(run, cell)
-    losses = [math.nan if loss is None else loss for loss in samples.get("losses", [])]
-    end = {"step": len(losses), "seconds": samples.get("seconds")}
-    evaluations = samples.get("looks") or [{"step": step} for step in range(1, len(losses))]
-    if losses and (not evaluations or evaluations[-1]["step"] < len(losses)):
-        evaluations = [*evaluations, end]
-    before = 0
-    for evaluation in evaluations:
-        since = losses[before : evaluation["step"]]
-        yield {name: evaluation.get(name) for name in _CURVE} | {
-            "loss": fmean(since) if since else None
-        }
-        before = evaluation["step"]
-    if not evaluations:
-        yield {}
-
-
-def _samples(run: Path, cell: Row) -> Row:
-    # A variant of the same choices has the curve of the one that was measured in its place.
-    own = cell["cell_id"].rpartition("-")[0] if cell["same_as"] else cell["cell_id"]
-    file = RunFolder(run).samples_of(cell_stem("accuracy", own))
-    if not file.is_file():
-        return {}
-    try:
-        samples: Row = json.loads(file.read_text(encoding="utf-8"))
-        _check(samples)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise StoreError(
-            f"{file} holds no curve ({type(error).__name__}: {error}); delete it to read the others"
-        ) from error
-    return samples
-
-
-def _check(samples: Row) -> None:
-    """Raise TypeError or KeyError for what is not numbers where numbers belong."""
-    for loss in samples["losses"]:
-        if not isinstance(loss, int | float | None):
-            raise TypeError(f"loss {loss!r}")
-    for evaluation in samples.get("looks") or []:
-        if not isinstance(evaluation["step"], int):
-            raise TypeError(f"step {evaluation['step']!r}")
-
-
-# ---- from rows to times
-
-
-def _first(cell: pd.DataFrame, target: float) -> Row | None:
-    """Return a cell's first evaluation that reached the target; None if none did."""
-    return next(
-        (row for row in records(cell) if row["val_dice"] is not None and row["val_dice"] >= target),
-        None,
-    )
-
-
-def _geometric(name: str, values: Sequence[tuple[Any, float | None]]) -> Row:
+def _geometric(name: str, folds: pd.Series[Any], values: pd.Series[Any]) -> Row:
     """Return the geometric mean and its interval; nothing if there is no interval."""
-    logs = [(fold, math.log(value)) for fold, value in values if value is not None and value > 0]
-    if len(logs) < max(2, len(values)):
+    positive = values[(values > 0).fillna(False)]
+    if len(positive) < max(2, len(values)):
         return {}
-    return {
-        f"{name}{end}": math.exp(x)
-        for end, x in zip(("", "_ci_low", "_ci_high"), clustered_mean(logs), strict=True)
-    }
+    logs = list(zip(folds, map(math.log, positive), strict=True))
+    ends = zip(("", "_ci_low", "_ci_high"), clustered_mean(logs), strict=True)
+    return {f"{name}{end}": math.exp(x) for end, x in ends}
 
 
-# ---- from rows to pictures
+# ---- from files to points
+
+
+def _points(run: Path, cell: Row) -> Iterator[Point]:
+    """Yield the points of a cell's training, none where there is no curve.
+
+    Raises StoreError for a file of samples of another shape.
+    """
+    # A variant of the same choices has the curve of the one that was measured in its place.
+    measured = cell["cell_id"].rpartition("-")[0] if cell["same_as"] else cell["cell_id"]
+    file = RunFolder(run).samples_of(cell_stem("accuracy", measured))
+    if not file.is_file():
+        return
+    try:
+        yield from _read(read_json(file))
+    except (OSError, ValueError) as error:
+        raise StoreError(f"{file} holds no curve: {error}; delete it to read the others") from error
+
+
+def _read(samples: Any) -> Iterator[Point]:
+    stated = entry(samples, "losses", list)
+    losses = [math.nan if loss is None else loss for loss in stated]
+    require_numbers("losses", (loss for loss in stated if loss is not None))
+    evaluations = [_evaluation(one) for one in entry(samples, "looks", list, [])]
+    points = evaluations or [Point(step) for step in range(1, len(losses))]
+    if losses and (not points or points[-1].step < len(losses)):
+        points.append(Point(len(losses), _number(samples, "seconds")))
+    before = 0
+    for point in points:
+        since = losses[before : point.step]
+        yield replace(point, loss=fmean(since) if since else None)
+        before = point.step
+
+
+def _evaluation(stated: Any) -> Point:
+    values = (_number(stated, name) for name in ("seconds", "val_dice", "val_loss"))
+    return Point(entry(stated, "step", int), *values)
+
+
+def _number(of: Any, name: str) -> float | None:
+    """Return an entry that may be null. Raises ValueError for one that is no number."""
+    return None if of.get(name) is None else entry(of, name, float)

@@ -8,18 +8,21 @@ cells ─▶ accuracy cells by variant and setting ─▶ pairs of equal (data s
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
+from types import MappingProxyType
 from typing import Any, Final
 
 import pandas as pd
 
 from unet_bench.stats.paired import coarsest
+from unet_bench.store.columns import Column
 from unet_bench.store.schema import BY_NAME, CONDITIONS, INTERVALS, worst_of
-from unet_bench.store.tables import difference_columns, mean_columns, records, typed_frame
+from unet_bench.store.tables import difference_columns, mean_columns, pooled, records, typed_frame
 
 _OF_DATA: Final = ("task", "dataset_hash")
 # What a row's cells have in common.
 SETTING: Final = tuple(name for name in CONDITIONS if name not in _OF_DATA)
+_ROW: Final = ("run_id", *SETTING, "variant")
 _PAIR: Final = (*_OF_DATA, "fold", "seed")  # what a cell and the baseline's must share to be a pair
 _FIGURES: Final[Mapping[str, str]] = {
     "tasks": "Int64",  # data sets with a figure
@@ -49,86 +52,83 @@ COLUMNS: Final[Mapping[str, str]] = {
 
 
 Row = dict[str, Any]
-# By pair: labels of its unit, and Dice.
-Scores = Mapping[tuple[Hashable, ...], tuple[tuple[Hashable, ...], float]]
+Pair = tuple[Hashable, ...]  # the values of _PAIR
+Scores = Mapping[Pair, float]  # Dice
 
 
-def summary(cells: pd.DataFrame) -> pd.DataFrame:
+def summary(
+    cells: pd.DataFrame, plugins: Mapping[str, Column] = MappingProxyType({})
+) -> pd.DataFrame:
     """Return one row per variant × setting over all data sets of `read_results(run, "cells")`.
 
-    Columns are `COLUMNS`, in this order. Within a setting rows are sorted by the difference to the
-    baseline, the best first; the baseline stands at 0, and variants that share no pair with it come
-    last. A cell that failed is counted in `failed`, and its pair is left out.
+    Columns are `COLUMNS`, in this order, then for each of `plugins`, the columns that plugins
+    measured, its figure over all cells, and for each of their probes the worst status. Where a cell
+    of the probe failed there is no figure: a mean over the others would flatter. Within a setting
+    rows are sorted by the difference to the baseline, the best first; the baseline stands at 0, and
+    variants that share no pair with it come last. An accuracy cell that failed is counted in
+    `failed`, and its pair is left out.
     """
+    probes = dict.fromkeys(column.probes[0] for column in plugins.values())
     groups: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
-    for row in records(cells):
-        if row["probe"] == "accuracy":
-            groups[tuple(row.get(name) for name in ("run_id", *SETTING, "variant"))].append(row)
+    for row in records(cells[cells.probe.isin(["accuracy", *probes])]):
+        groups[tuple(row[name] for name in _ROW)].append(row)
     scores = {key: _scores(rows) for key, rows in groups.items()}
-    found = []
+    settings: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
     for key, rows in groups.items():
         baseline = next((row["baseline"] for row in rows if row["baseline"]), None)
         of_baseline = {} if baseline == key[-1] else scores.get((*key[:-1], baseline), {})
-        named = dict(zip(("run_id", *SETTING, "variant"), key, strict=True))
-        found.append(
-            {
-                **named,
-                "baseline": baseline,
-                "trivial": rows[0]["trivial"],
-                **_figures(rows, scores[key], of_baseline),
-            }
-        )
-    # In the order of appearance.
-    settings = {key[:-1]: rank for rank, key in reversed(list(enumerate(groups)))}
-    found.sort(
-        key=lambda row: (settings[row["run_id"], *(row[name] for name in SETTING)], *_rank(row))
-    )
-    return typed_frame(found, COLUMNS)
+        named = dict(zip(_ROW, key, strict=True))
+        named |= {"baseline": baseline, "trivial": rows[0]["trivial"]}
+        figures = _accuracy(rows, scores[key], of_baseline) | _measured(rows, plugins.values())
+        settings[key[:-1]].append(named | figures)
+    ordered = [row for setting in settings.values() for row in sorted(setting, key=_rank)]
+    dtypes = {column.name: column.dtype for column in plugins.values()}
+    statuses = {f"{probe}_status": "string" for probe in probes}
+    return typed_frame(ordered, {**COLUMNS, **dtypes, **statuses})
 
 
 # ---- from cells to figures
 
 
-def _scores(rows: list[Row]) -> Scores:
-    return {
-        tuple(row.get(name) for name in _PAIR): (_unit(row), row["dice"])
-        for row in rows
-        if row["dice"] is not None
-    }
+def _scores(cells: list[Row]) -> Scores:
+    scored = (row for row in cells if row["dice"] is not None)
+    return {tuple(row[name] for name in _PAIR): row["dice"] for row in scored}
 
 
-def _unit(row: Row) -> tuple[Hashable, ...]:
-    """Return what varies independently, from coarse to fine: the data, the fold, the seed."""
-    return tuple(row.get(name) for name in _OF_DATA), row.get("fold"), row.get("seed")
-
-
-def _figures(rows: list[Row], own: Scores, baseline: Scores) -> Row:
+def _accuracy(rows: list[Row], scores: Scores, baseline: Scores) -> Row:
+    statuses = [row["status"] for row in rows if row["probe"] == "accuracy"]
     figures: Row = {
-        "tasks": len({labels[0] for labels, _ in own.values()}),
-        "cells": len(own),
-        "failed": sum(row["dice"] is None for row in rows),
-        "status": worst_of(row["status"] for row in rows),
+        "tasks": len({pair[:2] for pair in scores}),
+        "cells": len(scores),
+        "failed": len(statuses) - len(scores),
+        "status": worst_of(statuses),
     }
-    if own:
-        figures |= mean_columns(_clustered(own))
-    shared = {
-        pair: (labels, dice - baseline[pair][1])
-        for pair, (labels, dice) in own.items()
-        if pair in baseline
-    }
-    if shared:
-        figures |= difference_columns(_clustered(shared), trivial=rows[0]["trivial"])
-    return figures
+    shared = {pair: dice - baseline[pair] for pair, dice in scores.items() if pair in baseline}
+    if scores:
+        figures |= mean_columns(_clustered(scores))
+    return figures | difference_columns(_clustered(shared), trivial=rows[0]["trivial"])
 
 
 def _clustered(scores: Scores) -> list[tuple[Hashable, float]]:
-    labels, values = zip(*scores.values(), strict=True)
-    return list(zip(coarsest(labels), values, strict=True))
+    """Return figures by what varies independently: the data, of a single data set fold or seed."""
+    units = coarsest([(pair[:2], *pair[2:]) for pair in scores])
+    return list(zip(units, scores.values(), strict=True))
+
+
+def _measured(rows: list[Row], columns: Iterable[Column]) -> Row:
+    """Return plugins' figures and the worst status of each of their probes."""
+    figures: Row = {}
+    for column in columns:
+        [probe] = column.probes
+        cells = [row for row in rows if row["probe"] == probe]
+        status = worst_of(row["status"] for row in cells)
+        values = [row[column.name] for row in cells if row[column.name] is not None]
+        figure = pooled(column, values) if status == "ok" else None
+        figures |= {column.name: figure, f"{probe}_status": status}
+    return figures
 
 
 def _rank(row: Row) -> tuple[bool, float]:
-    difference = 0.0 if row["variant"] == row["baseline"] else row.get("dice_difference")
+    is_baseline = row["variant"] == row["baseline"]
+    difference = 0.0 if is_baseline else row.get("dice_difference")
     return difference is None, -(difference or 0.0)
-
-
-# ---- from figures to text

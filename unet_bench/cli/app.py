@@ -14,6 +14,7 @@ import typer
 from unet_bench.cli import answers, inspect, measure
 from unet_bench.cli.options import PanelledCommand
 from unet_bench.errors import UnetBenchError
+from unet_bench.present.stdout import encode_anything
 
 COMMANDS = {
     "run": measure.run,
@@ -55,6 +56,7 @@ app.add_typer(data_app, name="data")
 
 def main() -> NoReturn:
     """Run the console script: what a user can mend is one message and exit code 2."""
+    encode_anything()
     try:
         app(standalone_mode=True)
     except UnetBenchError as error:
@@ -66,7 +68,3 @@ def main() -> NoReturn:
         sys.stderr.close()
         sys.exit(1)
     sys.exit(0)
-
-
-if __name__ == "__main__":
-    main()

@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import importlib.resources
 import json
-from collections.abc import Sequence
+import shlex
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
@@ -17,6 +18,7 @@ import typer
 from unet_bench.cli.options import AsJson, Given, pick, with_options
 from unet_bench.errors import UnetBenchError
 from unet_bench.networks.choices import AXES, FIELDS, SLOTS, Choices
+from unet_bench.present.stdout import echo
 from unet_bench.spec.presets import PRESETS
 from unet_bench.spec.suite import Suite, parse_size
 
@@ -116,8 +118,16 @@ def plugin_rows(block: Sequence[str]) -> list[dict[str, Any]]:
     ]
 
 
-def print_listing(rows: Sequence[dict[str, Any]]) -> None:
-    """Print records as a table; citations are for --json."""
+def print_report(report: Mapping[str, Any], as_json: bool) -> None:
+    """Print a report's text, or all of it as JSON."""
+    echo(json.dumps(report, indent=2) if as_json else report["text"])
+
+
+def print_listing(rows: Sequence[dict[str, Any]], as_json: bool) -> None:
+    """Print records as a table, or as JSON, which has the citations too."""
+    if as_json:
+        echo(json.dumps(rows, indent=2))
+        return
     from rich.markup import escape
     from rich.table import Table
 
@@ -272,43 +282,47 @@ def list_(
                 raise typer.BadParameter(
                     f"{svg} cannot be written ({error})", param_hint="--svg"
                 ) from error
-        typer.echo(json.dumps(page, indent=2) if as_json else page["text"])
+        print_report(page, as_json)
         return
     if size or svg:
         raise typer.BadParameter("name a network by --detail", param_hint="--size, --svg")
     rows = listing(what.value, given.get("block", ()))
-    typer.echo(json.dumps(rows, indent=2)) if as_json else print_listing(rows)
+    print_listing(rows, as_json)
 
 
 @with_options(given=BLOCK)
 def plugins_(given: Given, as_json: AsJson = False) -> None:
     """List the installed plugins: ok, blocked or failed, and why."""
     rows = plugin_rows(given.get("block", ()))
-    typer.echo(json.dumps(rows, indent=2)) if as_json else print_listing(rows)
+    print_listing(rows, as_json)
 
 
-@with_options(given=pick(Suite, "classes", "block"))
+@with_options(given=pick(Suite, "classes", "max_megapixels", "block"))
 def data_check(
     given: Given,
     name: Annotated[
         str, typer.Argument(metavar="DATA", help="As --data takes it: a name, a path or KIND:PATH.")
     ],
     as_json: AsJson = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit 1 if the data may be misread, too.")
+    ] = False,
 ) -> None:
-    """Report sizes, classes and their shares, offenders, and images that are in two splits.
+    """Report how files are read: values, classes and their shares, sizes, what is left out, leaks.
 
-    Exit 1 if an image is in two splits.
+    Exit 1 if an image is in two splits, or under --strict if there is a doubt; 2 if the data cannot
+    be used.
     """
     from unet_bench.data.check import check
     from unet_bench.data.sources import open_dataset
     from unet_bench.plan.tasks import class_names
 
     wanted = class_names(tuple(given.get("classes", ())))
-    report = check(
-        open_dataset(load(given.get("block", ())).checked(), name, size=None, classes=wanted)
-    )
-    typer.echo(json.dumps(report.to_dict(), indent=2) if as_json else report.text())
-    raise typer.Exit(1 if report.leaks else 0)
+    registry = load(given.get("block", ())).checked()
+    most = given.get("max_megapixels")
+    report = check(open_dataset(registry, name, classes=wanted, max_megapixels=most))
+    echo(json.dumps(report.to_dict(), indent=2) if as_json else report.text())
+    raise typer.Exit(1 if report.leaks or (strict and report.doubts) else 0)
 
 
 @with_options(given=BLOCK)
@@ -320,14 +334,14 @@ def geometry(
 ) -> None:
     """Show what a network does to an input size: output, offset, crops per skip, legal sizes."""
     report = geometry_report(variant, size, given.get("block", ()))
-    typer.echo(json.dumps(report, indent=2) if as_json else report["text"])
+    print_report(report, as_json)
 
 
 @with_options(given=BLOCK)
 def doctor(given: Given, as_json: AsJson = False) -> None:
     """Show versions, devices, plugins, and where things are."""
     report = doctor_report(given.get("block", ()))
-    typer.echo(json.dumps(report, indent=2) if as_json else report["text"])
+    print_report(report, as_json)
 
 
 def new_plugin(
@@ -338,4 +352,5 @@ def new_plugin(
     from unet_bench.registry.scaffold import write_plugin
 
     folder = write_plugin(name, out)
-    typer.echo(f"written: {folder}\nnext: pip install -e {folder}[test] && pytest {folder}")
+    installed, tested = shlex.quote(f"{folder}[test]"), shlex.quote(str(folder))
+    echo(f"written: {folder}\nnext: pip install -e {installed} && pytest {tested}")

@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from unet_bench.cli.options import AsJson, Debug, Given, pick, with_options
-from unet_bench.errors import InvalidSuite, StoreError
+from unet_bench.errors import InvalidSuite, StoreError, command_line
 from unet_bench.execute.options import ExecutionOptions
+from unet_bench.execute.signals import exit_code, terminable
+from unet_bench.present.stdout import echo
 from unet_bench.spec.cell import Setting
 from unet_bench.spec.option import SAVING, WHAT, WHERE, options
 from unet_bench.spec.presets import PRESETS
 from unet_bench.spec.suite import Suite, from_options
+from unet_bench.text_format import is_doubt
 
 if TYPE_CHECKING:
     from unet_bench.execute.driver import Finished
@@ -36,6 +39,10 @@ Out = Annotated[
     typer.Option("--out", "-o", help="Where the run's folder is made.", rich_help_panel=SAVING),
 ]
 
+Trust = Annotated[
+    bool, typer.Option("--trust", help="Run code that the run's folder names: it is yours.")
+]
+
 
 @with_options(given=options(Suite), how=options(ExecutionOptions))
 def run(
@@ -49,6 +56,7 @@ def run(
             "--resume", help="Go on with a run: its folder, or last.", rich_help_panel=WHERE
         ),
     ] = None,
+    trust: Trust = False,
     debug: Debug = False,
 ) -> None:
     """Measure variants and save tables.
@@ -56,15 +64,19 @@ def run(
     Without options: all variants on real brain MRI, the preset for this device.
     """
     from unet_bench import pipeline
-    from unet_bench.execute.signals import Terminated, terminable
     from unet_bench.present.progress import watcher
+    from unet_bench.store.log import read_manifest, resume_command
+    from unet_bench.store.trust import code_named_by, require_trust
 
     folder = resumable(resume, out) if resume else None
     refuse_contradictions(folder, suite, given, how)
+    if folder:
+        named = code_named_by(read_manifest(folder), executor="executor" not in how)
+        require_trust(folder, named, trust)
     execution = execution_of(folder, how)
     wanted = pipeline.resumed(folder) if folder else from_options(given, suite)
     recipe = pipeline.recipe_of(folder) if folder else None
-    with terminable(), watcher() as progress:
+    with watcher() as progress:
         try:
             with pipeline.plan(wanted, recipe, execution) as made:
                 if "time_limit_s" not in how:
@@ -72,15 +84,18 @@ def run(
                     execution = replace(execution, time_limit_s=limit)
                 for note in (*made.notes, *time_notes(made, execution)):
                     progress.waiting(f"note: {note}")
-                done = pipeline.execute(made, out, progress, folder, execution)
+                import unet_bench.store.tables  # noqa: F401 (whole, before signals raise anywhere)
+
+                with terminable():
+                    done = pipeline.execute(made, out, progress, folder, execution)
             if not done.left or "time_limit_s" not in how:
-                show_end(done.path, made.suite)
+                show_end(done.path, made)
         except KeyboardInterrupt as end:
-            kept = f"what was finished is kept. Go on with: {going_on(progress.path)}"
-            typer.echo(
-                f"stopped; {kept if progress.path else 'nothing was measured yet'}", err=True
-            )
-            raise typer.Exit(128 + end.number if isinstance(end, Terminated) else 130) from None
+            kept = "nothing was measured yet"
+            if progress.path:
+                kept = f"what was finished is kept. Go on with: {resume_command(progress.path)}"
+            typer.echo(f"stopped; {kept}", err=True)
+            raise typer.Exit(exit_code(end)) from None
         except StoreError as error:
             if progress.path is None:  # nothing was run: refused before starting
                 raise
@@ -147,20 +162,21 @@ def time_notes(made: Plan, execution: ExecutionOptions) -> Iterable[str]:
 
 def end_code(done: Finished, limited: bool) -> int:
     """Return a run's exit code, having said which cells there was no time for."""
+    from unet_bench.store.log import resume_command
+
     if done.left:
         typer.echo(
             f"the time limit is reached, {len(done.left)} cells are left "
-            f"({left_out(done.left)}). Go on with: {going_on(done.path)}",
+            f"({left_out(done.left)}). Go on with: {resume_command(done.path)}",
             err=True,
         )
         if limited:
             return TIME_IS_UP
+    if done.refused:
+        why = command_line("show", done.path, "--columns", "variant,error")
+        typer.echo(f"nothing that was asked for can run here; why: {why}", err=True)
+        return 1
     return 0 if done.statuses <= HARMLESS else 1
-
-
-def going_on(path: Path | None) -> str:
-    """Return the command that goes on with a run."""
-    return f"unet-bench run --resume {path}"
 
 
 def left_out(left: Iterable[Planned]) -> str:
@@ -172,15 +188,17 @@ def left_out(left: Iterable[Planned]) -> str:
     return "; ".join(parts)
 
 
-def show_end(path: Path, suite: Suite) -> None:
-    """Print the table of a run, where it is, and what was scaled down."""
+def show_end(path: Path, made: Plan) -> None:
+    """Print the table of a run, where it is, what was scaled down, and doubts about the data."""
     from unet_bench.present.progress import console
     from unet_bench.present.table import results_document
     from unet_bench.store.runs import read_runs
 
     screen, runs = console(), read_runs([path])
     screen.print(results_document(runs.results, known=runs.columns).rendered())
-    notes = [f"results: {path}/results.csv", f"again: unet-bench show {path}", suite.scaled_down()]
+    again = command_line("show", path)
+    notes = [f"results: {path}/results.csv", f"again: {again}", made.suite.scaled_down()]
+    notes += [note for note in made.notes if is_doubt(note)]
     screen.print("\n".join(filter(None, notes)), markup=False, highlight=False, soft_wrap=True)
 
 
@@ -197,7 +215,7 @@ def plan(
 
     with pipeline.plan(from_options(given, suite), only=True) as made:
         if as_json:
-            typer.echo(json.dumps(plan_table(made.planned), indent=2))
+            echo(json.dumps(plan_table(made.planned), indent=2))
         else:
             plan_text(made)
             typer.echo("".join(f"note: {note}\n" for note in made.notes), nl=False, err=True)
@@ -237,10 +255,10 @@ def selftest(
 
     try:
         done = audited.selftest(path, quick=quick, pairs=pairs, variant=variant, out=out, **given)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as end:
         typer.echo("stopped before there was a pair to judge", err=True)
-        raise typer.Exit(130) from None
-    typer.echo(report_text(done.report), nl=False)
+        raise typer.Exit(exit_code(end)) from None
+    echo(report_text(done.report), end="")
     early = "stopped early; " if done.stopped else ""
     typer.echo(f"{early}written: {done.path}/selftest.txt and selftest.json", err=True)
     raise typer.Exit(done.exit_code(fail_above))
@@ -268,6 +286,13 @@ def predict(
     fold: Annotated[
         str | None, typer.Option("--fold", help="Of several folds, this one: 0/5.")
     ] = None,
+    trust: Trust = False,
+    white: Annotated[
+        float | None,
+        typer.Option(
+            "--white", help="The value that is white in images of other bits than the training's."
+        ),
+    ] = None,
 ) -> None:
     """Write masks for your own images with a network that a run trained.
 
@@ -275,5 +300,21 @@ def predict(
     """
     from unet_bench.predict import predict_files
 
-    for mask in predict_files(path, variant, images, out, data=data, seed=seed, fold=fold, **given):
-        typer.echo(mask)
+    def warn(text: str) -> None:
+        typer.echo(f"warning: {text}", err=True)
+
+    masks = predict_files(
+        path,
+        variant,
+        images,
+        out,
+        data=data,
+        seed=seed,
+        fold=fold,
+        white=white,
+        trust=trust,
+        warn=warn,
+        **given,
+    )
+    for mask in masks:
+        echo(str(mask))

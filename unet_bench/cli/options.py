@@ -13,6 +13,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
+from unet_bench.execute.signals import exit_code, stoppable
+from unet_bench.present.stdout import reserved
 from unet_bench.spec.option import Option, options
 
 Given = dict[str, Any]
@@ -38,7 +40,19 @@ Runs = Annotated[
 
 
 class PanelledCommand(TyperCommand):
-    """A command whose `--help` lists options by panels, in plain text."""
+    """A command with `--help` by panels, which can be stopped and alone prints to stdout."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; where a signal ends it, that is one line and an exit code.
+
+        What plugins print meanwhile goes to stderr.
+        """
+        try:
+            with reserved(), stoppable():
+                return super().invoke(ctx)
+        except KeyboardInterrupt as end:
+            typer.echo("stopped", err=True)
+            raise typer.Exit(exit_code(end)) from None
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write a section for each panel, in the order in which they first occur."""

@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 from PIL import Image
 
-from unet_bench.data.dataset import IGNORE, Array, Dataset
+from unet_bench.data.dataset import IGNORE, Array, Dataset, LabelRow, Scale
 from unet_bench.limits import one_line
 
 THUMB: Final = 16  # px, the side at which images are compared
@@ -52,6 +52,10 @@ class Report:
     sizes: dict[str, int]
     ignored: float
     classes: tuple[ClassShare, ...]
+    values: tuple[LabelRow, ...]
+    scale: Scale
+    doubts: tuple[str, ...]
+    notes: tuple[str, ...]
     leaks: tuple[Leak, ...]
     warnings: tuple[str, ...]
 
@@ -71,12 +75,19 @@ class Report:
             f"sizes: {sizes}{more}",
             f"ignored: {self.ignored:.2%} of the pixels",
         ]
-        for index, share in enumerate(self.classes):
+        lines += [f"doubt: {doubt}" for doubt in self.doubts]
+        lines += self._value_lines()
+        for index, share in list(enumerate(self.classes))[:SHOWN]:
             lines.append(
                 f"class {index} {share.name}: {share.pixels:.2%} of the pixels; "
                 f"in images: {_counted(share.images)}"
             )
-        lines += [f"note: {warning}" for warning in self.warnings]
+        if len(self.classes) > SHOWN:
+            lines.append(f"… and {len(self.classes) - SHOWN} classes more (--json lists all)")
+        remarks = (*self.notes, *self.warnings)
+        lines += [f"note: {remark}" for remark in remarks[:SHOWN]]
+        if len(remarks) > SHOWN:
+            lines.append(f"… and {len(remarks) - SHOWN} notes more (--json lists all)")
         for leak in self.leaks[:SHOWN]:
             alike = "is" if leak.identical else "is nearly"
             other = f"{leak.other_name} ({leak.other_split})"
@@ -88,6 +99,21 @@ class Report:
         else:
             lines.append("no image is in two splits")
         return "\n".join(one_line(line, most=2000) for line in lines)
+
+    def _value_lines(self) -> list[str]:
+        """Return the table value → class → share of the pixels → files."""
+        if not self.values:
+            return []
+        width = max(len(row.value) for row in self.values[:SHOWN])
+        lines = ["values in the masks:"]
+        for row in self.values[:SHOWN]:
+            lines.append(
+                f"  {row.value:>{width}} → {row.meaning}: {row.share:.2%} of the pixels, "
+                f"in {row.files} file(s)"
+            )
+        if len(self.values) > SHOWN:
+            lines.append(f"  … and {len(self.values) - SHOWN} values more (--json lists all)")
+        return lines
 
 
 def _counted(counts: Mapping[str, int]) -> str:
@@ -120,6 +146,10 @@ def check(dataset: Dataset) -> Report:
         sizes=dict(sizes.most_common()),
         ignored=float(pixels[IGNORE] / max(1, pixels.sum())),
         classes=tuple(classes),
+        values=dataset.labels,
+        scale=dataset.scale,
+        doubts=dataset.doubts,
+        notes=dataset.notes,
         leaks=tuple(leaks(dataset)),
         warnings=tuple(_warnings(classes)),
     )

@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -27,6 +27,21 @@ IGNORE: Final = 255
 """The mask value of a pixel which is neither trained on nor scored."""
 
 Array = NDArray[Any]
+
+Scale = dict[str, tuple[float, float]]
+"""Which values of image files become 0 and 1, by number type; see `unet_bench.data.scale`."""
+
+
+@dataclass(frozen=True)
+class LabelRow:
+    """What one value of mask files was taken for: a class, or `ignored`."""
+
+    value: str
+    meaning: str
+    share: float
+    """Of all pixels."""
+    files: int
+    """How many files hold it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +81,13 @@ class Dataset:
     dims: int = 2
     split_by: str = "files"
     modalities: tuple[str, ...] = ()
+    scale: Scale = field(default_factory=dict)
+    """How image files became these images; empty where they were no picture files."""
+    labels: tuple[LabelRow, ...] = ()
+    doubts: tuple[str, ...] = ()
+    """Why the data may be misread."""
+    notes: tuple[str, ...] = ()
+    """What was done to the files, or left out."""
 
     def __post_init__(self) -> None:
         problems = _contradictions(self)
@@ -111,10 +133,11 @@ class Dataset:
             "dims": self.dims,
             "split_by": self.split_by,
             "modalities": self.modalities,
+            "scale": self.scale,
             "samples": names,
         }
         arrays["meta"] = np.array(json.dumps(meta))
-        with atomic_write(path, shared=True) as draft, draft.open("wb") as file:
+        with atomic_write(path) as draft, draft.open("wb") as file:
             np.savez(file, **arrays)
 
     @classmethod
@@ -128,6 +151,7 @@ class Dataset:
                     for split, names in meta.pop("samples").items()
                 }
                 meta |= {name: tuple(meta[name]) for name in ("classes", "modalities")}
+                meta["scale"] = {name: tuple(ends) for name, ends in meta["scale"].items()}
                 return cls(**{**meta, **splits})
         except InvalidData:
             raise

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from unet_bench import limits
+from unet_bench.data.findings import Findings
 from unet_bench.limits import one_line, shown
 
 
@@ -23,11 +24,11 @@ def title(stated: dict[str, Any], otherwise: str) -> str:
     return name if isinstance(name, str) and name else otherwise
 
 
-def inside(root: Path, name: str, problems: list[str]) -> Path | None:
+def inside(root: Path, name: str, found: Findings) -> Path | None:
     """Return the file that a dataset.json names; None, and a problem, for one outside `root`."""
     path = Path(name)
     if path.anchor or ".." in path.parts:
-        problems.append(
+        found.problems.append(
             f"dataset.json: {shown(name)} leads out of the folder; "
             "name files in it, such as imagesTr/a.nii"
         )
@@ -35,17 +36,17 @@ def inside(root: Path, name: str, problems: list[str]) -> Path | None:
     return root / path
 
 
-def read_json(file: Path, problems: list[str]) -> dict[str, Any]:
+def read_json(file: Path, found: Findings) -> dict[str, Any]:
     """Return what a dataset.json states; nothing, and a problem, where it is no JSON object."""
     if not file.exists():
         return {}
     try:
         stated = limits.read_json(file)
     except (OSError, ValueError) as error:
-        problems.append(f"{file.name}: not JSON ({error}); mend or remove it")
+        found.problems.append(f"{file.name}: not JSON ({error}); mend or remove it")
         return {}
     if not isinstance(stated, dict):
-        problems.append(
+        found.problems.append(
             f"{file.name}: must be an object with keys such as name and classes; mend or remove it"
         )
         return {}

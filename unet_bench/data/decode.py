@@ -1,33 +1,54 @@
-"""Pixels from picture files, whatever their bits, modes and palettes; files that cannot be used are
-named, all at once.
+"""Values from picture files, whatever their bits, bands, modes and palettes; files that cannot be
+used are named, all at once.
 
 Every reader of a format comes by its pixels here, so that RGBA, 16 bits or a palette mean the same
-in all of them.
+in all of them, in training, in `data check` and in `predict`. Nothing is scaled here: see `scale`.
 """
 
 from __future__ import annotations
 
+import contextlib
+import contextvars
 import os
+import unicodedata
 import warnings
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final, TypeVar
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 from unet_bench import limits
+from unet_bench.data import arrays, nifti, tiff
 from unet_bench.data.dataset import Array
+from unet_bench.data.findings import Findings
+from unet_bench.data.mask import Mask, packed
 from unet_bench.errors import InvalidData
 from unet_bench.limits import one_line
 
-FORMATS: Final = ("PNG", "JPEG", "TIFF", "BMP", "GIF")
-ENDINGS: Final = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif")
+FORMATS: Final = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP", "PPM", "TGA")
+PICTURES: Final = (
+    *(".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".webp"),
+    *(".ppm", ".pgm", ".pbm", ".pnm", ".tga"),
+)
+ENDINGS: Final = (*PICTURES, *arrays.ENDINGS)
+READ: Final = (*ENDINGS, *nifti.ENDINGS)
+"""All endings that a folder's images and masks may have."""
+EXIF_ORIENTATION: Final = 274
 THREADS: Final = 4
-TOO_MANY: Final = "more than {} pixels a page; cut it into smaller ones"
+TOO_MANY: Final = (
+    "more than {:,} pixels a page; cut it into smaller ones, or allow more by --max-megapixels"
+)
+TRANSPARENT: Final = (
+    "has transparent pixels, which viewers show in different ways; flatten it, "
+    "so that it looks right without transparency"
+)
+PNG_START: Final = b"\x89PNG\r\n\x1a\n"
 
 Source = TypeVar("Source")
+Read = TypeVar("Read")
 
 
 def files(folder: Path, endings: Collection[str] = ENDINGS) -> dict[str, list[Path]]:
@@ -36,106 +57,158 @@ def files(folder: Path, endings: Collection[str] = ENDINGS) -> dict[str, list[Pa
     `._x.png`, `.DS_Store` and the like do not count. Raises InvalidData.
     """
     found: dict[str, list[Path]] = {}
-    try:
-        inside = sorted(folder.iterdir())
-    except OSError as error:
-        raise InvalidData(
-            f"{one_line(str(folder))}: cannot be looked into ({error}); make it readable"
-        ) from error
-    for file in inside:
-        ending = next((ending for ending in endings if file.name.lower().endswith(ending)), None)
+    for file in children(folder):
+        ending = ending_of(file.name, endings)
         if ending and not file.name.startswith(".") and os.path.isfile(file):
             found.setdefault(file.name[: -len(ending)], []).append(file)
     return found
 
 
+def children(folder: Path) -> list[Path]:
+    """Return what lies in a folder, sorted. Raises InvalidData."""
+    try:
+        return sorted(folder.iterdir())
+    except OSError as error:
+        raise InvalidData(
+            f"{one_line(str(folder))}: cannot be looked into ({error}); make it readable"
+        ) from error
+
+
+def ending_of(name: str, endings: Collection[str]) -> str:
+    """Return which of the endings a file's name has, in any case of letters; empty for none."""
+    return next((ending for ending in endings if name.lower().endswith(ending)), "")
+
+
+def folded(name: str) -> str:
+    """Return a name in Unicode's composed form: file systems differ in what they store."""
+    return unicodedata.normalize("NFC", name)
+
+
 def decode(
-    read: Callable[[Source], Array], sources: Mapping[str, Source], problems: list[str]
-) -> dict[str, Array]:
-    """Return what `read` makes of each source, by name; its InvalidData go to `problems`."""
-    arrays = {}
-    with warnings.catch_warnings(), ThreadPoolExecutor(THREADS) as pool:
-        # Pillow refuses decompression bombs from twice its limit on, and only warns below that.
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        futures = {name: pool.submit(read, source) for name, source in sources.items()}
+    read: Callable[[Source], Read], sources: Mapping[str, Source], found: Findings
+) -> dict[str, Read]:
+    """Return what `read` makes of each source, by name; its InvalidData become problems."""
+    results = {}
+    with _pixels_allowed(), ThreadPoolExecutor(THREADS) as pool:
+        futures = {
+            name: pool.submit(contextvars.copy_context().run, read, source)
+            for name, source in sources.items()
+        }
         for name, future in futures.items():
             try:
-                arrays[name] = future.result()
+                results[name] = future.result()
             except InvalidData as error:
-                problems.append(str(error))
-    return arrays
+                found.problems.append(str(error))
+    return results
+
+
+@contextlib.contextmanager
+def _pixels_allowed() -> Iterator[None]:
+    """Let Pillow open pictures as large as the user allows, and refuse all that are larger.
+
+    Pillow refuses decompression bombs from twice its limit on, and only warns below that.
+    """
+    usual, allowed = Image.MAX_IMAGE_PIXELS, limits.most_pixels()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        Image.MAX_IMAGE_PIXELS = allowed
+        try:
+            yield
+        finally:
+            Image.MAX_IMAGE_PIXELS = usual
 
 
 def read_image(path: Path) -> Array:
-    """Return `(H W 1)` or `(H W 3)`: uint8, or float32 in 0..1 from 16 bits.
+    """Return `(H W C)` as the file has it and viewers show it: uint8, uint16 or float32.
 
     Raises InvalidData, naming the file.
     """
-    return _pages(_image, path, only=True)[0]
+    return _only(read_image_pages(path), path)
 
 
-def read_mask(path: Path) -> Array:
-    """Return `(H W)` whole numbers as they stand in the file; palette indices, not colours.
-
-    Raises InvalidData, naming the file.
-    """
-    return _pages(_mask, path, only=True)[0]
+def read_mask(path: Path) -> Mask:
+    """Return what stands in a mask's file, `(H W)`. Raises InvalidData, naming the file."""
+    return _only(read_mask_pages(path), path)
 
 
 def read_image_pages(path: Path) -> list[Array]:
     """Return every page of a file, each as `read_image` reads the only one."""
-    return _pages(_image, path)
+    return [arrays.of_known_type(page) for page in _pages(_image, tiff.image, path)]
 
 
-def read_mask_pages(path: Path) -> list[Array]:
+def read_mask_pages(path: Path) -> list[Mask]:
     """Return every page of a file, each as `read_mask` reads the only one."""
-    return _pages(_mask, path)
+    return _pages(_mask, tiff.mask, path)
 
 
-def alike(images: Mapping[str, Array]) -> dict[str, Array]:
-    """Return pictures of one kind: grey repeated where others are RGB, and of one depth."""
-    channels = max((image.shape[-1] for image in images.values()), default=1)
-    wide = []
-    for image in of_one_depth(list(images.values())):
-        is_grey = image.shape[-1] == 1 < channels
-        wide.append(np.repeat(image, channels, axis=-1) if is_grey else image)
-    return dict(zip(images, wide, strict=True))
+def _only(pages: list[Read], path: Path) -> Read:
+    if len(pages) > 1:
+        raise InvalidData(
+            f"{_where(path)}: several pages; save each page as a file of its own, "
+            "or bands as bands of one page"
+        )
+    return pages[0]
 
 
-def of_one_depth(images: list[Array]) -> list[Array]:
-    """Return the pictures, those of 8 bits brought to 0..1 where others are float32."""
-    if not any(image.dtype == np.float32 for image in images):
-        return images
-    return [
-        image.astype(np.float32) / np.float32(255) if image.dtype == np.uint8 else image
-        for image in images
-    ]
+def orientation(path: Path) -> int:
+    """Return the orientation tag of a picture, 1 to 8; 1 where there is none."""
+    try:
+        with Image.open(path, formats=FORMATS) as file:
+            return int(file.getexif().get(EXIF_ORIENTATION, 1))
+    except Exception:  # what is wrong with the file is told where it is read
+        return 1
 
 
-def _pages(convert: Callable[[Image.Image], Array], path: Path, only: bool = False) -> list[Array]:
-    where = f"{path.parent.name}/{path.name}"
+def _where(path: Path) -> str:
+    return f"{path.parent.name}/{path.name}"
+
+
+def _pages(
+    by_pillow: Callable[[Image.Image, Path], Read],
+    by_tifffile: Callable[[tiff.Page, str], Read],
+    path: Path,
+) -> list[Read]:
+    where = _where(path)
     try:
         limits.require_file(path)
-        with Image.open(path, formats=FORMATS) as file:
-            pages: list[Array] = []
-            held = 0
-            while _turned(file, len(pages)):
-                if only and pages:
-                    raise InvalidData("several pages; save each page as a file of its own")
-                # Bytes, as Pillow has RGBA and 32 bits on the way.
-                held += 4 * file.width * file.height
-                if problem := _too_large(file, len(pages), held):
-                    raise InvalidData(problem)
-                pages.append(convert(file))
-            return pages
+        if ending_of(path.name, arrays.ENDINGS):
+            return [by_tifffile(tiff.Page(arrays.bands_last(arrays.read(path))), where)]
+        if tiff.is_tiff(path) and (pages := tiff.read(path, _require_size)):
+            return [by_tifffile(page, where) for page in pages]
+        return _pillow_pages(by_pillow, path)
     except InvalidData as error:
         raise InvalidData(f"{where}: {error}") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise InvalidData(f"{where}: {TOO_MANY.format(Image.MAX_IMAGE_PIXELS)}") from None
+        raise InvalidData(f"{where}: {TOO_MANY.format(limits.most_pixels())}") from None
     except Exception as error:  # a damaged file can make Pillow raise anything
         raise InvalidData(
             f"{where}: cannot be read ({error}); save it anew or remove it"
         ) from error
+
+
+def _pillow_pages(convert: Callable[[Image.Image, Path], Read], path: Path) -> list[Read]:
+    with Image.open(path, formats=FORMATS) as file:
+        pages: list[Read] = []
+        held = 0
+        while _turned(file, len(pages)):
+            # Bytes, as Pillow has RGBA and 32 bits on the way. Pillow sees to the first page alone.
+            held += 4 * file.width * file.height
+            _require_size(file.width * file.height, len(pages), held)
+            # Pillow turns TIFF as its tag says when it loads, and changes the size only then.
+            file.load()
+            ImageOps.exif_transpose(file, in_place=True)
+            pages.append(convert(file, path))
+        return pages
+
+
+def _require_size(pixels: int, page: int, held: int) -> None:
+    """Raise InvalidData for a page of so many pixels, by which so many bytes are held."""
+    if page >= limits.MOST_PAGES:
+        raise InvalidData(f"more than {limits.MOST_PAGES} pages; cut it into smaller ones")
+    if pixels > limits.most_pixels():
+        raise InvalidData(TOO_MANY.format(limits.most_pixels()))
+    if problem := limits.too_large(held):
+        raise InvalidData(problem)
 
 
 def _turned(file: Image.Image, number: int) -> bool:
@@ -150,42 +223,106 @@ def _turned(file: Image.Image, number: int) -> bool:
     return True
 
 
-def _too_large(file: Image.Image, page: int, held: int) -> str:
-    """Return what is wrong with the size of a file of which so many bytes are held, or nothing."""
-    if page >= limits.MOST_PAGES:
-        return f"more than {limits.MOST_PAGES} pages; cut it into smaller ones"
-    # Pillow sees to the first page alone.
-    if Image.MAX_IMAGE_PIXELS and file.width * file.height > Image.MAX_IMAGE_PIXELS:
-        return TOO_MANY.format(Image.MAX_IMAGE_PIXELS)
-    return limits.too_large(held)
-
-
-def _image(file: Image.Image) -> Array:
-    """Return `(H W 1)` or `(H W 3)`: uint8, or float32 in 0..1 from 16 bits."""
-    if file.mode.startswith("I;16"):
-        return (np.array(file, np.float32) / np.float32(65535))[..., None]
-    if file.mode in ("I", "F"):
-        raise InvalidData("holds 32 bits a pixel; save it with 8 or 16")
+def _image(file: Image.Image, path: Path) -> Array:
+    """Return `(H W 1)` or `(H W 3)` of a picture that Pillow opened."""
+    if _drops_bits(file, path):
+        return _deep_png(path)
+    if file.mode.startswith("I") or file.mode == "F":
+        return np.array(file)[..., None]
+    _require_opaque(file)
     if file.mode in ("1", "L", "LA", "La"):
         return np.array(file.convert("L"))[..., None]
+    if file.mode in ("LAB", "HSV"):
+        raise InvalidData(f"stores {file.mode} colours; save it as RGB")
     if file.mode in ("P", "PA"):  # whose own transparency Pillow does not like to drop at once
         return np.array(file.convert("RGBA").convert("RGB"))
     return np.array(file.convert("RGB"))
 
 
-def _mask(file: Image.Image) -> Array:
-    """Return `(H W)` whole numbers as they stand in the file; palette indices, not colours."""
-    if file.format in ("JPEG", "MPO"):
-        raise InvalidData(
-            "JPEG blurs class ids; save masks as PNG, blurred ones once rounded to whole ids"
-        )
+def _mask(file: Image.Image, path: Path) -> Mask:
+    """Return what stands in a mask that Pillow opened, `(H W)`."""
+    where, is_lossy = _where(path), _is_lossy(file, path)
     if file.mode == "F":
-        raise InvalidData("holds fractions; save class ids 0, 1, 2, … as 8-bit PNG")
-    if file.mode in ("L", "P") or file.mode.startswith("I"):
-        return np.array(file)
-    rgb = np.array(file.convert("RGB"))
-    if (rgb != rgb[..., :1]).any():
-        raise InvalidData(
-            "holds colours; replace each colour by its class id 0, 1, 2, … and save as 8-bit PNG"
-        )
-    return rgb[..., 0].copy()
+        return Mask(arrays.whole(np.array(file)), where, is_lossy=is_lossy)
+    if file.mode == "P":
+        return Mask(np.array(file), where, _palette(file), is_lossy=is_lossy)
+    if file.mode == "L" or file.mode.startswith("I"):
+        return Mask(np.array(file) // _step(path), where, is_lossy=is_lossy)
+    _require_opaque(file)
+    rgb = _deep_png(path) if _drops_bits(file, path) else np.array(file.convert("RGB"))
+    if (rgb == rgb[..., :1]).all():
+        return Mask(rgb[..., 0].copy(), where, is_lossy=is_lossy)
+    if rgb.dtype != np.uint8:
+        raise InvalidData("holds colours of 16 bits; save them with 8, or class ids")
+    return Mask(packed(rgb), where, is_colour=True, is_lossy=is_lossy)
+
+
+def _require_opaque(file: Image.Image) -> None:
+    if file.has_transparency_data:
+        lowest, _ = file.convert("RGBA").getchannel("A").getextrema()
+        if lowest != 255:
+            raise InvalidData(TRANSPARENT)
+
+
+def _palette(file: Image.Image) -> Array:
+    """Return the colour of each of 256 palette indices."""
+    held = file.getpalette("RGB") or []
+    return packed(np.array(held + [0] * (768 - len(held)), np.uint8).reshape(256, 3))
+
+
+def _png_kind(path: Path) -> tuple[int, int]:
+    """Return the bit depth and colour type in a PNG's header (PNG 1.2, section 4.1.1), or 0, 0."""
+    with path.open("rb") as content:
+        start = content.read(26)
+    return (start[24], start[25]) if start.startswith(PNG_START) and len(start) == 26 else (0, 0)
+
+
+def _drops_bits(file: Image.Image, path: Path) -> bool:
+    """Return whether Pillow would drop the low byte of a picture: it has 16 bits of grey alone."""
+    if file.format == "PPM" and file.mode == "RGB":
+        with path.open("rb") as content:
+            if content.read(2) in (b"P3", b"P6") and _ppm_maximum(content.read(200)) > 255:
+                raise InvalidData("holds 16-bit colours as PPM; save it as PNG or TIFF")
+    depth, kind = _png_kind(path)
+    return depth == 16 and kind != 0
+
+
+def _ppm_maximum(header: bytes) -> int:
+    """Return the largest value that a PPM's header states, after width and height."""
+    lines = (line.split(b"#")[0] for line in header.splitlines())
+    words = b" ".join(lines).split()
+    return int(words[2]) if len(words) > 2 and words[2].isdigit() else 0
+
+
+def _deep_png(path: Path) -> Array:
+    """Return a PNG of 16 bits with several channels, `(H W C)` uint16, alpha checked and dropped.
+
+    Pillow reads such with 8 bits.
+    """
+    import torch
+    from torchvision.io import ImageReadMode, decode_png
+
+    content = torch.frombuffer(bytearray(path.read_bytes()), dtype=torch.uint8)
+    decoded = decode_png(content, mode=ImageReadMode.UNCHANGED, apply_exif_orientation=True)
+    pixels = np.ascontiguousarray(np.moveaxis(decoded.numpy(), 0, -1))
+    if pixels.shape[-1] in (2, 4):
+        if pixels[..., -1].min() != np.iinfo(pixels.dtype).max:
+            raise InvalidData(TRANSPARENT)
+        pixels = pixels[..., :-1]
+    return pixels
+
+
+def _step(path: Path) -> int:
+    """Return how far apart Pillow lays the values of a grey PNG of 2 or 4 bits; 1 for the rest.
+
+    Pillow spreads them over 0..255, which is right for an image, and not for class ids.
+    """
+    depth, kind = _png_kind(path)
+    return 255 // (2**depth - 1) if kind == 0 and depth in (2, 4) else 1
+
+
+def _is_lossy(file: Image.Image, path: Path) -> bool:
+    if file.format == "WEBP":
+        with path.open("rb") as content:
+            return b"VP8L" not in content.read(2**16)
+    return file.format in ("JPEG", "MPO")

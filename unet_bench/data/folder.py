@@ -1,185 +1,294 @@
 """Reads a folder of images and masks, the way most people keep them.
 
-    NAME/images/*.png      PNG, JPEG, TIFF, BMP or GIF; 8 or 16 bits; grey, RGB, RGBA, palette;
-                           or volumes, NIfTI
+    NAME/images/*.png      pictures or arrays, of any depth and number of bands; or volumes
     NAME/masks/*.png       class ids, named as the image or with `_mask` and the like behind;
                            255 = ignore
-    NAME/splits/train.txt  optional, with val.txt and test.txt: one stem a line
-    NAME/dataset.json      optional: `name`, `classes`, `ignore_index`, `modality`
+    NAME/splits/train.txt  optional, with val.txt and test.txt: one image a line
+    NAME/dataset.json      optional: `name`, `classes` or `labels`, `ignore`, `modality`
 
-Everything is read and checked first; what is wrong is reported at once, all of it, by file.
+Other layouts that people have are in `layout`. Everything is read and checked first; what is wrong
+is reported at once, all of it, by file.
 """
 
 from __future__ import annotations
 
+import csv
 import os
+import re
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Mapping
 from itertools import chain
 from pathlib import Path
 from typing import Final
 
-from unet_bench.data.dataset import IGNORE, Dataset
-from unet_bench.data.dataset_json import modalities, read_json, title
-from unet_bench.data.decode import ENDINGS, FORMATS, decode, files, read_image, read_mask
-from unet_bench.data.labels import Classes, class_names, labelled
-from unet_bench.data.nifti import ENDINGS as NIFTI
-from unet_bench.data.nifti import is_nifti, read_labels, read_volume
-from unet_bench.data.reading import pictures, refuse, volumes
-from unet_bench.data.splits import SPLITS, Splits, listed, seeded
-from unet_bench.limits import shown
+import numpy as np
 
-MASK_SUFFIXES: Final = (
-    "",
-    "_mask",
-    "_masks",
-    "_seg",
-    "_segmentation",
-    "_label",
-    "_labels",
-    "_gt",
-    "-mask",
+from unet_bench.data import tiff
+from unet_bench.data.dataset import Array, Dataset
+from unet_bench.data.dataset_json import modalities, read_json, title
+from unet_bench.data.decode import (
+    FORMATS,
+    children,
+    decode,
+    ending_of,
+    orientation,
+    read_image,
+    read_image_pages,
+    read_mask,
+    read_mask_pages,
 )
+from unet_bench.data.findings import Findings, listing
+from unet_bench.data.labels import Classes, declare, label
+from unet_bench.data.layout import (
+    Case,
+    Layout,
+    Place,
+    find_places,
+    read_layout,
+    require_masks,
+    split_called,
+)
+from unet_bench.data.mask import Mask
+from unet_bench.data.nifti import is_nifti, read_labels, read_volume
+from unet_bench.data.reading import pictures, volumes
+from unet_bench.data.splits import SPLITS, Splits, complete, listed, seeded
+from unet_bench.errors import InvalidData
+from unet_bench.limits import read_text
+
+SPLIT_FOLDERS: Final = ("splits", "split")
+CLASS_TABLES: Final = ("class_dict.csv", "_classes.csv", "label_colors.txt")
+"""Files beside the masks that say which colour is which class: CamVid's and its like's."""
 
 
 def recognises(path: Path) -> bool:
-    """Return whether `path` holds images/ and masks/."""
-    return os.path.isdir(path / "images") and os.path.isdir(path / "masks")
+    """Return whether `path` is laid out in one of the ways that `layout` lists."""
+    return bool(find_places(path))
 
 
 def read_folder(path: Path | str, *, classes: Classes = None, seed: int = 0) -> Dataset:
     """Return the data set in the folder `path`, see above.
 
-    Classes come from `classes` (names, or how many), else from dataset.json, else from the masks.
-    Masks which hold nothing but 0 and 255 are 0 and 1, if there are two classes. Without split
-    files the images are split 70/10/20 by `seed`; with them, images in no split are left alone.
-    Grey and RGB in one set become RGB, 16 bits become 0..1. Volumes become float32 in 0..1, see
+    Classes come from `classes` (names, how many, or `binary`), else from dataset.json, else from
+    the masks, see `labels`. Folders of splits or split files divide the images, else `seed` does,
+    70/10/20; images in no split are left alone. Volumes become float32 in 0..1, see
     `reading.volumes`; dataset.json may give their `modality` as the Decathlon writes it. Raises
     InvalidData, naming all offenders and the remedies.
     """
     root = Path(path)
-    problems: list[str] = []
-    _require_folders(root)
-    about = _about(root, classes, problems)
-    image_files, mask_files = (
-        files(root / folder, (*ENDINGS, *NIFTI)) for folder in ("images", "masks")
+    found = Findings(root)
+    places = find_places(root)
+    if not places:
+        _require_folders(root, found)
+        places = [Place(root / "images", root / "masks")]
+    stated = read_json(root / "dataset.json", found)
+    if not {"labels", "classes"} & stated.keys():
+        stated["labels"] = _class_table(root, found)
+    layout = read_layout(root, places, found)
+    declared = declare(classes if classes or not layout.classes else layout.classes, stated, found)
+    splits, split_by = _splits(root, layout, seed, found)
+
+    named = [name for split in SPLITS for name in splits[split]]
+    cases = {name: layout.cases[name] for name in named}
+    unlisted = [name for name in layout.cases if name not in cases]
+    if unlisted:
+        found.notes.append(f"{len(unlisted)} image(s) are in no split: {listing(unlisted)}")
+    require_masks(cases.values(), layout, found)
+    cases = {name: case for name, case in cases.items() if case.masks}
+    _note_turned(cases, found)
+    deep = _deep(cases, found)
+    images = decode(
+        read_deep_image if deep else read_image, {n: c.image for n, c in cases.items()}, found
     )
-    splits, split_by = _splits(root, sorted(image_files), seed, problems)
-    stems = [stem for split in SPLITS for stem in splits[split]]
-
-    chosen = _chosen(image_files, stems, problems)
-    matched = _matched(mask_files, image_files, stems, problems)
-    flat = [file.name for file in chosen.values() if not is_nifti(file)]
-    deep = [file.name for file in chosen.values() if is_nifti(file)]
-    if flat and deep:
-        problems.append(f"images/: {flat[0]} is a picture and {deep[0]} a volume; keep one kind")
-        refuse(root, problems)
-    images = decode(read_volume if deep else read_image, chosen, problems)
-    masks = decode(read_labels if deep else read_mask, matched, problems)
-    names, masks = labelled(masks, about.classes, problems, ignore=about.ignore, where="masks/")
-    if deep:
-        return volumes(
-            root, about.name, names, images, masks, splits, split_by, problems, about.modalities
-        )
-    return pictures(root, about.name, names, images, masks, splits, split_by, problems)
-
-
-def _require_folders(root: Path) -> None:
-    missing = [root / name for name in ("images", "masks") if not (root / name).is_dir()]
-    remedy = "no such folder; put the images in images/, the masks in masks/"
-    refuse(root, [f"{folder}: {remedy}" for folder in missing])
-
-
-@dataclass(frozen=True)
-class _About:
-    """What dataset.json and the caller state."""
-
-    name: str
-    classes: tuple[str, ...] | None
-    ignore: int | None
-    modalities: tuple[str, ...]
-
-
-def _about(root: Path, classes: Classes, problems: list[str]) -> _About:
-    stated = read_json(root / "dataset.json", problems)
-    ignore = stated.get("ignore_index")
-    if ignore is not None and type(ignore) is not int:
-        problems.append(
-            f"dataset.json: ignore_index {shown(ignore)} must be one whole number or null"
-        )
-        ignore = None
-    names = class_names(stated.get("classes") if classes is None else classes, problems)
-    # 255 is `IGNORE` already; and where 255 turns out to mean 1, an ignore_index of 255 was a
-    # default nobody meant.
-    ignore = None if ignore == IGNORE else ignore
+    masks = decode(_read_deep_masks if deep else _read_masks, cases, found)
+    labels = label(masks, declared, found, "masks/")
     name = title(stated, os.path.basename(os.path.realpath(root)))
-    return _About(name, names, ignore, modalities(stated.get("modality")))
+    if deep:
+        stated_modalities = modalities(stated.get("modality"))
+        return volumes(name, images, labels, splits, split_by, found, stated_modalities)
+    return pictures(name, images, labels, splits, split_by, found)
 
 
-def _splits(root: Path, stems: list[str], seed: int, problems: list[str]) -> tuple[Splits, str]:
-    """Return stems by split, none of them unknown, and how they were split."""
-    listings = [root / "splits" / f"{split}.txt" for split in SPLITS]
-    if not stems:
-        problems.append(f"images/: holds no image; put {', '.join(FORMATS)} files there")
-        return {split: [] for split in SPLITS}, ""
-    if not any(file.exists() for file in listings):
-        return seeded(stems, seed, problems, where="images/"), f"seeded 70/10/20, seed {seed}"
-    splits = {file.stem: listed(file, problems) for file in listings}
-    for stem, count in Counter(chain(*splits.values())).items():
-        if count > 1:
-            problems.append(f"splits/: {stem} is named {count} times; keep it in one split")
-    known = set(stems)
-    for split, names in splits.items():
-        unknown = [stem for stem in names if stem not in known]
-        problems += [f"splits/{split}.txt: no image has the stem {stem!r}" for stem in unknown]
-        splits[split] = [stem for stem in names if stem in known]
-    return splits, "files"
+def _require_folders(root: Path, found: Findings) -> None:
+    remedy = "no such folder; put the images in images/, the masks in masks/"
+    missing = [root / name for name in ("images", "masks") if not (root / name).is_dir()]
+    found.problems.extend(f"{folder}: {remedy}" for folder in missing)
+    found.refuse()
 
 
-def _chosen(
-    images: dict[str, list[Path]], stems: Iterable[str], problems: list[str]
-) -> dict[str, Path]:
-    """Return the image file of each stem."""
-    chosen = {}
-    for stem in dict.fromkeys(stems):
-        chosen[stem], *others = images[stem]
-        if others:
-            problems.append(f"images/: {_listing(images[stem])} have one stem; keep one of them")
-    return chosen
+def _class_table(root: Path, found: Findings) -> dict[str, str]:
+    """Return colours by class name from a table beside the images; nothing without one.
 
-
-def _matched(
-    masks: dict[str, list[Path]],
-    images: dict[str, list[Path]],
-    stems: Iterable[str],
-    problems: list[str],
-) -> dict[str, Path]:
-    """Return the mask file of each stem: `a_mask` is `a`'s, unless there is an image `a_mask`."""
-    matched, missing = {}, []
-    for stem in dict.fromkeys(stems):
-        fitting = [
-            stem + suffix for suffix in MASK_SUFFIXES if not suffix or stem + suffix not in images
-        ]
-        candidates = [file for name in fitting for file in masks.get(name, [])]
-        if len(candidates) == 1:
-            matched[stem] = candidates[0]
-        elif candidates:
-            problems.append(
-                f"masks/: {_listing(candidates)} fit the image {stem}; keep one of them"
-            )
+    It is a CSV with the columns name, r, g, b, or CamVid's lines of R, G, B and a name.
+    """
+    file = next((root / name for name in CLASS_TABLES if os.path.isfile(root / name)), None)
+    if file is None:
+        return {}
+    labels = {}
+    try:
+        if file.suffix == ".csv":
+            rows = [
+                [row[key] for key in ("r", "g", "b", "name")]
+                for row in csv.DictReader(read_text(file).splitlines(), skipinitialspace=True)
+            ]
         else:
-            missing.append(
-                f"masks/: no mask for the image {stem}; add {stem}.png or {stem}_mask.png"
-            )
-    if missing and not matched:
-        given = _listing([file for held in masks.values() for file in held][:3]) or "no image file"
-        problems.append(
-            f"masks/: holds {given}; name masks as their images, or with _mask, _seg, _gt … behind"
+            rows = [
+                re.split(r"\s+", line.strip(), maxsplit=3)
+                for line in read_text(file).splitlines()
+                if line.strip()
+            ]
+        for red, green, blue, name in rows:
+            labels[name.strip()] = f"#{int(red):02x}{int(green):02x}{int(blue):02x}"
+    except (OSError, ValueError, KeyError) as error:
+        found.problems.append(
+            f"{file.name}: cannot be read ({type(error).__name__}: {error}); it needs the columns "
+            "name, r, g and b, or be taken away"
         )
-    problems += missing
-    return matched
+        return {}
+    found.notes.append(f"{file.name} says what the masks' colours mean")
+    return labels
 
 
-def _listing(held: list[Path]) -> str:
-    return ", ".join(file.name for file in held)
+def _splits(root: Path, layout: Layout, seed: int, found: Findings) -> tuple[Splits, str]:
+    """Return names by split, none of them unknown, and how they were split."""
+    names = sorted(layout.cases)
+    if layout.has_splits:
+        by_folder: Splits = {split: [] for split in SPLITS}
+        for name, case in layout.cases.items():
+            by_folder[case.split].append(name)
+        return complete({split: held for split, held in by_folder.items() if held}, seed, found)
+    listings = _split_files(root, found)
+    if not names and not found.problems:
+        found.problems.append(f"images/: holds no image; put {', '.join(FORMATS)} files there")
+    if not names:
+        return {split: [] for split in SPLITS}, ""
+    if not listings:
+        return seeded(names, seed, found, where="images/"), f"seeded 70/10/20, seed {seed}"
+    splits = {split: listed(file, names, found) for split, file in listings.items()}
+    for name, count in Counter(chain(*splits.values())).items():
+        if count > 1:
+            found.problems.append(f"splits/: {name} is named {count} times; keep it in one split")
+    for split in ("train", "test"):
+        if split not in listings and (split == "train" or "val" not in listings):
+            where = next(iter(listings.values())).parent.name
+            found.problems.append(
+                f"{where}/{split}.txt: no such file beside the others; add it, or remove them to "
+                "split by seed"
+            )
+    return complete(splits, seed, found)
+
+
+def _split_files(root: Path, found: Findings) -> dict[str, Path]:
+    """Return the file of each split, in splits/ or beside the images; note those not known."""
+    folders = [child for child in children(root) if child.name.lower() in SPLIT_FOLDERS]
+    for folder in (*folders, root):
+        files = [file for file in children(folder) if file.suffix.lower() == ".txt"]
+        called = {file: split_called(file.stem) for file in files}
+        listings: dict[str, Path] = {}
+        for file, split in called.items():
+            if split in listings:
+                found.problems.append(
+                    f"{folder.name}/: {listings[split].name} and {file.name} are one split; "
+                    "keep one"
+                )
+            if split:
+                listings[split] = file
+        unknown = [f.name for f, split in called.items() if not split and "fold" not in f.name]
+        if unknown and folder != root:
+            found.notes.append(
+                f"{folder.name}/: {listing(unknown)} not used as splits, which are called train, "
+                "val and test (folds: --folds PREFIX)"
+            )
+        if listings:
+            return listings
+    return {}
+
+
+def _note_turned(cases: Mapping[str, Case], found: Findings) -> None:
+    """Note which images carry an orientation tag, if their masks carry none."""
+    turned = [
+        name
+        for name, case in cases.items()
+        if not is_nifti(case.image)
+        and orientation(case.image) != 1
+        and all(orientation(file) == 1 for file, _ in case.masks)
+    ]
+    if turned:
+        found.notes.append(
+            f"{len(turned)} image(s) carry an orientation tag (EXIF) and their masks none: they "
+            f"are turned as viewers show them, the masks are not: {listing(turned)}"
+        )
+
+
+def _deep(cases: Mapping[str, Case], found: Findings) -> bool:
+    """Return whether the cases are volumes; a problem where some are and others are not."""
+    flat: list[str] = []
+    deep: list[str] = []
+    for case in cases.values():
+        is_volume = is_nifti(case.image) or (_is_stack(case.image) and _is_stack(case.masks[0][0]))
+        (deep if is_volume else flat).append(case.image.name)
+    if flat and deep:
+        found.problems.append(
+            f"images/: {flat[0]} is a picture and {deep[0]} a volume; keep one kind"
+        )
+        found.refuse()
+    return bool(deep)
+
+
+def _is_stack(file: Path) -> bool:
+    """Return whether a file is a TIFF of several slices."""
+    return bool(ending_of(file.name, tiff.ENDINGS)) and tiff.slices(file) > 1
+
+
+def read_deep_image(path: Path) -> Array:
+    """Return a volume `(X Y Z C)`, float32, of NIfTI or of TIFF with a page a slice."""
+    if is_nifti(path):
+        return read_volume(path)
+    pages = read_image_pages(path)
+    if len({page.shape for page in pages}) > 1:
+        raise InvalidData(f"{path.parent.name}/{path.name}: pages of several sizes; make them one")
+    return np.stack(pages, axis=2).astype(np.float32)
+
+
+def _read_deep_masks(case: Case) -> Mask:
+    """Return the labels of a volume, `(X Y Z)`."""
+    files = [file for file, _ in case.masks]
+    if len(files) > 1:
+        raise InvalidData(
+            f"masks/{files[0].name}: a volume has one file of labels; {case.name} has {len(files)}"
+        )
+    where = f"{files[0].parent.name}/{files[0].name}"
+    if is_nifti(files[0]):
+        return Mask(read_labels(files[0]), where)
+    pages = [page.values for page in read_mask_pages(files[0])]
+    if len({page.shape for page in pages}) > 1:
+        raise InvalidData(f"{where}: pages of several sizes; make them one")
+    return Mask(np.stack(pages, axis=2), where)
+
+
+def _read_masks(case: Case) -> Mask:
+    """Return the mask of a case; several are laid over each other, as they come."""
+    first, *rest = (_of_class(file, number) for file, number in case.masks)
+    if not rest:
+        return first
+    values: Array = first.values.copy()
+    for mask in rest:
+        if mask.values.shape != values.shape:
+            raise InvalidData(
+                f"{mask.where}: of another size than {first.where}; all of an image are equal"
+            )
+        if mask.is_colour != first.is_colour or (mask.colours is None) != (first.colours is None):
+            raise InvalidData(f"{mask.where}: of another kind than {first.where}; save all alike")
+        drawn = mask.values != 0
+        values[drawn] = mask.values[drawn]
+    return Mask(values, first.where, first.colours, first.is_colour, first.is_lossy)
+
+
+def _of_class(file: Path, number: int) -> Mask:
+    """Return the mask of one file: as it is, or what is not 0 as the class of its folder."""
+    mask = read_mask(file)
+    if not number:
+        return mask
+    if mask.is_lossy:
+        raise InvalidData(f"{mask.where}: JPEG blurs class ids; save it as PNG")
+    drawn = mask.as_colours().values != 0
+    return Mask(drawn.astype(np.uint8) * np.uint8(number), mask.where)

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from unet_bench.data.dataset import Dataset, Sample
+from unet_bench.data.findings import Findings
 from unet_bench.data.splits import listed
-from unet_bench.errors import InvalidData, InvalidSuite, offenders
-from unet_bench.limits import one_line
+from unet_bench.errors import InvalidData, InvalidSuite
 
 
 def seeded_folds(dataset: Dataset, count: int, seed: int = 0) -> list[Dataset]:
@@ -58,8 +58,8 @@ def given_folds(dataset: Dataset, folder: Path, prefix: str) -> list[Dataset]:
     pattern = re.compile(rf"{re.escape(prefix)}_?fold(\d+)_(train|val|test)\.txt")
     files = {}
     for file in folder.glob("splits/*"):
-        if found := pattern.fullmatch(file.name):
-            files[int(found[1]), found[2]] = file
+        if named_fold := pattern.fullmatch(file.name):
+            files[int(named_fold[1]), named_fold[2]] = file
     numbers = sorted({number for number, _ in files})
     if not numbers:
         raise InvalidData(
@@ -67,25 +67,18 @@ def given_folds(dataset: Dataset, folder: Path, prefix: str) -> list[Dataset]:
             "or --folds 5 to make folds"
         )
     samples = {sample.name: sample for sample in dataset.samples}
-    problems: list[str] = []
+    found = Findings(folder)
+    left_out = "; those that splits/train.txt, val.txt and test.txt leave out are not read"
 
     def named(number: int, split: str) -> tuple[Sample, ...]:
         file = files.get((number, split))
-        stems = listed(file, problems) if file else []
-        left_out = "those that splits/train.txt, val.txt and test.txt leave out are not read"
-        problems.extend(
-            f"{prefix} fold {number}, {split}: the data set has no image {stem!r}; {left_out}"
-            for stem in stems
-            if stem not in samples
-        )
-        return tuple(samples[stem] for stem in stems if stem in samples)
+        names = listed(file, samples, found, left_out) if file else []
+        return tuple(samples[name] for name in names)
 
     folds = []
     for number in numbers:
         train, val, test = (named(number, split) for split in ("train", "val", "test"))
-        if problems:
-            lines = offenders([one_line(problem) for problem in problems])
-            raise InvalidData(f"the folds cannot be used:\n{lines}")
+        found.refuse()
         val, test = (val, test) if test else ((), val)
         by = f"{prefix} fold {number} of {len(numbers)}"
         folds.append(replace(dataset, train=train, val=val, test=test, split_by=by))

@@ -2,13 +2,14 @@
 
 A reader of a format is two functions. `recognises(path) -> bool` says by names alone whether data
 of the format lie there. `read(path, *, classes=None, seed=0) -> Dataset` reads and checks all of
-them; `classes` is what the user says of them (`labels.class_names` reads it), and `seed` divides
-what comes without splits. Where something is wrong, `read` goes on, collects each problem as a line
-that names the file and the remedy, and raises one InvalidData over all of them: `refuse`.
+them; `classes` is what the user says of them (`labels.declare` reads it), and `seed` divides what
+comes without splits. Where something is wrong, `read` goes on, adds each problem to its `Findings`
+as a line that names the file and the remedy, and raises one InvalidData over all of them.
 
 A reader finds its files (`find_one`, `decode.files`), decodes them (`decode.decode` with
 `read_image`, `read_mask`, `nifti.read_volume` or `nifti.read_labels`), says what the labels mean
-(`labels.labelled`) and which case is for what (`splits`), and ends with `pictures` or `volumes`.
+(`labels.label`, or `labels.given` where the format says it) and which case is for what (`splits`),
+and ends with `pictures` or `volumes`.
 """
 
 from __future__ import annotations
@@ -20,9 +21,11 @@ from typing import Final
 import numpy as np
 
 from unet_bench.data.dataset import Array, Dataset, Sample, fault
-from unet_bench.data.decode import alike
+from unet_bench.data.findings import Findings
+from unet_bench.data.labels import Labelled
+from unet_bench.data.scale import all_scaled
 from unet_bench.data.splits import SPLITS, Splits
-from unet_bench.errors import InvalidData, offenders
+from unet_bench.errors import InvalidData
 from unet_bench.limits import one_line
 
 PERCENTILES: Final = (0.5, 99.5)
@@ -32,16 +35,6 @@ HOUNSFIELD: Final = (-1024.0, 3071.0)
 
 TITLE: Final = 100
 """The most characters of a data set's name: it is a row's label in every table."""
-
-
-def refuse(root: Path, problems: list[str]) -> None:
-    """Raise InvalidData over all problems, if there is one."""
-    if problems:
-        lines = offenders([one_line(problem) for problem in problems])
-        raise InvalidData(
-            f"the data in {one_line(str(root))} cannot be used, "
-            f"{len(problems)} problem(s):\n{lines}"
-        )
 
 
 def find_all(path: Path, fits: Callable[[Path], bool]) -> list[Path]:
@@ -81,49 +74,71 @@ def find_one(path: Path, fits: Callable[[Path], bool], needs: str) -> Path:
 
 
 def pictures(
-    root: Path,
     name: str,
-    classes: tuple[str, ...],
     images: Mapping[str, Array],
-    masks: Mapping[str, Array],
+    labels: Labelled,
     splits: Splits,
     split_by: str,
-    problems: list[str],
+    found: Findings,
 ) -> Dataset:
     """Return a data set of images `(H W C)` and masks `(H W)` by name.
 
-    Grey and RGB together become RGB, 8 and 16 bits together 0..1. Raises InvalidData over
-    `problems` and new ones.
+    Grey and RGB together become RGB; what is not 8 bits becomes float32, see `scale`. Raises
+    InvalidData over all problems found.
     """
-    images = alike(images)
+    scale, images = all_scaled(alike(images), found)
+    masks = labels.masks
     samples = {key: Sample(key, images[key], masks[key]) for key in images if key in masks}
     channels = max((image.shape[-1] for image in images.values()), default=1)
-    faults = (fault(sample, channels, len(classes)) for sample in samples.values())
-    refuse(root, problems + [problem for problem in faults if problem])
+    if labels.classes:
+        faults = (fault(sample, channels, len(labels.classes)) for sample in samples.values())
+        found.problems.extend(problem for problem in faults if problem)
+    found.refuse()
     train, val, test = (tuple(samples[key] for key in splits[split]) for split in SPLITS)
-    return Dataset(one_line(name, TITLE), classes, channels, train, val, test, split_by=split_by)
+    return Dataset(
+        one_line(name, TITLE),
+        labels.classes,
+        channels,
+        train,
+        val,
+        test,
+        split_by=split_by,
+        scale=scale,
+        labels=labels.rows,
+        doubts=tuple(found.doubts),
+        notes=tuple(found.notes),
+    )
+
+
+def alike(images: Mapping[str, Array]) -> dict[str, Array]:
+    """Return pictures of one kind: grey repeated where others are RGB."""
+    channels = max((image.shape[-1] for image in images.values()), default=1)
+    return {
+        name: np.repeat(image, 3, axis=-1) if image.shape[-1] == 1 and channels == 3 else image
+        for name, image in images.items()
+    }
 
 
 def volumes(
-    root: Path,
     name: str,
-    classes: tuple[str, ...],
     images: Mapping[str, Array],
-    masks: Mapping[str, Array],
+    labels: Labelled,
     splits: Splits,
     split_by: str,
-    problems: list[str],
+    found: Findings,
     modalities: Sequence[str] = (),
 ) -> Dataset:
     """Return a data set of volumes `(X Y Z C)` with labels `(X Y Z)`, by case; Z becomes the depth.
 
-    Images become float32 in 0..1, see `normalised`. Raises InvalidData over `problems` and new
-    ones.
+    Images become float32 in 0..1, see `normalised`. Raises InvalidData over all problems found.
     """
     channels = max((image.shape[-1] for image in images.values()), default=1)
+    masks = labels.masks
     cases = [Sample(case, images[case], masks[case]) for case in images if case in masks]
-    faults = (fault(case, channels, len(classes), dims=3) for case in cases)
-    refuse(root, problems + [problem for problem in faults if problem])
+    if labels.classes:
+        faults = (fault(case, channels, len(labels.classes), dims=3) for case in cases)
+        found.problems.extend(problem for problem in faults if problem)
+    found.refuse()
     scaled = normalised(images, modalities)
     train, val, test = (
         tuple(
@@ -133,7 +148,18 @@ def volumes(
         for split in SPLITS
     )
     return Dataset(
-        one_line(name, TITLE), classes, channels, train, val, test, 3, split_by, tuple(modalities)
+        one_line(name, TITLE),
+        labels.classes,
+        channels,
+        train,
+        val,
+        test,
+        dims=3,
+        split_by=split_by,
+        modalities=tuple(modalities),
+        labels=labels.rows,
+        doubts=tuple(found.doubts),
+        notes=tuple(found.notes),
     )
 
 

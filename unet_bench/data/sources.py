@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from unet_bench.errors import InvalidData, InvalidSize, InvalidSuite
-from unet_bench.limits import one_line
+from unet_bench.limits import MOST_PIXELS, allow_pixels, one_line
 from unet_bench.registry.entries import NAME
 from unet_bench.registry.registry import Registry
 
@@ -34,6 +34,7 @@ def open_dataset(
     size: tuple[int, ...] | None = None,
     classes: int | Sequence[str] | None = None,
     seed: int = 0,
+    max_megapixels: float | None = None,
 ) -> Dataset:
     """Return the data set that `name` means, checked, for networks that see `size` (`*S`).
 
@@ -45,7 +46,9 @@ def open_dataset(
     than one recognises, or whose data cannot be used.
     """
     size = size or DRAWN
-    found = _read(registry, name, size, classes, seed)
+    most = MOST_PIXELS if max_megapixels is None else round(max_megapixels * 1e6)
+    with allow_pixels(most):
+        found = _read(registry, name, size, classes, seed)
     if len(size) == found.dims:
         return found
     if found.dims == 3:
@@ -141,8 +144,11 @@ def _recognised(registry: Registry, path: Path) -> str:
     if fitting:
         named = " or ".join(f"{kind}:{where}" for kind in fitting)
         raise InvalidData(f"{where}: looks like {' and like '.join(fitting)}; say which: {named}")
+    from unet_bench.data.layout import nearest
+
     tried = ", ".join(reader.name for reader in readers)
+    near = "\n".join(f"  {line}" for line in nearest(path))
     raise InvalidData(
-        f"{where}: no format is recognised (tried {tried}); put images in images/ and masks in "
-        f"masks/, or name the format: KIND:{where}. What each needs: `unet-bench list readers`"
+        f"{where}: no format is recognised (tried {tried}). The nearest folder layouts:\n{near}\n"
+        f"Or name the format: KIND:{where}. What each needs: `unet-bench list readers`"
     )

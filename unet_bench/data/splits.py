@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 
+from unet_bench.data.decode import READ, ending_of, folded
+from unet_bench.data.findings import Findings
 from unet_bench.limits import read_text
 
 SPLITS: Final = ("train", "val", "test")
@@ -17,24 +20,26 @@ Splits = dict[str, list[str]]
 
 
 def seeded(
-    names: Sequence[str], seed: int, problems: list[str], *, where: str, kind: str = "image"
+    names: Sequence[str], seed: int, found: Findings, *, where: str, kind: str = "image"
 ) -> Splits:
     """Return 70/10/20 of the names by `seed`, at least one a split; too few are a problem.
 
     `where` and `kind` are what that problem calls the names.
     """
-    splits = in_blocks(_shuffled(names, seed)[::-1], problems, where=where, kind=kind)
+    splits = in_blocks(_shuffled(names, seed)[::-1], found, where=where, kind=kind)
     return {split: sorted(held) for split, held in splits.items()}
 
 
-def in_blocks(names: Sequence[str], problems: list[str], *, where: str, kind: str) -> Splits:
+def in_blocks(names: Sequence[str], found: Findings, *, where: str, kind: str) -> Splits:
     """Return 70/10/20 in the order given, for sections of one stack.
 
     Neighbours in it look alike.
     """
     total = len(names)
     if total < 3:
-        problems.append(f"{where}: {total} {kind}(s); three splits need at least three, add some")
+        found.problems.append(
+            f"{where}: {total} {kind}(s); three splits need at least three, add some"
+        )
     tests = total - max(1, round(0.2 * total))
     vals = tests - max(1, round(0.1 * total))
     return {
@@ -60,24 +65,70 @@ def _shuffled(names: Sequence[str], seed: int) -> list[str]:
     return [names[index] for index in order]
 
 
-def listed(file: Path, problems: list[str]) -> list[str]:
-    """Return the stems that a split file names, one a line; none where there is no such file."""
-    where = f"splits/{file.name}"
-    if not file.exists():
-        if file.stem != "val":  # recipes that test the last weights need none
-            problems.append(
-                f"{where}: no such file beside the others; add it, or remove them to split by seed"
-            )
-        return []
+def complete(splits: Splits, seed: int, found: Findings) -> tuple[Splits, str]:
+    """Return all three splits, and how they came about, where a data set has some of its own.
+
+    Without test images the validation images test, and a seeded tenth of the training images
+    validates: nothing is chosen on test images. Validation images may be missing: recipes that test
+    the last weights need none.
+    """
+    if splits.get("test") or not splits.get("val"):
+        return {split: splits.get(split, []) for split in SPLITS}, "files"
+    train, val = tenth(splits.get("train", []), seed)
+    by = f"files; val tests, and a seeded tenth of train validates (seed {seed})"
+    found.notes.append(
+        "there is no test split: the validation images test, and a tenth of the training images, "
+        f"drawn by seed {seed}, validates"
+    )
+    return {"train": train, "val": val, "test": splits["val"]}, by
+
+
+def listed(file: Path, names: Collection[str], found: Findings, hint: str = "") -> list[str]:
+    """Return the images that a split file names: by stem, with an ending, a path, or a pair."""
+    known = set(names)
+    chosen = []
+    for line in _lines(file, found):
+        name = next((name for name in _meant(line) if name in known), None)
+        if name is None:
+            where = f"{file.parent.name}/{file.name}"
+            found.problems.append(f"{where}: no image has the stem {line!r}{hint}")
+        else:
+            chosen.append(name)
+    return chosen
+
+
+def _meant(line: str) -> list[str]:
+    """Return what a line of a split file may name: itself, without ending, path and second name."""
+    first = re.split(r"[\s,;]+", line)[0]
+    meant = []
+    for text in (line, first):
+        name = folded(text)
+        # A path may lead to the images, and nowhere else.
+        if "\\" in name or ".." in name or name.startswith("/"):
+            meant.append(name)
+            continue
+        folder, _, file = name.removeprefix("./").rpartition("/")
+        candidates = [name.removeprefix("./")]
+        if "im" in folder.lower():
+            candidates.append(file)
+        for candidate in candidates:
+            ending = ending_of(candidate, READ)
+            meant += [candidate, candidate[: -len(ending)] if ending else candidate]
+    return meant
+
+
+def _lines(file: Path, found: Findings) -> list[str]:
+    """Return the lines of a split file that are not empty."""
+    where = f"{file.parent.name}/{file.name}"
     try:
         lines = read_text(file).splitlines()
     except (OSError, ValueError) as error:
-        problems.append(f"{where}: cannot be read ({error}); save it as UTF-8 text")
+        found.problems.append(f"{where}: cannot be read ({error}); save it as UTF-8 text")
         return []
-    stems = [line.strip() for line in lines if line.strip()]
-    if not stems:
-        problems.append(
-            f"{where}: names no image; list one stem a line, or remove all split files "
-            "to split by seed"
+    named = [line.strip() for line in lines if line.strip()]
+    if not named:
+        found.problems.append(
+            f"{where}: names no image; list one stem a line, "
+            "or remove all split files to split by seed"
         )
-    return stems
+    return named

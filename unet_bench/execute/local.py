@@ -8,22 +8,21 @@ import signal
 import time
 from collections import deque
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from io import FileIO
-from pathlib import Path
 from typing import Self
 
-from unet_bench.errors import InvalidSuite, StoreError
-from unet_bench.execute.jobs import DISK_FULL, Ended, Event, Job, Result, Started, Waiting
-from unet_bench.execute.logs import last_line, tidy, without_secrets
+from unet_bench.errors import InvalidSuite
+from unet_bench.execute.jobs import Ended, Event, Job, Result, Started, Waiting
+from unet_bench.execute.logs import tidy, without_secrets
 from unet_bench.execute.processes import KILL, Exit, Processes
+from unet_bench.execute.verdict import oom_kills, verdict
 from unet_bench.host.locks import POLL_S, DeviceLocks, Held
 from unet_bench.host.survey import VISIBILITY, DeviceFacts
-from unet_bench.store.log import resume_command
 
 IDENTITY = 8  # characters that tell two devices of a host apart
-GRACE_S = 3.0  # between asking a worker to end and killing it
+GRACE_S = 3.0  # between asking a worker to end, killing it, and doing without its end
+WAYS_TO_END = (signal.SIGTERM, KILL)
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,19 @@ class Running:
     deadline: float
     oom_kills: int  # of this host, when it began
     ended_by: str = ""  # why we ended it
-    asked: bool = False  # whether it was asked to end, and the next signal is not a question
+    asked: int = 0  # how often it was told to end
+
+    def result(self, end: Exit) -> Result:
+        """Return what the worker wrote, or else the status that its end stands for."""
+        job = self.job
+        result: Result = {"device_name": self.place.model} if self.place.model else {}
+        result |= job.read_result() or verdict(
+            job, end, ended_by=self.ended_by, oom_kills_before=self.oom_kills
+        )
+        result |= {"place": self.place.name, "log": job.log_name}
+        if result.get("error"):
+            result["error"] = without_secrets(str(result["error"]))
+        return result
 
 
 class Local:
@@ -114,7 +125,7 @@ class Local:
         order = {job.stem: number for number, job in enumerate(jobs)}
         begun = time.monotonic()
         while (any(waiting.values()) or self._running) and time.monotonic() < until:
-            blocked = yield from self._fill(places, waiting, order)
+            blocked = yield from self._fill(places, waiting, order, until)
             self._filled = True
             yield from self._ended(self._sleep_s(blocked, until))
             self._expire()
@@ -144,6 +155,7 @@ class Local:
         places: Sequence[LocalDevice],
         waiting: Mapping[bool, deque[Job]],
         order: Mapping[str, int],
+        until: float,
     ) -> Generator[Event, None, bool]:
         """Begin what can begin; return whether somebody else's lock is in the way."""
         blocked = False
@@ -157,15 +169,15 @@ class Local:
             for job in heads:
                 try:
                     locks = self._locks.take(place.name, timed=job.timed)
-                except Held as held:
-                    if held.holder == str(os.getpid()) and self._running:
+                except Held as lock:
+                    if lock.holder == str(os.getpid()) and self._running:
                         continue  # a worker of ours, whose end will wake us
                     blocked = True
                     if not self._told:
                         doing = "timing" if job.timed else "measuring"
                         yield Waiting(
-                            f"waiting for process {held.holder or '?'} before {doing} "
-                            f"on {place.name}: {held.path}"
+                            f"waiting for process {lock.holder or '?'} before {doing} "
+                            f"on {place.name}: {lock.path}"
                         )
                     self._told = True
                     continue
@@ -173,10 +185,10 @@ class Local:
                 waiting[job.timed].popleft()
                 job = job.at(environ={**job.environ, **place.environ})
                 job.remove_result()
+                yield Started(job)
                 running = Running(job, place, locks, not self._filled, math.inf, oom_kills())
                 self._running[job.stem] = running
-                yield Started(job)
-                self._processes.start(job)
+                self._processes.start(job, until)
                 if self._processes.notice:
                     yield Waiting(self._processes.notice)
                     self._processes.notice = ""
@@ -185,12 +197,13 @@ class Local:
         return blocked
 
     def _ended(self, timeout_s: float | None) -> Iterator[Ended]:
-        for over in self._processes.wait(timeout_s):
-            running = self._running.pop(over.stem)
+        for end in self._processes.wait(timeout_s):
+            if (running := self._running.pop(end.stem, None)) is None:
+                continue  # it was done without, and is over after all
             for lock in running.locks:
                 lock.close()
             tidy(running.job.log)
-            yield Ended(running.job, result_of(running, over))
+            yield Ended(running.job, running.result(end))
 
     def _sleep_s(self, blocked: bool, until: float) -> float | None:
         """Return how long to sleep unless a worker ends; None is for ever.
@@ -203,24 +216,30 @@ class Local:
         return None if seconds == math.inf else seconds
 
     def _expire(self) -> None:
-        for stem, running in self._running.items():
-            if time.monotonic() < running.deadline:
-                continue
-            running.ended_by = (
-                f"did not end within {running.job.timeout_s:g} s; --timeout allows more"
-            )
-            self._processes.signal(stem, KILL if running.asked else signal.SIGTERM)
-            running.asked = True
-            running.deadline = time.monotonic() + GRACE_S
+        for stem, running in list(self._running.items()):
+            if time.monotonic() >= running.deadline:
+                running.ended_by = (
+                    f"did not end within {running.job.timeout_s:g} s; --timeout allows more"
+                )
+                self._end(stem, running)
+
+    def _end(self, stem: str, running: Running) -> None:
+        """Ask a worker to end; at the next call kill it, and then do without its end."""
+        if running.asked < len(WAYS_TO_END):
+            self._processes.signal(stem, WAYS_TO_END[running.asked])
+        else:
+            self._processes.abandon(stem)
+        running.asked += 1
+        running.deadline = time.monotonic() + GRACE_S
 
     def _end_all(self) -> Iterator[Ended]:
-        """Ask running workers to end, then kill them; yield those that are complete.
+        """End what runs; yield what is complete.
 
         Complete is what wrote its row in time, or had all the time there was.
         """
-        for number in (signal.SIGTERM, KILL):
-            for stem in self._running:
-                self._processes.signal(stem, number)
+        while self._running:
+            for stem, running in list(self._running.items()):
+                self._end(stem, running)
             deadline = time.monotonic() + GRACE_S
             while self._running and (seconds := deadline - time.monotonic()) > 0:
                 for ended in self._ended(seconds):
@@ -241,55 +260,3 @@ def local_device_of(facts: DeviceFacts, *, alone: bool) -> LocalDevice:
     # By its identity: in a container, or in Slurm's share of a node, every GPU may be number 0.
     name = f"{kind}-{facts.identity[:IDENTITY] or entry}"
     return LocalDevice(name, {variable: entry} if variable and alone else {}, facts.name)
-
-
-def result_of(running: Running, over: Exit) -> Result:
-    """Return what a worker wrote, or else the status that its ending stands for."""
-    job = running.job
-    result: Result = {"device_name": running.place.model} if running.place.model else {}
-    result |= job.read_result() or verdict(running, over)
-    result |= {"place": running.place.name, "log": job.log_name}
-    if result.get("error"):
-        result["error"] = without_secrets(str(result["error"]))
-    return result
-
-
-def verdict(running: Running, over: Exit) -> Result:
-    """Return the status of a worker that wrote no row. Raises StoreError where its disk is full."""
-    if running.ended_by:
-        return {"status": "timeout", "error": running.ended_by}
-    if over.code is None:
-        return {"status": "killed", "error": over.reason}
-    if over.code == DISK_FULL:
-        folder = running.job.folder
-        raise StoreError(
-            f"a worker could not write into {folder} or the temporary folder: no space left; "
-            f"free some; what was finished is kept: {resume_command(Path(folder))}"
-        )
-    line = last_line(running.job.log)
-    tail = f": {line}" if line else ""
-    if over.code >= 0:
-        error = f"the worker ended with code {over.code} and left no row{tail}"
-        return {"status": "error", "error": error}
-    name = signal_name(-over.code)
-    if name == "SIGKILL" and oom_kills() > running.oom_kills:
-        error = f"the system ran out of memory and ended the worker by {name}{tail}"
-        return {"status": "oom", "error": error}
-    return {"status": "killed", "error": f"the worker was ended by {name}{tail}"}
-
-
-def signal_name(number: int) -> str:
-    """Return a signal's name, as `kill -l` has it; most real-time signals have none."""
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
-
-
-def oom_kills() -> int:
-    """Return how many processes this host's kernel has ended for want of memory, if it says so."""
-    with suppress(OSError):
-        for line in Path("/proc/vmstat").read_text().splitlines():
-            if line.startswith("oom_kill "):
-                return int(line.split()[1])
-    return 0

@@ -6,7 +6,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -20,8 +22,10 @@ from typing import Any, Final
 from unet_bench.errors import is_disk_full
 from unet_bench.execute.jobs import DISK_FULL, Job
 from unet_bench.execute.logs import tidy
+from unet_bench.host.interpreter import module_command
 
 READY_S: Final = 300.0  # for a fork server to import what workers need
+ANSWER_S: Final = 5.0  # for a process to take an order, or to end
 # Else `torch.cuda.is_available()`, which many a plugin calls while it is imported, would start
 # CUDA's driver; what has started that cannot be forked, and does not look at CUDA_VISIBLE_DEVICES
 # again.
@@ -36,7 +40,7 @@ class Exit:
 
     stem: str
     code: int | None  # as subprocess has it; None where nobody could say
-    reason: str = ""  # why it never began
+    reason: str = ""  # why nobody could
 
 
 @dataclass
@@ -48,9 +52,27 @@ class Forker:
     stems: set[str] = field(default_factory=set)
     over: bool = False  # its answers have ended
 
+    def send(self, order: list[Any]) -> bool:
+        """Send an order; return whether it was taken, or the server is gone, as its pump says."""
+        line = memoryview(json.dumps(order).encode() + b"\n")
+        assert self.process.stdin is not None
+        pipe, deadline = self.process.stdin.fileno(), time.monotonic() + ANSWER_S
+        poll = select.poll()
+        poll.register(pipe, select.POLLOUT)
+        with contextlib.suppress(OSError):
+            self.process.send_signal(signal.SIGCONT)  # it may be stopped, and would hear nothing
+            while line:
+                if not poll.poll(1000 * max(0.0, deadline - time.monotonic())):
+                    return False
+                line = line[os.write(pipe, line) :]
+        return True
+
 
 class Processes:
-    """Workers by the stem of their job; `close` ends them all."""
+    """Workers by the stem of their job; `close` ends them all.
+
+    A process may be stopped, or hang in a driver: none is waited for without a deadline.
+    """
 
     def __init__(self) -> None:
         self._exits: SimpleQueue[Exit] = SimpleQueue()
@@ -59,9 +81,16 @@ class Processes:
         self._fresh: dict[str, subprocess.Popen[bytes]] = {}
         self.notice = ""  # what whoever watches should know
 
-    def start(self, job: Job) -> None:
-        """Begin a job in a process of its own; whatever happens, `wait` will return it."""
-        forker = self._forker_for(job) if self._forks and not job.fresh else None
+    def start(self, job: Job, until: float = math.inf) -> None:
+        """Begin a job in a process of its own; whatever happens, `wait` will return it.
+
+        At `until`, of the monotonic clock, a fork server that is not ready is given up.
+        """
+        try:
+            forker = self._forker_for(job, until) if self._forks and not job.fresh else None
+        except BaseException:  # such as Ctrl-C
+            self._exits.put(Exit(job.stem, None, "it never began"))
+            raise
         if forker is None:
             self._start_fresh(job)
             return
@@ -86,49 +115,69 @@ class Processes:
         elif self._forker and stem in self._forker.stems:
             self._order(self._forker, ["signal", stem, number])
 
+    def abandon(self, stem: str) -> None:
+        """Have `wait` return a job though its worker, which was killed, is not known to be over.
+
+        The fork server that was told to kill it does not answer: it ends, with all its jobs.
+        """
+        if self._forker and stem in self._forker.stems:
+            self._end(self._forker)
+        else:
+            self._fresh.pop(stem, None)
+            self._exits.put(Exit(stem, None, "the worker did not end when it was killed"))
+
     def close(self) -> None:
         """End every process that is left, at once."""
-        for process in list(self._fresh.values()):
+        left = list(self._fresh.values())
+        for process in left:
             _signal_group(process, KILL)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(10)
+        for process in left:
+            _await_end(process)
         forker, self._forker = self._forker, None
         if forker is None:
             return
         with contextlib.suppress(OSError):
             assert forker.process.stdin is not None
             forker.process.stdin.close()  # which ends its workers, too
-        try:
-            forker.process.wait(10)
-        except subprocess.TimeoutExpired:
-            forker.process.kill()
-            forker.process.wait()
+            forker.process.send_signal(signal.SIGCONT)
+        if not _await_end(forker.process):
+            self._end(forker)
         tidy(forker.log)
 
     def _order(self, forker: Forker, order: list[Any]) -> None:
-        with contextlib.suppress(OSError):  # it is gone, and its pump says so
-            assert forker.process.stdin is not None
-            forker.process.stdin.write(json.dumps(order).encode() + b"\n")
-            forker.process.stdin.flush()
+        if not forker.send(order):
+            self._end(forker)
 
-    def _forker_for(self, job: Job) -> Forker | None:
+    def _end(self, forker: Forker) -> None:
+        """Kill a fork server that does not answer; the kernel ends its workers with it."""
+        if self._forker is forker:
+            self._forker = None
+        forker.process.kill()
+        _await_end(forker.process)
+        self._give_up(forker)
+
+    def _forker_for(self, job: Job, until: float) -> Forker | None:
         """Return the living fork server, or a new one; None if none gets ready, now and later."""
         if self._forker is not None and self._forker.process.poll() is None:
             return self._forker
-        module = "unet_bench.execute.forkserver"
         path = job.run_folder.log_of("forkserver")
         with path.open("ab") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", module, json.dumps(job.block), *job.modules],
+                module_command(
+                    "unet_bench.execute.forkserver", json.dumps(job.block), *job.modules
+                ),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
+                bufsize=0,
                 start_new_session=True,
                 env={**os.environ, **ASKS_NO_DRIVER},
             )
+        assert process.stdin is not None
+        os.set_blocking(process.stdin.fileno(), False)
         forker, ready = Forker(process, path), threading.Event()
         threading.Thread(target=self._pump, args=(forker, ready), daemon=True).start()
-        deadline = time.monotonic() + READY_S
+        deadline = min(time.monotonic() + READY_S, until)
         try:
             while not ready.wait(0.2 if process.poll() is None else 0.0):
                 if process.poll() is not None or time.monotonic() > deadline:
@@ -140,7 +189,7 @@ class Processes:
                     return None
         except BaseException:  # Ctrl-C: `close` does not know of it yet
             process.kill()
-            process.wait()
+            _await_end(process)
             raise
         self._forker = forker
         return forker
@@ -152,29 +201,32 @@ class Processes:
             what, *rest = json.loads(line)
             if what == "ready":
                 ready.set()
-                continue
-            stem, how = rest
-            forker.stems.discard(stem)
-            self._exits.put(Exit(stem, how) if what == "ended" else Exit(stem, None, how))
+            elif what == "ended":
+                self._note_end(forker, Exit(*rest))
+            else:
+                stem, reason = rest
+                self._note_end(forker, Exit(stem, None, reason))
         forker.process.stdout.close()
         forker.over = True
         self._give_up(forker)
 
     def _give_up(self, forker: Forker) -> None:
-        """Note that a fork server's jobs are over.
+        """Note that a fork server's jobs are over."""
+        for stem in list(forker.stems):
+            reason = "the process that forks workers was ended from outside, or did not answer"
+            self._note_end(forker, Exit(stem, None, reason))
 
-        Two threads may call it: each job goes to one of them.
-        """
-        reason = "the process that forks workers was ended from outside"
+    def _note_end(self, forker: Forker, over: Exit) -> None:
+        """Have `wait` return an exit. Several threads may know of a job's: one of them counts."""
         with contextlib.suppress(KeyError):
-            while True:
-                self._exits.put(Exit(forker.stems.pop(), None, reason))
+            forker.stems.remove(over.stem)
+            self._exits.put(over)
 
     def _start_fresh(self, job: Job) -> None:
         try:
             with job.log.open("ab") as log:
                 process = subprocess.Popen(
-                    [sys.executable, "-m", "unet_bench.execute.worker"],
+                    module_command("unet_bench.execute.worker"),
                     stdin=subprocess.PIPE,
                     stdout=log,
                     stderr=log,
@@ -198,10 +250,18 @@ class Processes:
                 os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
             _signal_group(process, KILL)  # children that the worker left behind
         code = process.wait()
-        del self._fresh[job.stem]
-        self._exits.put(Exit(job.stem, code))
+        if self._fresh.get(job.stem) is process:  # else it was abandoned
+            del self._fresh[job.stem]
+            self._exits.put(Exit(job.stem, code))
 
 
 def _signal_group(process: subprocess.Popen[bytes], number: int) -> None:
     with contextlib.suppress(OSError):
         os.killpg(process.pid, number) if sys.platform != "win32" else process.kill()
+
+
+def _await_end(process: subprocess.Popen[bytes]) -> bool:
+    """Wait a moment for a process to end; return whether it did."""
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(ANSWER_S)
+    return process.returncode is not None

@@ -1,53 +1,81 @@
-"""Being asked to end (by SIGTERM and SIGHUP, which then do what Ctrl-C does), and ending when a
-parent does.
-"""
+"""Being asked to end, by Ctrl-C, SIGTERM or SIGHUP, and ending when a parent does."""
 
 from __future__ import annotations
 
-import ctypes
+import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Final
+from typing import Final, NoReturn
 
 PR_SET_PDEATHSIG: Final = 1  # Linux's prctl.h
 ENDING: Final = tuple(
-    getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
 )
+Handler = Callable[[int, FrameType | None], None]
 
 
 class Terminated(KeyboardInterrupt):
-    """A signal came that asks this process to end."""
+    """A signal other than Ctrl-C's came that asks this process to end."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
         self.number = number
 
 
+def exit_code(end: KeyboardInterrupt) -> int:
+    """Return the exit code of a program that was asked to end: 130 after Ctrl-C."""
+    return 128 + (end.number if isinstance(end, Terminated) else signal.SIGINT)
+
+
 @contextmanager
 def terminable() -> Iterator[None]:
-    """Raise Terminated where such a signal comes, as Ctrl-C raises KeyboardInterrupt.
+    """Raise KeyboardInterrupt where a signal asks to end: Terminated, unless it was Ctrl-C."""
+    with _handled_by(_raise):
+        yield
 
-    In the main thread only.
+
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """Do as `terminable`, but end the process at once while a module is imported.
+
+    Libraries do not expect to be interrupted there, and go on with a half of themselves.
     """
+    with _handled_by(_raise_unless_importing):
+        yield
+
+
+@contextmanager
+def _handled_by(handler: Handler) -> Iterator[None]:
+    """Have signals handled so; in other threads than the main one nothing is changed."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     before = {}
     for number in ENDING:
         if signal.getsignal(number) != signal.SIG_IGN:  # as nohup wants it
-            before[number] = signal.signal(number, _raise)
+            before[number] = signal.signal(number, handler)
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, earlier in before.items():
+            signal.signal(number, earlier)
 
 
-def _raise(number: int, _: FrameType | None) -> None:
-    raise Terminated(number)
+def _raise(number: int, _: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt if number == signal.SIGINT else Terminated(number)
+
+
+def _raise_unless_importing(number: int, frame: FrameType | None) -> NoReturn:
+    caller = frame
+    while caller:
+        if caller.f_code.co_filename.startswith("<frozen importlib"):
+            os.write(2, b"stopped\n")
+            os._exit(128 + number)
+        caller = caller.f_back
+    _raise(number, frame)
 
 
 def die_with_parent() -> None:
@@ -55,4 +83,6 @@ def die_with_parent() -> None:
 
     Otherwise it might disturb the timing of a new run. Nothing may time beside a new run.
     """
+    import ctypes
+
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

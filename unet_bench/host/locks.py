@@ -7,7 +7,10 @@ since devices share its processor.
 
 from __future__ import annotations
 
+import functools
 import os
+import platform
+import re
 import shutil
 import sys
 import tempfile
@@ -17,6 +20,8 @@ from contextlib import contextmanager, suppress
 from io import FileIO
 from pathlib import Path
 from typing import Final
+
+from unet_bench.host.files import is_private, open_plain
 
 if sys.platform == "win32":
     import msvcrt
@@ -35,7 +40,7 @@ else:
 
 
 POLL_S: Final = 0.5
-OWN: Final = "unet-bench-of-"  # what temporary folders are called
+OWN: Final = "unet-bench-of-"  # what temporary folders are called, before the boot that they are of
 OWNED: Final = "owner"  # the file in them that their process holds
 YOUNG_S: Final = 60.0  # that nobody looks whether a folder is held: it may be about to be
 TIMING: Final = "timing"  # the host's own lock beside its devices'
@@ -53,24 +58,36 @@ class Held(Exception):
 def hold(path: Path, *, shared: bool = False) -> FileIO:
     """Lock the file and write this process's id into it; closing it releases the lock.
 
-    Raises Held, OSError.
+    Raises Held, and OSError for what is no plain file.
     """
     # Not to create what is there: systems refuse that for another user's file in a shared folder.
     try:
-        file = FileIO(os.open(path, os.O_RDWR), "r+")
+        file = FileIO(open_plain(path, os.O_RDWR), "r+")
     except FileNotFoundError:
-        file = FileIO(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+")
+        file = FileIO(open_plain(path, os.O_RDWR | os.O_CREAT), "r+")
     try:
         _lock(file, shared)
     except (BlockingIOError, PermissionError) as error:
-        file.seek(0)
-        holder = file.read().decode(errors="replace")
+        with file:
+            raise Held(_read_pid(file), path) from error
+    except OSError:
         file.close()
-        raise Held(holder, path) from error
+        raise
+    _write_pid(file)
+    return file
+
+
+def _write_pid(file: FileIO) -> None:
     file.truncate(0)
     file.seek(0)
     file.write(str(os.getpid()).encode())
-    return file
+
+
+def _read_pid(file: FileIO) -> str:
+    """Return the process id in a file; nothing where it holds anything else."""
+    file.seek(0)
+    text = file.read(20).decode(errors="replace")
+    return text if text.isdecimal() else ""
 
 
 class DeviceLocks:
@@ -91,53 +108,82 @@ class DeviceLocks:
         Closing them releases them. Raises Held, and then holds none. Whoever releases and takes
         again while another process polls waits for it once.
         """
-        held: list[FileIO] = []
+        locks: list[FileIO] = []
         try:
             for name in (TIMING, device) if timed else (device,):
                 path = lock_file(name)
                 self._give_way(path)
-                with suppress(OSError):  # another user's file: better unlocked than not at all
-                    held.append(hold(path, shared=not timed))
-                    os.chmod(path, 0o666)
+                with suppress(OSError):  # what cannot be locked: better unlocked than not at all
+                    locks.append(hold(path, shared=not timed))
+                    _open_to_all(locks[-1])
                 self._had.add(path)
         except Held as error:
-            for file in held:
+            for file in locks:
                 file.close()
             if error.holder != str(os.getpid()):
-                with suppress(OSError):
-                    waiting_file(error.path).write_text(str(os.getpid()))
+                note_waiting(error.path)
             raise
-        return held
+        return locks
 
     def _give_way(self, path: Path) -> None:
-        queue = waiting_file(path)
-        with suppress(OSError):
-            fresh = time.time() - queue.stat().st_mtime < 2 * POLL_S
-            if fresh and path in self._had and (other := queue.read_text()) != str(os.getpid()):
-                queue.unlink()
-                self._had.discard(path)
-                self._turn_until[path] = time.monotonic() + 2 * POLL_S
-                raise Held(other, path)
+        waiting = who_waits(path) if path in self._had else ""
+        if waiting and waiting != str(os.getpid()):
+            with suppress(OSError):
+                waiting_file(path).unlink()
+            self._had.discard(path)
+            self._turn_until[path] = time.monotonic() + 2 * POLL_S
+            raise Held(waiting, path)
         if time.monotonic() < self._turn_until.get(path, 0.0):
             raise Held("", path)
 
 
+def _open_to_all(lock: FileIO) -> None:
+    """Let other users hold the lock, too. Raises OSError where the file is another user's."""
+    if sys.platform != "win32":
+        os.fchmod(lock.fileno(), 0o666)
+
+
 @contextmanager
 def own_folder() -> Iterator[Path]:
-    """Yield a temporary folder, locked while its process lives.
+    """Yield a temporary folder that nobody else can open, locked while its process lives.
 
     The next call removes those that killed processes left.
     """
-    for lock in Path(tempfile.gettempdir()).glob(f"{OWN}*/{OWNED}"):
-        with suppress(Held, OSError):
-            if time.time() - lock.stat().st_mtime > YOUNG_S:
-                hold(lock).close()
-                shutil.rmtree(lock.parent, ignore_errors=True)
+    temporary = Path(tempfile.gettempdir())
+    for folder in temporary.glob(f"{OWN}{boot()}-*"):
+        with suppress(OSError):
+            if _is_abandoned(folder):
+                shutil.rmtree(folder, ignore_errors=True)
     with (
-        tempfile.TemporaryDirectory(prefix=OWN, ignore_cleanup_errors=True) as name,
+        tempfile.TemporaryDirectory(prefix=f"{OWN}{boot()}-", ignore_cleanup_errors=True) as name,
         hold(Path(name, OWNED)),
     ):
         yield Path(name)
+
+
+def _is_abandoned(folder: Path) -> bool:
+    """Return whether this user's process that made a folder since the last boot is dead.
+
+    Only then is its lock free: all processes since the last boot share locks, also on a network
+    file system whose locks no other host sees. Raises OSError.
+    """
+    if not is_private(folder):
+        return False
+    with FileIO(open_plain(folder / OWNED, os.O_RDWR), "r+") as file:
+        age_s = time.time() - os.fstat(file.fileno()).st_mtime
+        if age_s > YOUNG_S:
+            _lock(file, shared=False)
+        return age_s > YOUNG_S
+
+
+@functools.cache
+def boot() -> str:
+    """Return what tells the system since its last boot from others; elsewhere the host's name."""
+    try:
+        name = Path("/proc/sys/kernel/random/boot_id").read_text()
+    except OSError:
+        name = platform.node()
+    return re.sub(r"[^0-9A-Za-z]", "", name)[:16]
 
 
 def lock_file(name: str) -> Path:
@@ -148,3 +194,20 @@ def lock_file(name: str) -> Path:
 def waiting_file(path: Path) -> Path:
     """Return where a process that polls for a lock says so."""
     return path.with_suffix(".waiting")
+
+
+def note_waiting(path: Path) -> None:
+    """Say that this process polls for a lock; nothing where the file cannot be written."""
+    with (
+        suppress(OSError),
+        FileIO(open_plain(waiting_file(path), os.O_RDWR | os.O_CREAT), "r+") as file,
+    ):
+        _write_pid(file)
+
+
+def who_waits(path: Path) -> str:
+    """Return the id of a process that polls for a lock now; nothing where none does."""
+    with suppress(OSError), FileIO(open_plain(waiting_file(path), os.O_RDONLY)) as file:
+        if time.time() - os.fstat(file.fileno()).st_mtime < 2 * POLL_S:
+            return _read_pid(file)
+    return ""

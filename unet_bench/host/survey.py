@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Final
 
 from unet_bench.errors import InvalidSuite, is_out_of_memory
+from unet_bench.host.interpreter import module_command
 
 if TYPE_CHECKING:
     import torch
@@ -110,17 +111,15 @@ def _survey(shown: tuple[str, ...]) -> Survey:
     if not _may_have_any():
         return Survey(problem=_overlooked())
     kind = torch.accelerator.current_accelerator()
-    command = [sys.executable, "-m", "unet_bench.host.survey"]
+    command = module_command("unet_bench.host.survey")
     try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False
-        )
+        out, err, code = _answer_of(command)
     except (OSError, subprocess.SubprocessError) as error:
         return Survey(problem=f"{kind} could not be looked at: {error}")
     try:
-        found = json.loads(done.stdout.splitlines()[-1])
+        found = json.loads(out.splitlines()[-1])
     except (ValueError, IndexError):
-        last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+        last = (err.strip().splitlines() or [f"exit code {code}"])[-1]
         return Survey(
             problem=f"{kind} could not be looked at: {last}; `{' '.join(command)}` says more"
         )
@@ -129,6 +128,27 @@ def _survey(shown: tuple[str, ...]) -> Survey:
         for facts in found["accelerators"]
     )
     return Survey(accelerators, found["problem"])
+
+
+def _answer_of(command: list[str]) -> tuple[str, str, int]:
+    """Return what a command writes to stdout and stderr, and its exit code.
+
+    Raises OSError, and SubprocessError when it takes longer than TIMEOUT_S.
+    """
+    child = subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        out, err = child.communicate(timeout=TIMEOUT_S)
+    except BaseException:
+        # Not waited for, as `subprocess.run` would: where a driver hangs, it cannot be ended.
+        child.kill()
+        raise
+    return out, err, child.returncode
 
 
 def choose_device(wanted: str) -> str:

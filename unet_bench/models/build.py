@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import functools
-import importlib
-import inspect
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
 
 import torch
 from torch import nn
 
-from unet_bench.errors import InvalidChoice, InvalidPart, InvalidSuite, UnetBenchError, Unsupported
+from unet_bench.errors import InvalidChoice, InvalidPart, Unsupported
 from unet_bench.geometry.sizes import margins
+from unet_bench.models.foreign import build_foreign
 from unet_bench.models.select import canonicalised, checked, select_one
 from unet_bench.networks.choices import SLOTS, Choices, Value
 from unet_bench.networks.contracts import NamedFactory
@@ -84,10 +81,8 @@ def _factory(registry: Registry, slot: str, choices: Choices) -> NamedFactory:
 def _architecture(
     registry: Registry, variant: Variant, in_channels: int, classes: int, image_size: Sequence[int]
 ) -> nn.Module:
-    if ":" in variant.architecture and not registry.has_family(
-        "architecture", variant.architecture
-    ):
-        return foreign(variant.architecture, in_channels, classes)
+    if registry.is_foreign(variant):
+        return build_foreign(variant.architecture, in_channels, classes, image_size)
     entry = registry.find("architecture", variant.architecture)
     if absent := entry.absent:
         raise Unsupported(f"{variant.name} {absent}")
@@ -111,68 +106,6 @@ def _architecture(
     return model
 
 
-NAMES_OF_CHANNELS = (
-    *("in_channels", "in_chans", "n_channels", "in_ch", "img_ch"),
-    *("input_channels", "num_channels"),
-)
-NAMES_OF_CLASSES = (
-    *("classes", "num_classes", "n_classes", "out_channels", "out_ch"),
-    *("output_ch", "nclass", "num_class"),
-)
-
-
-def foreign_variant(reference: str) -> Variant:
-    """Return a variant for anybody's module, `package.module:Class`, without a plugin."""
-    module, colon, name = reference.partition(":")
-    if not (colon and module and name.isidentifier()):
-        raise InvalidSuite(f"--model {reference}: it must be of the form package.module:Class")
-    return Variant(
-        name=reference, architecture=reference, summary="measured as it is", provider=module
-    )
-
-
-def foreign(reference: str, in_channels: int, classes: int) -> nn.Module:
-    """Build anybody's class or function, with these channels and classes.
-
-    They are given by whatever names it has for them.
-    """
-    module_name, _, name = reference.partition(":")
-    if "" not in sys.path:
-        sys.path.insert(0, "")  # the user's own file, beside which the command was started
-    try:
-        factory: Any = getattr(importlib.import_module(module_name), name)
-    except (ImportError, AttributeError) as error:
-        raise InvalidSuite(f"--model {reference}: {error}; is it importable from here?") from error
-    known = inspect.signature(factory).parameters
-    given: dict[str, int] = {}
-    for names, value in ((NAMES_OF_CHANNELS, in_channels), (NAMES_OF_CLASSES, classes)):
-        if found := next((n for n in names if n in known), None):
-            given[found] = value
-    missing = [
-        p.name
-        for p in known.values()
-        if p.default is p.empty and p.kind not in (2, 4) and p.name not in given
-    ]
-    if missing:
-        raise InvalidSuite(
-            f"--model {reference}: it wants {', '.join(missing)}, which cannot be guessed; "
-            "name a function of (in_channels, classes) that builds it"
-        )
-    try:
-        model = factory(**given)
-    except UnetBenchError:
-        raise
-    except Exception as error:
-        raise InvalidPart(
-            f"{reference} with {given} failed: {type(error).__name__}: {error}"
-        ) from error
-    if not isinstance(model, nn.Module):
-        raise InvalidSuite(
-            f"--model {reference}: it returned {type(model).__name__}, which is no torch nn.Module"
-        )
-    return model
-
-
 def published_weights(model: nn.Module) -> Callable[[str], None] | None:
     """Return what brings published weights (`imagenet`) into a network or its encoder.
 
@@ -191,10 +124,9 @@ def takes_width(registry: Registry, variant: Variant) -> bool:
     """
     if not variant.architecture:
         return "width_scale" not in canonicalised(registry, variant).inactive
-    known = ":" not in variant.architecture or registry.has_family(
-        "architecture", variant.architecture
-    )
-    return known and "base_width" in registry.find("architecture", variant.architecture).args
+    if registry.is_foreign(variant):
+        return False
+    return "base_width" in registry.find("architecture", variant.architecture).args
 
 
 def doubling_step(variant: Variant) -> float:

@@ -18,10 +18,11 @@ from unet_bench.errors import InvalidSuite
 from unet_bench.host.survey import DeviceFacts
 from unet_bench.measure.probe import Probe
 from unet_bench.measure.runtime import unsupported
-from unet_bench.models.build import foreign_variant, with_width_scale
+from unet_bench.models.build import with_width_scale
+from unet_bench.models.foreign import foreign_variant
 from unet_bench.models.select import grid, select
 from unet_bench.networks.variants import Variant
-from unet_bench.plan.cost import baseline_mib, predicted_mib, work_of
+from unet_bench.plan.cost import SimulatedPass, baseline_mib, simulated, work_of
 from unet_bench.plan.examine import ExaminedNetwork, examine, matched
 from unet_bench.plan.tasks import LoadedTask
 from unet_bench.registry import plugins
@@ -69,8 +70,10 @@ class Plan:
     data: dict[str, Path | None]
     environment: dict[str, Any]
     executor: Executor
+    # The names of variants that the suite has, the baseline only if it is one of them.
+    asked: frozenset[str] = frozenset()
     modules: tuple[str, ...] = ("torch",)  # that every worker needs
-    notes: tuple[str, ...] = ()  # what whoever runs it should know of the device
+    notes: tuple[str, ...] = ()  # what whoever runs it should know of the device and the data
 
 
 def choose_variants(suite: Suite, registry: Registry) -> list[Variant]:
@@ -83,20 +86,22 @@ def choose_variants(suite: Suite, registry: Registry) -> list[Variant]:
         raise InvalidSuite(
             f"--baseline {suite.baseline} chooses {len(baseline)} variants: name just one"
         )
-    chosen = [*baseline, *select(registry, suite.variants)]
-    if suite.base:
-        chosen += grid(registry, suite.base, suite.vary)
-    chosen += [foreign_variant(reference) for reference in suite.models]
     scale = suite.width_scale or 1.0
     scaled = [
-        v if is_foreign(v) else with_width_scale(v, scale * v.choices.width_scale) for v in chosen
+        variant
+        if ":" in variant.architecture  # somebody else's, which comes as it is
+        else with_width_scale(variant, scale * variant.choices.width_scale)
+        for variant in [*baseline, *asked_for(suite, registry)]
     ]
     return list({variant.name: variant for variant in scaled}.values())
 
 
-def is_foreign(variant: Variant) -> bool:
-    """Return whether a variant is anybody's module, measured without a plugin."""
-    return ":" in variant.architecture
+def asked_for(suite: Suite, registry: Registry) -> list[Variant]:
+    """Return the variants that a suite names, at their own width. Raises as `choose_variants`."""
+    chosen = select(registry, suite.variants)
+    if suite.base:
+        chosen += grid(registry, suite.base, suite.vary)
+    return chosen + [foreign_variant(reference) for reference in suite.models]
 
 
 def make_plan(
@@ -319,10 +324,14 @@ class Planner:
         if reason := self.refusal(probe, cell, network):
             return replace(known, status="unsupported", reason=reason)
         if probe.on_device and not network.variant.trivial:
-            inference = predicted_mib(self.registry, cell, False)
-            training = predicted_mib(self.registry, cell, True) if probe.trains else None
-            known = replace(known, predicted_mib=inference, predicted_train_mib=training)
-            needed = (training if probe.trains else inference) or 0.0
+            inference = simulated(self.registry, cell, training=False)
+            training = SimulatedPass()
+            if probe.trains:
+                training = simulated(self.registry, cell, training=True)
+            if training.status:
+                return replace(known, status=training.status, reason=training.reason)
+            known = replace(known, predicted_mib=inference.mib, predicted_train_mib=training.mib)
+            needed = (training if probe.trains else inference).mib or 0.0
             needed += baseline_mib(probe, cell, baseline.params or 0)
             limit = cell.protocol.memory_limit_mib
             if 0 < limit < needed:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, NamedTuple
 
 from unet_bench.context import MeasurementContext
+from unet_bench.errors import InvalidPart, first_line
+from unet_bench.geometry.shapes import format_size
 from unet_bench.measure.memory import MIB, predicted_bytes
 from unet_bench.measure.probe import Probe
 from unet_bench.registry.registry import Registry
@@ -53,11 +55,16 @@ def baseline_mib(probe: Probe, cell: Cell, params: int) -> float:
     return copies * 4 * params / MIB
 
 
-def predicted_mib(registry: Registry, cell: Cell, training: bool) -> float | None:
-    """Return the peak of live MiB that the cell's network will have.
+class SimulatedPass(NamedTuple):
+    """What a pass on tensors without data tells: its peak, and why the real one will fail."""
 
-    `None` where it does not run without data.
-    """
+    mib: float | None = None  # of live tensors
+    status: str = ""
+    reason: str = ""
+
+
+def simulated(registry: Registry, cell: Cell, *, training: bool) -> SimulatedPass:
+    """Return what a forward pass of the cell's network, or a training step, comes to."""
     setting = replace(cell.setting, mode="eager", batch_norm="kept", pretrained="none", threads=1)
     # What memory does not depend on is made alike, so that it is looked for once.
     alike = replace(
@@ -70,12 +77,33 @@ def predicted_mib(registry: Registry, cell: Cell, training: bool) -> float | Non
         replicate=0,
         protocol=Protocol(recipe=cell.protocol.recipe),
     )
-    return _predicted_mib(registry, alike, training)
+    return _simulated(registry, alike, training)
 
 
 @functools.lru_cache(maxsize=4096)
-def _predicted_mib(registry: Registry, cell: Cell, training: bool) -> float | None:
+def _simulated(registry: Registry, cell: Cell, training: bool) -> SimulatedPass:
     try:
-        return predicted_bytes(MeasurementContext(cell, registry), training) / MIB
-    except Exception:  # somebody's module, in somebody's way: it will be measured all the same
-        return None
+        mib = predicted_bytes(MeasurementContext(cell, registry), training) / MIB
+        return SimulatedPass(mib)
+    except InvalidPart as error:
+        return SimulatedPass(status="error", reason=str(error))
+    except (ValueError, AssertionError) as error:
+        return SimulatedPass(status="unsupported", reason=cannot_train(cell, error))
+    except Exception:
+        # Tensors without data do not allow everything: it will be measured all the same.
+        return SimulatedPass()
+
+
+def cannot_train(cell: Cell, error: Exception) -> str:
+    """Return why a training step fails that a forward pass does not, and what to do."""
+    size, batch = format_size(cell.input_window.input), cell.setting.batch
+    if "more than 1 value per channel" in str(error):  # torch's batch norm
+        return (
+            f"{cell.variant.name} cannot train on {size} at batch {batch}: its smallest maps have "
+            "one value per channel, of which batch norm makes nothing; take a larger --size, or "
+            "--batch 2"
+        )
+    return (
+        f"{cell.variant.name} cannot train on {size} at batch {batch} ({first_line(error)}); a "
+        "larger --size or --batch may do"
+    )

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Final
 
 import torch
+from torch import nn
 
 from unet_bench.errors import InvalidPart, InvalidSize, UnetBenchError, Unsupported, first_line
-from unet_bench.geometry.shapes import InputWindow
-from unet_bench.geometry.sizes import find_input_window
+from unet_bench.geometry.shapes import InputWindow, format_size
+from unet_bench.geometry.sizes import find_input_window, try_size
 from unet_bench.measure.cost import cost
 from unet_bench.models.build import (
     build,
@@ -18,11 +21,18 @@ from unet_bench.models.build import (
     takes_width,
     with_width_scale,
 )
+from unet_bench.models.foreign import unmatched
 from unet_bench.models.match import ACCEPTED, is_within, nearest_scale
 from unet_bench.models.select import canonicalised, with_inactive
 from unet_bench.networks.variants import Variant
 from unet_bench.registry.registry import Registry
 from unet_bench.spec.cell import Task
+
+USUAL_SIZES: Final[Mapping[int, tuple[int, ...]]] = {
+    2: (224, 256, 512, 384, 128, 320, 448, 352, 96, 1024),
+    3: (96, 128, 64, 32, 160),
+}
+"""Sides of images and of volumes that networks of one size are made for."""
 
 
 @dataclass(frozen=True)
@@ -43,16 +53,16 @@ def examine(registry: Registry, variant: Variant, task: Task) -> ExaminedNetwork
     try:
         variant = canonicalised(registry, variant)
         variant = in_dims(variant, task)
-        with torch.device("meta"):
-            model = build(registry, variant, task.in_channels, len(task.classes), task.scored)
+        model = blueprint(registry, variant, task)
         input_window, where = find_input_window(
             model, task.in_channels, len(task.classes), task.scored
         )
         counted = cost(model, task.in_channels, input_window.input)
-    except (Unsupported, InvalidSize) as error:
-        return ExaminedNetwork(variant, None, status="unsupported", reason=str(error))
-    except InvalidPart as error:
-        return ExaminedNetwork(variant, None, status="error", reason=str(error))
+    except (Unsupported, InvalidSize, InvalidPart) as error:
+        status = "error" if isinstance(error, InvalidPart) else "unsupported"
+        ways_out = ways_out_of(registry, variant, task) if registry.is_foreign(variant) else []
+        reason = "; ".join([str(error), *ways_out])
+        return ExaminedNetwork(variant, None, status=status, reason=reason)
     except UnetBenchError:
         raise
     except Exception as error:
@@ -68,6 +78,30 @@ def examine(registry: Registry, variant: Variant, task: Task) -> ExaminedNetwork
         counted["macs"],
         pretrained=bool(published_weights(model)),
     )
+
+
+def blueprint(registry: Registry, variant: Variant, task: Task) -> nn.Module:
+    """Build a variant for a task on the meta device."""
+    with torch.device("meta"):
+        return build(registry, variant, task.in_channels, len(task.classes), task.scored)
+
+
+def ways_out_of(registry: Registry, variant: Variant, task: Task) -> list[str]:
+    """Return what may help anybody's module that cannot run on a task: arguments, another size."""
+    found = [hint] if (hint := unmatched(variant.architecture)) else []
+    for side in USUAL_SIZES[task.dims]:
+        size = (side,) * task.dims
+        try:
+            model = blueprint(registry, variant, replace(task, scored=size))
+            taken = try_size(model, task.in_channels, size)
+        except Unsupported:  # at no size
+            break
+        except Exception:
+            continue
+        if taken and taken.output == size and taken.channels == len(task.classes):
+            text = "x".join(map(str, size))
+            return [*found, f"it takes {format_size(size)}: --size {text}"]
+    return found
 
 
 def matched(
@@ -127,10 +161,7 @@ def _figure_at(
     `None` where it cannot be built so wide.
     """
     try:
-        with torch.device("meta"):
-            model = build(
-                registry, in_dims(variant, task), task.in_channels, len(task.classes), task.scored
-            )
+        model = blueprint(registry, in_dims(variant, task), task)
         if figure == "params":
             return sum(parameter.numel() for parameter in model.parameters()) or None
         return int(cost(model, task.in_channels, size)[figure]) or None

@@ -112,10 +112,7 @@ class Keys:
 
     def _modules(self, variant: Variant) -> set[str]:
         registry = self._loaded.registry
-        if ":" in variant.architecture and not registry.has_family(
-            "architecture", variant.architecture
-        ):
-            # Somebody's own module, without a plugin.
+        if registry.is_foreign(variant):
             return {variant.architecture.partition(":")[0].split(".")[0]}
         if variant.architecture:
             return self._modules_of(registry.find("architecture", variant.architecture))

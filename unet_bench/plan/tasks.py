@@ -7,11 +7,13 @@ from pathlib import Path
 
 from unet_bench.data.dataset import Dataset, fit
 from unet_bench.data.folds import given_folds, seeded_folds
+from unet_bench.data.labels import Classes
 from unet_bench.data.sources import open_dataset, path_of
 from unet_bench.errors import InvalidSize, StoreError
 from unet_bench.registry.registry import Registry
 from unet_bench.spec.cell import Task, digest
 from unet_bench.spec.suite import Suite
+from unet_bench.text_format import DOUBT
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,8 @@ class LoadedTask:
     data: Path | None
     training: int = 1  # images to train on, and to validate on
     validation: int = 1
+    remarks: tuple[str, ...] = ()
+    """What to know of the data: doubts whether they are read as they are meant, and notes."""
 
 
 def read_tasks(suite: Suite, registry: Registry, folder: Path) -> list[LoadedTask]:
@@ -33,7 +37,13 @@ def read_tasks(suite: Suite, registry: Registry, folder: Path) -> list[LoadedTas
     for name in suite.data:
         for size in suite.sizes():
             try:
-                whole = open_dataset(registry, name, size=size, classes=class_names(suite.classes))
+                whole = open_dataset(
+                    registry,
+                    name,
+                    size=size,
+                    classes=class_names(suite.classes),
+                    max_megapixels=suite.max_megapixels,
+                )
                 whole = fit(whole, size, suite.fit)  # type: ignore[arg-type]
             except MemoryError as error:
                 raise InvalidSize(
@@ -60,8 +70,16 @@ def read_tasks(suite: Suite, registry: Registry, folder: Path) -> list[LoadedTas
                     raise StoreError(
                         f"{folder} cannot hold the data ({error}); free space there, or set TMPDIR"
                     ) from error
-                tasks.append(LoadedTask(task, path, len(dataset.train), len(dataset.val)))
+                tasks.append(
+                    LoadedTask(task, path, len(dataset.train), len(dataset.val), remarks(dataset))
+                )
     return tasks
+
+
+def remarks(dataset: Dataset) -> tuple[str, ...]:
+    """Return what to know of a data set, doubts first."""
+    doubts = [f"data set {dataset.name}{DOUBT}{text}" for text in dataset.doubts]
+    return (*doubts, *(f"data set {dataset.name}: {text}" for text in dataset.notes))
 
 
 def folds_of(suite: Suite, registry: Registry, dataset: Dataset, name: str) -> list[Dataset]:
@@ -73,7 +91,9 @@ def folds_of(suite: Suite, registry: Registry, dataset: Dataset, name: str) -> l
     return given_folds(dataset, path_of(registry, name), suite.folds)
 
 
-def class_names(given: tuple[str, ...]) -> int | tuple[str, ...] | None:
-    """Return what `--classes` says: how many, their names, or nothing."""
+def class_names(given: tuple[str, ...]) -> Classes:
+    """Return what `--classes` says: how many, their names, `binary`, or nothing."""
+    if given == ("binary",):
+        return "binary"
     counted = len(given) == 1 and given[0].isdecimal()
     return int(given[0]) if counted else given or None

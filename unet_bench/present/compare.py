@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
-from operator import attrgetter
 from typing import Final
 
 import pandas as pd
 
-from unet_bench.analysis.compare import Comparison, Report
+from unet_bench.analysis.compare import Comparison, Report, grouped
 from unet_bench.present.blocks import Block, Cell, Heading, Line, Notes, Table, Text, Tone
 from unet_bench.present.document import Document
 from unet_bench.present.findings import sentences
-from unet_bench.store.figures import grouped
 from unet_bench.store.schema import BY_NAME
 from unet_bench.text_format import EMPTY, first_line
 
@@ -23,6 +21,7 @@ _TONES: Final[Mapping[str, Tone]] = {
     "LESS": "good",
     "BETTER": "good",
     "SAME": "quiet",
+    "CHANGED": "unsure",
     "AMBIGUOUS": "unsure",
 }
 _LEGEND: Final = "A before, B after · ±: half of the change's 95 % interval"
@@ -31,8 +30,10 @@ _LEGEND: Final = "A before, B after · ±: half of the change's 95 % interval"
 def compare_document(report: Report) -> Document:
     """Return the report as a document."""
     blocks: list[Block] = []
-    for kind, group in grouped(report.comparisons, attrgetter("kind")).items():
-        blocks += [Heading(f"{kind}: {group[0].column}"), _table(group)]
+    for (kind, name), group in grouped(report.comparisons).items():
+        unit = "" if name in BY_NAME else report.columns[name].unit
+        title = f"{kind}: {name}" + (f" ({unit})" if unit else "")
+        blocks += [Heading(title), _table(group)]
     blocks.append(Text(summary(report)))
     notes = sentences(report.findings)
     blocks += [Notes(notes, "")] if notes else []
@@ -46,10 +47,10 @@ def compare_document(report: Report) -> Document:
 def summary(report: Report) -> str:
     """Return how often each verdict fell, of each kind."""
     counts = []
-    for kind, group in grouped(report.comparisons, attrgetter("kind")).items():
+    for (kind, _), group in grouped(report.comparisons).items():
         verdicts = Counter(comparison.verdict for comparison in group).most_common()
         counts.append(f"{kind}: " + ", ".join(f"{count} {name}" for name, count in verdicts))
-    return " · ".join(counts) or "nothing to compare: no figure is in either"
+    return " · ".join(counts)
 
 
 def _table(group: Sequence[Comparison]) -> Table:
@@ -73,7 +74,8 @@ def _line(comparison: Comparison, with_workload: bool) -> Line:
 def _change(comparison: Comparison) -> str:
     if comparison.change is None:
         return EMPTY
-    if BY_NAME[comparison.column].by_difference:
+    column = BY_NAME.get(comparison.column)
+    if column and column.by_difference:
         half = "" if comparison.half_width is None else f" ±{comparison.half_width:.3f}"
         return f"{comparison.change:+.3f}{half}"
     half = f" ±{100 * comparison.half_width:.1f}" if comparison.half_width else ""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import pandas as pd
 
-from unet_bench.analysis.curves import _CURVE
+from unet_bench.analysis.curves import CURVE
 from unet_bench.errors import StoreError
 from unet_bench.present.blocks import Block, Heading, Text
 from unet_bench.present.document import Document, derived, table_of
@@ -90,7 +90,7 @@ def draw_curves(curves: pd.DataFrame) -> Figure:
 
 def cell_columns(curves: pd.DataFrame) -> list[str]:
     """Return the columns that identify the cell of a row."""
-    return [str(name) for name in curves if name not in _CURVE]
+    return [str(name) for name in curves if name not in CURVE]
 
 
 def sparkline(values: Sequence[float]) -> str:

@@ -85,7 +85,25 @@ SENTENCES: Final[Mapping[str, str]] = {
         "the baseline {baseline} itself{workload:? on }: {old:.4g} ms, then {new:.4g} ms "
         "({change:+.1%})"
     ),
-    "no ratio": "{rows} rows have a latency but no ratio in either: --by latency compares them",
+    "no ratio": (
+        "{kind}: {of} rows have no ratio to a baseline in either; times are compared, which also "
+        "differ where the machine was busier"
+    ),
+    "no error known": "{kind}: a plugin's figure, whose error is not known; it counts as exact",
+    "wide intervals": (
+        "{kind}: {count} of {of} are AMBIGUOUS, since the change's 95 % interval (median "
+        "±{half:.1%}) reaches over the margin of {margin:.1%}; narrow it by `--replicates 3` or a "
+        "longer `--preset` in both runs, or allow more by `--margin`"
+    ),
+    "wide intervals of Dice": (
+        "{kind}: {count} of {of} are AMBIGUOUS, since the difference's 95 % interval (median "
+        "±{half:.3f}) reaches over the margin of {margin:g}; narrow it by more `--seeds` in both "
+        "runs, or allow more by `--accuracy-margin`"
+    ),
+    "no intervals": (
+        "{kind}: {count} of {of} are AMBIGUOUS, since a side has no interval; `--replicates 3` "
+        "gives it one, in pytest-benchmark six rounds"
+    ),
     # average ranks
     "no average ranks": "no average ranks: {why}",
     "ranks are not joined": JOIN,

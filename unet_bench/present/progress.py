@@ -14,6 +14,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from unet_bench.present.stdout import stdout
+
 if TYPE_CHECKING:
     from unet_bench.plan.cells import Plan, Planned
 
@@ -89,8 +91,8 @@ def console() -> Console:
 
     Where there is no terminal, it is wide enough for tables to be read.
     """
-    screen = Console()
-    return screen if screen.is_terminal else Console(width=160)
+    screen = Console(file=stdout())
+    return screen if screen.is_terminal else Console(file=stdout(), width=160)
 
 
 def span(seconds: float) -> str:

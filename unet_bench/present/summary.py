@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from operator import itemgetter
 from typing import Final
 
@@ -10,6 +11,8 @@ import pandas as pd
 from unet_bench.analysis.summary import SETTING
 from unet_bench.present.blocks import Block, Heading, Text
 from unet_bench.present.document import Document, derived, table_of
+from unet_bench.present.table import statuses
+from unet_bench.store.columns import Column
 from unet_bench.store.figures import Row, grouped
 from unet_bench.store.schema import BY_NAME
 from unet_bench.store.tables import records
@@ -31,18 +34,24 @@ _LEGEND: Final = (
 )
 
 
-def summary_document(frame: pd.DataFrame) -> Document:
-    """Return the frame of `summary` as a document, a table for each setting."""
+def summary_document(frame: pd.DataFrame, plugins: Iterable[Column] = ()) -> Document:
+    """Return the frame of `summary` as a document, a table for each setting.
+
+    The columns of `plugins` stand behind ours.
+    """
+    columns = (*_COLUMNS, *plugins)
     blocks: list[Block] = []
     for rows in grouped(records(frame), itemgetter("run_id", *SETTING)).values():
-        blocks += [Heading(title(rows[0], SETTING)), table_of(rows, _COLUMNS, problem=_failed)]
+        blocks += [Heading(title(rows[0], SETTING)), table_of(rows, columns, problem=_failed)]
     runs = [f"run {name}" for name in frame["run_id"].dropna().unique()]
     blocks.append(Text(" · ".join([*runs, _LEGEND]), "quiet"))
     return Document("summary", tuple(blocks), frame)
 
 
 def _failed(row: Row) -> str:
-    if not row["failed"]:
-        return ""
-    total = row["failed"] + row["cells"]
-    return f"{row['failed']} of {total} cells without a figure: {row['status']}"
+    bad = {probe: status for probe, status in statuses(row).items() if status != "ok"}
+    words = [f"{probe} {status}" for probe, status in bad.items()]
+    if row["failed"]:
+        total = row["failed"] + row["cells"]
+        words.insert(0, f"{row['failed']} of {total} cells without a figure: {row['status']}")
+    return ", ".join(words)

@@ -10,6 +10,7 @@ import hashlib
 import importlib.metadata
 import importlib.util
 import os
+import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,7 +58,7 @@ class Loaded:
         failed = [plugin for plugin in self.plugins if plugin.status == "failed"]
         if failed:
             lines = "\n".join(f"  {plugin.provider}: {plugin.reason}" for plugin in failed)
-            block = " ".join(f"--block {plugin.provider.plugin}" for plugin in failed)
+            block = " ".join(f"--block {shlex.quote(plugin.provider.plugin)}" for plugin in failed)
             raise PluginFailure(
                 "a plugin failed, and nothing is measured beside a broken one:\n"
                 f"{lines}\nrun without it: {block}"

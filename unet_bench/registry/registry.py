@@ -67,10 +67,13 @@ class Registry:
 
     def absent(self, variant: Variant) -> str:
         """Return what to do about the package that an architecture needs, if it is not here."""
-        known = variant.architecture and (
-            ":" not in variant.architecture or self.has_family(*whole(variant))
-        )
-        return self.find(*whole(variant)).absent if known else ""
+        if not variant.architecture or self.is_foreign(variant):
+            return ""
+        return self.find(*whole(variant)).absent
+
+    def is_foreign(self, variant: Variant) -> bool:
+        """Return whether a variant is anybody's `package.module:Class`, without a plugin."""
+        return ":" in variant.architecture and not self.has_family(*whole(variant))
 
     def has_family(self, kind: str, name: str) -> bool:
         """Return whether `name` is of an open family: `timm:resnet34` of `timm:*`."""

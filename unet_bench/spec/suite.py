@@ -121,7 +121,11 @@ class Suite:
         (), "SLOT=PART,PART or AXIS=VALUE,VALUE: all combinations", panel=WHAT, by_commas=False
     )
     models: tuple[str, ...] = option(
-        (), "Anybody's module, package.module:Class", "--model", panel=WHAT, by_commas=False
+        (),
+        "Anybody's network, package.module:Class or '…:Class(depth=4)'",
+        "--model",
+        panel=WHAT,
+        by_commas=False,
     )
     baseline: str = option(BASELINE, "The variant every other is compared with", panel=WHAT)
     probes: tuple[str, ...] = option(
@@ -162,7 +166,17 @@ class Suite:
         check=require_folds,
     )
     classes: tuple[str, ...] = option(
-        (), "A folder's classes: a number, or names", panel=DATA, check=require_classes
+        (),
+        "A folder's classes: a number, names, or binary: all but 0 is one class",
+        panel=DATA,
+        check=require_classes,
+    )
+    max_megapixels: float | None = option(
+        None,
+        "Read pictures of up to so many million pixels",
+        panel=DATA,
+        bounds=POSITIVE,
+        note="89 if left out",
     )
     fit: str = option(
         "crop",

@@ -22,6 +22,7 @@ _INTRO = """\
 | `run.json` | what was asked for and where it ran; written first |
 | `cells.jsonl` | the truth: one line per attempt at a cell, only ever appended to |
 | `cells.csv`, `results.csv`, `classes.csv` | tables made from it; open `results.csv` first |
+| `tables.json` | length and hash of the log that they were made from, and their own hashes |
 | `selftest.json`, `selftest.txt` | how far its timings can be trusted, once \
 `unet-bench selftest` was run |
 | `samples/` | raw block times; of trainings every loss, and what validation images said on the \
@@ -38,6 +39,10 @@ from unet_bench import read_results
 
 frame = read_results("results/<run_id>")  # pandas, each column with the type given below
 ```
+
+Commands that are given the folder read the log, so that its tables cannot be older than it. A csv
+that you edit is your own: name it to have it read. One that is named and not edited is as good as
+its folder.
 
 A cell that failed is a row with a status and empty figures; an empty field always means "no value",
 never zero. Rows with the same conditions may be compared: {conditions}.

@@ -16,7 +16,7 @@ from io import FileIO
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Self
 
-from unet_bench.errors import StoreError
+from unet_bench.errors import StoreError, command_line
 from unet_bench.host.locks import Held, hold
 from unet_bench.store.run_folder import (
     LOGS,
@@ -27,6 +27,7 @@ from unet_bench.store.run_folder import (
     write_text,
 )
 from unet_bench.store.schema import SCHEMA_VERSION, fault
+from unet_bench.store.trust import code_named_by
 
 Row = dict[str, Any]
 
@@ -46,6 +47,7 @@ class Attempt(NamedTuple):
 
 
 CHUNK: Final = 1 << 16  # bytes
+MOST_LINE: Final = 1 << 24  # bytes of a row: 16 MiB
 FOLDERS: Final = (SAMPLES, LOGS)  # that every run has
 
 # Turns a row of the schema version it is filed under into one of the next.
@@ -111,7 +113,7 @@ class Store:
         with in_plain_words(
             "append to",
             self.folder.cells,
-            f"what was finished is kept: {resume_command(self.path)}",
+            f"what was finished is kept: `{resume_command(self.path)}`",
         ):
             end = os.fstat(self._cells.fileno()).st_size
             try:
@@ -124,12 +126,8 @@ class Store:
         }
 
     def attempts(self) -> dict[str, Attempt]:
-        """Return the last attempt at each cell, by `cell_id`, without holding all rows at once."""
+        """Return the last attempt at each cell, by `cell_id`."""
         return {row["cell_id"]: Attempt.of(row) for row in iterate_rows(self.path)}
-
-    def rows(self) -> list[Row]:
-        """Return every attempt at every cell, in the order of writing."""
-        return read_rows(self.path)
 
     def close(self) -> None:
         """Let another process have the folder."""
@@ -160,29 +158,39 @@ def read_manifest(path: Path) -> dict[str, Any]:
     return manifest
 
 
-def read_rows(path: Path) -> list[Row]:
-    """Return every row of the run's folder `path`, migrated to this schema; holds no lock.
+def manifest_of(path: Path) -> dict[str, Any]:
+    """Return the `run.json` of a run's folder, or of the folder that a run's csv lies in.
+
+    Empty without one, and for pytest-benchmark's JSON. Raises StoreError as `read_manifest` does.
+    """
+    folder = path if path.is_dir() else path.parent
+    if path.suffix == ".json" or not RunFolder(folder).manifest.is_file():
+        return {}
+    return read_manifest(folder)
+
+
+def iterate_rows(path: Path) -> Iterator[Row]:
+    """Yield every row of the run's folder `path`, migrated to this schema; holds no lock.
 
     A last line that a kill tore off is left out. Raises StoreError for any other broken line, and
     for newer rows.
     """
-    return list(iterate_rows(path))
-
-
-def iterate_rows(path: Path) -> Iterator[Row]:
-    """Yield what `read_rows` returns, one row at a time."""
     file = RunFolder(path).cells
-    if not file.exists():
+    if not file.is_file():
         return
-    with in_plain_words("read", file), file.open("rb") as lines:
+    with in_plain_words("read", file), file.open("rb") as log:
+        lines = iter(lambda: log.readline(MOST_LINE), b"")
         for number, line in enumerate(lines, 1):
+            where = f"{file}, line {number}"
             if line.endswith(b"\n"):
-                where = f"{file}, line {number}"
-                yield _checked(migrate(_parse(line[:-1], where)), where)
+                yield checked(migrate(_parse(line[:-1], where)), where)
+            elif len(line) == MOST_LINE:
+                most = f"{MOST_LINE >> 20} MiB"
+                raise StoreError(f"{where} is longer than {most}, the most of a row; delete it")
 
 
 def latest(rows: Iterable[Row]) -> dict[str, Row]:
-    """Return the last attempt at each cell, by `cell_id`."""
+    """Return the last attempt at each cell, by `cell_id`, without holding the others."""
     return {row["cell_id"]: row for row in rows}
 
 
@@ -195,8 +203,11 @@ def migrate(row: Row) -> Row:
 
 
 def resume_command(path: Path) -> str:
-    """Return what to type to go on with the run in `path`."""
-    return f"`unet-bench run --resume {path}`"
+    """Return what to type to go on with the run in `path`, which is this user's own."""
+    trust: tuple[str, ...] = ()
+    with suppress(StoreError):
+        trust = ("--trust",) if code_named_by(read_manifest(path)) else ()
+    return command_line("run", "--resume", path, *trust)
 
 
 def _hold(path: Path) -> FileIO:
@@ -274,7 +285,8 @@ def _parse(text: bytes, where: str) -> Row:
     return row  # type: ignore[no-any-return]
 
 
-def _checked(row: Row, where: str) -> Row:
+def checked(row: Row, where: str) -> Row:
+    """Return a row. Raises StoreError if it names no cell, or holds a value of a wrong type."""
     named = all(
         isinstance(row.get(name), str) for name in ("cell_id", "variant", "probe", "status")
     )

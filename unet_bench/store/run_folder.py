@@ -3,6 +3,7 @@
     run.json            what was asked for, written first
     cells.jsonl         every attempt at every cell: the truth
     cells.csv, …        tables made of it
+    tables.json         which log they were made of
     inbox/STEM.json     rows of workers that are not in cells.jsonl yet
     logs/STEM.log       what workers printed
     samples/STEM.json   raw values of a probe, with STEM.npz for pictures
@@ -98,6 +99,11 @@ class RunFolder:
     def table(self, name: str) -> Path:
         """Return the csv of a table: `cells`, `results` or `classes`."""
         return self.path / f"{name}.csv"
+
+    @property
+    def origin(self) -> Path:
+        """Which log the tables were made of, and what they were then."""
+        return self.path / "tables.json"
 
     def result_of(self, stem: str) -> Path:
         """Return where a worker puts a cell's row."""

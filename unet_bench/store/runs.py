@@ -16,7 +16,7 @@ from unet_bench.store.log import read_manifest
 from unet_bench.store.probes import known_columns
 from unet_bench.store.run_folder import RunFolder
 from unet_bench.store.schema import TABLES
-from unet_bench.store.tables import read_results, typed_table
+from unet_bench.store.tables import read_tables, typed_table
 
 
 @dataclass(frozen=True)
@@ -47,11 +47,10 @@ def read_runs(paths: Iterable[str | Path]) -> Runs:
     seen: dict[str, Path] = {}
     for path in map(Path, paths):
         manifest = read_manifest(path) if RunFolder(path).manifest.is_file() else None
+        found = read_tables(path, TABLES if manifest else ("results",))
+        name = manifest["run_id"] if manifest else path.stem
         for table, frames in tables.items():
-            frame = (
-                read_results(path, table) if manifest or table == "results" else typed_table(table)
-            )
-            name = manifest["run_id"] if manifest else path.stem
+            frame = found[table] if table in found else typed_table(table)
             frames.append(frame.assign(run_id=frame["run_id"].fillna(name)))
         for name in dict.fromkeys(tables["results"][-1]["run_id"]):
             if name in seen:

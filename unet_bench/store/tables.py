@@ -6,6 +6,8 @@ rows ─▶ last attempt of each cell ─▶ grouped by variant and conditions �
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -19,15 +21,16 @@ import numpy as np
 import pandas as pd
 
 from unet_bench.errors import StoreError
+from unet_bench.limits import read_json, shown
 from unet_bench.stats.intervals import mean_interval
 from unet_bench.stats.paired import clustered_mean, paired_difference
 from unet_bench.stats.pareto import undominated
 from unet_bench.store.columns import COLUMNS, OUR_PROBE_NAMES, Column, status_column
 from unet_bench.store.figures import Network, Peers, peer_groups
-from unet_bench.store.log import Row, Store, latest, read_manifest, read_rows
+from unet_bench.store.log import Row, Store, iterate_rows, latest, read_manifest
 from unet_bench.store.probes import columns_of, hold_on_any_device, probes_of
 from unet_bench.store.pytest_json import benchmark_rows
-from unet_bench.store.run_folder import MANIFEST, RunFolder, write_text
+from unet_bench.store.run_folder import MANIFEST, RunFolder, in_plain_words, write_text
 from unet_bench.store.schema import (
     BY_NAME,
     CONDITIONS,
@@ -41,6 +44,7 @@ from unet_bench.store.schema import (
 
 _MEASURED: Final = tuple(column.name for column in COLUMNS if column.probes)
 _KNOWN: Final = frozenset((*BY_NAME, PER_CLASS))
+MOST_STRANGE: Final = 1000  # columns that nobody describes
 Scores = Mapping[tuple[int | None, str | None], float]  # Dice by seed and fold
 
 
@@ -94,39 +98,76 @@ def columns_with(table: str, manifest: Mapping[str, Any]) -> tuple[Column, ...]:
 
 
 def write_tables(store: Store) -> None:
-    """Write cells.csv, results.csv and classes.csv anew. Raises StoreError."""
-    rows = store.rows()
+    """Write cells.csv, results.csv and classes.csv anew, and which log they are of.
+
+    Raises StoreError.
+    """
+    folder, log = store.folder, store.folder.cells
+    rows = [*latest(iterate_rows(store.path)).values()]
+    origin = {log.name: {"bytes": log.stat().st_size, "sha256": _sha256(log)}}
     for table in TABLES:
-        write_text(store.folder.table(table), csv_text(_make(table, rows, store.manifest)))
+        file = folder.table(table)
+        write_text(file, csv_text(_make(table, rows, store.manifest)))
+        origin[file.name] = {"sha256": _sha256(file)}
+    write_text(folder.origin, json.dumps(origin, indent=2) + "\n")
 
 
 def read_results(path: str | Path, table: str = "results") -> pd.DataFrame:
     """Return a table of the run's folder, of a csv file, or of pytest-benchmark's JSON.
 
-    Each column has its type; columns that the file lacks are empty. A run that was killed before it
-    wrote its tables anew is read from its rows. Raises StoreError if nothing is there.
+    Each column has its type; columns that the file lacks are empty. Raises StoreError if nothing
+    is there. `read_tables` says what is read.
     """
-    path = Path(path)
     columns(table)  # raises for another table
-    if path.suffix == ".json" and path.is_file() and table == "results":
-        return results_frame(benchmark_rows(path), {})
-    file = RunFolder(path).table(table) if path.is_dir() else path
-    if file.is_file() and not is_stale(file):
+    return read_tables(path, [table])[table]
+
+
+def read_tables(path: str | Path, tables: Iterable[str] = TABLES) -> dict[str, pd.DataFrame]:
+    """Return several tables as `read_results` does, having read the run's log once.
+
+    What the log says counts: the csv files of a folder are read only where it has no log. A csv
+    that is named is read as it is, unless it is, byte for byte, what its run wrote: then its
+    folder is.
+    """
+    path, tables = Path(path), list(tables)
+    if path.suffix == ".json" and path.is_file() and tables == ["results"]:
+        return {"results": results_frame(benchmark_rows(path), {})}
+    if path.is_file() and not _is_as_written(path):
         manifest: Mapping[str, Any] = {}
         with suppress(StoreError):  # a table on its own has no run.json beside it
-            manifest = read_manifest(file.parent)
-        return _read_csv(file, columns_with(table, manifest))
-    if RunFolder(path).manifest.is_file():
-        return _make(table, read_rows(path), read_manifest(path))
-    raise StoreError(
-        f"no results at {path}: give the folder of a run, which holds {MANIFEST}, or a csv file"
-    )
+            manifest = read_manifest(path.parent)
+        return {table: _read_csv(path, columns_with(table, manifest)) for table in tables}
+    folder = RunFolder(path.parent if path.is_file() else path)
+    if not folder.manifest.is_file() and not folder.table(tables[0]).is_file():
+        raise StoreError(
+            f"no results at {path}: give the folder of a run, which holds {MANIFEST}, or a csv file"
+        )
+    manifest = read_manifest(folder.path) if folder.manifest.is_file() else {}
+    rows = [*latest(iterate_rows(folder.path)).values()]
+    frames = {}
+    for table in tables:
+        file = folder.table(table)
+        if file.is_file() and not folder.cells.is_file():
+            frames[table] = _read_csv(file, columns_with(table, manifest))
+        else:
+            frames[table] = _make(table, rows, manifest)
+    return frames
 
 
-def is_stale(file: Path) -> bool:
-    """Return whether rows were appended to the run since its table was written."""
-    rows = RunFolder(file.parent).cells
-    return rows.is_file() and rows.stat().st_mtime_ns > file.stat().st_mtime_ns
+def _is_as_written(file: Path) -> bool:
+    """Return whether a csv is, byte for byte, what its run wrote, and the run's log is there."""
+    folder = RunFolder(file.parent)
+    if not folder.cells.is_file():
+        return False
+    try:
+        return bool(read_json(folder.origin)[file.name]["sha256"] == _sha256(file))
+    except (OSError, ValueError, LookupError, TypeError):  # an older run's has none beside it
+        return False
+
+
+def _sha256(file: Path) -> str:
+    with in_plain_words("read", file), file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 def mean_columns(values: Sequence[tuple[Hashable, float]]) -> Row:
@@ -214,7 +255,7 @@ def _wide_row(cells: list[Row], manifest: Mapping[str, Any]) -> Row:
     row: Row = {column.name: _stated(column.name, cells, manifest) for column in columns("results")}
     known = {**BY_NAME, **extra}
     names = dict.fromkeys((*_MEASURED, *extra, *_strange(ok)))
-    row |= {name: _pooled(known.get(name), _values(ok, name)) for name in names}
+    row |= {name: pooled(known.get(name), _values(ok, name)) for name in names}
     for figure in INTERVALS:
         if not figure.startswith("dice"):  # whose seeds and folds are told apart
             row |= _interval(figure, _values(ok, figure))
@@ -300,7 +341,7 @@ _POOL: Final[Mapping[str, Callable[[Sequence[Any]], object]]] = {
 }
 
 
-def _pooled(column: Column | None, values: Sequence[Any]) -> object:
+def pooled(column: Column | None, values: Sequence[Any]) -> object:
     """Return one figure of several processes or seeds; where they are no numbers, the first."""
     if not values:
         return None
@@ -360,9 +401,16 @@ def _frame(rows: Sequence[Row], known: Sequence[Column], source: str) -> pd.Data
         column.name: _typed(column, [row.get(column.name) for row in rows], source)
         for column in known
     }
-    for name in _strange(rows):
-        if name not in found:
-            found[name] = pd.Series([row.get(name) for row in rows]).convert_dtypes()
+    strange = [name for name in _strange(rows) if name not in found]
+    if len(strange) > MOST_STRANGE:
+        raise StoreError(
+            f"{source}: the rows have {len(strange):,} columns that no plugin describes, more than "
+            f"{MOST_STRANGE:,}; such as {shown(strange[0])}: delete the rows that are not the run's"
+        )
+    for name in strange:
+        values = [row.get(name) for row in rows]
+        plain = [_text(value) if isinstance(value, str) else value for value in values]
+        found[_text(name)] = pd.Series(plain).convert_dtypes()
     return pd.DataFrame(found)
 
 
@@ -412,11 +460,12 @@ def _is_empty(value: object) -> bool:
 
 
 def _text(value: object) -> str:
-    """Return text without lone carriage returns, which would break the csv's line.
+    """Return text as a csv can hold it: what is not Unicode is escaped.
 
-    Progress bars print them.
+    Lone carriage returns, which progress bars print, would break its line.
     """
-    return str(value).replace("\r\n", "\n").replace("\r", "\n")
+    text = str(value).replace("\r\n", "\n").replace("\r", "\n")
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _number(value: Any) -> float | None:

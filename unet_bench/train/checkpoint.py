@@ -70,7 +70,11 @@ class Checkpoint:
 
         Another's is what another cell, protocol or software wrote.
         """
-        if self.folder is None or not os.path.isfile(self.folder / FILE):
+        if self.folder is None:
+            return None
+        for draft in self.folder.glob(f".*{FILE}"):  # a writer was killed
+            draft.unlink(missing_ok=True)
+        if not os.path.isfile(self.folder / FILE):
             return None
         try:
             with safe_open(self.folder / FILE, framework="pt") as file:

@@ -74,6 +74,5 @@ def save_predicted(file: Path, predicted: Mapping[int, Array], numbers: list[int
 
 
 def _save(file: Path, arrays: Mapping[str, Array]) -> None:
-    # Other hosts may write to the folder, too.
-    with atomic_write(file, shared=True) as draft, draft.open("wb") as stream:
+    with atomic_write(file) as draft, draft.open("wb") as stream:
         np.savez_compressed(stream, allow_pickle=False, **arrays)

@@ -10,7 +10,7 @@ import json
 import math
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,7 +21,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from unet_bench.data.dataset import Dataset, resized
+from unet_bench.data.dataset import Dataset, Scale, resized
+from unet_bench.data.scale import TYPES
 from unet_bench.errors import InvalidSuite, StoreError, UnetBenchError, UnknownName
 from unet_bench.geometry.shapes import InputWindow
 from unet_bench.geometry.sizes import find_input_window
@@ -34,6 +35,7 @@ from unet_bench.registry.plugins import load
 from unet_bench.spec.cell import Task, tuples
 from unet_bench.spec.suite import FITS
 from unet_bench.store.run_folder import RunFolder
+from unet_bench.store.trust import require_trust
 from unet_bench.train.checkpoint import storable
 from unet_bench.train.tiles import predict
 from unet_bench.train.windows import normalisation, scored
@@ -68,6 +70,7 @@ def save_network(
         "std": std.tolist(),
         "image_type": dataset.train[0].image.dtype.name,
         "modalities": dataset.modalities,
+        "scale": dataset.scale,
         "seed": cell.seed,
         "recipe": cell.protocol.recipe.to_dict(),
         "setting": asdict(cell.setting),
@@ -104,6 +107,8 @@ class Network:
     seed: int
     variant: str
     modalities: tuple[str, ...] = ()
+    scale: Scale = field(default_factory=dict)
+    """How image files become what it takes; see `unet_bench.data.scale`."""
 
     def predict(
         self, image: np.ndarray, *, whole: bool = False, overlap: float = 0.0, flips: bool = False
@@ -157,16 +162,21 @@ def load_network(
     seed: int | None = None,
     fold: str | None = None,
     device: str = "cpu",
+    trust: bool = False,
 ) -> Network:
     """Return the network of a variant that a run trained and kept.
 
     Of several seeds or folds it is the best by validation Dice. `data` is a task's name, `fold`
-    such as 0/5. Raises StoreError when there is none, UnknownName for what was not kept,
-    InvalidSuite where it cannot be told which of several is meant.
+    such as 0/5. A network of nobody's plugin is code that the run names: it is imported only with
+    `trust`. Raises StoreError when there is none, UnknownName for what was not kept, InvalidSuite
+    where it cannot be told which of several is meant, or the run is not trusted.
     """
     file, about = _chosen(Path(run), variant, data=data, seed=seed, fold=fold)
     task, input_window, made = _described(about)
-    arguments = (load().checked(), made, task.in_channels, len(task.classes), input_window.input)
+    registry = load().checked()
+    if registry.is_foreign(made):
+        require_trust(Path(run), [f"--model {made.architecture}"], trust)
+    arguments = (registry, made, task.in_channels, len(task.classes), input_window.input)
     with torch.device("meta"):
         blueprint = build(*arguments)
     weights = file.with_suffix(".safetensors")
@@ -194,6 +204,7 @@ def load_network(
         seed=about["seed"],
         variant=variant,
         modalities=tuple(about.get("modalities", ())),
+        scale=_scale(about),
     )
 
 
@@ -255,19 +266,21 @@ def facts(about: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def load_model(run: Path | str, variant: str, *, seed: int | None = None) -> nn.Module:
+def load_model(
+    run: Path | str, variant: str, *, seed: int | None = None, trust: bool = False
+) -> nn.Module:
     """Return the trained module itself, in eval mode on the CPU: normalised `(N C H W)` to logits.
 
     Raises as `load_network`.
     """
-    return load_network(run, variant, seed=seed).model
+    return load_network(run, variant, seed=seed, trust=trust).model
 
 
 def names_of(run: Path) -> dict[str, str]:
     """Return, for each variant that is the same network as another, the trained one's name."""
-    from unet_bench.store.log import read_rows
+    from unet_bench.store.log import iterate_rows
 
-    return {row["variant"]: row["same_as"] for row in read_rows(run) if row.get("same_as")}
+    return {row["variant"]: row["same_as"] for row in iterate_rows(run) if row.get("same_as")}
 
 
 def _about(file: Path) -> dict[str, Any]:
@@ -311,10 +324,30 @@ def _described(about: Mapping[str, Any]) -> tuple[Task, InputWindow, Variant]:
         valid = (np.isfinite(values) & (values > least)).all()
         if values.shape not in ((), (1,), (task.in_channels,)) or not valid:
             raise ValueError(f"{name} is one finite number for each channel")
+    _scale(about)
     dice = about["val_dice"]
     if dice is not None and not (type(dice) in (int, float) and 0 <= dice <= 1):
         raise ValueError("val_dice is null, or from 0 to 1")
     return task, window, Variant.from_json(about["variant"])
+
+
+def _scale(about: Mapping[str, Any]) -> Scale:
+    """Return the scale of the images that a network was trained on.
+
+    Data that are drawn have none, nor have runs of older versions, which knew 8 and full 16 bits.
+    Raises ValueError for what is none.
+    """
+    stated = about.get("scale", {})
+    if not isinstance(stated, dict) or not stated.keys() <= set(TYPES):
+        raise ValueError(f"scale gives bounds to some of {', '.join(TYPES)}")
+    scale: Scale = {"uint8": (0.0, 255.0)}
+    if about["image_type"] != "uint8":
+        scale["uint16"] = (0.0, 65535.0)
+    if stated:
+        scale = {name: (float(low), float(high)) for name, (low, high) in stated.items()}
+    if not all(math.isfinite(end) for bounds in scale.values() for end in bounds):
+        raise ValueError("the bounds of a scale are two finite numbers")
+    return scale
 
 
 def _tensors(weights: Path, digest: str | None) -> dict[str, torch.Tensor]:

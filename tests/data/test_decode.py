@@ -1,0 +1,285 @@
+"""Pixels as viewers show them, of every depth, band count, mode and orientation."""
+
+from __future__ import annotations
+
+import itertools
+import struct
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image, ImageOps
+
+from unet_bench import limits
+from unet_bench.data.dataset import Array, Dataset
+from unet_bench.data.decode import decode, read_image, read_mask
+from unet_bench.data.findings import Findings
+from unet_bench.data.folder import read_folder
+from unet_bench.data.tiff import oriented
+from unet_bench.errors import InvalidData
+
+SIZE = (6, 10)
+RANDOM = np.random.default_rng(0)
+DEEP = RANDOM.integers(0, 65536, (*SIZE, 3)).astype(np.uint16)
+
+
+def png(pixels: Array, kind: int, depth: int) -> bytes:
+    """Return a PNG of 16 bits with colour type `kind`, which Pillow cannot write."""
+    height, width = pixels.shape[:2]
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
+    header = struct.pack(">IIBBBBB", width, height, depth, kind, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
+    body = b"".join(
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        for name, data in chunks
+    )
+    return b"\x89PNG\r\n\x1a\n" + body
+
+
+def opaque(pixels: Array) -> Array:
+    return np.dstack([pixels, np.full(SIZE, 65535, np.uint16)])
+
+
+# --- bits and bands ---
+
+
+@pytest.mark.parametrize(
+    ("kind", "pixels"), [(2, DEEP), (6, opaque(DEEP)), (4, opaque(DEEP[..., :1]))]
+)
+def test_png_of_16_bits_keeps_both_bytes(tmp_path: Path, kind: int, pixels: Array) -> None:
+    (tmp_path / "a.png").write_bytes(png(pixels, kind, 16))
+    image = read_image(tmp_path / "a.png")
+    expected = pixels if kind == 2 else pixels[..., :-1]
+    assert image.dtype == np.uint16
+    assert np.array_equal(image, expected)
+
+
+def test_transparent_png_of_16_bits_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(png(np.dstack([DEEP, DEEP[..., :1]]), 6, 16))
+    with pytest.raises(InvalidData, match="transparent"):
+        read_image(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("bands", [1, 2, 3, 4, 6, 13])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize("planar", ["contig", "separate"])
+@pytest.mark.parametrize("compression", [None, pytest.param("zlib", marks=pytest.mark.full)])
+def test_tiff_of_any_bands_and_depth(
+    tmp_path: Path, bands: int, dtype: type, planar: str, compression: str | None
+) -> None:
+    pixels = (RANDOM.random((*SIZE, bands)) * 200).astype(dtype)
+    stored = pixels if planar == "contig" else np.moveaxis(pixels, -1, 0)
+    tifffile.imwrite(
+        tmp_path / "a.tif",
+        stored[..., 0]
+        if bands == 1 and planar == "contig"
+        else stored[0]
+        if bands == 1
+        else stored,
+        photometric="rgb" if bands == 3 else "minisblack",
+        planarconfig=planar if bands > 1 else None,
+        compression=compression,
+    )
+    image = read_image(tmp_path / "a.tif")
+    assert image.dtype == dtype
+    assert np.array_equal(image, pixels)
+
+
+@pytest.mark.parametrize(("extra", "bands"), [("unspecified", 4), ("unassalpha", 3)])
+def test_the_fourth_band_is_alpha_only_where_the_file_says_so(
+    tmp_path: Path, extra: str, bands: int
+) -> None:
+    pixels = np.full((*SIZE, 4), 255, np.uint8)
+    tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="rgb", extrasamples=[extra])
+    assert read_image(tmp_path / "a.tif").shape[-1] == bands
+
+
+@pytest.mark.parametrize(
+    "dtype", [np.bool_, np.uint8, np.uint16, np.int16, np.int64, np.float16, np.float64]
+)
+@pytest.mark.parametrize("ending", [".npy", ".npz"])
+def test_arrays_of_any_type(tmp_path: Path, dtype: type, ending: str) -> None:
+    pixels = (RANDOM.random((*SIZE, 4)) > 0.5).astype(dtype)
+    file = tmp_path / f"a{ending}"
+    np.save(file, pixels) if ending == ".npy" else np.savez(file, pixels)
+    image = read_image(file)
+    assert image.dtype.name in ("uint8", "uint16", "float32")
+    assert np.array_equal(image, pixels * (255 if dtype is np.bool_ else 1))
+
+
+def test_bands_may_come_first_in_an_array(tmp_path: Path) -> None:
+    pixels = RANDOM.integers(0, 255, (80, 90, 5)).astype(np.uint8)
+    np.save(tmp_path / "a.npy", np.moveaxis(pixels, -1, 0))
+    assert np.array_equal(read_image(tmp_path / "a.npy"), pixels)
+
+
+def test_pickles_are_not_opened(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    with pytest.raises(InvalidData, match=r"a\.npy"):
+        read_image(tmp_path / "a.npy")
+
+
+@pytest.mark.parametrize("ending", ["webp", "ppm", "tga"])
+def test_more_formats_of_pillow(tmp_path: Path, ending: str) -> None:
+    pixels = RANDOM.integers(0, 255, (*SIZE, 3)).astype(np.uint8)
+    options = {"lossless": True} if ending == "webp" else {}
+    Image.fromarray(pixels).save(tmp_path / f"a.{ending}", **options)
+    assert np.array_equal(read_image(tmp_path / f"a.{ending}"), pixels)
+
+
+def test_cmyk_is_shown_as_viewers_do(tmp_path: Path) -> None:
+    picture = Image.new("CMYK", SIZE[::-1], (0, 255, 255, 0))
+    picture.save(tmp_path / "a.tif")
+    assert read_image(tmp_path / "a.tif")[0, 0].tolist() == [255, 0, 0]
+
+
+# --- orientation ---
+
+
+@pytest.mark.parametrize("tag", range(1, 9))
+@pytest.mark.parametrize(
+    ("ending", "bands"), [*itertools.product(("jpg", "png", "webp", "tif"), (1, 3)), ("tif", 5)]
+)
+def test_orientation_is_applied(tmp_path: Path, tag: int, ending: str, bands: int) -> None:
+    pixels = np.zeros((8, 16, bands), np.uint8)
+    pixels[:4, :8] = 200  # the upper left quarter
+    file = tmp_path / f"a.{ending}"
+    exif = Image.Exif()
+    exif[274] = tag
+    if ending == "tif":
+        held = pixels[..., 0] if bands == 1 else pixels
+        kind = "rgb" if bands == 3 else "minisblack"
+        tifffile.imwrite(
+            file,
+            held,
+            photometric=kind,
+            planarconfig="contig" if bands > 1 else None,
+            extratags=[(274, "H", 1, tag, True)],
+        )
+    else:
+        Image.fromarray(pixels[..., 0] if bands == 1 else pixels).save(file, exif=exif, quality=100)
+    shown = Image.fromarray(pixels[..., 0])
+    shown.info["exif"] = exif.tobytes()
+    expected = np.array(ImageOps.exif_transpose(shown))
+    assert np.array_equal(oriented(pixels[..., 0], tag), expected)
+    assert np.array_equal(read_image(file)[..., 0] > 100, expected > 100)
+
+
+def scene(folder: Path, image: Callable[[Array, Path], None], ending: str) -> Dataset:
+    """Return a data set of bright squares, whose images `image` writes."""
+    (folder / "images").mkdir(parents=True)
+    (folder / "masks").mkdir()
+    for number in range(6):
+        mask = np.zeros((32, 32), np.uint8)
+        mask[4 : 10 + number, 3:20] = 1
+        levels = np.where(mask, 200, 60).astype(np.uint8)
+        image(levels, folder / "images" / f"p{number}.{ending}")
+        Image.fromarray(mask).save(folder / "masks" / f"p{number}.png")
+    return read_folder(folder)
+
+
+def separates(data: Dataset) -> bool:
+    """Return whether every object is brighter than every background: nothing was moved or lost."""
+    darkest = min(sample.image[sample.mask == 1].min() for sample in data.samples)
+    brightest = max(sample.image[sample.mask == 0].max() for sample in data.samples)
+    return bool(darkest > brightest)
+
+
+def turned(levels: Array, file: Path) -> None:
+    """Save a picture as a camera does that is held upright: turned, with a tag."""
+    exif = Image.Exif()
+    exif[274] = 6
+    Image.fromarray(np.rot90(levels)).save(file, exif=exif, quality=100)
+
+
+def test_images_with_a_tag_and_masks_without_fit(tmp_path: Path) -> None:
+    data = scene(tmp_path / "set", turned, "png")
+    assert separates(data)
+    assert any("orientation tag" in note for note in data.notes)
+
+
+# --- scale ---
+
+
+def with_top(top: int, dtype: type) -> Callable[[Array, Path], None]:
+    return lambda levels, file: tifffile.imwrite(file, (levels / 200 * top).astype(dtype))
+
+
+@pytest.mark.parametrize(
+    ("top", "dtype", "scale"),
+    [
+        (255, np.uint8, {"uint8": (0, 255)}),
+        (200, np.uint16, {"uint16": (0, 255)}),
+        (4000, np.uint16, {"uint16": (0, 4095)}),
+        (65535, np.uint16, {"uint16": (0, 65535)}),
+        (1, np.float32, {"float32": (0, 1)}),
+        (500, np.float32, {"float32": (150, 500)}),
+    ],
+)
+def test_the_scale_is_stated_once(
+    tmp_path: Path, top: int, dtype: type, scale: dict[str, tuple[float, float]]
+) -> None:
+    data = scene(tmp_path / "set", with_top(top, dtype), "tif")
+    assert data.scale == {name: pytest.approx(ends) for name, ends in scale.items()}
+    assert separates(data)
+    assert Dataset.load(saved(data, tmp_path / "a.npz")).scale == data.scale
+
+
+def saved(data: Dataset, file: Path) -> Path:
+    data.save(file)
+    return file
+
+
+def test_images_of_several_depths_have_one_brightness(tmp_path: Path) -> None:
+    number = itertools.count()
+
+    def image(levels: Array, file: Path) -> None:
+        deep = next(number) % 2
+        tifffile.imwrite(file, levels.astype(np.uint16) * 16 + 15 if deep else levels)
+
+    data = scene(tmp_path / "set", image, "tif")
+    assert data.scale == {"uint8": (0, 255), "uint16": (0, 4095)}
+    assert separates(data)
+    assert np.ptp([sample.image.max() for sample in data.samples]) < 0.01
+
+
+# --- limits ---
+
+
+def test_large_pictures_are_read_if_the_user_allows_it(tmp_path: Path) -> None:
+    Image.new("L", (200, 200)).save(tmp_path / "a.png")
+    for most, problems in ((10_000, 1), (40_000, 0)):
+        found = Findings(tmp_path)
+        with limits.allow_pixels(most):
+            decode(read_image, {"a": tmp_path / "a.png"}, found)
+        assert len(found.problems) == problems
+    pixels = np.zeros((200, 200, 5), np.uint8)
+    tifffile.imwrite(tmp_path / "b.tif", pixels, planarconfig="contig")
+    with limits.allow_pixels(10_000), pytest.raises(InvalidData, match="--max-megapixels"):
+        read_image(tmp_path / "b.tif")
+
+
+# --- masks ---
+
+
+@pytest.mark.parametrize("bits", [2, 4])
+def test_class_ids_of_few_bits_stay_ids(tmp_path: Path, bits: int) -> None:
+    Image.fromarray(np.array([[0, 1, 2, 3]], np.uint8)).save(tmp_path / "a.png", bits=bits)
+    assert read_mask(tmp_path / "a.png").values.tolist() == [[0, 1, 2, 3]]
+
+
+@pytest.mark.parametrize(("lossless", "lossy"), [(True, False), (False, True)])
+def test_webp_masks_are_exact_only_if_lossless(tmp_path: Path, lossless: bool, lossy: bool) -> None:
+    Image.fromarray(np.zeros(SIZE, np.uint8)).save(tmp_path / "a.webp", lossless=lossless)
+    assert read_mask(tmp_path / "a.webp").is_lossy == lossy
+
+
+def test_masks_of_whole_fractions_and_arrays(tmp_path: Path) -> None:
+    ids = np.resize([0.0, 1.0, 2.0], SIZE)
+    np.save(tmp_path / "a.npy", ids)
+    tifffile.imwrite(tmp_path / "b.tif", ids.astype(np.float32))
+    for name in ("a.npy", "b.tif"):
+        assert np.array_equal(read_mask(tmp_path / name).values, ids)

@@ -1,0 +1,282 @@
+"""What the values of masks are taken for, and what is refused or doubted."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image, ImageFilter
+
+from unet_bench.data.check import check
+from unet_bench.data.dataset import IGNORE, Array, Dataset
+from unet_bench.data.folder import read_folder
+from unet_bench.errors import InvalidData
+
+SIDE = 32
+SHAPES = 6
+
+
+def shape(number: int) -> Array:
+    """Return a mask of 0 and 1: a square that differs from number to number."""
+    mask = np.zeros((SIDE, SIDE), np.uint8)
+    mask[4 : 12 + number, 3:20] = 1
+    return mask
+
+
+def folder(root: Path, masks: Sequence[Array | Image.Image], **stated: Any) -> Path:
+    """Write a data set with these masks."""
+    for name in ("images", "masks"):
+        (root / name).mkdir(parents=True)
+    for number, mask in enumerate(masks):
+        picture = mask if isinstance(mask, Image.Image) else Image.fromarray(mask)
+        picture.save(root / "masks" / f"p{number}.png")
+        Image.fromarray(shape(number) * 140 + 60).save(root / "images" / f"p{number}.png")
+    if stated:
+        (root / "dataset.json").write_text(json.dumps(stated))
+    return root
+
+
+def is_right(data: Dataset) -> bool:
+    """Return whether every mask of a data set is that which its image was drawn from."""
+    return all(np.array_equal(s.mask, shape(int(s.name[1:]))) for s in data.samples)
+
+
+def refusal(root: Path, **options: Any) -> str:
+    with pytest.raises(InvalidData) as error:
+        read_folder(root, **options)
+    return str(error.value)
+
+
+def grey(*values: int) -> list[Array]:
+    """Return masks whose 0 and 1 have these values, in each file the next two."""
+    pairs = list(zip(values[::2], values[1::2], strict=True))
+    masks = []
+    for number in range(SHAPES):
+        low, high = pairs[number % len(pairs)]
+        masks.append(np.where(shape(number), high, low).astype(np.uint8))
+    return masks
+
+
+def with_palette(
+    number: int, *colours: tuple[int, int, int], indices: Sequence[int]
+) -> Image.Image:
+    picture = Image.fromarray(np.array(indices, np.uint8)[shape(number)])
+    picture.putpalette([level for colour in colours for level in colour])
+    return picture
+
+
+BLACK, WHITE, RED = (0, 0, 0), (255, 255, 255), (255, 0, 0)
+
+
+# --- two classes ---
+
+
+@pytest.mark.parametrize(("values", "doubts"), [((0, 1), 0), ((0, 255), 0), ((0, 1, 0, 255), 1)])
+def test_0_and_1_and_0_and_255_mean_the_same(
+    tmp_path: Path, values: tuple[int, ...], doubts: int
+) -> None:
+    data = read_folder(folder(tmp_path / "set", grey(*values)))
+    assert is_right(data)
+    assert len(data.doubts) == doubts
+
+
+def test_255_is_ignored_where_a_file_holds_it_beside_1(tmp_path: Path) -> None:
+    masks = grey(0, 1)
+    masks[0][0] = 255
+    masks[1] = np.where(shape(1), 255, 0).astype(np.uint8)
+    data = read_folder(folder(tmp_path / "set", masks))
+    values = {int(v) for sample in data.samples for v in np.unique(sample.mask)}
+    assert values == {0, 1, IGNORE}
+    assert "is it the object there?" in data.doubts[0]
+
+
+def test_soft_edges_are_refused_with_the_way_out(tmp_path: Path) -> None:
+    soft = [Image.fromarray(mask).filter(ImageFilter.GaussianBlur(1)) for mask in grey(0, 255)]
+    root = folder(tmp_path / "set", soft)
+    message = refusal(root)
+    assert "edges were blurred" in message
+    entry = '{"labels": {"background": "0-127", "object": "128-255"}}'
+    assert entry[1:-1] in message
+    (root / "dataset.json").write_text(entry)
+    for sample in read_folder(root).samples:
+        # Corners are rounded.
+        assert (sample.mask != shape(int(sample.name[1:]))).sum() <= 4
+
+
+def test_jpeg_masks_are_read_where_ranges_are_stated(tmp_path: Path) -> None:
+    root = folder(tmp_path / "set", grey(0, 255))
+    for file in (root / "masks").iterdir():
+        Image.open(file).save(file.with_suffix(".jpg"), quality=60)
+        file.unlink()
+    assert "JPEG blurs class ids" in refusal(root)
+    (root / "dataset.json").write_text('{"labels": {"background": "0-127", "object": "128-255"}}')
+    assert is_right(read_folder(root))
+
+
+def test_what_is_mostly_object_is_doubted(tmp_path: Path) -> None:
+    data = read_folder(folder(tmp_path / "set", grey(255, 0)))
+    assert "is that the background?" in data.doubts[0]
+
+
+# --- objects with numbers ---
+
+
+def numbered() -> list[Array]:
+    """Return masks in which each object has a number of its own."""
+    masks = []
+    for number in range(SHAPES):
+        mask = np.zeros((SIDE, SIDE), np.uint16)
+        for index in range(2 + 2 * number):
+            row, column = divmod(index, 5)
+            mask[row * 6 : row * 6 + 4, column * 6 : column * 6 + 4] = index + 1
+        masks.append(mask)
+    return masks
+
+
+@pytest.mark.parametrize("way", ["classes", "labels"])
+def test_numbers_of_objects_are_doubted_and_binary_is_the_way_out(tmp_path: Path, way: str) -> None:
+    root = folder(tmp_path / "set", numbered())
+    doubts = read_folder(root).doubts
+    assert "12 classes, as many as the fullest image has objects" in doubts[0]
+    assert "--classes binary" in doubts[0]
+    if way == "labels":
+        (root / "dataset.json").write_text('{"labels": "binary"}')
+    data = read_folder(root, classes="binary" if way == "classes" else None)
+    assert data.classes == ("background", "object")
+    for sample in data.samples:
+        assert np.array_equal(sample.mask, numbered()[int(sample.name[1:])] > 0)
+
+
+def test_the_table_of_many_values_is_cut(tmp_path: Path) -> None:
+    report = check(read_folder(folder(tmp_path / "set", numbered()), classes=200))
+    assert "classes more (--json lists all)" in report.text()
+    assert len(report.text().splitlines()) < 80
+
+
+# --- other values ---
+
+
+def test_grey_levels_are_refused_with_an_entry_to_paste(tmp_path: Path) -> None:
+    masks = grey(0, 127)
+    masks[0][0, :4] = 255
+    root = folder(tmp_path / "set", masks)
+    message = refusal(root)
+    entry = '"labels": {"background": 0, "class 1": 127, "class 2": 255}'
+    assert entry in message
+    (root / "dataset.json").write_text(f"{{{entry}}}")
+    data = read_folder(root)
+    assert data.classes == ("background", "class 1", "class 2")
+    assert {row.value: row.meaning for row in data.labels} == {
+        "0": "background", "127": "class 1", "255": "class 2",
+    }  # fmt: skip
+
+
+def test_labels_may_be_values_ranges_lists_and_ignored(tmp_path: Path) -> None:
+    masks = grey(7, 40)
+    masks[0][0] = 99
+    labels = {"cell": ["30-50", 60], "background": 7}
+    data = read_folder(folder(tmp_path / "set", masks, labels=labels, ignore=[99]))
+    assert data.classes == ("background", "cell")
+    first = next(sample for sample in data.samples if sample.name == "p0")
+    assert (first.mask[0] == IGNORE).all()
+    assert np.array_equal(first.mask[1:], shape(0)[1:])
+
+
+@pytest.mark.parametrize(
+    ("stated", "message"),
+    [
+        ({"labels": {"background": 0, "cell": "1-2"}}, "values 9 are in no label"),
+        ({"labels": {"background": "0-5", "cell": "4-9"}}, "labels give 4 two meanings"),
+        ({"labels": {"background": 0, "cell": "#ff"}}, "'#ff' must be one whole number"),
+        ({"labels": ["background"]}, "must be an object from names to values"),
+        ({"labels": {"background": 0}}, "give 2 to 255 different names"),
+        ({"ignore": "#ff0000"}, "ignore is a colour"),
+    ],
+)
+def test_labels_that_do_not_fit_are_refused(
+    tmp_path: Path, stated: dict[str, Any], message: str
+) -> None:
+    assert message in refusal(folder(tmp_path / "set", grey(0, 9), **stated))
+
+
+def test_gaps_are_doubted(tmp_path: Path) -> None:
+    assert "values have gaps" in read_folder(folder(tmp_path / "set", grey(0, 2))).doubts[0]
+
+
+# --- colours and palettes ---
+
+
+def test_colours_are_refused_with_an_entry_to_paste(tmp_path: Path) -> None:
+    colours = np.array([BLACK, RED], np.uint8)
+    root = folder(tmp_path / "set", [colours[shape(number)] for number in range(SHAPES)])
+    entry = '"labels": {"background": "#000000", "class 1": "#ff0000"}'
+    assert entry in refusal(root)
+    (root / "dataset.json").write_text(f"{{{entry}}}")
+    data = read_folder(root)
+    assert is_right(data)
+    assert [row.value for row in data.labels] == ["#000000", "#ff0000"]
+
+
+def test_a_class_table_says_what_colours_mean(tmp_path: Path) -> None:
+    colours = np.array([BLACK, RED], np.uint8)
+    root = folder(tmp_path / "set", [colours[shape(number)] for number in range(SHAPES)])
+    (root / "class_dict.csv").write_text("name,r,g,b\nVoid,0,0,0\nCar,255,0,0\n")
+    data = read_folder(root)
+    assert is_right(data)
+    assert data.classes == ("Void", "Car")
+    (root / "class_dict.csv").unlink()
+    (root / "label_colors.txt").write_text("0 0 0\tVoid\n255 0 0\tCar\n")
+    assert read_folder(root).classes == ("Void", "Car")
+
+
+def test_equal_palettes_give_indices(tmp_path: Path) -> None:
+    masks = [with_palette(n, (7, 8, 9), RED, indices=(0, 1)) for n in range(SHAPES)]
+    assert is_right(read_folder(folder(tmp_path / "set", masks)))
+
+
+def test_grey_palettes_that_differ_give_grey_levels(tmp_path: Path) -> None:
+    masks = [
+        with_palette(n, WHITE, BLACK, indices=(1, 0))
+        if n % 2
+        else with_palette(n, BLACK, WHITE, indices=(0, 1))
+        for n in range(SHAPES)
+    ]
+    assert is_right(read_folder(folder(tmp_path / "set", masks)))
+
+
+def test_a_grey_palette_beside_grey_files_gives_grey_levels(tmp_path: Path) -> None:
+    masks: list[Array | Image.Image] = [*grey(0, 255)]
+    masks[2] = with_palette(2, BLACK, WHITE, indices=(0, 1))
+    data = read_folder(folder(tmp_path / "set", masks))
+    assert is_right(data)
+    assert not data.doubts
+
+
+def test_colour_palettes_that_differ_are_refused_or_mapped_by_colour(tmp_path: Path) -> None:
+    masks = [
+        with_palette(n, RED, BLACK, indices=(1, 0))
+        if n % 2
+        else with_palette(n, BLACK, RED, indices=(0, 1))
+        for n in range(SHAPES)
+    ]
+    root = folder(tmp_path / "set", masks)
+    message = refusal(root)
+    assert "palettes disagree: index 0 is #000000 and #ff0000" in message
+    (root / "dataset.json").write_text('{"labels": {"background": "#000000", "thing": "#ff0000"}}')
+    assert is_right(read_folder(root))
+
+
+# --- the report ---
+
+
+def test_the_report_says_what_each_value_was_taken_for(tmp_path: Path) -> None:
+    report = check(read_folder(folder(tmp_path / "set", grey(0, 1, 0, 255))))
+    text = report.text()
+    assert "  255 → class 1:" in text
+    assert "in 3 file(s)" in text
+    assert "doubt: masks/" in text
+    assert sum(row.share for row in report.values) == pytest.approx(1)

@@ -1,0 +1,276 @@
+"""Ways in which people lay out images and masks; nothing is left out without a word."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from unet_bench.data.dataset import Array, Dataset
+from unet_bench.data.folder import read_folder, recognises
+from unet_bench.data.sources import open_dataset
+from unet_bench.errors import InvalidData
+from unet_bench.registry.plugins import load
+
+COUNT = 10
+
+
+def image(number: int) -> Array:
+    return np.full((8, 8), 10 * number + 5, np.uint8)
+
+
+def mask(number: int) -> Array:
+    found = np.zeros((8, 8), np.uint8)
+    found[: number % 7 + 1] = 255
+    return found
+
+
+def save(file: Path, pixels: Array) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(file)
+
+
+def pair(number: int, image_file: Path, mask_file: Path) -> None:
+    save(image_file, image(number))
+    save(mask_file, mask(number))
+
+
+def split_of(number: int) -> str:
+    return "train" if number < 6 else "val" if number < 8 else "test"
+
+
+def side_by_side(root: Path) -> None:
+    for n in range(COUNT):
+        pair(n, root / "images" / f"{n}.png", root / "masks" / f"{n}.png")
+
+
+def carvana(root: Path) -> None:
+    for n in range(COUNT):
+        pair(n, root / "imgs" / f"{n}.png", root / "masks" / f"{n}_mask.gif")
+
+
+def split_folders(root: Path) -> None:
+    for n in range(COUNT):
+        place = root / split_of(n)
+        pair(n, place / "images" / f"{n}.png", place / "masks" / f"{n}.png")
+
+
+def split_folders_of_other_names(root: Path) -> None:
+    names = {"train": "Training", "val": "valid", "test": "TEST"}
+    for n in range(COUNT):
+        place = root / names[split_of(n)]
+        pair(n, place / "Images" / f"{n % 3}{n}.png", place / "labels" / f"{n % 3}{n}.png")
+
+
+def folders_of_splits(root: Path) -> None:
+    for n in range(COUNT):
+        split = split_of(n)
+        pair(n, root / "images" / split / f"{n}.png", root / "masks" / split / f"{n}.png")
+
+
+def camvid(root: Path) -> None:
+    for n in range(COUNT):
+        split = split_of(n)
+        pair(n, root / split / f"{n}.png", root / f"{split}_labels" / f"{n}_L.png")
+
+
+def segnet(root: Path) -> None:
+    for n in range(COUNT):
+        split = split_of(n)
+        pair(n, root / split / f"{n}.png", root / f"{split}annot" / f"{n}.png")
+
+
+def together(root: Path) -> None:
+    for n in range(COUNT):
+        pair(n, root / f"{n}.jpg", root / f"{n}_mask.png")
+
+
+def busi(root: Path) -> None:
+    for n in range(COUNT):
+        place = root / ("benign" if n % 2 else "malignant")
+        pair(n, place / f"b ({n}).png", place / f"b ({n})_mask.png")
+
+
+def class_folder(root: Path) -> None:
+    for n in range(COUNT):
+        pair(n, root / "images" / f"{n}.png", root / "masks" / "0" / f"{n}.png")
+
+
+LAYOUTS: dict[str, Callable[[Path], None]] = {
+    made.__name__: made
+    for made in (
+        side_by_side,
+        carvana,
+        split_folders,
+        split_folders_of_other_names,
+        folders_of_splits,
+        camvid,
+        segnet,
+        together,
+        busi,
+        class_folder,
+    )
+}
+
+
+def number_of(pixels: Array) -> int:
+    return round((float(pixels.mean()) - 5) / 10)
+
+
+def is_right(data: Dataset) -> bool:
+    """Return whether every image is there, with its own mask."""
+    numbers = [number_of(sample.image) for sample in data.samples]
+    return sorted(numbers) == list(range(COUNT)) and all(
+        np.array_equal(sample.mask, mask(n) > 0)
+        for sample, n in zip(data.samples, numbers, strict=True)
+    )
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_layouts_people_have(tmp_path: Path, layout: str) -> None:
+    LAYOUTS[layout](tmp_path / "set")
+    data = open_dataset(load().checked(), str(tmp_path / "set"))
+    assert is_right(data)
+    if "split" in layout or layout in ("camvid", "segnet"):
+        found = {split: {number_of(s.image) for s in held} for split, held in data.splits.items()}
+        assert found == {"train": {*range(6)}, "val": {6, 7}, "test": {8, 9}}
+
+
+def test_splits_of_training_and_validation_alone(tmp_path: Path) -> None:
+    for n in range(COUNT):
+        place = tmp_path / "set" / ("train" if n < 7 else "val")
+        pair(n, place / "images" / f"{n}.png", place / "masks" / f"{n}.png")
+    data = read_folder(tmp_path / "set")
+    assert {number_of(sample.image) for sample in data.test} == {7, 8, 9}
+    assert len(data.val) == 1
+    assert "there is no test split" in data.notes[0]
+
+
+def test_a_folder_a_class(tmp_path: Path) -> None:
+    root = tmp_path / "set"
+    for n in range(COUNT):
+        save(root / "images" / f"{n}.png", image(n))
+        upper, lower = mask(n), np.zeros((8, 8), np.uint8)
+        lower[7] = 255
+        save(root / "masks" / "vein" / f"{n}.png", lower)
+        save(root / "masks" / "cell" / f"{n}.png", upper)
+    data = read_folder(root)
+    assert data.classes == ("background", "cell", "vein")
+    for sample in data.samples:
+        expected = (mask(number_of(sample.image)) > 0).astype(int)
+        expected[7] = 2
+        assert np.array_equal(sample.mask, expected)
+
+
+@pytest.mark.parametrize("suffix", ["_mask", ""])
+def test_several_masks_of_an_image_are_laid_together(tmp_path: Path, suffix: str) -> None:
+    root = tmp_path / "set"
+    for n in range(COUNT):
+        save(root / "images" / f"x{n}.png", image(n))
+        for row in range(n % 7 + 1):
+            part = np.zeros((8, 8), np.uint8)
+            part[row] = 255
+            save(root / "masks" / f"x{n}{suffix}_{row}.png", part)
+    assert is_right(read_folder(root))
+
+
+# --- names ---
+
+
+def test_names_match_across_forms_of_unicode_and_case(tmp_path: Path) -> None:
+    root = tmp_path / "set"
+    for n in range(COUNT):
+        composed = unicodedata.normalize("NFC", f"é{n}")
+        decomposed = unicodedata.normalize("NFD", f"É{n}" if n % 2 else f"é{n}")
+        pair(n, root / "images" / f"{composed}.png", root / "masks" / f"{decomposed}_MASK.png")
+    assert is_right(read_folder(root))
+
+
+def test_case_tells_names_apart_where_both_are_there(tmp_path: Path) -> None:
+    root = tmp_path / "set"
+    for n in range(COUNT):
+        name = f"{'a' if n % 2 else 'A'}{n // 2}"
+        pair(n, root / "images" / f"{name}.png", root / "masks" / f"{name}.png")
+    if len(list((root / "images").iterdir())) < COUNT:
+        pytest.skip("this file system does not tell upper from lower case")
+    assert is_right(read_folder(root))
+
+
+# --- split files ---
+
+
+@pytest.mark.parametrize(
+    ("where", "names"),
+    [
+        ("splits", ("train", "val", "test")),
+        ("splits", ("Train", "Val", "Test")),
+        ("Splits", ("training", "valid", "testing")),
+        ("", ("train", "validation", "test")),
+    ],
+)
+@pytest.mark.parametrize(
+    "line", ["{}", "{}.png", "images/{}.png", "./images/{}.png masks/{}.png", "{}.png,{}.png"]
+)
+def test_split_files_of_usual_names_and_lines(
+    tmp_path: Path, where: str, names: tuple[str, ...], line: str
+) -> None:
+    root = tmp_path / "set"
+    side_by_side(root)
+    (root / where).mkdir(exist_ok=True)
+    for name, numbers in zip(names, (range(6), (6, 7), (8, 9)), strict=True):
+        text = "".join(line.format(n, n) + "\n" for n in numbers)
+        (root / where / f"{name}.txt").write_text(text)
+    data = read_folder(root)
+    assert data.split_by == "files"
+    assert [number_of(sample.image) for sample in data.test] == [8, 9]
+
+
+def test_split_files_of_unknown_names_are_named(tmp_path: Path) -> None:
+    root = tmp_path / "set"
+    side_by_side(root)
+    (root / "splits").mkdir()
+    (root / "splits" / "part_a.txt").write_text("1\n")
+    data = read_folder(root)
+    assert data.split_by.startswith("seeded")
+    assert "part_a.txt not used as splits" in data.notes[0]
+
+
+# --- nothing is left out without a word ---
+
+
+def test_what_is_not_used_is_named(tmp_path: Path) -> None:
+    root = tmp_path / "set"
+    side_by_side(root)
+    (root / "images" / ".hidden.png").write_bytes(b"")
+    (root / "images" / "b.heic").write_bytes(b"")
+    (root / "images" / "old").mkdir()
+    save(root / "masks" / "stranger.png", mask(1))
+    (root / "splits").mkdir()
+    for split, numbers in (("train", "01234"), ("val", "5"), ("test", "6")):
+        (root / "splits" / f"{split}.txt").write_text("\n".join(numbers))
+    notes = "\n".join(read_folder(root).notes)
+    for part in (
+        "images/: 1 hidden file(s) not read",
+        "images/: 1 file(s) of unknown endings not read: b.heic",
+        "images/: 1 folder(s) not read: old/",
+        "masks/: 1 mask(s) belong to no image: stranger.png",
+        "3 image(s) are in no split: 7, 8, 9",
+    ):
+        assert part in notes
+
+
+def test_an_unknown_layout_is_answered_with_the_nearest(tmp_path: Path) -> None:
+    root = tmp_path / "set"
+    save(root / "picture" / "a.png", image(1))
+    save(root / "maskes" / "a.png", mask(1))
+    assert not recognises(root)
+    with pytest.raises(InvalidData) as error:
+        open_dataset(load().checked(), str(root))
+    message = str(error.value)
+    assert "images/ masks/: " in message
+    assert "rename maskes/ to masks/" in message
+    assert message.count("\n  ") == 3

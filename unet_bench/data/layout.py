@@ -1,0 +1,414 @@
+"""Which masks belong to which image, by the names of files and folders alone.
+
+    images/ masks/                 side by side; imgs, labels, gt and the like are known, too
+    train/images/ train/masks/     a folder a split, with both in it
+    images/train/ masks/train/     the same, the other way round
+    train/ train_labels/           a folder a split, and one of its masks beside it
+    a.png a_mask.png               both in one folder, or in folders of one folder (BUSI)
+    masks/CLASS/                   masks in a folder a class, one file an image in each
+    masks/a_mask_1.png             several masks of an image, `_0`, `_1`, … at the end
+
+Names match across Unicode's forms, and across upper and lower case where that leaves one.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+from pathlib import Path
+from typing import Final
+
+from unet_bench.data.decode import READ, children, ending_of, folded
+from unet_bench.data.findings import Findings, listing
+from unet_bench.errors import InvalidData
+from unet_bench.limits import one_line
+
+IMAGES: Final = ("images", "imgs", "image", "img")
+MASKS: Final = (
+    *("masks", "mask", "labels", "label", "gt", "ground_truth", "groundtruth"),
+    *("segmentations", "segmentation", "annotations"),
+)
+SPLIT_NAMES: Final = {
+    "train": ("train", "training"),
+    "val": ("val", "valid", "validation", "dev"),
+    "test": ("test", "testing"),
+}
+MASK_SUFFIXES: Final = (
+    *("", "_mask", "_masks", "_seg", "_segmentation", "_label", "_labels", "_gt", "-mask", "_L"),
+    *("_manual1", "_annotation"),
+)
+BESIDE_SUFFIXES: Final = ("_labels", "_label", "_masks", "_mask", "_gt", "annot", "_annot")
+"""What stands behind the name of a folder of images in that of the folder of their masks."""
+NUMBERED: Final = re.compile(r"(.+?)[_-]\d{1,4}")
+
+
+@dataclass(frozen=True)
+class Case:
+    """An image, the masks drawn on it, each with its class's number or 0, and its split or ""."""
+
+    name: str
+    image: Path
+    masks: tuple[tuple[Path, int], ...]
+    split: str = ""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A folder of images and that of their masks, which may be the same."""
+
+    images: Path
+    masks: Path
+    split: str = ""
+    prefix: str = ""
+    """What stands before a name, so that images of one name in several places differ."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a folder is laid out: its cases, and the names of classes that folders give."""
+
+    cases: dict[str, Case]
+    classes: tuple[str, ...]
+    masks_where: str
+    """How the folder of masks is called in messages."""
+    given: list[str]
+    """The names of all mask files."""
+
+    @property
+    def has_splits(self) -> bool:
+        """Whether folders say which image is for what."""
+        return any(case.split for case in self.cases.values())
+
+
+def find_places(root: Path) -> list[Place]:
+    """Return where images and masks lie in a folder, by the first layout that fits; or nothing."""
+    ways = (_side_by_side, _split_folders, _folders_of_splits, _beside_each_other, _in_one_folder)
+    return next((places for way in ways if (places := way(root))), [])
+
+
+TREES: Final = {
+    "images/ masks/": ("images", "masks"),
+    "train/images/ train/masks/ (and val, test)": ("train/images", "train/masks"),
+    "images/train/ masks/train/ (and val, test)": ("images/train", "masks/train"),
+    "train/ train_masks/ (and val, test)": ("train", "train_masks"),
+    "a.png and a_mask.png in one folder": ("",),
+}
+"""Layouts for a message, and the folders that each needs."""
+
+
+def nearest(path: Path, most: int = 3) -> list[str]:
+    """Return the layouts nearest to what lies in a folder, and what to rename for each."""
+    present = [folder.name for folder in _folders(path)]
+    present += [f"{a.name}/{b.name}" for a in _folders(path) for b in _folders(a)]
+    told = []
+    for tree, needed in TREES.items():
+        renames, score = [], 0.0
+        for folder in filter(None, needed):
+            near = max(present, key=lambda name: _likeness(name, folder), default="")
+            likeness = _likeness(near, folder)
+            score += likeness
+            if likeness < 1:
+                use = f"rename {near}/ to {folder}/" if likeness > 0.5 else f"make {folder}/"
+                renames.append(use)
+        renames = renames or ["give masks the names of their images, or with _mask behind"]
+        told.append((score / len(needed), f"{tree}: {', '.join(renames)}"))
+    told.sort(key=lambda pair: -pair[0])
+    return [one_line(line) for _, line in told[:most]]
+
+
+def _likeness(name: str, wanted: str) -> float:
+    """Return how alike two paths are, from 0 to 1."""
+    return SequenceMatcher(None, name.lower(), wanted).ratio()
+
+
+def _side_by_side(root: Path) -> list[Place]:
+    for images in _all_called(root, IMAGES):
+        for masks in _all_called(root, MASKS):
+            is_plain = (images.name.lower(), masks.name.lower()) == ("images", "masks")
+            in_splits = [child for child in _folders(images) if split_called(child.name)]
+            if in_splits and not _has_files(images):
+                continue
+            if is_plain or _match(images, masks):
+                return [Place(images, masks)]
+    return []
+
+
+def _split_folders(root: Path) -> list[Place]:
+    places = []
+    for child in _folders(root):
+        split = split_called(child.name)
+        images, masks = _all_called(child, IMAGES), _all_called(child, MASKS)
+        if split and images and masks:
+            places.append(Place(images[0], masks[0], split, f"{split}/"))
+    return places
+
+
+def _folders_of_splits(root: Path) -> list[Place]:
+    for images in _all_called(root, IMAGES):
+        for masks in _all_called(root, MASKS):
+            places = []
+            for child in _folders(images):
+                split = split_called(child.name)
+                twins = _all_called(masks, SPLIT_NAMES.get(split, ()))
+                if split and twins:
+                    places.append(Place(child, twins[0], split, f"{split}/"))
+            if places:
+                return places
+    return []
+
+
+def _beside_each_other(root: Path) -> list[Place]:
+    by_name = {folder.name.lower(): folder for folder in _folders(root)}
+    places = []
+    for name, folder in by_name.items():
+        split = split_called(name)
+        twins = [by_name[twin] for suffix in BESIDE_SUFFIXES if (twin := name + suffix) in by_name]
+        if split and twins and _match(folder, twins[0]):
+            places.append(Place(folder, twins[0], split, f"{split}/"))
+    return places
+
+
+def _in_one_folder(root: Path) -> list[Place]:
+    if _match(root, root):
+        return [Place(root, root)]
+    return [
+        Place(folder, folder, prefix=f"{folder.name}/")
+        for folder in _folders(root)
+        if _match(folder, folder)
+    ]
+
+
+def _match(images: Path, masks: Path) -> bool:
+    """Return whether an image of one folder has a mask in another, or with a suffix in its own."""
+    stems = {folded(stem).lower() for stem in _stems(images)}
+    if images == masks:
+        return any(
+            stem.endswith(suffix) and stem[: -len(suffix)] in stems
+            for stem in stems
+            for suffix in map(str.lower, MASK_SUFFIXES)
+            if suffix
+        )
+    there = {folded(stem).lower() for stem in _stems(masks)}
+    return any(stem + suffix in there for stem in stems for suffix in map(str.lower, MASK_SUFFIXES))
+
+
+def _stems(folder: Path) -> list[str]:
+    names = [file.name for file in _children(folder) if not file.name.startswith(".")]
+    return [name[: -len(ending)] for name in names if (ending := ending_of(name, READ))]
+
+
+def _has_files(folder: Path) -> bool:
+    return bool(_stems(folder))
+
+
+def _all_called(folder: Path, names: Iterable[str]) -> list[Path]:
+    """Return the folders in a folder that have one of the names, in their order."""
+    by_name = {child.name.lower(): child for child in _folders(folder)}
+    return [by_name[name] for name in names if name in by_name]
+
+
+def _folders(folder: Path) -> list[Path]:
+    return [c for c in _children(folder) if not c.name.startswith(".") and os.path.isdir(c)]
+
+
+def _children(folder: Path) -> list[Path]:
+    try:
+        return children(folder) if os.path.isdir(folder) else []
+    except InvalidData:
+        return []
+
+
+def split_called(name: str) -> str:
+    """Return which split a name is one of, in any case of letters; empty for none."""
+    lower = name.lower()
+    return next((split for split, names in SPLIT_NAMES.items() if lower in names), "")
+
+
+def read_layout(root: Path, places: list[Place], found: Findings) -> Layout:
+    """Return the cases of a folder. What is left out becomes notes, what is amiss problems."""
+    cases: dict[str, Case] = {}
+    classes: tuple[str, ...] = ()
+    given: list[str] = []
+    for place in places:
+        images = _listed(root, place.images, found)
+        sources, place_classes = _mask_sources(root, place, found)
+        classes = classes or place_classes
+        for case in _cases(root, place, images, sources, found):
+            cases[case.name] = case
+        held = (files.values() for files, _ in sources)
+        given += [file.name for groups in held for group in groups for file in group]
+    return Layout(cases, classes, relative(root, places[0].masks), given)
+
+
+Files = Mapping[str, list[Path]]
+"""Files by stem."""
+
+
+def _listed(root: Path, folder: Path, found: Findings, are_folders_used: bool = False) -> Files:
+    """Return the image files of a folder by stem, and note all that is no image file."""
+    files: dict[str, list[Path]] = {}
+    hidden, others, folders = [], [], []
+    for child in children(folder):
+        ending = ending_of(child.name, READ)
+        if child.name.startswith("."):
+            hidden.append(child.name)
+        elif os.path.isdir(child):
+            folders.append(f"{child.name}/")
+        elif ending and os.path.isfile(child):
+            files.setdefault(folded(child.name[: -len(ending)]), []).append(child)
+        else:
+            others.append(child.name)
+    where = relative(root, folder)
+    if hidden:
+        found.notes.append(f"{where}: {len(hidden)} hidden file(s) not read")
+    if others:
+        found.notes.append(
+            f"{where}: {len(others)} file(s) of unknown endings not read: {listing(others)}"
+        )
+    if folders and not are_folders_used:
+        found.notes.append(f"{where}: {len(folders)} folder(s) not read: {listing(folders)}")
+    return files
+
+
+def relative(root: Path, folder: Path) -> str:
+    """Return how a folder is called in messages: `masks/`, or `train/masks/`."""
+    try:
+        inside = folder.relative_to(root).as_posix()
+    except ValueError:
+        inside = folder.name
+    return "" if inside == "." else f"{inside}/"
+
+
+def _mask_sources(
+    root: Path, place: Place, found: Findings
+) -> tuple[list[tuple[Files, int]], tuple[str, ...]]:
+    """Return files of masks, with the number of their class or 0, and the classes' names."""
+    folders = _folders(place.masks) if place.masks != place.images else []
+    by_class = bool(folders) and not _has_files(place.masks)
+    plain = _listed(root, place.masks, found, are_folders_used=by_class)
+    if not by_class:
+        return [(plain, 0)], ()
+    named = [folder.name for folder in folders]
+    if all(name.isdecimal() for name in named):
+        folders.sort(key=lambda folder: int(folder.name))
+        named = [f"class {folder.name}" for folder in folders] if len(named) > 1 else ["object"]
+    found.notes.append(
+        f"{relative(root, place.masks)}: a folder a class: "
+        f"{listing([folder.name for folder in folders], 10)}"
+    )
+    sources = [
+        (_listed(root, folder, found), number) for number, folder in enumerate(folders, start=1)
+    ]
+    return sources, ("background", *named)
+
+
+def _cases(
+    root: Path,
+    place: Place,
+    images: Files,
+    sources: list[tuple[Files, int]],
+    found: Findings,
+) -> list[Case]:
+    """Return the cases of one place: each image, with its masks. What is amiss becomes problems."""
+    where, masks_where = relative(root, place.images), relative(root, place.masks)
+    if place.images == place.masks:
+        every = dict(images)
+        images = {stem: held for stem, held in every.items() if not _image_of(stem, every)}
+        sources = [({stem: held for stem, held in every.items() if stem not in images}, 0)]
+    masks: dict[str, list[tuple[Path, int]]] = {stem: [] for stem in images}
+    for files, number in sources:
+        for stem, (exact, numbered) in match(images.keys(), files).items():
+            masks[stem] += [(file, number) for file in (*exact, *numbered)]
+            if len(exact) > 1:
+                found.problems.append(
+                    f"{masks_where}: {_names(exact)} fit the image {stem}; keep one of them"
+                )
+    for held in images.values():
+        if len(held) > 1:
+            found.problems.append(f"{where}: {_names(held)} have one stem; keep one of them")
+    given = [file for files, _ in sources for held in files.values() for file in held]
+    used = {file for held in masks.values() for file, _ in held}
+    unused = [file.name for file in given if file not in used]
+    if used and unused:
+        found.notes.append(
+            f"{masks_where}: {len(unused)} mask(s) belong to no image: {listing(unused)}"
+        )
+    return [
+        Case(place.prefix + stem, images[stem][0], tuple(held), place.split)
+        for stem, held in masks.items()
+    ]
+
+
+def require_masks(cases: Iterable[Case], layout: Layout, found: Findings) -> None:
+    """Add a problem for each case without a mask; and one over all, where no mask fits any."""
+    missing = [case.name for case in cases if not case.masks]
+    where = layout.masks_where
+    if missing and not any(case.masks for case in layout.cases.values()):
+        given = listing(layout.given) or "no image file"
+        found.problems.append(
+            f"{where}: holds {given}; name masks as their images, or with _mask, _seg, _gt … behind"
+        )
+    for name in missing:
+        found.problems.append(
+            f"{where}: no mask for the image {name}; add {name}.png or {name}_mask.png"
+        )
+
+
+def _names(files: Iterable[Path]) -> str:
+    return ", ".join(file.name for file in files)
+
+
+def _image_of(stem: str, stems: Files) -> str:
+    """Return the image that a file in the same folder is the mask of, by its suffix; or nothing."""
+    numbered = NUMBERED.fullmatch(stem)
+    for name in (stem, numbered[1] if numbered else stem):
+        for suffix in MASK_SUFFIXES:
+            if suffix and name.endswith(suffix) and name[: -len(suffix)] in stems:
+                return name[: -len(suffix)]
+    return ""
+
+
+Matched = dict[str, tuple[list[Path], list[Path]]]
+"""Masks by image: those called as it, and those that are numbered."""
+
+
+def match(images: Iterable[str], masks: Files) -> Matched:
+    """Return the masks of each image stem, first by the very name, then whatever its case."""
+    stems = list(images)
+    matched = _by_name(stems, masks)
+    used = {file for exact, numbered in matched.values() for file in (*exact, *numbered)}
+    alone = _unique(stem for stem in stems if not any(matched[stem]))
+    left = {stem: held for stem, held in masks.items() if not used.intersection(held)}
+    lower = {low: left[stem] for low, stem in _unique(left).items()}
+    for low, held in _by_name(list(alone), lower, known=[s.lower() for s in stems]).items():
+        matched[alone[low]] = held
+    return matched
+
+
+def _unique(stems: Iterable[str]) -> dict[str, str]:
+    """Return stems by their lower case, those alone that share it with no other."""
+    by_lower: dict[str, list[str]] = {}
+    for stem in stems:
+        by_lower.setdefault(stem.lower(), []).append(stem)
+    return {lower: held[0] for lower, held in by_lower.items() if len(held) == 1}
+
+
+def _by_name(stems: list[str], masks: Files, known: Iterable[str] = ()) -> Matched:
+    """Return masks by image: `a_mask` is `a`'s, unless there is an image `a_mask`."""
+    images = {*stems, *known}
+    numbered: dict[str, list[Path]] = {}
+    for stem, files in masks.items():
+        if (ending := NUMBERED.fullmatch(stem)) and stem not in images:
+            numbered.setdefault(ending[1], []).extend(files)
+    matched: Matched = {}
+    for stem in stems:
+        names = [stem + suffix for suffix in MASK_SUFFIXES]
+        names = [name for name in names if name == stem or name not in images]
+        exact = [file for name in names for file in masks.get(name, [])]
+        # `a_1` beside `a` may be anything; beside no `a` it can only be a part of it.
+        parts = names[1:] if exact else names
+        matched[stem] = exact, [file for name in parts for file in numbered.get(name, [])]
+    return matched

@@ -1,0 +1,184 @@
+"""TIFF files with more than 8 bits of colour, many bands, or many pages, by way of tifffile.
+
+Pillow reads TIFF of 8 bits right, with palettes, CMYK and every compression. Of 16-bit colour it
+drops half the bits, of more than three bands one or all: those are read here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from unet_bench.data import arrays
+from unet_bench.data.dataset import Array
+from unet_bench.data.mask import Mask, packed
+from unet_bench.errors import InvalidData
+
+ENDINGS: Final = (".tif", ".tiff")
+STARTS: Final = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+ALPHA: Final = (1, 2)
+"""ExtraSamples that are alpha (TIFF 6.0, section 18); 0 is unspecified, a band like the others."""
+WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, CMYK = 0, 1, 2, 5
+"""Photometric interpretations (TIFF 6.0, section 8)."""
+FLOAT: Final = 3
+"""The SampleFormat of fractions (TIFF 6.0, section 19)."""
+REDUCED_OR_MASK: Final = 1 | 4
+"""Bits of NewSubfileType: a smaller version of another page, or its transparency."""
+Require = Callable[[int, int, int], None]
+"""Raises InvalidData for a page of so many pixels, of that number, when so many bytes are held."""
+
+
+@dataclass(frozen=True, eq=False)
+class Page:
+    """One page: values `(H W)` or `(H W C)`, and whether its last band is alpha."""
+
+    values: Array
+    has_alpha: bool = False
+
+
+def is_tiff(path: Path) -> bool:
+    """Return whether a file begins as a TIFF does."""
+    with path.open("rb") as file:
+        return file.read(4) in STARTS
+
+
+def slices(path: Path) -> int:
+    """Return how many slices of a volume a TIFF file holds; 1 for a picture, also of many bands."""
+    try:
+        from tifffile import TiffFile
+
+        with TiffFile(path) as file:
+            pages = _pages(file)
+            return 1 if _are_bands(file, pages) else len(pages)
+    except Exception:  # what is wrong with the file is told where it is read
+        return 1
+
+
+def read(path: Path, require: Require) -> list[Page]:
+    """Return the pages of a file that Pillow would misread; none of those that it reads right.
+
+    Raises anything.
+    """
+    from tifffile import TiffFile
+
+    with TiffFile(path) as file:
+        pages = _pages(file)
+        bands = _are_bands(file, pages)
+        if not bands and all(_reads_right(page) for page in pages):
+            return []
+        held = 0
+        for number, page in enumerate(pages):
+            pixels = page.imagewidth * page.imagelength
+            held += pixels * page.samplesperpixel * max(1, page.bitspersample // 8)
+            require(pixels, number, held)
+        read_pages = [_page(page) for page in pages]
+    if not bands:
+        return read_pages
+    values = [page.values for page in read_pages]
+    if len({value.shape for value in values}) > 1 or values[0].ndim != 2:
+        raise InvalidData("has bands of several sizes; save them with one")
+    return [Page(np.stack(values, axis=-1))]
+
+
+def _pages(file: Any) -> list[Any]:
+    """Return the full pages of a file: no thumbnails, smaller versions or transparency masks."""
+    pages = [page.aspage() for page in file.pages]
+    return [page for page in pages if not page.subfiletype & REDUCED_OR_MASK]
+
+
+def _are_bands(file: Any, pages: list[Any]) -> bool:
+    """Return whether the pages are bands of one picture, as ImageJ and OME say of an axis C."""
+    axes = file.series[0].axes if len(file.series) == 1 else ""
+    return len(pages) > 1 and axes in ("CYX", "SYX")
+
+
+def _reads_right(page: Any) -> bool:
+    """Return whether Pillow keeps every bit and band of a page, and its rows in order.
+
+    Pillow 13 reads a page that a tag turns by 90° with its width and height exchanged.
+    """
+    if _orientation(page) != 1:
+        return False
+    alphas = sum(extra in ALPHA for extra in page.extrasamples)
+    bands, bits, kind = int(page.samplesperpixel) - alphas, page.bitspersample, page.photometric
+    if bits <= 8:
+        return bands in (1, 3) or bool(kind == CMYK)
+    is_known = bits == 32 or (bits == 16 and page.sampleformat != FLOAT)
+    return bands == 1 and bool(is_known and kind != WHITE_IS_ZERO)
+
+
+def _page(page: Any) -> Page:
+    try:
+        values = page.asarray()
+    except ValueError as error:
+        if "imagecodecs" not in str(error):
+            raise
+        raise InvalidData(
+            f"holds {page.samplesperpixel} band(s) of {page.bitspersample} bits, compressed by "
+            f"{page.compression.name}: pip install imagecodecs, or save it with deflate (ZIP)"
+        ) from error
+    if page.axes == "SYX":
+        values = np.moveaxis(values, 0, -1)
+    if page.axes not in ("YX", "YXS", "SYX"):
+        raise InvalidData(f"has axes {page.axes}; save height, width and bands")
+    values = oriented(values, _orientation(page))
+    if page.photometric == WHITE_IS_ZERO:
+        values = ~values if values.dtype.kind in "bu" else values
+    elif page.photometric not in (BLACK_IS_ZERO, RGB):
+        raise InvalidData(
+            f"is turned by a tag, and stores {page.photometric.name}; save it upright, as RGB"
+        )
+    extras = page.extrasamples
+    return Page(values, bool(extras) and extras[-1] in ALPHA)
+
+
+def _orientation(page: Any) -> int:
+    tag = page.tags.get(274)
+    return int(tag.value) if tag is not None else 1
+
+
+def oriented(values: Array, orientation: int) -> Array:
+    """Return `(H W …)` as a viewer shows it (TIFF 6.0, section 8, Orientation)."""
+    if orientation in (5, 6, 7, 8):
+        values = np.swapaxes(values, 0, 1)
+    if orientation in (3, 4, 7, 8):
+        values = values[::-1]
+    if orientation in (2, 3, 6, 7):
+        values = values[:, ::-1]
+    return np.ascontiguousarray(values)
+
+
+def image(page: Page, where: str) -> Array:
+    """Return `(H W C)` of a page; alpha is checked and dropped. Raises InvalidData."""
+    values = page.values if page.values.ndim == 3 else page.values[..., None]
+    return _opaque(values) if page.has_alpha else values
+
+
+def mask(page: Page, where: str) -> Mask:
+    """Return the mask of a page. Raises InvalidData."""
+    values = page.values
+    if values.ndim == 3:
+        values = _opaque(values) if page.has_alpha else values
+        if not (values == values[..., :1]).all():
+            if values.shape[-1] != 3 or values.dtype != np.uint8:
+                raise InvalidData(
+                    f"holds {values.shape[-1]} bands of {values.dtype}; "
+                    "save class ids 0, 1, 2, … in one"
+                )
+            return Mask(packed(values), where, is_colour=True)
+        values = values[..., 0]
+    if values.ndim != 2:
+        raise InvalidData(f"has shape {values.shape}; save one class id a pixel: height, width")
+    return Mask(arrays.whole(values), where)
+
+
+def _opaque(values: Array) -> Array:
+    alpha = values[..., -1]
+    largest = np.iinfo(alpha.dtype).max if alpha.dtype.kind in "iu" else 1
+    if alpha.min() != largest:
+        raise InvalidData("has transparent pixels; flatten it")
+    return values[..., :-1]
