@@ -55,12 +55,12 @@ class Answer(Displayed):
 
     def document(self) -> Document:
         """Return what the analysis' command shows."""
-        return self.make(self.found)
+        return self.make(self.result)
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):  # a copy that is being made has no `found` yet
+        if name.startswith("__"):  # a copy that is being made has no `result` yet
             raise AttributeError(name)
-        return getattr(self.found, name)
+        return getattr(self.result, name)
 
 
 @dataclass(frozen=True, repr=False)
