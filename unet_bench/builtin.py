@@ -7,7 +7,7 @@ from __future__ import annotations
 import functools
 from typing import Final
 
-from unet_bench.measure.probes import OUR_PROBES
+from unet_bench.measure.probes import CHECKING_PROBES, OUR_PROBES
 from unet_bench.registry import Registrar
 from unet_bench.registry.hookspecs import hookimpl
 from unet_bench.spec.recipe import Recipe, shipped
@@ -66,5 +66,5 @@ def unet_bench_register(registry: Registrar) -> None:
     registry.executor(
         "local", "unet_bench.execute.local:Local", summary="this machine, every device of it"
     )
-    for probe in OUR_PROBES:
+    for probe in (*OUR_PROBES, *CHECKING_PROBES):
         registry.probe(probe)

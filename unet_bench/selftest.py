@@ -22,6 +22,7 @@ from unet_bench.spec.suite import Suite, from_options
 
 if TYPE_CHECKING:
     from unet_bench.analysis.audit import Report
+    from unet_bench.execute.options import ExecutionOptions
     from unet_bench.plan.cells import Plan, Planned
     from unet_bench.spec.cell import Cell
 
@@ -54,6 +55,7 @@ class Outcome:
     report: Report
     path: Path
     stopped: KeyboardInterrupt | None = None
+    left: int = 0  # cells that there was no time for
 
     def exit_code(self, fail_above: float | None = None) -> int:
         """Return 130 after Ctrl-C, 143 after SIGTERM; 1 where timing cannot be trusted; else 0.
@@ -74,13 +76,16 @@ def selftest(
     repeats: int | None = None,
     variant: str | None = None,
     out: Path = Path("results"),
+    resume: Path | None = None,
+    execution: ExecutionOptions | None = None,
     **fields: Any,
 ) -> Outcome:
     """Time a variant against itself, equal and slowed down, and judge the timings.
 
     They are judged by what is known to be true of them. `pairs` of identical code and `repeats` of
     each slow-down, each in a fresh process, all shuffled. `fields` are those of `Suite`, laid over
-    the conditions of `run`, the folder of a run to audit for: the audit is left there, too. After
+    the conditions of `run`, the folder of a run to audit for: the audit is left there, too.
+    `resume` is the folder of a self-test of the same arguments that goes on. After
     Ctrl-C, what was measured is audited. Raises any UnetBenchError before anything is measured, and
     afterwards when no pair of identical code gave a ratio or the disk says no.
     """
@@ -95,14 +100,15 @@ def selftest(
     from unet_bench.store.log import iterate_rows, latest
     from unet_bench.store.tables import write_tables  # noqa: F401 (whole, before signals raise)
 
-    stopped = None
-    with pipeline.plan(wanted) as plan, watcher() as progress:
+    stopped, left = None, 0
+    with pipeline.plan(wanted, execution=execution) as plan, watcher() as progress:
         if run:
             check_environment(run, plan)
         plan = replace(plan, planned=with_slowed(plan.planned, repeats))
         try:
             with terminable():
-                pipeline.execute(plan, out, progress)
+                done = pipeline.execute(plan, out, progress, resume, execution)
+            left = len(done.left)
         except KeyboardInterrupt as end:
             stopped = end
             if progress.path is None:  # nothing was begun
@@ -122,7 +128,7 @@ def selftest(
         )
     for folder in filter(None, (path, run)):
         write_report(report, folder, path)
-    return Outcome(report, path, stopped)
+    return Outcome(report, path, stopped, left)
 
 
 def conditions(run: Path) -> dict[str, Any]:

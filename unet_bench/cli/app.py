@@ -11,7 +11,7 @@ from typing import NoReturn
 
 import typer
 
-from unet_bench.cli import answers, inspect, measure
+from unet_bench.cli import answers, certify, inspect, measure
 from unet_bench.cli.options import PanelledCommand
 from unet_bench.errors import UnetBenchError, is_disk_full
 from unet_bench.present.stdout import encode_anything
@@ -30,6 +30,7 @@ COMMANDS = {
     "curves": answers.curves,
     "predict": measure.predict,
     "selftest": measure.selftest,
+    "certify": certify.certify,
     "report": answers.report,
     "geometry": inspect.geometry,
     "doctor": inspect.doctor,

@@ -145,7 +145,7 @@ class Local:
         if kind == "cpu":
             return [LocalDevice("cpu", {})] * (self._devices.count("cpu") or 1)
         found = survey()
-        named = [device] if number else sorted(set(self._devices))
+        named = [device] if number else sorted(self._devices)
         chosen = [found.find(name) or DeviceFacts(name) for name in named] or found.usable(kind)
         # Where none can be used any more, the workers say why.
         return [local_device_of(facts, alone=not number) for facts in chosen or [DeviceFacts(kind)]]

@@ -82,6 +82,21 @@ def synchroniser(device: torch.device) -> Callable[[], None]:
     return functools.partial(torch.accelerator.synchronize, device)
 
 
+def timed_events(device: torch.device) -> tuple[torch.Event, torch.Event] | None:
+    """Return two events that tell what time passed on the device between them.
+
+    None where it has none; where CUDA or XPU refuse theirs, that is raised.
+    """
+    if not is_accelerator(device):
+        return None
+    events: tuple[torch.Event, torch.Event] | None = None
+    with _if_served(device):
+        start, end = (torch.Event(device, enable_timing=True) for _ in range(2))
+        start.record()
+        events = start, end
+    return events
+
+
 # ---- number formats
 
 

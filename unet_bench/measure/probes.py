@@ -1,6 +1,7 @@
 """Our own probes: what is special about each, beside the function that measures.
 
-Their columns are in the table of columns, `unet_bench/store/columns.py`.
+The columns of those that presets run are in the table of columns, `unet_bench/store/columns.py`;
+those that check our own measuring bring theirs, as a plugin's do.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from typing import Final
 
 from unet_bench.measure.probe import Estimate, Probe
 from unet_bench.spec.cell import Cell, Setting
+from unet_bench.store.columns import Column
 
 WARM_UP_ON_GPU_S: Final = 3.0  # of two networks, in one or two timings
 ENERGY_S: Final = 26.0
@@ -118,5 +120,52 @@ OUR_PROBES: Final = (
         scores=True,
         trains=True,
         estimate=_training_run,
+    ),
+)
+
+# ---- what checks our own measuring: `unet-bench certify`
+
+
+def _ms(name: str, meaning: str) -> Column:
+    return Column(name, "Float64", meaning, "ms")
+
+
+def _share(name: str, meaning: str) -> Column:
+    heading = f"{name}, %"
+    return Column(name, "Float64", meaning, heading=heading, factor=100, scaled="%", decimals=2)
+
+
+CHECKING_PROBES: Final = (
+    _timed(
+        "clocks",
+        "unet_bench.measure.clocks:probe",
+        summary="the host's clock against the device's events and the profiler",
+        columns=(
+            _ms("host_clock_ms", "a queued pass by the host's clock"),
+            _ms("device_events_ms", "the same passes by the device's events; empty on a CPU"),
+            _share("events_disagreement", "by what share events exceed the host's clock"),
+            _ms("profiled_host_ms", "a pass by the host's clock, while the profiler looked on"),
+            _ms("profiler_ms", "the same passes by torch's profiler: see profiler_saw"),
+            _share("profiler_disagreement", "by what share the profiler's exceed the host's"),
+            Column(
+                "profiler_saw",
+                "string",
+                "kernels: their sum; passes: the span of all, where no kernels can be seen",
+            ),
+            Column("clock_passes", "Int64", "passes of a block"),
+        ),
+        headline="{host_clock_ms:.3f} ms",
+        estimate=functools.partial(_timing, 10),
+    ),
+    _shipped(
+        "outputs",
+        "unet_bench.measure.outputs:probe",
+        summary="a setting's outputs against fp32, eager, contiguous, batch norm kept",
+        columns=(
+            _share("output_difference", "largest difference, of the largest expected score"),
+            _share("class_agreement", "share of pixels that are of the same class"),
+        ),
+        headline="{output_difference:.2e} of the largest score",
+        estimate=functools.partial(_passes, 4),
     ),
 )

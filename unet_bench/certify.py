@@ -1,0 +1,440 @@
+"""One command that says of a device whether it can be measured on as it is meant, with evidence.
+
+steps, each an ordinary run below one folder ─▶ rows ─▶ checks ─▶ certificate.json, .md and a .zip
+
+A step has a share of the minutes, and must be over by then: what there was no time for is said, and
+is not certified. Time that a step leaves goes to the next one.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import os
+import time
+import traceback
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from unet_bench import pipeline
+from unet_bench.errors import StoreError, UnetBenchError, command_line
+from unet_bench.execute.options import ExecutionOptions
+from unet_bench.execute.signals import exit_code, terminable
+from unet_bench.limits import read_json
+from unet_bench.spec.suite import from_options, read
+from unet_bench.store.run_folder import MANIFEST, in_plain_words, write_text
+
+if TYPE_CHECKING:
+    from unet_bench.analysis.certificate import Certificate, Check
+    from unet_bench.plan.cells import Planned
+    from unet_bench.present.progress import Watcher
+    from unet_bench.spec.cell import Setting
+    from unet_bench.store.log import Row
+
+MINUTES: Final = 15.0  # on a GPU enough for all of it
+REQUEST: Final = "request.json"
+ENVIRONMENT: Final = "environment.json"
+REPORT: Final = "report.html"
+PAIRS: Final = 20  # of the self-test, where there are MINUTES; fewer in proportion
+REPEATS: Final = 3
+FEWEST_PAIRS: Final = 4
+VARIANTS: Final = 32  # of the table, likewise
+FEWEST_VARIANTS: Final = 4
+CONVOLUTIONAL: Final = ("unet", "unet-bilinear", "resnet34-unet")
+AT_ONCE: Final = 3  # workers on one accelerator, for what is not timed
+TEMPORARY: Final = (".lock", "inbox", "checkpoints")  # in a run's folder, and not in the .zip
+
+# What is run on a kind of device, as fields of a suite.
+LOADS: Final[Mapping[str, Mapping[str, Any]]] = {
+    "gpu": {"size": "256x256", "width_scale": 1.0, "batch": (8,), "steps": 60, "speed_s": 1.0},
+    "cpu": {"size": "64x64", "width_scale": 0.125, "batch": (2,), "steps": 10, "speed_s": 0.5},
+}
+SMALL: Final[Mapping[str, Mapping[str, Any]]] = {
+    "gpu": {"size": "128x128", "width_scale": 0.25, "batch": (4,)},
+    "cpu": {"size": "64x64", "width_scale": 0.125, "batch": (2,)},
+}
+QUEUED: Final[Mapping[str, Mapping[str, Any]]] = {
+    "gpu": {"batch": (16,), "precision": ("fp32", "fp16")},
+    "cpu": {"precision": ("fp32", "bf16")},
+}
+EVERY_SETTING: Final[Mapping[str, Any]] = {
+    "precision": ("fp32", "tf32", "fp16", "bf16"),
+    "memory_format": ("contiguous", "channels_last"),
+    "mode": ("eager", "compile", "cudagraphs"),
+    "batch_norm": ("kept", "folded"),
+}
+# Besides those that change one thing: as people run networks for speed.
+COMBINED: Final = (
+    ("bf16", "channels_last", "compile", "kept"),
+    ("fp16", "channels_last", "cudagraphs", "folded"),
+)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What was asked for; a certificate that goes on asks for the same."""
+
+    device: str  # as torch numbers it: cuda:0
+    minutes: float
+
+    @property
+    def kind(self) -> str:
+        """Which loads it gets: those of a cpu or a gpu."""
+        return "cpu" if self.device == "cpu" else "gpu"
+
+    def share_of(self, most: int, least: int) -> int:
+        """Return how many of something there is time for, in proportion to the minutes."""
+        return max(least, min(most, round(most * self.minutes / MINUTES)))
+
+
+@dataclass(frozen=True)
+class Step:
+    """A check, and the run that it is made from."""
+
+    name: str
+    until: float  # the share of the minutes by whose end it is over
+    check: Callable[[Certifying, Step], Check]
+    fields: Callable[[Request], Mapping[str, Any]] = lambda request: {}
+    keep: Callable[[Planned], bool] = lambda planned: True
+    at_once: int = 1
+    judge: Callable[[Sequence[Row], int, str], Check] | None = None
+
+
+@dataclass(frozen=True)
+class Certifying:
+    """A certificate in the making."""
+
+    folder: Path
+    request: Request
+    environment: Mapping[str, Any]
+    progress: Watcher
+    begun: float  # of the monotonic clock
+    minutes: float
+
+    def limits(self, step: Step) -> ExecutionOptions:
+        """Return when a step has to be over, and where it runs."""
+        return ExecutionOptions(
+            begun=self.begun, time_limit_s=max(0.1, 60 * self.minutes * step.until)
+        )
+
+    def run_of(self, step: Step) -> Path | None:
+        """Return the folder of a step's run, if it was begun."""
+        runs = sorted((self.folder / step.name).glob(f"*/{MANIFEST}"))
+        return runs[-1].parent if runs else None
+
+    def evidence(self, path: Path | None) -> str:
+        """Return a path as one within the folder."""
+        return path.relative_to(self.folder).as_posix() if path else ""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A certificate, where it was left, and what cut it short, if anything did."""
+
+    certificate: Certificate
+    folder: Path
+    archive: Path
+    stopped: KeyboardInterrupt | None = None
+
+    def exit_code(self) -> int:
+        """Return 130 after Ctrl-C, 143 after SIGTERM, else the certificate's."""
+        return exit_code(self.stopped) if self.stopped else self.certificate.exit_code()
+
+
+def certify(
+    doctor: Callable[[], Mapping[str, Any]],
+    *,
+    device: str = "auto",
+    minutes: float | None = None,
+    out: Path = Path("results"),
+    resume: Path | None = None,
+) -> Outcome:
+    """Check that a device can be measured on, within so many minutes, and leave the evidence.
+
+    `doctor` makes that command's report. `resume` is the folder of a certificate that goes on.
+    After Ctrl-C what was reached is judged. Raises any UnetBenchError before anything is measured,
+    afterwards where the disk says no.
+    """
+    begun = time.monotonic()
+    folder, request = (
+        (resume, requested(resume)) if resume else begin(out, chosen(device), minutes or MINUTES)
+    )
+
+    from unet_bench.present.progress import watcher
+
+    stopped, checks = None, []
+    with watcher() as progress:
+        at_work = Certifying(folder, request, doctor(), progress, begun, minutes or request.minutes)
+        for number, step in enumerate(STEPS, 1):
+            progress.waiting(f"{number} of {len(STEPS)}: {step.name}")
+            try:
+                if stopped is None:
+                    checks.append(checked(at_work, step))
+                else:
+                    checks.append(unbegun(at_work, step))
+            except KeyboardInterrupt as end:
+                stopped = end
+                checks.append(unbegun(at_work, step))
+        found = certificate_of(at_work, checks)
+        write_certificate(found, folder)
+    archive = folder.with_name(f"{folder.name}.zip")
+    if stopped is None:
+        pack(folder, archive)
+    return Outcome(found, folder, archive, stopped)
+
+
+# ---- beginning, and going on
+
+
+def chosen(device: str) -> str:
+    """Return a device as torch numbers it. Raises InvalidSuite if it cannot be used."""
+    from unet_bench.host.survey import choose_device, survey
+
+    name = choose_device(device)
+    found = survey().find(name) if name != "cpu" else None
+    return found.device if found else name
+
+
+def begin(out: Path, device: str, minutes: float) -> tuple[Path, Request]:
+    """Make the folder of a new certificate. Raises StoreError."""
+    request = Request(device, minutes)
+    now = dt.datetime.now(dt.UTC)
+    folder = out / f"certificate-{now:%Y%m%d-%H%M%S}-{os.getpid()}"
+    with in_plain_words("create", folder):
+        folder.mkdir(parents=True)
+    write_text(folder / REQUEST, json.dumps(asdict(request), indent=2) + "\n")
+    return folder, request
+
+
+def requested(folder: Path) -> Request:
+    """Return what a certificate was begun with. Raises StoreError."""
+    try:
+        found = read_json(folder / REQUEST)
+        return Request(str(found["device"]), float(found["minutes"]))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise StoreError(
+            f"{folder} holds no certificate that can go on ({error}): name the folder that "
+            "`unet-bench certify` made"
+        ) from error
+
+
+# ---- a step
+
+
+def checked(at_work: Certifying, step: Step) -> Check:
+    """Return a step's check; what goes wrong in it fails this check and no other.
+
+    Raises StoreError where the disk says no, KeyboardInterrupt.
+    """
+    from unet_bench.analysis.certificate import broken
+
+    if time.monotonic() >= at_work.limits(step).until:
+        return unbegun(at_work, step)
+    try:
+        return step.check(at_work, step)
+    except StoreError:
+        raise
+    except Exception as error:
+        file = at_work.folder / f"{step.name}-error.txt"
+        write_text(file, traceback.format_exc())
+        said = str(error) if isinstance(error, UnetBenchError) else repr(error)
+        return broken(step.name, said, file.name)
+
+
+def unbegun(at_work: Certifying, step: Step) -> Check:
+    """Return the check of a step that there was no time for."""
+    from unet_bench.analysis.certificate import unreached
+
+    return unreached(step.name, at_work.evidence(at_work.run_of(step)))
+
+
+def check_environment(at_work: Certifying, step: Step) -> Check:
+    """Return the check of what `doctor` reports, having saved it."""
+    from unet_bench.analysis.certificate import environment_check
+
+    file = at_work.folder / ENVIRONMENT
+    write_text(file, json.dumps(at_work.environment, indent=2) + "\n")
+    return environment_check(at_work.environment, at_work.request.device, file.name)
+
+
+def check_selftest(at_work: Certifying, step: Step) -> Check:
+    """Return the check of our timing against identical code and code that is slower."""
+    from unet_bench import selftest
+    from unet_bench.analysis.certificate import selftest_check
+
+    request = at_work.request
+    done = selftest.selftest(
+        quick=True,
+        pairs=request.share_of(PAIRS, FEWEST_PAIRS),
+        repeats=request.share_of(REPEATS, 1),
+        out=at_work.folder / step.name,
+        resume=at_work.run_of(step),
+        execution=at_work.limits(step),
+        device=request.device,
+        **step.fields(request),
+    )
+    if done.stopped:
+        raise done.stopped
+    return selftest_check(done.report, done.left, at_work.evidence(done.path))
+
+
+def check_rows(at_work: Certifying, step: Step) -> Check:
+    """Return the check of the rows of a step's run, begun or gone on with."""
+    from unet_bench.store.log import iterate_rows, latest
+
+    assert step.judge is not None
+    before, many = at_work.run_of(step), places(at_work.request.device, step.at_once)
+    wanted = {"device": at_work.request.device, **step.fields(at_work.request)}
+    if many:
+        wanted["device"] = many[0].partition(":")[0]
+    execution = replace(at_work.limits(step), devices=many)
+    with pipeline.plan(from_options(wanted), execution=execution) as plan:
+        plan = replace(plan, planned=[planned for planned in plan.planned if step.keep(planned)])
+        with terminable():
+            done = pipeline.execute(
+                plan, at_work.folder / step.name, at_work.progress, before, execution
+            )
+    rows = [*latest(iterate_rows(done.path)).values()]
+    return step.judge(rows, len(done.left), at_work.evidence(done.path))
+
+
+def check_table(at_work: Certifying, step: Step) -> Check:
+    """Return the check of a table for reference, having written its report."""
+    from unet_bench.present.report import write_report
+
+    check = check_rows(at_work, step)
+    write_report([at_work.folder / check.evidence], at_work.folder / REPORT)
+    return replace(check, notes=(*check.notes, f"as a page: {REPORT}"))
+
+
+def places(device: str, at_once: int) -> tuple[str, ...]:
+    """Return the device as often as workers may run on it at once; empty: once.
+
+    A GPU that is not the first of its kind is planned for by its number, and so gets one.
+    """
+    from unet_bench.host.survey import survey
+
+    if device == "cpu" or at_once == 1:
+        return ()
+    first = survey().find(device.partition(":")[0])
+    return (device,) * at_once if first and first.device == device else ()
+
+
+def changes_one_thing(planned: Planned) -> bool:
+    """Return whether a cell's setting differs in one axis from the plain one, or is in COMBINED."""
+    values = setting_values(planned.cell.setting)
+    plain = [axis[0] for axis in EVERY_SETTING.values()]
+    changed = sum(value != usual for value, usual in zip(values, plain, strict=True))
+    return changed == 1 or values in COMBINED
+
+
+def setting_values(setting: Setting) -> tuple[str, ...]:
+    """Return a setting's values on the axes that change outputs."""
+    return tuple(getattr(setting, name) for name in EVERY_SETTING)
+
+
+def _judge(name: str) -> Callable[[Sequence[Row], int, str], Check]:
+    """Return a function of `analysis.certificate`, which is imported when it is called."""
+
+    def judge(rows: Sequence[Row], left: int, evidence: str) -> Check:
+        from unet_bench.analysis import certificate
+
+        check: Check = getattr(certificate, name)(rows, left, evidence)
+        return check
+
+    return judge
+
+
+# ---- the steps, in the order in which they lose their time
+
+
+def _clocks(request: Request) -> Mapping[str, Any]:
+    fixed = {"variants": CONVOLUTIONAL, "probes": ("clocks",), "limit_tmac": 0.0}
+    return {**LOADS[request.kind], **QUEUED[request.kind], **fixed}
+
+
+def _outputs(request: Request) -> Mapping[str, Any]:
+    fixed = {"variants": CONVOLUTIONAL[::2], "probes": ("outputs",), "limit_tmac": 0.0}
+    return {**SMALL[request.kind], **EVERY_SETTING, **fixed}
+
+
+def _memory(request: Request) -> Mapping[str, Any]:
+    return {**SMALL[request.kind], "variants": ("all",), "probes": ("memory",), "limit_tmac": 0.0}
+
+
+def _table(request: Request) -> Mapping[str, Any]:
+    variants = read("tour")["variants"][: request.share_of(VARIANTS, FEWEST_VARIANTS)]
+    return {**LOADS[request.kind], "variants": variants, "floors": False}
+
+
+STEPS: Final = (
+    Step("environment", 1.0, check_environment),
+    Step("selftest", 0.25, check_selftest),
+    Step("clocks", 0.30, check_rows, _clocks, judge=_judge("clocks_check")),
+    Step(
+        "outputs",
+        0.42,
+        check_rows,
+        _outputs,
+        keep=changes_one_thing,
+        at_once=AT_ONCE,
+        judge=_judge("outputs_check"),
+    ),
+    Step("memory", 0.62, check_rows, _memory, at_once=AT_ONCE, judge=_judge("memory_check")),
+    Step("table", 0.95, check_table, _table, judge=_judge("table_check")),
+)
+
+
+# ---- what is left
+
+
+def certificate_of(at_work: Certifying, checks: Sequence[Check]) -> Certificate:
+    """Return the certificate of all checks."""
+    from unet_bench.analysis.certificate import Certificate
+
+    report, device = at_work.environment, at_work.request.device
+    named = {one["device"]: one["name"] for one in report["devices"]}
+    packages = report["packages"]
+    versions = {
+        "unet-bench": packages["unet-bench"],
+        "torch": packages["torch"],
+        "cuda": report["cuda"],
+        "driver": report["driver_version"],
+    }
+    return Certificate(
+        device,
+        named.get(device) or report["cpu"],
+        at_work.minutes,
+        dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+        {name: version for name, version in versions.items() if version},
+        tuple(checks),
+    )
+
+
+def write_certificate(certificate: Certificate, folder: Path) -> None:
+    """Write certificate.json and certificate.md. Raises StoreError."""
+    from unet_bench.present.certificate import certificate_document
+
+    document = certificate_document(certificate)
+    write_text(folder / "certificate.json", str(document.rendered("json")))
+    write_text(folder / "certificate.md", f"# Certificate\n\n{document.rendered('md')}")
+
+
+def pack(folder: Path, archive: Path) -> None:
+    """Write the whole folder into one .zip, as a whole. Raises StoreError."""
+    draft = archive.with_suffix(".part")
+    with in_plain_words("write", archive):
+        with zipfile.ZipFile(draft, "w", zipfile.ZIP_DEFLATED) as packed:
+            for file in sorted(folder.rglob("*")):
+                within = file.relative_to(folder)
+                if file.is_file() and not set(within.parts) & set(TEMPORARY):
+                    packed.write(file, Path(folder.name) / within)
+        draft.replace(archive)
+
+
+def resume_command(folder: Path) -> str:
+    """Return the command that goes on with a certificate."""
+    return command_line("certify", "--resume", folder)
