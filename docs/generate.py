@@ -180,6 +180,23 @@ def measuring() -> str:
     return between(text, "selftest", f"\n```\n{report}\n```\n\n")
 
 
+def gpu() -> str:
+    """Return the page on certifying, with what was certified so far."""
+    from unet_bench.analysis.certificate import from_json
+
+    page = (ROOT / "docs" / "gpu.md").read_text(encoding="utf-8")
+    files = sorted((ROOT / "results" / "reference").glob("*-gpu/certificate.json"))
+    if not files:
+        return between(page, "certificates", "\nNone yet.\n\n")
+    table = "| when | verdict | versions | evidence |\n|---|---|---|---|\n"
+    for file in files:
+        found = from_json(json.loads(file.read_text(encoding="utf-8")))
+        versions = ", ".join(f"{name} {version}" for name, version in found.versions.items())
+        evidence = f"[{file.parent.name}](../results/reference/{file.parent.name}/certificate.md)"
+        table += f"| {found.made[:10]} | {found.sentence()} | {versions} | {evidence} |\n"
+    return between(page, "certificates", f"\n{table}\n")
+
+
 def notebooks() -> str:
     """Return the page on notebooks, with the output of its cells."""
     import pandas as pd
@@ -335,6 +352,7 @@ GENERATED: dict[str, Callable[[], str]] = {
     "docs/parts.md": parts,
     "docs/measuring.md": measuring,
     "docs/accuracy.md": accuracy,
+    "docs/gpu.md": gpu,
     "docs/notebooks.md": notebooks,
     "docs/parity.md": parity,
     "results/README.md": columns,

@@ -44,6 +44,7 @@ FEWEST_PAIRS: Final = 4
 VARIANTS: Final = 32  # of the table, likewise
 FEWEST_VARIANTS: Final = 4
 CONVOLUTIONAL: Final = ("unet", "unet-bilinear", "resnet34-unet")
+PART: Final = 24  # variants of a run, where all are measured
 AT_ONCE: Final = 3  # workers on one accelerator, for what is not timed
 TEMPORARY: Final = (".lock", "inbox", "checkpoints")  # in a run's folder, and not in the .zip
 
@@ -92,12 +93,16 @@ class Request:
 
 @dataclass(frozen=True)
 class Step:
-    """A check, and the run that it is made from."""
+    """A check, and the runs that it is made from.
+
+    One that has a lot to plan has several: nothing is measured while a run is planned, and only
+    between runs is the time looked at.
+    """
 
     name: str
     until: float  # the share of the minutes by whose end it is over
     check: Callable[[Certifying, Step], Check]
-    fields: Callable[[Request], Mapping[str, Any]] = lambda request: {}
+    suites: Callable[[Request], Sequence[Mapping[str, Any]]] = lambda request: [{}]
     keep: Callable[[Planned], bool] = lambda planned: True
     at_once: int = 1
     judge: Callable[[Sequence[Row], int, str], Check] | None = None
@@ -120,9 +125,9 @@ class Certifying:
             begun=self.begun, time_limit_s=max(0.1, 60 * self.minutes * step.until)
         )
 
-    def run_of(self, step: Step) -> Path | None:
-        """Return the folder of a step's run, if it was begun."""
-        runs = sorted((self.folder / step.name).glob(f"*/{MANIFEST}"))
+    def run_in(self, folder: Path) -> Path | None:
+        """Return the run in a folder, if one was begun there."""
+        runs = sorted(folder.glob(f"*/{MANIFEST}"))
         return runs[-1].parent if runs else None
 
     def evidence(self, path: Path | None) -> str:
@@ -248,7 +253,7 @@ def unbegun(at_work: Certifying, step: Step) -> Check:
     """Return the check of a step that there was no time for."""
     from unet_bench.analysis.certificate import unreached
 
-    return unreached(step.name, at_work.evidence(at_work.run_of(step)))
+    return unreached(step.name, at_work.evidence(at_work.run_in(at_work.folder / step.name)))
 
 
 def check_environment(at_work: Certifying, step: Step) -> Check:
@@ -263,42 +268,67 @@ def check_environment(at_work: Certifying, step: Step) -> Check:
 def check_selftest(at_work: Certifying, step: Step) -> Check:
     """Return the check of our timing against identical code and code that is slower."""
     from unet_bench import selftest
-    from unet_bench.analysis.certificate import selftest_check
+    from unet_bench.analysis.certificate import selftest_check, was_cut_short
+    from unet_bench.store.log import iterate_rows, latest
 
-    request = at_work.request
-    done = selftest.selftest(
-        quick=True,
-        pairs=request.share_of(PAIRS, FEWEST_PAIRS),
-        repeats=request.share_of(REPEATS, 1),
-        out=at_work.folder / step.name,
-        resume=at_work.run_of(step),
-        execution=at_work.limits(step),
-        device=request.device,
-        **step.fields(request),
-    )
+    request, folder = at_work.request, at_work.folder / step.name
+    try:
+        done = selftest.selftest(
+            quick=True,
+            pairs=request.share_of(PAIRS, FEWEST_PAIRS),
+            repeats=request.share_of(REPEATS, 1),
+            out=folder,
+            resume=at_work.run_in(folder),
+            execution=at_work.limits(step),
+            device=request.device,
+        )
+    except UnetBenchError:
+        run = at_work.run_in(folder)
+        rows = latest(iterate_rows(run)).values() if run else ()
+        if run and all(row["status"] == "ok" or was_cut_short(row) for row in rows):
+            return unbegun(at_work, step)  # no time for a pair of identical code
+        raise
     if done.stopped:
         raise done.stopped
     return selftest_check(done.report, done.left, at_work.evidence(done.path))
 
 
 def check_rows(at_work: Certifying, step: Step) -> Check:
-    """Return the check of the rows of a step's run, begun or gone on with."""
+    """Return the check of the rows of a step's runs, begun or gone on with."""
+    assert step.judge is not None
+    suites, rows, left, folder = step.suites(at_work.request), [], 0, at_work.folder / step.name
+    for number, fields in enumerate(suites, 1):
+        part = folder / str(number) if len(suites) > 1 else folder
+        if time.monotonic() >= at_work.limits(step).until:
+            left += len(fields["variants"])
+            continue
+        done = measured(at_work, step, fields, part)
+        rows += done[0]
+        left += done[1]
+    run = folder if len(suites) > 1 else at_work.run_in(folder)
+    return step.judge(rows, left, at_work.evidence(run))
+
+
+def measured(
+    at_work: Certifying, step: Step, fields: Mapping[str, Any], part: Path
+) -> tuple[list[Row], int]:
+    """Return the rows of a run in a folder, and how many cells there was no time for."""
     from unet_bench.store.log import iterate_rows, latest
 
-    assert step.judge is not None
-    before, many = at_work.run_of(step), places(at_work.request.device, step.at_once)
-    wanted = {"device": at_work.request.device, **step.fields(at_work.request)}
-    if many:
-        wanted["device"] = many[0].partition(":")[0]
+    device = at_work.request.device
+    many = places(device, step.at_once)
+    wanted = {"device": many[0].partition(":")[0] if many else device, **fields}
     execution = replace(at_work.limits(step), devices=many)
     with pipeline.plan(from_options(wanted), execution=execution) as plan:
-        plan = replace(plan, planned=[planned for planned in plan.planned if step.keep(planned)])
+        kept = [
+            planned
+            for planned in plan.planned
+            if step.keep(planned) and not plan.asked.isdisjoint(planned.names)
+        ]
+        plan, before = replace(plan, planned=kept), at_work.run_in(part)
         with terminable():
-            done = pipeline.execute(
-                plan, at_work.folder / step.name, at_work.progress, before, execution
-            )
-    rows = [*latest(iterate_rows(done.path)).values()]
-    return step.judge(rows, len(done.left), at_work.evidence(done.path))
+            done = pipeline.execute(plan, part, at_work.progress, before, execution)
+    return [*latest(iterate_rows(done.path)).values()], len(done.left)
 
 
 def check_table(at_work: Certifying, step: Step) -> Check:
@@ -351,23 +381,37 @@ def _judge(name: str) -> Callable[[Sequence[Row], int, str], Check]:
 # ---- the steps, in the order in which they lose their time
 
 
-def _clocks(request: Request) -> Mapping[str, Any]:
+def _clocks(request: Request) -> Sequence[Mapping[str, Any]]:
     fixed = {"variants": CONVOLUTIONAL, "probes": ("clocks",), "limit_tmac": 0.0}
-    return {**LOADS[request.kind], **QUEUED[request.kind], **fixed}
+    return [{**LOADS[request.kind], **QUEUED[request.kind], **fixed}]
 
 
-def _outputs(request: Request) -> Mapping[str, Any]:
+def _outputs(request: Request) -> Sequence[Mapping[str, Any]]:
     fixed = {"variants": CONVOLUTIONAL[::2], "probes": ("outputs",), "limit_tmac": 0.0}
-    return {**SMALL[request.kind], **EVERY_SETTING, **fixed}
+    return [{**SMALL[request.kind], **EVERY_SETTING, **fixed}]
 
 
-def _memory(request: Request) -> Mapping[str, Any]:
-    return {**SMALL[request.kind], "variants": ("all",), "probes": ("memory",), "limit_tmac": 0.0}
+def _memory(request: Request) -> Sequence[Mapping[str, Any]]:
+    fixed = {**SMALL[request.kind], "probes": ("memory",), "limit_tmac": 0.0}
+    return [{**fixed, "variants": part} for part in parts(every_variant(), PART)]
 
 
-def _table(request: Request) -> Mapping[str, Any]:
+def _table(request: Request) -> Sequence[Mapping[str, Any]]:
     variants = read("tour")["variants"][: request.share_of(VARIANTS, FEWEST_VARIANTS)]
-    return {**LOADS[request.kind], "variants": variants, "floors": False}
+    return [{**LOADS[request.kind], "variants": variants, "floors": False}]
+
+
+def parts(names: Sequence[str], size: int) -> list[tuple[str, ...]]:
+    """Return names in parts of a size, the last one of what is left."""
+    return [tuple(names[begin : begin + size]) for begin in range(0, len(names), size)]
+
+
+def every_variant() -> list[str]:
+    """Return the names of all variants that can be built here."""
+    from unet_bench.models.select import select
+    from unet_bench.registry import plugins
+
+    return [variant.name for variant in select(plugins.load().checked(), ["all"])]
 
 
 STEPS: Final = (

@@ -72,7 +72,8 @@ class Host:
 
     def last(self) -> Path:
         """The folder of the last run."""
-        return max((self.folder / "results").iterdir(), key=lambda path: path.stat().st_mtime)
+        folders = (path for path in (self.folder / "results").iterdir() if path.is_dir())
+        return max(folders, key=lambda path: path.stat().st_mtime)
 
     def contexts(self) -> set[tuple[str, str]]:
         """Which GPUs what kinds of process had contexts on: (GPU, role)."""
@@ -336,6 +337,56 @@ def test_the_self_test_runs(host: Callable[..., Host]) -> None:
     done = host().run("selftest", *options, "--speed-s", "0.1", "--threads", "1")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "repeatable" in done.stdout
+
+
+# ---- the certificate
+
+
+def certificate_in(folder: Path) -> Any:
+    return json.loads((folder / "certificate.json").read_text())
+
+
+def test_a_certificate_that_was_killed_goes_on_and_is_given(host: Callable[..., Host]) -> None:
+    here = host("peak=33")
+    command = [sys.executable, "-m", "unet_bench", "certify", "--minutes", "8"]
+    with subprocess.Popen(
+        command,
+        cwd=here.folder,
+        env=here.environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as child:
+        assert child.stderr is not None
+        for line in child.stderr:
+            if "clocks unet" in line:
+                break
+        child.kill()
+    folder = here.last()
+    assert not (folder / "certificate.json").exists()
+    done = here.run("certify", "--resume", str(folder))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "certified: Stand-in GPU A (cuda:0); all 6 checks passed" in done.stdout
+    assert len([*folder.glob("clocks/*/run.json")]) == 1
+    found = certificate_in(folder)
+    assert [check["status"] for check in found["checks"]] == ["passed"] * 6
+    for check in found["checks"]:
+        assert (folder / check["evidence"]).exists(), check["name"]
+    assert (folder / "report.html").exists()
+    assert folder.with_name(f"{folder.name}.zip").exists()
+    assert {role for _, role in here.contexts()} == {"survey", "worker"}
+
+
+def test_memory_that_was_not_foreseen_fails_a_certificate(host: Callable[..., Host]) -> None:
+    """Its allocator counts 123 MiB, whatever is computed. There is no time for all of the rest."""
+    here = host()
+    done = here.run("certify", "--minutes", "4")
+    assert done.returncode == 1, done.stdout + done.stderr
+    [memory] = [check for check in certificate_in(here.last())["checks"] if check["problems"]]
+    assert memory["name"] == "memory"
+    assert "was predicted to peak at" in memory["problems"][0]
+    assert "and did at 123.0" in memory["problems"][0]
+    assert [*(here.last() / memory["evidence"]).rglob("cells.csv")]
 
 
 # ---- a host without a GPU

@@ -18,7 +18,7 @@ from unet_bench.data import brain
 from unet_bench.data.dataset import fit
 from unet_bench.errors import InvalidSuite, Unsupported
 from unet_bench.host import device
-from unet_bench.measure import accuracy, batch, cost, memory, speed, training
+from unet_bench.measure import accuracy, batch, clocks, cost, memory, outputs, speed, training
 from unet_bench.plan.examine import examine
 from unet_bench.spec.recipe import find
 from unet_bench.train.loop import Training, tensors
@@ -163,6 +163,29 @@ def test_memory_is_of_live_bytes_where_the_allocator_keeps_no_count(
     row = memory.probe(context_of("unet", device=NAME))
     assert row["peak_memory_mib"] == row["live_memory_mib"]
     assert row["train_live_memory_mib"] > 0
+
+
+def test_clocks_are_compared_as_far_as_the_device_has_any(
+    context_of: Callable[..., MeasurementContext], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clocks, "BLOCK_S", 0.02)
+    row = clocks.probe(context_of("unet", device=NAME))
+    assert row["profiler_saw"] == "passes"
+    assert row["profiler_ms"] > 0
+    assert standin_device.counts["synchronised"] > clocks.BLOCKS
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [{"memory_format": "channels_last"}, {"batch_norm": "folded"}],
+    ids=str,
+)
+def test_outputs_are_compared_on_the_device(
+    context_of: Callable[..., MeasurementContext], setting: dict[str, str]
+) -> None:
+    row = outputs.probe(context_of("unet", device=NAME, **setting))
+    assert row["output_difference"] < 1e-4
+    assert row["class_agreement"] > 0.99
 
 
 def test_cost_does_not_touch_the_device(context_of: Callable[..., MeasurementContext]) -> None:

@@ -16,6 +16,7 @@ from unet_bench.text_format import tally
 PASSED: Final = "passed"
 FAILED: Final = "failed"
 NOT_REACHED: Final = "not reached"
+TIME_LIMIT: Final = "--time-limit"  # in the reason of what did not end before a run had to
 AS_PLANNED: Final = ("unsupported", "skipped")  # statuses that are no fault of what is checked
 
 REPEATABLE_WITHIN: Final = 0.05  # a pair of identical code, relatively
@@ -74,15 +75,13 @@ class Certificate:
         what = f"{self.device_name} ({self.device})"
         if self.device == "cpu":
             what = f"a CPU, not a GPU: {self.device_name}"
-        if failed := self.of(FAILED):
-            problems = sum(len(check.problems) for check in self.checks)
-            return f"not certified: {', '.join(failed)} failed ({problems} problems); {what}"
-        if missing := self.of(NOT_REACHED):
-            return (
-                f"not certified: no time for {', '.join(missing)} in {self.minutes:g} minutes, "
-                f"nothing failed; {what}"
-            )
-        return f"certified: {what}; all {len(self.checks)} checks passed"
+        failed, missing = self.of(FAILED), self.of(NOT_REACHED)
+        if not failed + missing:
+            return f"certified: {what}; all {len(self.checks)} checks passed"
+        said = [f"{', '.join(failed) or 'nothing'} failed"]
+        if missing:
+            said.append(f"{self.minutes:g} minutes were not enough for {', '.join(missing)}")
+        return f"not certified: {'; '.join(said)}; {what}"
 
     def exit_code(self) -> int:
         """Return 0 for certified, 1 where a check failed, 3 where one was not reached."""
@@ -128,29 +127,34 @@ def rows_check(
     threshold: str,
     evidence: str,
     labels: tuple[str, ...],
-    figure: str = "farthest off",
 ) -> Check:
     """Return the check of a run's rows, each judged by itself.
 
     `left` are the cells that there was no time for. Rows that ended otherwise than `ok` fail it,
     unless they could not run here, which is noted.
     """
-    named = {id(row): cell_name(row) for row in rows}
+    cells = left + len(rows)
+    rows = [row for row in rows if not was_cut_short(row)]
+    left = cells - len(rows)
     good = [row for row in rows if row["status"] == "ok"]
-    findings = sorted(
-        ((judge(row), named[id(row)]) for row in good), key=lambda found: -found[0].off
-    )
+    findings = sorted(((judge(row), cell_name(row)) for row in good), key=lambda one: -one[0].off)
     problems = [f"{of}: {found.problem}" for found, of in findings if found.problem]
-    notes: dict[str, None] = {}
+    refused: dict[str, list[str]] = {}
     for row in rows:
+        said = f"{row['status']}: {row.get('error') or ''}"
         if row["status"] in AS_PLANNED:
-            notes[f"{named[id(row)]} is {row['status']}: {row.get('error') or ''}"] = None
+            refused.setdefault(said, []).append(cell_name(row))
         elif row["status"] != "ok":
-            problems.append(f"{named[id(row)]}: {row['status']}: {row.get('error') or ''}")
+            problems.append(f"{cell_name(row)}: {said}")
+    notes = [f"{', '.join(cells_of)}: {said}" for said, cells_of in refused.items()]
     if left:
-        notes[f"there was no time for {left} of {left + len(rows)} cells"] = None
-    counts = f"{len(good)} of {left + len(rows)} cells"
-    worst = f"{figure}: {findings[0][1]}, {'; '.join(findings[0][0].fields)}" if findings else ""
+        notes.append(f"there was no time for {left} of {cells} cells")
+    counts = f"{len(good)} of {cells} cells"
+    worst = ""
+    if findings and labels:
+        found, of = findings[0]
+        named = zip(labels, found.fields, strict=True)
+        worst = f"farthest off: {of}: {', '.join(f'{label} {text}' for label, text in named)}"
     return Check(
         name,
         status_of(problems, reached=bool(good) and not left),
@@ -167,6 +171,11 @@ def rows_check(
 def status_of(problems: Iterable[str], *, reached: bool) -> str:
     """Return the status of a check: a problem fails it, though there was no time for the rest."""
     return FAILED if any(problems) else PASSED if reached else NOT_REACHED
+
+
+def was_cut_short(row: Row) -> bool:
+    """Return whether a cell was ended since the time of its step was over."""
+    return row["status"] == "timeout" and TIME_LIMIT in (row.get("error") or "")
 
 
 def cell_name(row: Row) -> str:
@@ -190,7 +199,7 @@ def clocks_check(rows: Sequence[Row], left: int, evidence: str) -> Check:
             f"{CLOCKS_AGREE:.0%}; events fall short by no more, kernels by {1 - KERNELS_FILL:.0%}"
         ),
         evidence=evidence,
-        labels=("host, ms", "events", "profiler", "it saw"),
+        labels=("ms by the host", "events", "profiler", "which saw"),
     )
     if not (on_cpu and rows):
         return check
@@ -236,7 +245,14 @@ def memory_check(rows: Sequence[Row], left: int, evidence: str) -> Check:
         lambda row: _memory(row, share, more),
         threshold=f"within {share:.0%} of {against} and {more:g} MiB, inference and training",
         evidence=evidence,
-        labels=("predicted, MiB", "measured", "error", "training, predicted", "measured", "error"),
+        labels=(
+            "MiB predicted",
+            "measured",
+            "error",
+            "in training predicted",
+            "measured",
+            "error",
+        ),
     )
     return check
 
@@ -292,6 +308,10 @@ def _outputs(row: Row) -> Finding:
 
 def table_check(rows: Sequence[Row], left: int, evidence: str) -> Check:
     """Return the check that a table of the usual probes is made, trainings included."""
+    left, rows = (
+        left + sum(map(was_cut_short, rows)),
+        [row for row in rows if not was_cut_short(row)],
+    )
     by_probe: dict[str, dict[str, int]] = {}
     qualities: dict[str, int] = {}
     for row in rows:
@@ -330,7 +350,7 @@ def selftest_check(report: Report, left: int, evidence: str) -> Check:
         assert one is not None
         covered, found = one.coverage, one.detections[-1].found if one.detections else None
         lost = sum(one.lost.values())
-        problems += [f"{of}: {problem}" for problem in _faults(one)]
+        problems += [f"{of}: {problem}" for problem in _faults(one, cut_short=left > 0)]
         figures.append(f"{of} repeatable within {one.within():g} %")
         hits = f"{found.hits} of {found.of}" if found else "none"
         lines.append(
@@ -351,8 +371,8 @@ def selftest_check(report: Report, left: int, evidence: str) -> Check:
     )
 
 
-def _faults(report: Report) -> Iterable[str]:
-    """Yield what is wrong with our timing, by an audit."""
+def _faults(report: Report, *, cut_short: bool) -> Iterable[str]:
+    """Yield what is wrong with our timing, by an audit that may have been cut short."""
     if not report.worst <= REPEATABLE_WITHIN:
         yield (f"identical code differed by {report.worst:.1%}, beyond {REPEATABLE_WITHIN:.0%}")
     covered = report.coverage
@@ -368,7 +388,9 @@ def _faults(report: Report) -> Iterable[str]:
                 f"a slow-down of {largest.slowdown:.0%} was found in {largest.found.hits} of "
                 f"{largest.found.of} pairs, too few to be {FOUND:.0%}"
             )
-    lost, all_of_them = sum(report.lost.values()), report.coverage.of
+    all_of_them, lost = report.coverage.of, sum(report.lost.values())
+    if cut_short:
+        lost -= report.lost.get("timeout", 0)
     if lost > MOST_LOST * (lost + all_of_them):
         yield f"{lost} of {lost + all_of_them} pairs were lost: {tally(report.lost)}"
 
@@ -391,7 +413,7 @@ def environment_check(report: Mapping[str, Any], device: str, evidence: str) -> 
         "environment",
         status_of(problems, reached=True),
         f"{figure}, torch {report['packages']['torch']}",
-        "the device is named, and a convolution was computed on it",
+        "the device is named, and computes",
         evidence,
         tuple(problems),
     )

@@ -93,6 +93,9 @@ def timed_events(device: torch.device) -> tuple[torch.Event, torch.Event] | None
     with _if_served(device):
         start, end = (torch.Event(device, enable_timing=True) for _ in range(2))
         start.record()
+        end.record()
+        synchroniser(device)()
+        start.elapsed_time(end)  # some have events that do not tell the time
         events = start, end
     return events
 

@@ -34,7 +34,7 @@ class Watcher:
 
     def begin(self, planned: Sequence[Planned], path: Path) -> None:
         """Say what will be done, and where it goes."""
-        self.path, self.total = path, len(planned)
+        self.path, self.number, self.total = path, 0, len(planned)
         seconds = sum(p.seconds for p in planned)
         self.console.print(
             f"{len(planned)} cells, about {span(seconds)}, into {path}",

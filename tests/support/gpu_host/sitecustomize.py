@@ -59,9 +59,39 @@ def with_few_repeats(selftest):
     selftest.QUICK_REPEATS = 1
 
 
+def with_small_loads(certify):
+    small = {"size": "32x32", "width_scale": 0.0625, "batch": (2,), "steps": 2, "speed_s": 0.2}
+    certify.LOADS = {"gpu": {**small, "threads": (1,)}}
+    certify.SMALL = {"gpu": {name: small[name] for name in ("size", "width_scale", "batch")}}
+    certify.CONVOLUTIONAL = ("unet", "unet-add", "unet-same")
+    certify.EVERY_SETTING = {**certify.EVERY_SETTING, "mode": ("eager", "cudagraphs")}
+    certify.PAIRS = certify.FEWEST_PAIRS = 2
+    certify.VARIANTS = certify.FEWEST_VARIANTS = 2
+    certify.PART = 2
+    certify.every_variant = lambda: ["unet", "unet-add", "unet-same"]
+
+
+def with_thresholds_for_a_busy_host(certificate):
+    certificate.REPEATABLE_WITHIN = certificate.CLOCKS_AGREE = 9.0
+    certificate.HOLD = certificate.FOUND = 0.0
+
+
+def with_a_profiler_of_kernels(clocks):
+    def profiled(device, block):
+        host_s = block()
+        return clocks.Profiled(host_s, 0.97 * host_s, "kernels")
+
+    clocks.profiled = profiled
+
+
 if os.environ.get("UNET_BENCH_GPU_HOST"):
     sys.meta_path.insert(0, Patch("torch", with_gpus))
     sys.meta_path.insert(0, Patch("unet_bench.measure.ceiling", with_a_small_roofline))
     sys.meta_path.insert(0, Patch("unet_bench.measure.energy", with_short_windows))
     sys.meta_path.insert(0, Patch("unet_bench.measure.guard", with_quiet_processors))
     sys.meta_path.insert(0, Patch("unet_bench.selftest", with_few_repeats))
+    sys.meta_path.insert(0, Patch("unet_bench.certify", with_small_loads))
+    sys.meta_path.insert(
+        0, Patch("unet_bench.analysis.certificate", with_thresholds_for_a_busy_host)
+    )
+    sys.meta_path.insert(0, Patch("unet_bench.measure.clocks", with_a_profiler_of_kernels))

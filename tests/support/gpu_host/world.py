@@ -14,6 +14,8 @@ from pathlib import Path
 FOLDER = Path(os.environ["UNET_BENCH_GPU_HOST"])
 FAULTS = [fault for fault in os.environ.get("UNET_BENCH_GPU_FAULTS", "").split(",") if fault]
 GPUS = int(next((fault[5:] for fault in FAULTS if fault.startswith("gpus=")), "1"))
+# what the allocator counts, whatever is computed
+PEAK_MIB = int(next((fault[5:] for fault in FAULTS if fault.startswith("peak=")), "123"))
 STARTED = time.time()
 
 
