@@ -45,6 +45,7 @@ VARIANTS: Final = 32  # of the table, likewise
 FEWEST_VARIANTS: Final = 4
 CONVOLUTIONAL: Final = ("unet", "unet-bilinear", "resnet34-unet")
 PART: Final = 24  # variants of a run, where all are measured
+FINE: Final = {"ok", "unsupported", "skipped"}  # statuses
 AT_ONCE: Final = 3  # workers on one accelerator, for what is not timed
 TEMPORARY: Final = (".lock", "inbox", "checkpoints")  # in a run's folder, and not in the .zip
 
@@ -328,6 +329,12 @@ def measured(
         plan, before = replace(plan, planned=kept), at_work.run_in(part)
         with terminable():
             done = pipeline.execute(plan, part, at_work.progress, before, execution)
+            if many and not done.statuses <= FINE:
+                # A GPU may be one process's alone: what failed is tried by one worker at a time.
+                execution = replace(execution, devices=many[:1])
+                executor = pipeline.executor_of(execution, plan.loaded.registry)
+                plan = replace(plan, executor=executor)
+                done = pipeline.execute(plan, part, at_work.progress, done.path, execution)
     return [*latest(iterate_rows(done.path)).values()], len(done.left)
 
 

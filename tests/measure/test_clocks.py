@@ -75,6 +75,17 @@ def test_kernels_are_summed_as_torchs_own_table_does() -> None:
     assert clocks.kernel_seconds(events, "cuda") == pytest.approx(3.0)
 
 
+def test_a_profiler_that_may_not_see_kernels_times_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    from torch import profiler
+
+    cpu, profile = profiler.ProfilerActivity.CPU, profiler.profile
+    cuda = profiler.ProfilerActivity.CUDA
+    monkeypatch.setattr(profiler, "supported_activities", lambda: {cpu, cuda})
+    monkeypatch.setattr(profiler, "profile", lambda activities: profile(activities=[cpu]))
+    found = clocks.profiled(torch.device("cuda", 0), lambda: 1.0)
+    assert found.of == "passes"
+
+
 def test_where_a_device_must_have_events_their_refusal_is_raised(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -216,7 +216,10 @@ def _clocks(row: Row) -> Finding:
     if events is None and row["device"] != "cpu":
         problems.append(f"{row['device']} has no events that tell the time")
     if not saw_kernels and row["device"].startswith("cuda"):
-        problems.append("the profiler sees no kernels of this device")
+        problems.append(
+            "torch's profiler sees no kernels of this device; the cell's log may say why, "
+            "such as CUPTI_ERROR_INSUFFICIENT_PRIVILEGES"
+        )
     least = KERNELS_FILL - 1 if saw_kernels else -CLOCKS_AGREE
     if not least <= profiler <= CLOCKS_AGREE:
         problems.append(f"the profiler disagrees with the host's clock by {profiler:+.2%}")

@@ -93,16 +93,17 @@ def disagreement(other: list[float], host: list[float]) -> float:
 def profiled(device: torch.device, block: Callable[[], float]) -> Profiled:
     """Return the seconds of a block by both clocks.
 
-    The profiler's are the sum of all kernels where it sees the device's, else the block as its own
-    clock times it.
+    The profiler's are the sum of all kernels where it sees any of the device's, else the block as
+    its own clock times it.
     """
     from torch.profiler import ProfilerActivity, profile, record_function, supported_activities
 
-    own = getattr(ProfilerActivity, device.type.upper(), ProfilerActivity.CPU)
-    if device.type != "cpu" and own in supported_activities():
+    own = getattr(ProfilerActivity, device.type.upper(), None)
+    if own is not None and device.type != "cpu" and own in supported_activities():
         with profile(activities=[own]) as profiler:
             host_s = block()
-        return Profiled(host_s, kernel_seconds(profiler.events(), device.type), "kernels")
+        if kernels_s := kernel_seconds(profiler.events(), device.type):
+            return Profiled(host_s, kernels_s, "kernels")
     with profile(activities=[ProfilerActivity.CPU]) as profiler, record_function(ANNOTATION):
         host_s = block()
     [annotated] = [event for event in profiler.events() if event.name == ANNOTATION]
