@@ -43,6 +43,7 @@ def predict_files(
     overlap: float = 0.5,
     flips: bool = False,
     white: float | None = None,
+    trust: bool = False,
     warn: Callable[[str], None] = print,
 ) -> Iterator[Path]:
     """Write the class ids of each image, and yield the paths.
@@ -68,7 +69,13 @@ def predict_files(
             f"masks would replace images, such as {such}: give another folder by --out"
         )
     network = load_network(
-        run, variant, data=data, seed=seed, fold=fold, device=choose_device(device)
+        run,
+        variant,
+        data=data,
+        seed=seed,
+        fold=fold,
+        device=choose_device(device),
+        trust=trust,
     )
     found = Findings(out)
     found.problems.extend(f"{image}: no such file" for image in images if not os.path.isfile(image))

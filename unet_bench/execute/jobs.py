@@ -14,6 +14,7 @@ inbox, so a row that was finished when everything was killed is found by the nex
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -37,6 +38,7 @@ class Job:
 
     stem: str  # names the cell's files
     folder: str  # the run's
+    begun_in: str = ""  # the folder that the run was begun in, where modules of --model may be
     cell: dict[str, Any]
     key: str
     data: str | None = None  # the task's images and masks
@@ -135,6 +137,11 @@ def remove_result(folder: RunFolder, stem: str) -> None:
 def stems_in_inbox(folder: RunFolder) -> set[str]:
     """Return the stems of all cells of which a worker wrote a row."""
     return {file.stem for file in folder.inbox.glob("*.json")}
+
+
+def now() -> str:
+    """Return this moment, ISO 8601, UTC."""
+    return dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from unet_bench.errors import InvalidSize, StoreError
 from unet_bench.registry.registry import Registry
 from unet_bench.spec.cell import Task, digest
 from unet_bench.spec.suite import Suite
+from unet_bench.text_format import DOUBT
 
 
 @dataclass(frozen=True)
@@ -77,8 +78,8 @@ def read_tasks(suite: Suite, registry: Registry, folder: Path) -> list[LoadedTas
 
 def remarks(dataset: Dataset) -> tuple[str, ...]:
     """Return what to know of a data set, doubts first."""
-    said = [f"doubt: {doubt}" for doubt in dataset.doubts] + list(dataset.notes)
-    return tuple(f"data set {dataset.name}: {text}" for text in said)
+    doubts = [f"data set {dataset.name}{DOUBT}{text}" for text in dataset.doubts]
+    return (*doubts, *(f"data set {dataset.name}: {text}" for text in dataset.notes))
 
 
 def folds_of(suite: Suite, registry: Registry, dataset: Dataset, name: str) -> list[Dataset]:
@@ -90,9 +91,9 @@ def folds_of(suite: Suite, registry: Registry, dataset: Dataset, name: str) -> l
     return given_folds(dataset, path_of(registry, name), suite.folds)
 
 
-def class_names(given: tuple[str, ...]) -> Classes:
+def class_names(stated: tuple[str, ...]) -> Classes:
     """Return what `--classes` says: how many, their names, `binary`, or nothing."""
-    if given == ("binary",):
+    if stated == ("binary",):
         return "binary"
-    counted = len(given) == 1 and given[0].isdecimal()
-    return int(given[0]) if counted else given or None
+    counted = len(stated) == 1 and stated[0].isdecimal()
+    return int(stated[0]) if counted else stated or None

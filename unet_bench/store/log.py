@@ -16,8 +16,10 @@ from io import FileIO
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Self
 
-from unet_bench.errors import StoreError, command_line
+from unet_bench.errors import InvalidSuite, StoreError, command_line
 from unet_bench.host.locks import Held, hold
+from unet_bench.limits import MOST_TEXT
+from unet_bench.store.manifest import require_manifest
 from unet_bench.store.run_folder import (
     LOGS,
     MANIFEST,
@@ -27,6 +29,7 @@ from unet_bench.store.run_folder import (
     write_text,
 )
 from unet_bench.store.schema import SCHEMA_VERSION, fault
+from unet_bench.store.trust import code_named_by
 
 Row = dict[str, Any]
 
@@ -112,7 +115,7 @@ class Store:
         with in_plain_words(
             "append to",
             self.folder.cells,
-            f"what was finished is kept: {resume_command(self.path)}",
+            f"what was finished is kept: `{resume_command(self.path)}`",
         ):
             end = os.fstat(self._cells.fileno()).st_size
             try:
@@ -150,11 +153,15 @@ def read_manifest(path: Path) -> dict[str, Any]:
         raise StoreError(
             f"{path} is not the folder of a run: it has no {MANIFEST}; give one of results/*"
         )
-    with in_plain_words("read", file):
-        manifest = _parse(file.read_bytes(), str(file))
-    if not isinstance(manifest.get("run_id"), str):
-        raise StoreError(f"{file} names no run_id: it is damaged, or not of a run; start a new one")
-    return manifest
+    with in_plain_words("read", file), file.open("rb") as content:
+        manifest = _parse(content.read(MOST_TEXT), str(file))
+    try:
+        require_manifest(manifest)
+    except (ValueError, InvalidSuite) as error:
+        raise StoreError(
+            f"{file} is not what unet-bench writes: {error}; mend it, or start a new run"
+        ) from error
+    return {name: value for name, value in manifest.items() if value is not None}
 
 
 def manifest_of(path: Path) -> dict[str, Any]:
@@ -202,8 +209,11 @@ def migrate(row: Row) -> Row:
 
 
 def resume_command(path: Path) -> str:
-    """Return what to type to go on with the run in `path`."""
-    return f"`{command_line('run', '--resume', path)}`"
+    """Return what to type to go on with the run in `path`, which is this user's own."""
+    trust: tuple[str, ...] = ()
+    with suppress(StoreError):
+        trust = ("--trust",) if code_named_by(read_manifest(path)) else ()
+    return command_line("run", "--resume", path, *trust)
 
 
 def _hold(path: Path) -> FileIO:

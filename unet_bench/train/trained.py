@@ -12,7 +12,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Required, TypedDict
 
 import numpy as np
 import torch
@@ -27,14 +27,16 @@ from unet_bench.errors import InvalidSuite, StoreError, UnetBenchError, UnknownN
 from unet_bench.geometry.shapes import InputWindow
 from unet_bench.geometry.sizes import find_input_window
 from unet_bench.host.files import atomic_write
-from unet_bench.limits import MOST_NUMBER, one_line, read_json, require_file
+from unet_bench.limits import MOST_NUMBER, MOST_WORDS, one_line, read_json, require_file
 from unet_bench.models.build import build
 from unet_bench.networks.contracts import main_output
 from unet_bench.networks.variants import Variant
 from unet_bench.registry.plugins import load
 from unet_bench.spec.cell import Task, tuples
+from unet_bench.spec.shape import Plain, require_shape
 from unet_bench.spec.suite import FITS
 from unet_bench.store.run_folder import RunFolder
+from unet_bench.store.trust import require_trust
 from unet_bench.train.checkpoint import storable
 from unet_bench.train.tiles import predict
 from unet_bench.train.windows import normalisation, scored
@@ -42,10 +44,53 @@ from unet_bench.train.windows import normalisation, scored
 if TYPE_CHECKING:
     from unet_bench.context import MeasurementContext
 
-KEYS: Final = frozenset(
-    ("variant", "task", "setting", "frame", "mean", "std", "image_type", "seed", "val_dice")
-)
 IMAGE_TYPES: Final = ("uint8", "float32")
+
+
+class _Variant(TypedDict, total=False):
+    name: Required[str]
+    choices: dict[str, str]
+    architecture: str
+    args: dict[str, Plain | list[Plain]]
+    width_scale: float
+    dims: int
+
+
+class _Task(TypedDict):
+    name: str
+    dataset_hash: str
+    classes: list[str]
+    in_channels: int
+    scored: list[int]
+    fit: str
+    fold: str
+
+
+class _Window(TypedDict):
+    input: list[int]
+    output: list[int]
+    start: list[int]
+    context: list[int]
+
+
+class _Setting(TypedDict):
+    pretrained: str
+
+
+class About(TypedDict, total=False):
+    """The JSON beside weights. What older versions did not state yet may be missing."""
+
+    variant: Required[_Variant]
+    task: Required[_Task]
+    setting: Required[_Setting]
+    frame: Required[_Window]
+    mean: Required[list[float] | float]
+    std: Required[list[float] | float]
+    image_type: Required[str]
+    seed: Required[int]
+    val_dice: Required[float | None]
+    modalities: list[str]
+    digest: str
 
 
 def save_network(
@@ -161,16 +206,21 @@ def load_network(
     seed: int | None = None,
     fold: str | None = None,
     device: str = "cpu",
+    trust: bool = False,
 ) -> Network:
     """Return the network of a variant that a run trained and kept.
 
     Of several seeds or folds it is the best by validation Dice. `data` is a task's name, `fold`
-    such as 0/5. Raises StoreError when there is none, UnknownName for what was not kept,
-    InvalidSuite where it cannot be told which of several is meant.
+    such as 0/5. A network of nobody's plugin is code that the run names: it is imported only with
+    `trust`. Raises StoreError when there is none, UnknownName for what was not kept, InvalidSuite
+    where it cannot be told which of several is meant, or the run is not trusted.
     """
     file, about = _chosen(Path(run), variant, data=data, seed=seed, fold=fold)
     task, input_window, made = _described(about)
-    arguments = (load().checked(), made, task.in_channels, len(task.classes), input_window.input)
+    registry = load().checked()
+    if registry.is_foreign(made):
+        require_trust(Path(run), [f"--model {made.architecture}"], trust)
+    arguments = (registry, made, task.in_channels, len(task.classes), input_window.input)
     with torch.device("meta"):
         blueprint = build(*arguments)
     weights = file.with_suffix(".safetensors")
@@ -260,12 +310,14 @@ def facts(about: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def load_model(run: Path | str, variant: str, *, seed: int | None = None) -> nn.Module:
+def load_model(
+    run: Path | str, variant: str, *, seed: int | None = None, trust: bool = False
+) -> nn.Module:
     """Return the trained module itself, in eval mode on the CPU: normalised `(N C H W)` to logits.
 
     Raises as `load_network`.
     """
-    return load_network(run, variant, seed=seed).model
+    return load_network(run, variant, seed=seed, trust=trust).model
 
 
 def names_of(run: Path) -> dict[str, str]:
@@ -277,31 +329,33 @@ def names_of(run: Path) -> dict[str, str]:
 
 def _about(file: Path) -> dict[str, Any]:
     try:
-        found = read_json(file)
-        if not isinstance(found, dict):
-            raise ValueError("it is no object")
-        if missing := KEYS - set(found):
-            raise ValueError(f"it lacks {', '.join(sorted(missing))}")
-        facts(found)
+        found: dict[str, Any] = read_json(file)
+        require_shape(found, About, "it")
         _described(found)
-    except (UnetBenchError, OSError, ValueError, TypeError, LookupError, AttributeError) as error:
+    except (UnetBenchError, OSError, ValueError, TypeError, LookupError) as error:
         why = one_line(f"{type(error).__name__}: {error}")
         raise StoreError(
             f"{one_line(str(file))} is not what a run leaves beside weights ({why}); delete it"
         ) from error
-    return found
+    return {name: value for name, value in found.items() if value is not None} | {
+        "val_dice": found["val_dice"]
+    }
 
 
 def _described(about: Mapping[str, Any]) -> tuple[Task, InputWindow, Variant]:
     """Return what the JSON speaks of.
 
-    Raises ValueError, TypeError, LookupError, AttributeError and ours for what is none.
+    Raises ValueError, TypeError, LookupError and ours for what is none.
     """
     task, window = Task(**tuples(about["task"])), InputWindow(**tuples(about["frame"]))
     sizes = (task.scored, window.input, window.output, window.start, window.context)
     whole = [task.in_channels, about["seed"], *itertools.chain(*sizes)]
-    if not all(type(number) is int and 0 <= number <= MOST_NUMBER for number in whole):
-        raise ValueError("a size, channel count or seed is no whole number")
+    if not all(0 <= number <= MOST_NUMBER for number in whole):
+        raise ValueError("a size, channel count or seed is below 0, or too large")
+    variant = about["variant"]
+    texts = (variant["name"], *(variant.get("choices") or {}).values())
+    if any(len(text) > MOST_WORDS for text in texts):
+        raise ValueError(f"the variant's name or a choice has more than {MOST_WORDS} characters")
     alike = all(len(size) == task.dims for size in sizes)
     if task.dims not in (2, 3) or not alike or min(*window.input, *task.scored) < 1:
         raise ValueError("sizes of several or no dimensions")
@@ -309,8 +363,6 @@ def _described(about: Mapping[str, Any]) -> tuple[Task, InputWindow, Variant]:
         raise ValueError(
             f"image_type is one of {', '.join(IMAGE_TYPES)}, fit one of {', '.join(FITS)}"
         )
-    if not all(isinstance(name, str) for name in (*task.classes, *about.get("modalities", ()))):
-        raise TypeError("classes and modalities are names")
     for name, least in (("mean", -math.inf), ("std", 0.0)):
         values = np.asarray(about[name], np.float64)
         valid = (np.isfinite(values) & (values > least)).all()
@@ -318,9 +370,9 @@ def _described(about: Mapping[str, Any]) -> tuple[Task, InputWindow, Variant]:
             raise ValueError(f"{name} is one finite number for each channel")
     _scale(about)
     dice = about["val_dice"]
-    if dice is not None and not (type(dice) in (int, float) and 0 <= dice <= 1):
+    if dice is not None and not 0 <= dice <= 1:
         raise ValueError("val_dice is null, or from 0 to 1")
-    return task, window, Variant.from_json(about["variant"])
+    return task, window, Variant.from_json(variant)
 
 
 def _scale(about: Mapping[str, Any]) -> Scale:
