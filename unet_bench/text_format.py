@@ -41,6 +41,15 @@ def one_line(name: str) -> str:
     return printable(name)
 
 
+DOUBT: Final = ": doubt: "
+"""What a note says between the data set's name and why its files may be misread."""
+
+
+def is_doubt(note: str) -> bool:
+    """Return whether a run's note says that its data may be misread."""
+    return DOUBT in note
+
+
 def first_line(text: str) -> str:
     """Return the first line of a text, printable."""
     return printable(next(iter(text.strip().splitlines()), ""))

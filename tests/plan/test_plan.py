@@ -6,12 +6,16 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from unet_bench import pipeline, run
 from unet_bench.data.dataset import Dataset
 from unet_bench.errors import InvalidSuite
+from unet_bench.execute.manifest import manifest
+from unet_bench.execute.options import ExecutionOptions
 from unet_bench.networks.contracts import main_output
 from unet_bench.plan.cells import Planned, protocol_of, require_validation
 from unet_bench.plan.tasks import LoadedTask
@@ -19,6 +23,7 @@ from unet_bench.registry.registry import Registry
 from unet_bench.spec.cell import Protocol, Task
 from unet_bench.spec.recipe import Recipe
 from unet_bench.spec.suite import from_dict
+from unet_bench.text_format import is_doubt
 from unet_bench.train.windows import scored
 
 TINY = {"data": ["cells"], "size": "32x32", "width_scale": 0.0625, "batch": 1, "threads": 1}
@@ -222,3 +227,17 @@ def test_without_validation_images_a_recipe_must_take_the_last_weights() -> None
     ):
         require_validation(Recipe(), task)
     require_validation(Recipe(select="last"), task)
+
+
+def test_doubts_about_the_data_are_among_the_notes_that_a_run_keeps(tmp_path: Path) -> None:
+    for number in range(6):
+        for folder, pixels in (("images", 90), ("masks", (number % 2) * 254 + 1)):
+            (tmp_path / folder).mkdir(exist_ok=True)
+            picture = np.zeros((32, 32), np.uint8)
+            picture[:16] = pixels
+            Image.fromarray(picture).save(tmp_path / folder / f"{number}.png")
+    options = {**TINY, "variants": ["unet"], "data": [str(tmp_path)], "probes": ["cost"]}
+    with pipeline.plan(from_dict(options)) as made:
+        (doubt,) = made.notes
+        assert is_doubt(doubt)
+        assert manifest(made, ExecutionOptions())["notes"] == [doubt]

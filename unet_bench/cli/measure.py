@@ -19,6 +19,7 @@ from unet_bench.spec.cell import Setting
 from unet_bench.spec.option import SAVING, WHAT, WHERE, options
 from unet_bench.spec.presets import PRESETS
 from unet_bench.spec.suite import Suite, from_options
+from unet_bench.text_format import is_doubt
 
 if TYPE_CHECKING:
     from unet_bench.execute.driver import Finished
@@ -38,6 +39,10 @@ Out = Annotated[
     typer.Option("--out", "-o", help="Where the run's folder is made.", rich_help_panel=SAVING),
 ]
 
+Trust = Annotated[
+    bool, typer.Option("--trust", help="Run code that the run's folder names: it is yours.")
+]
+
 
 @with_options(given=options(Suite), how=options(ExecutionOptions))
 def run(
@@ -51,6 +56,7 @@ def run(
             "--resume", help="Go on with a run: its folder, or last.", rich_help_panel=WHERE
         ),
     ] = None,
+    trust: Trust = False,
     debug: Debug = False,
 ) -> None:
     """Measure variants and save tables.
@@ -59,9 +65,14 @@ def run(
     """
     from unet_bench import pipeline
     from unet_bench.present.progress import watcher
+    from unet_bench.store.log import read_manifest, resume_command
+    from unet_bench.store.trust import code_named_by, require_trust
 
     folder = resumable(resume, out) if resume else None
     refuse_contradictions(folder, suite, given, how)
+    if folder:
+        named = code_named_by(read_manifest(folder), executor="executor" not in how)
+        require_trust(folder, named, trust)
     execution = execution_of(folder, how)
     wanted = pipeline.resumed(folder) if folder else from_options(given, suite)
     recipe = pipeline.recipe_of(folder) if folder else None
@@ -78,12 +89,12 @@ def run(
                 with terminable():
                     done = pipeline.execute(made, out, progress, folder, execution)
             if not done.left or "time_limit_s" not in how:
-                show_end(done.path, made.suite)
+                show_end(done.path, made)
         except KeyboardInterrupt as end:
-            kept = f"what was finished is kept. Go on with: {going_on(progress.path)}"
-            typer.echo(
-                f"stopped; {kept if progress.path else 'nothing was measured yet'}", err=True
-            )
+            kept = "nothing was measured yet"
+            if progress.path:
+                kept = f"what was finished is kept. Go on with: {resume_command(progress.path)}"
+            typer.echo(f"stopped; {kept}", err=True)
             raise typer.Exit(exit_code(end)) from None
         except StoreError as error:
             if progress.path is None:  # nothing was run: refused before starting
@@ -151,10 +162,12 @@ def time_notes(made: Plan, execution: ExecutionOptions) -> Iterable[str]:
 
 def end_code(done: Finished, limited: bool) -> int:
     """Return a run's exit code, having said which cells there was no time for."""
+    from unet_bench.store.log import resume_command
+
     if done.left:
         typer.echo(
             f"the time limit is reached, {len(done.left)} cells are left "
-            f"({left_out(done.left)}). Go on with: {going_on(done.path)}",
+            f"({left_out(done.left)}). Go on with: {resume_command(done.path)}",
             err=True,
         )
         if limited:
@@ -166,11 +179,6 @@ def end_code(done: Finished, limited: bool) -> int:
     return 0 if done.statuses <= HARMLESS else 1
 
 
-def going_on(path: Path | None) -> str:
-    """Return the command that goes on with a run."""
-    return command_line("run", "--resume", path)
-
-
 def left_out(left: Iterable[Planned]) -> str:
     """Return the cells that there was no time for: each probe with its variants."""
     by_probe: dict[str, list[str]] = {}
@@ -180,8 +188,8 @@ def left_out(left: Iterable[Planned]) -> str:
     return "; ".join(parts)
 
 
-def show_end(path: Path, suite: Suite) -> None:
-    """Print the table of a run, where it is, and what was scaled down."""
+def show_end(path: Path, made: Plan) -> None:
+    """Print the table of a run, where it is, what was scaled down, and doubts about the data."""
     from unet_bench.present.progress import console
     from unet_bench.present.table import results_document
     from unet_bench.store.runs import read_runs
@@ -189,7 +197,8 @@ def show_end(path: Path, suite: Suite) -> None:
     screen, runs = console(), read_runs([path])
     screen.print(results_document(runs.results, known=runs.columns).rendered())
     again = command_line("show", path)
-    notes = [f"results: {path}/results.csv", f"again: {again}", suite.scaled_down()]
+    notes = [f"results: {path}/results.csv", f"again: {again}", made.suite.scaled_down()]
+    notes += [note for note in made.notes if is_doubt(note)]
     screen.print("\n".join(filter(None, notes)), markup=False, highlight=False, soft_wrap=True)
 
 
@@ -277,6 +286,7 @@ def predict(
     fold: Annotated[
         str | None, typer.Option("--fold", help="Of several folds, this one: 0/5.")
     ] = None,
+    trust: Trust = False,
     white: Annotated[
         float | None,
         typer.Option(
@@ -302,6 +312,7 @@ def predict(
         seed=seed,
         fold=fold,
         white=white,
+        trust=trust,
         warn=warn,
         **given,
     )

@@ -34,6 +34,7 @@ WHITE: Final = 128
 """The lowest grey level that may be the inside of an object with blurred edges."""
 DOUBTED_SHARE: Final = 0.8
 """The share of pixels from which on what is called an object may be the background."""
+MOST_TABLED: Final = 2**16  # values below this are mapped by a table
 MOST_LOOKED_AT: Final = 20  # masks whose connected parts are counted
 
 Classes = int | Sequence[str] | str | None
@@ -472,10 +473,18 @@ def _by_spans(
 def _ids(values: Array, meaning: Counts) -> Array:
     """Return class ids, uint8 where they fit, of values with another meaning than themselves."""
     changed = {value: class_id for value, class_id in meaning.items() if value != class_id}
-    if changed:
-        held, inverse = np.unique(values, return_inverse=True)
-        mapped = np.array([changed.get(value, value) for value in held.tolist()])
-        values = mapped[inverse].reshape(values.shape)
+    if changed and values.size:
+        low, high = int(values.min()), int(values.max())
+        if low >= 0 and high < MOST_TABLED:
+            table = np.arange(high + 1)
+            for value, class_id in changed.items():
+                if value <= high:
+                    table[value] = class_id
+            values = table[values]
+        else:
+            held, inverse = np.unique(values, return_inverse=True)
+            mapped = np.array([changed.get(value, value) for value in held.tolist()])
+            values = mapped[inverse].reshape(values.shape)
     fits = values.size == 0 or (values.min() >= 0 and values.max() <= IGNORE)
     return values.astype(np.uint8, copy=False) if fits else values
 

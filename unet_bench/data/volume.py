@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 import numpy as np
+from PIL import Image
 
 from unet_bench import limits
-from unet_bench.data.dataset import IGNORE, Array, Dataset, Sample, at_size
+from unet_bench.data.dataset import IGNORE, Array, Dataset, Sample, at_size, resized
 from unet_bench.data.findings import Findings, listing
 from unet_bench.data.mask import Mask
 from unet_bench.errors import InvalidData
@@ -28,6 +29,9 @@ BESIDE: Final = 1.0
 from a voxel's corner, others from its centre."""
 COVERED: Final = 0.99
 """The share of an image that labels must cover, and of labels that must lie in it, undoubted."""
+
+WIDER: Final = 1.5
+"""By how much voxels may be larger or smaller than all that a network was trained on."""
 
 How = Literal["same", "turned", "resampled", "part", "beside", "unplaced"]
 """How voxels came to another volume's grid."""
@@ -308,6 +312,83 @@ def with_geometry(dataset: Dataset, orientation: str, spacing: tuple[float, ...]
         _note_uneven(dataset, found)
     doubts, notes = (*dataset.doubts, *found.doubts), (*dataset.notes, *found.notes)
     return replace(dataset, doubts=doubts, notes=notes)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """How the volumes lay that a network was trained on."""
+
+    orientation: str = "stored"
+    """As `Dataset.orientation`."""
+    spacing: tuple[float, ...] = ()
+    """As `Dataset.spacing`."""
+    orientations: tuple[str, ...] = ()
+    """Those that occurred; none where not known."""
+    least: tuple[float, ...] = ()
+    most: tuple[float, ...] = ()
+    """The range of their spacings, mm (D H W); empty where not known."""
+
+    @classmethod
+    def of(cls, dataset: Dataset) -> Seen:
+        """Return how the training volumes of a data set lie."""
+        orientations = {sample.orientation for sample in dataset.train if sample.orientation}
+        spacings = [sample.spacing for sample in dataset.train if sample.spacing]
+        least, most = (tuple(map(of, zip(*spacings, strict=True))) for of in (min, max))
+        return cls(dataset.orientation, dataset.spacing, tuple(sorted(orientations)), least, most)
+
+    def applied(self, volume: Volume, found: Findings) -> Sample:
+        """Return a volume as those were, its mask empty; what lies outside of them is doubted.
+
+        Raises InvalidData where the volume does not say what that takes.
+        """
+        blank = np.zeros(volume.values.shape[:3], np.uint8)
+        sample = Sample(
+            volume.where,
+            depth_first(volume.values),
+            depth_first(blank),
+            spacing=volume.spacing_by_depth,
+            orientation=volume.orientation,
+        )
+        for name, needed in (
+            ("orientation", self.orientation == "canonical"),
+            ("spacing", bool(self.spacing)),
+        ):
+            if needed and not getattr(sample, name):
+                raise InvalidData(
+                    f"{volume.where}: states no {name}, by which the network's training volumes "
+                    "were brought to one; save it as NIfTI with its affine"
+                )
+        if self.orientation == "canonical":
+            sample = canonical(sample)
+        elif self.orientations and sample.orientation not in self.orientations:
+            found.doubts.append(
+                f"{volume.where}: lies {sample.orientation or 'nobody knows how'}, and the volumes "
+                f"that the network was trained on {listing(list(self.orientations))}: its mask may "
+                "be wrong"
+            )
+        if self.spacing:
+            return respaced(sample, self.spacing)
+        if sample.spacing and self.least:
+            sides = zip(sample.spacing, self.least, self.most, strict=True)
+            if any(not low / WIDER <= side <= high * WIDER for side, low, high in sides):
+                found.doubts.append(
+                    f"{volume.where}: has voxels of {in_mm(sample.spacing)}, and the volumes that "
+                    f"the network was trained on from {in_mm(self.least)} to {in_mm(self.most)}: "
+                    "its mask may be wrong"
+                )
+        return sample
+
+    def undone(self, mask: Array, volume: Volume) -> Array:
+        """Return a mask `(D H W)` of `applied` on the volume's own grid."""
+        size = np.array(volume.values.shape[:3])
+        if self.orientation == "canonical":
+            turn = _to_canonical(volume.orientation)[:, 0].astype(int)
+            size[turn] = size.copy()
+        height, width, depth = size.tolist()
+        if mask.shape != (depth, height, width):
+            nearest = Image.Resampling.NEAREST
+            mask = resized(mask[..., None], (depth, height, width), nearest)[..., 0]
+        return uncanonical(mask, volume.orientation) if self.orientation == "canonical" else mask
 
 
 def _require(dataset: Dataset, name: str, option: str, found: Findings) -> None:

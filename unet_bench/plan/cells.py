@@ -73,7 +73,7 @@ class Plan:
     # The names of variants that the suite has, the baseline only if it is one of them.
     asked: frozenset[str] = frozenset()
     modules: tuple[str, ...] = ("torch",)  # that every worker needs
-    notes: tuple[str, ...] = ()  # what whoever runs it should know of the device
+    notes: tuple[str, ...] = ()  # what whoever runs it should know of the device and the data
 
 
 def choose_variants(suite: Suite, registry: Registry) -> list[Variant]:

@@ -13,6 +13,7 @@ from unet_bench.errors import InvalidSize, StoreError
 from unet_bench.registry.registry import Registry
 from unet_bench.spec.cell import Task, digest
 from unet_bench.spec.suite import Suite, parse_spacing
+from unet_bench.text_format import DOUBT
 
 
 @dataclass(frozen=True)
@@ -79,8 +80,8 @@ def read_tasks(suite: Suite, registry: Registry, folder: Path) -> list[LoadedTas
 
 def remarks(dataset: Dataset) -> tuple[str, ...]:
     """Return what to know of a data set, doubts first."""
-    said = [f"doubt: {doubt}" for doubt in dataset.doubts] + list(dataset.notes)
-    return tuple(f"data set {dataset.name}: {text}" for text in said)
+    doubts = [f"data set {dataset.name}{DOUBT}{text}" for text in dataset.doubts]
+    return (*doubts, *(f"data set {dataset.name}: {text}" for text in dataset.notes))
 
 
 def folds_of(suite: Suite, registry: Registry, dataset: Dataset, name: str) -> list[Dataset]:

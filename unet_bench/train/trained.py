@@ -23,6 +23,7 @@ from torch import nn
 
 from unet_bench.data.dataset import Dataset, Scale, resized
 from unet_bench.data.scale import TYPES
+from unet_bench.data.volume import Seen
 from unet_bench.errors import InvalidSuite, StoreError, UnetBenchError, UnknownName
 from unet_bench.geometry.shapes import InputWindow
 from unet_bench.geometry.sizes import find_input_window
@@ -33,8 +34,9 @@ from unet_bench.networks.contracts import main_output
 from unet_bench.networks.variants import Variant
 from unet_bench.registry.plugins import load
 from unet_bench.spec.cell import Task, tuples
-from unet_bench.spec.suite import FITS
+from unet_bench.spec.suite import FITS, ORIENTATIONS
 from unet_bench.store.run_folder import RunFolder
+from unet_bench.store.trust import require_trust
 from unet_bench.train.checkpoint import storable
 from unet_bench.train.tiles import predict
 from unet_bench.train.windows import normalisation, scored
@@ -70,6 +72,7 @@ def save_network(
         "image_type": dataset.train[0].image.dtype.name,
         "modalities": dataset.modalities,
         "scale": dataset.scale,
+        "volumes": asdict(Seen.of(dataset)) if dataset.dims == 3 else None,
         "seed": cell.seed,
         "recipe": cell.protocol.recipe.to_dict(),
         "setting": asdict(cell.setting),
@@ -108,6 +111,8 @@ class Network:
     modalities: tuple[str, ...] = ()
     scale: Scale = field(default_factory=dict)
     """How image files become what it takes; see `unet_bench.data.scale`."""
+    volumes: Seen = Seen()
+    """How volumes lay."""
 
     def predict(
         self, image: np.ndarray, *, whole: bool = False, overlap: float = 0.0, flips: bool = False
@@ -161,16 +166,21 @@ def load_network(
     seed: int | None = None,
     fold: str | None = None,
     device: str = "cpu",
+    trust: bool = False,
 ) -> Network:
     """Return the network of a variant that a run trained and kept.
 
     Of several seeds or folds it is the best by validation Dice. `data` is a task's name, `fold`
-    such as 0/5. Raises StoreError when there is none, UnknownName for what was not kept,
-    InvalidSuite where it cannot be told which of several is meant.
+    such as 0/5. A network of nobody's plugin is code that the run names: it is imported only with
+    `trust`. Raises StoreError when there is none, UnknownName for what was not kept, InvalidSuite
+    where it cannot be told which of several is meant, or the run is not trusted.
     """
     file, about = _chosen(Path(run), variant, data=data, seed=seed, fold=fold)
     task, input_window, made = _described(about)
-    arguments = (load().checked(), made, task.in_channels, len(task.classes), input_window.input)
+    registry = load().checked()
+    if registry.is_foreign(made):
+        require_trust(Path(run), [f"--model {made.architecture}"], trust)
+    arguments = (registry, made, task.in_channels, len(task.classes), input_window.input)
     with torch.device("meta"):
         blueprint = build(*arguments)
     weights = file.with_suffix(".safetensors")
@@ -199,6 +209,7 @@ def load_network(
         variant=variant,
         modalities=tuple(about.get("modalities", ())),
         scale=_scale(about),
+        volumes=_volumes(about),
     )
 
 
@@ -260,12 +271,14 @@ def facts(about: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def load_model(run: Path | str, variant: str, *, seed: int | None = None) -> nn.Module:
+def load_model(
+    run: Path | str, variant: str, *, seed: int | None = None, trust: bool = False
+) -> nn.Module:
     """Return the trained module itself, in eval mode on the CPU: normalised `(N C H W)` to logits.
 
     Raises as `load_network`.
     """
-    return load_network(run, variant, seed=seed).model
+    return load_network(run, variant, seed=seed, trust=trust).model
 
 
 def names_of(run: Path) -> dict[str, str]:
@@ -317,6 +330,7 @@ def _described(about: Mapping[str, Any]) -> tuple[Task, InputWindow, Variant]:
         if values.shape not in ((), (1,), (task.in_channels,)) or not valid:
             raise ValueError(f"{name} is one finite number for each channel")
     _scale(about)
+    _volumes(about)
     dice = about["val_dice"]
     if dice is not None and not (type(dice) in (int, float) and 0 <= dice <= 1):
         raise ValueError("val_dice is null, or from 0 to 1")
@@ -340,6 +354,22 @@ def _scale(about: Mapping[str, Any]) -> Scale:
     if not all(math.isfinite(end) for bounds in scale.values() for end in bounds):
         raise ValueError("the bounds of a scale are two finite numbers")
     return scale
+
+
+def _volumes(about: Mapping[str, Any]) -> Seen:
+    """Return how training volumes lay; nothing in runs of older versions, and of images.
+
+    Raises ValueError, TypeError.
+    """
+    seen = Seen(**tuples(about.get("volumes") or {}))
+    if seen.orientation not in ORIENTATIONS:
+        raise ValueError(f"orientation is one of {', '.join(ORIENTATIONS)}")
+    if not all(isinstance(text, str) and len(text) == 3 for text in seen.orientations):
+        raise ValueError("orientations are such as RAS")
+    for spacing in (seen.spacing, seen.least, seen.most):
+        if spacing and (len(spacing) != 3 or not all(0 < side < math.inf for side in spacing)):
+            raise ValueError("a spacing is three positive numbers")
+    return seen
 
 
 def _tensors(weights: Path, digest: str | None) -> dict[str, torch.Tensor]:

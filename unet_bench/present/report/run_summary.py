@@ -23,7 +23,7 @@ from unet_bench.store.run_folder import RunFolder
 from unet_bench.store.runs import Runs
 from unet_bench.store.schema import ENDS, PROBE_COLUMNS, QUALITIES, STATUSES, gravity
 from unet_bench.store.tables import records
-from unet_bench.text_format import counted, named, scored_size
+from unet_bench.text_format import counted, is_doubt, named, scored_size
 
 HARMLESS: Final = {"ok", "skipped", "unsupported"}
 FALSE_ALARMS: Final = 0.05  # what intervals of 95 % may call different of pairs that are alike
@@ -213,6 +213,9 @@ def _limits(rows: Sequence[Row], manifest: Row) -> Iterator[str]:
         baselines.pop(variant, None)
     if baselines:
         yield f"Ratios are to {', '.join(baselines)}, which is not in this run."
+    notes = manifest.get("notes")
+    if isinstance(notes, list):
+        yield from (note for note in notes if isinstance(note, str) and is_doubt(note))
 
 
 def _values(rows: Sequence[Row], name: str) -> str:
