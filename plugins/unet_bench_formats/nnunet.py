@@ -182,7 +182,7 @@ def _declared(labels: object, found: Findings) -> Declared:
         return Declared(names, ignore=frozenset() if ignore is None else frozenset({ignore}))
     if all(len(held) == 1 for held in values.values()):
         found.notes.append(
-            f"dataset.json: labels with the values {_text(counted)} are classes "
+            f"dataset.json: labels with the values {_text(sorted(counted))} are classes "
             f"0 to {len(order) - 1}, in this order"
         )
     spans = [Span(v, v, number) for number, name in enumerate(order) for v in values[name]]

@@ -237,11 +237,12 @@ def _deep(cases: Mapping[str, Case], found: Findings) -> bool:
                 f"{mask.parent.name}/{mask.name}: for {case.image.name}; NIfTI and TIFF count rows "
                 "and columns in another order: save both alike"
             )
-    if len(kinds := {is_nifti(Path(name)) for name in deep}) > 1:
-        some = [next(name for name in deep if is_nifti(Path(name)) == kind) for kind in kinds]
+    by_nifti = sorted(name for name in deep if is_nifti(Path(name)))
+    by_tiff = sorted(name for name in deep if not is_nifti(Path(name)))
+    if by_nifti and by_tiff:
         found.problems.append(
-            f"images/: {' and '.join(sorted(some))} are volumes as NIfTI and as TIFF, which count "
-            "rows and columns in another order; save all alike"
+            f"images/: {by_nifti[0]} and {by_tiff[0]} are volumes as NIfTI and as TIFF, which "
+            "count rows and columns in another order; save all alike"
         )
         found.refuse()
     if flat and deep:

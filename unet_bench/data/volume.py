@@ -202,7 +202,7 @@ TOLD: Final[dict[How, str]] = {
 def tell(ways: Sequence[tuple[How, str]], what: str, method: str, found: Findings) -> None:
     """Add to the findings how labels, or channels, came to their images' grids."""
     for how, text in TOLD.items():
-        details = [detail for way, detail in ways if way == how]
+        details = sorted(detail for way, detail in ways if way == how)
         if details:
             line = f"{len(details)} {what} are {text.format(method=method)}: {listing(details)}"
             (found.notes if how in ("turned", "resampled") else found.doubts).append(line)
@@ -329,10 +329,14 @@ class Seen:
     """The range of their spacings, mm (D H W); empty where not known."""
 
     @classmethod
-    def of(cls, dataset: Dataset) -> Seen:
-        """Return how the training volumes of a data set lie."""
+    def of(cls, dataset: Dataset, is_resized: bool = False) -> Seen:
+        """Return how the training volumes of a data set lie.
+
+        Those that were resized to one size in voxels had other spacings before.
+        """
         orientations = {sample.orientation for sample in dataset.train if sample.orientation}
         spacings = [sample.spacing for sample in dataset.train if sample.spacing]
+        spacings = [] if is_resized else spacings
         least, most = (tuple(map(of, zip(*spacings, strict=True))) for of in (min, max))
         return cls(dataset.orientation, dataset.spacing, tuple(sorted(orientations)), least, most)
 

@@ -72,7 +72,9 @@ def save_network(
         "image_type": dataset.train[0].image.dtype.name,
         "modalities": dataset.modalities,
         "scale": dataset.scale,
-        "volumes": asdict(Seen.of(dataset)) if dataset.dims == 3 else None,
+        "volumes": asdict(Seen.of(dataset, cell.task.fit == "resize"))
+        if dataset.dims == 3
+        else None,
         "seed": cell.seed,
         "recipe": cell.protocol.recipe.to_dict(),
         "setting": asdict(cell.setting),
@@ -111,7 +113,7 @@ class Network:
     modalities: tuple[str, ...] = ()
     scale: Scale = field(default_factory=dict)
     """How image files become what it takes; see `unet_bench.data.scale`."""
-    volumes: Seen = Seen()
+    volumes: Seen = field(default_factory=Seen)
     """How volumes lay."""
 
     def predict(
