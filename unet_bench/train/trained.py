@@ -23,6 +23,7 @@ from torch import nn
 
 from unet_bench.data.dataset import Dataset, Scale, resized
 from unet_bench.data.scale import TYPES
+from unet_bench.data.volume import Seen
 from unet_bench.errors import InvalidSuite, StoreError, UnetBenchError, UnknownName
 from unet_bench.geometry.shapes import InputWindow
 from unet_bench.geometry.sizes import find_input_window
@@ -34,7 +35,7 @@ from unet_bench.networks.variants import Variant
 from unet_bench.registry.plugins import load
 from unet_bench.spec.cell import Task, tuples
 from unet_bench.spec.shape import Plain, require_shape
-from unet_bench.spec.suite import FITS
+from unet_bench.spec.suite import FITS, ORIENTATIONS
 from unet_bench.store.run_folder import RunFolder
 from unet_bench.store.trust import require_trust
 from unet_bench.train.checkpoint import storable
@@ -77,6 +78,14 @@ class _Setting(TypedDict):
     pretrained: str
 
 
+class _Volumes(TypedDict):
+    orientation: str
+    spacing: list[float]
+    orientations: list[str]
+    least: list[float]
+    most: list[float]
+
+
 class About(TypedDict, total=False):
     """The JSON beside weights. What older versions did not state yet may be missing."""
 
@@ -90,6 +99,7 @@ class About(TypedDict, total=False):
     seed: Required[int]
     val_dice: Required[float | None]
     modalities: list[str]
+    volumes: _Volumes
     digest: str
 
 
@@ -115,6 +125,9 @@ def save_network(
         "image_type": dataset.train[0].image.dtype.name,
         "modalities": dataset.modalities,
         "scale": dataset.scale,
+        "volumes": asdict(Seen.of(dataset, cell.task.fit == "resize"))
+        if dataset.dims == 3
+        else None,
         "seed": cell.seed,
         "recipe": cell.protocol.recipe.to_dict(),
         "setting": asdict(cell.setting),
@@ -153,6 +166,8 @@ class Network:
     modalities: tuple[str, ...] = ()
     scale: Scale = field(default_factory=dict)
     """How image files become what it takes; see `unet_bench.data.scale`."""
+    volumes: Seen = field(default_factory=Seen)
+    """How volumes lay."""
 
     def predict(
         self, image: np.ndarray, *, whole: bool = False, overlap: float = 0.0, flips: bool = False
@@ -249,6 +264,7 @@ def load_network(
         variant=variant,
         modalities=tuple(about.get("modalities", ())),
         scale=_scale(about),
+        volumes=_volumes(about),
     )
 
 
@@ -369,6 +385,7 @@ def _described(about: Mapping[str, Any]) -> tuple[Task, InputWindow, Variant]:
         if values.shape not in ((), (1,), (task.in_channels,)) or not valid:
             raise ValueError(f"{name} is one finite number for each channel")
     _scale(about)
+    _volumes(about)
     dice = about["val_dice"]
     if dice is not None and not 0 <= dice <= 1:
         raise ValueError("val_dice is null, or from 0 to 1")
@@ -392,6 +409,20 @@ def _scale(about: Mapping[str, Any]) -> Scale:
     if not all(math.isfinite(end) for bounds in scale.values() for end in bounds):
         raise ValueError("the bounds of a scale are two finite numbers")
     return scale
+
+
+def _volumes(about: Mapping[str, Any]) -> Seen:
+    """Return how training volumes lay; nothing in runs of older versions, and of images.
+
+    Raises ValueError, and TypeError for keys that it does not know.
+    """
+    seen = Seen(**tuples(about.get("volumes") or {}))
+    if seen.orientation not in ORIENTATIONS:
+        raise ValueError(f"orientation is one of {', '.join(ORIENTATIONS)}")
+    for spacing in (seen.spacing, seen.least, seen.most):
+        if spacing and (len(spacing) != 3 or not all(0 < side < math.inf for side in spacing)):
+            raise ValueError("a spacing is three positive numbers")
+    return seen
 
 
 def _tensors(weights: Path, digest: str | None) -> dict[str, torch.Tensor]:
