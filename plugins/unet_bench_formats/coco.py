@@ -28,7 +28,7 @@ from unet_bench.data.dataset import IGNORE, Array, Dataset
 from unet_bench.data.dataset_json import inside
 from unet_bench.data.decode import ENDINGS, children, decode, ending_of, files, read_image
 from unet_bench.data.findings import Findings, listing
-from unet_bench.data.labels import Classes, given
+from unet_bench.data.labels import Classes, by_format
 from unet_bench.data.layout import SPLIT_NAMES, find_places, split_called
 from unet_bench.data.reading import find_all, find_one, pictures
 from unet_bench.data.splits import SPLITS, Splits, complete, seeded
@@ -147,7 +147,7 @@ def read(path: Path, *, classes: Classes = None, seed: int = 0) -> Dataset:
         found,
     )
     note_drawing(drawn.values(), RULE, found)
-    labelled = given({name: canvas.mask for name, canvas in drawn.items()}, names_of_classes)
+    labelled = by_format({name: canvas.mask for name, canvas in drawn.items()}, names_of_classes)
     title = os.path.basename(os.path.realpath(root))
     return pictures(title, images, labelled, splits, split_by, found)
 

@@ -30,7 +30,7 @@ from unet_bench import limits
 from unet_bench.data.dataset import IGNORE, Array, Dataset
 from unet_bench.data.decode import ENDINGS, children, decode, files, read_image, read_mask
 from unet_bench.data.findings import Findings
-from unet_bench.data.labels import Classes, given
+from unet_bench.data.labels import Classes, by_format
 from unet_bench.data.layout import IMAGES, find_places, split_called
 from unet_bench.data.reading import find_all, find_one, pictures
 from unet_bench.data.splits import SPLITS, Splits, complete, seeded
@@ -135,7 +135,7 @@ def read(path: Path, *, classes: Classes = None, seed: int = 0) -> Dataset:
     if lines:
         found.notes.append(f"{lines} line(s) and point(s) have no area, and are not drawn")
     note_drawing(drawn.values(), RULE, found)
-    masks = given({name: canvas.mask for name, canvas in drawn.items()}, names)
+    masks = by_format({name: canvas.mask for name, canvas in drawn.items()}, names)
     title = os.path.basename(os.path.realpath(root))
     return pictures(title, images, masks, splits, split_by, found)
 
