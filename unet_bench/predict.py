@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -16,8 +17,9 @@ from unet_bench.data.dataset import Array
 from unet_bench.data.decode import decode, read_image
 from unet_bench.data.findings import Findings
 from unet_bench.data.nifti import is_nifti, read_volume, stem_of, write_labels
-from unet_bench.data.reading import depth_first, normalised
+from unet_bench.data.reading import normalised
 from unet_bench.data.scale import DEPTHS, is_bytes, to_unit
+from unet_bench.data.volume import depth_last
 from unet_bench.errors import InvalidData, StoreError, offenders
 from unet_bench.host.files import atomic_write
 from unet_bench.host.survey import choose_device
@@ -80,9 +82,10 @@ def predict_files(
     found = Findings(out)
     found.problems.extend(f"{image}: no such file" for image in images if not os.path.isfile(image))
     files = {str(image): image for image in images if os.path.isfile(image)}
-    read = decode(partial(read_for, network), files, found)
+    read = decode(partial(read_for, network, found), files, found)
     prepared = {
-        Path(name): as_trained(network, image, name, found, white) for name, image in read.items()
+        Path(name): (as_trained(network, image, name, found, white), restored)
+        for name, (image, restored) in read.items()
     }
     if found.problems:
         lines = offenders([one_line(problem) for problem in found.problems])
@@ -90,16 +93,17 @@ def predict_files(
     for doubt in found.doubts:
         warn(one_line(doubt))
     whole = evaluation == "whole"
-    for file, image in prepared.items():
+    for file, (image, restored) in prepared.items():
         written = mask_file(out, file)
         mask = network.predict_fitted(
             image, whole=whole, overlap=0.0 if whole else overlap, flips=flips
         )
+        mask = restored(mask)
         try:
             out.mkdir(parents=True, exist_ok=True)
             with atomic_write(written) as draft:
                 if is_nifti(file):
-                    write_labels(draft, np.moveaxis(mask, 0, 2), like=file)
+                    write_labels(draft, depth_last(mask), like=file)
                 else:
                     Image.fromarray(mask).save(draft)
         except OSError as error:
@@ -113,18 +117,24 @@ def mask_file(out: Path, image: Path) -> Path:
     return out / f"{stem_of(image)}{'.nii.gz' if is_nifti(image) else '.png'}"
 
 
-def read_for(network: Network, file: Path) -> Array:
-    """Return an image `(H W C)`, or a volume `(D H W C)` in 0..1 as training volumes were.
+def read_for(
+    network: Network, found: Findings, file: Path
+) -> tuple[Array, Callable[[Array], Array]]:
+    """Return an image, and what brings a mask of it to the file's own grid.
 
-    Raises InvalidData.
+    It is a picture `(H W C)`, or a volume `(D H W C)` in 0..1 and as training volumes lay. Raises
+    InvalidData.
     """
-    volumes = network.task.dims == 3
-    if is_nifti(file) != volumes:
-        wanted = "volumes; give NIfTI" if volumes else "images; give pictures"
+    deep = network.task.dims == 3
+    if is_nifti(file) != deep:
+        wanted = "volumes; give NIfTI" if deep else "images; give pictures"
         raise InvalidData(f"{file}: the network was trained on {wanted}")
-    if not volumes:
-        return read_image(file)
-    return depth_first(normalised({"": read_volume(file)}, network.modalities)[""])
+    if not deep:
+        return read_image(file), lambda mask: mask
+    volume = read_volume(file)
+    scaled = normalised({"": volume.values}, network.modalities)[""]
+    sample = network.volumes.applied(replace(volume, values=scaled), found)
+    return sample.image, lambda mask: network.volumes.undone(mask, volume)
 
 
 def as_trained(
