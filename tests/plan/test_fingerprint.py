@@ -37,7 +37,7 @@ def sources() -> dict[str, set[str]]:
     suite = from_dict(
         {"variants": ["unet"], "probes": ["cost", "speed", "memory", "accuracy"], "preset": "quick"}
     )
-    with pipeline.plan(suite, only=True) as made:
+    with pipeline.plan(suite, dry_run=True) as made:
         keys = Keys(made)
         return {planned.cell.probe: set(keys.sources(planned.cell)) for planned in made.planned}
 

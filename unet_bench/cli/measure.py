@@ -74,8 +74,8 @@ def run(
         named = code_named_by(read_manifest(folder), executor="executor" not in execution_options)
         require_trust(folder, named, trust)
     execution = execution_of(folder, execution_options)
-    wanted = pipeline.resumed(folder) if folder else from_options(suite_options, suite)
-    recipe = pipeline.recipe_of(folder) if folder else None
+    wanted = pipeline.suite_of_run(folder) if folder else from_options(suite_options, suite)
+    recipe = pipeline.recipe_of_run(folder) if folder else None
     with watcher() as progress:
         try:
             with pipeline.plan(wanted, recipe, execution) as prepared:
@@ -215,7 +215,7 @@ def plan(
     from unet_bench import pipeline
     from unet_bench.present.progress import plan_table, plan_text
 
-    with pipeline.plan(from_options(chosen, suite), only=True) as prepared:
+    with pipeline.plan(from_options(chosen, suite), dry_run=True) as prepared:
         if as_json:
             echo(json.dumps(plan_table(prepared.planned), indent=2))
         else:

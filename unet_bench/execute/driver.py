@@ -215,7 +215,7 @@ class RunLedger:
         ids = [
             row_id(planned, name)
             for planned in self.planned.values()
-            for name in self._plan.asked.intersection(planned.names)
+            for name in self._plan.requested.intersection(planned.names)
         ]
         return {self._attempts[id].status for id in ids if id in self._attempts} == {"unsupported"}
 

@@ -9,6 +9,7 @@ import itertools
 import random
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -18,9 +19,6 @@ from unet_bench.errors import InvalidSuite
 from unet_bench.host.survey import DeviceFacts
 from unet_bench.measure.probe import Probe
 from unet_bench.measure.runtime import unsupported
-from unet_bench.models.build import with_width_scale
-from unet_bench.models.foreign import foreign_variant
-from unet_bench.models.select import grid, select
 from unet_bench.networks.variants import Variant
 from unet_bench.plan.cost import SimulatedPass, baseline_mib, simulated, work_of
 from unet_bench.plan.examine import ExaminedNetwork, examine, matched
@@ -70,38 +68,19 @@ class Plan:
     data: dict[str, Path | None]
     environment: dict[str, Any]
     executor: Executor
-    # The names of variants that the suite has, the baseline only if it is one of them.
-    asked: frozenset[str] = frozenset()
-    modules: tuple[str, ...] = ("torch",)  # that every worker needs
+    requested: frozenset[str] = frozenset()  # the names of variants that the suite asks for
     notes: tuple[str, ...] = ()  # what whoever runs it should know of the device and the data
 
-
-def choose_variants(suite: Suite, registry: Registry) -> list[Variant]:
-    """Return the variants a suite asks for, at its width, the baseline first.
-
-    Raises UnknownName, InvalidChoice.
-    """
-    baseline = select(registry, [suite.baseline])
-    if len(baseline) != 1:
-        raise InvalidSuite(
-            f"--baseline {suite.baseline} chooses {len(baseline)} variants: name just one"
-        )
-    scale = suite.width_scale or 1.0
-    scaled = [
-        variant
-        if ":" in variant.architecture  # somebody else's, which comes as it is
-        else with_width_scale(variant, scale * variant.choices.width_scale)
-        for variant in [*baseline, *asked_for(suite, registry)]
-    ]
-    return list({variant.name: variant for variant in scaled}.values())
-
-
-def asked_for(suite: Suite, registry: Registry) -> list[Variant]:
-    """Return the variants that a suite names, at their own width. Raises as `choose_variants`."""
-    chosen = select(registry, suite.variants)
-    if suite.base:
-        chosen += grid(registry, suite.base, suite.vary)
-    return chosen + [foreign_variant(reference) for reference in suite.models]
+    @cached_property
+    def modules(self) -> tuple[str, ...]:
+        """What is imported once before workers are forked: torch, our probes, and timm."""
+        modules = {"torch": None}
+        for planned in self.planned:
+            if planned.probe.preload and isinstance(planned.probe.measure, str):
+                modules[planned.probe.measure.partition(":")[0]] = None
+            if planned.cell.variant.choices.encoder.startswith("timm:"):
+                modules["timm"] = None
+        return tuple(modules)
 
 
 def make_plan(
