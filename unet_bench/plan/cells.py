@@ -20,7 +20,7 @@ from unet_bench.host.survey import DeviceFacts
 from unet_bench.measure.probe import Probe
 from unet_bench.measure.runtime import unsupported
 from unet_bench.networks.variants import Variant
-from unet_bench.plan.cost import SimulatedPass, baseline_mib, simulated, work_of
+from unet_bench.plan.cost import SimulatedPass, baseline_mib, simulate_pass, work_of
 from unet_bench.plan.examine import ExaminedNetwork, examine, matched
 from unet_bench.plan.tasks import LoadedTask
 from unet_bench.registry import plugins
@@ -184,7 +184,7 @@ def settings_of(
     return found
 
 
-def settings(suite: Suite) -> list[Setting]:
+def setting_combinations(suite: Suite) -> list[Setting]:
     """Return every combination of the workload axes, the first values first."""
     axes = {name: getattr(suite, name) for name in SETTING_AXES}
     axes |= {"threads": suite.threads or (torch.get_num_threads(),), "batch": suite.batch}
@@ -195,7 +195,7 @@ def settings(suite: Suite) -> list[Setting]:
     ]
 
 
-def grouped(networks: Iterable[ExaminedNetwork]) -> list[SharedNetwork]:
+def merge_equal_networks(networks: Iterable[ExaminedNetwork]) -> list[SharedNetwork]:
     """Return the networks that differ, each with the names of all variants that it is."""
     groups: dict[str, SharedNetwork] = {}
     for network in networks:
@@ -224,14 +224,16 @@ class Planner:
                 f"the baseline {suite.baseline} cannot run on {task.name}: {baseline.reason}"
             )
         rest = examine_rest(suite, self.registry, variants, task, baseline)
-        networks = grouped([baseline, *rest])
+        networks = merge_equal_networks([baseline, *rest])
         scored_too = self.registry.trivial_baselines() if suite.floors else []
-        trivial = grouped(examine(self.registry, variant, task) for variant in scored_too)
+        trivial = merge_equal_networks(
+            examine(self.registry, variant, task) for variant in scored_too
+        )
         probes = [self.registry.probe(name) for name in suite.probes]
         if any(probe.scores for probe in probes):
             require_validation(recipe, loaded)
         protocol = protocol_of(suite, recipe, loaded)
-        wanted = settings(suite)
+        wanted = setting_combinations(suite)
         for probe in probes:
             if not probe.scores and not is_first_fold(task):
                 continue
@@ -268,7 +270,7 @@ class Planner:
         for network, names in networks:
             window = network.input_window or template.input_window
             cell = replace(template, variant=network.variant, input_window=window, seed=seeds[0])
-            one_per_network.append(self.foreseen(probe, cell, names, network, baseline))
+            one_per_network.append(self.with_cost(probe, cell, names, network, baseline))
         for replicate in range(replicates):
             order = list(one_per_network)
             if replicates > 1:
@@ -279,7 +281,7 @@ class Planner:
                     cell = replace(first.cell, seed=seed, replicate=replicate)
                     yield replace(first, cell=cell)
 
-    def foreseen(
+    def with_cost(
         self,
         probe: Probe,
         cell: Cell,
@@ -303,10 +305,10 @@ class Planner:
         if reason := self.refusal(probe, cell, network):
             return replace(known, status="unsupported", reason=reason)
         if probe.on_device and not network.variant.trivial:
-            inference = simulated(self.registry, cell, training=False)
+            inference = simulate_pass(self.registry, cell, training=False)
             training = SimulatedPass()
             if probe.trains:
-                training = simulated(self.registry, cell, training=True)
+                training = simulate_pass(self.registry, cell, training=True)
             if training.status:
                 return replace(known, status=training.status, reason=training.reason)
             known = replace(known, predicted_mib=inference.mib, predicted_train_mib=training.mib)
