@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import astuple, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -134,6 +134,7 @@ class Dataset:
             "split_by": self.split_by,
             "modalities": self.modalities,
             "scale": self.scale,
+            "labels": [astuple(row) for row in self.labels],
             "samples": names,
         }
         arrays["meta"] = np.array(json.dumps(meta))
@@ -151,6 +152,7 @@ class Dataset:
                     for split, names in meta.pop("samples").items()
                 }
                 meta |= {name: tuple(meta[name]) for name in ("classes", "modalities")}
+                meta["labels"] = tuple(LabelRow(*row) for row in meta.get("labels", ()))
                 meta["scale"] = {name: tuple(ends) for name, ends in meta["scale"].items()}
                 return cls(**{**meta, **splits})
         except InvalidData:
