@@ -80,7 +80,15 @@ def wheel(session: nox.Session) -> None:
     built = pathlib.Path(session.create_tmp()) / "dist"
     shutil.rmtree(built, ignore_errors=True)
     session.run(
-        "python", "-m", "build", "--wheel", "--no-isolation", "--outdir", str(built), str(HERE)
+        "python",
+        "-P",
+        "-m",
+        "build",
+        "--wheel",
+        "--no-isolation",
+        "--outdir",
+        str(built),
+        str(HERE),
     )
     session.install(*map(str, built.glob("*.whl")))
     session.chdir(session.create_tmp())

@@ -222,11 +222,12 @@ def test_anybodys_module_without_a_plugin(unet_bench, tmp_path: Path) -> None:
     assert frame.loc["mynet:Net", "accuracy_status"] == "ok"
     assert frame.loc["mynet:Half", "accuracy_status"] == "unsupported"
     assert "up-sample" in frame.loc["mynet:Half", "error"]
+    assert f"imported from {tmp_path}" in done.stderr
     assert unet_bench("run", "--resume", "last", "--out", "runs", "--steps", "5").returncode == 2
     (tmp_path / "mynet.py").write_text(
         (tmp_path / "mynet.py").read_text().replace("3, padding=1", "1")
     )
-    again = unet_bench("run", "--resume", "last", "--out", "runs", fresh=True)
+    again = unet_bench("run", "--resume", "last", "--out", "runs", "--trust", fresh=True)
     assert again.returncode == 0, again.stderr
     fewer = read_results(only_run(tmp_path)).set_index("variant").loc["mynet:Net", "params"]
     assert fewer < frame.loc["mynet:Net", "params"]

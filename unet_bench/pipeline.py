@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 from unet_bench.data.sources import absolute
 from unet_bench.errors import InvalidSuite, StoreError, UnetBenchError
 from unet_bench.execute.driver import Finished, Progress, Quiet, RunLedger, run_cells
+from unet_bench.execute.manifest import manifest
 from unet_bench.execute.options import ExecutionOptions
-from unet_bench.execute.provenance import manifest
 from unet_bench.host.locks import own_folder
 from unet_bench.registry import plugins
 from unet_bench.spec.recipe import Recipe, find
@@ -105,6 +105,7 @@ def plan(
             asked=frozenset(variant.name for variant in asked_for(suite, registry)),
             modules=preload(planned),
             notes=(
+                *notes_of_models(suite),
                 *(() if executor.remote else notes_of(wanted, suite.device, facts)),
                 *dict.fromkeys(text for loaded_task in tasks for text in loaded_task.remarks),
             ),
@@ -135,6 +136,12 @@ def notes_of(wanted: str, device: str, facts: DeviceFacts) -> list[str]:
             "and its number formats are not known"
         )
     return notes
+
+
+def notes_of_models(suite: Suite) -> Iterable[str]:
+    """Yield from where the modules of --model are imported."""
+    if suite.models:
+        yield f"--model: modules are imported from {Path.cwd()} or, if not there, as installed"
 
 
 def executor_of(execution: ExecutionOptions, registry: Registry) -> Executor:

@@ -132,7 +132,7 @@ def measure_part(
 
 def called(part: nn.Module, inputs: Sequence[Any]) -> Any:
     """Return the part's output; a list of maps, which it may take maps out of, is copied first."""
-    return part(*(list(given) if isinstance(given, list) else given for given in inputs))
+    return part(*(list(maps) if isinstance(maps, list) else maps for maps in inputs))
 
 
 def measure_variant(
@@ -360,10 +360,10 @@ def context_of(
         fit="crop",
     )
     examined_networks = []
-    for given in (variant, against):
-        chosen = select(registry(), [given]) if isinstance(given, str) else [given]
+    for wanted in (variant, against):
+        chosen = select(registry(), [wanted]) if isinstance(wanted, str) else [wanted]
         if len(chosen) != 1:
-            raise InvalidSuite(f"{given!r} chooses {len(chosen)} variants: name just one")
+            raise InvalidSuite(f"{wanted!r} chooses {len(chosen)} variants: name just one")
         examined = examine(registry(), with_width_scale(chosen[0], width_scale), task)
         if examined.input_window is None:
             raise Unsupported(

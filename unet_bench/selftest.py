@@ -74,12 +74,12 @@ def selftest(
     repeats: int | None = None,
     variant: str | None = None,
     out: Path = Path("results"),
-    **given: Any,
+    **fields: Any,
 ) -> Outcome:
     """Time a variant against itself, equal and slowed down, and judge the timings.
 
     They are judged by what is known to be true of them. `pairs` of identical code and `repeats` of
-    each slow-down, each in a fresh process, all shuffled. `given` are fields of `Suite`, laid over
+    each slow-down, each in a fresh process, all shuffled. `fields` are those of `Suite`, laid over
     the conditions of `run`, the folder of a run to audit for: the audit is left there, too. After
     Ctrl-C, what was measured is audited. Raises any UnetBenchError before anything is measured, and
     afterwards when no pair of identical code gave a ratio or the disk says no.
@@ -87,7 +87,7 @@ def selftest(
     pairs = (QUICK_PAIRS if quick else PAIRS) if pairs is None else pairs
     repeats = (QUICK_REPEATS if quick else REPEATS) if repeats is None else repeats
     under = {**(QUICK if quick else FULL), **(conditions(run) if run else {})}
-    under |= {name: value for name, value in given.items() if value is not None}
+    under |= {name: value for name, value in fields.items() if value is not None}
     wanted = suite_for(variant or under.get("baseline", BASELINE), pairs, under)
 
     from unet_bench.analysis.audit import audit, trials_of
@@ -96,13 +96,13 @@ def selftest(
     from unet_bench.store.tables import write_tables  # noqa: F401 (whole, before signals raise)
 
     stopped = None
-    with pipeline.plan(wanted) as made, watcher() as progress:
+    with pipeline.plan(wanted) as plan, watcher() as progress:
         if run:
-            check_environment(run, made)
-        made = replace(made, planned=with_slowed(made.planned, repeats))
+            check_environment(run, plan)
+        plan = replace(plan, planned=with_slowed(plan.planned, repeats))
         try:
             with terminable():
-                pipeline.execute(made, out, progress)
+                pipeline.execute(plan, out, progress)
         except KeyboardInterrupt as end:
             stopped = end
             if progress.path is None:  # nothing was begun
@@ -111,7 +111,7 @@ def selftest(
     assert path is not None
     rows = [*latest(iterate_rows(path)).values()]
     trials, lost = trials_of(rows)
-    cell = made.planned[0].cell
+    cell = plan.planned[0].cell
     if stopped and not any(trial.slowdown == 0 for trial in trials):
         raise stopped
     report = audit(trials, budget_s=cell.protocol.speed_s, workload=workload(cell), lost=lost)
@@ -135,11 +135,11 @@ def conditions(run: Path) -> dict[str, Any]:
     return found | {"size": suite.size.partition(",")[0]}
 
 
-def check_environment(run: Path, made: Plan) -> None:
+def check_environment(run: Path, plan: Plan) -> None:
     """Raise InvalidSuite where the run was measured on another machine or by other software."""
     from unet_bench.store.log import read_manifest
 
-    if read_manifest(run).get("environment", {}).get("env_id") != made.environment["env_id"]:
+    if read_manifest(run).get("environment", {}).get("env_id") != plan.environment["env_id"]:
         raise InvalidSuite(
             f"{run} was measured in another environment, of whose timings this one can say "
             "nothing: "
@@ -147,7 +147,7 @@ def check_environment(run: Path, made: Plan) -> None:
         )
 
 
-def suite_for(variant: str, pairs: int, given: Mapping[str, Any]) -> Suite:
+def suite_for(variant: str, pairs: int, fields: Mapping[str, Any]) -> Suite:
     """Return the suite of so many pairs of a variant and itself, whatever they cost.
 
     Raises InvalidSuite, UnknownName.
@@ -159,7 +159,7 @@ def suite_for(variant: str, pairs: int, given: Mapping[str, Any]) -> Suite:
         "replicates": pairs,
         "limit_tmac": 0,
     }
-    suite = from_options({**given, **fixed})
+    suite = from_options({**fields, **fixed})
     for name in options(Setting):
         if name != "device" and len(values := getattr(suite, name)) > 1:
             several = ",".join(map(str, values))
@@ -199,14 +199,14 @@ def workload(cell: Cell) -> str:
     """Return what was timed and how, as words."""
     setting, size = cell.setting, "×".join(map(str, cell.input_window.input))
     scale = f"width × {cell.variant.choices.width_scale:g}"
-    how = (
+    settings = (
         setting.device,
         setting.precision,
         setting.memory_format,
         setting.mode,
         f"threads {setting.threads}",
     )
-    return " · ".join((cell.variant.name, scale, f"batch {setting.batch} of {size}", *how))
+    return " · ".join((cell.variant.name, scale, f"batch {setting.batch} of {size}", *settings))
 
 
 def write_report(report: Report, folder: Path, path: Path) -> None:

@@ -19,7 +19,7 @@ import numpy as np
 from unet_bench.data.dataset import Array, Dataset
 from unet_bench.data.decode import ENDINGS, decode, files, read_image, read_mask
 from unet_bench.data.findings import Findings
-from unet_bench.data.labels import Classes, class_names, given
+from unet_bench.data.labels import Classes, by_format, class_names
 from unet_bench.data.reading import find_all, find_one, pictures
 from unet_bench.data.splits import seeded
 from unet_bench.errors import InvalidData
@@ -80,7 +80,7 @@ def read(path: Path, *, classes: Classes = None, seed: int = 0) -> Dataset:
     found.refuse()
     splits = seeded(sorted(images), seed, found, where=root.name)
     pixels, merged = decode(read_image, images, found), decode(_merged, masks, found)
-    labels = given(merged, class_names(classes, found) or CLASSES)
+    labels = by_format(merged, class_names(classes, found) or CLASSES)
     split_by = f"seeded 70/10/20, seed {seed}"
     return pictures(root.resolve().name, pixels, labels, splits, split_by, found)
 

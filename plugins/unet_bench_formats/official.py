@@ -19,7 +19,7 @@ from torchvision.datasets import Cityscapes, OxfordIIITPet, VOCSegmentation
 from unet_bench.data.dataset import IGNORE, Array, Dataset
 from unet_bench.data.decode import decode, read_image, read_mask
 from unet_bench.data.findings import Findings
-from unet_bench.data.labels import Classes, class_names, given
+from unet_bench.data.labels import Classes, by_format, class_names
 from unet_bench.data.mask import Mask
 from unet_bench.data.reading import find_one, pictures
 from unet_bench.data.splits import tenth
@@ -146,7 +146,7 @@ def _read(
     both = training + testing
     images = decode(read_image, {image.stem: image for image, _ in both}, found)
     masks = decode(mask, {image.stem: labels for image, labels in both}, found)
-    labels = given(masks, class_names(classes, found) or known)
+    labels = by_format(masks, class_names(classes, found) or known)
     return pictures(name, images, labels, splits, split_by, found)
 
 

@@ -14,7 +14,7 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -115,7 +115,8 @@ class RayExecutor:
             # A cell that exhausts a node's memory does so again; a cluster that is there already
             # has its own rule.
             os.environ.setdefault("RAY_task_oom_retries", "0")
-            with kept_signals():
+            # Ray's processes import from the folder that this one is in before what is installed.
+            with kept_signals(), chdir("/"):
                 try:
                     # Nobody is to find Ray's words, and those of its processes, among ours.
                     ray.init(

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from unet_bench.execute.jobs import Ended, Job, Result, Started, Waiting
+from unet_bench.execute.jobs import Ended, Job, Result, Started, Waiting, now
 from unet_bench.execute.local import Local
-from unet_bench.execute.provenance import now
 from unet_bench.execute.signals import Terminated, terminable
 
 if TYPE_CHECKING:

@@ -80,7 +80,8 @@ class Queue(ABC):
         from submitit.helpers import clean_env, environment_variables
 
         logging.getLogger("submitit").setLevel(logging.CRITICAL)
-        kept = {name: os.environ[name] for name in ("SLURM_CONF",) if name in os.environ}
+        told = {name: os.environ[name] for name in ("SLURM_CONF",) if name in os.environ}
+        told["PYTHONSAFEPATH"] = "1"  # submitit runs `python -m`, beside files of any name
         refusals = (FailedJobError, FailedSubmissionError, subprocess.CalledProcessError, OSError)
         try:
             executor = submitit.AutoExecutor(
@@ -89,7 +90,7 @@ class Queue(ABC):
             executor.update_parameters(name=name, **self.parameters)
             # A driver that is itself a job of Slurm's has variables that its children must not
             # have.
-            with clean_env(), environment_variables(**kept):
+            with clean_env(), environment_variables(**told):
                 return [str(job.job_id) for job in executor.submit_array(calls)]
         except refusals as error:
             raise QueueRefuses(last_line_of(str(error))) from error

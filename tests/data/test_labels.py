@@ -280,3 +280,11 @@ def test_the_report_says_what_each_value_was_taken_for(tmp_path: Path) -> None:
     assert "in 3 file(s)" in text
     assert "doubt: masks/" in text
     assert sum(row.share for row in report.values) == pytest.approx(1)
+
+
+def test_a_range_may_be_ignored_without_labels(tmp_path: Path) -> None:
+    masks = grey(0, 1)
+    masks[0][0] = 205
+    data = read_folder(folder(tmp_path / "set", masks, ignore="200-210"))
+    first = next(sample for sample in data.samples if sample.name == "p0")
+    assert (first.mask[0] == IGNORE).all()

@@ -42,9 +42,9 @@ from unet_bench.execute import local as local_module
 from unet_bench.execute import processes as processes_module
 from unet_bench.execute.jobs import Ended, Job, Started, Waiting
 from unet_bench.execute.local import Local
+from unet_bench.execute.manifest import manifest
 from unet_bench.execute.options import ExecutionOptions
 from unet_bench.execute.processes import Processes
-from unet_bench.execute.provenance import manifest
 from unet_bench.plan.cells import Plan
 from unet_bench.registry import plugins
 from unet_bench.spec.suite import from_options

@@ -14,8 +14,8 @@ from PIL import Image
 from unet_bench import pipeline, run
 from unet_bench.data.dataset import Dataset
 from unet_bench.errors import InvalidSuite
+from unet_bench.execute.manifest import manifest
 from unet_bench.execute.options import ExecutionOptions
-from unet_bench.execute.provenance import manifest
 from unet_bench.networks.contracts import main_output
 from unet_bench.plan.cells import Planned, protocol_of, require_validation
 from unet_bench.plan.tasks import LoadedTask

@@ -419,7 +419,7 @@ def test_goes_on_elsewhere_after_the_driver_was_killed(
     before = rows()
     assert soon(lambda: not children_of(head, "execute.forkserver"))
     [path] = (tmp_path / "runs").iterdir()
-    done = unet_bench("run", "--resume", str(path))
+    done = unet_bench("run", "--resume", str(path), "--trust")
     assert done.returncode == 0, done.stderr
     after = rows()
     assert after[: len(before)] == before

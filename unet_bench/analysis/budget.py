@@ -120,16 +120,16 @@ def fit(network: Network, baseline: Network | None, budget: Budget) -> Fit:
     """Return how a network compares with a budget."""
     over, short, unsure, unknown = {}, 0.0, [], []
     for limit, value in budget.limits():
-        found = figure(network, baseline, limit)
-        if found is None:
+        known = figure(network, baseline, limit)
+        if known is None:
             unknown.append(limit)
             continue
-        if found.low < value < found.high:
+        if known.low < value < known.high:
             unsure.append(limit)
-        times = limit.exceeded(found.value, value)
+        times = limit.exceeded(known.value, value)
         if times > 1:
             over[limit] = times
-            short = value - found.value if limit.column == "dice" else short
+            short = value - known.value if limit.column == "dice" else short
     return Fit(over, short, tuple(unsure), tuple(unknown))
 
 
@@ -138,10 +138,10 @@ def figure(network: Network, baseline: Network | None, limit: Limit) -> Interval
 
     None if it is unknown or a cell of its probe failed.
     """
-    found = network.figure(limit.column)
-    if found is None and limit is LATENCY:
+    known = network.figure(limit.column)
+    if known is None and limit is LATENCY:
         return _estimated_latency(network, baseline)
-    return None if found is None else Interval(*(end * limit.factor for end in found))
+    return None if known is None else Interval(*(end * limit.factor for end in known))
 
 
 def _estimated_latency(network: Network, baseline: Network | None) -> Interval | None:

@@ -112,10 +112,10 @@ class Candidates:
         if self.goal == "latency":
             latency = self.peers.latency(network)
             return None if latency is None else -latency.interval.value
-        found = network.figure(self.goal)
-        if found is None:
+        figure = network.figure(self.goal)
+        if figure is None:
             return None
-        return found.value if BY_NAME[self.goal].better == "high" else -found.value
+        return figure.value if BY_NAME[self.goal].better == "high" else -figure.value
 
     def fit(self, network: Network) -> Fit:
         """Return how a network stands to the budget."""
@@ -131,14 +131,14 @@ class Candidates:
     @cached_property
     def within(self) -> list[Network]:
         """Networks that fit, the best first."""
-        fitting = [one for one, found in self._fits if found.fits]
+        fitting = [one for one, fit in self._fits if fit.fits]
         return sorted(fitting, key=lambda one: (-(self.value(one) or 0.0), self.price(one)))
 
     @cached_property
     def beyond(self) -> list[Network]:
         """Networks that are known not to fit, the nearest to the budget first."""
         over = [(one, fit) for one, fit in self._fits if fit.over and not fit.unknown]
-        over.sort(key=lambda found: (found[1].most, -(self.value(found[0]) or 0.0)))
+        over.sort(key=lambda entry: (entry[1].most, -(self.value(entry[0]) or 0.0)))
         return [one for one, _ in over]
 
     @cached_property
@@ -170,9 +170,9 @@ def options(of: Candidates) -> tuple[Option, ...]:
     best, *others = of.within
     named: dict[Role, list[Network]] = {"best": [best], "as good": [], "unclear": [], "worse": []}
     for one in others:
-        found = gap(of, best, one)
-        near = of.goal != "dice" or found.difference.value >= -ONE_SEED
-        is_open = found.verdict == "not separable"
+        to_best = gap(of, best, one)
+        near = of.goal != "dice" or to_best.difference.value >= -ONE_SEED
+        is_open = to_best.verdict == "not separable"
         named["worse" if not is_open else "as good" if near else "unclear"].append(one)
     named["as good"].sort(key=of.price)
     named["worse"] = named["worse"][:WORSE]
@@ -193,8 +193,8 @@ def _step_up(of: Candidates, best: Network) -> list[Network]:
     if of.goal != "dice":
         return []
     gaps = [(one, gap(of, best, one)) for one in of.beyond]
-    better = [(one, found.verdict) for one, found in gaps if found.difference.value > 0]
-    return [one for one, _ in sorted(better, key=lambda found: SUREST.index(found[1]))][:1]
+    better = [(one, gap.verdict) for one, gap in gaps if gap.difference.value > 0]
+    return [one for one, _ in sorted(better, key=lambda entry: SUREST.index(entry[1]))][:1]
 
 
 def _option(of: Candidates, role: Role, network: Network, best: Network | None) -> Option:
@@ -220,12 +220,10 @@ def gap(of: Candidates, best: Network, network: Network) -> Gap:
     shared = [key for key in own if key in other]
     if len(shared) < 2:
         return _unpaired_gap(best, network, len(shared))
-    found = paired_difference(
-        [(fold, own[fold, seed] - other[fold, seed]) for fold, seed in shared]
-    )
-    verdict: Verdict = "not separable" if found.verdict == "not separable" else "separable"
+    mean = paired_difference([(fold, own[fold, seed] - other[fold, seed]) for fold, seed in shared])
+    verdict: Verdict = "not separable" if mean.verdict == "not separable" else "separable"
     folds = len({fold for fold, _ in shared})
-    return Gap(found.interval, verdict, found.pairs, found.pairs_needed, folds)
+    return Gap(mean.interval, verdict, mean.pairs, mean.pairs_needed, folds)
 
 
 def _unpaired_gap(best: Network, network: Network, pairs: int) -> Gap:

@@ -128,11 +128,11 @@ def effects(
     matched = MatchedPairs(runs)
     wanted = _wanted(matched, references or {})
     chosen = [c for c in matched.choices() if not slots or {*slots} & {*c}]
-    found = {choice: matched.pairs(choice, wanted.get(choice[0])) for choice in chosen}
-    missed = {choice: without for choice, (_, without) in found.items() if without}
+    paired = {choice: matched.pairs(choice, wanted.get(choice[0])) for choice in chosen}
+    missed = {choice: without for choice, (_, without) in paired.items() if without}
     compared = [
         _Compared(choice, pairs, matched.differences(pairs))
-        for choice, (pairs, _) in found.items()
+        for choice, (pairs, _) in paired.items()
         if len(pairs)
     ]
     is_known = [np.isfinite(one.of.value).any(axis=0) for one in compared]
@@ -150,15 +150,15 @@ def effects(
 
 def parse_references(texts: Iterable[str]) -> dict[str, str]:
     """Return references from texts such as `up=bilinear`. Raise InvalidChoice."""
-    found = {}
+    references = {}
     for text in texts:
         name, _, value = (part.strip() for part in text.partition("="))
         if not name or not value:
             raise InvalidChoice(
                 f"{text!r} is no reference: write SLOT=PART or AXIS=VALUE, such as up=bilinear"
             )
-        found[name] = value
-    return found
+        references[name] = value
+    return references
 
 
 def _check_names(slots: Iterable[str], figures: Iterable[str]) -> None:
@@ -208,27 +208,22 @@ def _estimates(
     """
     rows = pd.concat([sample.rows for sample in samples], ignore_index=True)
     of = Differences.joined([sample.of for sample in samples])
-    cell = rows.groupby(list(by), sort=False).ngroup().to_numpy()
-    heads = rows[~pd.Series(cell).duplicated()].reset_index(drop=True)
-    heads = heads.join(matched.labels, on="group")
+    cell = rows.groupby(list(by), sort=False).ngroup()
+    heads = rows[~cell.duplicated()].reset_index(drop=True).join(matched.labels, on="group")
     parts = []
     for n in shown:
         figure = FIGURES[n]
         levels = zip(*(sample.levels[figure.by_difference] for sample in samples), strict=True)
         joined = [np.concatenate(level) for level in levels]
-        found = estimated(cell, of[:, n], joined, figure).join(heads)
-        parts.append(found.assign(number=n, figure=figure.name))
+        means = estimated(cell.to_numpy(), of[:, n], joined, figure).join(heads)
+        means = means.assign(figure=figure.name, number=n, exact=figure.exact)
+        parts.append(means.assign(relative=not figure.by_difference))
     frame = pd.concat(parts).rename_axis("cell").reset_index()
-    relative = ~frame["number"].map(lambda n: FIGURES[n].by_difference).astype(bool)
-    exact = frame["number"].map(lambda n: FIGURES[n].exact) & frame["error"].eq(0)
-    kinds = [frame["units"] > 1, exact]
-    return frame.assign(
-        relative=relative,
-        change=_in_parts(frame["mean"], relative),
-        ci_low=_in_parts(frame["low"], relative),
-        ci_high=_in_parts(frame["high"], relative),
-        basis=np.select(kinds, ["contexts", "exact"], "measurement"),
-    )
+    kinds = [frame.units > 1, frame.exact & (frame.error == 0)]
+    basis = np.select(kinds, ["contexts", "exact"], "measurement")
+    ends = (_in_parts(frame[name], frame.relative) for name in ("mean", "low", "high"))
+    shown_as = zip(("change", "ci_low", "ci_high"), ends, strict=True)
+    return frame.assign(basis=basis, **dict(shown_as))
 
 
 def _in_parts(values: pd.Series[float], relative: pd.Series[bool]) -> pd.Series[float]:
@@ -253,30 +248,29 @@ def _main_effects(
         _Sample(
             one.pairs.assign(slot=one.slot),
             one.of,
-            _levels(matched, one.pairs["alt"].to_numpy(), one.choice),
+            _levels(matched, one.pairs.alt.to_numpy(), one.choice),
         )
         for one in compared
     ]
-    found = _estimates(matched, samples, ("slot", "group", "alternative"), shown)
-    low, high = found["ci_low"], found["ci_high"]
-    separable = low.notna() & high.notna() & ((low > 0) | (high < 0))
-    table = found.assign(spread=found["sd"], separable=separable)
+    means = _estimates(matched, samples, ("slot", "group", "alternative"), shown)
+    is_known = means.ci_low.notna() & means.ci_high.notna()
+    separable = is_known & ((means.ci_low > 0) | (means.ci_high < 0))
+    table = means.assign(spread=means.sd, separable=separable)
     table = table.sort_values(["group", "cell", "number"])
     fit = [
-        {**records(of[[*_OF_GROUP, "slot", "figure"]].head(1))[0], **_fit(of)}
-        for _, of in found.groupby(["group", "slot", "number"], sort=False)
+        records(of[[*_OF_GROUP, "slot", "figure"]].head(1))[0] | _fit(of)
+        for _, of in means.groupby(["group", "slot", "number"], sort=False)
     ]
     return typed_frame(records(table), COLUMNS), typed_frame(fit, FIT)
 
 
 def _fit(means: pd.DataFrame) -> dict[str, Any]:
     """Return how well one effect per alternative describes the differences within contexts."""
-    units = means["units"]
-    sse, df = means["sse"].sum(), (units - 1).sum()
-    total = sse + (units * means["mean"] ** 2).sum()
+    sse, df = means.sse.sum(), (means.units - 1).sum()
+    total = sse + (means.units * means["mean"] ** 2).sum()
     return {
         "alternatives": len(means),
-        "differences": units.sum(),
+        "differences": means.units.sum(),
         "residual_sd": math.sqrt(sse / df) if df else None,
         "r2_within": 1 - sse / total if df and total > 0 else None,
     }
@@ -294,72 +288,80 @@ def _interactions(
     the effects: what tells them apart is all else, so that a third choice cannot pass for the
     second.
     """
-    samples, references = [], []
-    for one, other in combinations(compared, 2):
-        fours = _fours(matched, one, other)
-        if len(fours) and not {*one.choice} & {*other.choice}:
-            numbers = (fours[name].to_numpy() for name in ("number", "number_second"))
-            at_alternative, at_reference = (one.of[number] for number in numbers)
-            rows = fours.drop(columns=["number", "number_second"])
-            levels = _levels(matched, fours["alt"].to_numpy(), (*one.choice, *other.choice))
-            sample = _Sample(
-                rows.assign(slot=one.slot, with_slot=other.slot),
-                at_alternative.less(at_reference),
-                levels,
-            )
-            samples.append(sample)
-            references.append(at_reference)
+    fours = (_fours(matched, one, other) for one, other in combinations(compared, 2))
+    pairs_of_pairs = [one for one in fours if one is not None]
     tested = [n for n in shown if FIGURES[n].name not in _ARITHMETIC]
-    if not samples or not tested:
+    if not pairs_of_pairs or not tested:
         return typed_frame([], INTERACTIONS)
     by = ("slot", "with_slot", "group", "alternative", "with_alternative")
-    found = _estimates(matched, samples, by, tested)
-    cell = pd.concat([sample.rows for sample in samples]).groupby(list(by), sort=False).ngroup()
-    level = Differences.joined(references).value
-    difference = Differences.joined([sample.of for sample in samples]).value
-    level = np.where(np.isnan(difference), np.nan, level)
-    means = pd.DataFrame(level).groupby(cell.to_numpy()).mean().to_numpy()
-    base = pd.Series(means[found["cell"].to_numpy(), found["number"].to_numpy()])
-    limit = pd.Series(np.where(found["relative"], MATTERS, MATTERS_IN_DICE))
-    found = found.assign(
-        change_at_reference=_in_parts(base, found["relative"]),
-        change_at_alternative=_in_parts(base + found["mean"], found["relative"]),
-        difference=found["change"],
-        p=_p(found),
-        flagged=found["mean"].abs() > limit,
+    samples, references = zip(*pairs_of_pairs, strict=True)
+    means = _estimates(matched, samples, by, tested)
+    base = _level(samples, Differences.joined(references).value, by, means)
+    limit = pd.Series(np.where(means.relative, MATTERS, MATTERS_IN_DICE))
+    means = means.assign(
+        change_at_reference=_in_parts(base, means.relative),
+        change_at_alternative=_in_parts(base + means["mean"], means.relative),
+        difference=means.change,
+        p=_p(means),
+        flagged=means["mean"].abs() > limit,
     )
-    adjusted = [_adjusted(of) for _, of in found.groupby("group", sort=False)]
+    adjusted = [_adjusted(of) for _, of in means.groupby("group", sort=False)]
     return typed_frame(records(pd.concat(adjusted)), INTERACTIONS)
 
 
-def _fours(matched: MatchedPairs, one: _Compared, other: _Compared) -> pd.DataFrame:
+def _level(
+    samples: Sequence[_Sample], at_reference: Array, by: Sequence[str], means: pd.DataFrame
+) -> pd.Series[float]:
+    """Return, for each of the means, that of the first choice's effect at the second's reference.
+
+    Where the difference is not known, the effect does not count.
+    """
+    cell = pd.concat([sample.rows for sample in samples]).groupby(list(by), sort=False).ngroup()
+    difference = Differences.joined([sample.of for sample in samples]).value
+    level = pd.DataFrame(at_reference).where(~np.isnan(difference))
+    by_cell = level.groupby(cell.to_numpy()).mean().to_numpy()
+    return pd.Series(by_cell[means.cell, means.number])
+
+
+def _fours(
+    matched: MatchedPairs, one: _Compared, other: _Compared
+) -> tuple[_Sample, Differences] | None:
     """Return four networks each: two pairs alike in all but `one` within and `other` between them.
 
-    `number` and `number_second` say which of the pairs of `one` they are, the latter where `other`
-    is the reference.
+    The sample holds the differences between pairs; with them come those within the pairs where
+    `other` is the reference. None where there are no such networks.
     """
-    alt, ref = one.pairs["alt"].to_numpy(), one.pairs["ref"].to_numpy()
+    if {*one.choice} & {*other.choice}:
+        return None
+    alt, ref = one.pairs.alt.to_numpy(), one.pairs.ref.to_numpy()
     settled, values = matched.settled(other.choice), matched.values[other.choice[0]]
-    references = other.pairs.groupby("group")["reference"].first()
+    both = (*one.choice, *other.choice)
     frame = one.pairs.assign(
         number=np.arange(len(one.pairs)),
-        rest=matched.remainder(alt, (*one.choice, *other.choice)),
+        rest=matched.remainder(alt, both),
+        slot=one.slot,
+        with_slot=other.slot,
         with_alternative=values[alt],
-        with_reference=one.pairs["group"].map(references),
+        with_reference=one.pairs.group.map(other.pairs.groupby("group").reference.first()),
     )[settled[alt] & settled[ref]]
-    is_reference = frame["with_alternative"] == frame["with_reference"]
+    is_reference = frame.with_alternative == frame.with_reference
     second = frame.loc[is_reference, ["rest", "alternative", "number"]]
-    fours: pd.DataFrame = frame[~is_reference].merge(
-        second, on=["rest", "alternative"], suffixes=("", "_second")
+    fours = frame[~is_reference].merge(
+        second, on=["rest", "alternative"], suffixes=("", "_at_reference")
     )
-    return fours
+    if fours.empty:
+        return None
+    at_reference = one.of[fours.number_at_reference.to_numpy()]
+    difference = one.of[fours.number.to_numpy()].less(at_reference)
+    rows = fours.drop(columns=["number", "number_at_reference"])
+    return _Sample(rows, difference, _levels(matched, fours.alt.to_numpy(), both)), at_reference
 
 
-def _p(found: pd.DataFrame) -> Array:
+def _p(means: pd.DataFrame) -> Array:
     """Return the two-sided p: Student's t over units, the normal law for a single unit."""
     from scipy.special import ndtr, stdtr
 
-    mean, error, units = (found[name].to_numpy() for name in ("mean", "error", "units"))
+    mean, error, units = (means[name].to_numpy() for name in ("mean", "error", "units"))
     with np.errstate(divide="ignore", invalid="ignore"):
         t = -abs(mean / error)
     p = 2 * np.where(units > 1, stdtr(np.maximum(units - 1, 1), t), ndtr(t))
@@ -367,17 +369,16 @@ def _p(found: pd.DataFrame) -> Array:
     return exact
 
 
-def _adjusted(found: pd.DataFrame) -> pd.DataFrame:
+def _adjusted(of: pd.DataFrame) -> pd.DataFrame:
     """Return a group's interactions with p adjusted by Holm's method (1979), the smallest first.
 
     Those that are significant, too, stay flagged.
     """
-    p = found["p"].dropna().sort_values(kind="stable")
-    adjusted = (p * np.arange(len(p), 0, -1)).clip(upper=1.0).cummax()
-    found = found.assign(p_adjusted=adjusted)
-    flagged = found["flagged"] & (found["p_adjusted"] < SIGNIFICANT)
-    found = found.assign(flagged=flagged, last=~flagged)
-    return found.sort_values(["last", "p_adjusted"], kind="stable")
+    p = of.p.dropna().sort_values(kind="stable")
+    of = of.assign(p_adjusted=(p * np.arange(len(p), 0, -1)).clip(upper=1.0).cummax())
+    flagged = of.flagged & (of.p_adjusted < SIGNIFICANT)
+    of = of.assign(flagged=flagged, last=~flagged)
+    return of.sort_values(["last", "p_adjusted"], kind="stable")
 
 
 # ---- findings
@@ -460,10 +461,10 @@ def _limits(
     if matched.whole.any():
         names = _unique(matched.all.loc[matched.whole, "variant"])
         yield Finding("not made of slots", {"variants": names})
-    renamed = matched.all.loc[matched.renamed, ["variant", "same_as"]]
+    renamed = matched.all[matched.renamed]
     if len(renamed):
-        same = [f"{name} is {other}" for name, other in renamed.itertuples(index=False)]
-        yield Finding("other names", {"names": _unique(same)})
+        names = _unique(renamed.variant + " is " + renamed.same_as)
+        yield Finding("other names", {"names": names})
     choices = [name for one in compared for name in one.choice]
     idle = {name: int((~matched.active[name]).sum()) for name in choices}
     if any(idle.values()):
@@ -473,7 +474,7 @@ def _limits(
         one.slot
         for one in compared
         if one.choice[0] not in wanted
-        and (one.pairs["reference"] != one.pairs["group"].map(matched.baselines(one.choice))).any()
+        and (one.pairs.reference != one.pairs.group.map(matched.baselines(one.choice))).any()
     ]
     if strange:
         yield Finding("other references", {"slots": strange})
@@ -482,7 +483,7 @@ def _limits(
     failed = (rows[_statuses(rows)] != "ok").fillna(False).any(axis=1)
     if failed.any():
         yield Finding("rows not ok", {"failed": failed.sum(), "rows": len(rows)})
-    disturbed = rows.loc[(rows["quality"] != "clean").fillna(False), "quality"].value_counts()
+    disturbed = rows.quality[(rows.quality != "clean").fillna(False)].value_counts()
     if len(disturbed):
         yield Finding("disturbed rows", {"rows": len(rows), "qualities": disturbed.to_dict()})
 
@@ -491,12 +492,12 @@ def _outcomes(
     table: pd.DataFrame, interactions: pd.DataFrame, is_compared: bool
 ) -> Iterator[Finding]:
     """Yield whether capacity may be behind the effects, and how many interactions stand out."""
-    grown = table["figure"].eq("params") & table["change"].abs().gt(0.02) & table["match"].isna()
+    grown = (table.figure == "params") & (table.change.abs() > 0.02) & table.match.isna()
     if grown.any():
         yield Finding("unequal capacity")
-    tested = interactions["p"].notna().sum()
+    tested = interactions.p.notna().sum()
     if is_compared and tested:
-        values = {"flagged": interactions["flagged"].sum(), "tested": tested}
+        values = {"flagged": interactions.flagged.sum(), "tested": tested}
         yield Finding("interactions", {**values, "significant": SIGNIFICANT})
     elif is_compared:
         yield Finding("no interactions")

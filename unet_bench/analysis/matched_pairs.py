@@ -76,12 +76,12 @@ class Differences:
     @classmethod
     def joined(cls, parts: Sequence[Differences]) -> Differences:
         """Return several sets of differences, one below another."""
-        return cls(
-            *(
-                np.concatenate([getattr(part, name) for part in parts])
-                for name in ("value", "down", "up")
-            )
-        )
+        return cls(*map(np.concatenate, zip(*(one.parts for one in parts), strict=True)))
+
+    @property
+    def parts(self) -> tuple[Array, Array, Array]:
+        """Its arrays: values, and how far their intervals reach down and up."""
+        return self.value, self.down, self.up
 
     def less(self, other: Differences) -> Differences:
         """Return the differences of two independent sets, as `Interval.minus` does."""
@@ -149,28 +149,22 @@ class MatchedPairs:
     def baselines(self, choice: Choice) -> dict[int, str]:
         """Return, by group, the baseline's value."""
         own = self._is_baseline
-        found = zip(self.group[own], self.values[choice[0]][own], strict=True)
-        return {int(group): value for group, value in reversed(list(found)) if value}
+        values = zip(self.group[own], self.values[choice[0]][own], strict=True)
+        return {int(group): value for group, value in reversed([*values]) if value}
 
     def alike(self) -> Array:
         """Return the measured rows whose choices are those of another, which stands for them."""
-        order = np.flatnonzero(self.measured)[
-            np.argsort(-self._count[self.measured], kind="stable")
-        ]
-        found = np.zeros(len(self.rows), dtype=bool)
-        found[order] = pd.Series(self._total[order]).duplicated()
-        return found
+        order = np.argsort(-self._count[self.measured], kind="stable")
+        repeated = pd.Series(self._total)[self.measured].iloc[order].duplicated()
+        return repeated.reindex(self.rows.index, fill_value=False).to_numpy()
 
     def related(self, choice: Choice) -> Array:
         """Return the rows that differ from another in this choice only, measured or not."""
         settled = self.settled(choice)
-        seen = pd.DataFrame(
-            {"key": self._total - self._sum(choice), "value": self.values[choice[0]]}
-        )[settled]
-        counts = seen.groupby("key")["value"].transform("nunique")
-        found = np.zeros(len(self.rows), dtype=bool)
-        found[settled] = counts > 1
-        return found
+        values = pd.Series(self.values[choice[0]]).where(settled)
+        counts = values.groupby(self._total - self._sum(choice)).transform("nunique")
+        related: Array = settled & counts.gt(1).to_numpy()
+        return related
 
     def pairs(self, choice: Choice, wanted: str | None = None) -> tuple[pd.DataFrame, int]:
         """Return pairs of measured rows that differ in this choice only.
@@ -179,45 +173,38 @@ class MatchedPairs:
         The reference is the value `wanted`, else the baseline's, else the one in most contexts. The
         number that comes with them counts contexts with several alternatives but no reference.
         """
-        settled = self.settled(choice) & self.measured
         seen = pd.DataFrame(
             {
-                "key": self._total - self._sum(choice),
-                "row": np.arange(len(self.rows)),
+                "key": self.remainder(np.arange(len(self.rows)), choice),
+                "alt": np.arange(len(self.rows)),
                 "group": self.group,
                 "alternative": self.values[choice[0]],
-                "count": self._count,
             }
-        )[settled]
+        )[self.settled(choice) & self.measured]
         # Of rows with the same choices that with most figures, else the first.
-        seen = seen.sort_values("count", ascending=False, kind="stable").drop_duplicates(
-            ["key", "alternative"]
-        )
-        seen = seen.sort_index().drop(columns="count")
-        seen = seen[seen.groupby("key")["row"].transform("size") > 1]
-        counts, reference = (
-            Counter(zip(seen["group"], seen["alternative"], strict=True)),
-            self.baselines(choice),
-        )
-        often = {group: value for (group, value), _ in reversed(counts.most_common())}
-        for group, value in often.items():
+        order = np.argsort(-self._count[seen.alt], kind="stable")
+        seen = seen.iloc[order].drop_duplicates(["key", "alternative"]).sort_index()
+        seen = seen[seen.groupby("key").alt.transform("size") > 1]
+        counts = Counter(zip(seen.group, seen.alternative, strict=True))
+        reference = self.baselines(choice)
+        for group, value in _most_frequent(counts).items():
             if wanted or not counts[group, reference.get(group)]:
                 reference[group] = wanted or value
-        seen["reference"] = seen["group"].map(reference)
-        is_reference = seen["alternative"] == seen["reference"]
-        references = seen[is_reference].set_index("key")["row"].rename("ref")
-        pairs = seen[~is_reference].join(references, on="key").rename(columns={"row": "alt"})
-        without = pairs.loc[pairs["ref"].isna(), "key"].nunique()
+        seen["reference"] = seen.group.map(reference)
+        is_reference = seen.alternative == seen.reference
+        references = seen[is_reference].set_index("key").alt.rename("ref")
+        pairs = seen[~is_reference].join(references, on="key")
+        without = pairs.key[pairs.ref.isna()].nunique()
         return pairs.dropna(subset="ref").astype({"ref": int}).reset_index(drop=True), without
 
     def differences(self, pairs: pd.DataFrame) -> Differences:
         """Return every figure of the alternatives less that of their references."""
-        alt, ref = pairs["alt"].to_numpy(), pairs["ref"].to_numpy()
-        found = self._figures[alt].less(self._figures[ref])
-        dice = _dice(pairs, (self._total - self._sum(("run_id",)))[alt], self._scores)
-        for matrix, column in ((found.value, "mean"), (found.down, "down"), (found.up, "up")):
+        alt, ref = pairs.alt.to_numpy(), pairs.ref.to_numpy()
+        differences = self._figures[alt].less(self._figures[ref])
+        dice = _dice(pairs, self.remainder(alt, ("run_id",)), self._scores)
+        for matrix, column in zip(differences.parts, ("mean", "down", "up"), strict=True):
             matrix[:, -1] = dice[column]
-        return found
+        return differences
 
     def levels(self, rows: Array, without: Iterable[str], *, by_difference: bool) -> list[Array]:
         """Return what varies independently, from coarse to fine.
@@ -245,16 +232,19 @@ class MatchedPairs:
         active, values = self.active[name], self.values[name]
         if active.all():
             return values
-        counts = Counter(zip(self.group[active], values[active], strict=True))
-        often = {int(group): value for (group, value), _ in reversed(counts.most_common())}
-        often |= self.baselines((name,))
-        usual = np.array([often.get(group, "") for group in self.group.tolist()], dtype=object)
-        filled: Array = np.where(active, values, usual)
-        return filled
+        counts = Counter(zip(self.group[active].tolist(), values[active], strict=True))
+        usual = _most_frequent(counts) | self.baselines((name,))
+        filled = [usual.get(group, "") for group in self.group.tolist()]
+        return np.where(active, values, np.array(filled, dtype=object))
 
     def _sum(self, names: Iterable[str]) -> Array:
         start = np.zeros(len(self.rows), dtype=np.uint64)
         return sum((self._hash[name] for name in dict.fromkeys(names)), start)
+
+
+def _most_frequent(counts: Counter[tuple[int, str]]) -> dict[int, str]:
+    """Return, by group, its most frequent value; of several the first."""
+    return {group: value for (group, value), _ in reversed(counts.most_common())}
 
 
 def estimated(
@@ -269,47 +259,49 @@ def estimated(
     intercept per context gives). A single one has the interval of its measurement; NaN: none.
     Neither is believed if it has no width, unless the figure is exact.
     """
-    value = of.value.round(12)  # beyond is what logarithms lose
-    there = ~np.isnan(value)
-    frame = pd.DataFrame(
-        {"cell": cell[there], "value": value[there], "down": of.down[there], "up": of.up[there]}
-    )
+    there = ~np.isnan(of.value)
+    frame = pd.DataFrame(dict(zip(("value", "down", "up"), of[there].parts, strict=True)))
+    frame = frame.assign(cell=cell[there], value=frame.value.round(12))  # what logarithms lose
     by = frame.groupby("cell")
-    apart, labels = [], []
-    for level in levels:
-        frame["level"] = labels_of = level[there]
-        apart.append((by["level"].transform("min") != by["level"].transform("max")).to_numpy())
-        labels.append(labels_of)
-    frame["unit"] = np.select(apart, labels, default=np.uint64(0))
-    units = frame.groupby(["cell", "unit"])["value"].mean().groupby("cell")
-    found = pd.DataFrame(
-        {"mean": units.mean(), "sd": units.std(), "units": units.size(), "contexts": by.size()}
-    )
-    found["sse"] = found["sd"] ** 2 * (found["units"] - 1)
-    factor = {n: t_975(n - 1) for n in found["units"].unique() if n > 1}
-    error = found["sd"] / np.sqrt(found["units"])
-    several, alone = found["units"] > 1, _repeated(frame, figure)
-    half = error * found["units"].map(factor)
-    reach = pd.DataFrame({end: half.where(several, alone[end]) for end in ("down", "up")})
+    kept = [pd.Series(level[there]) for level in levels]
+    spans = [level.groupby(frame.cell).transform for level in kept]
+    apart = [span("min") != span("max") for span in spans]
+    frame["unit"] = np.select(apart, kept, default=np.uint64(0))
+    means = frame.groupby(["cell", "unit"]).value.mean().groupby("cell")
+    units, sd = means.size(), means.std()
+    factor = {n: t_975(n - 1) for n in units.unique() if n > 1}
+    alone = _repeated(frame, figure)
+    error: pd.Series[float] = sd / np.sqrt(units)
+    half = error * units.map(factor)
+    reach = alone.apply(lambda end: half.where(units > 1, end))
     known = figure.exact | (reach != 0).any(axis=1)
-    found["low"] = (found["mean"] - reach["down"]).where(known)
-    found["high"] = (found["mean"] + reach["up"]).where(known)
-    found["error"] = error.where(several, alone.max(axis=1, skipna=False) / Z_975).where(known)
-    return found
+    error = error.where(units > 1, alone.max(axis=1, skipna=False) / Z_975)
+    mean = means.mean()
+    columns = {
+        "mean": mean,
+        "sd": sd,
+        "units": units,
+        "contexts": by.size(),
+        "sse": sd**2 * (units - 1),
+        "low": (mean - reach.down).where(known),
+        "high": (mean + reach.up).where(known),
+        "error": error.where(known),
+    }
+    return pd.DataFrame(columns)
 
 
 def _repeated(frame: pd.DataFrame, figure: Column) -> pd.DataFrame:
-    """Return, by cell, how far down and up the interval of repeated measurements reaches.
+    """Return, by cell, how far `down` and `up` the interval of repeated measurements reaches.
 
     The interval comes from the errors that the measurements state; one that states none counts as
     having an error as large as the others'. If they scatter more widely than that, their scatter
     counts: measurements of several runs may disagree by more than each of them knows. For Dice the
     scores already hold all repeats.
     """
-    by = frame.assign(down=frame["down"] ** 2, up=frame["up"] ** 2).groupby("cell")
+    by = frame.assign(down=frame.down**2, up=frame.up**2).groupby("cell")
     repeats = 1 if figure.by_difference else by.size()
     stated = np.sqrt(by[["down", "up"]].mean().div(repeats, axis=0))
-    scatter: pd.Series[float] = (Z_975 * by["value"].std() / np.sqrt(repeats)).fillna(0)
+    scatter: pd.Series[float] = (Z_975 * by.value.std() / np.sqrt(repeats)).fillna(0)
     return stated.where(stated.isna() | stated.ge(scatter, axis=0), scatter, axis=0)
 
 
@@ -344,11 +336,11 @@ def _hashes(frame: pd.DataFrame, names: Iterable[str]) -> dict[str, Array]:
 
     What is missing is a value, too.
     """
-    random, found = np.random.default_rng(0), {}
+    random, hashes = np.random.default_rng(0), {}
     for name in names:
         codes, values = pd.factorize(frame[name], use_na_sentinel=False)
-        found[name] = random.integers(2**64, size=max(len(values), 1), dtype=np.uint64)[codes]
-    return found
+        hashes[name] = random.integers(2**64, size=max(len(values), 1), dtype=np.uint64)[codes]
+    return hashes
 
 
 def _baselines(rows: pd.DataFrame, renamed: pd.DataFrame) -> Array:
@@ -370,9 +362,9 @@ def _targets(rows: pd.DataFrame, everything: pd.DataFrame) -> pd.Series[str]:
     Its widths stand for its cost, which depends on the data's channels and classes. Where that
     network is not in the rows, its name and run stand for it.
     """
-    found = pd.Series(pd.NA, index=rows.index, dtype="string")
+    targets = pd.Series(pd.NA, index=rows.index, dtype="string")
     if "match" not in rows or not rows["match"].notna().any():
-        return found
+        return targets
     widths: dict[tuple[Any, ...], str] = {}
     for row in records(
         everything[[*_NAMED, "match", *(name for name in _WIDTHS if name in everything)]]
@@ -386,8 +378,8 @@ def _targets(rows: pd.DataFrame, everything: pd.DataFrame) -> pd.Series[str]:
         names.append(
             f"{row['baseline']} {known}" if known else f"{row['baseline']} of {row['run_id']}"
         )
-    found[matched] = names
-    return found
+    targets[matched] = names
+    return targets
 
 
 def _measured(rows: pd.DataFrame, is_baseline: Array, beside: Array) -> Differences:
@@ -405,22 +397,16 @@ def _column(
     rows: pd.DataFrame, figure: Column, is_baseline: Array, beside: Array
 ) -> tuple[Array, Array, Array]:
     value = _scaled(rows, figure.name, figure)
-    if figure.exact:
-        reach = np.zeros(len(rows)), np.zeros(len(rows))
-    elif figure.interval:
+    down = up = np.full(len(rows), 0.0 if figure.exact else np.nan)
+    if figure.interval:
         low, high = (_scaled(rows, end, figure) for end in figure.interval)
-        reach = np.maximum(value - low, 0), np.maximum(high - value, 0)
-    else:
-        reach = np.full(len(rows), np.nan), np.full(len(rows), np.nan)
-    if figure.is_ratio:
-        known = is_baseline & pd.Series(~np.isnan(value)).groupby(beside).transform("any").to_numpy(
-            dtype=bool
-        )
-        value, reach = (
-            np.where(known, 0.0, value),
-            (np.where(known, 0.0, reach[0]), np.where(known, 0.0, reach[1])),
-        )
-    return value, *reach
+        down, up = np.maximum(value - low, 0), np.maximum(high - value, 0)
+    if not figure.is_ratio:
+        return value, down, up
+    has_ratio = pd.Series(~np.isnan(value)).groupby(beside).transform("any")
+    is_known = is_baseline & has_ratio.to_numpy(dtype=bool)
+    value, down, up = (np.where(is_known, 0.0, part) for part in (value, down, up))
+    return value, down, up
 
 
 def _scaled(rows: pd.DataFrame, name: str, figure: Column) -> Array:
@@ -437,25 +423,20 @@ def _scores(rows: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
     Of a run without cells it is the row's own, which pairs with one of as many seeds.
     """
     of = ["run_id", "variant", *(name for name in CONDITIONS if name in cells)]
-    accuracy = cells[(cells["probe"] == "accuracy").fillna(False) & cells["dice"].notna()]
-    hashes = _hashes(
-        pd.concat([rows[of].astype(object), accuracy[of].astype(object)], ignore_index=True), of
-    )
-    keys = sum(hashes.values(), np.zeros(len(rows) + len(accuracy), dtype=np.uint64))
-    number = pd.Series(np.arange(len(rows)), index=keys[: len(rows)])
-    own = pd.Series(keys[len(rows) :]).map(number[~number.index.duplicated()])
-    fold, seed = accuracy["fold"].fillna(""), accuracy["seed"].fillna(-1)
-    found = pd.DataFrame({"row": own.to_numpy(), "fold": fold.to_numpy(), "seed": seed.to_numpy()})
-    found["dice"] = accuracy["dice"].to_numpy(dtype=float)
-    whole = ~rows["run_id"].isin(cells["run_id"]) & rows["accuracy_status"].fillna("ok").eq("ok")
-    alone = rows[whole & rows["dice"].notna()]
-    summed = pd.DataFrame(
-        {"row": alone.index, "fold": "", "seed": alone["seeds"].fillna(-1).to_numpy()}
-    )
-    summed["dice"] = alone["dice"].to_numpy(dtype=float)
-    return pd.concat([found.dropna(subset="row"), summed], ignore_index=True).astype(
-        {"row": int, "seed": int}
-    )
+    is_scored = (cells.probe == "accuracy").fillna(False) & cells.dice.notna()
+    numbered = rows[of].astype(object).assign(row=rows.index).drop_duplicates(of)
+    scored = cells[is_scored].astype(dict.fromkeys(of, object)).merge(numbered, on=of)
+    is_alone = ~rows.run_id.isin(cells.run_id) & rows.accuracy_status.fillna("ok").eq("ok")
+    alone = rows[is_alone & rows.dice.notna()]
+    parts = [
+        pd.DataFrame({"row": row, "fold": fold, "seed": seed.fillna(-1), "dice": dice})
+        for row, fold, seed, dice in (
+            (scored.row, scored.fold.fillna(""), scored.seed, scored.dice),
+            (alone.index, "", alone.seeds, alone.dice),
+        )
+    ]
+    joined = pd.concat(parts, ignore_index=True)
+    return joined.astype({"row": int, "fold": object, "seed": int, "dice": float})
 
 
 def _dice(pairs: pd.DataFrame, repeated: Array, scores: pd.DataFrame) -> pd.DataFrame:
@@ -465,21 +446,17 @@ def _dice(pairs: pd.DataFrame, repeated: Array, scores: pd.DataFrame) -> pd.Data
     share their folds and seeds. Where several of them have the same fold and seed, their mean
     counts once.
     """
-    own = (
-        pairs[["alt", "ref"]].rename_axis("pair").reset_index().assign(of=pd.factorize(repeated)[0])
+    numbered = pairs[["alt", "ref"]].rename_axis("pair").reset_index()
+    numbered["of"] = pd.factorize(repeated)[0]
+    joined = numbered.merge(scores, left_on="alt", right_on="row").merge(
+        scores.rename(columns={"row": "ref"}), on=["ref", "fold", "seed"], suffixes=("", "_ref")
     )
-    joined = own.merge(scores, left_on="alt", right_on="row").merge(
-        scores,
-        left_on=["ref", "fold", "seed"],
-        right_on=["row", "fold", "seed"],
-        suffixes=("", "_ref"),
-    )
-    joined["difference"] = joined["dice"] - joined["dice_ref"]
-    single = joined.groupby(["of", "fold", "seed"], sort=False)["difference"].mean().reset_index()
+    joined["difference"] = joined.dice - joined.dice_ref
+    single = joined.groupby(["of", "fold", "seed"], sort=False).difference.mean().reset_index()
     unknown = np.full(len(single), np.nan)
     folds = list(_hashes(single, ("fold", "seed")).values())
-    of = Differences(single["difference"].to_numpy(), unknown, unknown)
-    found = estimated(single["of"].to_numpy(), of, folds, FIGURES[-1])
-    ends = found.assign(down=found["mean"] - found["low"], up=found["high"] - found["mean"])
-    scored = own["of"].where(own["pair"].isin(joined["pair"]), -1)
-    return ends.reindex(scored).set_axis(pairs.index)
+    of = Differences(single.difference.to_numpy(), unknown, unknown)
+    mean = estimated(single.of.to_numpy(), of, folds, FIGURES[-1])
+    ends = mean.assign(down=mean["mean"] - mean.low, up=mean.high - mean["mean"])
+    is_scored = numbered.pair.isin(joined.pair)
+    return ends.reindex(numbered.of.where(is_scored, -1)).set_axis(pairs.index)

@@ -44,13 +44,8 @@ _SETTING: Final = ("run_id", *SETTING)
 _TESTED: Final = ("data_sets", "chi2", "chi2_p", "f", "p", "critical_difference")
 TESTS: Final[Mapping[str, str]] = {
     **{name: BY_NAME[name].dtype for name in _SETTING},
-    "data_sets": "Int64",
-    "networks": "Int64",
-    "chi2": "Float64",
-    "chi2_p": "Float64",
-    "f": "Float64",
-    "p": "Float64",
-    "critical_difference": "Float64",
+    **dict.fromkeys(("data_sets", "networks"), "Int64"),
+    **dict.fromkeys(("chi2", "chi2_p", "f", "p", "critical_difference"), "Float64"),
     "left_out": "string",
 }
 JOIN: Final = (
@@ -96,13 +91,13 @@ def rank(runs: Runs, *, u_score: bool = False) -> Ranking:
     groups, scores = networks_of(runs.results), scores_of(runs)
     where = told_apart(groups)
     for key, group in groups.items():
-        found = front(group, scores.get(key[:-1]))
+        of_group = front(group, scores.get(key[:-1]))
         u_scores, of_u_scores = _u_scores(group) if u_score else ({}, [])
-        findings += [replace(f, where=where[key]) for f in (*found.findings, *of_u_scores)]
+        findings += [replace(f, where=where[key]) for f in (*of_group.findings, *of_u_scores)]
         columns = {
             one.variant: {
-                "pareto": found.members.get(one.variant),
-                "front_probability": found.probability.get(one.variant),
+                "pareto": of_group.members.get(one.variant),
+                "front_probability": of_group.probability.get(one.variant),
                 "u_score": u_scores.get(one.variant),
             }
             for one in group
@@ -189,7 +184,7 @@ def _ranked(
             if len({key[0] for key in settings}) > 1:
                 findings.append(Finding("ranks are not joined"))
             continue
-        findings += [replace(found, where=where[key]) for found in _of_ranks(ranked[key])]
+        findings += [replace(f, where=where[key]) for f in _of_ranks(ranked[key])]
     return ranked, findings
 
 
@@ -239,11 +234,12 @@ def _u_scores(group: Sequence[Network]) -> tuple[dict[str, float], list[Finding]
     """Return the U-Scores by network, and how they were made."""
     networks = [one for one in group if not one.is_trivial]
     task = str(networks[0].row.get("task") or "") if networks else ""
-    known = {one.variant: found for one in networks if (found := _of_u_score(one))}
+    figures = {one.variant: _of_u_score(one) for one in networks}
+    known = {name: of for name, of in figures.items() if of}
     quantiles = iou_quantiles(task, (iou for iou, *_ in known.values()))
     if quantiles is None:
         return {}, [Finding("no u-score")]
-    scores = {name: u_score(*figures, quantiles) for name, figures in known.items()}
+    scores = {name: u_score(*of, quantiles) for name, of in known.items()}
     findings = [] if task.lower() in IOU else [Finding("u-score by own quantiles")]
     batches = {int(n.number("batch_effective") or 0) for n in networks if n.variant in known}
     if other := sorted(batches - {1}):

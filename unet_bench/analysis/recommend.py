@@ -49,7 +49,7 @@ def recommend(runs: Runs, budget: Budget | None = None) -> list[Recommendation]:
     """
     groups, scores = networks_of(runs.results), scores_of(runs)
     several = len({key[0] for key in groups}) > 1
-    found = []
+    recommendations = []
     for key, group in groups.items():
         conditions = dict(zip(PEERS, key, strict=True))
         networks = tuple(one for one in group if not one.is_trivial)
@@ -60,5 +60,7 @@ def recommend(runs: Runs, budget: Budget | None = None) -> list[Recommendation]:
         folder = str(runs.folders.get(conditions["run_id"], "RUN"))
         manifest = runs.manifests.get(conditions["run_id"], {})
         chosen = options(candidates)
-        found.append(Recommendation(conditions, several, candidates, chosen, folder, manifest))
-    return found
+        recommendations.append(
+            Recommendation(conditions, several, candidates, chosen, folder, manifest)
+        )
+    return recommendations

@@ -8,7 +8,7 @@ cells ─▶ accuracy cells by variant and setting ─▶ pairs of equal (data s
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -68,26 +68,23 @@ def summary(
     variants that share no pair with it come last. An accuracy cell that failed is counted in
     `failed`, and its pair is left out.
     """
-    probes = {column.probes[0]: f"{column.probes[0]}_status" for column in plugins.values()}
-    groups: dict[tuple[Any, ...], dict[str, list[Row]]] = {}
-    for row in records(cells[cells["probe"].isin(["accuracy", *probes])]):
-        key = tuple(row[name] for name in _ROW)
-        groups.setdefault(key, defaultdict(list))[row["probe"]].append(row)
-    scores = {key: _scores(of["accuracy"]) for key, of in groups.items()}
-    rows: dict[tuple[Any, ...], list[Row]] = {}
-    for key, of in groups.items():
-        named = dict(zip(_ROW, key, strict=True))
-        every = [row for own in of.values() for row in own]
-        baseline = next((row["baseline"] for row in every if row["baseline"]), None)
-        named |= {"baseline": baseline, "trivial": every[0]["trivial"]}
+    probes = dict.fromkeys(column.probes[0] for column in plugins.values())
+    groups: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
+    for row in records(cells[cells.probe.isin(["accuracy", *probes])]):
+        groups[tuple(row[name] for name in _ROW)].append(row)
+    scores = {key: _scores(rows) for key, rows in groups.items()}
+    settings: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
+    for key, rows in groups.items():
+        baseline = next((row["baseline"] for row in rows if row["baseline"]), None)
         of_baseline = {} if baseline == key[-1] else scores.get((*key[:-1], baseline), {})
-        named |= _accuracy(of["accuracy"], scores[key], of_baseline, every[0]["trivial"])
-        for column in plugins.values():
-            named |= _figure(column, of[column.probes[0]])
-        rows.setdefault(key[:-1], []).append(named)
-    ordered = [row for setting in rows.values() for row in sorted(setting, key=_rank)]
-    figures = {column.name: column.dtype for column in plugins.values()}
-    return typed_frame(ordered, {**COLUMNS, **figures, **dict.fromkeys(probes.values(), "string")})
+        named = dict(zip(_ROW, key, strict=True))
+        named |= {"baseline": baseline, "trivial": rows[0]["trivial"]}
+        figures = _accuracy(rows, scores[key], of_baseline) | _measured(rows, plugins.values())
+        settings[key[:-1]].append(named | figures)
+    ordered = [row for setting in settings.values() for row in sorted(setting, key=_rank)]
+    dtypes = {column.name: column.dtype for column in plugins.values()}
+    statuses = {f"{probe}_status": "string" for probe in probes}
+    return typed_frame(ordered, {**COLUMNS, **dtypes, **statuses})
 
 
 # ---- from cells to figures
@@ -98,17 +95,18 @@ def _scores(cells: list[Row]) -> Scores:
     return {tuple(row[name] for name in _PAIR): row["dice"] for row in scored}
 
 
-def _accuracy(cells: list[Row], scores: Scores, baseline: Scores, trivial: bool) -> Row:
+def _accuracy(rows: list[Row], scores: Scores, baseline: Scores) -> Row:
+    statuses = [row["status"] for row in rows if row["probe"] == "accuracy"]
     figures: Row = {
         "tasks": len({pair[:2] for pair in scores}),
         "cells": len(scores),
-        "failed": len(cells) - len(scores),
-        "status": worst_of(row["status"] for row in cells),
+        "failed": len(statuses) - len(scores),
+        "status": worst_of(statuses),
     }
     shared = {pair: dice - baseline[pair] for pair, dice in scores.items() if pair in baseline}
     if scores:
         figures |= mean_columns(_clustered(scores))
-    return figures | difference_columns(_clustered(shared), trivial=trivial)
+    return figures | difference_columns(_clustered(shared), trivial=rows[0]["trivial"])
 
 
 def _clustered(scores: Scores) -> list[tuple[Hashable, float]]:
@@ -117,11 +115,17 @@ def _clustered(scores: Scores) -> list[tuple[Hashable, float]]:
     return list(zip(units, scores.values(), strict=True))
 
 
-def _figure(column: Column, cells: list[Row]) -> Row:
-    status = worst_of(row["status"] for row in cells)
-    values = [row[column.name] for row in cells if row[column.name] is not None]
-    figure = pooled(column, values) if status == "ok" else None
-    return {column.name: figure, f"{column.probes[0]}_status": status}
+def _measured(rows: list[Row], columns: Iterable[Column]) -> Row:
+    """Return plugins' figures and the worst status of each of their probes."""
+    figures: Row = {}
+    for column in columns:
+        [probe] = column.probes
+        cells = [row for row in rows if row["probe"] == probe]
+        status = worst_of(row["status"] for row in cells)
+        values = [row[column.name] for row in cells if row[column.name] is not None]
+        figure = pooled(column, values) if status == "ok" else None
+        figures |= {column.name: figure, f"{probe}_status": status}
+    return figures
 
 
 def _rank(row: Row) -> tuple[bool, float]:

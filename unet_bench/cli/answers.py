@@ -34,7 +34,7 @@ class Written(StrEnum):
 
 
 def answer(document: Document, format: Format, as_json: bool) -> None:
-    """Print what an analysis found, as a table or as the text of a format."""
+    """Print what an analysis result, as a table or as the text of a format."""
     from unet_bench.present.progress import console
 
     shown = document.rendered((Format.json if as_json else format).value)
@@ -151,13 +151,13 @@ def effects(
     from unet_bench.present.effects import effects_document
     from unet_bench.store.runs import read_runs
 
-    found = of_choices.effects(
+    result = of_choices.effects(
         read_runs(paths),
         references=of_choices.parse_references(reference or []),
         slots=split(slot or ""),
         figures=split(figure or ""),
     )
-    answer(effects_document(found), format, as_json)
+    answer(effects_document(result), format, as_json)
 
 
 def summary(
@@ -173,8 +173,8 @@ def summary(
     from unet_bench.store.tables import read_results
 
     plugins = columns_of(manifest_of(path))
-    found = summary(read_results(path, "cells"), plugins)
-    answer(summary_document(found, plugins.values()), format, as_json)
+    result = summary(read_results(path, "cells"), plugins)
+    answer(summary_document(result, plugins.values()), format, as_json)
 
 
 def rank(
@@ -224,15 +224,15 @@ def rank(
             raise InvalidSuite(
                 "a csv of any kind is ranked alone, by --variant, --data and --score together"
             )
-        found = ranked.rank_table(
+        result = ranked.rank_table(
             ranked.read_scores(paths[0], *columns), lower_is_better=lower_is_better
         )
     else:
-        found = ranked.rank(read_runs(paths), u_score=u_score)
+        result = ranked.rank(read_runs(paths), u_score=u_score)
     if plot is not None:
-        draw_critical_differences(found.drawn, plot)
+        draw_critical_differences(result.drawn, plot)
         typer.echo(f"written: {plot}", err=True)
-    answer(rank_document(found), format, as_json)
+    answer(rank_document(result), format, as_json)
 
 
 def recommend(
@@ -273,9 +273,9 @@ def recommend(
         max_gmacs=max_gmacs,
         min_dice=min_dice,
     )
-    found = recommended.recommend(read_runs(paths), budget)
-    answer(recommend_document(found), format, as_json)
-    raise typer.Exit(0 if any(one.best for one in found) else 1)
+    result = recommended.recommend(read_runs(paths), budget)
+    answer(recommend_document(result), format, as_json)
+    raise typer.Exit(0 if any(one.best for one in result) else 1)
 
 
 def curves(
@@ -294,14 +294,14 @@ def curves(
     from unet_bench.analysis import curves as curves_of
     from unet_bench.present import curves as shown_as
 
-    found = curves_of.read_curves(path)
+    result = curves_of.read_curves(path)
     if plot is not None:
-        shown_as.plot(found, plot)
+        shown_as.plot(result, plot)
         typer.echo(f"written: {plot}", err=True)
     if target is not None:
-        answer(shown_as.times_document(curves_of.time_to(found, target)), format, as_json)
+        answer(shown_as.times_document(curves_of.time_to(result, target)), format, as_json)
     elif plot is None:
-        answer(shown_as.curves_document(found), format, as_json)
+        answer(shown_as.curves_document(result), format, as_json)
 
 
 def report(

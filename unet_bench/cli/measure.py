@@ -39,6 +39,10 @@ Out = Annotated[
     typer.Option("--out", "-o", help="Where the run's folder is made.", rich_help_panel=SAVING),
 ]
 
+Trust = Annotated[
+    bool, typer.Option("--trust", help="Run code that the run's folder names: it is yours.")
+]
+
 
 @with_options(given=options(Suite), how=options(ExecutionOptions))
 def run(
@@ -52,6 +56,7 @@ def run(
             "--resume", help="Go on with a run: its folder, or last.", rich_help_panel=WHERE
         ),
     ] = None,
+    trust: Trust = False,
     debug: Debug = False,
 ) -> None:
     """Measure variants and save tables.
@@ -60,9 +65,14 @@ def run(
     """
     from unet_bench import pipeline
     from unet_bench.present.progress import watcher
+    from unet_bench.store.log import read_manifest, resume_command
+    from unet_bench.store.trust import code_named_by, require_trust
 
     folder = resumable(resume, out) if resume else None
     refuse_contradictions(folder, suite, given, how)
+    if folder:
+        named = code_named_by(read_manifest(folder), executor="executor" not in how)
+        require_trust(folder, named, trust)
     execution = execution_of(folder, how)
     wanted = pipeline.resumed(folder) if folder else from_options(given, suite)
     recipe = pipeline.recipe_of(folder) if folder else None
@@ -81,10 +91,10 @@ def run(
             if not done.left or "time_limit_s" not in how:
                 show_end(done.path, made)
         except KeyboardInterrupt as end:
-            kept = f"what was finished is kept. Go on with: {going_on(progress.path)}"
-            typer.echo(
-                f"stopped; {kept if progress.path else 'nothing was measured yet'}", err=True
-            )
+            kept = "nothing was measured yet"
+            if progress.path:
+                kept = f"what was finished is kept. Go on with: {resume_command(progress.path)}"
+            typer.echo(f"stopped; {kept}", err=True)
             raise typer.Exit(exit_code(end)) from None
         except StoreError as error:
             if progress.path is None:  # nothing was run: refused before starting
@@ -152,10 +162,12 @@ def time_notes(made: Plan, execution: ExecutionOptions) -> Iterable[str]:
 
 def end_code(done: Finished, limited: bool) -> int:
     """Return a run's exit code, having said which cells there was no time for."""
+    from unet_bench.store.log import resume_command
+
     if done.left:
         typer.echo(
             f"the time limit is reached, {len(done.left)} cells are left "
-            f"({left_out(done.left)}). Go on with: {going_on(done.path)}",
+            f"({left_out(done.left)}). Go on with: {resume_command(done.path)}",
             err=True,
         )
         if limited:
@@ -165,11 +177,6 @@ def end_code(done: Finished, limited: bool) -> int:
         typer.echo(f"nothing that was asked for can run here; why: {why}", err=True)
         return 1
     return 0 if done.statuses <= HARMLESS else 1
-
-
-def going_on(path: Path | None) -> str:
-    """Return the command that goes on with a run."""
-    return command_line("run", "--resume", path)
 
 
 def left_out(left: Iterable[Planned]) -> str:
@@ -304,6 +311,7 @@ def predict(
     fold: Annotated[
         str | None, typer.Option("--fold", help="Of several folds, this one: 0/5.")
     ] = None,
+    trust: Trust = False,
     white: Annotated[
         float | None,
         typer.Option(
@@ -324,7 +332,9 @@ def predict(
     from unet_bench.train.trained import load_network
 
     device = choose_device(given.pop("device", "auto"))
-    network = load_network(path, variant, data=data, seed=seed, fold=fold, device=device)
+    network = load_network(
+        path, variant, data=data, seed=seed, fold=fold, device=device, trust=trust
+    )
     outputs = Outputs(out, overlay, probabilities, palette)
     with allow_pixels(pixels_allowed(given.pop("max_megapixels", None))):
         found = predict_files(network, images, outputs, white=white, **given)

@@ -107,27 +107,28 @@ def declare(classes: Classes, stated: Mapping[str, Any], found: Findings) -> Dec
     dataset.json may have `classes`, as the caller; `labels`, from names to values, ranges or
     colours, or `binary`; and `ignore` (or `ignore_index`), values or colours.
     """
+    ignored = _values_of(stated.get("ignore", stated.get("ignore_index")), "ignore", found)
     labels = stated.get("labels") if classes is None else None
-    said = _values_of(stated.get("ignore", stated.get("ignore_index")), "ignore", found)
     if isinstance(labels, dict) and labels:
-        return _from_labels(labels, said, found)
-    if labels not in (None, "binary", {}):
+        return _from_labels(labels, ignored, found)
+    if labels == "binary":
+        classes = "binary"
+    elif classes is None:
+        classes = stated.get("classes")
+    if labels and labels != "binary":
         found.problems.append(
             f"dataset.json: labels {shown(labels)} must be an object from names to values, such as "
             '{"background": 0, "nucleus": "1-255"}, or "binary"'
         )
-    names = stated.get("classes") if classes is None else classes
-    is_binary = "binary" in (names, labels) if isinstance(names, str) or labels else False
-    declared = BINARY if is_binary else class_names(names, found)
-    colours = [colour for _, colour, is_colour in said if is_colour]
-    if colours:
+    if any(is_colour for *_, is_colour in ignored):
         found.problems.append(
             "dataset.json: ignore is a colour, and labels name no colours; add them"
         )
     # 255 is `IGNORE` already; and where 255 turns out to mean 1, an ignore_index of 255 was a
     # default nobody meant.
-    ignore = frozenset(low for low, high, is_colour in said if not is_colour) - {IGNORE}
-    return Declared(declared, ignore=ignore, is_binary=is_binary)
+    ignore = {value for low, high, _ in ignored for value in range(low, high + 1)} - {IGNORE}
+    names = class_names(classes, found)
+    return Declared(names, ignore=frozenset(ignore), is_binary=classes == "binary")
 
 
 Said = tuple[int, int, bool]
@@ -157,7 +158,7 @@ def _value_of(entry: object) -> Said | None:
     if re.fullmatch(r"#[0-9a-fA-F]{6}", entry):
         colour = int(entry[1:], 16)
         return colour, colour, True
-    if ends := re.fullmatch(r"(\d{1,9})\s*(?:-\s*(\d{1,9}))?", entry.strip(), re.ASCII):
+    if ends := re.fullmatch(r"(\d{1,5})\s*(?:-\s*(\d{1,5}))?", entry.strip(), re.ASCII):
         low, high = int(ends[1]), int(ends[2] or ends[1])
         return (low, high, False) if low <= high else None
     return None
@@ -222,7 +223,7 @@ def label(
     return Labelled(classes, ids, rows)
 
 
-def given(masks: Mapping[str, Mask | Array], classes: tuple[str, ...]) -> Labelled:
+def by_format(masks: Mapping[str, Mask | Array], classes: tuple[str, ...]) -> Labelled:
     """Return masks whose values are class ids by their format, 255 = ignore."""
     values = {stem: mask.values if isinstance(mask, Mask) else mask for stem, mask in masks.items()}
     return Labelled(classes, {stem: _ids(held, {}) for stem, held in values.items()})

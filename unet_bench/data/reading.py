@@ -8,7 +8,7 @@ as a line that names the file and the remedy, and raises one InvalidData over al
 
 A reader finds its files (`find_one`, `decode.files`), decodes them (`decode.decode` with
 `read_image`, `read_mask`, `nifti.read_volume` or `nifti.read_labels`), says what the labels mean
-(`labels.label`, or `labels.given` where the format says it) and which case is for what (`splits`),
+(`labels.label`, or `labels.by_format` where the format says it), which case is for what (`splits`),
 and ends with `pictures` or `volumes`.
 """
 

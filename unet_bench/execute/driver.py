@@ -14,12 +14,13 @@ from unet_bench.execute.jobs import (
     Job,
     Started,
     Waiting,
+    now,
     remove_result,
     stems_in_inbox,
 )
 from unet_bench.execute.logs import tidy
 from unet_bench.execute.options import ExecutionOptions
-from unet_bench.execute.provenance import describe, now, providers, row_id
+from unet_bench.execute.row import cell_columns, providers, row_id
 from unet_bench.plan.fingerprint import Keys
 from unet_bench.store.run_folder import RunFolder, cell_stem
 from unet_bench.store.schema import ENVIRONMENT_COLUMNS
@@ -103,7 +104,7 @@ class Pace:
 
 
 def run_cells(
-    made: Plan, ledger: RunLedger, progress: Progress, execution: ExecutionOptions
+    plan: Plan, ledger: RunLedger, progress: Progress, execution: ExecutionOptions
 ) -> list[Planned]:
     """Run every cell without a result and store its row; return those there was no time for.
 
@@ -119,7 +120,7 @@ def run_cells(
             pending.append(job)
         else:
             progress.done(planned, ledger.settle(job, result))
-    left = run_jobs(made, ledger, pending, progress, execution)
+    left = run_jobs(plan, ledger, pending, progress, execution)
     return [planned for stem, planned in ledger.planned.items() if stem in left]
 
 
@@ -142,7 +143,7 @@ def known_result(planned: Planned, job: Job) -> dict[str, Any] | None:
 
 
 def run_jobs(
-    made: Plan,
+    plan: Plan,
     ledger: RunLedger,
     pending: list[Job],
     progress: Progress,
@@ -151,10 +152,10 @@ def run_jobs(
     """Run jobs, again where they may be retried; return the stems of those that have no row."""
     pace, waits = Pace(), {job.stem: ledger.planned[job.stem] for job in pending}
     remaining_s = max(0.0, execution.until - time.monotonic())
-    until = execution.until - min(made.executor.ending_s, remaining_s / 5)
+    until = execution.until - min(plan.executor.ending_s, remaining_s / 5)
     begun: dict[str, str] = {}
     left = {job.stem for job in pending}
-    with made.executor as executor:
+    with plan.executor as executor:
         while pending:
             again = []
             for event in executor.run(pending, until):
@@ -184,16 +185,16 @@ def run_jobs(
 class RunLedger:
     """The cells of a plan, and what the store has of them."""
 
-    def __init__(self, made: Plan, store: Store, execution: ExecutionOptions) -> None:
+    def __init__(self, plan: Plan, store: Store, execution: ExecutionOptions) -> None:
         self.path = store.path
-        self.planned = {stem_of(planned): planned for planned in made.planned}
-        self._made = made
+        self.planned = {stem_of(planned): planned for planned in plan.planned}
+        self._plan = plan
         self._store = store
         self._execution = execution
-        self._keys = Keys(made)
+        self._keys = Keys(plan)
         self._attempts = store.attempts()
         self._tried: Counter[tuple[str, str]] = Counter()  # in this go, by job and status
-        self._fresh = made.loaded.registry.wants_fresh()
+        self._fresh = plan.loaded.registry.wants_fresh()
 
     def open_cells(self) -> list[Planned]:
         """Return the cells without a result: first the untried ones, in the order of the plan."""
@@ -214,7 +215,7 @@ class RunLedger:
         ids = [
             row_id(planned, name)
             for planned in self.planned.values()
-            for name in self._made.asked.intersection(planned.names)
+            for name in self._plan.asked.intersection(planned.names)
         ]
         return {self._attempts[id].status for id in ids if id in self._attempts} == {"unsupported"}
 
@@ -235,21 +236,21 @@ class RunLedger:
 
     def job(self, planned: Planned) -> Job:
         """Return a cell as it travels to a worker."""
-        cell, made = planned.cell, self._made
-        data = made.data[cell.task.id]
+        cell, plan = planned.cell, self._plan
+        data = plan.data[cell.task.id]
         return Job(
             stem=stem_of(planned),
             folder=str(self._store.path.resolve()),
             cell=cell.to_json(),
             key=self._keys.key(cell),
             data=str(data) if data else None,
-            block=made.suite.block,
-            modules=made.modules,
+            block=plan.suite.block,
+            modules=plan.modules,
             sources=self._keys.sources(cell),
             timed=planned.probe.timed,
-            fresh=not self._fresh.isdisjoint(providers(made, planned)),
+            fresh=not self._fresh.isdisjoint(providers(plan, planned)),
             keep_weights=planned.probe.scores and cell.protocol.keep_weights,
-            timeout_s=made.suite.timeout_s,
+            timeout_s=plan.suite.timeout_s,
         )
 
     def settle(self, job: Job, result: Mapping[str, Any]) -> dict[str, Any]:
@@ -263,9 +264,9 @@ class RunLedger:
             **result,
         }
         # Its worker says where it ran, if it could.
-        if self._made.executor.remote and not planned.status:
+        if self._plan.executor.remote and not planned.status:
             shared = dict.fromkeys(ENVIRONMENT_COLUMNS) | shared
-        rows = [{**describe(self._made, planned, name), **shared} for name in planned.names]
+        rows = [{**cell_columns(self._plan, planned, name), **shared} for name in planned.names]
         self._attempts |= self._store.append(*rows)
         job.remove_result()
         return rows[0]

@@ -14,6 +14,7 @@ inbox, so a row that was finished when everything was killed is found by the nex
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -135,6 +136,11 @@ def remove_result(folder: RunFolder, stem: str) -> None:
 def stems_in_inbox(folder: RunFolder) -> set[str]:
     """Return the stems of all cells of which a worker wrote a row."""
     return {file.stem for file in folder.inbox.glob("*.json")}
+
+
+def now() -> str:
+    """Return this moment, ISO 8601, UTC."""
+    return dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
 
 
 @dataclass(frozen=True)

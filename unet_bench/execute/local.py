@@ -8,19 +8,17 @@ import signal
 import time
 from collections import deque
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from io import FileIO
-from pathlib import Path
 from typing import Self
 
-from unet_bench.errors import InvalidSuite, StoreError
-from unet_bench.execute.jobs import DISK_FULL, Ended, Event, Job, Result, Started, Waiting
-from unet_bench.execute.logs import last_line, tidy, without_secrets
+from unet_bench.errors import InvalidSuite
+from unet_bench.execute.jobs import Ended, Event, Job, Result, Started, Waiting
+from unet_bench.execute.logs import tidy, without_secrets
 from unet_bench.execute.processes import KILL, Exit, Processes
+from unet_bench.execute.verdict import oom_kills, verdict
 from unet_bench.host.locks import POLL_S, DeviceLocks, Held
 from unet_bench.host.survey import VISIBILITY, DeviceFacts
-from unet_bench.store.log import resume_command
 
 IDENTITY = 8  # characters that tell two devices of a host apart
 GRACE_S = 3.0  # between asking a worker to end, killing it, and doing without its end
@@ -48,6 +46,18 @@ class Running:
     oom_kills: int  # of this host, when it began
     ended_by: str = ""  # why we ended it
     asked: int = 0  # how often it was told to end
+
+    def result(self, end: Exit) -> Result:
+        """Return what the worker wrote, or else the status that its end stands for."""
+        job = self.job
+        result: Result = {"device_name": self.place.model} if self.place.model else {}
+        result |= job.read_result() or verdict(
+            job, end, ended_by=self.ended_by, oom_kills_before=self.oom_kills
+        )
+        result |= {"place": self.place.name, "log": job.log_name}
+        if result.get("error"):
+            result["error"] = without_secrets(str(result["error"]))
+        return result
 
 
 class Local:
@@ -159,15 +169,15 @@ class Local:
             for job in heads:
                 try:
                     locks = self._locks.take(place.name, timed=job.timed)
-                except Held as held:
-                    if held.holder == str(os.getpid()) and self._running:
+                except Held as lock:
+                    if lock.holder == str(os.getpid()) and self._running:
                         continue  # a worker of ours, whose end will wake us
                     blocked = True
                     if not self._told:
                         doing = "timing" if job.timed else "measuring"
                         yield Waiting(
-                            f"waiting for process {held.holder or '?'} before {doing} "
-                            f"on {place.name}: {held.path}"
+                            f"waiting for process {lock.holder or '?'} before {doing} "
+                            f"on {place.name}: {lock.path}"
                         )
                     self._told = True
                     continue
@@ -187,13 +197,13 @@ class Local:
         return blocked
 
     def _ended(self, timeout_s: float | None) -> Iterator[Ended]:
-        for over in self._processes.wait(timeout_s):
-            if (running := self._running.pop(over.stem, None)) is None:
+        for end in self._processes.wait(timeout_s):
+            if (running := self._running.pop(end.stem, None)) is None:
                 continue  # it was done without, and is over after all
             for lock in running.locks:
                 lock.close()
             tidy(running.job.log)
-            yield Ended(running.job, result_of(running, over))
+            yield Ended(running.job, running.result(end))
 
     def _sleep_s(self, blocked: bool, until: float) -> float | None:
         """Return how long to sleep unless a worker ends; None is for ever.
@@ -250,55 +260,3 @@ def local_device_of(facts: DeviceFacts, *, alone: bool) -> LocalDevice:
     # By its identity: in a container, or in Slurm's share of a node, every GPU may be number 0.
     name = f"{kind}-{facts.identity[:IDENTITY] or entry}"
     return LocalDevice(name, {variable: entry} if variable and alone else {}, facts.name)
-
-
-def result_of(running: Running, over: Exit) -> Result:
-    """Return what a worker wrote, or else the status that its ending stands for."""
-    job = running.job
-    result: Result = {"device_name": running.place.model} if running.place.model else {}
-    result |= job.read_result() or verdict(running, over)
-    result |= {"place": running.place.name, "log": job.log_name}
-    if result.get("error"):
-        result["error"] = without_secrets(str(result["error"]))
-    return result
-
-
-def verdict(running: Running, over: Exit) -> Result:
-    """Return the status of a worker that wrote no row. Raises StoreError where its disk is full."""
-    if running.ended_by:
-        return {"status": "timeout", "error": running.ended_by}
-    if over.code is None:
-        return {"status": "killed", "error": over.reason}
-    if over.code == DISK_FULL:
-        folder = running.job.folder
-        raise StoreError(
-            f"a worker could not write into {folder} or the temporary folder: no space left; "
-            f"free some; what was finished is kept: {resume_command(Path(folder))}"
-        )
-    line = last_line(running.job.log)
-    tail = f": {line}" if line else ""
-    if over.code >= 0:
-        error = f"the worker ended with code {over.code} and left no row{tail}"
-        return {"status": "error", "error": error}
-    name = signal_name(-over.code)
-    if name == "SIGKILL" and oom_kills() > running.oom_kills:
-        error = f"the system ran out of memory and ended the worker by {name}{tail}"
-        return {"status": "oom", "error": error}
-    return {"status": "killed", "error": f"the worker was ended by {name}{tail}"}
-
-
-def signal_name(number: int) -> str:
-    """Return a signal's name, as `kill -l` has it; most real-time signals have none."""
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
-
-
-def oom_kills() -> int:
-    """Return how many processes this host's kernel has ended for want of memory, if it says so."""
-    with suppress(OSError):
-        for line in Path("/proc/vmstat").read_text().splitlines():
-            if line.startswith("oom_kill "):
-                return int(line.split()[1])
-    return 0

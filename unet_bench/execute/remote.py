@@ -14,8 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 from unet_bench.errors import StoreError
-from unet_bench.execute.jobs import Ended, Executor, Job, Result, Started
-from unet_bench.execute.provenance import now
+from unet_bench.execute.jobs import Ended, Executor, Job, Result, Started, now
 from unet_bench.host.files import atomic_write
 from unet_bench.host.locks import own_folder
 from unet_bench.host.survey import VISIBILITY
@@ -88,7 +87,7 @@ def receive(job: Job, result: Result, files: Files) -> Result:
         job.write_result(result)
     except OSError as error:
         raise StoreError(
-            f"cannot write a row into {job.folder}: {error}; {resume_command(Path(job.folder))}"
+            f"cannot write a row into {job.folder}: {error}; `{resume_command(Path(job.folder))}`"
         ) from error
     return result
 

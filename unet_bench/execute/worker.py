@@ -22,7 +22,7 @@ from unet_bench.errors import (
     is_disk_full,
     is_out_of_memory,
 )
-from unet_bench.execute.jobs import DISK_FULL, Job
+from unet_bench.execute.jobs import DISK_FULL, Job, now
 from unet_bench.execute.logs import without_secrets
 from unet_bench.host.files import atomic_write
 from unet_bench.registry.plugins import source_hash
@@ -51,8 +51,6 @@ def outcome(job: Job) -> dict[str, Any]:
 
     The traceback goes to stderr, which is the log.
     """
-    from unet_bench.execute.provenance import now
-
     begun, started = time.perf_counter(), now()
     os.environ.update(job.environ)  # shows the device that it is to have, before it touches one
     try:
@@ -80,8 +78,14 @@ def outcome(job: Job) -> dict[str, Any]:
 
 def check_sources(sources: Mapping[str, str]) -> None:
     """Raise PluginFailure where this machine's source is not what the run was planned with."""
+    from unet_bench.models.foreign import importing_from_here
+
     for module, wanted in sources.items():
-        if (found := source_hash(module)) != wanted:
+        found = source_hash(module)
+        if not found:
+            with importing_from_here():  # the module of --model
+                found = source_hash(module)
+        if found != wanted:
             here = f"is of another version ({found}, not {wanted})" if found else "is not installed"
             raise PluginFailure(
                 f"{module} {here} on {socket.gethostname()}: install there what the driver has"

@@ -108,22 +108,22 @@ class DeviceLocks:
         Closing them releases them. Raises Held, and then holds none. Whoever releases and takes
         again while another process polls waits for it once.
         """
-        held: list[FileIO] = []
+        locks: list[FileIO] = []
         try:
             for name in (TIMING, device) if timed else (device,):
                 path = lock_file(name)
                 self._give_way(path)
                 with suppress(OSError):  # what cannot be locked: better unlocked than not at all
-                    held.append(hold(path, shared=not timed))
-                    _open_to_all(held[-1])
+                    locks.append(hold(path, shared=not timed))
+                    _open_to_all(locks[-1])
                 self._had.add(path)
         except Held as error:
-            for file in held:
+            for file in locks:
                 file.close()
             if error.holder != str(os.getpid()):
                 note_waiting(error.path)
             raise
-        return held
+        return locks
 
     def _give_way(self, path: Path) -> None:
         waiting = who_waits(path) if path in self._had else ""

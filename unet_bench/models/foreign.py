@@ -101,13 +101,28 @@ class Reference:
 
     def load(self) -> Callable[..., Any]:
         """Return the class or function. Raises InvalidSuite."""
-        if "" not in sys.path:
-            sys.path.insert(0, "")  # the user's own file, beside which the command was started
         try:
-            found: Callable[..., Any] = getattr(importlib.import_module(self.module), self.name)
+            with importing_from_here():
+                found: Callable[..., Any] = getattr(importlib.import_module(self.module), self.name)
             return found
         except (ImportError, AttributeError) as error:
             raise InvalidSuite(f"--model {self}: {error}; is it importable from here?") from error
+
+
+@contextlib.contextmanager
+def importing_from_here() -> Iterator[None]:
+    """Let the current folder come first where modules are looked for, and from then on last.
+
+    Only somebody's own module is imported from it: it may hold files of any name.
+    """
+    sys.path.insert(0, "")
+    try:
+        yield
+    finally:
+        with contextlib.suppress(ValueError):  # whatever the module did to it
+            sys.path.remove("")
+        if "" not in sys.path:
+            sys.path.append("")
 
 
 def _value(node: ast.expr, text: str) -> Any:
@@ -273,7 +288,7 @@ def _made(
     failures = []
     for arguments, where in itertools.product(attempts, devices):
         try:
-            with _weights_refused(reference), where:
+            with importing_from_here(), _weights_refused(reference), where:
                 made = factory(**arguments)
             return made.to(device) if isinstance(made, nn.Module) and where != device else made
         except UnetBenchError:

@@ -167,11 +167,11 @@ class Peers:
         if ratio and ratio.value:
             is_baseline = baseline is not None and network.variant == baseline.variant
             return Scaled(Interval.exact(0.0)) if is_baseline else _logarithm(network, ratio)
-        found = _logarithm(network, time)
+        own = _logarithm(network, time)
         of_baseline = baseline.number("latency_ms") if baseline else None
-        if not (found and baseline and of_baseline and baseline.number("latency_ratio")):
+        if not (own and baseline and of_baseline and baseline.number("latency_ratio")):
             return None
-        return Scaled(found.interval.plus(-log(of_baseline)), found.units)
+        return Scaled(own.interval.plus(-log(of_baseline)), own.units)
 
     def loss(self, network: Network) -> Scaled | None:
         """Return minus Dice: by the difference to the baseline where that has an interval."""
@@ -190,9 +190,9 @@ class Peers:
         return Scaled(dice.negated(), network.seeds if network.seeds > 1 else None)
 
 
-def _logarithm(network: Network, found: Interval | None) -> Scaled | None:
+def _logarithm(network: Network, figure: Interval | None) -> Scaled | None:
     """Return the logarithm of a time or a ratio, of as many units as there were processes."""
-    if found is None or not found.value:
+    if figure is None or not figure.value:
         return None
     replicates = int(network.number("replicates") or 1)
-    return Scaled(found.log(), replicates if replicates > 1 else None)
+    return Scaled(figure.log(), replicates if replicates > 1 else None)

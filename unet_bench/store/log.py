@@ -27,6 +27,7 @@ from unet_bench.store.run_folder import (
     write_text,
 )
 from unet_bench.store.schema import SCHEMA_VERSION, fault
+from unet_bench.store.trust import code_named_by
 
 Row = dict[str, Any]
 
@@ -112,7 +113,7 @@ class Store:
         with in_plain_words(
             "append to",
             self.folder.cells,
-            f"what was finished is kept: {resume_command(self.path)}",
+            f"what was finished is kept: `{resume_command(self.path)}`",
         ):
             end = os.fstat(self._cells.fileno()).st_size
             try:
@@ -202,8 +203,11 @@ def migrate(row: Row) -> Row:
 
 
 def resume_command(path: Path) -> str:
-    """Return what to type to go on with the run in `path`."""
-    return f"`{command_line('run', '--resume', path)}`"
+    """Return what to type to go on with the run in `path`, which is this user's own."""
+    trust: tuple[str, ...] = ()
+    with suppress(StoreError):
+        trust = ("--trust",) if code_named_by(read_manifest(path)) else ()
+    return command_line("run", "--resume", path, *trust)
 
 
 def _hold(path: Path) -> FileIO:

@@ -37,6 +37,7 @@ from unet_bench.registry.plugins import load
 from unet_bench.spec.cell import Task, tuples
 from unet_bench.spec.suite import FITS
 from unet_bench.store.run_folder import RunFolder
+from unet_bench.store.trust import require_trust
 from unet_bench.train.checkpoint import storable
 from unet_bench.train.tiles import predict
 from unet_bench.train.windows import normalisation, scored
@@ -173,16 +174,21 @@ def load_network(
     seed: int | None = None,
     fold: str | None = None,
     device: str = "cpu",
+    trust: bool = False,
 ) -> Network:
     """Return the network of a variant that a run trained and kept.
 
     Of several seeds or folds it is the best by validation Dice. `data` is a task's name, `fold`
-    such as 0/5. Raises StoreError when there is none, UnknownName for what was not kept,
-    InvalidSuite where it cannot be told which of several is meant.
+    such as 0/5. A network of nobody's plugin is code that the run names: it is imported only with
+    `trust`. Raises StoreError when there is none, UnknownName for what was not kept, InvalidSuite
+    where it cannot be told which of several is meant, or the run is not trusted.
     """
     file, about = _chosen(Path(run), variant, data=data, seed=seed, fold=fold)
     task, input_window, made = _described(about)
-    arguments = (load().checked(), made, task.in_channels, len(task.classes), input_window.input)
+    registry = load().checked()
+    if registry.is_foreign(made):
+        require_trust(Path(run), [f"--model {made.architecture}"], trust)
+    arguments = (registry, made, task.in_channels, len(task.classes), input_window.input)
     with torch.device("meta"):
         blueprint = build(*arguments)
     weights = file.with_suffix(".safetensors")
@@ -274,12 +280,14 @@ def facts(about: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def load_model(run: Path | str, variant: str, *, seed: int | None = None) -> nn.Module:
+def load_model(
+    run: Path | str, variant: str, *, seed: int | None = None, trust: bool = False
+) -> nn.Module:
     """Return the trained module itself, in eval mode on the CPU: normalised `(N C H W)` to logits.
 
     Raises as `load_network`.
     """
-    return load_network(run, variant, seed=seed).model
+    return load_network(run, variant, seed=seed, trust=trust).model
 
 
 def names_of(run: Path) -> dict[str, str]:

@@ -1,23 +1,16 @@
-"""What rows and run.json say of a cell and a run beside its figures: the key columns, and
-provenance.
-"""
+"""What a row says of its cell beside the figures: what was measured, where, and by what."""
 
 from __future__ import annotations
 
-import datetime as dt
-import sys
-import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from unet_bench.host.environment import device_name
 from unet_bench.networks.choices import SLOTS, parse_value
 from unet_bench.networks.variants import OF_ANY
-from unet_bench.registry import plugins
 from unet_bench.spec.cell import digest
 
 if TYPE_CHECKING:
-    from unet_bench.execute.options import ExecutionOptions
     from unet_bench.plan.cells import Plan, Planned
 
 
@@ -26,7 +19,7 @@ def row_id(planned: Planned, name: str) -> str:
     return planned.cell.id if name == planned.names[0] else f"{planned.cell.id}-{digest(name)[:6]}"
 
 
-def describe(made: Plan, planned: Planned, name: str) -> dict[str, Any]:
+def cell_columns(plan: Plan, planned: Planned, name: str) -> dict[str, Any]:
     """Return the columns that say what a row is about."""
     cell = planned.cell
     variant, task, setting = cell.variant, cell.task, cell.setting
@@ -45,7 +38,7 @@ def describe(made: Plan, planned: Planned, name: str) -> dict[str, Any]:
         "architecture": variant.architecture or None,
         "architecture_args": ",".join(f"{k}={v}" for k, v in variant.args) or None,
         "inactive": None if variant.architecture else ",".join(planned.inactive) or None,
-        "plugins": ",".join(sorted(providers(made, planned))),
+        "plugins": ",".join(sorted(providers(plan, planned))),
         "trivial": variant.trivial,
         "task": task.name,
         "dataset_hash": task.dataset_hash,
@@ -64,25 +57,25 @@ def describe(made: Plan, planned: Planned, name: str) -> dict[str, Any]:
         "in_channels": task.in_channels,
         "classes": len(task.classes),
         "fit": task.fit,
-        "match": made.suite.match or None,
+        "match": plan.suite.match or None,
         "fold": task.fold or None,
         "pretrained": setting.pretrained,
         "recipe": cell.protocol.recipe.name,
         "budget": cell.protocol.budget,
         "evaluation": cell.protocol.evaluation,
         "slowdown": cell.protocol.slowdown or None,
-        "env_id": made.environment["env_id"],
-        "torch": made.environment["packages"]["torch"],
-        "commit": made.environment["commit"],
+        "env_id": plan.environment["env_id"],
+        "torch": plan.environment["packages"]["torch"],
+        "commit": plan.environment["commit"],
         "baseline": cell.baseline.name,
         "predicted_memory_mib": planned.predicted_mib,
         "predicted_train_memory_mib": planned.predicted_train_mib,
     }
 
 
-def providers(made: Plan, planned: Planned) -> set[str]:
+def providers(plan: Plan, planned: Planned) -> set[str]:
     """Return the plugins that a cell's variant is made of, by its parts or its architecture."""
-    variant, registry = planned.cell.variant, made.loaded.registry
+    variant, registry = planned.cell.variant, plan.loaded.registry
     if variant.architecture:
         return {variant.provider}
     return {registry.find(slot, getattr(variant.choices, slot)).provider.plugin for slot in SLOTS}
@@ -106,45 +99,3 @@ def typed(text: Mapping[str, str | None]) -> dict[str, Any]:
     return {
         name: text[name] if isinstance(value, tuple) else value for name, value in plain.items()
     }
-
-
-def manifest(made: Plan, execution: ExecutionOptions) -> dict[str, Any]:
-    """Return what run.json holds: what was run, by what and on what, and how to run it again."""
-    started = dt.datetime.now(dt.UTC)
-    unique = digest([time.time_ns(), made.suite.to_dict()])
-    return {
-        "run_id": f"{started:%Y%m%d-%H%M%S}-{made.suite.preset}-{unique[:4]}",
-        "started": started.isoformat(timespec="seconds"),
-        "argv": ["unet-bench", *sys.argv[1:]],
-        "suite": made.suite.to_dict(),
-        "preset": made.suite.preset,
-        "recipe": made.recipe.to_dict(),
-        "executor": {
-            "name": execution.executor,
-            "devices": list(execution.devices),
-            "options": dict(execution.options),
-        },
-        "baseline": made.planned[0].cell.baseline.name,
-        "probes": {p.name: p.to_manifest() for p in dict.fromkeys(c.probe for c in made.planned)},
-        "notes": list(made.notes),
-        "environment": made.environment,
-        "commit": made.environment["commit"],
-        "plugins": [
-            {
-                "plugin": p.provider.plugin,
-                "distribution": p.provider.distribution,
-                "version": p.provider.version,
-                "module": p.module,
-                "status": p.status,
-                "source_hash": plugins.source_hash(p.module.partition(".")[0])
-                if p.status == "ok"
-                else None,
-            }
-            for p in made.loaded.plugins
-        ],
-    }
-
-
-def now() -> str:
-    """Return this moment, ISO 8601, UTC."""
-    return dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
