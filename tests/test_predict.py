@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import nibabel
@@ -27,9 +27,12 @@ from unet_bench.data.usual import Usual
 from unet_bench.errors import InvalidData, InvalidSuite, StoreError
 from unet_bench.geometry.shapes import InputWindow
 from unet_bench.limits import allow_pixels
+from unet_bench.models.select import select
 from unet_bench.predict import Outputs, Predictions, Written, predict_files
 from unet_bench.present.class_pictures import COLOURS, colours_of, overlay, viewable
-from unet_bench.spec.cell import Task
+from unet_bench.registry.registry import Registry
+from unet_bench.spec.cell import Setting, Task
+from unet_bench.spec.recipe import Recipe
 from unet_bench.store.run_folder import RunFolder
 from unet_bench.train import trained
 from unet_bench.train.trained import Network
@@ -139,7 +142,7 @@ def test_colours_of_the_data_set_are_kept_if_they_tell_all_classes_apart() -> No
 
 
 def test_colours_and_statistics_are_kept_with_the_weights(
-    context_of: Callable[..., Any], tmp_path: Path
+    registry: Registry, tmp_path: Path
 ) -> None:
     folder = tmp_path / "set"
     for number in range(6):
@@ -152,8 +155,17 @@ def test_colours_and_statistics_are_kept_with_the_weights(
     read_folder(folder).save(tmp_path / "set.npz")
     data = Dataset.load(tmp_path / "set.npz")
     file = RunFolder(tmp_path / "run").weights_of("unet")
-    small = nn.Conv2d(1, 2, 1)
-    trained.save_network(file, context_of(), small, data, {"val_dice": 0.5})
+    own = network()
+    cell = SimpleNamespace(
+        variant=select(registry, ["unet"])[0],
+        task=own.task,
+        input_window=own.input_window,
+        seed=0,
+        protocol=SimpleNamespace(recipe=Recipe()),
+        setting=Setting(),
+    )
+    context: Any = SimpleNamespace(cell=cell)
+    trained.save_network(file, context, own.model, data, {"val_dice": 0.5})
     about = file.with_suffix(".json")
     stated = trained._about(about)
     assert stated["colours"] == {"a": "#000000", "b": "#ff8000"}

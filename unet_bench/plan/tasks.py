@@ -91,9 +91,9 @@ def folds_of(suite: Suite, registry: Registry, dataset: Dataset, name: str) -> l
     return given_folds(dataset, path_of(registry, name), suite.folds)
 
 
-def class_names(given: tuple[str, ...]) -> Classes:
+def class_names(stated: tuple[str, ...]) -> Classes:
     """Return what `--classes` says: how many, their names, `binary`, or nothing."""
-    if given == ("binary",):
+    if stated == ("binary",):
         return "binary"
-    counted = len(given) == 1 and given[0].isdecimal()
-    return int(given[0]) if counted else given or None
+    counted = len(stated) == 1 and stated[0].isdecimal()
+    return int(stated[0]) if counted else stated or None

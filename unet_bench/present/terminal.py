@@ -70,11 +70,11 @@ def _parts(block: Block) -> Iterator[RenderableType]:
 
 def _table(of: Table, columns: Iterable[int], names: int | None = None) -> table.Table:
     """Return the columns of these numbers, 0 of which holds the names, folded to a width."""
-    made = table.Table(box=box.SIMPLE_HEAD, padding=0, show_edge=False)
+    grid = table.Table(box=box.SIMPLE_HEAD, padding=0, show_edge=False)
     for n in columns:
         label = of.labels[n]
         is_name = n == 0
-        made.add_column(
+        grid.add_column(
             Styled(label),
             justify="left" if is_name or label in of.left else "right",
             overflow="fold",
@@ -86,8 +86,8 @@ def _table(of: Table, columns: Iterable[int], names: int | None = None) -> table
         for cell in line.cells:
             cells.append(Styled(cell.text, style="bold" if cell.is_best else _STYLES[cell.tone]))
         style = "dim italic" if line.is_trivial else None
-        made.add_row(*(cells[n] for n in columns), style=style)
-    return made
+        grid.add_row(*(cells[n] for n in columns), style=style)
+    return grid
 
 
 def _name(line: Line) -> Styled:

@@ -59,8 +59,8 @@ def facts(runs: Runs) -> list[Facts]:
 def environments(rows: Sequence[Row]) -> list[str]:
     """Return the environments of several runs, where they are unlike."""
     known = [row for row in rows if row.get("env_id")]
-    found = {row["env_id"]: row.get("device_name") or "unknown device" for row in known}
-    return [f"{env} ({device})" for env, device in found.items()] if len(found) > 1 else []
+    device_of = {row["env_id"]: row.get("device_name") or "unknown device" for row in known}
+    return [f"{env} ({device})" for env, device in device_of.items()] if len(device_of) > 1 else []
 
 
 def _facts(run_id: str, rows: Sequence[Row], cells: Sequence[Row], runs: Runs) -> Facts:
@@ -100,11 +100,11 @@ def _lines(rows: Sequence[Row], manifest: Row, environment: Mapping[str, str]) -
         *(f"{name} {version}" for name, version in versions.items() if version),
         environment.get("system", ""),
     ]
-    how = [f"preset {preset}" if preset else "", _values(rows, "recipe"), _values(rows, "budget")]
+    training = (_values(rows, "recipe"), _values(rows, "budget"))
     started = str(manifest.get("started") or "")
     return {
         "What": what,
-        "How": " · ".join(filter(None, how)),
+        "How": " · ".join(filter(None, (f"preset {preset}" if preset else "", *training))),
         "Where": " · ".join(filter(None, where)),
         "When": started.replace("T", " ").replace("+00:00", " UTC"),
         "Code": _values(rows, "commit") or str(manifest.get("commit") or ""),
