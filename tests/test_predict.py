@@ -19,16 +19,17 @@ from PIL import Image
 from support.datasets import dataset
 from torch import nn
 
-from unet_bench import predict
+from unet_bench.data import tiff
 from unet_bench.data.dataset import Array, Dataset
 from unet_bench.data.decode import read_image, read_mask
 from unet_bench.data.folder import read_folder
 from unet_bench.data.usual import Usual
+from unet_bench.data.volume import Seen
 from unet_bench.errors import InvalidData, InvalidSuite, StoreError
 from unet_bench.geometry.shapes import InputWindow
 from unet_bench.limits import allow_pixels
 from unet_bench.models.select import select
-from unet_bench.predict import Outputs, Predictions, Written, predict_files
+from unet_bench.predict import Outputs, Predictions, Written, _read_all, predict_files
 from unet_bench.present.class_pictures import COLOURS, colours_of, overlay, viewable
 from unet_bench.registry.registry import Registry
 from unet_bench.spec.cell import Setting, Task
@@ -58,7 +59,8 @@ def network(dims: int = 2, channels: int = 1, **changes: Any) -> Network:
     with torch.no_grad():
         model.weight.zero_()
         model.weight[1, 0] = 1
-        model.bias.zero_()
+        if model.bias is not None:
+            model.bias.zero_()
     deep = {"float32": (0.0, 1.0)} if dims == 3 else {}
     white = 1.0 if deep else 255.0
     sides = (SIDE,) * dims
@@ -175,7 +177,7 @@ def test_colours_and_statistics_are_kept_with_the_weights(
     assert [*usual.differences(255 - data.train[0].image)]
     old = {name: value for name, value in stated.items() if name not in ("colours", "usual")}
     about.write_text(json.dumps(old))
-    assert trained._about(about) == old
+    assert trained._usual(trained._about(about)) is None
     for wrong in ({"colours": {"a": "red"}}, {"usual": {"centre": [[1]], "deviation": [[1]]}}):
         about.write_text(json.dumps({**stated, **wrong}))
         with pytest.raises(StoreError, match=r"colours|usual"):
@@ -264,8 +266,8 @@ def test_probabilities_have_the_size_of_the_image_and_agree_with_the_mask(
         assert held["classes"].tolist() == ["background", "object"]
     else:
         values = read_image(file)
-        with tifffile.TiffFile(file) as tiff:
-            assert (len(tiff.pages), tiff.pages[0].samplesperpixel) == (1, 2)
+        with tifffile.TiffFile(file) as held_file:
+            assert held_file.series[0].shape == (2, 40, 30)
     assert (values.shape, values.dtype) == ((40, 30, 2), np.float32)
     np.testing.assert_allclose(values.sum(-1), 1, atol=1e-5)
     assert np.array_equal(values.argmax(-1), np.array(Image.open(written.mask)))
@@ -318,6 +320,33 @@ def test_all_of_a_volume_lies_where_it_does(wanted: str, tmp_path: Path) -> None
     assert Image.open(written.overlay).size == (20, 18)  # X to the right, Y upwards
     with pytest.raises(InvalidSuite, match="keeps no place in the scanner; give auto or npz"):
         predict_files(network(dims=3), [file], outputs(tmp_path, probabilities="tiff"))
+
+
+def test_volumes_are_brought_to_the_training_volumes_and_masks_back(tmp_path: Path) -> None:
+    file, truth = volume(tmp_path)
+    seen = Seen(orientation="canonical", spacing=(3.0, 0.25, 0.35))  # D H W: twice as fine
+    chosen = outputs(tmp_path, overlay=True, probabilities="nifti")
+    written = write(predict_files(network(dims=3, volumes=seen), [file], chosen))
+    mask: Any = nibabel.load(written.mask)
+    found = np.asarray(mask.dataobj)
+    assert np.array_equal(mask.affine, nibabel.load(file).affine)  # type: ignore[attr-defined]
+    assert (found == truth).mean() > 0.97
+    assert written.probabilities
+    values = np.asarray(nibabel.load(written.probabilities).dataobj)  # type: ignore[attr-defined]
+    assert np.array_equal(values.argmax(-1), found)
+
+
+def test_a_volume_that_says_nothing_of_its_place_is_refused(tmp_path: Path) -> None:
+    file, _ = volume(tmp_path)
+    image: Any = nibabel.load(file)
+    image.header.set_qform(None, code=0)
+    header = image.header.copy()
+    header["sform_code"], header["qform_code"], header["quatern_b"] = 0, 1, 9.0
+    plain = tmp_path / "w.nii"
+    content = header.binaryblock + bytes(4) + np.asarray(image.dataobj, np.int16).tobytes("F")
+    plain.write_bytes(content)
+    with pytest.raises(InvalidData, match=r"w\.nii: states no place that can be kept"):
+        predict_files(network(dims=3), [plain], outputs(tmp_path))
 
 
 def test_a_stack_of_slices_is_a_volume_to_a_network_of_volumes_alone(tmp_path: Path) -> None:
@@ -433,7 +462,7 @@ def test_what_cannot_be_written_whole_is_not_there(
         draft.write_bytes(b"half")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(predict.tiff, "write_bands", full)
+    monkeypatch.setattr(tiff, "write_bands", full)
     found = predict_files(network(), [picture], outputs(tmp_path, probabilities="tiff"))
     with pytest.raises(StoreError, match="No space left"):
         write(found)
@@ -449,7 +478,7 @@ def test_pixels_of_many_images_are_not_held(tmp_path: Path) -> None:
     for number in range(4):
         saved(tmp_path / "in" / f"{number}.png", scene())
     found = predict_files(network(), [tmp_path / "in"], outputs(tmp_path))
-    held = predict._read_all(network(), found.files, None, only_doubts=True)
+    held = _read_all(network(), found.files, None, only_doubts=True)
     assert all(one.image.base is None and not one.image.size for one in held.values())
 
 

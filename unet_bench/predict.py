@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -23,8 +23,9 @@ from unet_bench.data.decode import ENDINGS, children, decode, ending_of, read_im
 from unet_bench.data.findings import Findings, listing
 from unet_bench.data.folder import read_deep_image
 from unet_bench.data.nifti import is_nifti, stem_of
-from unet_bench.data.reading import depth_first, normalised
+from unet_bench.data.reading import normalised
 from unet_bench.data.scale import DEPTHS, is_bytes, to_unit
+from unet_bench.data.volume import depth_last
 from unet_bench.errors import InvalidData, InvalidSuite, StoreError, offenders
 from unet_bench.host.files import atomic_write
 from unet_bench.limits import one_line, shown
@@ -77,12 +78,13 @@ class Written:
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """An image `(*S C)` in the channels and on the scale of the training images.
+    """An image `(*S C)` in the channels, on the scale and on the grid of the training images.
 
-    `doubts` say in what it differs from them.
+    `restored` brings values `(*S K)` to the file's own grid; `doubts` say in what it differs.
     """
 
     image: Array
+    restored: Callable[[Array], Array]
     doubts: tuple[str, ...] = ()
 
 
@@ -143,20 +145,21 @@ class Predictions:
             try:
                 for written in made.files:
                     written.parent.mkdir(parents=True, exist_ok=True)
-                self._save(made, image.image, values)
+                self._save(made, image, values)
             except OSError as error:
                 why = one_line(f"{made.mask.parent}: {error}")
                 raise StoreError(f"cannot write {why}; give another folder by --out") from error
             yield made
 
-    def _save(self, made: Written, image: Array, values: Array) -> None:
-        """Write what is wanted of an image `(*S C)` and its probabilities `(*S K)`."""
-        size = image.shape[:-1]
-        mask = values.argmax(-1).astype(np.uint8)
-        mask = _of_size(mask[..., None], size)[..., 0]
+    def _save(self, made: Written, image: Prepared, values: Array) -> None:
+        """Write what is wanted of an image and its probabilities `(*S K)`."""
+        size = image.image.shape[:-1]
+        class_ids = values.argmax(-1, keepdims=True).astype(np.uint8)
+        class_ids = _of_size(class_ids, size)
+        mask = image.restored(class_ids)[..., 0]
         with atomic_write(made.mask) as draft:
             if is_nifti(made.image):
-                nifti.write_like(draft, _as_stored(mask), like=made.image)
+                nifti.write_like(draft, depth_last(mask), like=made.image)
             elif self.network.task.dims == 3:
                 tiff.write_slices(draft, mask)
             else:
@@ -165,15 +168,17 @@ class Predictions:
                     picture.putpalette(self.colours.tobytes())
                 picture.save(draft)
         if made.overlay:
-            shown_slice = _slice_of(image, mask, upright=is_nifti(made.image))
+            upright = is_nifti(made.image)
+            shown_slice = _slice_of(image.image, class_ids[..., 0], upright=upright)
             with atomic_write(made.overlay) as draft:
                 Image.fromarray(overlay(*shown_slice, self.colours)).save(draft)
         if made.probabilities:
             with atomic_write(made.probabilities) as draft:
-                self._save_probabilities(draft, made.image, _of_size(values, size))
+                values = image.restored(_of_size(values, size))
+                self._save_probabilities(draft, made.image, values)
 
     def _save_probabilities(self, draft: Path, image: Path, values: Array) -> None:
-        stored = _as_stored(values) if is_nifti(image) else values
+        stored = depth_last(values) if is_nifti(image) else values
         if draft.name.endswith(SUFFIXES["tiff"]):
             tiff.write_bands(draft, stored)
         elif draft.name.endswith(SUFFIXES["nifti"]):
@@ -313,7 +318,7 @@ def _read_all(
 
     def read(file: Path) -> Prepared:
         image = prepared(network, file, white)
-        return replace(image, image=np.empty(0)) if only_doubts else image
+        return Prepared(np.empty(0), _as_it_is, image.doubts) if only_doubts else image
 
     found = Findings(Path())
     done = decode(read, {str(file): file for file in files}, found)
@@ -330,7 +335,8 @@ def prepared(network: Network, file: Path, white: float | None = None) -> Prepar
     """
     if not os.path.isfile(file):
         raise InvalidData(f"{file}: no such file")
-    image = read_for(network, file)
+    found = Findings(Path())
+    image, restored = read_for(network, found, file)
     channels = network.task.in_channels
     if image.shape[-1] == 1 and channels == 3:
         image = np.repeat(image, channels, axis=-1)
@@ -339,25 +345,32 @@ def prepared(network: Network, file: Path, white: float | None = None) -> Prepar
             f"{file}: {image.shape[-1]} channels, and the network was trained on {channels}; "
             "convert it"
         )
-    doubts: list[str] = []
     if network.task.dims == 2:
-        image = as_trained(network, image, str(file), doubts, white)
-    doubts += [f"{file}: {difference}" for difference in _differences(network, image)]
-    return Prepared(image, tuple(doubts))
+        image = as_trained(network, image, str(file), found.doubts, white)
+    found.doubts.extend(f"{file}: {difference}" for difference in _differences(network, image))
+    return Prepared(image, restored, tuple(found.doubts))
 
 
-def read_for(network: Network, file: Path) -> Array:
-    """Return an image `(H W C)`, or a volume `(D H W C)` in 0..1 as training volumes were.
+def read_for(
+    network: Network, found: Findings, file: Path
+) -> tuple[Array, Callable[[Array], Array]]:
+    """Return an image, and what brings values `(*S K)` for it to the file's own grid.
 
-    Raises InvalidData.
+    It is a picture `(H W C)`, or a volume `(D H W C)` in 0..1 and as training volumes lay. Raises
+    InvalidData.
     """
-    volumes = network.task.dims == 3
-    if not volumes and not is_nifti(file):
-        return read_image(file)
-    if not volumes or not ending_of(file.name, VOLUMES):
-        wanted = "volumes; give NIfTI, or TIFF with a page a slice" if volumes else "pictures"
+    deep = network.task.dims == 3
+    if not deep and not is_nifti(file):
+        return read_image(file), _as_it_is
+    if not deep or not ending_of(file.name, VOLUMES):
+        wanted = "volumes; give NIfTI, or TIFF with a page a slice" if deep else "pictures"
         raise InvalidData(f"{file}: the network was trained on {wanted}")
-    return depth_first(normalised({"": read_deep_image(file)}, network.modalities)[""])
+    if is_nifti(file):
+        nifti.affine_of(file)
+    volume = read_deep_image(file)
+    scaled = normalised({"": volume.values}, network.modalities)[""]
+    sample = network.volumes.applied(replace(volume, values=scaled), found)
+    return sample.image, lambda values: network.volumes.undone(values, volume)
 
 
 def as_trained(
@@ -413,16 +426,15 @@ def _differences(network: Network, image: Array) -> Iterator[str]:
 # ---- from what the network returns to files
 
 
+def _as_it_is(values: Array) -> Array:
+    return values
+
+
 def _of_size(values: Array, size: tuple[int, ...]) -> Array:
     """Return values `(*S C)` at the size of their image, each pixel that of the nearest one."""
     if values.shape[:-1] == size:
         return values
     return resized(values, size, Image.Resampling.NEAREST)
-
-
-def _as_stored(values: Array) -> Array:
-    """Return `(D X Y …)` as NIfTI has it, `(X Y D …)`."""
-    return np.moveaxis(values, 0, 2)
 
 
 def _slice_of(image: Array, mask: Array, *, upright: bool) -> tuple[Array, Array]:

@@ -37,10 +37,16 @@ def write(file: Path, text: str) -> None:
     file.write_text(text, encoding="utf-8")
 
 
-def put_volume(file: Path, voxels: Array, slope: float | None = None, inter: float = 0) -> None:
-    """Save a NIfTI volume, with scale and offset in its header if they are given."""
+def put_volume(
+    file: Path,
+    voxels: Array,
+    slope: float | None = None,
+    inter: float = 0,
+    affine: Array | None = None,
+) -> None:
+    """Save a NIfTI volume, with scale, offset and affine in its header if they are given."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    image = nibabel.Nifti1Image(voxels, np.eye(4))
+    image = nibabel.Nifti1Image(voxels, np.eye(4) if affine is None else affine)
     if slope is not None:
         image.header.set_slope_inter(slope, inter)
     nibabel.save(image, file)

@@ -52,6 +52,7 @@ from unet_bench.data.mask import Mask
 from unet_bench.data.nifti import is_nifti, read_labels, read_volume
 from unet_bench.data.reading import pictures, volumes
 from unet_bench.data.splits import SPLITS, Splits, complete, listed, seeded
+from unet_bench.data.volume import Volume
 from unet_bench.errors import InvalidData
 from unet_bench.limits import read_text
 
@@ -96,15 +97,19 @@ def read_folder(path: Path | str, *, classes: Classes = None, seed: int = 0) -> 
     cases = {name: case for name, case in cases.items() if case.masks}
     _note_turned(cases, found)
     deep = _deep(cases, found)
-    images = decode(
-        read_deep_image if deep else read_image, {n: c.image for n, c in cases.items()}, found
-    )
-    masks = decode(_read_deep_masks if deep else _read_masks, cases, found)
-    labels = label(masks, declared, found, "masks/")
     name = title(stated, os.path.basename(os.path.realpath(root)))
+    files = {name: case.image for name, case in cases.items()}
     if deep:
-        stated_modalities = modalities(stated.get("modality"))
-        return volumes(name, images, labels, splits, split_by, found, stated_modalities)
+        volumes_read = decode(read_deep_image, files, found)
+        marked = decode(read_deep_labels, cases, found)
+        masks = {name: volume.as_mask() for name, volume in marked.items()}
+        labels = label(masks, declared, found, "masks/")
+        named_modalities = modalities(stated.get("modality"))
+        return volumes(
+            name, volumes_read, labels, splits, split_by, found, named_modalities, marked
+        )
+    images = decode(read_image, files, found)
+    labels = label(decode(_read_masks, cases, found), declared, found, "masks/")
     return pictures(name, images, labels, splits, split_by, found)
 
 
@@ -224,8 +229,22 @@ def _deep(cases: Mapping[str, Case], found: Findings) -> bool:
     flat: list[str] = []
     deep: list[str] = []
     for case in cases.values():
-        is_volume = is_nifti(case.image) or (_is_stack(case.image) and _is_stack(case.masks[0][0]))
+        mask = case.masks[0][0]
+        is_volume = is_nifti(case.image) or (_is_stack(case.image) and _is_stack(mask))
         (deep if is_volume else flat).append(case.image.name)
+        if is_volume and is_nifti(case.image) != is_nifti(mask):
+            found.problems.append(
+                f"{mask.parent.name}/{mask.name}: for {case.image.name}; NIfTI and TIFF count rows "
+                "and columns in another order: save both alike"
+            )
+    by_nifti = sorted(name for name in deep if is_nifti(Path(name)))
+    by_tiff = sorted(name for name in deep if not is_nifti(Path(name)))
+    if by_nifti and by_tiff:
+        found.problems.append(
+            f"images/: {by_nifti[0]} and {by_tiff[0]} are volumes as NIfTI and as TIFF, which "
+            "count rows and columns in another order; save all alike"
+        )
+        found.refuse()
     if flat and deep:
         found.problems.append(
             f"images/: {flat[0]} is a picture and {deep[0]} a volume; keep one kind"
@@ -239,17 +258,18 @@ def _is_stack(file: Path) -> bool:
     return bool(ending_of(file.name, tiff.ENDINGS)) and tiff.slices(file) > 1
 
 
-def read_deep_image(path: Path) -> Array:
+def read_deep_image(path: Path) -> Volume:
     """Return a volume `(X Y Z C)`, float32, of NIfTI or of TIFF with a page a slice."""
     if is_nifti(path):
         return read_volume(path)
     pages = read_image_pages(path)
     if len({page.shape for page in pages}) > 1:
         raise InvalidData(f"{path.parent.name}/{path.name}: pages of several sizes; make them one")
-    return np.stack(pages, axis=2).astype(np.float32)
+    where = f"{path.parent.name}/{path.name}"
+    return Volume(np.stack(pages, axis=2).astype(np.float32), where)
 
 
-def _read_deep_masks(case: Case) -> Mask:
+def read_deep_labels(case: Case) -> Volume:
     """Return the labels of a volume, `(X Y Z)`."""
     files = [file for file, _ in case.masks]
     if len(files) > 1:
@@ -258,11 +278,11 @@ def _read_deep_masks(case: Case) -> Mask:
         )
     where = f"{files[0].parent.name}/{files[0].name}"
     if is_nifti(files[0]):
-        return Mask(read_labels(files[0]), where)
+        return read_labels(files[0])
     pages = [page.values for page in read_mask_pages(files[0])]
     if len({page.shape for page in pages}) > 1:
         raise InvalidData(f"{where}: pages of several sizes; make them one")
-    return Mask(np.stack(pages, axis=2), where)
+    return Volume(np.stack(pages, axis=2), where)
 
 
 def _read_masks(case: Case) -> Mask:

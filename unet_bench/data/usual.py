@@ -40,7 +40,7 @@ class Usual:
 
     @classmethod
     def from_json(cls, stated: Mapping[str, Any], channels: int) -> Usual:
-        """Return what `to_json` wrote. Raises ValueError, TypeError, LookupError."""
+        """Return what `to_json` wrote. Raises ValueError."""
         centre, deviation = (
             np.asarray(stated[name], np.float64) for name in ("centre", "deviation")
         )

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import io
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from unet_bench.limits import entry, read_json
 from unet_bench.present.class_pictures import COLOURS, IGNORED, hexed
 from unet_bench.present.groups import Group, is_baseline
 from unet_bench.present.report.networks import measured_cell
@@ -120,9 +120,9 @@ def _inputs(cells: Sequence[Row], trial: tuple[Any, Any], run: RunFolder) -> str
     for cell in cells:
         file = _samples(cell, run)
         if cell["fold"] == trial[0] and file.is_file():
-            name = json.loads(file.read_text(encoding="utf-8")).get("examples")
+            name = entry(read_json(file), "examples", str, "")
             if name and Path(name).name == name:
-                return str(name)
+                return name
     raise FileNotFoundError("no training names the file of its images")
 
 

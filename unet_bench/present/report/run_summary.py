@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from unet_bench.analysis.audit import Count
 from unet_bench.errors import command_line
+from unet_bench.limits import entry, read_json
 from unet_bench.present.groups import has
 from unet_bench.present.table import statuses
 from unet_bench.store.figures import Row, grouped
@@ -123,10 +124,14 @@ def _audit(folder: Path | None, run_id: str) -> Statement:
         command = f"`{command_line('selftest', folder)}`"
         return "note", f"Timing was not audited in this run's folder; {command} does it."
     try:
-        audit = json.loads(file.read_text(encoding="utf-8"))
-        alarms = Count(int(audit["false_alarms"]["hits"]), int(audit["false_alarms"]["of"]))
-        within, pairs = f"{audit['repeatable_within_percent']:g} %", audit["pairs"]
-    except (OSError, ValueError, TypeError, KeyError) as error:
+        audit = read_json(file)
+        stated = entry(audit, "false_alarms", dict)
+        alarms = Count(entry(stated, "hits", int), entry(stated, "of", int))
+        within = f"{entry(audit, 'repeatable_within_percent', float):g} %"
+        pairs = entry(audit, "pairs", int)
+        if not 0 <= alarms.hits <= alarms.of:
+            raise ValueError(f"{alarms.hits} false alarms of {alarms.of}")
+    except (OSError, ValueError) as error:
         return "bad", f"{file.name} of {run_id} cannot be read ({type(error).__name__}: {error})."
     text = (
         f"Self-audit: identical code timed in {pairs} pairs is repeatable within {within}; "
