@@ -40,6 +40,7 @@ from unet_bench.data.decode import (
 from unet_bench.data.findings import Findings, listing
 from unet_bench.data.labels import Classes, declare, label
 from unet_bench.data.layout import (
+    LISTINGS,
     Case,
     Layout,
     Place,
@@ -56,7 +57,6 @@ from unet_bench.data.volume import Volume
 from unet_bench.errors import InvalidData
 from unet_bench.limits import read_text
 
-SPLIT_FOLDERS: Final = ("splits", "split")
 CLASS_TABLES: Final = ("class_dict.csv", "_classes.csv", "label_colors.txt")
 """Files beside the masks that say which colour is which class: CamVid's and its like's."""
 
@@ -184,7 +184,7 @@ def _splits(root: Path, layout: Layout, seed: int, found: Findings) -> tuple[Spl
 
 def _split_files(root: Path, found: Findings) -> dict[str, Path]:
     """Return the file of each split, in splits/ or beside the images; note those not known."""
-    folders = [child for child in children(root) if child.name.lower() in SPLIT_FOLDERS]
+    folders = [child for child in children(root) if child.name.lower() in LISTINGS]
     for folder in (*folders, root):
         files = [file for file in children(folder) if file.suffix.lower() == ".txt"]
         called = {file: split_called(file.stem) for file in files}
