@@ -87,7 +87,8 @@ def read_text(path: Path, most: int = MOST_TEXT) -> str:
     """
     require_file(path)
     with path.open("rb") as file:
-        content = file.read(most + 1)
+        # As many bytes are taken from memory as are asked for, whatever the file holds.
+        content = file.read(min(most, path.stat().st_size) + 1)
     if len(content) > most:
         raise ValueError(f"it holds more than {most // 1024} KiB of text")
     return content.decode("utf-8-sig")
@@ -119,7 +120,7 @@ def entry(of: object, name: str, kind: type[Kind], default: Kind | None = None) 
     if not isinstance(of, dict):
         raise ValueError(f"{shown(of)} is no JSON object")
     value: Any = of.get(name, default)
-    if not _is_a(value, kind):
+    if not is_a(value, kind):
         stated = shown(value) if name in of else "missing"
         raise ValueError(f"{name} is {stated}: it must be {_CALLED[kind]}")
     return value  # type: ignore[no-any-return]
@@ -128,17 +129,19 @@ def entry(of: object, name: str, kind: type[Kind], default: Kind | None = None) 
 def require_numbers(name: str, values: Iterable[object]) -> None:
     """Raise ValueError if any value of a list in a JSON file is no finite number."""
     for value in values:
-        if not _is_a(value, float):
+        if not is_a(value, float):
             raise ValueError(f"{name} holds {shown(value)}: it must hold numbers only")
 
 
-def _is_a(value: object, kind: type) -> bool:
+def is_a(value: object, kind: type) -> bool:
     """Return whether a value is of a type; a number is finite, and true and false are none."""
     if kind not in (int, float):
         return isinstance(value, kind)
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
-    return abs(value) <= sys.float_info.max and (kind is float or isinstance(value, int))
+    if kind is int:
+        return isinstance(value, int) and abs(value) <= MOST_NUMBER
+    return abs(value) <= sys.float_info.max
 
 
 def read_toml(path: Path) -> dict[str, Any]:

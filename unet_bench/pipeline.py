@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unet_bench.data.sources import absolute
-from unet_bench.errors import InvalidSuite, StoreError, UnetBenchError
+from unet_bench.errors import InvalidSuite, StoreError
 from unet_bench.execute.driver import Finished, Progress, Quiet, RunLedger, run_cells
 from unet_bench.execute.manifest import manifest
 from unet_bench.execute.options import ExecutionOptions
 from unet_bench.host.locks import own_folder
 from unet_bench.registry import plugins
+from unet_bench.spec.option import named
 from unet_bench.spec.recipe import Recipe, find
 from unet_bench.spec.recipe import from_dict as from_recipe
 from unet_bench.spec.suite import Suite, from_dict, from_options
@@ -217,17 +218,18 @@ def resumed(path: Path) -> Suite:
     from unet_bench.store.log import read_manifest
 
     stored = read_manifest(path).get("suite")
-    if not isinstance(stored, dict):
-        raise UnetBenchError(f"{path}: its run.json holds no suite; start a new run")
-    return from_dict(stored)
+    if stored is None:
+        raise StoreError(f"{path}: its run.json holds no suite; start a new run")
+    with named(f"{path}: its run.json"):
+        return from_dict(stored)
 
 
 def executor_of_run(path: Path) -> Mapping[str, Any]:
     """Return name, devices and options of the executor that a run began with. Raises StoreError."""
     from unet_bench.store.log import read_manifest
 
-    stored = read_manifest(path).get("executor")
-    return stored if isinstance(stored, dict) else {}
+    found: Mapping[str, Any] = read_manifest(path).get("executor", {})
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def recipe_of(path: Path) -> Recipe | None:
@@ -238,9 +240,10 @@ def recipe_of(path: Path) -> Recipe | None:
     from unet_bench.store.log import read_manifest
 
     stored = read_manifest(path).get("recipe")
-    if not isinstance(stored, dict):
+    if stored is None:
         return None
     if "looks" in stored:  # what runs made before called evaluations
         stored = {**stored, "evaluations": stored["looks"]}
         del stored["looks"]
-    return from_recipe(stored, Recipe())
+    with named(f"{path}: its run.json"):
+        return from_recipe(stored, Recipe())

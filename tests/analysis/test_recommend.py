@@ -24,7 +24,7 @@ from support.paths import ROOT
 from unet_bench.analysis.budget import Budget
 from unet_bench.analysis.candidates import ONE_SEED
 from unet_bench.analysis.recommend import Recommendation, recommend
-from unet_bench.cli.options import Given, PanelledCommand, with_options
+from unet_bench.cli.options import Chosen, PanelledCommand, with_options
 from unet_bench.errors import InvalidSuite, StoreError, UnknownName
 from unet_bench.execute.options import ExecutionOptions
 from unet_bench.present.explanation import command, notes, steps, verdicts
@@ -403,7 +403,7 @@ def suite_of(text: str) -> Suite:
     found: list[Suite] = []
 
     @with_options(given=options(Suite), how=options(ExecutionOptions))
-    def run(given: Given, how: Given) -> None:
+    def run(given: Chosen, how: Chosen) -> None:
         found.append(from_options(given))
 
     app = typer.Typer(add_completion=False)

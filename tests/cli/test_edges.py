@@ -16,7 +16,7 @@ import pytest
 
 import unet_bench as package
 from unet_bench.cli.app import COMMANDS, main
-from unet_bench.cli.measure import end_code, going_on
+from unet_bench.cli.measure import end_code
 from unet_bench.execute.driver import Finished
 from unet_bench.present import stdout
 from unet_bench.store.log import resume_command
@@ -80,7 +80,7 @@ def test_signs_that_an_encoding_lacks_become_ones_that_look_alike(
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding="ascii"))
     stdout.encode_anything()
     stdout.echo("64×64 ±1 é 木 \udcff")
-    assert written.getvalue() == b"64x64 +-1 \\xe9 \\u6728 \\udcff\n"
+    assert written.getvalue() == b"64x64 +-1 \\u00e9 \\u6728 \\udcff\n"
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="has pipes of another kind")
@@ -97,6 +97,21 @@ def test_a_pipe_that_nobody_reads_ends_quietly(command: str, tmp_path: Path) -> 
     )
     os.close(writer)
     assert (done.returncode, done.stderr) == (1, b"")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="has no disk that is always full")
+@pytest.mark.parametrize("command", ["list presets", "--help"])
+def test_a_full_disk_is_one_line(command: str, tmp_path: Path) -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-P", "-m", "unet_bench", *command.split()],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=tmp_path,
+            check=False,
+        )
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1), done.stderr
 
 
 LOUD = """
@@ -144,6 +159,15 @@ def test_a_run_of_nothing_but_what_cannot_run_fails(capsys: pytest.CaptureFixtur
     assert "unet-bench show 'a run' --columns variant,error" in capsys.readouterr().err
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("beside", "code"), [([], 1), (["--variants", "unet"], 0)])
+def test_a_network_that_cannot_run_alone_is_no_success(unet_bench, beside, code: int) -> None:
+    nets = ["--model", "support.foreign_nets:Only224", *beside]
+    small = ["--data", "cells", "--size", "32x32", "--width-scale", "0.0625", "--probes", "cost"]
+    done = unet_bench("run", *nets, *small, "--out", "runs")
+    assert (done.returncode, "nothing that was asked for" in done.stderr) == (code, bool(code))
+
+
 # ---- commands to paste
 
 AWKWARD = Path("my runs") / "it's ünique"
@@ -155,9 +179,9 @@ def commands(text: str) -> list[list[str]]:
     return [shlex.split(command) for command in found]
 
 
-def test_commands_to_go_on_with_can_be_pasted() -> None:
-    for text in (going_on(AWKWARD), resume_command(AWKWARD)):
-        assert commands(text) == [["unet-bench", "run", "--resume", str(AWKWARD)]]
+def test_the_command_to_go_on_with_can_be_pasted() -> None:
+    found = commands(resume_command(AWKWARD))
+    assert found == [["unet-bench", "run", "--resume", str(AWKWARD)]]
 
 
 @pytest.mark.parametrize("command", ["show RUN", "report RUN -f md -o out.md", "recommend RUN"])

@@ -19,6 +19,7 @@ from unet_bench import selftest
 from unet_bench.errors import InvalidSuite, StoreError
 from unet_bench.execute.jobs import Job
 from unet_bench.execute.processes import Processes
+from unet_bench.execute.worker import outcome
 from unet_bench.geometry.shapes import InputWindow
 from unet_bench.models.foreign import build_foreign, foreign_variant
 from unet_bench.pipeline import notes_of_models
@@ -139,6 +140,16 @@ def test_a_model_is_imported_from_the_current_folder_and_nothing_else_is(hostile
     assert str(hostile.folder) in note
     assert list(notes_of_models(Suite())) == []
     del sys.modules["mynet"]
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_worker_looks_for_models_where_the_run_was_begun(
+    hostile: Hostile, tmp_path: Path, there: bool
+) -> None:
+    """Also one of a cluster, whose processes are elsewhere."""
+    folder = tmp_path if there else tmp_path / "not on this host"
+    outcome(Job(stem="a", folder=str(tmp_path), begun_in=str(folder), cell={}, key="k"))
+    assert Path.cwd() == (tmp_path if there else hostile.folder)
 
 
 # --- what a run's folder names

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -97,6 +99,8 @@ def test_published_weights_that_are_asked_for_are_refused(arguments: str) -> Non
     with pytest.raises(InvalidSuite, match="from scratch"):
         build_foreign(f"{NETS}:Pretrained({arguments})", 1, 2, SIZE)
     build_foreign(f"{NETS}:Pretrained(pretrained=False)", 1, 2, SIZE)
+    with pytest.raises(InvalidSuite, match="from scratch"):
+        build_foreign(f"{NETS}:any_of(pretrained=True)", 1, 2, SIZE)
 
 
 def test_loading_is_allowed_again_afterwards() -> None:
@@ -109,6 +113,7 @@ def test_loading_is_allowed_again_afterwards() -> None:
 def test_the_largest_map_is_the_main_one_and_weights_keep_their_names() -> None:
     model = build_foreign(f"{NETS}:FinestLast", 1, 2, SIZE)
     assert model(torch.zeros(1, 1, *SIZE)).shape == (1, 2, *SIZE)
+    assert copy.deepcopy(model)(torch.zeros(1, 1, *SIZE)).shape == (1, 2, *SIZE)
     assert list(model.state_dict()) == ["body.weight", "body.bias"]
 
 
@@ -125,7 +130,7 @@ def test_what_comes_back_in_training_only_is_judged_there() -> None:
     [
         ("needy", ["mystery", "needy(mystery=…)"]),
         ("CONSTANT", ["3"]),
-        ("Nothing", ["Nothing", "importable"]),
+        ("Nothing", ["Nothing", "imported"]),
     ],
 )
 def test_what_cannot_be_built_is_refused(name: str, words: list[str]) -> None:
@@ -133,6 +138,16 @@ def test_what_cannot_be_built_is_refused(name: str, words: list[str]) -> None:
         build_foreign(f"{NETS}:{name}", 1, 2, SIZE)
     for word in words:
         assert word in str(refused.value)
+
+
+@pytest.mark.parametrize("text", ["import sys; sys.exit(2)", "1 / 0", "def"])
+def test_a_file_that_cannot_be_imported_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    (tmp_path / "broken_nets.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(InvalidSuite, match="broken_nets:Net: "):
+        build_foreign("broken_nets:Net", 1, 2, SIZE)
 
 
 @pytest.mark.parametrize(
@@ -167,6 +182,7 @@ def test_nothing_but_literals_is_taken(text: str) -> None:
         ("nets:Net", "nets:Net"),
         ("nets:Net()", "nets:Net"),
         ("nets:Net( a = 1,b=[-2, (3.5,)] )", "nets:Net(a=1, b=[-2, (3.5,)])"),
+        ("nets:Net(a=1e999)", "nets:Net(a=1e309)"),
         ('a.b:Net(c={"d": None}, e=size)', "a.b:Net(c={'d': None}, e=size)"),
     ],
 )

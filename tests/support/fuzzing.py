@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -141,3 +142,34 @@ def changed(value: Any) -> st.SearchStrategy[Any]:
     if isinstance(value, list):
         return st.tuples(*map(changed, value)).map(list) | JSON
     return st.just(value) | st.just(value) | JSON
+
+
+OTHERS: list[Any] = [
+    *(7, -1, 1.5, 2**70, 1e400, math.nan, True, None),
+    *("", "x" * 100_000, "a\nb\x1b[31m", [], [1], [None], {}, {"a": {"b": 1}}),
+]
+Place = tuple[str | int, ...]
+
+
+def paths(value: Any, to: Place = ()) -> Iterator[Place]:
+    """The path to a value and to each that it holds; of a list to the first item."""
+    yield to
+    keys = [*value] if isinstance(value, dict) else []
+    for key in [0] if isinstance(value, list) and value else keys:
+        yield from paths(value[key], (*to, key))
+
+
+def replaced(value: Any, path: Place, other: Any) -> Any:
+    if not path:
+        return other
+    key, *rest = path
+    copy: Any = value.copy()
+    copy[key] = replaced(copy[key], tuple(rest), other)
+    return copy
+
+
+def edits_of(whole: Any) -> Iterator[tuple[str, Any]]:
+    """Yield a JSON value with each of its fields replaced by values of other types, and which."""
+    for path in paths(whole):
+        for other in OTHERS:
+            yield f"{path} = {other!r:.60}", replaced(whole, path, other)

@@ -17,13 +17,14 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from support.fuzzing import LONGEST, edits_of
 
 from unet_bench import load_model, pipeline, read_results
 from unet_bench.data import brain
 from unet_bench.data.dataset import Sample
 from unet_bench.errors import InvalidSuite, StoreError, UnknownName
 from unet_bench.train.metrics import Accumulator
-from unet_bench.train.trained import load_network
+from unet_bench.train.trained import _about, facts, load_network
 
 pytestmark = pytest.mark.slow  # most read a run that trains four networks
 TINY = {"size": "64x64", "width_scale": 0.125, "batch": [2], "threads": [1], "probes": ["accuracy"]}
@@ -61,6 +62,13 @@ def test_the_best_seed_by_validation_is_taken(run: Path) -> None:
     mine = cells[cells["variant"] == "unet"]
     best = mine.loc[mine["val_dice"].astype(float).idxmax(), "seed"]
     assert load_network(run, "unet").seed == best
+
+
+def test_what_training_images_are_like_is_kept(run: Path) -> None:
+    usual = load_network(run, "unet").usual
+    assert usual
+    assert not [*usual.differences(brain.load().train[0].image)]
+    assert [*usual.differences(brain.load().train[0].image // 9)]
 
 
 def test_load_model_is_the_module(run: Path) -> None:
@@ -260,3 +268,14 @@ def test_the_json_beside_the_weights_says_what_they_are(run: Path) -> None:
         (name, seed) for name in ("unet", "unet-paper") for seed in (0, 1)
     }
     assert all(len(a["mean"]) == 1 and a["task"]["classes"] == list(brain.CLASSES) for a in about)
+
+
+def test_every_field_beside_the_weights_is_right_or_refused(run: Path, tmp_path: Path) -> None:
+    [whole, *_] = (json.loads(file.read_text()) for file in (run / "weights").glob("*.json"))
+    file = tmp_path / "about.json"
+    for where, edited in edits_of(whole):
+        file.write_text(json.dumps(edited))
+        try:
+            hash(tuple(facts(_about(file)).values()))
+        except StoreError as error:
+            assert len(str(error)) < LONGEST, where

@@ -13,7 +13,7 @@ import typer
 
 from unet_bench.cli import answers, inspect, measure
 from unet_bench.cli.options import PanelledCommand
-from unet_bench.errors import UnetBenchError
+from unet_bench.errors import UnetBenchError, is_disk_full
 from unet_bench.present.stdout import encode_anything
 
 COMMANDS = {
@@ -67,4 +67,10 @@ def main() -> NoReturn:
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(1)
+    except OSError as error:
+        if not is_disk_full(error):
+            raise
+        sys.stdout = None  # or the rest would be tried again
+        typer.secho(f"unet-bench: the answer cannot be printed: {error}; free space", err=True)
+        sys.exit(2)
     sys.exit(0)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from unet_bench.cli.options import AsJson, Given, pick, with_options
+from unet_bench.cli.options import AsJson, Chosen, pick, with_options
 from unet_bench.errors import UnetBenchError
 from unet_bench.networks.choices import AXES, FIELDS, SLOTS, Choices
 from unet_bench.present.stdout import echo
@@ -249,9 +249,9 @@ class Listed(StrEnum):
     readers = "readers"
 
 
-@with_options(given=BLOCK)
+@with_options(chosen=BLOCK)
 def list_(
-    given: Given,
+    chosen: Chosen,
     what: Annotated[Listed, typer.Argument(help="What to list.")],
     detail: Annotated[
         str | None,
@@ -274,7 +274,7 @@ def list_(
     if detail is not None:
         if what not in (Listed.architectures, Listed.variants):
             raise typer.BadParameter("it is for architectures and variants", param_hint="--detail")
-        page = network_page(detail, size, given.get("block", ()))
+        page = network_page(detail, size, chosen.get("block", ()))
         if svg is not None:
             try:
                 svg.write_text(page["svg"], encoding="utf-8")
@@ -286,20 +286,20 @@ def list_(
         return
     if size or svg:
         raise typer.BadParameter("name a network by --detail", param_hint="--size, --svg")
-    rows = listing(what.value, given.get("block", ()))
+    rows = listing(what.value, chosen.get("block", ()))
     print_listing(rows, as_json)
 
 
-@with_options(given=BLOCK)
-def plugins_(given: Given, as_json: AsJson = False) -> None:
+@with_options(chosen=BLOCK)
+def plugins_(chosen: Chosen, as_json: AsJson = False) -> None:
     """List the installed plugins: ok, blocked or failed, and why."""
-    rows = plugin_rows(given.get("block", ()))
+    rows = plugin_rows(chosen.get("block", ()))
     print_listing(rows, as_json)
 
 
-@with_options(given=pick(Suite, "classes", "max_megapixels", "block"))
+@with_options(chosen=pick(Suite, "classes", "max_megapixels", "block"))
 def data_check(
-    given: Given,
+    chosen: Chosen,
     name: Annotated[
         str, typer.Argument(metavar="DATA", help="As --data takes it: a name, a path or KIND:PATH.")
     ],
@@ -317,30 +317,30 @@ def data_check(
     from unet_bench.data.sources import open_dataset
     from unet_bench.plan.tasks import class_names
 
-    wanted = class_names(tuple(given.get("classes", ())))
-    registry = load(given.get("block", ())).checked()
-    most = given.get("max_megapixels")
+    wanted = class_names(tuple(chosen.get("classes", ())))
+    registry = load(chosen.get("block", ())).checked()
+    most = chosen.get("max_megapixels")
     report = check(open_dataset(registry, name, classes=wanted, max_megapixels=most))
     echo(json.dumps(report.to_dict(), indent=2) if as_json else report.text())
     raise typer.Exit(1 if report.leaks or (strict and report.doubts) else 0)
 
 
-@with_options(given=BLOCK)
+@with_options(chosen=BLOCK)
 def geometry(
-    given: Given,
+    chosen: Chosen,
     variant: Annotated[str, typer.Argument(help="A variant's name, such as unet-paper.")],
     size: Annotated[str, typer.Option("--size", help="Input pixels, HEIGHTxWIDTH.")] = "572x572",
     as_json: AsJson = False,
 ) -> None:
     """Show what a network does to an input size: output, offset, crops per skip, legal sizes."""
-    report = geometry_report(variant, size, given.get("block", ()))
+    report = geometry_report(variant, size, chosen.get("block", ()))
     print_report(report, as_json)
 
 
-@with_options(given=BLOCK)
-def doctor(given: Given, as_json: AsJson = False) -> None:
+@with_options(chosen=BLOCK)
+def doctor(chosen: Chosen, as_json: AsJson = False) -> None:
     """Show versions, devices, plugins, and where things are."""
-    report = doctor_report(given.get("block", ()))
+    report = doctor_report(chosen.get("block", ()))
     print_report(report, as_json)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from unet_bench.cli.options import AsJson, Debug, Given, pick, with_options
+from unet_bench.cli.options import AsJson, Chosen, Debug, pick, with_options
 from unet_bench.errors import InvalidSuite, StoreError, command_line
 from unet_bench.execute.options import ExecutionOptions
 from unet_bench.execute.signals import exit_code, terminable
@@ -44,10 +44,10 @@ Trust = Annotated[
 ]
 
 
-@with_options(given=options(Suite), how=options(ExecutionOptions))
+@with_options(suite_options=options(Suite), execution_options=options(ExecutionOptions))
 def run(
-    given: Given,
-    how: Given,
+    suite_options: Chosen,
+    execution_options: Chosen,
     suite: SuiteFile = None,
     out: Out = Path("results"),
     resume: Annotated[
@@ -69,27 +69,27 @@ def run(
     from unet_bench.store.trust import code_named_by, require_trust
 
     folder = resumable(resume, out) if resume else None
-    refuse_contradictions(folder, suite, given, how)
+    refuse_contradictions(folder, suite, suite_options, execution_options)
     if folder:
-        named = code_named_by(read_manifest(folder), executor="executor" not in how)
+        named = code_named_by(read_manifest(folder), executor="executor" not in execution_options)
         require_trust(folder, named, trust)
-    execution = execution_of(folder, how)
-    wanted = pipeline.resumed(folder) if folder else from_options(given, suite)
+    execution = execution_of(folder, execution_options)
+    wanted = pipeline.resumed(folder) if folder else from_options(suite_options, suite)
     recipe = pipeline.recipe_of(folder) if folder else None
     with watcher() as progress:
         try:
-            with pipeline.plan(wanted, recipe, execution) as made:
-                if "time_limit_s" not in how:
-                    limit = PRESETS[made.suite.preset].time_limit_s
+            with pipeline.plan(wanted, recipe, execution) as prepared:
+                if "time_limit_s" not in execution_options:
+                    limit = PRESETS[prepared.suite.preset].time_limit_s
                     execution = replace(execution, time_limit_s=limit)
-                for note in (*made.notes, *time_notes(made, execution)):
+                for note in (*prepared.notes, *time_notes(prepared, execution)):
                     progress.waiting(f"note: {note}")
                 import unet_bench.store.tables  # noqa: F401 (whole, before signals raise anywhere)
 
                 with terminable():
-                    done = pipeline.execute(made, out, progress, folder, execution)
-            if not done.left or "time_limit_s" not in how:
-                show_end(done.path, made)
+                    done = pipeline.execute(prepared, out, progress, folder, execution)
+            if not done.left or "time_limit_s" not in execution_options:
+                show_end(done.path, prepared)
         except KeyboardInterrupt as end:
             kept = "nothing was measured yet"
             if progress.path:
@@ -101,37 +101,39 @@ def run(
                 raise
             typer.secho(f"unet-bench: {error}", err=True, fg="red")
             raise typer.Exit(1) from error
-    raise typer.Exit(end_code(done, limited="time_limit_s" in how))
+    raise typer.Exit(end_code(done, limited="time_limit_s" in execution_options))
 
 
-def refuse_contradictions(folder: Path | None, suite: str | None, given: Given, how: Given) -> None:
+def refuse_contradictions(
+    folder: Path | None, suite: str | None, suite_options: Chosen, execution_options: Chosen
+) -> None:
     """Raise InvalidSuite for a new run's options with --resume, or the other way round."""
-    if folder and (suite or given):
+    if folder and (suite or suite_options):
         known = options(Suite)
         flags = ["--suite"] if suite else []
-        flags += [known[name].all_flags[0] for name in given]
+        flags += [known[name].all_flags[0] for name in suite_options]
         raise InvalidSuite(
             f"--resume goes on with the run's own suite: leave out {', '.join(flags)}"
         )
-    if not folder and (how.get("rerun") or how.get("keep_failures")):
+    if not folder and (execution_options.get("rerun") or execution_options.get("keep_failures")):
         raise InvalidSuite(
             "--rerun and --keep-failures go with --resume: a new run measures everything anyhow"
         )
 
 
-def execution_of(folder: Path | None, how: Given) -> ExecutionOptions:
+def execution_of(folder: Path | None, execution_options: Chosen) -> ExecutionOptions:
     """Return how cells are run; a resumed run has its own executor again, if no other is named."""
     from unet_bench import pipeline
 
-    if not folder or "executor" in how:
-        return ExecutionOptions(**how)
+    if not folder or "executor" in execution_options:
+        return ExecutionOptions(**execution_options)
     own = pipeline.executor_of_run(folder)
     before = {
         "executor": str(own.get("name", "local")),
         "devices": tuple(own.get("devices", ())),
     }
-    further = {**own.get("options", {}), **how.get("options", {})}
-    return ExecutionOptions(**{**before, **how, "options": further})
+    further = {**own.get("options", {}), **execution_options.get("options", {})}
+    return ExecutionOptions(**{**before, **execution_options, "options": further})
 
 
 def resumable(name: str, out: Path) -> Path:
@@ -147,11 +149,11 @@ def resumable(name: str, out: Path) -> Path:
     return Path(name) if here else out / name
 
 
-def time_notes(made: Plan, execution: ExecutionOptions) -> Iterable[str]:
+def time_notes(plan: Plan, execution: ExecutionOptions) -> Iterable[str]:
     """Yield what to know where a run will be cut short, and how to have all of it."""
     from unet_bench.present.progress import span
 
-    foreseen_s = sum(planned.seconds for planned in made.planned if not planned.status)
+    foreseen_s = sum(planned.seconds for planned in plan.planned if not planned.status)
     if foreseen_s > execution.time_limit_s:
         yield (
             f"all cells would take about {span(foreseen_s)}, and the run ends after "
@@ -188,7 +190,7 @@ def left_out(left: Iterable[Planned]) -> str:
     return "; ".join(parts)
 
 
-def show_end(path: Path, made: Plan) -> None:
+def show_end(path: Path, plan: Plan) -> None:
     """Print the table of a run, where it is, what was scaled down, and doubts about the data."""
     from unet_bench.present.progress import console
     from unet_bench.present.table import results_document
@@ -197,14 +199,14 @@ def show_end(path: Path, made: Plan) -> None:
     screen, runs = console(), read_runs([path])
     screen.print(results_document(runs.results, known=runs.columns).rendered())
     again = command_line("show", path)
-    notes = [f"results: {path}/results.csv", f"again: {again}", made.suite.scaled_down()]
-    notes += [note for note in made.notes if is_doubt(note)]
+    notes = [f"results: {path}/results.csv", f"again: {again}", plan.suite.scaled_down()]
+    notes += [note for note in plan.notes if is_doubt(note)]
     screen.print("\n".join(filter(None, notes)), markup=False, highlight=False, soft_wrap=True)
 
 
-@with_options(given=options(Suite))
+@with_options(chosen=options(Suite))
 def plan(
-    given: Given, suite: SuiteFile = None, as_json: AsJson = False, debug: Debug = False
+    chosen: Chosen, suite: SuiteFile = None, as_json: AsJson = False, debug: Debug = False
 ) -> None:
     """Print the cells that `run` would measure and what each will cost.
 
@@ -213,17 +215,17 @@ def plan(
     from unet_bench import pipeline
     from unet_bench.present.progress import plan_table, plan_text
 
-    with pipeline.plan(from_options(given, suite), only=True) as made:
+    with pipeline.plan(from_options(chosen, suite), only=True) as prepared:
         if as_json:
-            echo(json.dumps(plan_table(made.planned), indent=2))
+            echo(json.dumps(plan_table(prepared.planned), indent=2))
         else:
-            plan_text(made)
-            typer.echo("".join(f"note: {note}\n" for note in made.notes), nl=False, err=True)
+            plan_text(prepared)
+            typer.echo("".join(f"note: {note}\n" for note in prepared.notes), nl=False, err=True)
 
 
-@with_options(given=pick(Suite, *options(Setting), "size", "width_scale", "speed_s"))
+@with_options(chosen=pick(Suite, *options(Setting), "size", "width_scale", "speed_s"))
 def selftest(
-    given: Given,
+    chosen: Chosen,
     path: Annotated[
         Path | None,
         typer.Argument(metavar="[RUN]", help="A run's folder: audit under its settings."),
@@ -254,7 +256,7 @@ def selftest(
     from unet_bench.present.audit import report_text
 
     try:
-        done = audited.selftest(path, quick=quick, pairs=pairs, variant=variant, out=out, **given)
+        done = audited.selftest(path, quick=quick, pairs=pairs, variant=variant, out=out, **chosen)
     except KeyboardInterrupt as end:
         typer.echo("stopped before there was a pair to judge", err=True)
         raise typer.Exit(exit_code(end)) from None
@@ -264,19 +266,44 @@ def selftest(
     raise typer.Exit(done.exit_code(fail_above))
 
 
-@with_options(given=pick(Suite, "device", "evaluation", "overlap", "flips"))
+@with_options(chosen=pick(Suite, "device", "evaluation", "overlap", "flips", "max_megapixels"))
 def predict(
-    given: Given,
+    chosen: Chosen,
     path: Annotated[
         Path, typer.Argument(metavar="RUN", help="The folder of a run with --keep-weights.")
     ],
     variant: Annotated[str, typer.Argument(help="The variant, as the run's table calls it.")],
     images: Annotated[
-        list[Path], typer.Argument(help="Image files; NIfTI for a network of volumes.")
+        list[Path],
+        typer.Argument(help="Image files, or folders of them; volumes where it was trained on."),
     ],
     out: Annotated[
-        Path, typer.Option("--out", "-o", help="Where the masks go, as PNG or NIfTI.")
+        Path, typer.Option("--out", "-o", help="Where the masks go: PNG, of volumes NIfTI or TIFF.")
     ] = Path("predictions"),
+    overlay: Annotated[
+        bool,
+        typer.Option(
+            "--overlay",
+            help="Also draw classes over the images, into OUT/overlay: the first three bands; what "
+            "is not 8 bits from its 1st to 99th percentile; of a volume one slice.",
+        ),
+    ] = False,
+    probabilities: Annotated[
+        str | None,
+        typer.Option(
+            "--probabilities",
+            metavar="[auto|tiff|nifti|npz]",
+            help="Also write each class's probability, into OUT/probabilities: auto is TIFF, of "
+            "NIfTI NIfTI.",
+        ),
+    ] = None,
+    palette: Annotated[
+        bool,
+        typer.Option(
+            "--palette/--no-palette",
+            help="Give PNG masks colours, or only class ids, for programs that would read colours.",
+        ),
+    ] = True,
     data: Annotated[
         str | None, typer.Option("--data", "-d", help="Of several data sets, the one of this name.")
     ] = None,
@@ -293,28 +320,33 @@ def predict(
             "--white", help="The value that is white in images of other bits than the training's."
         ),
     ] = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
 ) -> None:
     """Write masks for your own images with a network that a run trained.
 
-    Masks hold class ids, as PNG or NIfTI. Tiles overlap by half, unless --overlap says otherwise.
+    Pixels of a mask are class ids. Tiles overlap by half, unless --overlap says otherwise.
     """
-    from unet_bench.predict import predict_files
+    from unet_bench.data.sources import pixels_allowed
+    from unet_bench.host.survey import choose_device
+    from unet_bench.limits import allow_pixels, one_line
+    from unet_bench.predict import Outputs, predict_files
+    from unet_bench.train.trained import load_network
 
-    def warn(text: str) -> None:
-        typer.echo(f"warning: {text}", err=True)
-
-    masks = predict_files(
-        path,
-        variant,
-        images,
-        out,
-        data=data,
-        seed=seed,
-        fold=fold,
-        white=white,
-        trust=trust,
-        warn=warn,
-        **given,
+    device = choose_device(chosen.pop("device", "auto"))
+    network = load_network(
+        path, variant, data=data, seed=seed, fold=fold, device=device, trust=trust
     )
-    for mask in masks:
-        echo(str(mask))
+    outputs = Outputs(out, overlay, probabilities, palette)
+    with allow_pixels(pixels_allowed(chosen.pop("max_megapixels", None))):
+        found = predict_files(network, images, outputs, white=white, **chosen)
+        for kind, texts in (("note", found.notes), ("warning", found.warnings)):
+            for text in texts:
+                typer.echo(f"{kind}: {text}", err=True)
+        done = []
+        for written in found.write():
+            done.append(written)
+            if not as_json:
+                echo("\n".join(one_line(str(file)) for file in written.files))
+    if as_json:
+        echo(json.dumps(found.table(done), indent=2))

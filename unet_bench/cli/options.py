@@ -17,8 +17,8 @@ from unet_bench.execute.signals import exit_code, stoppable
 from unet_bench.present.stdout import reserved
 from unet_bench.spec.option import Option, options
 
-Given = dict[str, Any]
-"""The options of a data class that the command line states, by the names of their fields."""
+Chosen = dict[str, Any]
+"""The options of a data class that the command line chooses, by the names of their fields."""
 
 
 class Format(StrEnum):
@@ -87,13 +87,13 @@ def with_options(**groups: Mapping[str, Option]) -> Callable[[Callable[..., None
 
         @functools.wraps(function)
         def command(**values: Any) -> None:
-            given: Given = {}
+            chosen: Chosen = {}
             for name, one in described.items():
                 value = values.pop(name)
                 if value is not None and value != []:
-                    given[name] = one.from_text(value)
+                    chosen[name] = one.from_text(value)
             for name, group in groups.items():
-                values[name] = {name: given[name] for name in group if name in given}
+                values[name] = {name: chosen[name] for name in group if name in chosen}
             function(**values)
 
         command.__signature__ = inspect.Signature(  # type: ignore[attr-defined]

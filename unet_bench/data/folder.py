@@ -38,9 +38,9 @@ from unet_bench.data.decode import (
     read_mask_pages,
 )
 from unet_bench.data.findings import Findings, listing
-from unet_bench.data.labels import Classes, blurred, counted, declare, label
+from unet_bench.data.labels import Classes, Declared, blurred, counted, declare, label
 from unet_bench.data.layout import (
-    SPLIT_FOLDERS,
+    LISTINGS,
     Case,
     Layout,
     Place,
@@ -53,10 +53,11 @@ from unet_bench.data.mask import Mask, is_grey
 from unet_bench.data.nifti import is_nifti, read_labels, read_volume
 from unet_bench.data.reading import pictures, volumes
 from unet_bench.data.splits import SPLITS, Splits, complete, listed, seeded
+from unet_bench.data.volume import Volume
 from unet_bench.errors import InvalidData
 from unet_bench.limits import read_text
 
-LISTINGS: Final = (".csv", ".tsv", ".json", ".lst", ".list")
+UNREAD: Final = (".csv", ".tsv", ".json", ".lst", ".list")
 """Endings of files that may name splits, and are not read."""
 CLASS_TABLES: Final = ("class_dict.csv", "_classes.csv", "label_colors.txt")
 """Files beside the masks that say which colour is which class: CamVid's and its like's."""
@@ -84,6 +85,8 @@ def read_folder(path: Path | str, *, classes: Classes = None, seed: int = 0) -> 
         places = [Place(root / "images", root / "masks")]
     stated = read_json(root / "dataset.json", found)
     layout = read_layout(root, places, found)
+    if classes is None:
+        classes = layout.classes or None
     splits, split_by = _splits(root, layout, seed, found)
 
     named = [name for split in SPLITS for name in splits[split]]
@@ -96,18 +99,22 @@ def read_folder(path: Path | str, *, classes: Classes = None, seed: int = 0) -> 
     _note_turned(cases, found)
     _note_several(cases, found)
     deep = _deep(cases, found)
-    images = decode(
-        read_deep_image if deep else read_image, {n: c.image for n, c in cases.items()}, found
-    )
-    masks = decode(_read_deep_masks if deep else _read_masks, cases, found)
-    if not {"labels", "classes"} & stated.keys():
-        stated |= _class_table(root, masks.values(), found)
-    declared = declare(classes if classes or not layout.classes else layout.classes, stated, found)
-    labels = label(masks, declared, found, "masks/")
     name = title(stated, os.path.basename(os.path.realpath(root)))
+    files = {name: case.image for name, case in cases.items()}
     if deep:
-        stated_modalities = modalities(stated.get("modality"))
-        return volumes(name, images, labels, splits, split_by, found, stated_modalities)
+        volumes_read = decode(read_deep_image, files, found)
+        marked = decode(read_deep_labels, cases, found)
+        masks = {name: volume.as_mask() for name, volume in marked.items()}
+        declared = _declared(root, classes, stated, masks.values(), found)
+        labels = label(masks, declared, found, "masks/")
+        named_modalities = modalities(stated.get("modality"))
+        return volumes(
+            name, volumes_read, labels, splits, split_by, found, named_modalities, marked
+        )
+    images = decode(read_image, files, found)
+    masks = decode(_read_masks, cases, found)
+    declared = _declared(root, classes, stated, masks.values(), found)
+    labels = label(masks, declared, found, "masks/")
     return pictures(name, images, labels, splits, split_by, found)
 
 
@@ -116,6 +123,19 @@ def _require_folders(root: Path, found: Findings) -> None:
     missing = [root / name for name in ("images", "masks") if not (root / name).is_dir()]
     found.problems.extend(f"{folder}: {remedy}" for folder in missing)
     found.refuse()
+
+
+def _declared(
+    root: Path,
+    classes: Classes,
+    stated: dict[str, Any],
+    masks: Collection[Mask],
+    found: Findings,
+) -> Declared:
+    """Return what is said of masks: by the caller or folders, dataset.json, or a class table."""
+    if not {"labels", "classes"} & stated.keys():
+        stated = stated | _class_table(root, masks, found)
+    return declare(classes, stated, found)
 
 
 def _class_table(root: Path, masks: Collection[Mask], found: Findings) -> dict[str, Any]:
@@ -189,13 +209,13 @@ def _splits(root: Path, layout: Layout, seed: int, found: Findings) -> tuple[Spl
 
 def _split_files(root: Path, found: Findings) -> dict[str, Path]:
     """Return the file of each split, in splits/ or beside the images; note those not known."""
-    folders = [child for child in children(root) if child.name.lower() in SPLIT_FOLDERS]
+    folders = [child for child in children(root) if child.name.lower() in LISTINGS]
     for folder in (*folders, root):
         every = children(folder)
         others = [
             file.name
             for file in every
-            if file.suffix.lower() in LISTINGS and (folder != root or split_called(file.stem))
+            if file.suffix.lower() in UNREAD and (folder != root or split_called(file.stem))
         ]
         if others:
             found.notes.append(
@@ -257,17 +277,30 @@ def _deep(cases: Mapping[str, Case], found: Findings) -> bool:
     flat: list[str] = []
     deep: list[str] = []
     for case in cases.values():
-        is_volume = is_nifti(case.image) or (_is_stack(case.image) and _is_stack(case.masks[0][0]))
+        mask = case.masks[0][0]
+        is_volume = is_nifti(case.image) or (_is_stack(case.image) and _is_stack(mask))
         (deep if is_volume else flat).append(case.image.name)
+        if is_volume and is_nifti(case.image) != is_nifti(mask):
+            found.problems.append(
+                f"{mask.parent.name}/{mask.name}: for {case.image.name}; NIfTI and TIFF count rows "
+                "and columns in another order: save both alike"
+            )
+    by_nifti = sorted(name for name in deep if is_nifti(Path(name)))
+    by_tiff = sorted(name for name in deep if not is_nifti(Path(name)))
+    if by_nifti and by_tiff:
+        found.problems.append(
+            f"images/: {by_nifti[0]} and {by_tiff[0]} are volumes as NIfTI and as TIFF, which "
+            "count rows and columns in another order; save all alike"
+        )
+        found.refuse()
     if flat and deep:
         found.problems.append(
             f"images/: {flat[0]} is a picture and {deep[0]} a volume; keep one kind"
         )
         found.refuse()
-    stacks = [name for name in deep if not is_nifti(Path(name))]
-    if stacks:
+    if by_tiff:
         found.notes.append(
-            f"{len(stacks)} file(s) are read as volumes, a page a slice: {listing(stacks)}"
+            f"{len(by_tiff)} file(s) are read as volumes, a page a slice: {listing(by_tiff)}"
         )
     return bool(deep)
 
@@ -277,17 +310,18 @@ def _is_stack(file: Path) -> bool:
     return bool(ending_of(file.name, tiff.ENDINGS)) and tiff.slices(file) > 1
 
 
-def read_deep_image(path: Path) -> Array:
+def read_deep_image(path: Path) -> Volume:
     """Return a volume `(X Y Z C)`, float32, of NIfTI or of TIFF with a page a slice."""
     if is_nifti(path):
         return read_volume(path)
     pages = read_image_pages(path)
     if len({page.shape for page in pages}) > 1:
         raise InvalidData(f"{path.parent.name}/{path.name}: pages of several sizes; make them one")
-    return np.stack(pages, axis=2).astype(np.float32)
+    where = f"{path.parent.name}/{path.name}"
+    return Volume(np.stack(pages, axis=2).astype(np.float32), where)
 
 
-def _read_deep_masks(case: Case) -> Mask:
+def read_deep_labels(case: Case) -> Volume:
     """Return the labels of a volume, `(X Y Z)`."""
     files = [file for file, _ in case.masks]
     if len(files) > 1:
@@ -296,11 +330,11 @@ def _read_deep_masks(case: Case) -> Mask:
         )
     where = f"{files[0].parent.name}/{files[0].name}"
     if is_nifti(files[0]):
-        return Mask(read_labels(files[0]), where)
+        return read_labels(files[0])
     pages = [page.values for page in read_mask_pages(files[0])]
     if len({page.shape for page in pages}) > 1:
         raise InvalidData(f"{where}: pages of several sizes; make them one")
-    return Mask(np.stack(pages, axis=2), where)
+    return Volume(np.stack(pages, axis=2), where)
 
 
 def _read_masks(case: Case) -> Mask:

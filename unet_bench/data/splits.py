@@ -70,8 +70,14 @@ def complete(splits: Splits, seed: int, found: Findings) -> tuple[Splits, str]:
 
     Without test images the validation images test, and a seeded tenth of the training images
     validates: nothing is chosen on test images. Validation images may be missing: recipes that test
-    the last weights need none.
+    the last weights need none. Training images alone are divided by `seed`.
     """
+    if splits.get("train") and not splits.get("test") and not splits.get("val"):
+        found.notes.append(
+            f"only a train split is labelled: it is divided 70/10/20 into all three, by seed {seed}"
+        )
+        divided = seeded(splits["train"], seed, found, where="train")
+        return divided, f"train divided 70/10/20, seed {seed}"
     if splits.get("test") or not splits.get("val"):
         return {split: splits.get(split, []) for split in SPLITS}, "files"
     train, val = tenth(splits.get("train", []), seed)

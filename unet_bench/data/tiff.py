@@ -86,6 +86,30 @@ def read(path: Path, require: Require) -> list[Page]:
     return [Page(np.stack(values, axis=-1))]
 
 
+def write_slices(path: Path, labels: Array) -> None:
+    """Write labels `(D H W)`, uint8, a page a slice. Raises OSError."""
+    import tifffile
+
+    tifffile.imwrite(
+        path, labels, photometric="minisblack", compression="zlib", metadata={"axes": "ZYX"}
+    )
+
+
+def write_bands(path: Path, values: Array) -> None:
+    """Write numbers `(H W C)` as bands, or `(D H W C)` with a page a slice. Raises OSError."""
+    import tifffile
+
+    tifffile.imwrite(
+        path,
+        np.ascontiguousarray(np.moveaxis(values, -1, -3)),
+        photometric="minisblack",
+        planarconfig="separate",
+        extrasamples=["unspecified"] * (values.shape[-1] - 1),
+        compression="zlib",
+        metadata=None,
+    )
+
+
 def _pages(file: Any) -> list[Any]:
     """Return the full pages of a file: no thumbnails, smaller versions or transparency masks.
 

@@ -241,6 +241,7 @@ class RunLedger:
         return Job(
             stem=stem_of(planned),
             folder=str(self._store.path.resolve()),
+            begun_in=str(Path.cwd()) if plan.suite.models else "",
             cell=cell.to_json(),
             key=self._keys.key(cell),
             data=str(data) if data else None,

@@ -38,6 +38,7 @@ class Job:
 
     stem: str  # names the cell's files
     folder: str  # the run's
+    begun_in: str = ""  # the folder that the run was begun in, where modules of --model may be
     cell: dict[str, Any]
     key: str
     data: str | None = None  # the task's images and masks

@@ -10,6 +10,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,6 +53,8 @@ def outcome(job: Job) -> dict[str, Any]:
     The traceback goes to stderr, which is the log.
     """
     begun, started = time.perf_counter(), now()
+    with suppress(OSError):  # another host may not have it
+        os.chdir(job.begun_in)
     os.environ.update(job.environ)  # shows the device that it is to have, before it touches one
     try:
         if job.remote:

@@ -69,6 +69,7 @@ class Reference:
     module: str
     name: str
     arguments: Mapping[str, Any]
+    call: str  # name and arguments in their one spelling
 
     @classmethod
     def parse(cls, text: str) -> Reference:
@@ -86,14 +87,11 @@ class Reference:
                 "'package.module:Class(argument=value)' with every argument by its name"
             )
         arguments = {str(word.arg): _value(word.value, text) for word in keywords}
-        return cls(module, named.id, arguments)
+        call = ast.unparse(tree) if tree and arguments else named.id
+        return cls(module, named.id, arguments, call)
 
     def __str__(self) -> str:
-        stated = (
-            f"{name}={value.name if isinstance(value, Word) else repr(value)}"
-            for name, value in self.arguments.items()
-        )
-        return f"{self.module}:{self.name}" + (f"({', '.join(stated)})" if self.arguments else "")
+        return f"{self.module}:{self.call}"
 
     def quoted(self, arguments: str) -> str:
         """Return the reference with these arguments, as a shell takes it."""
@@ -105,8 +103,10 @@ class Reference:
             with importing_from_here():
                 found: Callable[..., Any] = getattr(importlib.import_module(self.module), self.name)
             return found
-        except (ImportError, AttributeError) as error:
-            raise InvalidSuite(f"--model {self}: {error}; is it importable from here?") from error
+        except (Exception, SystemExit) as error:
+            raise InvalidSuite(
+                f"--model {self}: {type(error).__name__}: {error}; can it be imported from here?"
+            ) from error
 
 
 @contextlib.contextmanager
@@ -168,7 +168,7 @@ def build_foreign(text: str, in_channels: int, classes: int, size: Sequence[int]
     arguments = {**_without_weights(reference, known), **guessed, **stated}
     missing = [name for name, p in known.items() if p.default is p.empty and name not in arguments]
     if missing:
-        quoted = reference.quoted(f"{missing[0]}=…")
+        quoted = reference.quoted(", ".join(f"{name}=…" for name in missing))
         raise InvalidSuite(
             f"--model {reference}: it wants {', '.join(missing)}, which cannot be guessed; state "
             f"it, such as --model {quoted}, or name a "
@@ -257,15 +257,16 @@ def _without_weights(
 
     Raises InvalidSuite where they are asked for.
     """
-    off: dict[str, bool | None] = {}
-    for name, parameter in known.items():
-        if not LOADING.fullmatch(name.lower()):
-            continue
-        if reference.arguments.get(name):
+    for name, value in reference.arguments.items():
+        if value and LOADING.fullmatch(name.lower()):
             raise InvalidSuite(
                 f"--model {reference}: {name} brings published weights, and networks are compared "
                 "from scratch: leave it out"
             )
+    off: dict[str, bool | None] = {}
+    for name, parameter in known.items():
+        if not LOADING.fullmatch(name.lower()):
+            continue
         if parameter.default is parameter.empty:
             off[name] = False if "pretrain" in name.lower() else None
         elif isinstance(parameter.default, (bool, str, Enum)) and parameter.default:
@@ -289,8 +290,8 @@ def _made(
     for arguments, where in itertools.product(attempts, devices):
         try:
             with importing_from_here(), _weights_refused(reference), where:
-                made = factory(**arguments)
-            return made.to(device) if isinstance(made, nn.Module) and where != device else made
+                model = factory(**arguments)
+            return model.to(device) if isinstance(model, nn.Module) else model
         except UnetBenchError:
             raise
         except Exception as error:

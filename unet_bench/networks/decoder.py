@@ -104,8 +104,8 @@ def up_channels(policy: str, width: int, own: int) -> int:
     return own if policy == "match" and own else max(1, width // 2)
 
 
-def last_use(module: nn.Module, held: list[Tensor]) -> Tensor:
-    """Return `module(held.pop())` for a map that nobody needs any more.
+def last_use(module: nn.Module, maps: list[Tensor]) -> Tensor:
+    """Return `module(maps.pop())` for a map that nobody needs any more.
 
     A call keeps its argument until it returns. A plain sequence is therefore run part by part,
     which frees the map after the first. With hooks on it, it is called as usual.
@@ -113,5 +113,5 @@ def last_use(module: nn.Module, held: list[Tensor]) -> Tensor:
     hooked = module._forward_hooks or module._forward_pre_hooks
     parts = module if type(module) is nn.Sequential and not hooked else [module]
     for part in parts:
-        held.append(part(held.pop()))
-    return held.pop()
+        maps.append(part(maps.pop()))
+    return maps.pop()

@@ -173,8 +173,8 @@ def conv_norm_act(
     norm = normalisation(place, in_channels if first == "norm" else out_channels)
     # without a convolution or a norm before it, it would change the map it is given
     act = activation(place, inplace="conv" in (first, second) or not isinstance(norm, nn.Identity))
-    made = {"conv": conv, "norm": norm, "act": act}
-    return nn.Sequential(made[first], made[second], made[third])
+    layers = {"conv": conv, "norm": norm, "act": act}
+    return nn.Sequential(layers[first], layers[second], layers[third])
 
 
 def steps(place: Place) -> list[Place]:

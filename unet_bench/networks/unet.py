@@ -131,7 +131,7 @@ def assemble(
         design.make("head", at.at(in_channels=width, level=level))
         for _, level, width in (main, *others)
     )
-    aux_heads = {index: made for (index, _, _), made in zip(others, aux, strict=True)}
+    aux_heads = {index: part for (index, _, _), part in zip(others, aux, strict=True)}
     return UNet(encoder, bottleneck, topology, head, aux_heads, choices.average_heads)
 
 

@@ -62,14 +62,14 @@ class Keys:
     A row counts only while its cell still has the key it was measured under.
     """
 
-    def __init__(self, made: Plan) -> None:
-        self._loaded = made.loaded
-        self._surroundings = surroundings(made.environment, remote=made.executor.remote)
+    def __init__(self, plan: Plan) -> None:
+        self._loaded = plan.loaded
+        self._surroundings = surroundings(plan.environment, remote=plan.executor.remote)
         self._hash = functools.cache(plugins.source_hash)
         self._our_plugins = {
             self._module(entry.provider.plugin)
             for kind in COUNTED
-            for entry in made.loaded.registry.entries(kind)
+            for entry in plan.loaded.registry.entries(kind)
             if entry.provider.distribution == plugins.OURS
         } - {"unet_bench"}
         self._known: dict[tuple[int, int, str], tuple[Cell, dict[str, str], str]] = {}

@@ -12,7 +12,7 @@ from unet_bench.data.sources import open_dataset, path_of
 from unet_bench.errors import InvalidSize, StoreError
 from unet_bench.registry.registry import Registry
 from unet_bench.spec.cell import Task, digest
-from unet_bench.spec.suite import Suite
+from unet_bench.spec.suite import Suite, parse_spacing
 from unet_bench.text_format import DOUBT
 
 
@@ -43,6 +43,8 @@ def read_tasks(suite: Suite, registry: Registry, folder: Path) -> list[LoadedTas
                     size=size,
                     classes=class_names(suite.classes),
                     max_megapixels=suite.max_megapixels,
+                    orientation=suite.orientation,
+                    spacing=parse_spacing(suite.spacing) if suite.spacing else (),
                 )
                 whole = fit(whole, size, suite.fit)  # type: ignore[arg-type]
             except MemoryError as error:
@@ -91,9 +93,9 @@ def folds_of(suite: Suite, registry: Registry, dataset: Dataset, name: str) -> l
     return given_folds(dataset, path_of(registry, name), suite.folds)
 
 
-def class_names(given: tuple[str, ...]) -> Classes:
+def class_names(stated: tuple[str, ...]) -> Classes:
     """Return what `--classes` says: how many, their names, `binary`, or nothing."""
-    if given == ("binary",):
+    if stated == ("binary",):
         return "binary"
-    counted = len(given) == 1 and given[0].isdecimal()
-    return int(given[0]) if counted else given or None
+    counted = len(stated) == 1 and stated[0].isdecimal()
+    return int(stated[0]) if counted else stated or None

@@ -66,10 +66,9 @@ def _median(ratio: Interval) -> str:
 
 
 def _detection(detection: Detection) -> str:
-    found, covered = detection.found, detection.covered
     return (
-        f"  +{100 * detection.slowdown:g} %: found in {found.hits} of {found.of}, "
-        f"interval holds it in {covered.hits}, "
+        f"  +{100 * detection.slowdown:g} %: found in {detection.found.hits} of "
+        f"{detection.found.of}, interval holds it in {detection.covered.hits}, "
         f"median measured {100 * (detection.median_ratio - 1):+.2f} %"
     )
 

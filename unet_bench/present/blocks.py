@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -59,6 +60,14 @@ class Line:
     is_baseline: bool = False
     is_trivial: bool = False
     problem: str = ""
+
+    def texts(self, escape: Callable[[str], str], bold: str) -> Iterator[str]:
+        """Yield name and fields as a format escapes them; `bold` is how the best are written."""
+        name = escape(self.name)
+        yield f"{name} (baseline)" if self.is_baseline else name
+        for cell in self.cells:
+            text = escape(cell.text)
+            yield bold.format(text) if cell.is_best else text
 
 
 @dataclass(frozen=True)

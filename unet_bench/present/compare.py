@@ -38,7 +38,7 @@ def compare_document(report: Report) -> Document:
     notes = sentences(report.findings)
     blocks += [Notes(notes, "")] if notes else []
     blocks.append(Text(_LEGEND, "quiet"))
-    rows = [asdict(found) for found in report.comparisons]
+    rows = [asdict(comparison) for comparison in report.comparisons]
     frame = pd.DataFrame(rows, columns=[field.name for field in fields(Comparison)])
     content = {"comparisons": rows, "notes": notes}
     return Document("compare", tuple(blocks), frame, content)
@@ -48,31 +48,35 @@ def summary(report: Report) -> str:
     """Return how often each verdict fell, of each kind."""
     counts = []
     for (kind, _), group in grouped(report.comparisons).items():
-        verdicts = Counter(found.verdict for found in group).most_common()
+        verdicts = Counter(comparison.verdict for comparison in group).most_common()
         counts.append(f"{kind}: " + ", ".join(f"{count} {name}" for name, count in verdicts))
     return " · ".join(counts)
 
 
 def _table(group: Sequence[Comparison]) -> Table:
-    workload = ("workload",) if any(found.workload for found in group) else ()
+    workload = ("workload",) if any(comparison.workload for comparison in group) else ()
     labels = ("variant", *workload, "A", "B", "change", "verdict")
-    lines = tuple(_line(found, bool(workload)) for found in group)
+    lines = tuple(_line(comparison, bool(workload)) for comparison in group)
     return Table(labels, lines, left=(*workload, "verdict"))
 
 
-def _line(found: Comparison, with_workload: bool) -> Line:
-    figures = (EMPTY if value is None else f"{value:.4g}" for value in (found.a, found.b))
-    verdict = f"{found.verdict} ({found.reason})" if found.reason else found.verdict
-    texts = (*((found.workload,) if with_workload else ()), *figures, _change(found))
-    told = Cell(verdict, tone=_TONES.get(found.verdict, "bad"))
-    return Line(first_line(found.variant), (*map(Cell, texts), told))
+def _line(comparison: Comparison, with_workload: bool) -> Line:
+    texts = [comparison.workload] if with_workload else []
+    for value in (comparison.a, comparison.b):
+        texts.append(EMPTY if value is None else f"{value:.4g}")
+    reason = f" ({comparison.reason})" if comparison.reason else ""
+    tone = _TONES.get(comparison.verdict, "bad")
+    verdict = Cell(comparison.verdict + reason, tone=tone)
+    cells = (*map(Cell, texts), Cell(_change(comparison)), verdict)
+    return Line(first_line(comparison.variant), cells)
 
 
-def _change(found: Comparison) -> str:
-    if found.change is None:
+def _change(comparison: Comparison) -> str:
+    if comparison.change is None:
         return EMPTY
-    if found.column in BY_NAME and BY_NAME[found.column].by_difference:
-        half = "" if found.half_width is None else f" ±{found.half_width:.3f}"
-        return f"{found.change:+.3f}{half}"
-    half = f" ±{100 * found.half_width:.1f}" if found.half_width else ""
-    return f"{100 * found.change:+.1f}{half} %"
+    column = BY_NAME.get(comparison.column)
+    if column and column.by_difference:
+        half = "" if comparison.half_width is None else f" ±{comparison.half_width:.3f}"
+        return f"{comparison.change:+.3f}{half}"
+    half = f" ±{100 * comparison.half_width:.1f}" if comparison.half_width else ""
+    return f"{100 * comparison.change:+.1f}{half} %"

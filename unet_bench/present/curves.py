@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -11,8 +12,9 @@ import pandas as pd
 from unet_bench.analysis.curves import CURVE
 from unet_bench.errors import StoreError
 from unet_bench.present.blocks import Block, Heading, Text
-from unet_bench.present.document import Document, Row, derived, table_of
+from unet_bench.present.document import Document, derived, table_of
 from unet_bench.store.columns import Column
+from unet_bench.store.figures import Row, grouped
 from unet_bench.store.schema import CONDITIONS
 from unet_bench.store.tables import records
 from unet_bench.text_format import printable
@@ -122,8 +124,7 @@ def _document(
         return printable(" · ".join(map(str, words)))
 
     blocks: list[Block] = []
-    for task in dict.fromkeys(row["task"] for row in rows):
-        of_task = [row for row in rows if row["task"] == task]
+    for task, of_task in grouped(rows, itemgetter("task")).items():
         blocks += [Heading(task), table_of(of_task, columns, name=name, problem=_problem)]
     return Document("curves", (*blocks, Text(legend, "quiet")), frame)
 

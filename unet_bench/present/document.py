@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -22,10 +22,9 @@ from unet_bench.present.blocks import Block, Cell, Line, Table
 from unet_bench.present.markdown import as_markdown
 from unet_bench.present.terminal import as_terminal
 from unet_bench.store.columns import Column
+from unet_bench.store.figures import Row
 from unet_bench.store.tables import csv_text, records
 from unet_bench.text_format import figure, printable
-
-Row = Mapping[str, Any]
 
 FORMATS: Final = ("table", "csv", "md", "json")
 WIDTH: Final = 140  # characters, of what `print` shows
@@ -79,25 +78,13 @@ class Displayed:
 # ---- tables of rows
 
 
-def _variant(row: Row) -> str:
-    return printable(row["variant"])
-
-
-def _never(row: Row, column: Column) -> bool:
-    return False
-
-
-def _nothing(row: Row) -> str:
-    return ""
-
-
 def table_of(
     rows: Iterable[Row],
     columns: Sequence[Column],
     *,
-    name: Callable[[Row], str] = _variant,
-    is_best: Callable[[Row, Column], bool] = _never,
-    problem: Callable[[Row], str] = _nothing,
+    name: Callable[[Row], str] = lambda row: printable(row["variant"]),
+    is_best: Callable[[Row, Column], bool] = lambda row, column: False,
+    problem: Callable[[Row], str] = lambda row: "",
 ) -> Table:
     """Return a line for each row, with those columns that any of them has a value of."""
     rows = list(rows)

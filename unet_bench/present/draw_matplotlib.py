@@ -6,10 +6,10 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from unet_bench.errors import StoreError
-from unet_bench.present.plots import GREY, Axis, Ends, Entry, Plot, Point, Series
+from unet_bench.present.plots import GREY, Axis, Entry, Plot, Point, Series
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -137,16 +137,11 @@ def _draw(axes: Axes, series: Series) -> None:
         axes.errorbar(x, y, xerr=_bars(points, "x"), yerr=_bars(points, "y"), **look)
 
 
-def _bars(points: Sequence[Point], axis: str) -> list[list[float]] | None:
+def _bars(points: Sequence[Point], axis: Literal["x", "y"]) -> list[list[float]] | None:
     """Return how far each interval reaches down and up; None where no point has one."""
-    down, up = [], []
-    for point in points:
-        ends: Ends = getattr(point, f"{axis}_ends")
-        at = getattr(point, axis)
-        low, high = ends or (at, at)
-        down.append(max(0.0, at - low))
-        up.append(max(0.0, high - at))
-    return [down, up] if any(down) or any(up) else None
+    reaches = [point.reach(axis) or (0.0, 0.0) for point in points]
+    sides = [[max(0.0, reach) for reach in side] for side in zip(*reaches, strict=True)]
+    return sides if any(map(any, sides)) else None
 
 
 def _scale(axes: Axes, name: str, of: Axis, most: int) -> None:
@@ -163,13 +158,7 @@ def _scale(axes: Axes, name: str, of: Axis, most: int) -> None:
         ticks = [tick for i, tick in enumerate(ticks) if (i - ticks.index(1)) % step == 0]
     if len(ticks) > 1:
         axis.set_ticks(ticks, [f"{tick:g}{of.unit}" for tick in ticks])
-        axis.set_minor_locator(_no_ticks())
-
-
-def _no_ticks() -> Any:
-    from matplotlib.ticker import NullLocator
-
-    return NullLocator()
+        axis.minorticks_off()
 
 
 def _entries(axes: Axes, entries: Sequence[Entry]) -> None:
@@ -208,7 +197,8 @@ def _name(figure: Figure, axes: Axes, plot: Plot) -> None:
             text = _label(axes, point, offset, colour)
             text.update_positions(renderer)
             box = Text.get_window_extent(text, renderer)  # without the line
-            if _contains(inside, box) and not any(box.overlaps(other) for other in taken):
+            is_inside = inside.contains(*box.min) and inside.contains(*box.max)
+            if is_inside and not any(box.overlaps(other) for other in taken):
                 taken.append(box)
                 break
             text.remove()
@@ -228,8 +218,3 @@ def _label(axes: Axes, point: Point, offset: tuple[float, float], colour: str) -
         arrowprops=leader if abs(across) > _NEAR else None,
         color=colour,
     )
-
-
-def _contains(outer: Any, inner: Any) -> bool:
-    is_across = outer.x0 <= inner.x0 and inner.x1 <= outer.x1
-    return bool(is_across and outer.y0 <= inner.y0 and inner.y1 <= outer.y1)

@@ -9,14 +9,13 @@ import html
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from unet_bench.present.groups import anchor, seen
 from unet_bench.present.plots import (
     BLUE,
     GREY,
     Axis,
-    Ends,
     Entry,
     Plot,
     Point,
@@ -69,9 +68,10 @@ def plain(text: object, most: int = 60) -> str:
 
 
 def _trace(series: Series, points: Sequence[Point | None]) -> Json:
+    modes = {"lines": series.line, "markers": series.marker}
     trace: Json = {
         "type": "scatter",
-        "mode": "+".join(_modes(series)),
+        "mode": "+".join(mode for mode, look in modes.items() if look),
         "name": plain(series.name),
         "x": [point.x if point else None for point in points],
         "y": [point.y if point else None for point in points],
@@ -86,24 +86,16 @@ def _trace(series: Series, points: Sequence[Point | None]) -> Json:
         width = 1.5 if series.marker or series.is_step else series.size
         line = {"color": series.colour, "width": width, "dash": series.line, "shape": shape}
         trace["line"] = line
-    for axis in ("x", "y"):
-        trace[f"error_{axis}"] = _errors(points, axis, series.colour)
+    trace["error_x"] = _errors(points, "x", series.colour)
+    trace["error_y"] = _errors(points, "y", series.colour)
     if series.marker and series.points:
         trace["text"] = [_hover(point) for point in points]
-        trace["customdata"] = [_link(point) for point in points]
+        names = (point.name if point else "" for point in points)
+        trace["customdata"] = [anchor(name) if name else "" for name in names]
         trace["hovertemplate"] = "%{text}<extra></extra>"
     else:
         trace["hoverinfo"] = "skip" if series.is_step or not series.points else "name"
     return trace
-
-
-def _link(point: Point | None) -> str:
-    return anchor(point.name) if point and point.name else ""
-
-
-def _modes(series: Series) -> list[str]:
-    modes = {"lines": series.line, "markers": series.marker}
-    return [mode for mode, wanted in modes.items() if wanted]
 
 
 def _hover(point: Point | None) -> str:
@@ -113,19 +105,15 @@ def _hover(point: Point | None) -> str:
     return "<br>".join((f"<b>{name}</b>", *more))
 
 
-def _errors(points: Sequence[Point | None], axis: str, colour: str) -> Json:
+def _errors(points: Sequence[Point | None], axis: Literal["x", "y"], colour: str) -> Json:
     """Return how far each point's interval reaches up and down; nothing without intervals."""
-    up: list[float | None] = []
-    down: list[float | None] = []
-    for point in points:
-        ends: Ends = getattr(point, f"{axis}_ends", None)
-        at = getattr(point, axis, 0.0)
-        up.append(ends[1] - at if ends else None)
-        down.append(at - ends[0] if ends else None)
+    reaches = [point.reach(axis) if point else None for point in points]
     return {
         **{"type": "data", "symmetric": False, "thickness": 1, "width": 0},
-        **{"color": _faint(colour), "array": up, "arrayminus": down},
-        "visible": any(x is not None for x in up),
+        "color": _faint(colour),
+        "array": [reach and reach[1] for reach in reaches],
+        "arrayminus": [reach and reach[0] for reach in reaches],
+        "visible": any(reaches),
     }
 
 
@@ -172,19 +160,19 @@ def _layout(plot: Plot) -> Json:
 
 
 def _axis(axis: Axis, values: Sequence[float], levels: Sequence[tuple[float, str]]) -> Json:
-    made: Json = {"title": {"text": axis.title, "standoff": 8}, "zeroline": False}
-    made["ticks"] = "outside"
+    settings: Json = {"title": {"text": axis.title, "standoff": 8}, "zeroline": False}
+    settings["ticks"] = "outside"
     if axis.is_log:
         ticks = _round_ticks(min(values), max(values))
-        made |= {"type": "log", "tickvals": ticks, "ticktext": list(map(_tick, ticks))}
+        settings |= {"type": "log", "tickvals": ticks, "ticktext": list(map(_tick, ticks))}
     if axis.from_zero:
-        made["rangemode"] = "tozero"
+        settings["rangemode"] = "tozero"
     if axis.is_score:
         options: Json = {"clipmin": -0.02, "clipmax": 1.02}
         if levels:
             options["include"] = [height for height, _ in levels]
-        made |= {"tickformat": ".2f", "autorangeoptions": options}
-    return made
+        settings |= {"tickformat": ".2f", "autorangeoptions": options}
+    return settings
 
 
 def _round_ticks(least: float, most: float) -> list[float]:

@@ -41,22 +41,14 @@ def draw(name: str, stages: Sequence[Stage], tip: str = "tip") -> str:
         stage.level: x for stage, (x, _) in zip(stages, at, strict=True) if "encoder" in stage.name
     }
     for stage, (x, y) in zip(stages, at, strict=True):
-        colour = (
-            ENCODER
-            if stage.name.startswith("encoder")
-            else DECODER
-            if "decoder" in stage.name
-            else OTHER
-        )
+        is_encoder = stage.name.startswith("encoder")
+        colour = ENCODER if is_encoder else DECODER if "decoder" in stage.name else OTHER
         box = f'<rect x="{x}" y="{y}" width="{UNIT}" height="30" rx="3" fill="{colour}">'
         parts.append(f"{box}<title>{escape(stage.name)}</title></rect>")
         parts.append(f'<text x="{x + UNIT / 2}" y="{y - 4}">{stage.channels}</text>')
         size = "×".join(map(str, stage.size))
         parts.append(f'<text x="{x + UNIT / 2}" y="{y + 41}" font-size="8">{size}</text>')
         if stage.skip and stage.level in encoders:
-            parts.append(
-                _ARROW.format(
-                    encoders[stage.level] + UNIT, y + 8, x, y + 8, tip, ' stroke-dasharray="4 3"'
-                )
-            )
+            start, dashed = encoders[stage.level] + UNIT, ' stroke-dasharray="4 3"'
+            parts.append(_ARROW.format(start, y + 8, x, y + 8, tip, dashed))
     return "\n".join([*parts, "</svg>", ""])

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from math import log1p
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final
-
-import numpy as np
-import pandas as pd
 
 from unet_bench.analysis.matched_pairs import FIGURES, GROUP, TARGET
 from unet_bench.present.blocks import Block, Cell, Heading, Line, Notes, Table, Text
-from unet_bench.present.document import Document, Row
+from unet_bench.present.document import Document
 from unet_bench.present.findings import sentences
 from unet_bench.store.columns import Column
+from unet_bench.store.figures import Row, grouped
 from unet_bench.store.schema import BY_NAME
 from unet_bench.store.tables import records
 from unet_bench.text_format import EMPTY, one_line, title
@@ -30,16 +30,16 @@ _LEGEND: Final = (
 )
 
 
-def effects_document(found: Effects) -> Document:
+def effects_document(effects: Effects) -> Document:
     """Return the effects as a document."""
-    blocks = list(_blocks(found))
-    notes = sentences(found.findings)
+    blocks = list(_blocks(effects))
+    notes = sentences(effects.findings)
     blocks += [Notes(notes, "")] if notes else []
-    blocks += [Text(_LEGEND, "quiet")] if len(found.table) else []
-    frames = {"effects": found.table, "interactions": found.interactions, "fit": found.fit}
+    blocks += [Text(_LEGEND, "quiet")] if len(effects.table) else []
+    frames = {"effects": effects.table, "interactions": effects.interactions, "fit": effects.fit}
     content: dict[str, Any] = {name: records(frame) for name, frame in frames.items()}
     content["notes"] = list(notes)
-    return Document("effects", tuple(blocks), found.table, content)
+    return Document("effects", tuple(blocks), effects.table, content)
 
 
 def change_text(column: Column, value: float, sign: str = "") -> str:
@@ -56,29 +56,22 @@ def change_text(column: Column, value: float, sign: str = "") -> str:
     return f"{percent:{sign}.{0 if abs(percent) >= 9.95 else 1}f}"
 
 
-def _blocks(found: Effects) -> Iterator[Block]:
+def _blocks(effects: Effects) -> Iterator[Block]:
+    of_group, of_slot = itemgetter("run_id", *GROUP), itemgetter("run_id", *GROUP, "slot")
+    fits = grouped(records(effects.fit), of_slot)
+    flagged = (row for row in records(effects.interactions) if row["flagged"])
+    interactions = grouped(flagged, of_group)
     last = ""
-    for keys, of_group in found.table.groupby(["run_id", *GROUP], dropna=False, sort=False):
-        group = _group_title(records(of_group.iloc[:1])[0])
-        if group and group != last:
-            yield Heading(group, level=1)
-        last = group
-        fits = _same_group(found.fit, keys)
-        for slot, rows in of_group.groupby("slot", sort=False):
-            yield from _slot(str(slot), rows, fits[fits["slot"] == slot])
-        interactions = _same_group(found.interactions, keys)
-        flagged = interactions[interactions["flagged"]]
-        if len(flagged):
+    for group, rows in grouped(records(effects.table), of_group).items():
+        group_title = _group_title(rows[0])
+        if group_title and group_title != last:
+            yield Heading(group_title, level=1)
+        last = group_title
+        for slot, rows_of_slot in grouped(rows, of_slot).items():
+            yield from _slot(rows_of_slot, fits.get(slot, ()))
+        if group in interactions:
             yield Heading("interactions that stand out, the largest of each two choices")
-            yield _interactions(flagged)
-
-
-def _same_group(frame: pd.DataFrame, keys: Any) -> pd.DataFrame:
-    mine = np.ones(len(frame), dtype=bool)
-    for name, value in zip(("run_id", *GROUP), keys, strict=True):
-        is_same = frame[name].isna() if pd.isna(value) else frame[name].eq(value).fillna(False)
-        mine &= is_same.to_numpy(dtype=bool)
-    return frame[mine]
+            yield _interactions(interactions[group])
 
 
 def _group_title(row: Row) -> str:
@@ -91,17 +84,18 @@ def _group_title(row: Row) -> str:
     return one_line(" · ".join(words))
 
 
-def _slot(slot: str, rows: pd.DataFrame, fit: pd.DataFrame) -> Iterator[Block]:
+def _slot(rows: Sequence[Row], fit: Sequence[Row]) -> Iterator[Block]:
     """Yield what the alternatives of a slot change against its reference, a line for each."""
-    shown = [column for column in FIGURES if (rows["figure"] == column.name).any()]
+    measured = {row["figure"] for row in rows}
+    shown = [column for column in FIGURES if column.name in measured]
     lines = []
-    for alternative, its in rows.groupby("alternative", sort=False):
-        cells = {row["figure"]: row for row in records(its)}
-        units = int(its["units"].max())
-        texts = [_change(column, cells.get(column.name), units) for column in shown]
-        lines.append(Line(one_line(str(alternative)), tuple(map(Cell, (str(units), *texts)))))
-    reference = one_line(rows["reference"].iloc[0])
-    yield Heading(f"{slot}: against {reference}, changes in %")
+    for alternative, changes in grouped(rows, itemgetter("alternative")).items():
+        of_figure = {row["figure"]: row for row in changes}
+        units = max(row["units"] for row in changes)
+        texts = [_change(column, of_figure.get(column.name), units) for column in shown]
+        lines.append(Line(one_line(alternative), tuple(map(Cell, (str(units), *texts)))))
+    reference = one_line(rows[0]["reference"])
+    yield Heading(f"{rows[0]['slot']}: against {reference}, changes in %")
     labels = ("alternative", "n", *(column.label for column in shown))
     yield Table(labels, tuple(lines), is_wide=True)
     if below := _spread(fit):
@@ -121,28 +115,24 @@ def _change(column: Column, row: Row | None, units: int) -> str:
     return text if row["units"] == units else f"{text} ({row['units']})"
 
 
-def _spread(fit: pd.DataFrame) -> str:
+def _spread(fit: Sequence[Row]) -> str:
     """Return how much each effect varies over contexts, where there are several."""
-    rows = {row["figure"]: row for row in records(fit) if row["residual_sd"]}
+    rows = {row["figure"]: row for row in fit if row["residual_sd"]}
     words = []
     for column in FIGURES:
-        if (row := rows.get(column.name)) is None:
-            continue
-        sd, explained = row["residual_sd"], row["r2_within"]
-        text = f"{sd:.3f}" if column.by_difference else f"{100 * sd:.1f} %"
-        r2 = "" if explained is None else f" (R² {explained:.2f})"
-        words.append(f"{column.label} {text}{r2}")
+        if row := rows.get(column.name):
+            sd, explained = row["residual_sd"], row["r2_within"]
+            text = f"{sd:.3f}" if column.by_difference else f"{100 * sd:.1f} %"
+            r2 = "" if explained is None else f" (R² {explained:.2f})"
+            words.append(f"{column.label} {text}{r2}")
     return "sd over contexts: " + ", ".join(words) if words else ""
 
 
-def _interactions(flagged: pd.DataFrame) -> Table:
+def _interactions(flagged: Sequence[Row]) -> Table:
     """Return a table of interactions that stand out: the largest of each two choices and figure."""
-    sizes = abs(np.log1p(flagged["difference"].astype(float)))
-    ordered = flagged.assign(size=sizes).sort_values("size", ascending=False, kind="stable")
-    lines = tuple(
-        _interaction(row)
-        for row in records(ordered.drop_duplicates(["figure", "slot", "with_slot"]))
-    )
+    ordered = sorted(flagged, key=lambda row: -abs(log1p(row["difference"])))
+    choices = itemgetter("figure", "slot", "with_slot")
+    lines = tuple(_interaction(rows[0]) for rows in grouped(ordered, choices).values())
     labels = ("interactions", "n", "figure", "effect", "becomes", "p, Holm")
     return Table(labels, lines, is_wide=True)
 

@@ -35,38 +35,38 @@ _RESTLESS: Final = ("contaminated",)  # qualities that leave absolute times empt
 # ---- what to use
 
 
-def verdicts(found: Recommendation) -> Iterator[str]:
+def verdicts(advice: Recommendation) -> Iterator[str]:
     """Yield what to use and why, the most important first."""
-    if found.best is None:
-        yield from _nothing(found)
+    if advice.best is None:
+        yield from _nothing(advice)
         return
-    best, goal, budget = found.best, found.goal, found.candidates.budget.text()
-    figures = f"{_figures(found, best)}{_unsure(best)}"
+    best, goal, budget = advice.best, advice.goal, advice.candidates.budget.text()
+    figures = f"{_figures(advice, best)}{_unsure(best)}"
     if goal == "dice":
         yield f"use {_name(best)}: {figures}"
     else:
         yield f"no network has a Dice: {_name(best)} is {_GOALS[goal]}: {figures}"
     if budget:
-        candidates = found.candidates
+        candidates = advice.candidates
         yield f"{len(candidates.within)} of {len(candidates.networks)} networks fit {budget}"
-    unclear = found.named("unclear")
-    if equals := found.named("as good"):
+    unclear = advice.named("unclear")
+    if equals := advice.named("as good"):
         yield _as_good(best, equals)
     elif not unclear:
-        yield from _ahead(found, best)
+        yield from _ahead(advice, best)
     if unclear:
         behind = [abs(option.gap.difference.value) for option in unclear if option.gap]
         to = f" to {max(behind):.3f}" if len(behind) > 1 else ""
         span = f"{min(behind):.3f}{to} behind"
         yield f"{span}, but cannot be told apart from the best yet: {named(_names(unclear), 3)}"
-    yield from (_step_up(found, best, option) for option in found.named("step up"))
-    yield from _unbeaten(found, best)
+    yield from (_step_up(advice, best, option) for option in advice.named("step up"))
+    yield from _unbeaten(advice, best)
 
 
-def _ahead(found: Recommendation, best: Option) -> Iterator[str]:
+def _ahead(advice: Recommendation, best: Option) -> Iterator[str]:
     """Yield how far the best is ahead of those that fit, where none of them is as good."""
-    worse = found.named("worse")
-    if not worse or found.goal != "dice":
+    worse = advice.named("worse")
+    if not worse or advice.goal != "dice":
         return
     apparent = [option for option in worse if option.gap and option.gap.verdict == "apparent"]
     if not apparent:
@@ -76,7 +76,7 @@ def _ahead(found: Recommendation, best: Option) -> Iterator[str]:
     assert other.gap is not None
     ahead = f"{abs(other.gap.difference.value):.3f} ahead of {_name(other)}"
     nearest = ", the next that fits" if other is worse[0] else ""
-    is_lone = _is_lone(found, best, other)
+    is_lone = _is_lone(advice, best, other)
     why = "one seed proves nothing" if is_lone else "without intervals nothing is proven"
     yield (
         f"{_name(best)} is {ahead}{nearest}: more than the choice of test images explains, "
@@ -114,23 +114,24 @@ def costs(best: Option, option: Option) -> list[str]:
     return words
 
 
-def _step_up(found: Recommendation, best: Option, option: Option) -> str:
+def _step_up(advice: Recommendation, best: Option, option: Option) -> str:
     assert option.gap is not None
-    apparently = "apparently: one seed" if _is_lone(found, best, option) else "apparently"
+    apparently = "apparently: one seed" if _is_lone(advice, best, option) else "apparently"
     words = {"separable": "separably", "not separable": "unproven", "apparent": apparently}
     gain = f"Dice {option.gap.difference.value:.3f} higher ({words[option.gap.verdict]})"
     return f"a step up is {_name(option)}: {gain}, and over the budget by {over(option.fit)}"
 
 
-def _nothing(found: Recommendation) -> Iterator[str]:
-    budget = found.candidates.budget.text()
-    if found.options:
-        nearest = found.options[0]
+def _nothing(advice: Recommendation) -> Iterator[str]:
+    budget = advice.candidates.budget.text()
+    if advice.options:
+        nearest = advice.options[0]
         excess = f"over the budget by {over(nearest.fit)}"
         yield f"nothing fits {budget}"
-        yield f"the nearest is {_name(nearest)}, {excess}: {_figures(found, nearest)}"
+        yield f"the nearest is {_name(nearest)}, {excess}: {_figures(advice, nearest)}"
         return
-    fits = [(one_line(one.variant), found.candidates.fit(one)) for one in found.candidates.networks]
+    candidates = advice.candidates
+    fits = [(one_line(one.variant), candidates.fit(one)) for one in candidates.networks]
     beyond = [f"{name} ({over(fit)})" for name, fit in fits if fit.over]
     unknown = dict.fromkeys(limit.label for _, fit in fits if not fit.over for limit in fit.unknown)
     if beyond:
@@ -146,9 +147,9 @@ def _nothing(found: Recommendation) -> Iterator[str]:
         yield "there is nothing to choose by: no network has a figure that counts"
 
 
-def _unbeaten(found: Recommendation, best: Option) -> Iterator[str]:
+def _unbeaten(advice: Recommendation, best: Option) -> Iterator[str]:
     """Yield that the best is no better than what needs no training, if so."""
-    candidates = found.candidates
+    candidates = advice.candidates
     ranked = [(one.number("dice") or 0.0, one) for one in candidates.trivial]
     if not ranked or candidates.goal != "dice":
         return
@@ -168,10 +169,10 @@ def _names(options: Iterable[Option]) -> list[str]:
     return [option.variant for option in options]
 
 
-def _figures(found: Recommendation, option: Option) -> str:
+def _figures(advice: Recommendation, option: Option) -> str:
     """Return its figures, with as many digits as tell them from the limits."""
     network, words = option.network, []
-    limits = {limit.column: most for limit, most in found.candidates.budget.limits()}
+    limits = {limit.column: most for limit, most in advice.candidates.budget.limits()}
     dice, ratio, memory, params = (
         network.number(name) for name in ("dice", "latency_ratio", "peak_memory_mib", "params")
     )
@@ -205,10 +206,10 @@ def over(fit: Fit) -> str:
     return ", ".join(words)
 
 
-def _is_lone(found: Recommendation, *options: Option) -> bool:
+def _is_lone(advice: Recommendation, *options: Option) -> bool:
     """Return whether the Dice of any of the options is of one training."""
     return any(
-        len(found.candidates.scores.get(one.variant, ())) < 2 and one.network.seeds < 2
+        len(advice.candidates.scores.get(one.variant, ())) < 2 and one.network.seeds < 2
         for one in options
     )
 
@@ -216,33 +217,33 @@ def _is_lone(found: Recommendation, *options: Option) -> bool:
 # ---- what to measure next
 
 
-def steps(found: Recommendation) -> Iterator[tuple[str, str]]:
+def steps(advice: Recommendation) -> Iterator[tuple[str, str]]:
     """Yield what to measure to be sure of the choice, and the command; empty if there is none."""
-    if found.goal != "dice":
+    if advice.goal != "dice":
         words = "Dice decides which network is worth its cost: measure accuracy"
-        yield words, command(found.manifest, [], probes=("accuracy",))
-    elif found.best:
-        yield from _seeds(found, found.best)
-    in_latency = (o for o in found.options if any(x.column == "latency_ms" for x in o.fit.unsure))
+        yield words, command(advice.manifest, [], probes=("accuracy",))
+    elif advice.best:
+        yield from _seeds(advice, advice.best)
+    in_latency = (o for o in advice.options if any(x.column == "latency_ms" for x in o.fit.unsure))
     if unsure := _names(in_latency)[:SHOWN]:
         within = f"the latency of {named(unsure)} is within error of the budget"
-        again = command(found.manifest, unsure, probes=("speed",), only=True, replicates=5)
+        again = command(advice.manifest, unsure, probes=("speed",), only=True, replicates=5)
         yield f"{within}: fresh processes narrow it down", again
-    restless = [one for one in found.candidates.networks if one.quality in _RESTLESS]
+    restless = [one for one in advice.candidates.networks if one.quality in _RESTLESS]
     if restless:
         which = ",".join(sorted({str(one.quality) for one in restless}))
         names = named([one.variant for one in restless])
         were, them = ("was", "it") if len(restless) == 1 else ("were", "them")
         words = f"the machine was not quiet when {names} {were} timed: time {them} again"
-        yield words, shlex.join(["unet-bench", "run", "--resume", found.folder, "--rerun", which])
-    yield from _unmeasured(found)
+        yield words, shlex.join(["unet-bench", "run", "--resume", advice.folder, "--rerun", which])
+    yield from _unmeasured(advice)
 
 
-def _seeds(found: Recommendation, best: Option) -> Iterator[tuple[str, str]]:
+def _seeds(advice: Recommendation, best: Option) -> Iterator[tuple[str, str]]:
     """Yield how many trainings would tell the best apart from the networks named."""
-    rivals = found.options[1:]
+    rivals = advice.options[1:]
     open_ = [option for option in rivals if option.gap and option.gap.verdict != "separable"]
-    lone = [option for option in open_ if _is_lone(found, best, option)]
+    lone = [option for option in open_ if _is_lone(advice, best, option)]
     if lone:
         close = [option for option in lone if option.role != "worse"][:SHOWN] or lone[:1]
         seeds = range(max(3, *(option.network.seeds for option in (best, *close))))
@@ -250,9 +251,9 @@ def _seeds(found: Recommendation, best: Option) -> Iterator[tuple[str, str]]:
             "one seed proves no difference in Dice: train the best and its rivals with three at "
             "least"
         )
-        yield words, command(found.manifest, _names((best, *close)), seeds=tuple(seeds))
+        yield words, command(advice.manifest, _names((best, *close)), seeds=tuple(seeds))
     paired = [option for option in open_ if option not in lone]
-    yield from _pairs(best, paired[:SHOWN], found.manifest)
+    yield from _pairs(best, paired[:SHOWN], advice.manifest)
 
 
 def _pairs(
@@ -292,9 +293,9 @@ def _trainings(gap: Gap) -> str:
     return f"{needed} in place of {gap.pairs}, as they spread now"
 
 
-def _unmeasured(found: Recommendation) -> Iterator[tuple[str, str]]:
+def _unmeasured(advice: Recommendation) -> Iterator[tuple[str, str]]:
     """Yield which figures the budget asks for that no cell has tried to measure."""
-    candidates, lacking = found.candidates, dict[Limit, list[str]]()
+    candidates, lacking = advice.candidates, dict[Limit, list[str]]()
     for one in candidates.networks:
         for limit in candidates.fit(one).unknown:
             was_timed = limit.probe == "speed" and one.quality in _RESTLESS
@@ -303,7 +304,7 @@ def _unmeasured(found: Recommendation) -> Iterator[tuple[str, str]]:
                 lacking.setdefault(limit, []).append(one.variant)
     for limit, names in lacking.items():
         alone = [] if len(names) == len(candidates.networks) else names
-        again = command(found.manifest, alone, probes=(limit.probe,))
+        again = command(advice.manifest, alone, probes=(limit.probe,))
         yield f"there is no {limit.label} of {named(names)}", again
 
 
@@ -369,9 +370,9 @@ def _executor_words(manifest: Mapping[str, Any]) -> Iterator[str]:
 # ---- what else is to be known
 
 
-def notes(found: Recommendation) -> Iterator[str]:
+def notes(advice: Recommendation) -> Iterator[str]:
     """Yield what was left out, and what the figures rest on."""
-    candidates, of_dice = found.candidates, found.goal == "dice"
+    candidates, of_dice = advice.candidates, advice.goal == "dice"
     needed = "speed" if candidates.goal == "latency" else BY_NAME[candidates.goal].probes[0]
     limited = (limit.probe for limit, _ in candidates.budget.limits())
     asked = tuple(dict.fromkeys((needed, *limited)))
@@ -384,11 +385,11 @@ def notes(found: Recommendation) -> Iterator[str]:
     rest = [
         name for name in OUR_PROBE_NAMES if name not in asked and (name != "accuracy" or of_dice)
     ]
-    if failed := _failed([option.network for option in found.options], rest):
+    if failed := _failed([option.network for option in advice.options], rest):
         yield f"not asked for, but a cell failed: {named(failed)}"
     if of_dice and not candidates.scores:
         yield "without the run's cells nothing is paired: Dice is compared by its own intervals"
-    if any(option.is_estimated for option in found.options):
+    if any(option.is_estimated for option in advice.options):
         yield (
             "estimated latency: the ratio to the baseline, times the baseline's own time on a "
             "quiet machine"

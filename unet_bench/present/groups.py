@@ -9,26 +9,18 @@ import hashlib
 import math
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import pandas as pd
 
-from unet_bench.analysis.front import told_apart as fewest_conditions
+from unet_bench.analysis.front import told_apart
 from unet_bench.networks.choices import NAMES
 from unet_bench.present.findings import conditions_text
 from unet_bench.present.table import failed, setting_title
-from unet_bench.store.figures import Network, peer_groups
-from unet_bench.store.schema import SIZE
+from unet_bench.store.figures import PEERS, Network, Row, peer_groups
 from unet_bench.store.tables import records
-from unet_bench.text_format import scored_size
-
-Row = Mapping[str, Any]
-
-_NUMBERS: Final = {"threads": "threads", "batch_requested": "batch", "batch_effective": "batch run"}
-_QUIET: Final = ("dataset_hash", "batch_effective")
-"""What is told only where nothing else tells groups apart."""
 
 
 @dataclass(frozen=True)
@@ -70,12 +62,19 @@ class Group:
 def groups_of(frame: pd.DataFrame) -> list[Group]:
     """Return the groups of a frame of `read_runs`, in its order."""
     parts = peer_groups(records(frame))
-    apart, several = fewest_conditions(parts), len({key[0] for key in parts}) > 1
-    found = []
-    for i, (key, rows) in enumerate(parts.items()):
-        title, label = _title(rows[0], several), _label(rows[0], conditions_text(apart[key]))
-        found.append(Group(f"g{i}", key, title, label, tuple(sorted(rows, key=_rank))))
-    return found
+    labels, several = labels_of(parts), len({key[0] for key in parts}) > 1
+    groups = []
+    for number, (key, rows) in enumerate(parts.items()):
+        title, label = _title(rows[0], several), _label(rows[0], labels[key])
+        groups.append(Group(f"g{number}", key, title, label, tuple(sorted(rows, key=_rank))))
+    return groups
+
+
+def labels_of(
+    keys: Collection[tuple[Any, ...]], names: Sequence[str] = PEERS
+) -> dict[tuple[Any, ...], str]:
+    """Return, by key, what tells it from the others; `names` are of the conditions in a key."""
+    return {key: conditions_text(where) for key, where in told_apart(keys, names).items()}
 
 
 def is_baseline(row: Row) -> bool:
@@ -129,12 +128,12 @@ def differences(row: Row, baseline: Row | None) -> list[tuple[str, str, str]]:
     if baseline is None or baseline.get("architecture"):
         return []
     inactive = [name.strip() for name in (row.get("inactive") or "").split(",")]
-    found = []
-    for name in NAMES:
-        own, theirs = row.get(name), baseline.get(name)
-        if name not in inactive and own is not None and own != theirs:
-            found.append((name, _worded(own), _worded(theirs)))
-    return found
+    active = ((name, row.get(name), baseline.get(name)) for name in NAMES if name not in inactive)
+    return [
+        (name, _worded(own), _worded(theirs))
+        for name, own, theirs in active
+        if own is not None and own != theirs
+    ]
 
 
 def _worded(value: object) -> str:
@@ -162,25 +161,3 @@ def _title(row: Row, several_runs: bool) -> str:
     if batch not in (None, row.get("batch_requested")):
         words.append(f"run at batch {batch}")
     return " · ".join(words) or "no setting is stated"
-
-
-def told_apart(heads: Sequence[Row], names: Sequence[str]) -> list[str]:
-    """Return, for each row, what sets it apart: its values of the columns that differ."""
-    differing = [name for name in names if len({head.get(name) for head in heads}) > 1]
-    loud = [name for name in differing if name not in _QUIET]
-    said = [" · ".join(_words(head, loud)) for head in heads]
-    if len(set(said)) == len(said):
-        return said
-    more = (_words(head, _QUIET) for head in heads)
-    return [" · ".join((text, *words)) for text, words in zip(said, more, strict=True)]
-
-
-def _words(row: Row, names: Sequence[str]) -> list[str]:
-    words = []
-    first_side = next((name for name in names if name in SIZE), "")
-    for name in names:
-        if name == first_side:
-            words += scored_size(row, "")
-        elif name not in SIZE and row.get(name) is not None:
-            words.append(f"{_NUMBERS[name]} {row[name]}" if name in _NUMBERS else str(row[name]))
-    return words

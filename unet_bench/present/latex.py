@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import pandas as pd
 
-from unet_bench.present.blocks import Block, Heading, Line, Table
+from unet_bench.present.blocks import Block, Heading, Table
 
 _PLAIN: Final[Mapping[str, str]] = {
     "\\": r"\textbackslash{}",
@@ -54,16 +54,16 @@ def plain(text: str) -> str:
     return re.sub(r"(-(?=-))|.", _character, " ".join(text.split()))
 
 
-def _character(found: re.Match[str]) -> str:
-    if found[1]:
+def _character(match: re.Match[str]) -> str:
+    if match[1]:
         return "-{}"  # two together would be a dash
-    character = found[0]
+    character = match[0]
     is_known = " " <= character <= "~" or character in _LETTERS
     return _PLAIN.get(character, character if is_known else "?")
 
 
 def _table(table: Table, caption: str) -> str:
-    rows = [list(_fields(line)) for line in table.lines]
+    rows = [list(line.texts(plain, r"\textbf{{{}}}")) for line in table.lines]
     is_long = len(rows) > _ROWS
     frame = pd.DataFrame(rows, columns=[plain(label) for label in table.labels])
     text = frame.style.hide(axis="index").to_latex(
@@ -77,11 +77,3 @@ def _table(table: Table, caption: str) -> str:
         return f"{{{_SMALL}{text}}}\n"
     head, tabular, rest = str(text).partition(r"\begin{tabular}")
     return head + _WIDE + tabular + rest.replace(r"\end{tabular}", r"\end{tabular}}", 1)
-
-
-def _fields(line: Line) -> Iterator[str]:
-    name = plain(line.name)
-    yield f"{name} (baseline)" if line.is_baseline else name
-    for cell in line.cells:
-        text = plain(cell.text)
-        yield rf"\textbf{{{text}}}" if cell.is_best else text

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import assert_never
 
-from unet_bench.present.blocks import Block, Command, Heading, Line, Notes, Table, Text
+from unet_bench.present.blocks import Block, Command, Heading, Notes, Table, Text
 from unet_bench.text_format import escaped, one_line
 
 
@@ -49,12 +49,4 @@ def _rows(table: Table) -> Iterator[tuple[str, ...]]:
     yield ("---", *numbers, *("---" for _ in more))
     for line in table.lines:
         problem = (escaped(line.problem),) if table.tells_problems else ()
-        yield (*_fields(line), *problem)
-
-
-def _fields(line: Line) -> Iterator[str]:
-    name = escaped(line.name)
-    yield f"{name} (baseline)" if line.is_baseline else name
-    for cell in line.cells:
-        text = escaped(cell.text)
-        yield f"**{text}**" if cell.is_best else text
+        yield (*line.texts(escaped, "**{}**"), *problem)

@@ -5,7 +5,7 @@ as text and SVG.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -64,22 +64,23 @@ def detail(
     with torch.device("meta"):
         model = build(registry, variant, in_channels, classes, wanted)
     try:
-        found = trace(model, in_channels, wanted if size else nearest(model, in_channels, wanted))
+        shown = wanted if size else nearest(model, in_channels, wanted)
+        geometry = trace(model, in_channels, shown)
     except InvalidSize as error:
         raise InvalidSize(f"{error}; {explain_size(model, in_channels, wanted)}") from error
-    counted = cost(model, in_channels, found.input)
+    counted = cost(model, in_channels, geometry.input)
     return Detail(
         name=variant.name,
         summary=variant.summary,
         cite=variant.cite,
         about=about(registry, variant),
-        differs=differences(registry, variant),
+        differs=tuple(differences(registry, variant)),
         in_channels=in_channels,
         classes=classes,
         params=counted["params"],
         macs=counted["macs"],
-        geometry=found,
-        stages=tuple(stages(model, in_channels, found)),
+        geometry=geometry,
+        stages=tuple(stages(model, in_channels, geometry)),
     )
 
 
@@ -98,77 +99,58 @@ def about(registry: Registry, variant: Variant) -> str:
     """Return a paragraph: an architecture's own words, or what its parts are."""
     if variant.architecture:
         factory = registry.find("architecture", variant.architecture).load()
-        return " ".join(
-            (inspect.getdoc(getattr(factory, "func", factory)) or variant.summary)
-            .split("\n\n")[0]
-            .split()
-        )
+        words = inspect.getdoc(getattr(factory, "func", factory)) or variant.summary
+        return " ".join(words.split("\n\n")[0].split())
     simple = canonicalised(registry, variant)
-    choices, words = simple.choices, []
-    for label, slots in PARAGRAPH:
-        if not {*slots} - {*simple.inactive}:
-            continue
-        found = {registry.find(slot, getattr(choices, slot)).summary for slot in slots}
-        words.append(f"{label}: {' / '.join(sorted(found))}")
-    return ". ".join(words) + "."
+    sentences = []
+    for label, slots in PARAGRAPH.items():
+        if {*slots} - {*simple.inactive}:
+            parts = {registry.find(slot, getattr(simple.choices, slot)).summary for slot in slots}
+            sentences.append(f"{label}: {' / '.join(sorted(parts))}")
+    return ". ".join(sentences) + "."
 
 
-PARAGRAPH: Final = (
-    ("Encoder", ("encoder",)),
-    ("blocks", ("encoder_block", "decoder_block")),
-    ("down", ("down",)),
-    ("bottleneck", ("bottleneck",)),
-    ("up", ("up",)),
-    ("skips", ("skip",)),
-    ("merged", ("merge",)),
-    ("where sizes differ", ("align",)),
-    ("topology", ("topology",)),
-)
+PARAGRAPH: Final = {
+    "Encoder": ("encoder",),
+    "blocks": ("encoder_block", "decoder_block"),
+    "down": ("down",),
+    "bottleneck": ("bottleneck",),
+    "up": ("up",),
+    "skips": ("skip",),
+    "merged": ("merge",),
+    "where sizes differ": ("align",),
+    "topology": ("topology",),
+}
 
 
-def differences(registry: Registry, variant: Variant) -> tuple[tuple[str, str, str], ...]:
-    """Return the choices that are not the baseline's: name, value, what that is."""
-    if variant.architecture:
-        return ()
+def differences(registry: Registry, variant: Variant) -> Iterator[tuple[str, str, str]]:
+    """Yield the choices that are not the baseline's: name, value, what that is."""
     default = Choices().text()
-    changed = [
-        (name, value) for name, value in variant.choices.text().items() if value != default[name]
-    ]
-    return tuple(
-        (
-            name,
-            value,
-            f"default {default[name]}" if name in AXES else registry.find(name, value).summary,
-        )
-        for name, value in changed
-    )
+    for name, value in () if variant.architecture else variant.choices.text().items():
+        if value != default[name]:
+            is_axis = name in AXES
+            summary = "" if is_axis else registry.find(name, value).summary
+            yield name, value, f"default {default[name]}" if is_axis else summary
 
 
 def picture(page: Detail) -> str:
     """Return the stages as text, each indented by its level."""
     lines = []
     for stage in page.stages:
-        words = f"{stage.channels} × {format_size(stage.size)}"
-        if len(stage.size) != len(page.geometry.input):
-            words += " tokens"
-        note = f"{stage.name} + {stage.skip}" if stage.skip else stage.name
-        lines.append(f"{'    ' * stage.level}{words}  {note}")
+        tokens = " tokens" if len(stage.size) != len(page.geometry.input) else ""
+        name = f"{stage.name} + {stage.skip}" if stage.skip else stage.name
+        size = f"{stage.channels} × {format_size(stage.size)}{tokens}"
+        lines.append(f"{'    ' * stage.level}{size}  {name}")
     return "\n".join(lines)
 
 
 def as_text(page: Detail) -> str:
     """Return the page for a terminal."""
-    lines = [
-        f"{page.name}: {page.summary}",
-        page.about,
-        f"source: {page.cite or '-'}",
-        "",
-        *facts(page),
-        "",
-    ]
+    lines = [f"{page.name}: {page.summary}", page.about, f"source: {page.cite or '-'}", ""]
+    lines += [*facts(page), ""]
     if page.differs:
-        lines += ["differs from `unet` in"]
-        lines += [f"  {name}={value}  ({meaning})" for name, value, meaning in page.differs] + [""]
+        choices = [f"  {name}={value}  ({meaning})" for name, value, meaning in page.differs]
+        lines += ["differs from `unet` in", *choices, ""]
     return "\n".join([*lines, picture(page)])
 
 
@@ -185,23 +167,14 @@ def facts(page: Detail) -> list[str]:
 
 def as_markdown(page: Detail, figure: str) -> str:
     """Return the page for the docs; `figure` is the path of its SVG."""
-    rows = [f"| `{name}` | `{value}` | {meaning} |" for name, value, meaning in page.differs]
-    table = ["| choice | here | what it is |", "|---|---|---|", *rows] if rows else []
-    lines = [
-        f"# {page.name}",
-        "",
-        page.summary[:1].upper() + page.summary[1:] + ".",
-        "",
-        page.about,
-        "",
-    ]
-    lines += [
-        f"Source: {page.cite or 'this project'}.",
-        "",
-        *(f"- {fact}" for fact in facts(page)),
-        "",
-    ]
-    lines += ["What differs from `unet`:", "", *table, ""] if table else []
+    summary = page.summary[:1].upper() + page.summary[1:]
+    lines = [f"# {page.name}", "", f"{summary}.", "", page.about, ""]
+    lines += [f"Source: {page.cite or 'this project'}.", ""]
+    lines += [*(f"- {fact}" for fact in facts(page)), ""]
+    if page.differs:
+        rows = [f"| `{name}` | `{value}` | {meaning} |" for name, value, meaning in page.differs]
+        head = ["| choice | here | what it is |", "|---|---|---|"]
+        lines += ["What differs from `unet`:", "", *head, *rows, ""]
     return "\n".join([*lines, f"![{page.name}]({figure})", ""])
 
 

@@ -48,19 +48,19 @@ class Shown(Displayed):
 class Answer(Displayed):
     """What an analysis found; its fields, such as `table`, are reached by name."""
 
-    found: Any
+    result: Any
     make: Callable[[Any], Document]
 
     __repr__ = Displayed.__str__
 
     def document(self) -> Document:
         """Return what the analysis' command shows."""
-        return self.make(self.found)
+        return self.make(self.result)
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):  # a copy that is being made has no `found` yet
+        if name.startswith("__"):  # a copy that is being made has no `result` yet
             raise AttributeError(name)
-        return getattr(self.found, name)
+        return getattr(self.result, name)
 
 
 @dataclass(frozen=True, repr=False)
@@ -86,9 +86,9 @@ class Recommendations(Displayed):
 
 def show(runs: Given, *, sort: str | None = None, columns: Iterable[str] | None = None) -> Shown:
     """Return the table of `unet-bench show`. Raises StoreError for what is no run."""
-    found = _read(runs)
+    result = _read(runs)
     chosen = None if columns is None else tuple(columns)
-    return Shown(found.results, found.columns, sort, chosen)
+    return Shown(result.results, result.columns, sort, chosen)
 
 
 def effects(runs: Given, *, references: Mapping[str, str] | None = None) -> Answer:

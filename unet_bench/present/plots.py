@@ -10,14 +10,16 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import cycle
-from typing import Any, Final
+from operator import itemgetter
+from typing import Any, Final, Literal
 
 import pandas as pd
 
 from unet_bench.analysis.matched_pairs import FIGURES
 from unet_bench.networks.choices import NAMES
-from unet_bench.present.groups import Group, Row, differences, has, is_baseline
+from unet_bench.present.groups import Group, differences, has, is_baseline
 from unet_bench.store.columns import Column
+from unet_bench.store.figures import Row, grouped
 from unet_bench.store.schema import BY_NAME, shown_columns
 from unet_bench.text_format import EMPTY, counted, figure
 
@@ -47,6 +49,11 @@ class Point:
     y_ends: Ends = None
     name: str = ""
     about: tuple[str, ...] = ()
+
+    def reach(self, axis: Literal["x", "y"]) -> tuple[float, float] | None:
+        """Return how far its interval in x or y reaches down and up; None without one."""
+        at, ends = (self.x, self.x_ends) if axis == "x" else (self.y, self.y_ends)
+        return None if ends is None else (at - ends[0], ends[1] - at)
 
 
 @dataclass(frozen=True)
@@ -124,13 +131,13 @@ def pareto(groups: Sequence[Group], known: Mapping[str, Column] = BY_NAME) -> li
     ]
 
 
-def front(rows: Sequence[Row], cost: str) -> list[Row]:
+def front(rows: Iterable[Row], cost: str) -> list[Row]:
     """Return the networks that no cheaper one equals in Dice, the cheapest first."""
-    found: list[Row] = []
+    best: list[Row] = []
     for row in sorted(rows, key=lambda row: (row[cost], -row["dice"])):
-        if not found or row["dice"] > found[-1]["dice"]:
-            found.append(row)
-    return found
+        if not best or row["dice"] > best[-1]["dice"]:
+            best.append(row)
+    return best
 
 
 def axis_title(column: Column) -> str:
@@ -151,25 +158,22 @@ def accuracy_against(group: Group, cost: Column) -> Plot:
     def points(of: Iterable[Row]) -> tuple[Point, ...]:
         return tuple(_point(row, group, cost) for row in of)
 
-    joined = Series("front", points(best), BLUE, "", line="dot", is_step=True, in_legend=False)
-    series = (
-        joined,
-        Series("network", points(others), GREY, "circle-open", 8),
-        Series("on the front of these two axes", points(ahead), BLUE),
-        Series("baseline", points(baseline), VERMILLION, "diamond", 11),
-    )
     title = axis_title(cost)
     label = title if cost.is_ratio else cost.label
     listed = ", ".join(f"{row['variant']} ({row['dice']:.3f})" for row in best)
     networks = counted(len(rows), "network")
     dice = [row["dice"] for row in rows]
-    reach = 0.3 * max(max(dice) - min(dice), 0.02)
     # One far below says nothing, and would press the networks together.
-    untrained = group.trivial(min(dice) - reach)
+    lowest = min(dice) - 0.3 * max(max(dice) - min(dice), 0.02)
     return Plot(
         group=group.label,
         label=label,
-        series=series,
+        series=(
+            Series("front", points(best), BLUE, "", line="dot", is_step=True, in_legend=False),
+            Series("network", points(others), GREY, "circle-open", 8),
+            Series("on the front of these two axes", points(ahead), BLUE),
+            Series("baseline", points(baseline), VERMILLION, "diamond", 11),
+        ),
         x=Axis(title, is_log=True, unit="×" if cost.is_ratio else ""),
         y=Axis("Dice on test images", is_score=True),
         words=(
@@ -183,7 +187,7 @@ def accuracy_against(group: Group, cost: Column) -> Plot:
         ),
         title=group.title,
         height=480,
-        levels=_levels(untrained, "no training"),
+        levels=_levels(group.trivial(lowest), "no training"),
         named=points([*baseline, *reversed(ahead)]),
     )
 
@@ -191,33 +195,30 @@ def accuracy_against(group: Group, cost: Column) -> Plot:
 def _point(row: Row, group: Group, cost: Column) -> Point:
     """Return a point of Dice against a cost; hovering shows both, and how the network differs."""
     dice = BY_NAME["dice"]
-    told = [f"{_short_label(column)} {figure(row, column)}" for column in (dice, cost)]
+    label = f"{cost.label} ratio" if cost.is_ratio else cost.heading
+    about = [row["variant"], f"{dice.heading} {figure(row, dice)}", f"{label} {figure(row, cost)}"]
     if row.get("quality") not in (None, "clean"):
-        told.append(row["quality"])
+        about.append(row["quality"])
     differs = differences(row, group.baseline)
     for name, own, theirs in differs[:_MOST_CHOICES]:
-        told.append(f"{name}: {own} ({theirs})" if theirs else f"{name}: {own}")
+        about.append(f"{name}: {own} ({theirs})" if theirs else f"{name}: {own}")
     if len(differs) > _MOST_CHOICES:
-        told.append(f"and {len(differs) - _MOST_CHOICES} more")
+        about.append(f"and {len(differs) - _MOST_CHOICES} more")
     return Point(
         x=cost.factor * row[cost.name],
         y=row["dice"],
-        x_ends=_ends(row, cost),
-        y_ends=_ends(row, dice),
+        x_ends=_ends(row, cost.interval, cost.factor),
+        y_ends=_ends(row, dice.interval),
         name=row["variant"],
-        about=(row["variant"], *told),
+        about=tuple(about),
     )
 
 
-def _short_label(column: Column) -> str:
-    return f"{column.label} ratio" if column.is_ratio else column.heading
-
-
-def _ends(row: Row, column: Column) -> Ends:
-    """Return both ends of a figure's interval in the unit that is shown; None without them."""
-    if column.interval is None or not all(has(row, end) for end in column.interval):
+def _ends(row: Row, interval: tuple[str, str] | None, factor: float = 1.0) -> Ends:
+    """Return the ends of an interval, from the columns that hold them; None where one is empty."""
+    if interval is None or not all(has(row, end) for end in interval):
         return None
-    low, high = (column.factor * row[end] for end in column.interval)
+    low, high = (factor * row[end] for end in interval)
     return low, high
 
 
@@ -233,67 +234,60 @@ def effects(rows: Iterable[Row], group: str) -> list[Plot]:
 
     All have the same rows, so that they can stand side by side.
     """
-    found: dict[_Key, dict[str, Row]] = {}
-    for row in rows:
-        if has(row, "change"):
-            key = (row.get("run_id"), row["slot"], row["reference"], row["alternative"])
-            found.setdefault(key, {})[row["figure"]] = row
-    keys = sorted(found, key=lambda key: _order(found[key]))
+    alternatives = grouped((row for row in rows if has(row, "change")), _KEY)
+    ordered = dict(sorted(alternatives.items(), key=lambda item: _order(item[1])))
     forests = []
     for column in FIGURES:
-        mine = {key: found[key][column.name] for key in keys if column.name in found[key]}
-        if mine:
-            forests.append(_forest(keys, mine, group, column))
+        of_figure = (
+            row for rows in ordered.values() for row in rows if row["figure"] == column.name
+        )
+        if changes := {_KEY(row): row for row in of_figure}:
+            forests.append(_forest(list(ordered), changes, group, column))
     return forests
 
 
 _Key = tuple[Any, str, str, str]
-"""Run, slot, reference and alternative."""
+_KEY: Final = itemgetter("run_id", "slot", "reference", "alternative")
+_ENDS: Final = ("ci_low", "ci_high")
 _PLACES: Final = {name: place for place, name in enumerate(NAMES)}
+_FIGURE_PLACES: Final = {column.name: place for place, column in enumerate(FIGURES)}
 
 
-def _order(figures: Mapping[str, Row]) -> tuple[Any, ...]:
-    """Return where a row stands: by its slot, then by the first figure that it has."""
-    row = next(figures[column.name] for column in FIGURES if column.name in figures)
+def _order(rows: Sequence[Row]) -> tuple[Any, ...]:
+    """Return where an alternative stands: by its slot, then by the first figure that it has."""
+    row = min(rows, key=lambda row: _FIGURE_PLACES[row["figure"]])
     first = row["slot"].split("+")[0]
     return _PLACES.get(first, len(_PLACES)), row["slot"], row["reference"], row["change"]
 
 
 def change_and_interval(row: Row, column: Column) -> str:
     """Return an effect in words: +12 % (9.1 to 15)."""
-    ends = [row["change"]]
-    if has(row, "ci_low") and has(row, "ci_high"):
-        ends += [row["ci_low"], row["ci_high"]]
-    if column.by_difference:
-        middle, *rest = (f"{x:+.3f}" for x in ends)
-    else:
-        middle, *rest = (f"{100 * x:+.3g}" for x in ends)
-    interval = f" ({' to '.join(rest)})" if rest and len({middle, *rest}) > 1 else ""
-    return middle + ("" if column.by_difference else " %") + interval
+    factor, unit = (1.0, "") if column.by_difference else (100.0, " %")
+    values = (factor * row["change"], *(_ends(row, _ENDS, factor) or ()))
+    middle, *ends = (f"{x:+.3f}" if column.by_difference else f"{x:+.3g}" for x in values)
+    has_width = len({middle, *ends}) > 1
+    return f"{middle}{unit} ({' to '.join(ends)})" if has_width else middle + unit
 
 
 def _forest(keys: Sequence[_Key], rows: Mapping[_Key, Row], group: str, column: Column) -> Plot:
     entries: list[Entry] = []
     places: dict[_Key, int] = {}
-    headed: tuple[Any, ...] = ()
-    for key in keys:
-        _, slot, reference, alternative = key
-        if headed != (headed := key[:3]):
-            entries.append(Entry(slot, reference, is_heading=True))
-        places[key] = len(entries)
-        units = rows[key]["units"] if key in rows else None
-        entries.append(Entry(alternative, str(units or EMPTY)))
-    better: list[Point] = []
-    worse: list[Point] = []
-    unsure: list[Point] = []
+    for (_, slot, reference), alternatives in grouped(keys, lambda key: key[:3]).items():
+        entries.append(Entry(slot, reference, is_heading=True))
+        for key in alternatives:
+            places[key] = len(entries)
+            units = rows[key]["units"] if key in rows else None
+            entries.append(Entry(key[-1], str(units or EMPTY)))
+    points: dict[str, list[Point]] = {"better": [], "worse": [], "unsure": []}
     for key, row in rows.items():
-        point = _estimate(row, len(entries) - places[key], column)
         is_better = (row["change"] > 0) == (column.better == "high")
-        known = better if is_better else worse
-        (known if row.get("separable") else unsure).append(point)
+        verdict = "better" if is_better else "worse"
+        point = _estimate(row, len(entries) - places[key], column)
+        points[verdict if row.get("separable") else "unsure"].append(point)
+    better, worse, unsure = (tuple(some) for some in points.values())
     are_bare = all(point.x_ends is None for point in (*better, *worse, *unsure))
     is_single = column.by_difference and are_bare
-    told = "; ".join(
+    listed = "; ".join(
         f"{slot} {alternative} against {reference} {change_and_interval(row, column)}"
         for (_, slot, reference, alternative), row in rows.items()
     )
@@ -304,13 +298,13 @@ def _forest(keys: Sequence[_Key], rows: Mapping[_Key, Row], group: str, column: 
         group=group,
         label=column.label,
         series=(
-            Series("better", tuple(better), BLUE),
-            Series("worse", tuple(worse), VERMILLION),
-            Series(name, tuple(unsure), GREY, "circle-open"),
+            Series("better", better, BLUE),
+            Series("worse", worse, VERMILLION),
+            Series(name, unsure, GREY, "circle-open"),
         ),
         x=Axis(unit, is_change=not column.by_difference),
         y=Axis(""),
-        words=f"{column.label}: {told}",
+        words=f"{column.label}: {listed}",
         note=note if is_single else "",
         height=118 + 21 * len(entries),
         entries=tuple(entries),
@@ -328,11 +322,10 @@ def _unsure_name(points: Sequence[Point], are_bare: bool, is_single: bool) -> st
 
 def _estimate(row: Row, y: int, column: Column) -> Point:
     factor = 1.0 if column.by_difference else 100.0
-    has_ends = has(row, "ci_low") and has(row, "ci_high")
     return Point(
         x=factor * row["change"],
         y=y,
-        x_ends=(factor * row["ci_low"], factor * row["ci_high"]) if has_ends else None,
+        x_ends=_ends(row, _ENDS, factor),
         about=(
             f"{row['slot']}: {row['alternative']} against {row['reference']}",
             change_and_interval(row, column),
@@ -344,14 +337,11 @@ def _estimate(row: Row, y: int, column: Column) -> Point:
 # ---- ranks over data sets
 
 
-def ranks(rows: Sequence[Row], distance: float | None, group: str) -> Plot | None:
-    """Return mean ranks, the best first, with the critical difference; None without rows."""
-    if not rows:
-        return None
+def ranks(rows: Sequence[Row], distance: float | None, group: str) -> Plot:
+    """Return mean ranks, the best first, with the critical difference."""
     points = []
-    for place, row in enumerate(rows):
+    for y, row in zip(range(len(rows), 0, -1), rows, strict=True):
         about = (row["variant"], f"mean rank {row['mean_rank']:.2f}")
-        y = len(rows) - place
         points.append(Point(row["mean_rank"], y, name=row["variant"], about=about))
     series = [Series("", tuple(points), BLUE, in_legend=False)]
     if distance is not None and math.isfinite(distance):
@@ -375,30 +365,27 @@ def ranks(rows: Sequence[Row], distance: float | None, group: str) -> Plot | Non
 # ---- memory
 
 
-def memory(groups: Sequence[Group]) -> list[Plot]:
+def memory(groups: Iterable[Group]) -> list[Plot]:
     """Return memory predicted against measured, in inference and in training."""
-    found = []
+    plots = []
     for group in groups:
         for label, names in _MEMORY.items():
-            rows = group.networks(*names)
-            positive = [row for row in rows if all(row[name] > 0 for name in names)]
-            if positive:
-                found.append(_memory(positive, group, label, *names))
-    return found
+            rows = [row for row in group.networks(*names) if all(row[name] > 0 for name in names)]
+            if rows:
+                plots.append(_memory(rows, group, label, *names))
+    return plots
 
 
 def _memory(rows: Sequence[Row], group: Group, label: str, foreseen: str, measured: str) -> Plot:
     points = []
+    errors: dict[str, float] = {}  # in percent
     for row in rows:
-        error = 100 * (row[foreseen] / row[measured] - 1)
-        about = (
-            row["variant"],
-            f"predicted {row[foreseen]:.4g} MiB",
-            f"measured {row[measured]:.4g} MiB (predicted {error:+.1f} %)",
-        )
-        points.append(Point(row[foreseen], row[measured], name=row["variant"], about=about))
-    errors = {point.name: 100 * abs(point.x / point.y - 1) for point in points}
-    worst = max(errors, key=lambda name: errors[name])
+        variant, x, y = row["variant"], row[foreseen], row[measured]
+        error = 100 * (x / y - 1)
+        errors[variant] = abs(error)
+        told = f"predicted {x:.4g} MiB", f"measured {y:.4g} MiB (predicted {error:+.1f} %)"
+        points.append(Point(x, y, name=variant, about=(variant, *told)))
+    worst = max(errors, key=errors.__getitem__)
     note = (
         f"Predicted and measured memory of {counted(len(rows), 'network')}, {label}: the median "
         f"error is {statistics.median(errors.values()):.1f} %, "
@@ -429,16 +416,13 @@ def curves(evaluations: Sequence[Row], group: Group, shown: Sequence[str]) -> li
     `evaluations` are the rows of `read_curves` that are the group's; networks in `shown` are
     visible from the start.
     """
-    found = []
+    plots = []
     for column in _AGAINST:
-        series = _trainings(evaluations, column, shown)
-        if not series:
-            continue
-        lowest = min(point.y for one in series for point in one.points if point)
-        plot = _curves(group.label, series, column)
-        untrained = group.trivial(lowest - 0.05)
-        found.append(replace(plot, levels=_levels(untrained, "no training, on test images")))
-    return found
+        if series := _trainings(evaluations, column, shown):
+            lowest = min(point.y for one in series for point in one.points if point)
+            levels = _levels(group.trivial(lowest - 0.05), "no training, on test images")
+            plots.append(replace(_curves(group.label, series, column), levels=levels))
+    return plots
 
 
 def mean_curves(curves: pd.DataFrame, apart: Sequence[str]) -> list[Plot]:
@@ -448,15 +432,15 @@ def mean_curves(curves: pd.DataFrame, apart: Sequence[str]) -> list[Plot]:
     the range of Dice. `apart` are the columns that tell lines from one another.
     """
     evaluations = curves.dropna(subset=["seconds", "val_dice"])
-    found = []
+    plots = []
     for task, rows in evaluations.groupby("task", sort=False):
         lines = rows.groupby(list(apart), dropna=False, sort=False)
         series = []
         for (key, of_line), (colour, dash) in zip(lines, _styles(), strict=False):
             name = " · ".join(str(word) for word in key if word is not pd.NA)
             series.append(Series(name, _means(of_line), colour, "", line=dash, is_band=True))
-        found.append(replace(_curves("", tuple(series), "seconds"), title=str(task)))
-    return found
+        plots.append(replace(_curves("", tuple(series), "seconds"), title=str(task)))
+    return plots
 
 
 def _curves(group: str, series: tuple[Series, ...], column: str) -> Plot:
@@ -478,22 +462,26 @@ def _styles() -> Iterable[tuple[str, str]]:
 
 def _trainings(evaluations: Sequence[Row], column: str, shown: Sequence[str]) -> tuple[Series, ...]:
     """Return a series for each variant, its trainings one after another with gaps between."""
-    trainings: dict[str, dict[tuple[Any, Any], list[Point | None]]] = {}
-    for row in evaluations:
-        if has(row, "val_dice") and has(row, column):
-            name, key = row["variant"], (row["seed"], row["fold"])
-            told = {"seed": row["seed"], "fold": row["fold"]}
-            which = ", ".join(f"{word} {x}" for word, x in told.items() if x is not None)
-            about = (name, which, f"Dice {row['val_dice']:.3f}")
-            point = Point(row[column], row["val_dice"], about=about)
-            trainings.setdefault(name, {}).setdefault(key, []).append(point)
-    names = [name for name in dict.fromkeys((*shown, *trainings)) if name in trainings]
-    found = []
+    known = [row for row in evaluations if has(row, "val_dice") and has(row, column)]
+    variants = grouped(known, itemgetter("variant"))
+    names = [name for name in dict.fromkeys((*shown, *variants)) if name in variants]
+    series = []
     for name, (colour, dash) in zip(names, _styles(), strict=False):
-        points = tuple(point for one in trainings[name].values() for point in (*one, None))
-        is_visible = name in shown
-        found.append(Series(name, points, colour, size=4, line=dash, is_visible=is_visible))
-    return tuple(found)
+        points: list[Point | None] = []
+        for rows in grouped(variants[name], itemgetter("seed", "fold")).values():
+            points += [_evaluation(row, column) for row in rows]
+            points.append(None)
+        visible = name in shown
+        series.append(Series(name, tuple(points), colour, size=4, line=dash, is_visible=visible))
+    return tuple(series)
+
+
+def _evaluation(row: Row, column: str) -> Point:
+    training = ", ".join(
+        f"{word} {row[word]}" for word in ("seed", "fold") if row[word] is not None
+    )
+    about = (row["variant"], training, f"Dice {row['val_dice']:.3f}")
+    return Point(row[column], row["val_dice"], about=about)
 
 
 def _means(rows: pd.DataFrame) -> tuple[Point, ...]:
@@ -508,5 +496,5 @@ def _means(rows: pd.DataFrame) -> tuple[Point, ...]:
 def worst_and_best(group: Group) -> list[str]:
     """Return the names of the best network, the baseline and the worst, each once."""
     rows = sorted(group.scored(), key=lambda row: -row["dice"])
-    baseline = [row for row in rows if is_baseline(row)]
+    baseline = (row for row in rows if is_baseline(row))
     return list(dict.fromkeys(row["variant"] for row in (*rows[:1], *baseline, *rows[-1:])))

@@ -91,8 +91,8 @@ def console() -> Console:
 
     Where there is no terminal, it is wide enough for tables to be read.
     """
-    found = Console(file=stdout())
-    return found if found.is_terminal else Console(file=stdout(), width=160)
+    screen = Console(file=stdout())
+    return screen if screen.is_terminal else Console(file=stdout(), width=160)
 
 
 def span(seconds: float) -> str:
@@ -129,7 +129,7 @@ def plan_table(planned: Sequence[Planned]) -> list[dict[str, Any]]:
     ]
 
 
-def plan_text(made: Plan) -> None:
+def plan_text(plan: Plan) -> None:
     """Print the cells: a line a variant and task, probes side by side."""
     table = Table(box=None, pad_edge=False)
     for heading in (
@@ -153,13 +153,13 @@ def plan_text(made: Plan) -> None:
             ratio=1 if heading == "notes" else None,
         )
     groups: dict[tuple[Any, ...], list[Planned]] = {}
-    for p in made.planned:
+    for p in plan.planned:
         groups.setdefault((p.names, p.cell.task), []).append(p)
     for (names, task), cells in groups.items():
         first = cells[0]
         infer = max((p.predicted_mib for p in cells if p.predicted_mib), default=None)
         train = max((p.predicted_train_mib for p in cells if p.predicted_train_mib), default=None)
-        notes = [*_matching(made, first), *_decided(cells)]
+        notes = [*_matching(plan, first), *_decided(cells)]
         table.add_row(
             escape(" = ".join(names)),
             escape(task.name),
@@ -175,9 +175,9 @@ def plan_text(made: Plan) -> None:
         )
     screen = console()
     screen.print(table)
-    open_cells = [p for p in made.planned if not p.status]
+    open_cells = [p for p in plan.planned if not p.status]
     total = span(sum(p.seconds for p in open_cells))
-    suite = made.suite
+    suite = plan.suite
     batches = ", ".join(map(str, suite.batch))
     width = f"width × {suite.width_scale:g}"
     if suite.match:
@@ -202,17 +202,17 @@ def _decided(cells: Sequence[Planned]) -> list[str]:
     )
 
 
-def _matching(made: Plan, planned: Planned) -> list[str]:
+def _matching(plan: Plan, planned: Planned) -> list[str]:
     """Return at which width a variant meets the baseline's cost, and how nearly.
 
     Such as `width × 0.2466, params -0.3 %`.
     """
-    figure = made.suite.match
+    figure = plan.suite.match
     if not figure or planned.status or planned.cell.variant.trivial:
         return []
     cell, reached = planned.cell, getattr(planned, figure)
     of_task = (
-        p for p in made.planned if p.cell.task == cell.task and cell.baseline.name in p.names
+        p for p in plan.planned if p.cell.task == cell.task and cell.baseline.name in p.names
     )
     change = reached / getattr(next(of_task), figure) - 1
     return [

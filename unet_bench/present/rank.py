@@ -11,10 +11,10 @@ import pandas as pd
 from unet_bench.analysis.rank import Ranking
 from unet_bench.analysis.summary import SETTING
 from unet_bench.present.blocks import Block, Heading, Notes, Text
-from unet_bench.present.document import Document, Row, derived, table_of
+from unet_bench.present.document import Document, derived, table_of
 from unet_bench.present.findings import sentences
 from unet_bench.store.columns import Column
-from unet_bench.store.figures import grouped, peer_groups
+from unet_bench.store.figures import Row, grouped, peer_groups
 from unet_bench.store.schema import BY_NAME, CONDITIONS
 from unet_bench.store.tables import records
 from unet_bench.text_format import title
@@ -94,5 +94,5 @@ def averages(ranking: Ranking) -> Iterator[tuple[Row, list[Row]]]:
     ranked = (row for row in records(ranking.table) if row["mean_rank"] is not None)
     settings = grouped(ranked, setting)
     for test in records(ranking.tests):
-        of_variant = {row["variant"]: row for row in settings[setting(test)]}
+        of_variant = {row["variant"]: row for row in settings.get(setting(test), ())}
         yield test, sorted(of_variant.values(), key=itemgetter("mean_rank"))

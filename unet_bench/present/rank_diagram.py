@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
+from unet_bench.stats.mean_ranks import Ranks
 from unet_bench.text_format import one_line
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-from unet_bench.stats.mean_ranks import Ranks
 
 _MOST_LETTERS: Final = 40  # of a name in the picture
 
@@ -60,57 +60,37 @@ def _draw(
     means = ranks.means
     low, high = 1.0, float(len(means))
     pad = 0.015 * (high - low)
+    line: dict[str, Any] = {"color": "#222222", "linewidth": 1}
+    text: dict[str, Any] = {"color": "#222222", "fontsize": 8, "va": "bottom"}
     axes.set_axis_off()
-    black, blue = "#222222", "#0072B2"
-    axes.plot((low, high), (0, 0), color=black, linewidth=1)
-    step = max(1, round((high - low) / 10))
-    for tick in range(1, len(means) + 1, step):
-        axes.plot((tick, tick), (-0.3, 0), color=black, linewidth=1)
-        axes.text(tick, -0.45, str(tick), ha="center", va="bottom", fontsize=8, color=black)
-    axes.text(
-        (low + high) / 2,
-        -1.5,
-        "average rank, 1 the best",
-        ha="center",
-        va="bottom",
-        fontsize=8,
-        color=black,
-    )
-    reach = min(ranks.critical_difference, high - low)
-    more = " (more than the line)" if ranks.critical_difference > high - low else ""
-    axes.errorbar(low + reach / 2, -3.0, xerr=reach / 2, color=black, linewidth=1, capsize=3)
-    text = (
-        f"critical difference {ranks.critical_difference:.2f}{more} · {ranks.data_sets} data sets"
-    )
-    axes.text(low, -3.3, text, va="bottom", fontsize=8, color=black)
+    axes.plot((low, high), (0, 0), **line)
+    for tick in range(1, len(means) + 1, max(1, round((high - low) / 10))):
+        axes.plot((tick, tick), (-0.3, 0), **line)
+        axes.text(tick, -0.45, str(tick), ha="center", **text)
+    axes.text((low + high) / 2, -1.5, "average rank, 1 the best", ha="center", **text)
+    distance = ranks.critical_difference
+    reach = min(distance, high - low)
+    more = " (more than the line)" if distance > high - low else ""
+    axes.errorbar(low + reach / 2, -3.0, xerr=reach / 2, capsize=3, **line)
+    words = f"critical difference {distance:.2f}{more} · {ranks.data_sets} data sets"
+    axes.text(low, -3.3, words, **text)
     for left, right, row in bars:
         y = 0.55 + 0.35 * row
-        axes.plot(
-            (left - pad / 3, right + pad / 3),
-            (y, y),
-            color=blue,
-            linewidth=3,
-            solid_capstyle="butt",
-        )
-    for n, (name, mean) in enumerate(means.items()):
-        to_left = n < (len(means) + 1) // 2
-        y = depth + (n if to_left else len(means) - 1 - n) + 0.3
-        end, beside, words = (
-            (low - pad, low - 2 * pad, (labels[name], f"{mean:.2f}"))
-            if to_left
-            else (high + pad, high + 2 * pad, (f"{mean:.2f}", labels[name]))
-        )
-        axes.plot((mean, mean, end), (0, y, y), color=black, linewidth=0.6)
-        side = "right" if to_left else "left"
+        ends = (left - pad / 3, right + pad / 3)
+        axes.plot(ends, (y, y), color="#0072B2", linewidth=3, solid_capstyle="butt")
+    for number, (name, mean) in enumerate(means.items()):
+        is_left = number < (len(means) + 1) // 2
+        y = depth + (number if is_left else len(means) - 1 - number) + 0.3
+        end, outwards = (low, -pad) if is_left else (high, pad)
+        names = (labels[name], f"{mean:.2f}")
+        axes.plot((mean, mean, end + outwards), (0, y, y), **{**line, "linewidth": 0.6})
         axes.text(
-            beside,
+            end + 2 * outwards,
             y,
-            "  ".join(words),
-            ha=side,
-            va="center",
-            fontsize=8,
-            color=black,
+            "  ".join(names if is_left else reversed(names)),
+            ha="right" if is_left else "left",
             parse_math=False,
+            **{**text, "va": "center"},
         )
 
 

@@ -11,10 +11,10 @@ import pandas as pd
 from unet_bench.analysis.candidates import Gap, Option
 from unet_bench.analysis.recommend import Recommendation
 from unet_bench.present.blocks import Block, Command, Heading, Notes, Table, Text
-from unet_bench.present.document import Document, Row, derived, table_of
+from unet_bench.present.document import Document, derived, table_of
 from unet_bench.present.explanation import SHOWN, notes, over, steps, verdicts
 from unet_bench.store.columns import Column
-from unet_bench.store.figures import PEERS
+from unet_bench.store.figures import PEERS, Row
 from unet_bench.store.schema import BY_NAME, CONDITIONS, INTERVALS
 from unet_bench.store.tables import records, typed_frame
 from unet_bench.text_format import digits, one_line, times, title
@@ -56,77 +56,77 @@ _MOST: Final[Mapping[str, int]] = {"as good": SHOWN, "unclear": SHOWN // 2}
 _NONE: Final = "There is no network in these runs, only what needs no training, or nothing at all."
 
 
-def recommend_document(found: Sequence[Recommendation]) -> Document:
+def recommend_document(recommendations: Sequence[Recommendation]) -> Document:
     """Return recommendations as a document; the sentences are first, since they are the answer."""
-    blocks = [block for one in found for block in _blocks(one)] or [Text(_NONE)]
-    return Document("recommend", tuple(blocks), table(found), [_content(one) for one in found])
+    blocks = [block for advice in recommendations for block in _blocks(advice)] or [Text(_NONE)]
+    content = [_content(advice) for advice in recommendations]
+    return Document("recommend", tuple(blocks), table(recommendations), content)
 
 
 def table(recommendations: Iterable[Recommendation]) -> pd.DataFrame:
     """Return the networks that are named: `COLUMNS`, the best first within each group."""
-    rows = [_row(found, option) for found in recommendations for option in found.options]
+    rows = [_row(advice, option) for advice in recommendations for option in advice.options]
     return typed_frame(rows, COLUMNS)
 
 
-def _row(found: Recommendation, option: Option) -> dict[str, Any]:
-    row = {
-        **found.conditions,
+def _row(advice: Recommendation, option: Option) -> dict[str, Any]:
+    gap, latency = option.gap, option.latency
+    difference = gap.difference if gap else ()
+    return {
+        **advice.conditions,
         **{name: option.network.number(name) for name in _FIGURES},
         "role": option.role,
         "variant": one_line(option.variant),
         "baseline": option.network.baseline,
-        "goal": found.goal,
+        "goal": advice.goal,
         "latency_over_best": option.speed,
         "over_budget": over(option.fit) or None,
         "may_exceed": _unsure(option) or None,
+        **{name: getattr(gap, name, None) for name in ("verdict", "pairs", "pairs_needed")},
+        **dict(zip(_DIFFERENCE, difference, strict=False)),
+        **dict(zip(_LATENCY, latency or (), strict=False)),
+        "latency_estimated": option.is_estimated if latency else None,
     }
-    if option.gap is not None:
-        row |= {name: getattr(option.gap, name) for name in ("verdict", "pairs", "pairs_needed")}
-        row |= dict(zip(_DIFFERENCE, option.gap.difference, strict=True))
-    if option.latency is not None:
-        row |= dict(zip(_LATENCY, option.latency, strict=True))
-        row["latency_estimated"] = option.is_estimated
-    return row
 
 
-def _content(found: Recommendation) -> dict[str, Any]:
+def _content(advice: Recommendation) -> dict[str, Any]:
     return {
-        "conditions": dict(found.conditions),
-        "goal": found.goal,
-        "networks": len(found.candidates.networks),
-        "fitting": len(found.candidates.within),
-        "best": one_line(found.best.variant) if found.best else None,
-        "said": list(verdicts(found)),
-        "next": [{"why": why, "command": command or None} for why, command in steps(found)],
-        "notes": list(notes(found)),
-        "options": records(table([found])),
+        "conditions": dict(advice.conditions),
+        "goal": advice.goal,
+        "networks": len(advice.candidates.networks),
+        "fitting": len(advice.candidates.within),
+        "best": one_line(advice.best.variant) if advice.best else None,
+        "said": list(verdicts(advice)),
+        "next": [{"why": why, "command": command or None} for why, command in steps(advice)],
+        "notes": list(notes(advice)),
+        "options": records(table([advice])),
     }
 
 
-def _blocks(found: Recommendation) -> Iterator[Block]:
-    run = ("run_id",) if found.of_several else ()
-    yield Heading(title(found.conditions, (*run, *CONDITIONS, "batch_effective")))
-    yield Notes(tuple(verdicts(found)), "", is_lead=True)
-    if found.options:
-        yield _shown(found)
-        if legend := _legend(found):
+def _blocks(advice: Recommendation) -> Iterator[Block]:
+    run = ("run_id",) if advice.of_several else ()
+    yield Heading(title(advice.conditions, (*run, *CONDITIONS, "batch_effective")))
+    yield Notes(tuple(verdicts(advice)), "", is_lead=True)
+    if advice.options:
+        yield _shown(advice)
+        if legend := _legend(advice):
             yield Text(legend, "quiet")
-    commands = [Command(why, command) for why, command in steps(found)]
+    commands = [Command(why, command) for why, command in steps(advice)]
     if commands:
         yield Text("To be sure:", "strong")
         yield from commands
-    if told := tuple(notes(found)):
-        yield Notes(told)
+    if remarks := tuple(notes(advice)):
+        yield Notes(remarks)
 
 
-def _shown(found: Recommendation) -> Table:
+def _shown(advice: Recommendation) -> Table:
     """Return the options that are shown, those of a role together."""
     kept: list[Option] = []
-    for role in dict.fromkeys(option.role for option in found.options):
-        kept += found.named(role)[: _MOST.get(role)]
-    asked = {limit.column for limit, _ in found.candidates.budget.limits()}
+    for role in dict.fromkeys(option.role for option in advice.options):
+        kept += advice.named(role)[: _MOST.get(role)]
+    asked = {limit.column for limit, _ in advice.candidates.budget.limits()}
     columns = [column for column in _COLUMNS if column.name not in {*_IF_ASKED} - asked]
-    rows = [{**option.network.row, **_in_words(found, option)} for option in kept]
+    rows = [{**option.network.row, **_in_words(advice, option)} for option in kept]
     return table_of(rows, columns, is_best=_is_best)
 
 
@@ -134,9 +134,9 @@ def _is_best(row: Row, column: Column) -> bool:
     return bool(row["role"] == "best")
 
 
-def _in_words(found: Recommendation, option: Option) -> dict[str, str | None]:
+def _in_words(advice: Recommendation, option: Option) -> dict[str, str | None]:
     """Return the fields of the table that are more than a figure."""
-    gap, unsure = option.gap if found.goal == "dice" else None, _unsure(option)
+    gap, unsure = option.gap if advice.goal == "dice" else None, _unsure(option)
     return {
         "role": option.role,
         "to_best": None if gap is None else _gap_text(gap),
@@ -150,10 +150,10 @@ def _unsure(option: Option) -> str:
     return ", ".join(limit.label for limit in option.fit.unsure)
 
 
-def _gap_text(found: Gap) -> str:
-    half = "" if isnan(found.difference.half) else f" ±{found.difference.half:.3f}"
-    unsure = " ≈" if found.verdict == "not separable" else ""
-    return f"{found.difference.value:+.3f}{half}{unsure}"
+def _gap_text(gap: Gap) -> str:
+    half = "" if isnan(gap.difference.half) else f" ±{gap.difference.half:.3f}"
+    unsure = " ≈" if gap.verdict == "not separable" else ""
+    return f"{gap.difference.value:+.3f}{half}{unsure}"
 
 
 def _latency_text(option: Option) -> str | None:
@@ -164,12 +164,12 @@ def _latency_text(option: Option) -> str | None:
     return f"~{text}" if option.is_estimated else text
 
 
-def _legend(found: Recommendation) -> str:
-    if found.best is None:
+def _legend(advice: Recommendation) -> str:
+    if advice.best is None:
         return "The nearest to the budget, and how many times over it they are."
-    has_worse = any(option.role == "worse" for option in found.options)
+    has_worse = any(option.role == "worse" for option in advice.options)
     worse = "Worse: the next two that fit." if has_worse else ""
-    if found.goal != "dice" or len(found.options) == 1:
+    if advice.goal != "dice" or len(advice.options) == 1:
         return worse
     gaps = (
         "Δ to best: over equal (fold, seed), ± the longer side of its 95 % interval where there "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import contextlib
 import io
+import json
 import os
 import sys
 from collections.abc import Iterator, Mapping
@@ -82,5 +83,5 @@ def _alike(error: UnicodeError) -> tuple[str, int]:
     if not isinstance(error, UnicodeEncodeError):
         raise error
     lacking = error.object[error.start : error.end]
-    found = (ALIKE.get(c) or c.encode("ascii", "backslashreplace").decode() for c in lacking)
+    found = (ALIKE.get(c) or json.dumps(c)[1:-1] for c in lacking)  # escaped as in JSON
     return "".join(found), error.end

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from operator import itemgetter
 from typing import Final
 
 import pandas as pd
 
 from unet_bench.analysis.summary import SETTING
 from unet_bench.present.blocks import Block, Heading, Text
-from unet_bench.present.document import Document, Row, derived, table_of
+from unet_bench.present.document import Document, derived, table_of
 from unet_bench.present.table import statuses
 from unet_bench.store.columns import Column
+from unet_bench.store.figures import Row, grouped
 from unet_bench.store.schema import BY_NAME
 from unet_bench.store.tables import records
 from unet_bench.text_format import title
@@ -39,9 +41,8 @@ def summary_document(frame: pd.DataFrame, plugins: Iterable[Column] = ()) -> Doc
     """
     columns = (*_COLUMNS, *plugins)
     blocks: list[Block] = []
-    for _, rows in frame.groupby(["run_id", *SETTING], dropna=False, sort=False):
-        found = records(rows)
-        blocks += [Heading(title(found[0], SETTING)), table_of(found, columns, problem=_failed)]
+    for rows in grouped(records(frame), itemgetter("run_id", *SETTING)).values():
+        blocks += [Heading(title(rows[0], SETTING)), table_of(rows, columns, problem=_failed)]
     runs = [f"run {name}" for name in frame["run_id"].dropna().unique()]
     blocks.append(Text(" · ".join([*runs, _LEGEND]), "quiet"))
     return Document("summary", tuple(blocks), frame)

@@ -10,8 +10,9 @@ import pandas as pd
 
 from unet_bench.errors import unknown
 from unet_bench.present.blocks import Block, Heading, Table, Text
-from unet_bench.present.document import Document, Row, table_of
+from unet_bench.present.document import Document, table_of
 from unet_bench.store.columns import Column
+from unet_bench.store.figures import Row
 from unet_bench.store.schema import BY_NAME, CONDITIONS, described, shown_columns
 from unet_bench.store.tables import records
 from unet_bench.text_format import conditions, first_line, scored_size
@@ -62,9 +63,9 @@ def state(row: Row) -> str:
 
     Probes are named where not all have one status.
     """
-    found = statuses(row)
-    is_one = len(set(found.values())) == 1
-    bad = {probe: status for probe, status in found.items() if status != "ok"}
+    by_probe = statuses(row)
+    is_one = len(set(by_probe.values())) == 1
+    bad = {probe: status for probe, status in by_probe.items() if status != "ok"}
     words = [status if is_one else f"{probe} {status}" for probe, status in bad.items()]
     if row.get("quality") not in (None, "clean"):
         words.append(row["quality"])
@@ -123,12 +124,12 @@ def _ordered(frame: pd.DataFrame, known: Mapping[str, Column], keys: Sequence[st
 def _sections(frame: pd.DataFrame, columns: Sequence[Column]) -> Iterator[Block]:
     """Yield title and table of each group, in the order in which the runs were given."""
     several = frame["run_id"].nunique(dropna=False) > 1
-    groups = [rows for _, rows in frame.groupby(["run_id", *CONDITIONS], dropna=False, sort=False)]
-    for rows in sorted(groups, key=lambda rows: rows.index.min()):
-        found = records(rows)
-        title = setting_title(found[0])
-        yield Heading(" · ".join([*title, *(_origin(rows) if several else ())]))
-        yield _table(found, [column for column in columns if _is_measured(found, column)])
+    groups = [part for _, part in frame.groupby(["run_id", *CONDITIONS], dropna=False, sort=False)]
+    for part in sorted(groups, key=lambda part: part.index.min()):
+        rows = records(part)
+        title = setting_title(rows[0])
+        yield Heading(" · ".join([*title, *(_origin(part) if several else ())]))
+        yield _table(rows, [column for column in columns if _is_measured(rows, column)])
 
 
 def _is_measured(rows: Sequence[Row], column: Column) -> bool:
@@ -149,16 +150,12 @@ def _table(rows: Sequence[Row], columns: Sequence[Column]) -> Table:
 
 def _origin(rows: pd.DataFrame) -> list[str]:
     """Return which of several runs the rows are of, and in which environment."""
-    found = {"run": "run_id", "on": "device_name", "environment": "env_id"}
-    words = {word: ", ".join(_values(rows[name])) for word, name in found.items()}
-    return [f"{word} {text}" for word, text in words.items() if text]
+    return _stated(rows, {"run": "run_id", "on": "device_name", "environment": "env_id"})
 
 
 def _caption(frame: pd.DataFrame) -> str:
     """Return what all sections have in common, and how many rows are not ok."""
-    names = {"run": "run_id", "on": "device_name", "preset": "preset"}
-    found = {word: ", ".join(_values(frame[name])) for word, name in names.items()}
-    words = [f"{word} {text}" for word, text in found.items() if text]
+    words = _stated(frame, {"run": "run_id", "on": "device_name", "preset": "preset"})
     is_baseline = (frame["variant"] == frame["baseline"]).fillna(False)
     unmatched = frame[frame["match"].isna() | is_baseline]
     scales = sorted({*unmatched["width_scale"].dropna()} - {1})
@@ -170,6 +167,12 @@ def _caption(frame: pd.DataFrame) -> str:
         words.append(f"{len(environments)} environments ({listed}): compare figures of one")
     bad = sum(failed(row) for row in records(frame))
     return " · ".join((*words, f"{bad} of {len(frame)} rows not ok"))
+
+
+def _stated(rows: pd.DataFrame, names: Mapping[str, str]) -> list[str]:
+    """Return the values of columns, each behind its word; nothing of what is empty."""
+    texts = {word: ", ".join(_values(rows[name])) for word, name in names.items()}
+    return [f"{word} {text}" for word, text in texts.items() if text]
 
 
 def _values(column: Any) -> list[str]:

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, assert_never
+from typing import Any, Final, assert_never
 
 from rich import box, table
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
-from rich.text import Text as Styled
+from rich.text import Text as RichText
 
 from unet_bench.present.blocks import Block, Command, Heading, Line, Notes, Table, Text
 from unet_bench.text_format import one_line, printable
@@ -25,8 +25,17 @@ _STYLES: Final[Mapping[str, str]] = {
     "bad": "red",
     "unsure": "yellow",
 }
+# What a terminal obeys, such as the escape that begins a colour or moves the cursor.
+_CONTROLS: Final = {code: None for code in (*range(32), *range(127, 160)) if code != ord("\n")}
 _BETWEEN: Final = 1  # cells between two columns
 _LEAST: Final = 12  # to which names are folded before a table is split
+
+
+class Styled(RichText):
+    """A text of which a terminal obeys nothing: names and errors come from files."""
+
+    def __init__(self, text: str = "", *args: Any, **more: Any) -> None:
+        super().__init__(text.translate(_CONTROLS), *args, **more)
 
 
 def as_terminal(blocks: Sequence[Block]) -> Group:
@@ -70,11 +79,11 @@ def _parts(block: Block) -> Iterator[RenderableType]:
 
 def _table(of: Table, columns: Iterable[int], names: int | None = None) -> table.Table:
     """Return the columns of these numbers, 0 of which holds the names, folded to a width."""
-    made = table.Table(box=box.SIMPLE_HEAD, padding=0, show_edge=False)
+    grid = table.Table(box=box.SIMPLE_HEAD, padding=0, show_edge=False)
     for n in columns:
         label = of.labels[n]
         is_name = n == 0
-        made.add_column(
+        grid.add_column(
             Styled(label),
             justify="left" if is_name or label in of.left else "right",
             overflow="fold",
@@ -86,8 +95,8 @@ def _table(of: Table, columns: Iterable[int], names: int | None = None) -> table
         for cell in line.cells:
             cells.append(Styled(cell.text, style="bold" if cell.is_best else _STYLES[cell.tone]))
         style = "dim italic" if line.is_trivial else None
-        made.add_row(*(cells[n] for n in columns), style=style)
-    return made
+        grid.add_row(*(cells[n] for n in columns), style=style)
+    return grid
 
 
 def _name(line: Line) -> Styled:

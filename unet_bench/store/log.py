@@ -16,8 +16,10 @@ from io import FileIO
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Self
 
-from unet_bench.errors import StoreError, command_line
+from unet_bench.errors import InvalidSuite, StoreError, command_line
 from unet_bench.host.locks import Held, hold
+from unet_bench.limits import MOST_TEXT
+from unet_bench.store.manifest import require_manifest
 from unet_bench.store.run_folder import (
     LOGS,
     MANIFEST,
@@ -151,11 +153,15 @@ def read_manifest(path: Path) -> dict[str, Any]:
         raise StoreError(
             f"{path} is not the folder of a run: it has no {MANIFEST}; give one of results/*"
         )
-    with in_plain_words("read", file):
-        manifest = _parse(file.read_bytes(), str(file))
-    if not isinstance(manifest.get("run_id"), str):
-        raise StoreError(f"{file} names no run_id: it is damaged, or not of a run; start a new one")
-    return manifest
+    with in_plain_words("read", file), file.open("rb") as content:
+        manifest = _parse(content.read(MOST_TEXT), str(file))
+    try:
+        require_manifest(manifest)
+    except (ValueError, InvalidSuite) as error:
+        raise StoreError(
+            f"{file} is not what unet-bench writes: {error}; mend it, or start a new run"
+        ) from error
+    return {name: value for name, value in manifest.items() if value is not None}
 
 
 def manifest_of(path: Path) -> dict[str, Any]:

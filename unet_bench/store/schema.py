@@ -114,7 +114,7 @@ _TYPES: Final = {"string": str, "Float64": float, "boolean": bool, "Int64": type
 _SURE: Final[Mapping[str, tuple[type, ...]]] = {
     column.name: (_TYPES[column.dtype], type(None))
     for column in COLUMNS
-    if not column.is_ratio and column.name not in ("status", "quality")
+    if not (column.is_ratio or column.place or column.name in ("status", "quality"))
 }
 _NAMED: Final[Mapping[str, Mapping[str, str]]] = {"status": STATUSES, "quality": QUALITIES}
 
@@ -146,6 +146,15 @@ def _takes(column: Column, value: object) -> bool:
         return column.dtype == "boolean" and isinstance(value, bool)
     if column.dtype == "string":
         return isinstance(value, int | float | str)
-    if not isinstance(value, int | float) or (column.is_ratio and value <= 0):
+    if not isinstance(value, int | float) or not _is_possible(column, value):
         return False
     return column.dtype == "Float64" or float(value).is_integer()
+
+
+def _is_possible(column: Column, value: float) -> bool:
+    """Return whether a cell can have come to such a figure, of those that are compared."""
+    if column.is_ratio:
+        return not value <= 0
+    if column.place and "cells" in column.tables:
+        return not (value < 0 or (column.by_difference and value > 1))
+    return True

@@ -8,11 +8,12 @@ import hashlib
 import itertools
 import json
 import math
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Required, TypedDict
 
 import numpy as np
 import torch
@@ -23,17 +24,20 @@ from torch import nn
 
 from unet_bench.data.dataset import Dataset, Scale, resized
 from unet_bench.data.scale import TYPES
+from unet_bench.data.usual import Usual
+from unet_bench.data.volume import Seen
 from unet_bench.errors import InvalidSuite, StoreError, UnetBenchError, UnknownName
 from unet_bench.geometry.shapes import InputWindow
 from unet_bench.geometry.sizes import find_input_window
 from unet_bench.host.files import atomic_write
-from unet_bench.limits import MOST_NUMBER, one_line, read_json, require_file
+from unet_bench.limits import MOST_NUMBER, MOST_WORDS, one_line, read_json, require_file
 from unet_bench.models.build import build
 from unet_bench.networks.contracts import main_output
 from unet_bench.networks.variants import Variant
 from unet_bench.registry.plugins import load
 from unet_bench.spec.cell import Task, tuples
-from unet_bench.spec.suite import FITS
+from unet_bench.spec.shape import Plain, require_shape
+from unet_bench.spec.suite import FITS, ORIENTATIONS
 from unet_bench.store.run_folder import RunFolder
 from unet_bench.store.trust import require_trust
 from unet_bench.train.checkpoint import storable
@@ -43,10 +47,69 @@ from unet_bench.train.windows import normalisation, scored
 if TYPE_CHECKING:
     from unet_bench.context import MeasurementContext
 
-KEYS: Final = frozenset(
-    ("variant", "task", "setting", "frame", "mean", "std", "image_type", "seed", "val_dice")
-)
 IMAGE_TYPES: Final = ("uint8", "float32")
+
+
+class _Variant(TypedDict, total=False):
+    name: Required[str]
+    choices: dict[str, str]
+    architecture: str
+    args: dict[str, Plain | list[Plain]]
+    width_scale: float
+    dims: int
+
+
+class _Task(TypedDict):
+    name: str
+    dataset_hash: str
+    classes: list[str]
+    in_channels: int
+    scored: list[int]
+    fit: str
+    fold: str
+
+
+class _Window(TypedDict):
+    input: list[int]
+    output: list[int]
+    start: list[int]
+    context: list[int]
+
+
+class _Setting(TypedDict):
+    pretrained: str
+
+
+class _Volumes(TypedDict):
+    orientation: str
+    spacing: list[float]
+    orientations: list[str]
+    least: list[float]
+    most: list[float]
+
+
+class _Usual(TypedDict):
+    centre: list[list[float]]
+    deviation: list[list[float]]
+
+
+class About(TypedDict, total=False):
+    """The JSON beside weights. What older versions did not state yet may be missing."""
+
+    variant: Required[_Variant]
+    task: Required[_Task]
+    setting: Required[_Setting]
+    frame: Required[_Window]
+    mean: Required[list[float] | float]
+    std: Required[list[float] | float]
+    image_type: Required[str]
+    seed: Required[int]
+    val_dice: Required[float | None]
+    modalities: list[str]
+    volumes: _Volumes
+    usual: _Usual
+    colours: dict[str, str]
+    digest: str
 
 
 def save_network(
@@ -71,6 +134,11 @@ def save_network(
         "image_type": dataset.train[0].image.dtype.name,
         "modalities": dataset.modalities,
         "scale": dataset.scale,
+        "usual": Usual.of(sample.image for sample in dataset.train).to_json(),
+        "colours": _colours(dataset),
+        "volumes": asdict(Seen.of(dataset, cell.task.fit == "resize"))
+        if dataset.dims == 3
+        else None,
         "seed": cell.seed,
         "recipe": cell.protocol.recipe.to_dict(),
         "setting": asdict(cell.setting),
@@ -109,11 +177,25 @@ class Network:
     modalities: tuple[str, ...] = ()
     scale: Scale = field(default_factory=dict)
     """How image files become what it takes; see `unet_bench.data.scale`."""
+    usual: Usual | None = None
+    """What the training images are like; unknown in runs of older versions."""
+    colours: Mapping[str, str] = field(default_factory=dict)
+    """The colours of classes in the data set's own masks, #rrggbb by name."""
+    volumes: Seen = field(default_factory=Seen)
+    """How volumes lay."""
 
     def predict(
         self, image: np.ndarray, *, whole: bool = False, overlap: float = 0.0, flips: bool = False
     ) -> np.ndarray:
-        """Return class ids `(*S)`, uint8, of an image `(*S C)`, predicted in tiles.
+        """Return class ids `(*S)`, uint8, those of the highest of the `probabilities`."""
+        found = self.probabilities(image, whole=whole, overlap=overlap, flips=flips)
+        class_ids: np.ndarray = found.argmax(-1).astype(np.uint8)
+        return class_ids
+
+    def probabilities(
+        self, image: np.ndarray, *, whole: bool = False, overlap: float = 0.0, flips: bool = False
+    ) -> np.ndarray:
+        """Return the probability of each class `(*S K)`, float32, of an image `(*S C)`, in tiles.
 
         The image has the training images' type and channels.
         """
@@ -141,17 +223,13 @@ class Network:
 
         with torch.inference_mode():
             found = predict(call, pixels[None], input_window, size, overlap=overlap, flips=flips)
-        return found[0].argmax(0).byte().cpu().numpy()
+        return np.moveaxis(found[0].cpu().numpy(), 0, -1)
 
-    def predict_fitted(
-        self, image: np.ndarray, *, whole: bool, overlap: float, flips: bool
-    ) -> np.ndarray:
-        """Return `predict` of the image resized as training images were, the mask resized back."""
+    def fitted(self, image: np.ndarray) -> np.ndarray:
+        """Return an image `(*S C)` resized as training images were, if they were."""
         if self.task.fit != "resize":
-            return self.predict(image, whole=whole, overlap=overlap, flips=flips)
-        fitted = resized(image, self.task.scored, Image.Resampling.BILINEAR)
-        mask = self.predict(fitted, whole=whole, overlap=overlap, flips=flips)
-        return resized(mask[..., None], image.shape[:-1], Image.Resampling.NEAREST)[..., 0]
+            return image
+        return resized(image, self.task.scored, Image.Resampling.BILINEAR)
 
 
 def load_network(
@@ -205,6 +283,9 @@ def load_network(
         variant=variant,
         modalities=tuple(about.get("modalities", ())),
         scale=_scale(about),
+        usual=_usual(about),
+        colours=_own_colours(about),
+        volumes=_volumes(about),
     )
 
 
@@ -285,31 +366,36 @@ def names_of(run: Path) -> dict[str, str]:
 
 def _about(file: Path) -> dict[str, Any]:
     try:
-        found = read_json(file)
-        if not isinstance(found, dict):
-            raise ValueError("it is no object")
-        if missing := KEYS - set(found):
-            raise ValueError(f"it lacks {', '.join(sorted(missing))}")
-        facts(found)
+        found: dict[str, Any] = read_json(file)
+        require_shape(found, About, "it")
         _described(found)
-    except (UnetBenchError, OSError, ValueError, TypeError, LookupError, AttributeError) as error:
+    except (
+        *(UnetBenchError, OSError, ValueError),
+        *(TypeError, LookupError, ArithmeticError),
+    ) as error:
         why = one_line(f"{type(error).__name__}: {error}")
         raise StoreError(
             f"{one_line(str(file))} is not what a run leaves beside weights ({why}); delete it"
         ) from error
-    return found
+    return {name: value for name, value in found.items() if value is not None} | {
+        "val_dice": found["val_dice"]
+    }
 
 
 def _described(about: Mapping[str, Any]) -> tuple[Task, InputWindow, Variant]:
     """Return what the JSON speaks of.
 
-    Raises ValueError, TypeError, LookupError, AttributeError and ours for what is none.
+    Raises ValueError, TypeError, LookupError and ours for what is none.
     """
     task, window = Task(**tuples(about["task"])), InputWindow(**tuples(about["frame"]))
     sizes = (task.scored, window.input, window.output, window.start, window.context)
     whole = [task.in_channels, about["seed"], *itertools.chain(*sizes)]
-    if not all(type(number) is int and 0 <= number <= MOST_NUMBER for number in whole):
-        raise ValueError("a size, channel count or seed is no whole number")
+    if not all(0 <= number <= MOST_NUMBER for number in whole):
+        raise ValueError("a size, channel count or seed is below 0, or too large")
+    variant = about["variant"]
+    texts = (variant["name"], *(variant.get("choices") or {}).values())
+    if any(len(text) > MOST_WORDS for text in texts):
+        raise ValueError(f"the variant's name or a choice has more than {MOST_WORDS} characters")
     alike = all(len(size) == task.dims for size in sizes)
     if task.dims not in (2, 3) or not alike or min(*window.input, *task.scored) < 1:
         raise ValueError("sizes of several or no dimensions")
@@ -317,18 +403,19 @@ def _described(about: Mapping[str, Any]) -> tuple[Task, InputWindow, Variant]:
         raise ValueError(
             f"image_type is one of {', '.join(IMAGE_TYPES)}, fit one of {', '.join(FITS)}"
         )
-    if not all(isinstance(name, str) for name in (*task.classes, *about.get("modalities", ()))):
-        raise TypeError("classes and modalities are names")
     for name, least in (("mean", -math.inf), ("std", 0.0)):
         values = np.asarray(about[name], np.float64)
         valid = (np.isfinite(values) & (values > least)).all()
         if values.shape not in ((), (1,), (task.in_channels,)) or not valid:
             raise ValueError(f"{name} is one finite number for each channel")
     _scale(about)
+    _usual(about)
+    _own_colours(about)
+    _volumes(about)
     dice = about["val_dice"]
-    if dice is not None and not (type(dice) in (int, float) and 0 <= dice <= 1):
+    if dice is not None and not 0 <= dice <= 1:
         raise ValueError("val_dice is null, or from 0 to 1")
-    return task, window, Variant.from_json(about["variant"])
+    return task, window, Variant.from_json(variant)
 
 
 def _scale(about: Mapping[str, Any]) -> Scale:
@@ -348,6 +435,43 @@ def _scale(about: Mapping[str, Any]) -> Scale:
     if not all(math.isfinite(end) for bounds in scale.values() for end in bounds):
         raise ValueError("the bounds of a scale are two finite numbers")
     return scale
+
+
+def _usual(about: Mapping[str, Any]) -> Usual | None:
+    """Return what the training images were like. Raises ValueError."""
+    stated = about.get("usual")
+    return None if stated is None else Usual.from_json(stated, about["task"]["in_channels"])
+
+
+def _colours(dataset: Dataset) -> dict[str, str]:
+    """Return the first colour of each class in the data set's masks, #rrggbb; none of other masks.
+
+    They are by name; see `labels` of the data set.
+    """
+    coloured = [row for row in dataset.labels if row.value.startswith("#")]
+    return {row.meaning: row.value for row in reversed(coloured)}
+
+
+def _own_colours(about: Mapping[str, Any]) -> dict[str, str]:
+    """Return the colours that `_colours` found. Raises ValueError."""
+    colours: dict[str, str] = about.get("colours") or {}
+    if not all(re.fullmatch("#[0-9a-f]{6}", colour) for colour in colours.values()):
+        raise ValueError("colours gives classes their colours, such as #00ff00")
+    return colours
+
+
+def _volumes(about: Mapping[str, Any]) -> Seen:
+    """Return how training volumes lay; nothing in runs of older versions, and of images.
+
+    Raises ValueError, and TypeError for keys that it does not know.
+    """
+    seen = Seen(**tuples(about.get("volumes") or {}))
+    if seen.orientation not in ORIENTATIONS:
+        raise ValueError(f"orientation is one of {', '.join(ORIENTATIONS)}")
+    for spacing in (seen.spacing, seen.least, seen.most):
+        if spacing and (len(spacing) != 3 or not all(0 < side < math.inf for side in spacing)):
+            raise ValueError("a spacing is three positive numbers")
+    return seen
 
 
 def _tensors(weights: Path, digest: str | None) -> dict[str, torch.Tensor]:

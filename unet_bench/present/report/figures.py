@@ -71,8 +71,8 @@ def drawings(runs: Runs) -> Iterator[tuple[str, Figure]]:
 
 def cost_of(group: Group) -> Column | None:
     """Return the column to draw accuracy against; None unless two networks have both."""
-    found = (cost for cost in _COSTS if len(group.scored(cost.name)) > 1)
-    return next(found, None)
+    measured = (cost for cost in _COSTS if len(group.scored(cost.name)) > 1)
+    return next(measured, None)
 
 
 def accuracy(group: Group, cost: Column) -> Figure:
@@ -84,12 +84,12 @@ def effect_figures(table: pd.DataFrame) -> list[Figure]:
     """Return, for each group of runs, how every choice changes figures against its reference."""
     known = table[table["change"].notna() & table["figure"].isin(_FOREST)]
     where = [name for name in ("env_id", "device_name", *SETTING) if name in known]
-    found = []
+    figures = []
     for _, rows in known.groupby(where, dropna=False, sort=False):
         panels = plots.effects(records(rows), "")
         shared = {str(name): value for name, value in rows.iloc[0].dropna().items()}
         height = 0.9 + 0.17 * len(panels[0].entries)
         drawing = draw(panels, 2.4 + 1.7 * len(panels), height)
         drawing.suptitle(f"{title(shared, SETTING)}\n{_LEGEND}", fontsize=7, color=plots.GREY)
-        found.append(drawing)
-    return found
+        figures.append(drawing)
+    return figures

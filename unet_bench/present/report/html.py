@@ -37,8 +37,8 @@ from unet_bench.present.groups import (
     groups_of,
     has,
     is_baseline,
+    labels_of,
     seen,
-    told_apart,
 )
 from unet_bench.present.rank import averages
 from unet_bench.present.report.examples import Examples, error_legend, examples
@@ -59,6 +59,7 @@ MOST_EXAMPLES: Final = 8
 _KEY_FIGURES: Final = ("dice", "latency_ratio", "latency_ms", "peak_memory_mib", "params", "macs")
 _ROW_OF: Final = itemgetter("variant", "run_id", *CONDITIONS)
 """What says to which row of the results a row of any table belongs; that row states the batch."""
+_SETTING_OF: Final = itemgetter("run_id", *SETTING)
 
 
 def html(runs: Runs) -> str:
@@ -165,27 +166,28 @@ def _title(groups: Sequence[Group], answers: Sequence[Content], ranking: Ranking
 
 def _effects(runs: Runs) -> Content:
     """Return the forest plots, their figures as a table, interactions in words, and notes."""
-    found = effects(runs)
-    settings = grouped(records(found.table), itemgetter(*GROUP))
-    labels = told_apart([rows[0] for rows in settings.values()], GROUP)
+    analysed = effects(runs)
+    settings = grouped(records(analysed.table), itemgetter(*GROUP))
+    labels = labels_of(settings, GROUP)
     described: list[plots.Plot] = []
     lines: list[tuple[str, ...]] = []
-    for label, rows in zip(labels, settings.values(), strict=True):
-        described += plots.effects(rows, label or "all")
-        setting = (label or "all",) if len(labels) > 1 else ()
+    for setting, rows in settings.items():
+        label = labels[setting] or "all"
+        described += plots.effects(rows, label)
+        of_setting = (label,) if len(labels) > 1 else ()
         for row in rows:
             if has(row, "change"):
                 column, names = BY_NAME[row["figure"]], ("slot", "alternative", "reference")
                 change = plots.change_and_interval(row, column)
                 counts = str(row["units"] or EMPTY), row["basis"] or ""
                 choice = (str(row[name]) for name in names)
-                lines.append((*setting, *choice, column.label, change, *counts))
-    interactions = records(found.interactions)
+                lines.append((*of_setting, *choice, column.label, change, *counts))
+    interactions = records(analysed.interactions)
     return {
         "views": _views(described),
         "lines": lines,
         "interactions": [_interaction(row) for row in interactions if row.get("flagged")],
-        "notes": sentences(found.findings),
+        "notes": sentences(analysed.findings),
     }
 
 
@@ -208,14 +210,15 @@ def _ranks(ranking: Ranking, groups: Sequence[Group]) -> Content:
     label_of = {_ROW_OF(row): group.label for group in groups for row in group.rows}
     rows = (row for row in records(ranking.table) if row["front_probability"] is not None)
     fronts = grouped(rows, lambda row: label_of[_ROW_OF(row)])
-    tested = list(averages(ranking))
-    labels = told_apart([test for test, _ in tested], ("run_id", *SETTING))
+    settings = {_SETTING_OF(test): (test, ranked) for test, ranked in averages(ranking)}
+    labels = labels_of(settings, ("run_id", *SETTING))
     described = (
-        plots.ranks(ranked, test["critical_difference"], label or "all")
-        for (test, ranked), label in zip(tested, labels, strict=True)
+        plots.ranks(ranked, test["critical_difference"], labels[setting] or "all")
+        for setting, (test, ranked) in settings.items()
+        if ranked
     )
     return {
-        "views": _views(plot for plot in described if plot),
+        "views": _views(described),
         "fronts": [(label, front, _dimensions(front)) for label, front in fronts.items()],
         "notes": sentences(ranking.findings),
     }

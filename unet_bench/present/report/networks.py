@@ -6,19 +6,20 @@ rows and cells of a variant ─▶ choices that differ, figures per group, stage
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 from pathlib import Path
-from typing import Final
+from typing import Final, TypedDict
 
 from markupsafe import Markup
 
 from unet_bench.geometry.shapes import Stage
+from unet_bench.limits import read_json
 from unet_bench.present.drawing import draw
 from unet_bench.present.groups import Group, anchor, differences, has, seen
 from unet_bench.present.table import state
+from unet_bench.spec.shape import require_shape
 from unet_bench.store.figures import Row, grouped
 from unet_bench.store.run_folder import RunFolder, cell_stem
 from unet_bench.store.runs import Runs
@@ -111,7 +112,7 @@ def _drawing(
             file = RunFolder(folder).samples_of(cell_stem("cost", measured_cell(cell)))
             try:
                 stages = _stages(file)
-            except (OSError, ValueError, TypeError, KeyError) as error:
+            except (OSError, ValueError) as error:
                 problem = f"{type(error).__name__}: {error}"
                 return None, f"Its shape in {file.name} cannot be read ({problem})."
             if stages:
@@ -129,6 +130,18 @@ def measured_cell(cell: Row) -> str:
     return own.rpartition("-")[0] if cell.get("same_as") else own
 
 
+class _Stage(TypedDict):
+    name: str
+    level: int
+    channels: int
+    size: list[int]
+    skip: str
+
+
+class _Shape(TypedDict):
+    stages: list[_Stage]
+
+
 def _stages(file: Path) -> list[Stage]:
     """Return the stages in a file of samples.
 
@@ -136,16 +149,11 @@ def _stages(file: Path) -> list[Stage]:
     """
     if not file.is_file():
         return []
-    stages = json.loads(file.read_text(encoding="utf-8"))["stages"]
-    if len(stages) > _LARGEST_PICTURE:
+    shape = read_json(file)
+    require_shape(shape, _Shape, "it")
+    if len(shape["stages"]) > _LARGEST_PICTURE:
         return []
     return [
-        Stage(
-            name=str(stage["name"]),
-            level=int(stage["level"]),
-            channels=int(stage["channels"]),
-            size=tuple(map(int, stage["size"])),
-            skip=str(stage["skip"]),
-        )
-        for stage in stages
+        Stage(stage["name"], stage["level"], stage["channels"], tuple(stage["size"]), stage["skip"])
+        for stage in shape["stages"]
     ]

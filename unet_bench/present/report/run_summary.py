@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from unet_bench.analysis.audit import Count
 from unet_bench.errors import command_line
+from unet_bench.limits import entry, read_json
 from unet_bench.present.groups import has
 from unet_bench.present.table import statuses
 from unet_bench.store.figures import Row, grouped
@@ -59,8 +60,8 @@ def facts(runs: Runs) -> list[Facts]:
 def environments(rows: Sequence[Row]) -> list[str]:
     """Return the environments of several runs, where they are unlike."""
     known = [row for row in rows if row.get("env_id")]
-    found = {row["env_id"]: row.get("device_name") or "unknown device" for row in known}
-    return [f"{env} ({device})" for env, device in found.items()] if len(found) > 1 else []
+    device_of = {row["env_id"]: row.get("device_name") or "unknown device" for row in known}
+    return [f"{env} ({device})" for env, device in device_of.items()] if len(device_of) > 1 else []
 
 
 def _facts(run_id: str, rows: Sequence[Row], cells: Sequence[Row], runs: Runs) -> Facts:
@@ -100,11 +101,11 @@ def _lines(rows: Sequence[Row], manifest: Row, environment: Mapping[str, str]) -
         *(f"{name} {version}" for name, version in versions.items() if version),
         environment.get("system", ""),
     ]
-    how = [f"preset {preset}" if preset else "", _values(rows, "recipe"), _values(rows, "budget")]
+    training = (_values(rows, "recipe"), _values(rows, "budget"))
     started = str(manifest.get("started") or "")
     return {
         "What": what,
-        "How": " · ".join(filter(None, how)),
+        "How": " · ".join(filter(None, (f"preset {preset}" if preset else "", *training))),
         "Where": " · ".join(filter(None, where)),
         "When": started.replace("T", " ").replace("+00:00", " UTC"),
         "Code": _values(rows, "commit") or str(manifest.get("commit") or ""),
@@ -123,10 +124,14 @@ def _audit(folder: Path | None, run_id: str) -> Statement:
         command = f"`{command_line('selftest', folder)}`"
         return "note", f"Timing was not audited in this run's folder; {command} does it."
     try:
-        audit = json.loads(file.read_text(encoding="utf-8"))
-        alarms = Count(int(audit["false_alarms"]["hits"]), int(audit["false_alarms"]["of"]))
-        within, pairs = f"{audit['repeatable_within_percent']:g} %", audit["pairs"]
-    except (OSError, ValueError, TypeError, KeyError) as error:
+        audit = read_json(file)
+        stated = entry(audit, "false_alarms", dict)
+        alarms = Count(entry(stated, "hits", int), entry(stated, "of", int))
+        within = f"{entry(audit, 'repeatable_within_percent', float):g} %"
+        pairs = entry(audit, "pairs", int)
+        if not 0 <= alarms.hits <= alarms.of:
+            raise ValueError(f"{alarms.hits} false alarms of {alarms.of}")
+    except (OSError, ValueError) as error:
         return "bad", f"{file.name} of {run_id} cannot be read ({type(error).__name__}: {error})."
     text = (
         f"Self-audit: identical code timed in {pairs} pairs is repeatable within {within}; "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import unicodedata
 from collections.abc import Callable
 from pathlib import Path
@@ -116,6 +117,109 @@ def training_alone(root: Path) -> None:
         save(root / "test" / "images" / f"{n}.png", image(n))
 
 
+# Public data sets as they come; what they hold beside images and masks must not be read as masks.
+
+
+def decoy(file: Path) -> None:
+    save(file, np.full((8, 8), 255, np.uint8))
+
+
+def drive_split(root: Path) -> None:
+    for n in range(COUNT):
+        split = "training" if n < 6 else "test"
+        pair(
+            n,
+            root / split / "images" / f"{20 + n}_{split}.tif",
+            root / split / "1st_manual" / f"{20 + n}_manual1.gif",
+        )
+        decoy(root / split / "mask" / f"{20 + n}_{split}_mask.gif")
+        decoy(root / split / "2nd_manual" / f"{20 + n}_manual2.gif")
+
+
+def hrf(root: Path) -> None:
+    for n in range(COUNT):
+        pair(n, root / "images" / f"{n}_dr.png", root / "manual1" / f"{n}_dr.tif")
+        decoy(root / "mask" / f"{n}_dr_mask.tif")
+
+
+def stare(root: Path) -> None:
+    for n in range(COUNT):
+        name = f"im{n:04}"
+        pair(n, root / "stare-images" / f"{name}.ppm", root / "labels-ah" / f"{name}.ah.ppm")
+        decoy(root / "labels-vk" / f"{name}.vk.ppm")
+
+
+def chase(root: Path) -> None:
+    for n in range(COUNT):
+        pair(n, root / f"Image_{n:02}L.png", root / f"Image_{n:02}L_1stHO.png")
+        decoy(root / f"Image_{n:02}L_2ndHO.png")
+
+
+def isic_split(root: Path) -> None:
+    names = {"train": "Training", "val": "Validation", "test": "Test"}
+    for n in range(COUNT):
+        split = names[split_of(n)]
+        pair(
+            n,
+            root / f"ISIC2018_Task1-2_{split}_Input" / f"ISIC_{n:07}.png",
+            root / f"ISIC2018_Task1_{split}_GroundTruth" / f"ISIC_{n:07}_segmentation.png",
+        )
+        decoy(root / f"ISIC2018_Task1-2_{split}_Input" / f"ISIC_{n:07}_superpixels.png")
+
+
+def cvc(root: Path) -> None:
+    for n in range(COUNT):
+        pair(n, root / "Original" / f"{n}.tif", root / "Ground Truth" / f"{n}.tif")
+
+
+def glas(root: Path) -> None:
+    for n in range(COUNT):
+        pair(n, root / f"train_{n}.bmp", root / f"train_{n}_anno.bmp")
+
+
+def loveda_split(root: Path) -> None:
+    for n in range(COUNT):
+        place = root / split_of(n).title() / ("Rural" if n % 2 else "Urban")
+        pair(n, place / "images_png" / f"{n // 2}.png", place / "masks_png" / f"{n // 2}.png")
+
+
+def deepglobe(root: Path) -> None:
+    for n in range(COUNT):
+        pair(n, root / "train" / f"{n}{n}_sat.png", root / "train" / f"{n}{n}_mask.png")
+        save(root / "valid" / f"{n}{n}9_sat.png", image(n))
+
+
+def flat_cityscapes(root: Path) -> None:
+    for n in range(COUNT):
+        name = f"ulm_{n:06}_000019"
+        image_file = root / "images" / f"{name}_leftImg8bit.png"
+        pair(n, image_file, root / "masks" / f"{name}_gtFine_labelIds.png")
+        decoy(root / "masks" / f"{name}_gtFine_color.png")
+
+
+def carvana_train(root: Path) -> None:
+    for n in range(COUNT):
+        name = f"0cdf5b5d0ce1_{n:02}"
+        pair(n, root / "train" / f"{name}.png", root / "train_masks" / f"{name}_mask.gif")
+        save(root / "test" / f"9cdf5b5d0ce1_{n:02}.png", image(n))
+
+
+def split_folders_each_in_one(root: Path) -> None:
+    for n in range(COUNT):
+        place = root / split_of(n)
+        pair(n, place / f"{n}.png", place / f"{n}_mask.png")
+
+
+def prefixes(root: Path) -> None:
+    for n in range(COUNT):
+        pair(n, root / "images" / f"image_{n}.png", root / "masks" / f"mask_{n}.png")
+
+
+def prefixes_together(root: Path) -> None:
+    for n in range(COUNT):
+        pair(n, root / f"volume-{n}.png", root / f"segmentation-{n}.png")
+
+
 LAYOUTS: dict[str, Callable[[Path], None]] = {
     made.__name__: made
     for made in (
@@ -132,6 +236,20 @@ LAYOUTS: dict[str, Callable[[Path], None]] = {
         one_folder_in_capitals,
         ome,
         training_alone,
+        drive_split,
+        hrf,
+        stare,
+        chase,
+        isic_split,
+        cvc,
+        glas,
+        loveda_split,
+        deepglobe,
+        flat_cityscapes,
+        carvana_train,
+        split_folders_each_in_one,
+        prefixes,
+        prefixes_together,
     )
 }
 
@@ -154,7 +272,10 @@ def test_layouts_people_have(tmp_path: Path, layout: str) -> None:
     LAYOUTS[layout](tmp_path / "set")
     data = open_dataset(load().checked(), str(tmp_path / "set"))
     assert is_right(data)
-    if "split" in layout or layout in ("camvid", "segnet"):
+    if layout == "drive_split":
+        assert {number_of(sample.image) for sample in data.test} == {6, 7, 8, 9}
+        assert "4 folder(s) not read: test/2nd_manual/, test/mask/" in data.notes[0]
+    elif "split" in layout or layout in ("camvid", "segnet"):
         found = {split: {number_of(s.image) for s in held} for split, held in data.splits.items()}
         assert found == {"train": {*range(6)}, "val": {6, 7}, "test": {8, 9}}
 
@@ -196,6 +317,36 @@ def test_a_class_has_one_number_in_all_splits(tmp_path: Path) -> None:
     data = read_folder(root)
     assert data.classes == ("background", "cell", "vein")
     assert all(set(np.unique(sample.mask)) == {0, 2} for sample in data.samples)
+
+
+def test_lungs_of_montgomery(tmp_path: Path) -> None:
+    root = tmp_path / "MontgomerySet"
+    for n in range(COUNT):
+        name = f"MCUCXR_{n:04}_0.png"
+        save(root / "CXR_png" / name, image(n))
+        save(root / "ManualMask" / "leftMask" / name, mask(n))
+        save(root / "ManualMask" / "rightMask" / name, np.zeros((8, 8), np.uint8))
+        (root / "ClinicalReadings").mkdir(exist_ok=True)
+    data = open_dataset(load().checked(), str(root))
+    assert data.classes == ("background", "leftMask", "rightMask")
+    assert is_right(data)
+
+
+def test_a_test_set_with_fields_of_view_alone_is_left_out(tmp_path: Path) -> None:
+    root = tmp_path / "DRIVE"
+    drive_split(root)
+    shutil.rmtree(root / "test" / "1st_manual")
+    data = read_folder(root)
+    assert {number_of(sample.image) for sample in data.samples} == {*range(6)}
+    assert any("test/" in note for note in data.notes)
+
+
+def test_a_name_that_two_images_share_but_for_its_ending_is_no_match(tmp_path: Path) -> None:
+    for name in ("a_sat.png", "a_test.png"):
+        save(tmp_path / "images" / name, image(1))
+    save(tmp_path / "masks" / "a.png", mask(1))
+    with pytest.raises(InvalidData, match="name masks as their images"):
+        read_folder(tmp_path)
 
 
 @pytest.mark.parametrize("suffix", ["_mask_{}", "_{}", "/part{}", "/x{}"])
