@@ -243,9 +243,10 @@ def fault(sample: Sample, channels: int, classes: int, dims: int = 2) -> str | N
     if image.dtype == np.float32 and not np.isfinite(image).all():
         return f"{name}: image with values that are NaN or infinite; replace them"
     if mask.shape != image.shape[:-1]:
+        turned = "one of them is turned; " if mask.shape[::-1] == image.shape[:-1] else ""
         return (
             f"{name}: mask of {_by(mask.shape)} for an image of {_by(image.shape[:-1])}; "
-            "they must be equal"
+            f"{turned}they must be equal"
         )
     stray = (mask < 0) | (mask >= classes) & (mask != IGNORE)
     if stray.any():
