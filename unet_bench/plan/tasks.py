@@ -12,7 +12,7 @@ from unet_bench.data.sources import open_dataset, path_of
 from unet_bench.errors import InvalidSize, StoreError
 from unet_bench.registry.registry import Registry
 from unet_bench.spec.cell import Task, digest
-from unet_bench.spec.suite import Suite
+from unet_bench.spec.suite import Suite, parse_spacing
 from unet_bench.text_format import DOUBT
 
 
@@ -43,6 +43,8 @@ def read_tasks(suite: Suite, registry: Registry, folder: Path) -> list[LoadedTas
                     size=size,
                     classes=class_names(suite.classes),
                     max_megapixels=suite.max_megapixels,
+                    orientation=suite.orientation,
+                    spacing=parse_spacing(suite.spacing) if suite.spacing else (),
                 )
                 loaded = fit(loaded, size, suite.fit)  # type: ignore[arg-type]
             except MemoryError as error:
