@@ -246,4 +246,7 @@ def verdict(error: Exception) -> Result:
         words = f"Ray gave up after {RETRIES + 1} attempts: {error_text(error)}"
         return {"status": "killed", "error": words}
     cause = getattr(error, "cause", None)  # what the task raised, without Ray's traceback around it
-    return {"status": "error", "error": describe(cause if isinstance(cause, Exception) else error)}
+    return {
+        "status": "error",
+        "error": error_text(cause if isinstance(cause, Exception) else error),
+    }
