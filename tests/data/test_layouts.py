@@ -101,6 +101,22 @@ def class_folder(root: Path) -> None:
         pair(n, root / "images" / f"{n}.png", root / "masks" / "0" / f"{n}.png")
 
 
+def one_folder_in_capitals(root: Path) -> None:
+    for n in range(COUNT):
+        pair(n, root / f"{n}.png", root / f"{n}_Mask.png")
+
+
+def ome(root: Path) -> None:
+    for n in range(COUNT):
+        pair(n, root / "images" / f"{n}.ome.tif", root / "masks" / f"{n}.png")
+
+
+def training_alone(root: Path) -> None:
+    for n in range(COUNT):
+        pair(n, root / "train" / "images" / f"{n}.png", root / "train" / "masks" / f"{n}.png")
+        save(root / "test" / "images" / f"{n}.png", image(n))
+
+
 # Public data sets as they come; what they hold beside images and masks must not be read as masks.
 
 
@@ -217,6 +233,9 @@ LAYOUTS: dict[str, Callable[[Path], None]] = {
         together,
         busi,
         class_folder,
+        one_folder_in_capitals,
+        ome,
+        training_alone,
         drive_split,
         hrf,
         stare,
@@ -287,6 +306,19 @@ def test_a_folder_a_class(tmp_path: Path) -> None:
         assert np.array_equal(sample.mask, expected)
 
 
+def test_a_class_has_one_number_in_all_splits(tmp_path: Path) -> None:
+    root = tmp_path / "set"
+    for n in range(COUNT):
+        place = root / split_of(n)
+        save(place / "images" / f"{n}.png", image(n))
+        save(place / "masks" / "vein" / f"{n}.png", mask(n))
+        if split_of(n) == "train":
+            save(place / "masks" / "cell" / f"{n}.png", 0 * mask(n))
+    data = read_folder(root)
+    assert data.classes == ("background", "cell", "vein")
+    assert all(set(np.unique(sample.mask)) == {0, 2} for sample in data.samples)
+
+
 def test_lungs_of_montgomery(tmp_path: Path) -> None:
     root = tmp_path / "MontgomerySet"
     for n in range(COUNT):
@@ -317,16 +349,18 @@ def test_a_name_that_two_images_share_but_for_its_ending_is_no_match(tmp_path: P
         read_folder(tmp_path)
 
 
-@pytest.mark.parametrize("suffix", ["_mask", ""])
+@pytest.mark.parametrize("suffix", ["_mask_{}", "_{}", "/part{}", "/x{}"])
 def test_several_masks_of_an_image_are_laid_together(tmp_path: Path, suffix: str) -> None:
     root = tmp_path / "set"
     for n in range(COUNT):
-        save(root / "images" / f"x{n}.png", image(n))
+        save(root / "images" / f"a{n}.png", image(n))
         for row in range(n % 7 + 1):
             part = np.zeros((8, 8), np.uint8)
             part[row] = 255
-            save(root / "masks" / f"x{n}{suffix}_{row}.png", part)
-    assert is_right(read_folder(root))
+            save(root / "masks" / f"a{n}{suffix.format(row)}.png", part)
+    data = read_folder(root)
+    assert is_right(data)
+    assert "have several masks" in "\n".join(data.notes)
 
 
 # --- names ---
@@ -390,7 +424,63 @@ def test_split_files_of_unknown_names_are_named(tmp_path: Path) -> None:
     assert "part_a.txt not used as splits" in data.notes[0]
 
 
+@pytest.mark.parametrize("where", ["splits", ""])
+def test_split_files_that_are_not_read_are_named(tmp_path: Path, where: str) -> None:
+    root = tmp_path / "set"
+    side_by_side(root)
+    (root / where).mkdir(exist_ok=True)
+    (root / where / "train.csv").write_text("1\n")
+    assert "train.csv not used as splits" in read_folder(root).notes[0]
+
+
+def test_lines_of_split_files_may_be_remarks_and_else_get_a_remedy(tmp_path: Path) -> None:
+    root = tmp_path / "set"
+    side_by_side(root)
+    for split, numbers in (("train", range(6)), ("val", (6, 7)), ("test", (8, 9))):
+        (root / f"{split}.txt").write_text("\n".join(["# ours", *map(str, numbers)]))
+    assert [number_of(sample.image) for sample in read_folder(root).test] == [8, 9]
+    (root / "val.txt").write_text("/home/me/6.png")
+    with pytest.raises(InvalidData, match=r"'/home/me/6.png'; name an image a line by its stem"):
+        read_folder(root)
+
+
 # --- nothing is left out without a word ---
+
+
+@pytest.mark.parametrize(
+    ("made", "left_out"),
+    [
+        (side_by_side, "train/images/a.png"),
+        (split_folders, "extra/images/a.png"),
+        (folders_of_splits, "images/later/a.png"),
+        (camvid, "later/a.png"),
+        (busi, "normal/a.png"),
+    ],
+)
+def test_folders_beside_those_that_are_read_are_named(
+    tmp_path: Path, made: Callable[[Path], None], left_out: str
+) -> None:
+    root = tmp_path / "set"
+    made(root)
+    save(root / left_out, image(1))
+    folder = "images/later" if "later/" in left_out[6:] else left_out.split("/")[0]
+    assert any(f"1 folder(s) not read: {folder}/" in note for note in read_folder(root).notes)
+
+
+def test_links_that_lead_nowhere_are_named(tmp_path: Path) -> None:
+    root = tmp_path / "set"
+    side_by_side(root)
+    (root / "images" / "b.png").symlink_to(".git/annex/b")
+    assert "images/: 1 link(s) lead nowhere" in read_folder(root).notes[0]
+
+
+def test_a_mask_of_exchanged_sides_is_called_turned(tmp_path: Path) -> None:
+    root = tmp_path / "set"
+    side_by_side(root)
+    save(root / "images" / "0.png", np.zeros((8, 6), np.uint8))
+    save(root / "masks" / "0.png", np.zeros((6, 8), np.uint8))
+    with pytest.raises(InvalidData, match="one of them is turned"):
+        read_folder(root)
 
 
 def test_what_is_not_used_is_named(tmp_path: Path) -> None:
@@ -425,3 +515,9 @@ def test_an_unknown_layout_is_answered_with_the_nearest(tmp_path: Path) -> None:
     assert "images/ masks/: " in message
     assert "rename maskes/ to masks/" in message
     assert message.count("\n  ") == 3
+
+
+def test_a_folder_around_the_data_is_answered_with_the_data(tmp_path: Path) -> None:
+    side_by_side(tmp_path / "set" / "set" / "set")
+    with pytest.raises(InvalidData, match=r"set/set/set: give this folder"):
+        open_dataset(load().checked(), str(tmp_path / "set"))

@@ -102,11 +102,6 @@ class Layout:
     given: list[str]
     """The names of all mask files."""
 
-    @property
-    def has_splits(self) -> bool:
-        """Whether folders say which image is for what."""
-        return any(case.split for case in self.cases.values())
-
 
 def find_places(root: Path) -> list[Place]:
     """Return where images and masks lie in a folder, by the first layout that fits; or nothing."""
@@ -125,10 +120,13 @@ TREES: Final = {
 
 
 def nearest(path: Path, most: int = 3) -> list[str]:
-    """Return the layouts nearest to what lies in a folder, and what to rename for each."""
-    present = [folder.name for folder in _folders(path)]
-    present += [f"{a.name}/{b.name}" for a in _folders(path) for b in _folders(a)]
-    told = []
+    """Return the layouts nearest to what lies in a folder, and what to rename for each.
+
+    Folders in it that have such a layout come first.
+    """
+    inside = [*_folders(path), *(b for a in _folders(path) for b in _folders(a))]
+    told = [(2.0, f"{folder}: give this folder") for folder in inside if find_places(folder)]
+    present = [folder.relative_to(path).as_posix() for folder in inside]
     for tree, needed in TREES.items():
         renames, score = [], 0.0
         for folder in filter(None, needed):
@@ -156,6 +154,8 @@ def _side_by_side(root: Path) -> list[Place]:
             in_splits = [child for child in _folders(images) if split_called(child.name)]
             if in_splits and not _has_files(images):
                 continue
+            # Folders, or files of other endings, are a format of another reader.
+            is_plain &= _has_files(images) or not _children(images)
             if is_plain or _match(images, masks):
                 return [Place(images, masks)]
     return []
@@ -294,19 +294,23 @@ def split_called(name: str) -> str:
 
 def read_layout(root: Path, places: list[Place], found: Findings) -> Layout:
     """Return the cases of a folder. What is left out becomes notes, what is amiss problems."""
-    cases: dict[str, Case] = {}
-    classes: tuple[str, ...] = ()
-    given: list[str] = []
     _note_folders(root, places, found)
+    read = []
     for place in places:
         images = _listed(root, place.images, found)
-        sources, place_classes = _mask_sources(root, place, found)
-        classes = classes or place_classes
-        for case in _cases(root, place, images, sources, found):
+        read.append((place, images, _mask_sources(root, place, images, found)))
+    folders = {name for _, _, sources in read for _, name in sources if name}
+    where = relative(root, places[0].masks)
+    order, classes = _classes(folders, where, found)
+    cases: dict[str, Case] = {}
+    given: list[str] = []
+    for place, images, sources in read:
+        numbered = [(files, order.index(name) + 1 if name else 0) for files, name in sources]
+        for case in _cases(root, place, images, numbered, found):
             cases[case.name] = case
         held = (files.values() for files, _ in sources)
         given += [file.name for groups in held for group in groups for file in group]
-    return Layout(cases, classes, relative(root, places[0].masks), given)
+    return Layout(cases, classes, where, given)
 
 
 def _note_folders(root: Path, places: list[Place], found: Findings) -> None:
@@ -328,7 +332,7 @@ Files = Mapping[str, list[Path]]
 def _listed(root: Path, folder: Path, found: Findings, are_folders_used: bool = False) -> Files:
     """Return the image files of a folder by stem, and note all that is no image file."""
     files: dict[str, list[Path]] = {}
-    hidden, others, folders = [], [], []
+    hidden, others, folders, dangling = [], [], [], []
     for child in children(folder):
         ending = ending_of(child.name, READ)
         if child.name.startswith("."):
@@ -337,6 +341,8 @@ def _listed(root: Path, folder: Path, found: Findings, are_folders_used: bool = 
             folders.append(f"{child.name}/")
         elif ending and os.path.isfile(child):
             files.setdefault(folded(child.name[: -len(ending)]), []).append(child)
+        elif not os.path.exists(child):
+            dangling.append(child.name)
         else:
             others.append(child.name)
     where = relative(root, folder)
@@ -345,6 +351,10 @@ def _listed(root: Path, folder: Path, found: Findings, are_folders_used: bool = 
     if others:
         found.notes.append(
             f"{where}: {len(others)} file(s) of unknown endings not read: {listing(others)}"
+        )
+    if dangling:
+        found.notes.append(
+            f"{where}: {len(dangling)} link(s) lead nowhere; fetch their files: {listing(dangling)}"
         )
     if folders and not are_folders_used:
         found.notes.append(f"{where}: {len(folders)} folder(s) not read: {listing(folders)}")
@@ -357,30 +367,46 @@ def relative(root: Path, folder: Path) -> str:
         inside = folder.relative_to(root).as_posix()
     except ValueError:
         inside = folder.name
-    return "" if inside == "." else f"{inside}/"
+    return f"{folder.name if inside == '.' else inside}/"
 
 
-def _mask_sources(
-    root: Path, place: Place, found: Findings
-) -> tuple[list[tuple[Files, int]], tuple[str, ...]]:
-    """Return files of masks, with the number of their class or 0, and the classes' names."""
+Sources = list[tuple[Files, str]]
+"""Files of masks, with the name of the folder that is their class, or "" where none is."""
+
+
+def _mask_sources(root: Path, place: Place, images: Files, found: Findings) -> Sources:
+    """Return the files of masks of one place.
+
+    Folders in that of the masks are classes; or images, if they are called so and hold no masks of
+    others: their files count as numbered masks then.
+    """
     folders = _folders(place.masks) if place.masks != place.images else []
-    by_class = bool(folders) and not _has_files(place.masks)
-    plain = _listed(root, place.masks, found, are_folders_used=by_class)
-    if not by_class:
-        return [(plain, 0)], ()
-    named = [folder.name for folder in folders]
-    if all(name.isdecimal() for name in named):
-        folders.sort(key=lambda folder: int(folder.name))
-        named = [f"class {folder.name}" for folder in folders] if len(named) > 1 else ["object"]
-    found.notes.append(
-        f"{relative(root, place.masks)}: a folder a class: "
-        f"{listing([folder.name for folder in folders], 10)}"
-    )
-    sources = [
-        (_listed(root, folder, found), number) for number, folder in enumerate(folders, start=1)
-    ]
-    return sources, ("background", *named)
+    if not folders or _has_files(place.masks):
+        return [(_listed(root, place.masks, found), "")]
+    _listed(root, place.masks, found, are_folders_used=True)
+    sources = [(_listed(root, folder, found), folded(folder.name)) for folder in folders]
+    if not any(name in images for _, name in sources):
+        return sources
+    if any(files.keys() & images.keys() - {name} for files, name in sources):
+        return sources
+    numbered: dict[str, list[Path]] = {}
+    for files, name in sources:
+        flat = [file for held in files.values() for file in held]
+        numbered |= {f"{name}_{number}": [file] for number, file in enumerate(flat)}
+    return [(numbered, "")]
+
+
+def _classes(folders: set[str], where: str, found: Findings) -> tuple[list[str], tuple[str, ...]]:
+    """Return folders of classes in their order, and the names of all classes; or nothing."""
+    if not folders:
+        return [], ()
+    if all(name.isdecimal() for name in folders):
+        order = sorted(folders, key=int)
+        names = [f"class {name}" for name in order] if len(order) > 1 else ["object"]
+    else:
+        order = names = sorted(folders)
+    found.notes.append(f"{where}: a folder a class: {listing(order, 10)}")
+    return order, ("background", *names)
 
 
 def _cases(
@@ -460,7 +486,7 @@ def _image_of(stem: str, stems: Collection[str]) -> str:
 def _without(stem: str, suffixes: Iterable[str], stems: Collection[str]) -> str:
     """Return the image whose name has one of the suffixes behind it in `stem`; or nothing."""
     for suffix in suffixes:
-        if suffix and stem.endswith(suffix):
+        if suffix and stem.lower().endswith(suffix.lower()):
             start = stem[: -len(suffix)]
             for name in (start, *(start + end for end in IMAGE_SUFFIXES)):
                 if name in stems:

@@ -90,14 +90,21 @@ def complete(splits: Splits, seed: int, found: Findings) -> tuple[Splits, str]:
 
 
 def listed(file: Path, names: Collection[str], found: Findings, hint: str = "") -> list[str]:
-    """Return the images that a split file names: by stem, with an ending, a path, or a pair."""
+    """Return the images that a split file names: by stem, with an ending, a path, or a pair.
+
+    A line that begins with # and names no image is a remark.
+    """
     known = set(names)
     chosen = []
     for line in _lines(file, found):
         name = next((name for name in _meant(line) if name in known), None)
+        if name is None and line.startswith("#"):
+            continue
         if name is None:
             where = f"{file.parent.name}/{file.name}"
-            found.problems.append(f"{where}: no image has the stem {line!r}{hint}")
+            example = f", such as {min(known)}" if known else ""
+            remedy = hint or f"; name an image a line by its stem{example}"
+            found.problems.append(f"{where}: no image has the stem {line!r}{remedy}")
         else:
             chosen.append(name)
     return chosen
