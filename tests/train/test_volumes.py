@@ -31,7 +31,7 @@ from unet_bench.measure.trivial import Otsu
 from unet_bench.models.select import select
 from unet_bench.networks.contracts import main_output
 from unet_bench.plan.examine import examine
-from unet_bench.predict import predict_files
+from unet_bench.predict import Outputs, predict_files
 from unet_bench.present.table import results_document
 from unet_bench.registry.registry import Registry
 from unet_bench.spec.cell import Cell, Task
@@ -41,6 +41,7 @@ from unet_bench.train import tiles
 from unet_bench.train.augment import draw, interpolated, sources
 from unet_bench.train.border import border_weights
 from unet_bench.train.metrics import Accumulator
+from unet_bench.train.trained import load_network
 from unet_bench.train.windows import (
     Batch,
     Images,
@@ -632,7 +633,8 @@ def test_masks_of_volumes_lie_where_their_images_do(
     kept: Path, scans: Path, tmp_path: Path
 ) -> None:
     images = [scans / "images" / f"scan{number}.nii.gz" for number in (0, 5)]
-    written = list(predict_files(kept, "unet+depth=2", images, tmp_path / "out"))
+    found = predict_files(load_network(kept, "unet+depth=2"), images, Outputs(tmp_path / "out"))
+    written = [made.mask for made in found.write()]
     assert [file.name for file in written] == ["scan0.nii.gz", "scan5.nii.gz"]
     for file, image in zip(written, images, strict=True):
         mask: Any = nibabel.load(file)
@@ -647,5 +649,6 @@ def test_masks_of_volumes_lie_where_their_images_do(
 def test_pictures_are_no_volumes(kept: Path, tmp_path: Path) -> None:
     picture = tmp_path / "a.png"
     picture.write_bytes(b"")
+    network = load_network(kept, "unet+depth=2")
     with pytest.raises(InvalidData, match="trained on volumes; give NIfTI"):
-        list(predict_files(kept, "unet+depth=2", [picture], tmp_path / "out"))
+        predict_files(network, [picture], Outputs(tmp_path / "out"))

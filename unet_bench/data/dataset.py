@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import astuple, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -154,6 +154,7 @@ class Dataset:
             "split_by": self.split_by,
             "modalities": self.modalities,
             "scale": self.scale,
+            "labels": [astuple(row) for row in self.labels],
             "orientation": self.orientation,
             "spacing": self.spacing,
             "samples": names,
@@ -172,6 +173,7 @@ class Dataset:
                     split: _stored(arrays, split, names)
                     for split, names in meta.pop("samples").items()
                 }
+                meta["labels"] = tuple(LabelRow(*row) for row in meta.get("labels", ()))
                 lists = ("classes", "modalities", "spacing")
                 meta |= {name: tuple(meta[name]) for name in lists}
                 meta["scale"] = {name: tuple(ends) for name, ends in meta["scale"].items()}
@@ -241,9 +243,10 @@ def fault(sample: Sample, channels: int, classes: int, dims: int = 2) -> str | N
     if image.dtype == np.float32 and not np.isfinite(image).all():
         return f"{name}: image with values that are NaN or infinite; replace them"
     if mask.shape != image.shape[:-1]:
+        turned = "one of them is turned; " if mask.shape[::-1] == image.shape[:-1] else ""
         return (
             f"{name}: mask of {_by(mask.shape)} for an image of {_by(image.shape[:-1])}; "
-            "they must be equal"
+            f"{turned}they must be equal"
         )
     stray = (mask < 0) | (mask >= classes) & (mask != IGNORE)
     if stray.any():

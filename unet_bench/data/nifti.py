@@ -79,14 +79,29 @@ def read_labels(path: Path) -> Volume:
     return _placed(values, header, path)
 
 
-def write_labels(path: Path, labels: Array, like: Path) -> None:
-    """Write labels `(X Y Z)`, uint8, that lie where the volume `like` does. Raises OSError."""
+def affine_of(path: Path) -> Array:
+    """Return where the voxels of a volume lie, `(4 4)`, in the units of its header.
+
+    Raises InvalidData for an affine that means nothing.
+    """
+    try:
+        return np.asarray(_header(path).get_best_affine(), np.float64)
+    except (
+        Exception
+    ) as error:  # codes and quaternions that mean nothing make nibabel raise anything
+        raise _refused(path, f"states no place that can be kept ({error}); save it anew") from error
+
+
+def write_like(path: Path, values: Array, like: Path) -> None:
+    """Write a volume `(X Y Z)` or `(X Y Z C)` that lies where `like` does. Raises OSError."""
     import nibabel
 
     header = _header(like)
-    header.set_data_dtype(np.uint8)
+    header.set_data_dtype(values.dtype)
+    # The grey values between which viewers show the image are not those of its labels.
+    header["cal_min"] = header["cal_max"] = 0
     make: Any = nibabel.Nifti1Image
-    nibabel.save(make(labels, header.get_best_affine(), header), path)
+    nibabel.save(make(values, header.get_best_affine(), header), path)
 
 
 def _placed(values: Array, header: Any, path: Path) -> Volume:

@@ -27,6 +27,11 @@ MARKS: Final = re.compile(r"[/\\~.]")
 """What makes a name that nobody registered look like a path."""
 
 
+def pixels_allowed(max_megapixels: float | None) -> int:
+    """Return how many pixels a picture may have, as `--max-megapixels` says it or not."""
+    return MOST_PIXELS if max_megapixels is None else round(max_megapixels * 1e6)
+
+
 def open_dataset(
     registry: Registry,
     name: str,
@@ -50,8 +55,7 @@ def open_dataset(
     data cannot be used.
     """
     size = size or DRAWN
-    most = MOST_PIXELS if max_megapixels is None else round(max_megapixels * 1e6)
-    with allow_pixels(most):
+    with allow_pixels(pixels_allowed(max_megapixels)):
         found = _read(registry, name, size, classes, seed)
     if found.dims == 3:
         from unet_bench.data.volume import with_geometry

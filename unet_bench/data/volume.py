@@ -418,15 +418,16 @@ class Seen:
         return sample
 
     def undone(self, mask: Array, volume: Volume) -> Array:
-        """Return a mask `(D H W)` of `applied` on the volume's own grid."""
+        """Return a mask `(D H W)` of `applied` on the volume's own grid; so of `(D H W K)`."""
         size = np.array(volume.values.shape[:3])
         if self.orientation == "canonical":
             turn = _to_canonical(volume.orientation)[:, 0].astype(int)
             size[turn] = size.copy()
         height, width, depth = size.tolist()
-        if mask.shape != (depth, height, width):
-            nearest = Image.Resampling.NEAREST
-            mask = resized(mask[..., None], (depth, height, width), nearest)[..., 0]
+        if mask.shape[:3] != (depth, height, width):
+            bands = mask[..., None] if mask.ndim == 3 else mask
+            bands = resized(bands, (depth, height, width), Image.Resampling.NEAREST)
+            mask = bands.reshape(depth, height, width, *mask.shape[3:])
         return uncanonical(mask, volume.orientation) if self.orientation == "canonical" else mask
 
 

@@ -8,6 +8,7 @@ import hashlib
 import itertools
 import json
 import math
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -23,6 +24,7 @@ from torch import nn
 
 from unet_bench.data.dataset import Dataset, Scale, resized
 from unet_bench.data.scale import TYPES
+from unet_bench.data.usual import Usual
 from unet_bench.data.volume import Seen
 from unet_bench.errors import InvalidSuite, StoreError, UnetBenchError, UnknownName
 from unet_bench.geometry.shapes import InputWindow
@@ -86,6 +88,11 @@ class _Volumes(TypedDict):
     most: list[float]
 
 
+class _Usual(TypedDict):
+    centre: list[list[float]]
+    deviation: list[list[float]]
+
+
 class About(TypedDict, total=False):
     """The JSON beside weights. What older versions did not state yet may be missing."""
 
@@ -100,6 +107,8 @@ class About(TypedDict, total=False):
     val_dice: Required[float | None]
     modalities: list[str]
     volumes: _Volumes
+    usual: _Usual
+    colours: dict[str, str]
     digest: str
 
 
@@ -125,6 +134,8 @@ def save_network(
         "image_type": dataset.train[0].image.dtype.name,
         "modalities": dataset.modalities,
         "scale": dataset.scale,
+        "usual": Usual.of(sample.image for sample in dataset.train).to_json(),
+        "colours": _colours(dataset),
         "volumes": asdict(Seen.of(dataset, cell.task.fit == "resize"))
         if dataset.dims == 3
         else None,
@@ -166,13 +177,25 @@ class Network:
     modalities: tuple[str, ...] = ()
     scale: Scale = field(default_factory=dict)
     """How image files become what it takes; see `unet_bench.data.scale`."""
+    usual: Usual | None = None
+    """What the training images are like; unknown in runs of older versions."""
+    colours: Mapping[str, str] = field(default_factory=dict)
+    """The colours of classes in the data set's own masks, #rrggbb by name."""
     volumes: Seen = field(default_factory=Seen)
     """How volumes lay."""
 
     def predict(
         self, image: np.ndarray, *, whole: bool = False, overlap: float = 0.0, flips: bool = False
     ) -> np.ndarray:
-        """Return class ids `(*S)`, uint8, of an image `(*S C)`, predicted in tiles.
+        """Return class ids `(*S)`, uint8, those of the highest of the `probabilities`."""
+        found = self.probabilities(image, whole=whole, overlap=overlap, flips=flips)
+        class_ids: np.ndarray = found.argmax(-1).astype(np.uint8)
+        return class_ids
+
+    def probabilities(
+        self, image: np.ndarray, *, whole: bool = False, overlap: float = 0.0, flips: bool = False
+    ) -> np.ndarray:
+        """Return the probability of each class `(*S K)`, float32, of an image `(*S C)`, in tiles.
 
         The image has the training images' type and channels.
         """
@@ -200,17 +223,13 @@ class Network:
 
         with torch.inference_mode():
             found = predict(call, pixels[None], input_window, size, overlap=overlap, flips=flips)
-        return found[0].argmax(0).byte().cpu().numpy()
+        return np.moveaxis(found[0].cpu().numpy(), 0, -1)
 
-    def predict_fitted(
-        self, image: np.ndarray, *, whole: bool, overlap: float, flips: bool
-    ) -> np.ndarray:
-        """Return `predict` of the image resized as training images were, the mask resized back."""
+    def fitted(self, image: np.ndarray) -> np.ndarray:
+        """Return an image `(*S C)` resized as training images were, if they were."""
         if self.task.fit != "resize":
-            return self.predict(image, whole=whole, overlap=overlap, flips=flips)
-        fitted = resized(image, self.task.scored, Image.Resampling.BILINEAR)
-        mask = self.predict(fitted, whole=whole, overlap=overlap, flips=flips)
-        return resized(mask[..., None], image.shape[:-1], Image.Resampling.NEAREST)[..., 0]
+            return image
+        return resized(image, self.task.scored, Image.Resampling.BILINEAR)
 
 
 def load_network(
@@ -264,6 +283,8 @@ def load_network(
         variant=variant,
         modalities=tuple(about.get("modalities", ())),
         scale=_scale(about),
+        usual=_usual(about),
+        colours=_own_colours(about),
         volumes=_volumes(about),
     )
 
@@ -348,7 +369,10 @@ def _about(file: Path) -> dict[str, Any]:
         found: dict[str, Any] = read_json(file)
         require_shape(found, About, "it")
         _described(found)
-    except (UnetBenchError, OSError, ValueError, TypeError, LookupError) as error:
+    except (
+        *(UnetBenchError, OSError, ValueError),
+        *(TypeError, LookupError, ArithmeticError),
+    ) as error:
         why = one_line(f"{type(error).__name__}: {error}")
         raise StoreError(
             f"{one_line(str(file))} is not what a run leaves beside weights ({why}); delete it"
@@ -385,6 +409,8 @@ def _described(about: Mapping[str, Any]) -> tuple[Task, InputWindow, Variant]:
         if values.shape not in ((), (1,), (task.in_channels,)) or not valid:
             raise ValueError(f"{name} is one finite number for each channel")
     _scale(about)
+    _usual(about)
+    _own_colours(about)
     _volumes(about)
     dice = about["val_dice"]
     if dice is not None and not 0 <= dice <= 1:
@@ -409,6 +435,29 @@ def _scale(about: Mapping[str, Any]) -> Scale:
     if not all(math.isfinite(end) for bounds in scale.values() for end in bounds):
         raise ValueError("the bounds of a scale are two finite numbers")
     return scale
+
+
+def _usual(about: Mapping[str, Any]) -> Usual | None:
+    """Return what the training images were like. Raises ValueError."""
+    stated = about.get("usual")
+    return None if stated is None else Usual.from_json(stated, about["task"]["in_channels"])
+
+
+def _colours(dataset: Dataset) -> dict[str, str]:
+    """Return the first colour of each class in the data set's masks, #rrggbb; none of other masks.
+
+    They are by name; see `labels` of the data set.
+    """
+    coloured = [row for row in dataset.labels if row.value.startswith("#")]
+    return {row.meaning: row.value for row in reversed(coloured)}
+
+
+def _own_colours(about: Mapping[str, Any]) -> dict[str, str]:
+    """Return the colours that `_colours` found. Raises ValueError."""
+    colours: dict[str, str] = about.get("colours") or {}
+    if not all(re.fullmatch("#[0-9a-f]{6}", colour) for colour in colours.values()):
+        raise ValueError("colours gives classes their colours, such as #00ff00")
+    return colours
 
 
 def _volumes(about: Mapping[str, Any]) -> Seen:
