@@ -71,6 +71,14 @@ def unet_bench_register(registry: Registrar) -> None:
         cite="Russell et al. 2008, IJCV 77",
     )
     registry.reader(
+        "dicom",
+        "unet_bench_formats.dicom:read",
+        recognises="unet_bench_formats.dicom:recognises",
+        summary="DICOM: a series a case, images/CASE/*.dcm and masks/CASE.nii.gz, or single "
+        "pictures; needs pydicom (pip install 'unet-bench[dicom]')",
+        cite="NEMA PS3.3",
+    )
+    registry.reader(
         "oxford-pet",
         "unet_bench_formats.official:read_pet",
         recognises="unet_bench_formats.places:is_pet",

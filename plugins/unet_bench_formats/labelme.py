@@ -30,10 +30,11 @@ from unet_bench import limits
 from unet_bench.data.dataset import IGNORE, Array, Dataset
 from unet_bench.data.decode import ENDINGS, children, decode, files, read_image, read_mask
 from unet_bench.data.findings import Findings
+from unet_bench.data.folder import stated_splits
 from unet_bench.data.labels import Classes, by_format
 from unet_bench.data.layout import IMAGES, find_places, split_called
 from unet_bench.data.reading import find_all, find_one, pictures
-from unet_bench.data.splits import SPLITS, Splits, complete, seeded
+from unet_bench.data.splits import SPLITS, Splits, complete
 from unet_bench.errors import InvalidData
 from unet_bench.limits import one_line, shown
 from unet_bench_formats.drawing import (
@@ -110,7 +111,7 @@ def _folders(root: Path) -> list[tuple[Path, str]]:
 
 
 def read(path: Path, *, classes: Classes = None, seed: int = 0) -> Dataset:
-    """Return the images with their shapes drawn, split by folders or else 70/10/20 by `seed`.
+    """Return the images with their shapes drawn, split by folders, split files or `seed`.
 
     The labels in sorted order, or in that of labels.txt, are the classes. Raises InvalidData,
     naming all offenders.
@@ -123,7 +124,7 @@ def read(path: Path, *, classes: Classes = None, seed: int = 0) -> Dataset:
     labels = _in_stated_order(root, named, found)
     names, ids = numbered(labels, classes, found)
     found.refuse()
-    splits, split_by = _splits(annotated, seed, found)
+    splits, split_by = _splits(root, annotated, seed, found)
     images = decode(_image, annotated, found)
     drawn = decode(
         partial(_drawn, ids=ids | {IGNORED: IGNORE}),
@@ -199,10 +200,11 @@ def _in_stated_order(root: Path, named: set[str], found: Findings) -> list[str]:
     return listed
 
 
-def _splits(annotated: Mapping[str, Annotated], seed: int, found: Findings) -> tuple[Splits, str]:
+def _splits(
+    root: Path, annotated: Mapping[str, Annotated], seed: int, found: Findings
+) -> tuple[Splits, str]:
     if not all(one.split for one in annotated.values()):
-        names = sorted(annotated)
-        return seeded(names, seed, found, where="images"), f"seeded 70/10/20, seed {seed}"
+        return stated_splits(root, sorted(annotated), seed, found)
     held: Splits = {split: [] for split in SPLITS}
     for name, one in annotated.items():
         held[one.split].append(name)

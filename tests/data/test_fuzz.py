@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import gzip
 import importlib.resources
+import importlib.util
 import io
 import json
 import os
@@ -156,6 +157,8 @@ PLACES: dict[str, Callable[[Path], Path]] = {
     **{kind: TREES[kind] for kind in ("medsegbench", "decathlon", "nnunet", "tiff", "dsb")},
     **{kind: TREES[kind] for kind in ("npy", "coco", "labelme")},
 }
+if importlib.util.find_spec("pydicom"):
+    PLACES["dicom"] = TREES["dicom"]
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ from typing import Any
 
 import nibabel
 import numpy as np
+import pytest
 from PIL import Image
 
 from unet_bench.data import splits as ways
@@ -240,6 +241,65 @@ def labelme(root: Path, *shapes: dict[str, Any], **stated: Any) -> Path:
     return place
 
 
+def put_dicom(file: Path, pixels: Array, **stated: Any) -> None:
+    """Save a picture as DICOM; keywords change what it states. Skips the test without pydicom."""
+    pydicom = pytest.importorskip("pydicom")
+    kind = "RGB" if pixels.ndim == 3 else "MONOCHROME2"
+    about = {
+        "SOPClassUID": "1.2.840.10008.5.1.4.1.1.2",
+        "SOPInstanceUID": "1.2.3",
+        "SeriesInstanceUID": "1.2",
+        "Modality": "CT",
+        "Rows": pixels.shape[0],
+        "Columns": pixels.shape[1],
+        "SamplesPerPixel": 3 if kind == "RGB" else 1,
+        "PlanarConfiguration": 0,
+        "PhotometricInterpretation": kind,
+        "BitsAllocated": 8 * pixels.dtype.itemsize,
+        "BitsStored": 8 * pixels.dtype.itemsize,
+        "HighBit": 8 * pixels.dtype.itemsize - 1,
+        "PixelRepresentation": int(pixels.dtype.kind == "i"),
+    }
+    data = pydicom.Dataset()
+    for name, value in (about | stated).items():
+        if value is not None:
+            setattr(data, name, value)
+    data.PixelData = pixels.tobytes()
+    data.file_meta = pydicom.dataset.FileMetaDataset()
+    data.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.1"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    data.save_as(file, enforce_file_format=True)
+
+
+def put_series(folder: Path, voxels: Array, mm: float = 2.0, **stated: Any) -> None:
+    """Save voxels `X Y Z` as a series, the slices named against their order."""
+    for z in range(voxels.shape[2]):
+        place = {
+            "ImagePositionPatient": [-30.0, -20.0, 100 + mm * z],
+            "ImageOrientationPatient": [1, 0, 0, 0, 1, 0],
+            "PixelSpacing": [0.5, 0.7],
+            "InstanceNumber": z + 1,
+        }
+        file = folder / f"IM{voxels.shape[2] - z:03}.dcm"
+        put_dicom(file, np.ascontiguousarray(voxels[..., z].T), **(place | stated))
+
+
+AFFINE = np.array([[-0.7, 0, 0, 30], [0, -0.5, 0, 20], [0, 0, 2, 100], [0, 0, 0, 1.0]])
+"""Where the series of `put_series` lie, as NIfTI says it: to the right, front and top."""
+
+
+def dicom(root: Path, **stated: Any) -> Path:
+    """Write four cases with a series each, and their labels as NIfTI; keywords change the first."""
+    place = root / "scans"
+    for number in range(4):
+        voxels = (ramp(1) + number).astype(np.uint16)
+        more = stated if not number else {}
+        slope = {"RescaleSlope": 2, "RescaleIntercept": -1024}
+        put_series(place / "images" / f"p{number}", voxels, **(slope | more))
+        put_volume(place / "masks" / f"p{number}.nii.gz", box(0, 1, 2), affine=AFFINE)
+    return place
+
+
 TREES: dict[str, Callable[[Path], Path]] = {
     "folder": folder,
     "medsegbench": medsegbench,
@@ -253,6 +313,7 @@ TREES: dict[str, Callable[[Path], Path]] = {
     "npy": npy,
     "coco": coco,
     "labelme": labelme,
+    "dicom": dicom,
 }
 
 

@@ -101,7 +101,7 @@ def test_masks_for_ones_own_images(run: Path, unet_bench, tmp_path: Path) -> Non
         image("small.png", tmp_path, small),
         image("deep.png", tmp_path, wide),
     ]
-    done = unet_bench("predict", str(run), "unet", *files, "--out", "masks")
+    done = unet_bench("predict", str(run), "unet", *files, "--out", "masks", "--white", "65535")
     assert done.returncode == 0, done.stderr
     masks = {
         name: np.array(Image.open(tmp_path / "masks" / f"{name}.png"))

@@ -68,17 +68,17 @@ def run(
     from unet_bench.store.log import read_manifest, resume_command
     from unet_bench.store.trust import code_named_by, require_trust
 
-    folder = resumable(resume, out) if resume else None
+    folder = find_run(resume, out) if resume else None
     refuse_contradictions(folder, suite, suite_options, execution_options)
     if folder:
         named = code_named_by(read_manifest(folder), executor="executor" not in execution_options)
         require_trust(folder, named, trust)
     execution = execution_of(folder, execution_options)
-    wanted = pipeline.resumed(folder) if folder else from_options(suite_options, suite)
-    recipe = pipeline.recipe_of(folder) if folder else None
+    chosen = pipeline.suite_of_run(folder) if folder else from_options(suite_options, suite)
+    recipe = pipeline.recipe_of_run(folder) if folder else None
     with watcher() as progress:
         try:
-            with pipeline.plan(wanted, recipe, execution) as prepared:
+            with pipeline.plan(chosen, recipe, execution) as prepared:
                 if "time_limit_s" not in execution_options:
                     limit = PRESETS[prepared.suite.preset].time_limit_s
                     execution = replace(execution, time_limit_s=limit)
@@ -127,16 +127,16 @@ def execution_of(folder: Path | None, execution_options: Chosen) -> ExecutionOpt
 
     if not folder or "executor" in execution_options:
         return ExecutionOptions(**execution_options)
-    own = pipeline.executor_of_run(folder)
+    stored = pipeline.executor_of_run(folder)
     before = {
-        "executor": str(own.get("name", "local")),
-        "devices": tuple(own.get("devices", ())),
+        "executor": str(stored.get("name", "local")),
+        "devices": tuple(stored.get("devices", ())),
     }
-    further = {**own.get("options", {}), **execution_options.get("options", {})}
-    return ExecutionOptions(**{**before, **execution_options, "options": further})
+    merged = {**stored.get("options", {}), **execution_options.get("options", {})}
+    return ExecutionOptions(**{**before, **execution_options, "options": merged})
 
 
-def resumable(name: str, out: Path) -> Path:
+def find_run(name: str, out: Path) -> Path:
     """Return a run's folder: as given, below `out`, or the last one there. Raises StoreError."""
     from unet_bench.store.run_folder import MANIFEST
 
@@ -169,7 +169,7 @@ def end_code(done: Finished, limited: bool) -> int:
     if done.left:
         typer.echo(
             f"the time limit is reached, {len(done.left)} cells are left "
-            f"({left_out(done.left)}). Go on with: {resume_command(done.path)}",
+            f"({name_cells(done.left)}). Go on with: {resume_command(done.path)}",
             err=True,
         )
         if limited:
@@ -181,7 +181,7 @@ def end_code(done: Finished, limited: bool) -> int:
     return 0 if done.statuses <= HARMLESS else 1
 
 
-def left_out(left: Iterable[Planned]) -> str:
+def name_cells(left: Iterable[Planned]) -> str:
     """Return the cells that there was no time for: each probe with its variants."""
     by_probe: dict[str, list[str]] = {}
     for planned in left:
@@ -215,7 +215,7 @@ def plan(
     from unet_bench import pipeline
     from unet_bench.present.progress import plan_table, plan_text
 
-    with pipeline.plan(from_options(chosen, suite), only=True) as prepared:
+    with pipeline.plan(from_options(chosen, suite), dry_run=True) as prepared:
         if as_json:
             echo(json.dumps(plan_table(prepared.planned), indent=2))
         else:

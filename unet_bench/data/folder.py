@@ -16,7 +16,7 @@ import csv
 import os
 import re
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any, Final
@@ -186,6 +186,13 @@ def _splits(root: Path, layout: Layout, seed: int, found: Findings) -> tuple[Spl
         by_folder.setdefault(case.split, []).append(name)
     if by_folder.keys() - {"", "train"}:
         return complete(by_folder, seed, found)
+    return stated_splits(root, names, seed, found)
+
+
+def stated_splits(
+    root: Path, names: Sequence[str], seed: int, found: Findings
+) -> tuple[Splits, str]:
+    """Return names by split, as split files in `root` say or else by `seed`, and how."""
     listings = _split_files(root, found)
     if not names and not found.problems:
         found.problems.append(f"images/: holds no image; put {', '.join(FORMATS)} files there")

@@ -154,6 +154,8 @@ def _side_by_side(root: Path) -> list[Place]:
             in_splits = [child for child in _folders(images) if split_called(child.name)]
             if in_splits and not _has_files(images):
                 continue
+            # Folders, or files of other endings, are a format of another reader.
+            is_plain &= _has_files(images) or not _children(images)
             if is_plain or _match(images, masks):
                 return [Place(images, masks)]
     return []

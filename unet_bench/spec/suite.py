@@ -380,26 +380,26 @@ class Suite:
 
 
 def from_options(options: Mapping[str, Any], file: str | None = None) -> Suite:
-    """Return a suite from a TOML file or shipped name, with options laid over it.
+    """Return a suite from a TOML file or a shipped name; options replace what that says.
 
-    A table in the file that is called as a preset holds what differs under that preset. Raises
+    A table in the file with the name of a preset holds what differs under that preset. Raises
     InvalidSuite, UnknownName.
     """
-    given = {name: value for name, value in options.items() if value not in (*OPEN, [])}
-    stated = read(file) if file else {}
-    preset = given.get("preset") or stated.get("preset", "")
+    chosen = {name: value for name, value in options.items() if value not in (*OPEN, [])}
+    fields = read(file) if file else {}
+    preset = chosen.get("preset") or fields.get("preset", "")
     if not isinstance(preset, str):
         raise InvalidSuite(f"suite {file}: preset={shown(preset)} is not valid: it takes a name")
-    tables = {name: stated.pop(name, {}) for name in PRESETS}
-    for changes in (tables.get(preset, {}), given):
+    of_presets = {name: fields.pop(name, {}) for name in PRESETS}
+    for changes in (of_presets.get(preset, {}), chosen):
         if not isinstance(changes, Mapping):
             raise InvalidSuite(
-                f"suite {file}: what is called as a preset must be a table, such as [quick]"
+                f"suite {file}: {preset} is a preset's name: it must be a table, [{preset}]"
             )
         if any(name in changes for name in BUDGETS):
-            stated = {name: value for name, value in stated.items() if name not in BUDGETS}
-        stated = stated | dict(changes)
-    return from_dict(stated)
+            fields = {name: value for name, value in fields.items() if name not in BUDGETS}
+        fields = fields | dict(changes)
+    return from_dict(fields)
 
 
 def from_dict(data: Mapping[str, Any]) -> Suite:
