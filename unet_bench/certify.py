@@ -329,7 +329,7 @@ def measured(
         plan, before = replace(plan, planned=kept), at_work.run_in(part)
         with terminable():
             done = pipeline.execute(plan, part, at_work.progress, before, execution)
-            if many and not done.statuses <= FINE:
+            if many and not done.statuses <= FINE and time.monotonic() < execution.until:
                 # A GPU may be one process's alone: what failed is tried by one worker at a time.
                 execution = replace(execution, devices=many[:1])
                 executor = pipeline.executor_of(execution, plan.loaded.registry)

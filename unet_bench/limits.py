@@ -87,7 +87,8 @@ def read_text(path: Path, most: int = MOST_TEXT) -> str:
     """
     require_file(path)
     with path.open("rb") as file:
-        content = file.read(most + 1)
+        # As many bytes are taken from memory as are asked for, whatever the file holds.
+        content = file.read(min(most, path.stat().st_size) + 1)
     if len(content) > most:
         raise ValueError(f"it holds more than {most // 1024} KiB of text")
     return content.decode("utf-8-sig")

@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 
     from unet_bench.execute.jobs import Executor
     from unet_bench.host.survey import DeviceFacts
-    from unet_bench.plan.cells import Plan, Planned
+    from unet_bench.plan.cells import Plan
+    from unet_bench.plan.tasks import LoadedTask
     from unet_bench.registry.registry import Registry
 
 
@@ -54,8 +55,8 @@ def run(
 
     chosen = variants.split(",") if isinstance(variants, str) else list(variants)
     execution = execution or ExecutionOptions()
-    with plan(from_options({"variants": chosen, **options}), execution=execution) as made:
-        path = execute(made, Path(out), progress or Quiet(), execution=execution).path
+    with plan(from_options({"variants": chosen, **options}), execution=execution) as planned:
+        path = execute(planned, Path(out), progress or Quiet(), execution=execution).path
     frame = read_results(path)
     frame.attrs["path"] = str(path)
     return frame
@@ -67,13 +68,13 @@ def plan(
     recipe: Recipe | None = None,
     execution: ExecutionOptions | None = None,
     *,
-    only: bool = False,
+    dry_run: bool = False,
 ) -> Iterator[Plan]:
     """Do everything up to the first measurement.
 
     The data lie in a temporary folder while the context is open.
     `recipe` is for a run that goes on with the one it began with, whatever its file says now.
-    `only`: nothing will be measured here, so that the device may be another machine's.
+    `dry_run`: nothing will be measured here, so that the device may be another machine's.
     """
     loaded = plugins.load(suite.block)
     registry = loaded.checked()
@@ -81,20 +82,22 @@ def plan(
     # These import torch: what can be refused without it has been refused.
     from unet_bench.host.environment import environment
     from unet_bench.host.survey import facts_of, survey
-    from unet_bench.plan.cells import Plan, asked_for, choose_variants, make_plan
+    from unet_bench.plan.cells import Plan, make_plan
     from unet_bench.plan.tasks import read_tasks
+    from unet_bench.plan.variants import choose_variants
 
     executor = executor_of(execution or ExecutionOptions(), registry)
-    wanted = suite.device
-    suite = replace(suite, device=device_of(executor, wanted, only=only))
+    requested_device = suite.device
+    suite = replace(suite, device=device_of(executor, suite.device, dry_run=dry_run))
     facts = facts_of(suite.device, here=not executor.remote)
     recipe, suite = with_recipe(suite, registry, on_gpu=suite.device != "cpu", recipe=recipe)
     suite = replace(suite, data=tuple(absolute(registry, name) for name in suite.data))
-    check_probes(suite, registry)
-    variants = choose_variants(suite, registry)
+    for probe in suite.probes:
+        registry.probe(probe)  # raises UnknownName before any data are read
+    chosen = choose_variants(suite, registry)
     with own_folder() as folder:
         tasks = read_tasks(suite, registry, folder)
-        planned = make_plan(suite, recipe, registry, variants, tasks, facts)
+        planned = make_plan(suite, recipe, registry, chosen.variants, tasks, facts)
         yield Plan(
             suite=suite,
             recipe=recipe,
@@ -103,46 +106,9 @@ def plan(
             data={loaded_task.task.id: loaded_task.data for loaded_task in tasks},
             environment=environment(survey().names()),
             executor=executor,
-            asked=frozenset(variant.name for variant in asked_for(suite, registry)),
-            modules=preload(planned),
-            notes=(
-                *notes_of_models(suite),
-                *(() if executor.remote else notes_of(wanted, suite.device, facts)),
-                *dict.fromkeys(text for loaded_task in tasks for text in loaded_task.remarks),
-            ),
+            requested=chosen.requested,
+            notes=tuple(notes_of(suite, requested_device, executor, facts, tasks)),
         )
-
-
-def device_of(executor: Executor, wanted: str, *, only: bool) -> str:
-    """Return the device that a suite is measured on, or `only` planned for. Raises InvalidSuite."""
-    from unet_bench.host.device import indexed
-
-    try:
-        return executor.device(wanted)
-    except InvalidSuite:
-        if only and wanted != "auto":
-            indexed(wanted)  # raises for what is a device nowhere
-            return wanted
-        raise
-
-
-def notes_of(wanted: str, device: str, facts: DeviceFacts) -> list[str]:
-    """Return what to know of the device: that a GPU is left unused, or that times are guesses."""
-    from unet_bench.host.survey import survey
-
-    notes = survey().problems() if wanted == "auto" else []
-    if not facts.name and device != "cpu":
-        notes.append(
-            f"{device} is not on this machine: seconds are guesses, "
-            "and its number formats are not known"
-        )
-    return notes
-
-
-def notes_of_models(suite: Suite) -> Iterable[str]:
-    """Yield from where the modules of --model are imported."""
-    if suite.models:
-        yield f"--model: modules are imported from {Path.cwd()} or, if not there, as installed"
 
 
 def executor_of(execution: ExecutionOptions, registry: Registry) -> Executor:
@@ -152,6 +118,22 @@ def executor_of(execution: ExecutionOptions, registry: Registry) -> Executor:
         raise InvalidSuite(f"executor {execution.executor} {entry.absent}")
     found: Executor = entry.load()(execution.devices, execution.options)
     return found
+
+
+def device_of(executor: Executor, name: str, *, dry_run: bool) -> str:
+    """Return the device that a suite is measured on. Raises InvalidSuite.
+
+    A dry run takes any device by its name, whether this machine has it or not.
+    """
+    from unet_bench.host.device import indexed
+
+    try:
+        return executor.device(name)
+    except InvalidSuite:
+        if dry_run and name != "auto":
+            indexed(name)  # raises for what is a device nowhere
+            return name
+        raise
 
 
 def with_recipe(
@@ -171,14 +153,31 @@ def with_recipe(
     )
 
 
-def check_probes(suite: Suite, registry: Registry) -> None:
-    """Raise UnknownName for a probe that nobody registered."""
-    for probe in suite.probes:
-        registry.find("probe", probe)
+def notes_of(
+    suite: Suite,
+    requested_device: str,
+    executor: Executor,
+    facts: DeviceFacts,
+    tasks: Iterable[LoadedTask],
+) -> Iterator[str]:
+    """Yield what whoever runs a plan should know of its modules, its device and its data."""
+    from unet_bench.host.survey import survey
+
+    if suite.models:
+        yield f"--model: modules are imported from {Path.cwd()} or, if not there, as installed"
+    if not executor.remote:
+        if requested_device == "auto":
+            yield from survey().problems()  # such as a GPU that is left unused
+        if not facts.name and suite.device != "cpu":
+            yield (
+                f"{suite.device} is not on this machine: seconds are guesses, "
+                "and its number formats are not known"
+            )
+    yield from dict.fromkeys(text for task in tasks for text in task.remarks)
 
 
 def execute(
-    made: Plan,
+    plan: Plan,
     out: Path,
     progress: Progress,
     resume: Path | None = None,
@@ -189,10 +188,10 @@ def execute(
     from unet_bench.store.tables import write_tables
 
     execution = execution or ExecutionOptions()
-    with Store.open(resume) if resume else Store.create(out, manifest(made, execution)) as store:
+    with Store.open(resume) if resume else Store.create(out, manifest(plan, execution)) as store:
         try:
-            ledger = RunLedger(made, store, execution)
-            left = tuple(run_cells(made, ledger, progress, execution))
+            ledger = RunLedger(plan, store, execution)
+            left = tuple(run_cells(plan, ledger, progress, execution))
             write_tables(store)
         except BaseException:
             # The first error says more: what is kept, how to go on.
@@ -202,19 +201,8 @@ def execute(
         return Finished(store.path, ledger.statuses(), left, ledger.refused())
 
 
-def preload(planned: Iterable[Planned]) -> tuple[str, ...]:
-    """Return what the fork server imports once, so that no worker has to: torch, and timm."""
-    modules = {"torch": None}
-    for p in planned:
-        if p.probe.preload and isinstance(p.probe.measure, str):
-            modules[p.probe.measure.partition(":")[0]] = None
-        if p.cell.variant.choices.encoder.startswith("timm:"):
-            modules["timm"] = None
-    return tuple(modules)
-
-
-def resumed(path: Path) -> Suite:
-    """Return the suite of a run that is to go on. Raises StoreError."""
+def suite_of_run(path: Path) -> Suite:
+    """Return the suite that a run began with. Raises StoreError."""
     from unet_bench.store.log import read_manifest
 
     stored = read_manifest(path).get("suite")
@@ -232,7 +220,7 @@ def executor_of_run(path: Path) -> Mapping[str, Any]:
     return {name: value for name, value in found.items() if value is not None}
 
 
-def recipe_of(path: Path) -> Recipe | None:
+def recipe_of_run(path: Path) -> Recipe | None:
     """Return the recipe that a run began with; None if its version did not note it.
 
     Raises StoreError.

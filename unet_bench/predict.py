@@ -1,162 +1,397 @@
-"""Masks for a user's own images, by a network that a run trained."""
+"""Masks for a user's own images, by a network that a run trained.
+
+files ─▶ all are read and checked ─▶ one after the other: read, predicted, written
+"""
 
 from __future__ import annotations
 
+import math
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from PIL import Image
 
-from unet_bench.data.dataset import Array
-from unet_bench.data.decode import decode, read_image
-from unet_bench.data.findings import Findings
-from unet_bench.data.nifti import is_nifti, read_volume, stem_of, write_labels
-from unet_bench.data.reading import depth_first, normalised
+from unet_bench.data import nifti, tiff
+from unet_bench.data.dataset import Array, resized
+from unet_bench.data.decode import ENDINGS, children, decode, ending_of, read_image
+from unet_bench.data.findings import Findings, listing
+from unet_bench.data.folder import read_deep_image
+from unet_bench.data.nifti import is_nifti, stem_of
+from unet_bench.data.reading import normalised
 from unet_bench.data.scale import DEPTHS, is_bytes, to_unit
-from unet_bench.errors import InvalidData, StoreError, offenders
+from unet_bench.data.volume import depth_last
+from unet_bench.errors import InvalidData, InvalidSuite, StoreError, offenders
 from unet_bench.host.files import atomic_write
-from unet_bench.host.survey import choose_device
-from unet_bench.limits import one_line
+from unet_bench.limits import one_line, shown
+from unet_bench.present.class_pictures import colours_of, hexed, overlay
 from unet_bench.spec.option import options
 from unet_bench.spec.suite import Suite
-from unet_bench.train.trained import Network, load_network
+from unet_bench.train.trained import Network
 
 BITS: Final = {"uint8": "8 bits", "uint16": "16 bits", "float32": "fractions"}
+VOLUMES: Final = (*nifti.ENDINGS, *tiff.ENDINGS)
+"""Endings of volumes."""
+PROBABILITIES: Final = ("auto", "tiff", "nifti", "npz")
+"""What probabilities are written as; `auto` is NIfTI for NIfTI, and TIFF for all else."""
+SUFFIXES: Final = {"tiff": ".tif", "nifti": ".nii.gz", "npz": ".npz"}
+FAR_SMALLER: Final = 2
+"""Times that a side may be shorter than what was trained on."""
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What is written, and where: masks into `out`, all else into folders in it."""
+
+    out: Path
+    overlay: bool = False
+    probabilities: str | None = None
+    """One of PROBABILITIES."""
+    palette: bool = True
+    """Whether masks that are PNG have colours."""
+
+
+@dataclass(frozen=True)
+class Written:
+    """An image, and the files that were made of it."""
+
+    image: Path
+    mask: Path
+    overlay: Path | None = None
+    probabilities: Path | None = None
+
+    @property
+    def files(self) -> list[Path]:
+        """All that were made."""
+        return [file for file in (self.mask, self.overlay, self.probabilities) if file]
+
+    def table(self) -> dict[str, str | None]:
+        """Return the paths as text, by what they are."""
+        paths = asdict(self).items()
+        return {name: str(path) if path else None for name, path in paths}
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """An image `(*S C)` in the channels, on the scale and on the grid of the training images.
+
+    `restored` brings values `(*S K)` to the file's own grid; `doubts` say in what it differs.
+    """
+
+    image: Array
+    restored: Callable[[Array], Array]
+    doubts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """Images that were checked, and what is to be made of them."""
+
+    network: Network
+    files: tuple[Path, ...]
+    outputs: Outputs
+    warnings: tuple[str, ...]
+    notes: tuple[str, ...]
+    white: float | None
+    whole: bool
+    overlap: float
+    flips: bool
+
+    @cached_property
+    def colours(self) -> Array:
+        """The colour of each class id, `(256 3)`."""
+        return colours_of(self.network.task.classes, self.network.colours)
+
+    @property
+    def classes(self) -> list[dict[str, int | str]]:
+        """Id, name and colour of each class."""
+        return [
+            {"id": number, "name": name, "colour": hexed(self.colours[number])}
+            for number, name in enumerate(self.network.task.classes)
+        ]
+
+    def table(self, done: Sequence[Written]) -> dict[str, object]:
+        """Return what was done, for `--json`."""
+        return {
+            "variant": self.network.variant,
+            "data": self.network.task.name,
+            "seed": self.network.seed,
+            "classes": self.classes,
+            "images": [written.table() for written in done],
+            "warnings": self.warnings,
+            "notes": self.notes,
+        }
+
+    def write(self) -> Iterator[Written]:
+        """Yield what was written of each image, as soon as it is.
+
+        Each file is whole or not there. Raises StoreError where the disk refuses, and InvalidData
+        for an image that has changed since it was checked.
+        """
+        for file in self.files:
+            [image] = _read_all(self.network, [file], self.white).values()
+            values = self.network.probabilities(
+                self.network.fitted(image.image),
+                whole=self.whole,
+                overlap=0.0 if self.whole else self.overlap,
+                flips=self.flips,
+            )
+            made = _written(self.outputs, file, self.network)
+            try:
+                for written in made.files:
+                    written.parent.mkdir(parents=True, exist_ok=True)
+                self._save(made, image, values)
+            except OSError as error:
+                why = one_line(f"{made.mask.parent}: {error}")
+                raise StoreError(f"cannot write {why}; give another folder by --out") from error
+            yield made
+
+    def _save(self, made: Written, image: Prepared, values: Array) -> None:
+        """Write what is wanted of an image and its probabilities `(*S K)`."""
+        size = image.image.shape[:-1]
+        class_ids = values.argmax(-1, keepdims=True).astype(np.uint8)
+        class_ids = _of_size(class_ids, size)
+        mask = image.restored(class_ids)[..., 0]
+        with atomic_write(made.mask) as draft:
+            if is_nifti(made.image):
+                nifti.write_like(draft, depth_last(mask), like=made.image)
+            elif self.network.task.dims == 3:
+                tiff.write_slices(draft, mask)
+            else:
+                picture = Image.fromarray(mask)
+                if self.outputs.palette:
+                    picture.putpalette(self.colours.tobytes())
+                picture.save(draft)
+        if made.overlay:
+            upright = is_nifti(made.image)
+            shown_slice = _slice_of(image.image, class_ids[..., 0], upright=upright)
+            with atomic_write(made.overlay) as draft:
+                Image.fromarray(overlay(*shown_slice, self.colours)).save(draft)
+        if made.probabilities:
+            with atomic_write(made.probabilities) as draft:
+                values = image.restored(_of_size(values, size))
+                self._save_probabilities(draft, made.image, values)
+
+    def _save_probabilities(self, draft: Path, image: Path, values: Array) -> None:
+        stored = depth_last(values) if is_nifti(image) else values
+        if draft.name.endswith(SUFFIXES["tiff"]):
+            tiff.write_bands(draft, stored)
+        elif draft.name.endswith(SUFFIXES["nifti"]):
+            nifti.write_like(draft, stored, like=image)
+        else:
+            arrays: dict[str, Any] = {
+                "probabilities": stored,
+                "classes": np.array(self.network.task.classes),
+            }
+            if is_nifti(image):
+                arrays["affine"] = nifti.affine_of(image)
+            with draft.open("wb") as file:
+                np.savez_compressed(file, **arrays)
 
 
 def predict_files(
-    run: Path,
-    variant: str,
+    network: Network,
     images: Sequence[Path],
-    out: Path,
+    outputs: Outputs,
     *,
-    data: str | None = None,
-    seed: int | None = None,
-    fold: str | None = None,
-    device: str = "auto",
     evaluation: str = "tiled",
     overlap: float = 0.5,
     flips: bool = False,
     white: float | None = None,
-    trust: bool = False,
-    warn: Callable[[str], None] = print,
-) -> Iterator[Path]:
-    """Write the class ids of each image, and yield the paths.
+) -> Predictions:
+    """Return the masks that `write` will make of images, all of which are read and checked.
 
-    All images are read and checked first. Pictures become `out/STEM.png`; NIfTI volumes
-    `out/STEM.nii.gz`, which lie where their images do in the scanner. Raises InvalidData naming
-    every image that cannot be used, InvalidSuite, StoreError, UnknownName.
+    A folder is all images in it. Pictures become PNG; NIfTI volumes NIfTI, which lies where they do
+    in the scanner; other volumes TIFF. `white` is the value that becomes 1 in an image of a number
+    type that no training image had. Raises InvalidData naming every image that cannot be used,
+    InvalidSuite.
     """
     for name, value in (("evaluation", evaluation), ("overlap", overlap)):
         options(Suite)[name].require(value, "unet-bench predict --help")
-    stems = [stem_of(image) for image in images]
-    if twice := sorted(name for name, count in Counter(stems).items() if count > 1):
+    if outputs.probabilities not in (None, *PROBABILITIES):
+        raise InvalidSuite(
+            f"--probabilities {shown(outputs.probabilities)}: it takes {', '.join(PROBABILITIES)}"
+        )
+    if white is not None and not 0 < white < math.inf:
+        raise InvalidSuite(f"--white {white:g}: it is a value above 0, such as 4095 of 12 bits")
+    notes: list[str] = []
+    files = _files(images, network, notes)
+    _require_apart(files, [_written(outputs, file, network) for file in files])
+    read = _read_all(network, files, white, only_doubts=True)
+    return Predictions(
+        network=network,
+        files=tuple(files),
+        outputs=outputs,
+        warnings=tuple(one_line(doubt) for image in read.values() for doubt in image.doubts),
+        notes=tuple(notes),
+        white=white,
+        whole=evaluation == "whole",
+        overlap=overlap,
+        flips=flips,
+    )
+
+
+# ---- from what the user names to files
+
+
+def _files(images: Sequence[Path], network: Network, notes: list[str]) -> list[Path]:
+    """Return the files that are named, and those in folders; note what in these is left out."""
+    endings = VOLUMES if network.task.dims == 3 else ENDINGS
+    found: list[Path] = []
+    for given in images:
+        if not given.is_dir():
+            found.append(given)
+            continue
+        inside = children(given)
+        fitting = [
+            child
+            for child in inside
+            if ending_of(child.name, endings) and not child.name.startswith(".") and child.is_file()
+        ]
+        where = one_line(str(given))
+        if not fitting:
+            raise InvalidData(
+                f"{where}: holds no image ({', '.join(endings)}); name the folder in which they "
+                "lie: folders in it are not looked into"
+            )
+        left = [child.name for child in inside if child not in fitting]
+        if left:
+            notes.append(f"{where}: {len(left)} left out, which are no images: {listing(left)}")
+        found += fitting
+    return list(dict.fromkeys(found))
+
+
+def _written(outputs: Outputs, image: Path, network: Network) -> Written:
+    """Return where what is made of an image goes. Raises InvalidSuite."""
+    stem = stem_of(image)
+    is_volume = network.task.dims == 3
+    ending = ".nii.gz" if is_nifti(image) else ".tif" if is_volume else ".png"
+    wanted = outputs.probabilities
+    if wanted == "auto":
+        wanted = "nifti" if is_nifti(image) else "tiff"
+    if wanted in ("tiff", "nifti") and (wanted == "nifti") != is_nifti(image):
+        kept = "is of NIfTI volumes" if wanted == "nifti" else "keeps no place in the scanner"
+        raise InvalidSuite(
+            f"{one_line(str(image))}: --probabilities {wanted} {kept}; give auto or npz"
+        )
+    return Written(
+        image,
+        outputs.out / f"{stem}{ending}",
+        outputs.out / "overlay" / f"{stem}.png" if outputs.overlay else None,
+        outputs.out / "probabilities" / f"{stem}{SUFFIXES[wanted]}" if wanted else None,
+    )
+
+
+def _require_apart(files: Sequence[Path], made: Sequence[Written]) -> None:
+    """Raise InvalidData where a file would be written twice, or over an image."""
+    names = Counter(stem_of(file) for file in files)
+    if twice := sorted(name for name, count in names.items() if count > 1):
         called = one_line(", ".join(twice))
         raise InvalidData(
             f"several images are called {called}, and each mask is called as its image"
         )
-    given = {os.path.realpath(image) for image in images}
-    if replaced := [
-        made for image in images if os.path.realpath(made := mask_file(out, image)) in given
-    ]:
-        such = one_line(str(replaced[0]))
-        raise InvalidData(
-            f"masks would replace images, such as {such}: give another folder by --out"
-        )
-    network = load_network(
-        run,
-        variant,
-        data=data,
-        seed=seed,
-        fold=fold,
-        device=choose_device(device),
-        trust=trust,
-    )
-    found = Findings(out)
-    found.problems.extend(f"{image}: no such file" for image in images if not os.path.isfile(image))
-    files = {str(image): image for image in images if os.path.isfile(image)}
-    read = decode(partial(read_for, network), files, found)
-    prepared = {
-        Path(name): as_trained(network, image, name, found, white) for name, image in read.items()
-    }
+    given = {os.path.realpath(file) for file in files}
+    for written in made:
+        for file in written.files:
+            if os.path.realpath(file) in given:
+                raise InvalidData(
+                    f"masks would replace images, such as {one_line(str(file))}: "
+                    "give another folder by --out"
+                )
+
+
+# ---- from files to what the network takes
+
+
+def _read_all(
+    network: Network, files: Sequence[Path], white: float | None, *, only_doubts: bool = False
+) -> dict[str, Prepared]:
+    """Return each file as `prepared`. Raises InvalidData naming every one that cannot be used.
+
+    Of many images the pixels would not fit into memory: `only_doubts` leaves them out.
+    """
+
+    def read(file: Path) -> Prepared:
+        image = prepared(network, file, white)
+        return Prepared(np.empty(0), _as_it_is, image.doubts) if only_doubts else image
+
+    found = Findings(Path())
+    done = decode(read, {str(file): file for file in files}, found)
     if found.problems:
         lines = offenders([one_line(problem) for problem in found.problems])
         raise InvalidData(f"no masks were made:\n{lines}")
-    for doubt in found.doubts:
-        warn(one_line(doubt))
-    whole = evaluation == "whole"
-    for file, image in prepared.items():
-        written = mask_file(out, file)
-        mask = network.predict_fitted(
-            image, whole=whole, overlap=0.0 if whole else overlap, flips=flips
-        )
-        try:
-            out.mkdir(parents=True, exist_ok=True)
-            with atomic_write(written) as draft:
-                if is_nifti(file):
-                    write_labels(draft, np.moveaxis(mask, 0, 2), like=file)
-                else:
-                    Image.fromarray(mask).save(draft)
-        except OSError as error:
-            why = one_line(f"{written}: {error}")
-            raise StoreError(f"cannot write {why}; give another folder by --out") from error
-        yield written
+    return done
 
 
-def mask_file(out: Path, image: Path) -> Path:
-    """Return where the mask of an image or volume goes."""
-    return out / f"{stem_of(image)}{'.nii.gz' if is_nifti(image) else '.png'}"
+def prepared(network: Network, file: Path, white: float | None = None) -> Prepared:
+    """Return an image, or a volume with its slices first, as the network was trained on such.
 
-
-def read_for(network: Network, file: Path) -> Array:
-    """Return an image `(H W C)`, or a volume `(D H W C)` in 0..1 as training volumes were.
-
-    Raises InvalidData.
+    Raises InvalidData for what cannot be brought to that.
     """
-    volumes = network.task.dims == 3
-    if is_nifti(file) != volumes:
-        wanted = "volumes; give NIfTI" if volumes else "images; give pictures"
-        raise InvalidData(f"{file}: the network was trained on {wanted}")
-    if not volumes:
-        return read_image(file)
-    return depth_first(normalised({"": read_volume(file)}, network.modalities)[""])
-
-
-def as_trained(
-    network: Network, image: Array, name: str, found: Findings, white: float | None = None
-) -> Array:
-    """Return the image in the channels and on the scale of the training images.
-
-    What cannot be brought to them becomes a problem, what lies outside of them a doubt. `white` is
-    the value that becomes 1 in an image of a number type that no training image had.
-    """
+    if not os.path.isfile(file):
+        raise InvalidData(f"{file}: no such file")
+    found = Findings(Path())
+    image, restored = read_for(network, found, file)
     channels = network.task.in_channels
     if image.shape[-1] == 1 and channels == 3:
         image = np.repeat(image, channels, axis=-1)
     if image.shape[-1] != channels:
-        found.problems.append(
-            f"{name}: {image.shape[-1]} channels, and the network was trained on {channels}; "
+        raise InvalidData(
+            f"{file}: {image.shape[-1]} channels, and the network was trained on {channels}; "
             "convert it"
         )
-    if network.task.dims == 3:
-        return image
+    if network.task.dims == 2:
+        image = as_trained(network, image, str(file), found.doubts, white)
+    found.doubts.extend(f"{file}: {difference}" for difference in _differences(network, image))
+    return Prepared(image, restored, tuple(found.doubts))
+
+
+def read_for(
+    network: Network, found: Findings, file: Path
+) -> tuple[Array, Callable[[Array], Array]]:
+    """Return an image, and what brings values `(*S K)` for it to the file's own grid.
+
+    It is a picture `(H W C)`, or a volume `(D H W C)` in 0..1 and as training volumes lay. Raises
+    InvalidData.
+    """
+    deep = network.task.dims == 3
+    if not deep and not is_nifti(file):
+        return read_image(file), _as_it_is
+    if not deep or not ending_of(file.name, VOLUMES):
+        wanted = "volumes; give NIfTI, or TIFF with a page a slice" if deep else "pictures"
+        raise InvalidData(f"{file}: the network was trained on {wanted}")
+    if is_nifti(file):
+        nifti.affine_of(file)
+    volume = read_deep_image(file)
+    scaled = normalised({"": volume.values}, network.modalities)[""]
+    sample = network.volumes.applied(replace(volume, values=scaled), found)
+    return sample.image, lambda values: network.volumes.undone(values, volume)
+
+
+def as_trained(
+    network: Network, image: Array, name: str, doubts: list[str], white: float | None = None
+) -> Array:
+    """Return the image `(H W C)` on the scale of the training images.
+
+    Values outside of theirs are a doubt. `white` is the value that becomes 1 in an image of a
+    number type that no training image had; raises InvalidData for such an image without it.
+    """
     kind = image.dtype.name
     bounds = network.scale.get(kind) or (None if white is None else (0.0, white))
     if bounds is None:
         known = " and ".join(BITS[trained] for trained in network.scale)
-        found.problems.append(
+        raise InvalidData(
             f"{name}: holds {BITS[kind]} up to {image.max():g}, and the network was trained on "
             f"{known}; convert it, or say which value is white, such as --white {_white(image):g}"
         )
-        return image
     low, high = bounds
     if image.min() < low or image.max() > high:
-        found.doubts.append(
+        doubts.append(
             f"{name}: holds values from {image.min():g} to {image.max():g}, and the images that "
             f"the network was trained on from {low:g} to {high:g}: its mask may be wrong"
         )
@@ -174,3 +409,42 @@ def _white(image: Array) -> float:
     if image.dtype.kind == "f":
         return max(highest, 1.0)
     return float(next(2**bits - 1 for bits in DEPTHS if highest < 2**bits))
+
+
+def _differences(network: Network, image: Array) -> Iterator[str]:
+    """Yield in what an image `(*S C)` on the right scale is unlike the training images."""
+    scored = network.task.scored
+    if any(FAR_SMALLER * side < usual for side, usual in zip(image.shape, scored, strict=False)):
+        sizes = ("x".join(map(str, size)) for size in (image.shape[:-1], scored))
+        yield "is {}, and the network was trained on {}; its mask may be wrong".format(*sizes)
+    if network.usual:
+        unlike = " and ".join(network.usual.differences(network.fitted(image)))
+        if unlike:
+            yield f"{unlike}; its mask may be wrong"
+
+
+# ---- from what the network returns to files
+
+
+def _as_it_is(values: Array) -> Array:
+    return values
+
+
+def _of_size(values: Array, size: tuple[int, ...]) -> Array:
+    """Return values `(*S C)` at the size of their image, each pixel that of the nearest one."""
+    if values.shape[:-1] == size:
+        return values
+    return resized(values, size, Image.Resampling.NEAREST)
+
+
+def _slice_of(image: Array, mask: Array, *, upright: bool) -> tuple[Array, Array]:
+    """Return what an overlay shows: the picture, or the slice of a volume with most of objects.
+
+    `upright` turns a slice `(X Y C)` as viewers show it, with Y upwards.
+    """
+    if mask.ndim == 2:
+        return image, mask
+    objects = (mask != 0).sum((1, 2))
+    index = int(objects.argmax()) if objects.any() else len(mask) // 2
+    picture, labels = image[index], mask[index]
+    return (np.rot90(picture), np.rot90(labels)) if upright else (picture, labels)

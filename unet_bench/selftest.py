@@ -133,7 +133,7 @@ def selftest(
 
 def conditions(run: Path) -> dict[str, Any]:
     """Return what a run was measured under, as a suite's fields. Raises StoreError."""
-    suite = pipeline.resumed(run)
+    suite = pipeline.suite_of_run(run)
     found = {name: getattr(suite, name) for name in CONDITIONS}
     for name in options(Setting):
         if name != "device":

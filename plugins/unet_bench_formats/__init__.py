@@ -49,6 +49,36 @@ def unet_bench_register(registry: Registrar) -> None:
         cite="Caicedo et al. 2019, Nature Methods 16",
     )
     registry.reader(
+        "npy",
+        "unet_bench_formats.npy:read",
+        recognises="unet_bench_formats.npy:recognises",
+        summary="numpy stacks: images.npy and masks.npy, X_train.npy and y_train.npy, "
+        "or an .npz with both",
+    )
+    registry.reader(
+        "coco",
+        "unet_bench_formats.coco:read",
+        recognises="unet_bench_formats.coco:recognises",
+        summary="COCO's JSON: annotations/instances_train.json and the images, "
+        "train/_annotations.coco.json as Roboflow exports, or one file",
+        cite="Lin et al. 2014, ECCV",
+    )
+    registry.reader(
+        "labelme",
+        "unet_bench_formats.labelme:read",
+        recognises="unet_bench_formats.labelme:recognises",
+        summary="LabelMe's JSON: a.json beside a.jpg, or in annotations/ with images/",
+        cite="Russell et al. 2008, IJCV 77",
+    )
+    registry.reader(
+        "dicom",
+        "unet_bench_formats.dicom:read",
+        recognises="unet_bench_formats.dicom:recognises",
+        summary="DICOM: a series a case, images/CASE/*.dcm and masks/CASE.nii.gz, or single "
+        "pictures; needs pydicom (pip install 'unet-bench[dicom]')",
+        cite="NEMA PS3.3",
+    )
+    registry.reader(
         "oxford-pet",
         "unet_bench_formats.official:read_pet",
         recognises="unet_bench_formats.places:is_pet",

@@ -76,11 +76,12 @@ def read(path: Path, *, classes: Classes = None, seed: int = 0) -> Dataset:
     if not images or declared.classes is None:
         found.refuse()
     splits = seeded(sorted(images), seed, found, where="imagesTr/", kind="case")
-    pixels, voxels = decode(read_volume, images, found), decode(read_labels, masks, found)
-    labels = label(voxels, declared, found, "labelsTr/")
+    voxels, marked = decode(read_volume, images, found), decode(read_labels, masks, found)
+    values = {case: volume.as_mask() for case, volume in marked.items()}
+    labels = label(values, declared, found, "labelsTr/")
     split_by = f"cases seeded 70/10/20, seed {seed}"
     name, channels = title(stated, root.name), modalities(stated.get("modality"))
-    return volumes(name, pixels, labels, splits, split_by, found, channels)
+    return volumes(name, voxels, labels, splits, split_by, found, channels, marked)
 
 
 def _pairs(training: object, found: Findings) -> list[dict[str, Any]]:

@@ -21,7 +21,7 @@ from typing import Any, Final, Self
 from unet_bench.errors import InvalidSuite
 from unet_bench.execute.jobs import Ended, Event, Job, Result, Started, Waiting
 from unet_bench.execute.remote import receive
-from unet_bench.execute.worker import describe
+from unet_bench.execute.worker import error_text
 from unet_bench_ray.on_node import run_task
 
 OPTIONS: Final[Mapping[str, Callable[[str], Any]]] = {
@@ -234,7 +234,7 @@ def verdict(error: Exception) -> Result:
     from ray import exceptions as known
 
     if isinstance(error, known.OutOfMemoryError):
-        words = f"Ray ended the task for want of memory: {describe(error)}"
+        words = f"Ray ended the task for lack of memory: {error_text(error)}"
         return {"status": "oom", "error": words}
     lost = (
         known.WorkerCrashedError,
@@ -243,7 +243,10 @@ def verdict(error: Exception) -> Result:
         known.LocalRayletDiedError,
     )
     if isinstance(error, lost):
-        words = f"Ray gave up after {RETRIES + 1} attempts: {describe(error)}"
+        words = f"Ray gave up after {RETRIES + 1} attempts: {error_text(error)}"
         return {"status": "killed", "error": words}
     cause = getattr(error, "cause", None)  # what the task raised, without Ray's traceback around it
-    return {"status": "error", "error": describe(cause if isinstance(cause, Exception) else error)}
+    return {
+        "status": "error",
+        "error": error_text(cause if isinstance(cause, Exception) else error),
+    }

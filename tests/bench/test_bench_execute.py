@@ -160,7 +160,7 @@ def test_a_hundred_thousand_cells_are_planned_and_resumed(
     with pipeline.plan(suite) as made:
         path = pipeline.execute(made, tmp_path, pipeline.Quiet()).path
     start = time.perf_counter()
-    with pipeline.plan(pipeline.resumed(path), pipeline.recipe_of(path)) as made:
+    with pipeline.plan(pipeline.suite_of_run(path), pipeline.recipe_of_run(path)) as made:
         planned = time.perf_counter() - start
         done = pipeline.execute(made, tmp_path, pipeline.Quiet(), path)
     taken = time.perf_counter() - start

@@ -473,7 +473,7 @@ BAD_VOLUMES: dict[str, tuple[str, Array | bytes | None, str]] = {
     "other size": (
         "labelsTr/t_1",
         np.zeros((6, 5, 3), np.uint8),
-        "t_1: mask of 6x5x3 for an image of 6x5x4",
+        "labelsTr/t_1.nii.gz: mask of 6x5x3 for an image of 6x5x4, and no affine",
     ),
     "more channels": (
         "imagesTr/t_1",
@@ -633,16 +633,20 @@ BAD_NNUNET: dict[str, tuple[dict[str, Any], Callable[[Path], Any], str]] = {
         "file_ending '.mha'; convert the files",
     ),
     "no ending": ({"file_ending": None}, lambda _: None, "file_ending None; convert the files"),
-    "regions": (
-        {"labels": {"background": 0, "all": [1, 2]}},
+    "no number": (
+        {"labels": {"background": 0, "all": [1, "2"]}},
         lambda _: None,
         "labels all have no whole number",
     ),
-    "gap": ({"labels": {"background": 0, "b": 2}}, lambda _: None, "must give the values 0, 1, 2"),
     "twins": (
         {"labels": {"background": 0, "b": 0}},
         lambda _: None,
-        "must give the values 0, 1, 2",
+        "must give 0 to the background, and each other value to one label",
+    ),
+    "no background": (
+        {"labels": {"a": 1, "b": 2}},
+        lambda _: None,
+        "must give 0 to the background, and each other value to one label",
     ),
     "no names": ({"channel_names": None}, lambda _: None, "no channel_names; state them"),
 }

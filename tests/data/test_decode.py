@@ -15,9 +15,10 @@ from PIL import Image, ImageOps
 
 from unet_bench import limits
 from unet_bench.data.dataset import Array, Dataset
-from unet_bench.data.decode import decode, read_image, read_mask
+from unet_bench.data.decode import decode, orientation, read_image, read_mask
 from unet_bench.data.findings import Findings
 from unet_bench.data.folder import read_folder
+from unet_bench.data.mask import Mask
 from unet_bench.data.tiff import oriented
 from unet_bench.errors import InvalidData
 
@@ -136,6 +137,40 @@ def test_cmyk_is_shown_as_viewers_do(tmp_path: Path) -> None:
     assert read_image(tmp_path / "a.tif")[0, 0].tolist() == [255, 0, 0]
 
 
+@pytest.mark.parametrize("dtype", [np.int8, np.int16, np.int32, np.uint32, np.float64])
+@pytest.mark.parametrize("reader", [read_image, read_mask])
+def test_tiff_numbers_keep_their_sign(
+    tmp_path: Path, dtype: type, reader: Callable[[Path], Array | Mask]
+) -> None:
+    ends = (0, 2e9) if dtype == np.float64 else (np.iinfo(dtype).min, np.iinfo(dtype).max)
+    pixels = np.resize(np.array(ends).astype(dtype), SIZE)
+    tifffile.imwrite(tmp_path / "a.tif", pixels)
+    read = reader(tmp_path / "a.tif")
+    values = read.values if isinstance(read, Mask) else read[..., 0]
+    assert values == pytest.approx(pixels.astype(np.float64))
+
+
+def test_thumbnails_and_smaller_versions_are_no_pages(tmp_path: Path) -> None:
+    pixels = RANDOM.integers(0, 255, (64, 64, 3)).astype(np.uint8)
+    with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+        file.write(pixels, photometric="rgb")
+        file.write(pixels[::2, ::2], photometric="rgb", subfiletype=1)
+    assert np.array_equal(read_image(tmp_path / "a.tif"), pixels)
+
+
+def test_a_stack_that_lists_its_first_slice_alone_is_refused(tmp_path: Path) -> None:
+    stack = np.zeros((3, *SIZE), np.uint16)
+    tifffile.imwrite(tmp_path / "a.tif", stack, imagej=True, truncate=True)
+    with pytest.raises(InvalidData, match="lists its first slice alone"):
+        read_image(tmp_path / "a.tif")
+
+
+def test_a_refusal_of_nan_names_the_file(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", np.full(SIZE, np.nan, np.float32))
+    with pytest.raises(InvalidData, match=r"a\.tif: holds values that are NaN"):
+        read_image(tmp_path / "a.tif")
+
+
 # --- orientation ---
 
 
@@ -201,6 +236,14 @@ def test_images_with_a_tag_and_masks_without_fit(tmp_path: Path) -> None:
     assert any("orientation tag" in note for note in data.notes)
 
 
+@pytest.mark.parametrize("tag", [0, 9])
+def test_a_tag_that_means_nothing_is_not_noted(tmp_path: Path, tag: int) -> None:
+    exif = Image.Exif()
+    exif[274] = tag
+    Image.new("L", SIZE).save(tmp_path / "a.jpg", exif=exif)
+    assert orientation(tmp_path / "a.jpg") == 1
+
+
 # --- scale ---
 
 
@@ -246,6 +289,45 @@ def test_images_of_several_depths_have_one_brightness(tmp_path: Path) -> None:
     assert np.ptp([sample.image.max() for sample in data.samples]) < 0.01
 
 
+def of_int16(levels: Array, file: Path) -> None:
+    """Save a picture as signed numbers; some happen to hold none below 0."""
+    low = 0 if file.stem in ("p0", "p3") else -1000
+    tifffile.imwrite(file, np.where(levels > 100, 1400, low).astype(np.int16))
+
+
+def test_signed_numbers_have_one_scale_whether_or_not_any_is_below_0(tmp_path: Path) -> None:
+    data = scene(tmp_path / "set", of_int16, "tif")
+    assert data.scale == {"uint16": (-1000, 1400), "float32": (-1000, 1400)}
+    assert {float(sample.image.max()) for sample in data.samples} == {1.0}
+
+
+@pytest.mark.parametrize(
+    ("mark", "dtype", "doubts"), [(-9999, np.float32, 1), (65535, np.uint16, 1), (50, np.uint16, 0)]
+)
+def test_a_mark_for_missing_pixels_that_spoils_the_scale_is_doubted(
+    tmp_path: Path, mark: int, dtype: type, doubts: int
+) -> None:
+    def image(levels: Array, file: Path) -> None:
+        values = levels.astype(dtype)
+        values[0, 0] = mark
+        tifffile.imwrite(file, values)
+
+    data = scene(tmp_path / "set", image, "tif")
+    assert sum("missing or defect pixels" in doubt for doubt in data.doubts) == doubts
+
+
+@pytest.mark.parametrize(("factor", "doubts"), [(1, 1), (4, 0), (16, 0)])
+def test_images_of_fewer_bits_than_the_others_are_doubted(
+    tmp_path: Path, factor: int, doubts: int
+) -> None:
+    def image(levels: Array, file: Path) -> None:
+        wide = levels.astype(np.uint16) * (factor if file.stem == "p2" else 16)
+        tifffile.imwrite(file, wide)
+
+    data = scene(tmp_path / "set", image, "tif")
+    assert sum("fewer bits than the others" in doubt for doubt in data.doubts) == doubts
+
+
 # --- limits ---
 
 
@@ -269,6 +351,29 @@ def test_large_pictures_are_read_if_the_user_allows_it(tmp_path: Path) -> None:
 def test_class_ids_of_few_bits_stay_ids(tmp_path: Path, bits: int) -> None:
     Image.fromarray(np.array([[0, 1, 2, 3]], np.uint8)).save(tmp_path / "a.png", bits=bits)
     assert read_mask(tmp_path / "a.png").values.tolist() == [[0, 1, 2, 3]]
+
+
+@pytest.mark.parametrize(("maximum", "kind"), [(2, "u1"), (100, "u1"), (255, "u1"), (999, ">u2")])
+def test_class_ids_of_a_pgm_stay_ids_whatever_its_maximum(
+    tmp_path: Path, maximum: int, kind: str
+) -> None:
+    ids = np.array([[0, 1, 2]])
+    header = f"P5 # by hand\n3 1\n{maximum}\n".encode()
+    (tmp_path / "a.pgm").write_bytes(header + ids.astype(kind).tobytes())
+    assert np.array_equal(read_mask(tmp_path / "a.pgm").values, ids)
+
+
+def test_class_ids_of_4_bits_in_a_tiff_stay_ids(tmp_path: Path) -> None:
+    entries = [(256, 2), (257, 1), (258, 4), (259, 1), (262, 1), (273, 110), (277, 1), (279, 1)]
+    tags = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in entries)
+    start = b"II*\0" + struct.pack("<IH", 8, len(entries)) + tags
+    (tmp_path / "a.tif").write_bytes(start.ljust(110, b"\0") + bytes([0x12]))
+    assert read_mask(tmp_path / "a.tif").values.tolist() == [[1, 2]]
+
+
+def test_jpeg_inside_a_tiff_is_lossy(tmp_path: Path) -> None:
+    Image.new("L", (16, 16)).save(tmp_path / "a.tif", compression="jpeg")
+    assert read_mask(tmp_path / "a.tif").is_lossy
 
 
 @pytest.mark.parametrize(("lossless", "lossy"), [(True, False), (False, True)])

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import gzip
 import importlib.resources
+import importlib.util
 import io
 import json
 import os
@@ -32,6 +33,9 @@ from hypothesis import strategies as st
 from PIL import Image
 from support.formats import (
     BOX,
+    CAR,
+    CATEGORIES,
+    CELL,
     DECATHLON,
     GREY,
     NNUNET,
@@ -151,7 +155,10 @@ PLACES: dict[str, Callable[[Path], Path]] = {
     "mixed": mixed,
     "deep": deep,
     **{kind: TREES[kind] for kind in ("medsegbench", "decathlon", "nnunet", "tiff", "dsb")},
+    **{kind: TREES[kind] for kind in ("npy", "coco", "labelme")},
 }
+if importlib.util.find_spec("pydicom"):
+    PLACES["dicom"] = TREES["dicom"]
 
 
 @pytest.fixture(scope="module")
@@ -229,7 +236,25 @@ def test_files_of_anything(
         sound(ours(lambda: open_dataset(registry, f"{reader}:{path}", size=(8, 8))))
 
 
+PICTURE = {"id": 0, "file_name": "000000000000.jpg", "height": 6, "width": 10}
+RUNS = {"counts": [7, 3, 50], "size": [6, 10]}
+COCO = {
+    "images": [PICTURE | {"id": n, "file_name": f"{n:012}.jpg"} for n in range(4)],
+    "annotations": [CAR, CAR | {"segmentation": RUNS}, CAR | {"image_id": 1, "bbox": [1, 1, 3, 2]}],
+    "categories": CATEGORIES,
+}
+LABELME: dict[str, Any] = {
+    "imagePath": "a.png",
+    "imageData": "",
+    "imageHeight": 6,
+    "imageWidth": 10,
+}
+LABELME["shapes"] = [CELL, CELL | {"shape_type": "circle", "points": [[1, 2], [3, 4]]}]
+STATEMENTS = {"coco": "annotations/instances_train2017.json", "labelme": "a.json"}
+"""The JSON files that are no dataset.json."""
 STATED: dict[str, dict[str, Any]] = {
+    "coco": COCO,
+    "labelme": LABELME,
     "mixed": {"classes": 2, "name": "m", "ignore_index": 7, "modality": {"0": "CT"}},
     "deep": {"classes": 2, "name": "m", "ignore_index": 7, "modality": {"0": "CT"}},
     "decathlon": DECATHLON,
@@ -243,12 +268,12 @@ STATED: dict[str, dict[str, Any]] = {
         lambda kind: st.tuples(st.just(kind), changed(STATED[kind]))
     )
 )
-def test_any_statement_of_a_dataset_json(
+def test_any_statement_of_a_json_file(
     registry: Registry, places: Any, stated: tuple[str, Any]
 ) -> None:
     kind, value = stated
     path, _ = places[kind]
-    with instead(path / "dataset.json", json.dumps(value).encode()):
+    with instead(path / STATEMENTS.get(kind, "dataset.json"), json.dumps(value).encode()):
         reader = kind if kind in TREES else "folder"
         sound(ours(lambda: open_dataset(registry, f"{reader}:{path}", size=(8, 8))))
 
@@ -462,6 +487,21 @@ BOMBS: dict[str, tuple[str, str, Callable[[], bytes], str]] = {
         "splits/train.txt",
         lambda: b"a\n" * 2**23 + b"a",
         "16384 KiB",
+    ),
+    "a run-length mask of 10^18 pixels": (
+        "coco",
+        STATEMENTS["coco"],
+        lambda: json.dumps(
+            COCO
+            | {"annotations": [CAR | {"segmentation": {"counts": [10**18], "size": [10**9] * 2}}]}
+        ).encode(),
+        "a mask of size",
+    ),
+    "a picture of 10^18 pixels in JSON": (
+        "coco",
+        STATEMENTS["coco"],
+        lambda: json.dumps(COCO | {"images": [PICTURE | {"height": 10**9}]}).encode(),
+        "1000000000 high, but the picture is",
     ),
     "a number without an end": (
         "mixed",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +107,99 @@ def test_soft_edges_are_refused_with_the_way_out(tmp_path: Path) -> None:
         assert (sample.mask != shape(int(sample.name[1:]))).sum() <= 4
 
 
+def thin_and_soft(number: int) -> Image.Image:
+    """Return lines narrower than a pixel, drawn large and made small."""
+    rows, columns = np.indices((8 * SIDE, 8 * SIDE))
+    lines = ((rows // 2 + columns // 3 + number) % 30 < 3).astype(np.uint8) * 255
+    return Image.fromarray(lines).resize((SIDE, SIDE), Image.Resampling.BICUBIC)
+
+
+def photograph(number: int) -> Image.Image:
+    return Image.fromarray(np.random.default_rng(number).integers(0, 255, (SIDE, SIDE), np.uint8))
+
+
+@pytest.mark.parametrize("made", [thin_and_soft, photograph])
+def test_grey_levels_without_any_inside_are_no_classes(
+    tmp_path: Path, made: Callable[[int], Image.Image]
+) -> None:
+    assert "grey levels" in refusal(folder(tmp_path / "set", [made(n) for n in range(SHAPES)]))
+
+
+def test_many_classes_are_not_taken_for_grey_levels(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    ids = random.choice([0, *range(92, 182)], (SHAPES, 8, 8)).astype(np.uint8)
+    masks = [np.kron(blocks, np.ones((4, 4), np.uint8)) for blocks in ids]
+    message = refusal(folder(tmp_path / "set", masks))
+    assert "are not class ids" in message
+    assert "grey levels" not in message
+
+
+def test_soft_edges_of_a_class_folder_are_refused(tmp_path: Path) -> None:
+    soft = [Image.fromarray(mask).filter(ImageFilter.GaussianBlur(2)) for mask in grey(0, 255)]
+    root = folder(tmp_path / "set", soft)
+    (root / "masks").rename(root / "cell")
+    (root / "masks").mkdir()
+    (root / "cell").rename(root / "masks" / "cell")
+    assert "cell/p0.png" in refusal(root)
+
+
+def test_what_is_mostly_object_is_doubted_in_a_class_folder_too(tmp_path: Path) -> None:
+    root = folder(tmp_path / "set", grey(255, 0))
+    (root / "masks").rename(root / "cell")
+    (root / "masks").mkdir()
+    (root / "cell").rename(root / "masks" / "cell")
+    assert "is that the background?" in read_folder(root).doubts[0]
+
+
+@pytest.mark.parametrize("classes", [None, 3])
+def test_an_object_of_255_that_is_ignored_is_doubted(tmp_path: Path, classes: int | None) -> None:
+    masks = grey(0, 255)
+    masks[0][4, 3] = 1  # a stray pixel
+    doubts = read_folder(folder(tmp_path / "set", masks), classes=classes).doubts
+    assert any("is 255 a class?" in doubt for doubt in doubts)
+
+
+def test_a_value_below_0_is_answered_with_how_to_ignore_it(tmp_path: Path) -> None:
+    root = folder(tmp_path / "set", grey(0, 1))
+    (root / "masks" / "p0.png").unlink()
+    np.save(root / "masks" / "p0.npy", shape(0).astype(np.int16) - 1)
+    assert '"ignore": -1' in refusal(root)
+
+
+def test_masks_of_one_image_have_one_scheme(tmp_path: Path) -> None:
+    root = folder(tmp_path / "set", grey(0, 1))
+    for number in range(SHAPES):
+        (root / "masks" / f"p{number}.png").rename(root / "masks" / f"p{number}_0.png")
+        Image.fromarray(255 - 255 * shape(number)).save(root / "masks" / f"p{number}_1.png")
+    assert "save all alike" in refusal(root)
+
+
+def test_255_beside_1_is_ignored_in_a_class_folder_too(tmp_path: Path) -> None:
+    masks = grey(0, 1)
+    for mask in masks:
+        mask[0] = 255
+    root = folder(tmp_path / "set", masks)
+    (root / "masks").rename(root / "cell")
+    (root / "masks").mkdir()
+    (root / "cell").rename(root / "masks" / "cell")
+    for sample in read_folder(root).samples:
+        assert (sample.mask[0] == IGNORE).all()
+        assert np.array_equal(sample.mask[1:], shape(int(sample.name[1:]))[1:])
+
+
+def test_a_value_below_0_may_be_ignored_whether_a_mask_holds_it_or_not(tmp_path: Path) -> None:
+    root = folder(tmp_path / "set", grey(0, 1), ignore=-1)
+    for number in range(SHAPES):
+        mask = shape(number).astype(np.int16)
+        mask[0] = -1 if number < 2 else 0
+        np.save(root / "masks" / f"p{number}.npy", mask)
+        (root / "masks" / f"p{number}.png").unlink()
+    for sample in read_folder(root).samples:
+        number = int(sample.name[1:])
+        assert np.array_equal(sample.mask[1:], shape(number)[1:])
+        assert (sample.mask[0] == (IGNORE if number < 2 else 0)).all()
+
+
 def test_jpeg_masks_are_read_where_ranges_are_stated(tmp_path: Path) -> None:
     root = folder(tmp_path / "set", grey(0, 255))
     for file in (root / "masks").iterdir():
@@ -135,6 +228,18 @@ def numbered() -> list[Array]:
             mask[row * 6 : row * 6 + 4, column * 6 : column * 6 + 4] = index + 1
         masks.append(mask)
     return masks
+
+
+def test_more_numbers_than_classes_are_answered_with_the_way_out(tmp_path: Path) -> None:
+    ids = np.arange(1, 1 + 18 * 18, dtype=np.uint16).reshape(18, 18)
+    root = folder(tmp_path / "set", [np.kron(ids, np.ones((4, 4), np.uint16))] * SHAPES)
+    masks = {file: np.pad(np.array(Image.open(file)), 1) for file in (root / "masks").iterdir()}
+    for file, mask in masks.items():
+        Image.fromarray(mask).save(file)
+        Image.new("L", mask.shape, int(file.stem[1:])).save(root / "images" / file.name)
+    assert "325 values" in (message := refusal(root))
+    assert "--classes binary" in message
+    assert read_folder(root, classes="binary").classes == ("background", "object")
 
 
 @pytest.mark.parametrize("way", ["classes", "labels"])
@@ -231,6 +336,26 @@ def test_a_class_table_says_what_colours_mean(tmp_path: Path) -> None:
     (root / "class_dict.csv").unlink()
     (root / "label_colors.txt").write_text("0 0 0\tVoid\n255 0 0\tCar\n")
     assert read_folder(root).classes == ("Void", "Car")
+
+
+def test_a_class_table_names_the_ids_of_masks_without_colours(tmp_path: Path) -> None:
+    root = folder(tmp_path / "set", grey(0, 1))
+    (root / "class_dict.csv").write_text("name,r,g,b\nVoid,0,0,0\nCar,255,0,0\n")
+    data = read_folder(root)
+    assert is_right(data)
+    assert data.classes == ("Void", "Car")
+    (root / "class_dict.csv").write_text("name,r,g,b\nVoid,0,0,0\nCar,1,1,1\n")
+    assert read_folder(root).classes == ("Void", "Car")
+
+
+def test_several_masks_of_an_image_share_a_palette(tmp_path: Path) -> None:
+    masks = [with_palette(n, BLACK, RED, indices=(0, 1)) for n in range(SHAPES)]
+    root = folder(tmp_path / "set", masks)
+    for number in range(SHAPES):
+        (root / "masks" / f"p{number}.png").rename(root / "masks" / f"p{number}_0.png")
+        other = with_palette(number, BLACK, WHITE, indices=(0, 1))
+        other.save(root / "masks" / f"p{number}_1.png")
+    assert "masks/p0_1.png: another palette" in refusal(root)
 
 
 def test_equal_palettes_give_indices(tmp_path: Path) -> None:

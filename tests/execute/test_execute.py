@@ -15,7 +15,7 @@ import pytest
 from unet_bench.context import MeasurementContext
 from unet_bench.execute.jobs import Ended, Job, Started
 from unet_bench.execute.local import Local
-from unet_bench.execute.worker import shrinking
+from unet_bench.execute.worker import measure_shrinking
 
 BODY = """
 import os, signal, sys, time, subprocess, unet_bench.errors as errors
@@ -200,11 +200,11 @@ def test_shrinking_is_for_memory_alone_and_ends_at_one_image(
 
     context = context_of(batch=8, protocol={"shrink_batch": shrink})
     if tried[-1] <= fits:
-        found, cell = shrinking(probe, context)
+        found, cell = measure_shrinking(probe, context)
         assert (found, cell.setting.batch) == ({"found": 1}, tried[-1])
     else:
         with pytest.raises(type(error)):
-            shrinking(probe, context)
+            measure_shrinking(probe, context)
     assert batches == tried
 
 

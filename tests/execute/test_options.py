@@ -18,7 +18,7 @@ from unet_bench.execute.options import (
 )
 from unet_bench.host import survey
 from unet_bench.host.survey import DeviceFacts, Survey
-from unet_bench.plan.fingerprint import surroundings
+from unet_bench.plan.fingerprint import environment_facts
 
 
 @pytest.mark.parametrize(
@@ -142,6 +142,8 @@ def test_a_key_takes_of_a_machine_what_a_cell_sees() -> None:
     }
     facts |= {"cores": 8, "kernel": "6"}
     eight, two, other = ({**facts, "gpus": gpus} for gpus in (["H100"] * 8, ["H100"] * 2, ["A100"]))
-    here = [surroundings(machine, remote=False) for machine in (eight, two, other)]
+    here = [environment_facts(machine, remote=False) for machine in (eight, two, other)]
     assert here[0] == here[1] != here[2]
-    assert surroundings(eight, remote=True) == surroundings(other | {"cpu": "B"}, remote=True)
+    assert environment_facts(eight, remote=True) == environment_facts(
+        other | {"cpu": "B"}, remote=True
+    )

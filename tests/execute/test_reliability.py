@@ -1191,8 +1191,8 @@ def use(path: Path) -> None:
     ours(opened)
     for table in TABLES:
         ours(lambda: read_results(path, table))
-    ours(lambda: pipeline.resumed(path))
-    ours(lambda: pipeline.recipe_of(path))
+    ours(lambda: pipeline.suite_of_run(path))
+    ours(lambda: pipeline.recipe_of_run(path))
     assert kept.startswith((path / "cells.jsonl").read_bytes()), "more than a torn line is gone"
     assert {file.name for file in path.glob(".*")} == {".lock"}, "a draft is left"
 

@@ -16,9 +16,9 @@ STOPS = "import os, signal; os.kill(os.getpid(), signal.SIGSTOP)"
 def test_a_stopped_survey_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(survey, "TIMEOUT_S", 0.5)
     with pytest.raises(subprocess.TimeoutExpired):
-        survey._answer_of([sys.executable, "-c", STOPS])
+        survey._run_child([sys.executable, "-c", STOPS])
 
 
 def test_a_survey_is_asked_nothing_and_read_whole() -> None:
     code = "import sys; print(len(sys.stdin.read())); print(9 * 'e', file=sys.stderr); sys.exit(3)"
-    assert survey._answer_of([sys.executable, "-c", code]) == ("0\n", "eeeeeeeee\n", 3)
+    assert survey._run_child([sys.executable, "-c", code]) == ("0\n", "eeeeeeeee\n", 3)

@@ -197,16 +197,16 @@ def test_percentiles_need_enough_steps_beyond_them() -> None:
 
 def test_looks_at_the_interval_are_few_and_far_between(monkeypatch: pytest.MonkeyPatch) -> None:
     looks: list[int] = []
-    look = clock._look
+    look = clock._stop_reason
     monkeypatch.setattr(
         clock,
-        "_look",
+        "_stop_reason",
         lambda timing, *rest: looks.append(len(timing.candidate) // 2) or look(timing, *rest),
     )
     assert measure(1, 0.01, 0.01, interval=1e-9, budget=60).stop_reason in ("cap", "plateau")
     assert looks[0] >= clock.MIN_QUADS
     assert len(looks) >= 5
-    assert all(later >= clock.LOOK_EVERY * earlier for earlier, later in pairwise(looks))
+    assert all(later >= clock.CHECK_FACTOR * earlier for earlier, later in pairwise(looks))
 
 
 def test_garbage_is_not_collected_while_timing() -> None:

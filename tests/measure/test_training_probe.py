@@ -99,7 +99,7 @@ def test_on_a_busy_machine_absolute_times_are_empty(context_of, probe) -> None:
     assert all(math.isnan(value) for name, value in row.items() if name.endswith(units)), row
     ratio = "latency_ratio" if probe is speed else "train_step_ratio"
     width = (row[f"{ratio}_ci_high"] - row[f"{ratio}_ci_low"]) / row[ratio]
-    assert math.isnan(width) or width <= pairing.CLOSED
+    assert math.isnan(width) or width <= pairing.WIDEST_KEPT
 
 
 def noisy(spread: float) -> Timing:
@@ -144,7 +144,7 @@ def test_without_room_for_the_baseline_it_is_timed_alone(
     def no_room(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr(probe, "_tried", no_room)
+    monkeypatch.setattr(probe, "_run_once", no_room)
     row = probe.probe(context_of())
     assert row["quality"] == "unpaired"
     assert "does not fit" in row["evidence"]
@@ -207,7 +207,9 @@ def test_doubling_stops_where_throughput_has_twice_not_grown(
 ) -> None:
     rates = {1: 10.0, 2: 19.0, 4: 30.0, 8: 30.2, 16: 30.3, 32: 60.0}
     monkeypatch.setattr(batch, "throughput", lambda context: rates[context.cell.setting.batch])
-    monkeypatch.setattr(batch, "_foreseen", lambda context: context.cell.setting.batch <= 100)
+    monkeypatch.setattr(
+        batch, "_fits_by_prediction", lambda context: context.cell.setting.batch <= 100
+    )
     row = batch.probe(context_of())
     assert (row["best_batch"], row["best_throughput_img_s"], row["stop_reason"]) == (
         4,
@@ -225,7 +227,9 @@ def test_on_a_busy_machine_there_is_no_best_batch(
     )
     monkeypatch.setattr(batch, "wait_until_quiet", lambda watch, patience: 0.0)
     monkeypatch.setattr(batch, "throughput", lambda context: float(context.cell.setting.batch))
-    monkeypatch.setattr(batch, "_foreseen", lambda context: context.cell.setting.batch <= 4)
+    monkeypatch.setattr(
+        batch, "_fits_by_prediction", lambda context: context.cell.setting.batch <= 4
+    )
     row = batch.probe(context_of())
     assert (row["best_batch"], row["largest_batch"], row["quality"]) == (None, 4, "contaminated")
     assert row["evidence"]

@@ -313,7 +313,7 @@ def test_rows_say_what_was_matched_and_what_was_reached(runs: dict[str, Path]) -
 
 @pytest.mark.slow
 def test_a_matched_run_goes_on_with_its_own_cells(runs: dict[str, Path]) -> None:
-    suite, recipe = pipeline.resumed(runs["params"]), pipeline.recipe_of(runs["params"])
+    suite, recipe = pipeline.suite_of_run(runs["params"]), pipeline.recipe_of_run(runs["params"])
     with pipeline.plan(suite, recipe) as made:
         ids = {p.cell.id for p in made.planned}
     assert ids == set(read_results(runs["params"], "cells")["cell_id"].str.partition("-")[0])

@@ -14,7 +14,7 @@ import pytest
 from support.paths import ROOT
 
 from unet_bench import pipeline, read_results
-from unet_bench.plan.fingerprint import MEASURING, TRAINERS, Keys
+from unet_bench.plan.fingerprint import MEASURING, TRAINERS, CellKeys
 from unet_bench.registry import plugins
 from unet_bench.spec.suite import from_dict
 
@@ -37,8 +37,8 @@ def sources() -> dict[str, set[str]]:
     suite = from_dict(
         {"variants": ["unet"], "probes": ["cost", "speed", "memory", "accuracy"], "preset": "quick"}
     )
-    with pipeline.plan(suite, only=True) as made:
-        keys = Keys(made)
+    with pipeline.plan(suite, dry_run=True) as made:
+        keys = CellKeys(made)
         return {planned.cell.probe: set(keys.sources(planned.cell)) for planned in made.planned}
 
 

@@ -11,7 +11,7 @@ from unet_bench.models.build import with_width_scale
 from unet_bench.models.foreign import foreign_variant
 from unet_bench.models.select import select
 from unet_bench.networks.variants import Variant
-from unet_bench.plan.cost import simulated
+from unet_bench.plan.cost import simulate_pass
 from unet_bench.plan.examine import examine
 from unet_bench.registry.registry import Registry
 from unet_bench.spec.cell import Cell, Protocol, Setting, Task
@@ -55,17 +55,17 @@ def test_one_value_per_channel_is_told_with_a_way_out(
     [variant] = select(registry, [name])
     cell = cell_of(registry, with_width_scale(variant, 1 / 16), size, batch)
     assert cell
-    found = simulated(registry, cell, training=True)
+    found = simulate_pass(registry, cell, training=True)
     assert found.status == status
     assert (found.mib is None) == bool(status)
     assert all(word in found.reason for word in ("--size", "--batch 2") if status)
-    assert simulated(registry, cell, training=False).mib
+    assert simulate_pass(registry, cell, training=False).mib
 
 
 def test_what_comes_back_in_training_only_is_an_error_of_the_plan(registry: Registry) -> None:
     cell = cell_of(registry, foreign_variant("support.foreign_nets:AlikeInTraining"), (32, 32))
     assert cell
-    found = simulated(registry, cell, training=True)
+    found = simulate_pass(registry, cell, training=True)
     assert found.status == "error"
     assert "in training" in found.reason
 
@@ -80,7 +80,7 @@ def test_other_faults_are_told_in_their_own_words(
     cell = cell_of(registry, with_width_scale(variant, 1 / 16), (48, 48))
     monkeypatch.setattr("unet_bench.plan.cost.predicted_bytes", fails)
     assert cell
-    found = simulated(registry, cell, training=True)
+    found = simulate_pass(registry, cell, training=True)
     assert (found.status, "ears" in found.reason) == ("unsupported", True)
 
     def lacks(context: MeasurementContext, training: bool) -> int:
@@ -88,7 +88,7 @@ def test_other_faults_are_told_in_their_own_words(
 
     monkeypatch.setattr("unet_bench.plan.cost.predicted_bytes", lacks)
     other = replace(cell, setting=Setting(batch=3))
-    assert simulated(registry, other, training=True) == (None, "", "")
+    assert simulate_pass(registry, other, training=True) == (None, "", "")
 
 
 @pytest.mark.slow
@@ -100,7 +100,7 @@ def test_whatever_fails_to_train_was_foreseen(registry: Registry, size: tuple[in
         if cell is None:
             continue
         context = MeasurementContext(cell, registry)
-        told = simulated(registry, cell, training=True).status
+        told = simulate_pass(registry, cell, training=True).status
         try:
             step = TrainingStep(context, context.network(training=True))
             step(context.images(), context.target())

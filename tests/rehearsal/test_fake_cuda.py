@@ -16,7 +16,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from unet_bench.geometry.shapes import InputWindow
 from unet_bench.measure import runtime
-from unet_bench.measure.runtime import hold_cast_weights
+from unet_bench.measure.runtime import cast_weights
 from unet_bench.measure.trivial import Majority, Otsu, grey_bins
 from unet_bench.models.build import build
 from unet_bench.models.select import select
@@ -81,7 +81,7 @@ def test_every_network_stays_on_the_device(
             step = TrainingStep(context, model.train())
             with Watching() as training:
                 assert step.forward(images, target).device.type == "cuda"
-            hold_cast_weights(model.eval(), precision)
+            cast_weights(model.eval(), precision)
             with (
                 Watching(model.parameters()) as inference,
                 torch.inference_mode(),
@@ -104,7 +104,7 @@ def test_weights_are_cast_once_and_not_at_each_pass(
         mode = FakeTensorMode()
         model = moved(torch.nn.Sequential(conv), mode, torch.contiguous_format, 2)
         if held:
-            hold_cast_weights(model, "bf16")
+            cast_weights(model, "bf16")
         with mode, Watching() as watching, torch.inference_mode(), context.precision():
             model(torch.empty(1, 1, 8, 8, device="cuda"))
         assert watching.casts == casts
@@ -120,7 +120,7 @@ def test_held_weights_change_no_output(
     model, images = context.network(), context.images()
     with torch.inference_mode(), context.precision():
         before = main_output(model(images))
-        hold_cast_weights(model, "bf16")
+        cast_weights(model, "bf16")
         assert torch.equal(main_output(model(images)), before)
 
 

@@ -142,7 +142,7 @@ def test_a_slow_down_is_waited_for_before_it_is_added(
     context_of: Callable[..., MeasurementContext],
 ) -> None:
     context = context_of("unet", device=NAME, protocol={"slowdown": 0.5})
-    step = speed.slowed(context, lambda: None)
+    step = speed.slow_down(context, lambda: None)
     standin_device.counts.clear()
     step()
     assert standin_device.counts["synchronised"] == 1

@@ -60,9 +60,9 @@ RUNS = sorted((ROOT / "results" / "reference").glob("*/run.json"))
 def test_runs_made_before_can_go_on(manifest: Path) -> None:
     stored = json.loads(manifest.read_text(encoding="utf-8"))
     before = {name: value for name, value in stored["suite"].items() if name != "variants"}
-    suite = pipeline.resumed(manifest.parent)
+    suite = pipeline.suite_of_run(manifest.parent)
     assert {name: json.loads(json.dumps(suite.to_dict()))[name] for name in before} == before
-    recipe = pipeline.recipe_of(manifest.parent)
+    recipe = pipeline.recipe_of_run(manifest.parent)
     if recipe is not None:
         assert recipe.name == stored["recipe"]["name"]
         assert recipe.evaluations == stored["recipe"].get("looks", recipe.evaluations)

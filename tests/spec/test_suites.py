@@ -12,7 +12,7 @@ from unet_bench import read_results
 from unet_bench.data import cells
 from unet_bench.errors import InvalidSuite
 from unet_bench.pipeline import with_recipe
-from unet_bench.plan.cells import choose_variants
+from unet_bench.plan.variants import choose_variants
 from unet_bench.registry.registry import Registry
 from unet_bench.spec.suite import Suite, from_options
 
@@ -31,7 +31,7 @@ def test_every_suite_comes_to_variants_and_a_recipe(
     registry: Registry, name: str, preset: str
 ) -> None:
     recipe, suite = with_recipe(asked(name, preset=preset), registry, on_gpu=False)
-    assert choose_variants(suite, registry)
+    assert choose_variants(suite, registry).requested
     assert suite.budget
     assert recipe.name == suite.recipe
 

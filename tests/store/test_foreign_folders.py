@@ -76,8 +76,8 @@ def used(run: Path) -> Iterator[Callable[[], object]]:
             store.attempts()
 
     yield opened
-    yield lambda: pipeline.resumed(run)
-    yield lambda: pipeline.recipe_of(run)
+    yield lambda: pipeline.suite_of_run(run)
+    yield lambda: pipeline.recipe_of_run(run)
     yield lambda: execution_of(run, {})
     yield lambda: selftest.conditions(run)
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import nibabel
 import numpy as np
+import pytest
 from PIL import Image
 
 from unet_bench.data import splits as ways
@@ -37,10 +38,16 @@ def write(file: Path, text: str) -> None:
     file.write_text(text, encoding="utf-8")
 
 
-def put_volume(file: Path, voxels: Array, slope: float | None = None, inter: float = 0) -> None:
-    """Save a NIfTI volume, with scale and offset in its header if they are given."""
+def put_volume(
+    file: Path,
+    voxels: Array,
+    slope: float | None = None,
+    inter: float = 0,
+    affine: Array | None = None,
+) -> None:
+    """Save a NIfTI volume, with scale, offset and affine in its header if they are given."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    image = nibabel.Nifti1Image(voxels, np.eye(4))
+    image = nibabel.Nifti1Image(voxels, np.eye(4) if affine is None else affine)
     if slope is not None:
         image.header.set_slope_inter(slope, inter)
     nibabel.save(image, file)
@@ -178,6 +185,121 @@ def cityscapes(root: Path) -> Path:
     return place
 
 
+def npy(root: Path, **arrays: Any) -> Path:
+    """Write stacks of images and masks; arrays given by name replace the usual ones."""
+    place = root / "stacks"
+    place.mkdir()
+    stack = np.stack([RGB, RGB + 1, RGB + 2, RGB + 3])
+    for name, array in ({"images": stack, "masks": np.stack([ids(0, 1)] * 4)} | arrays).items():
+        np.save(place / f"{name}.npy", array)
+    return place
+
+
+SQUARE = [2, 1, 6, 1, 6, 4, 2, 4]
+"""An outline around 4 by 3 pixels."""
+CATEGORIES = [
+    {"id": 18, "name": "dog", "supercategory": "animal"},
+    {"id": 3, "name": "car", "supercategory": "vehicle"},
+]
+CAR = {"image_id": 0, "category_id": 3, "segmentation": [SQUARE], "iscrowd": 0}
+
+
+def coco(root: Path, *annotations: dict[str, Any], **stated: Any) -> Path:
+    """Write three pictures and COCO's JSON; keywords change the JSON.
+
+    The first picture has these annotations, or a car; the others have none.
+    """
+    place = root / "coco"
+    images = []
+    for number in range(4):
+        put(place / "train2017" / f"{number:012}.jpg", RGB)
+        about = {"id": number, "file_name": f"{number:012}.jpg", "height": 6, "width": 10}
+        images.append(about)
+    made = {"images": images, "annotations": annotations or [CAR], "categories": CATEGORIES}
+    write(place / "annotations" / "instances_train2017.json", json.dumps(made | stated))
+    return place
+
+
+def shape(label: str, *points: tuple[float, float], kind: str = "polygon") -> dict[str, Any]:
+    """Return a shape as LabelMe saves it."""
+    return {"label": label, "points": points, "shape_type": kind, "group_id": None, "flags": {}}
+
+
+CELL = shape("cell", (2, 1), (6, 1), (6, 4), (2, 4))
+
+
+def labelme(root: Path, *shapes: dict[str, Any], **stated: Any) -> Path:
+    """Write four pictures with a JSON file each; the first has these shapes, or a cell."""
+    place = root / "labelme"
+    for number, stem in enumerate("abcd"):
+        put(place / f"{stem}.png", RGB)
+        about = {"version": "5.4", "imagePath": f"{stem}.png", "imageData": None}
+        about |= {"imageHeight": 6, "imageWidth": 10}
+        held = list(shapes or [CELL]) if not number else [CELL]
+        more = stated if not number else {}
+        write(place / f"{stem}.json", json.dumps(about | {"shapes": held} | more))
+    return place
+
+
+def put_dicom(file: Path, pixels: Array, **stated: Any) -> None:
+    """Save a picture as DICOM; keywords change what it states. Skips the test without pydicom."""
+    pydicom = pytest.importorskip("pydicom")
+    kind = "RGB" if pixels.ndim == 3 else "MONOCHROME2"
+    about = {
+        "SOPClassUID": "1.2.840.10008.5.1.4.1.1.2",
+        "SOPInstanceUID": "1.2.3",
+        "SeriesInstanceUID": "1.2",
+        "Modality": "CT",
+        "Rows": pixels.shape[0],
+        "Columns": pixels.shape[1],
+        "SamplesPerPixel": 3 if kind == "RGB" else 1,
+        "PlanarConfiguration": 0,
+        "PhotometricInterpretation": kind,
+        "BitsAllocated": 8 * pixels.dtype.itemsize,
+        "BitsStored": 8 * pixels.dtype.itemsize,
+        "HighBit": 8 * pixels.dtype.itemsize - 1,
+        "PixelRepresentation": int(pixels.dtype.kind == "i"),
+    }
+    data = pydicom.Dataset()
+    for name, value in (about | stated).items():
+        if value is not None:
+            setattr(data, name, value)
+    data.PixelData = pixels.tobytes()
+    data.file_meta = pydicom.dataset.FileMetaDataset()
+    data.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.1"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    data.save_as(file, enforce_file_format=True)
+
+
+def put_series(folder: Path, voxels: Array, mm: float = 2.0, **stated: Any) -> None:
+    """Save voxels `X Y Z` as a series, the slices named against their order."""
+    for z in range(voxels.shape[2]):
+        place = {
+            "ImagePositionPatient": [-30.0, -20.0, 100 + mm * z],
+            "ImageOrientationPatient": [1, 0, 0, 0, 1, 0],
+            "PixelSpacing": [0.5, 0.7],
+            "InstanceNumber": z + 1,
+        }
+        file = folder / f"IM{voxels.shape[2] - z:03}.dcm"
+        put_dicom(file, np.ascontiguousarray(voxels[..., z].T), **(place | stated))
+
+
+AFFINE = np.array([[-0.7, 0, 0, 30], [0, -0.5, 0, 20], [0, 0, 2, 100], [0, 0, 0, 1.0]])
+"""Where the series of `put_series` lie, as NIfTI says it: to the right, front and top."""
+
+
+def dicom(root: Path, **stated: Any) -> Path:
+    """Write four cases with a series each, and their labels as NIfTI; keywords change the first."""
+    place = root / "scans"
+    for number in range(4):
+        voxels = (ramp(1) + number).astype(np.uint16)
+        more = stated if not number else {}
+        slope = {"RescaleSlope": 2, "RescaleIntercept": -1024}
+        put_series(place / "images" / f"p{number}", voxels, **(slope | more))
+        put_volume(place / "masks" / f"p{number}.nii.gz", box(0, 1, 2), affine=AFFINE)
+    return place
+
+
 TREES: dict[str, Callable[[Path], Path]] = {
     "folder": folder,
     "medsegbench": medsegbench,
@@ -188,6 +310,10 @@ TREES: dict[str, Callable[[Path], Path]] = {
     "oxford-pet": pet,
     "voc": voc,
     "cityscapes": cityscapes,
+    "npy": npy,
+    "coco": coco,
+    "labelme": labelme,
+    "dicom": dicom,
 }
 
 

@@ -100,7 +100,9 @@ class Held:
     def resume(self, run: Path, execution: ExecutionOptions) -> Watch:
         """Go on with one."""
         watch = Watch()
-        with pipeline.plan(pipeline.resumed(run), pipeline.recipe_of(run), execution) as made:
+        with pipeline.plan(
+            pipeline.suite_of_run(run), pipeline.recipe_of_run(run), execution
+        ) as made:
             watch.finished = pipeline.execute(made, run.parent, watch, run, execution)
         return watch
 

@@ -299,7 +299,7 @@ def test_without_outlines_the_rest_stays_the_same() -> None:
     quick.add(blobs(0), blobs(1))
     expected, found = whole.figures(), quick.figures()
     absent = {name for name, value in found.items() if math.isnan(value)}
-    assert absent == {"hd95_px", "boundary_f1", "rand_f1"}
+    assert absent == {"hd95_px", "hd95_mm", "boundary_f1", "rand_f1"}
     assert {name: expected[name] for name in found.keys() - absent} == {
         n: found[n] for n in found.keys() - absent
     }

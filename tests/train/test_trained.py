@@ -64,6 +64,13 @@ def test_the_best_seed_by_validation_is_taken(run: Path) -> None:
     assert load_network(run, "unet").seed == best
 
 
+def test_what_training_images_are_like_is_kept(run: Path) -> None:
+    usual = load_network(run, "unet").usual
+    assert usual
+    assert not [*usual.differences(brain.load().train[0].image)]
+    assert [*usual.differences(brain.load().train[0].image // 9)]
+
+
 def test_load_model_is_the_module(run: Path) -> None:
     model = load_model(run, "unet")
     assert not model.training
@@ -94,7 +101,7 @@ def test_masks_for_ones_own_images(run: Path, unet_bench, tmp_path: Path) -> Non
         image("small.png", tmp_path, small),
         image("deep.png", tmp_path, wide),
     ]
-    done = unet_bench("predict", str(run), "unet", *files, "--out", "masks")
+    done = unet_bench("predict", str(run), "unet", *files, "--out", "masks", "--white", "65535")
     assert done.returncode == 0, done.stderr
     masks = {
         name: np.array(Image.open(tmp_path / "masks" / f"{name}.png"))

@@ -31,7 +31,7 @@ from unet_bench.measure.trivial import Otsu
 from unet_bench.models.select import select
 from unet_bench.networks.contracts import main_output
 from unet_bench.plan.examine import examine
-from unet_bench.predict import predict_files
+from unet_bench.predict import Outputs, predict_files
 from unet_bench.present.table import results_document
 from unet_bench.registry.registry import Registry
 from unet_bench.spec.cell import Cell, Task
@@ -41,6 +41,7 @@ from unet_bench.train import tiles
 from unet_bench.train.augment import draw, interpolated, sources
 from unet_bench.train.border import border_weights
 from unet_bench.train.metrics import Accumulator
+from unet_bench.train.trained import load_network
 from unet_bench.train.windows import (
     Batch,
     Images,
@@ -172,6 +173,26 @@ def test_volumes_are_turned_in_the_plane_of_their_slices_and_scaled_along_all_ax
     assert drawn.matrix[:, 0].tolist() == [0.5, 0, 0]
     assert abs(drawn.matrix[1, 2]) > 0.01
     assert np.linalg.det(drawn.matrix) == pytest.approx(1 / 8)
+
+
+@pytest.mark.parametrize(
+    ("spacing", "plane"),
+    [
+        ((), (1, 2)),
+        ((1.0, 1.0, 1.0), (1, 2)),
+        ((5.0, 1.0, 1.0), (1, 2)),
+        ((1.0, 1.0, 5.0), (0, 1)),
+        ((1.0, 5.0, 1.001), (0, 2)),
+        ((4.0, 1.0, 2.1), (0, 2)),
+    ],
+)
+def test_volumes_are_turned_in_the_plane_of_most_equal_spacing(spacing: Any, plane: Any) -> None:
+    drawn = draw(Recipe(rotate=40.0), np.random.default_rng(3), 3, spacing)
+    changed = np.argwhere(~np.isclose(drawn.matrix, np.eye(3))).tolist()
+    assert changed == [[a, b] for a in plane for b in plane]
+    if spacing:  # in mm it is a rotation
+        in_mm = np.diag(spacing) @ drawn.matrix @ np.diag(1 / np.array(spacing))
+        assert in_mm @ in_mm.T == pytest.approx(np.eye(3))
 
 
 def test_displacements_bend_a_volume_along_each_of_its_axes() -> None:
@@ -321,6 +342,42 @@ def test_a_cube_that_was_moved_and_one_that_was_missed() -> None:
     missed = Accumulator(("a", "b"))
     missed.add(np.zeros_like(truth), truth)
     assert missed.figures()["hd95_px"] == pytest.approx(30)  # the diagonal
+
+
+def test_distances_in_mm_are_those_of_brute_force() -> None:
+    rng = np.random.default_rng(6)
+    truth = (rng.random((5, 8, 9)) < 0.4).astype(np.uint8)
+    predicted = (rng.random((5, 8, 9)) < 0.3).astype(np.uint8)
+    spacing = (3.0, 0.5, 0.8)
+    accumulator = Accumulator(("a", "b"))
+    accumulator.add(predicted, truth, spacing)
+    masks = [labels == 1 for labels in (predicted, truth)]
+    distances = cdist(*(np.argwhere(mask & ~binary_erosion(mask)) * spacing for mask in masks))
+    hd95 = max(np.percentile(distances.min(axis), 95) for axis in (0, 1))
+    assert accumulator.figures()["hd95_mm"] == pytest.approx(hd95)
+    assert accumulator.per_class()[1]["hd95_mm"] == pytest.approx(hd95)
+
+
+def test_a_cube_that_was_moved_in_mm() -> None:
+    truth, predicted = np.zeros((2, 10, 20, 20), dtype=np.uint8)
+    truth[2:6, 4:12, 4:12], predicted[2:6, 4:12, 7:15] = 1, 1
+    for spacing, expected in (((2.0, 2.0, 2.0), 6), ((5.0, 1.0, 0.5), 1.5), ((), math.nan)):
+        accumulator = Accumulator(("a", "b"))
+        accumulator.add(predicted, truth, spacing)
+        assert accumulator.figures()["hd95_mm"] == pytest.approx(expected, nan_ok=True)
+    missed = Accumulator(("a", "b"))
+    missed.add(np.zeros_like(truth), truth, (2.0, 1.0, 1.0))
+    diagonal = math.hypot(20, 20, 20)
+    assert missed.figures()["hd95_mm"] == pytest.approx(diagonal)
+    missed.add(truth, truth)  # of which nobody knows the spacing
+    assert math.isnan(missed.figures()["hd95_mm"])
+
+
+def test_images_keep_their_spacings_on_any_device(drawn: Dataset) -> None:
+    held = [Sample("a", s.image, s.mask, spacing=(3.0, 1.0, n)) for n, s in enumerate(drawn.val)]
+    images = Images.of(held, *normalisation(drawn)).to(CPU)
+    assert images.spacing_of(1) == (3.0, 1.0, 1)
+    assert volumes().spacing_of(1) == ()
 
 
 def test_membranes_part_a_volume() -> None:
@@ -553,6 +610,8 @@ def kept(scans: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         "size": "16x16x16",
         "probes": ["accuracy"],
         "batch": [4],
+        "orientation": "canonical",
+        "spacing": "3x1x2",
     }
     out = tmp_path_factory.mktemp("kept")
     found = pipeline.run(
@@ -563,7 +622,9 @@ def kept(scans: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         overlap=0.5,
         **changes,
     )
-    assert float(found.loc[found["variant"] == "unet+depth=2", "dice"].iloc[0]) > 0.8
+    row = found.loc[found["variant"] == "unet+depth=2"].iloc[0]
+    assert float(row["dice"]) > 0.8
+    assert float(row["hd95_mm"]) >= float(row["hd95_px"]) > 0
     return Path(found.attrs["path"])
 
 
@@ -572,7 +633,8 @@ def test_masks_of_volumes_lie_where_their_images_do(
     kept: Path, scans: Path, tmp_path: Path
 ) -> None:
     images = [scans / "images" / f"scan{number}.nii.gz" for number in (0, 5)]
-    written = list(predict_files(kept, "unet+depth=2", images, tmp_path / "out"))
+    found = predict_files(load_network(kept, "unet+depth=2"), images, Outputs(tmp_path / "out"))
+    written = [made.mask for made in found.write()]
     assert [file.name for file in written] == ["scan0.nii.gz", "scan5.nii.gz"]
     for file, image in zip(written, images, strict=True):
         mask: Any = nibabel.load(file)
@@ -587,5 +649,6 @@ def test_masks_of_volumes_lie_where_their_images_do(
 def test_pictures_are_no_volumes(kept: Path, tmp_path: Path) -> None:
     picture = tmp_path / "a.png"
     picture.write_bytes(b"")
+    network = load_network(kept, "unet+depth=2")
     with pytest.raises(InvalidData, match="trained on volumes; give NIfTI"):
-        list(predict_files(kept, "unet+depth=2", [picture], tmp_path / "out"))
+        predict_files(network, [picture], Outputs(tmp_path / "out"))

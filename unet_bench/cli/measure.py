@@ -68,17 +68,17 @@ def run(
     from unet_bench.store.log import read_manifest, resume_command
     from unet_bench.store.trust import code_named_by, require_trust
 
-    folder = resumable(resume, out) if resume else None
+    folder = find_run(resume, out) if resume else None
     refuse_contradictions(folder, suite, suite_options, execution_options)
     if folder:
         named = code_named_by(read_manifest(folder), executor="executor" not in execution_options)
         require_trust(folder, named, trust)
     execution = execution_of(folder, execution_options)
-    wanted = pipeline.resumed(folder) if folder else from_options(suite_options, suite)
-    recipe = pipeline.recipe_of(folder) if folder else None
+    chosen = pipeline.suite_of_run(folder) if folder else from_options(suite_options, suite)
+    recipe = pipeline.recipe_of_run(folder) if folder else None
     with watcher() as progress:
         try:
-            with pipeline.plan(wanted, recipe, execution) as prepared:
+            with pipeline.plan(chosen, recipe, execution) as prepared:
                 if "time_limit_s" not in execution_options:
                     limit = PRESETS[prepared.suite.preset].time_limit_s
                     execution = replace(execution, time_limit_s=limit)
@@ -127,16 +127,16 @@ def execution_of(folder: Path | None, execution_options: Chosen) -> ExecutionOpt
 
     if not folder or "executor" in execution_options:
         return ExecutionOptions(**execution_options)
-    own = pipeline.executor_of_run(folder)
+    stored = pipeline.executor_of_run(folder)
     before = {
-        "executor": str(own.get("name", "local")),
-        "devices": tuple(own.get("devices", ())),
+        "executor": str(stored.get("name", "local")),
+        "devices": tuple(stored.get("devices", ())),
     }
-    further = {**own.get("options", {}), **execution_options.get("options", {})}
-    return ExecutionOptions(**{**before, **execution_options, "options": further})
+    merged = {**stored.get("options", {}), **execution_options.get("options", {})}
+    return ExecutionOptions(**{**before, **execution_options, "options": merged})
 
 
-def resumable(name: str, out: Path) -> Path:
+def find_run(name: str, out: Path) -> Path:
     """Return a run's folder: as given, below `out`, or the last one there. Raises StoreError."""
     from unet_bench.store.run_folder import MANIFEST
 
@@ -169,7 +169,7 @@ def end_code(done: Finished, limited: bool) -> int:
     if done.left:
         typer.echo(
             f"the time limit is reached, {len(done.left)} cells are left "
-            f"({left_out(done.left)}). Go on with: {resume_command(done.path)}",
+            f"({name_cells(done.left)}). Go on with: {resume_command(done.path)}",
             err=True,
         )
         if limited:
@@ -181,7 +181,7 @@ def end_code(done: Finished, limited: bool) -> int:
     return 0 if done.statuses <= HARMLESS else 1
 
 
-def left_out(left: Iterable[Planned]) -> str:
+def name_cells(left: Iterable[Planned]) -> str:
     """Return the cells that there was no time for: each probe with its variants."""
     by_probe: dict[str, list[str]] = {}
     for planned in left:
@@ -215,7 +215,7 @@ def plan(
     from unet_bench import pipeline
     from unet_bench.present.progress import plan_table, plan_text
 
-    with pipeline.plan(from_options(chosen, suite), only=True) as prepared:
+    with pipeline.plan(from_options(chosen, suite), dry_run=True) as prepared:
         if as_json:
             echo(json.dumps(plan_table(prepared.planned), indent=2))
         else:
@@ -266,7 +266,7 @@ def selftest(
     raise typer.Exit(done.exit_code(fail_above))
 
 
-@with_options(chosen=pick(Suite, "device", "evaluation", "overlap", "flips"))
+@with_options(chosen=pick(Suite, "device", "evaluation", "overlap", "flips", "max_megapixels"))
 def predict(
     chosen: Chosen,
     path: Annotated[
@@ -274,11 +274,36 @@ def predict(
     ],
     variant: Annotated[str, typer.Argument(help="The variant, as the run's table calls it.")],
     images: Annotated[
-        list[Path], typer.Argument(help="Image files; NIfTI for a network of volumes.")
+        list[Path],
+        typer.Argument(help="Image files, or folders of them; volumes where it was trained on."),
     ],
     out: Annotated[
-        Path, typer.Option("--out", "-o", help="Where the masks go, as PNG or NIfTI.")
+        Path, typer.Option("--out", "-o", help="Where the masks go: PNG, of volumes NIfTI or TIFF.")
     ] = Path("predictions"),
+    overlay: Annotated[
+        bool,
+        typer.Option(
+            "--overlay",
+            help="Also draw classes over the images, into OUT/overlay: the first three bands; what "
+            "is not 8 bits from its 1st to 99th percentile; of a volume one slice.",
+        ),
+    ] = False,
+    probabilities: Annotated[
+        str | None,
+        typer.Option(
+            "--probabilities",
+            metavar="[auto|tiff|nifti|npz]",
+            help="Also write each class's probability, into OUT/probabilities: auto is TIFF, of "
+            "NIfTI NIfTI.",
+        ),
+    ] = None,
+    palette: Annotated[
+        bool,
+        typer.Option(
+            "--palette/--no-palette",
+            help="Give PNG masks colours, or only class ids, for programs that would read colours.",
+        ),
+    ] = True,
     data: Annotated[
         str | None, typer.Option("--data", "-d", help="Of several data sets, the one of this name.")
     ] = None,
@@ -295,28 +320,33 @@ def predict(
             "--white", help="The value that is white in images of other bits than the training's."
         ),
     ] = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
 ) -> None:
     """Write masks for your own images with a network that a run trained.
 
-    Masks hold class ids, as PNG or NIfTI. Tiles overlap by half, unless --overlap says otherwise.
+    Pixels of a mask are class ids. Tiles overlap by half, unless --overlap says otherwise.
     """
-    from unet_bench.predict import predict_files
+    from unet_bench.data.sources import pixels_allowed
+    from unet_bench.host.survey import choose_device
+    from unet_bench.limits import allow_pixels, one_line
+    from unet_bench.predict import Outputs, predict_files
+    from unet_bench.train.trained import load_network
 
-    def warn(text: str) -> None:
-        typer.echo(f"warning: {text}", err=True)
-
-    masks = predict_files(
-        path,
-        variant,
-        images,
-        out,
-        data=data,
-        seed=seed,
-        fold=fold,
-        white=white,
-        trust=trust,
-        warn=warn,
-        **chosen,
+    device = choose_device(chosen.pop("device", "auto"))
+    network = load_network(
+        path, variant, data=data, seed=seed, fold=fold, device=device, trust=trust
     )
-    for mask in masks:
-        echo(str(mask))
+    outputs = Outputs(out, overlay, probabilities, palette)
+    with allow_pixels(pixels_allowed(chosen.pop("max_megapixels", None))):
+        found = predict_files(network, images, outputs, white=white, **chosen)
+        for kind, texts in (("note", found.notes), ("warning", found.warnings)):
+            for text in texts:
+                typer.echo(f"{kind}: {text}", err=True)
+        done = []
+        for written in found.write():
+            done.append(written)
+            if not as_json:
+                echo("\n".join(one_line(str(file)) for file in written.files))
+    if as_json:
+        echo(json.dumps(found.table(done), indent=2))

@@ -20,15 +20,19 @@ MOST_BANDS: Final = 64
 """A shorter axis than this, first or last of three, is that of the bands."""
 
 
-def read(path: Path) -> Array:
-    """Return the array of a file: numbers, without pickles. Raises anything."""
+def read(path: Path, name: str = "") -> Array:
+    """Return the array of a file: numbers, without pickles. Raises anything.
+
+    Of an .npz file it is the one called `name`, or the only one.
+    """
     limits.require_file(path)
     if path.suffix.lower() == ".npy":
         with path.open("rb") as file:
             require_header(file, path.stat().st_size)
         return _numbers(np.load(path, allow_pickle=False))
     with zipfile.ZipFile(path) as archive:
-        names = [name for name in archive.namelist() if name.endswith(".npy")]
+        names = [held for held in archive.namelist() if held.endswith(".npy")]
+        names = [f"{name}.npy"] if name else names
         if len(names) != 1:
             held = ", ".join(name.removesuffix(".npy") for name in names)
             raise InvalidData(f"holds {len(names)} arrays ({shown(held)}); save one a file")

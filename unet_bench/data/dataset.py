@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import astuple, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -59,6 +59,19 @@ class Sample:
     """What may not be divided between splits: the volume that this is a slice of. Empty: the sample
     stands alone.
     """
+    spacing: tuple[float, ...] = ()
+    """mm from pixel to pixel along `*S`; empty where not known."""
+    orientation: str = ""
+    """The sides of the body toward which height, width and depth of a volume grow, such as RAS:
+    right, front (anterior), top (superior). A slice has that of its volume. Empty: not known.
+    """
+
+    def spacing_at(self, size: tuple[int, ...]) -> tuple[float, ...]:
+        """Return the spacing that the same sample has at another size."""
+        if not self.spacing:
+            return ()
+        sides = zip(self.spacing, self.mask.shape, size, strict=True)
+        return tuple(spacing * given / side for spacing, given, side in sides)
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,6 +96,10 @@ class Dataset:
     modalities: tuple[str, ...] = ()
     scale: Scale = field(default_factory=dict)
     """How image files became these images; empty where they were no picture files."""
+    orientation: str = "stored"
+    """Whether volumes lie as they are stored, or are `canonical`: all RAS."""
+    spacing: tuple[float, ...] = ()
+    """What volumes were resampled to, mm (D H W); empty: each has its own."""
     labels: tuple[LabelRow, ...] = ()
     doubts: tuple[str, ...] = ()
     """Why the data may be misread."""
@@ -119,10 +136,13 @@ class Dataset:
 
     def save(self, path: Path) -> None:
         """Write one .npz without pickles, whole or not at all, for `Dataset.load`."""
-        names: dict[str, list[list[str]]] = {}
+        names: dict[str, list[Any]] = {}
         arrays: dict[str, Any] = {}
         for split, samples in self.splits.items():
-            names[split] = [[sample.name, sample.group] for sample in samples]
+            names[split] = [
+                [sample.name, sample.group, sample.spacing, sample.orientation]
+                for sample in samples
+            ]
             for index, sample in enumerate(samples):
                 arrays[f"{split}/{index}/image"] = sample.image
                 arrays[f"{split}/{index}/mask"] = sample.mask
@@ -134,6 +154,9 @@ class Dataset:
             "split_by": self.split_by,
             "modalities": self.modalities,
             "scale": self.scale,
+            "labels": [astuple(row) for row in self.labels],
+            "orientation": self.orientation,
+            "spacing": self.spacing,
             "samples": names,
         }
         arrays["meta"] = np.array(json.dumps(meta))
@@ -150,7 +173,9 @@ class Dataset:
                     split: _stored(arrays, split, names)
                     for split, names in meta.pop("samples").items()
                 }
-                meta |= {name: tuple(meta[name]) for name in ("classes", "modalities")}
+                meta["labels"] = tuple(LabelRow(*row) for row in meta.get("labels", ()))
+                lists = ("classes", "modalities", "spacing")
+                meta |= {name: tuple(meta[name]) for name in lists}
                 meta["scale"] = {name: tuple(ends) for name, ends in meta["scale"].items()}
                 return cls(**{**meta, **splits})
         except InvalidData:
@@ -162,11 +187,12 @@ class Dataset:
             ) from error
 
 
-def _stored(arrays: Mapping[str, Array], split: str, names: list[list[str]]) -> tuple[Sample, ...]:
-    return tuple(
-        Sample(name, arrays[f"{split}/{index}/image"], arrays[f"{split}/{index}/mask"], group)
-        for index, (name, group) in enumerate(names)
-    )
+def _stored(arrays: Mapping[str, Array], split: str, names: list[Any]) -> tuple[Sample, ...]:
+    samples = []
+    for index, (name, group, spacing, orientation) in enumerate(names):
+        image, mask = (arrays[f"{split}/{index}/{what}"] for what in ("image", "mask"))
+        samples.append(Sample(name, image, mask, group, tuple(spacing), orientation))
+    return tuple(samples)
 
 
 def _contradictions(dataset: Dataset) -> list[str]:
@@ -217,9 +243,10 @@ def fault(sample: Sample, channels: int, classes: int, dims: int = 2) -> str | N
     if image.dtype == np.float32 and not np.isfinite(image).all():
         return f"{name}: image with values that are NaN or infinite; replace them"
     if mask.shape != image.shape[:-1]:
+        turned = "one of them is turned; " if mask.shape[::-1] == image.shape[:-1] else ""
         return (
             f"{name}: mask of {_by(mask.shape)} for an image of {_by(image.shape[:-1])}; "
-            "they must be equal"
+            f"{turned}they must be equal"
         )
     stray = (mask < 0) | (mask >= classes) & (mask != IGNORE)
     if stray.any():
@@ -244,7 +271,10 @@ def sliced(dataset: Dataset) -> Dataset:
         found = []
         for volume in volumes:
             for z, (image, mask) in enumerate(zip(volume.image, volume.mask, strict=True)):
-                found.append(Sample(f"{volume.name}/z{z:03}", image, mask, group=volume.name))
+                name = f"{volume.name}/z{z:03}"
+                found.append(
+                    Sample(name, image, mask, volume.name, volume.spacing[1:], volume.orientation)
+                )
         return tuple(found)
 
     train, val, test = map(slices, dataset.splits.values())
@@ -276,8 +306,14 @@ def fit(dataset: Dataset, size: tuple[int, ...], how: Literal["resize", "crop"])
 def _resize(sample: Sample, size: tuple[int, ...]) -> Sample:
     if sample.mask.shape == size:
         return sample
+    return at_size(sample, size)
+
+
+def at_size(sample: Sample, size: tuple[int, ...]) -> Sample:
+    """Return a sample resized to `size`: antialiased linear, its mask nearest."""
     mask = resized(sample.mask[..., None], size, Image.Resampling.NEAREST)[..., 0]
-    return replace(sample, image=resized(sample.image, size, Image.Resampling.BILINEAR), mask=mask)
+    image = resized(sample.image, size, Image.Resampling.BILINEAR)
+    return replace(sample, image=image, mask=mask, spacing=sample.spacing_at(size))
 
 
 def resized(image: Array, size: tuple[int, ...], method: Image.Resampling) -> Array:

@@ -24,12 +24,12 @@ def title(stated: dict[str, Any], otherwise: str) -> str:
     return name if isinstance(name, str) and name else otherwise
 
 
-def inside(root: Path, name: str, found: Findings) -> Path | None:
-    """Return the file that a dataset.json names; None, and a problem, for one outside `root`."""
+def inside(root: Path, name: str, found: Findings, source: str = "dataset.json") -> Path | None:
+    """Return the file that `source` names; None, and a problem, for one outside `root`."""
     path = Path(name)
     if path.anchor or ".." in path.parts:
         found.problems.append(
-            f"dataset.json: {shown(name)} leads out of the folder; "
+            f"{source}: {shown(name)} leads out of the folder; "
             "name files in it, such as imagesTr/a.nii"
         )
         return None

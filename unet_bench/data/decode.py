@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import itertools
 import os
 import unicodedata
 import warnings
@@ -30,7 +31,7 @@ from unet_bench.limits import one_line
 
 FORMATS: Final = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP", "PPM", "TGA")
 PICTURES: Final = (
-    *(".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".webp"),
+    *(".png", ".jpg", ".jpeg", ".ome.tif", ".ome.tiff", ".tif", ".tiff", ".bmp", ".gif", ".webp"),
     *(".ppm", ".pgm", ".pbm", ".pnm", ".tga"),
 )
 ENDINGS: Final = (*PICTURES, *arrays.ENDINGS)
@@ -133,7 +134,7 @@ def read_mask(path: Path) -> Mask:
 
 def read_image_pages(path: Path) -> list[Array]:
     """Return every page of a file, each as `read_image` reads the only one."""
-    return [arrays.of_known_type(page) for page in _pages(_image, tiff.image, path)]
+    return _pages(_image, tiff.image, path)
 
 
 def read_mask_pages(path: Path) -> list[Mask]:
@@ -151,12 +152,13 @@ def _only(pages: list[Read], path: Path) -> Read:
 
 
 def orientation(path: Path) -> int:
-    """Return the orientation tag of a picture, 1 to 8; 1 where there is none."""
+    """Return the orientation tag of a picture, 1 to 8; 1 where there is none that means one."""
     try:
         with Image.open(path, formats=FORMATS) as file:
-            return int(file.getexif().get(EXIF_ORIENTATION, 1))
+            tag = int(file.getexif().get(EXIF_ORIENTATION, 1))
     except Exception:  # what is wrong with the file is told where it is read
         return 1
+    return tag if 1 <= tag <= 8 else 1
 
 
 def _where(path: Path) -> str:
@@ -190,10 +192,14 @@ def _pillow_pages(convert: Callable[[Image.Image, Path], Read], path: Path) -> l
     with Image.open(path, formats=FORMATS) as file:
         pages: list[Read] = []
         held = 0
-        while _turned(file, len(pages)):
+        for number in itertools.count():
+            if not _turned(file, number):
+                break
+            if number and _tiff_tag(file, tiff.SUBFILE_TYPE, 0) & tiff.REDUCED_OR_MASK:
+                continue
             # Bytes, as Pillow has RGBA and 32 bits on the way. Pillow sees to the first page alone.
             held += 4 * file.width * file.height
-            _require_size(file.width * file.height, len(pages), held)
+            _require_size(file.width * file.height, number, held)
             # Pillow turns TIFF as its tag says when it loads, and changes the size only then.
             file.load()
             ImageOps.exif_transpose(file, in_place=True)
@@ -228,9 +234,11 @@ def _image(file: Image.Image, path: Path) -> Array:
     if _drops_bits(file, path):
         return _deep_png(path)
     if file.mode.startswith("I") or file.mode == "F":
-        return np.array(file)[..., None]
+        return arrays.of_known_type(_signed(file))[..., None]
     _require_opaque(file)
-    if file.mode in ("1", "L", "LA", "La"):
+    if file.mode == "L":
+        return arrays.of_known_type(_signed(file))[..., None]
+    if file.mode in ("1", "LA", "La"):
         return np.array(file.convert("L"))[..., None]
     if file.mode in ("LAB", "HSV"):
         raise InvalidData(f"stores {file.mode} colours; save it as RGB")
@@ -247,7 +255,7 @@ def _mask(file: Image.Image, path: Path) -> Mask:
     if file.mode == "P":
         return Mask(np.array(file), where, _palette(file), is_lossy=is_lossy)
     if file.mode == "L" or file.mode.startswith("I"):
-        return Mask(np.array(file) // _step(path), where, is_lossy=is_lossy)
+        return Mask(_unspread(file, path), where, is_lossy=is_lossy)
     _require_opaque(file)
     rgb = _deep_png(path) if _drops_bits(file, path) else np.array(file.convert("RGB"))
     if (rgb == rgb[..., :1]).all():
@@ -281,17 +289,18 @@ def _drops_bits(file: Image.Image, path: Path) -> bool:
     """Return whether Pillow would drop the low byte of a picture: it has 16 bits of grey alone."""
     if file.format == "PPM" and file.mode == "RGB":
         with path.open("rb") as content:
-            if content.read(2) in (b"P3", b"P6") and _ppm_maximum(content.read(200)) > 255:
+            if content.read(2) in (b"P3", b"P6") and _ppm_maximum(path) > 255:
                 raise InvalidData("holds 16-bit colours as PPM; save it as PNG or TIFF")
     depth, kind = _png_kind(path)
     return depth == 16 and kind != 0
 
 
-def _ppm_maximum(header: bytes) -> int:
-    """Return the largest value that a PPM's header states, after width and height."""
-    lines = (line.split(b"#")[0] for line in header.splitlines())
-    words = b" ".join(lines).split()
-    return int(words[2]) if len(words) > 2 and words[2].isdigit() else 0
+def _ppm_maximum(path: Path) -> int:
+    """Return the largest value that the header of a PGM or PPM states; 0 if it is not found."""
+    with path.open("rb") as content:
+        lines = (line.split(b"#")[0] for line in content.read(4096).splitlines())
+    words = b" ".join(lines).split(maxsplit=4)
+    return int(words[3]) if len(words) > 3 and words[3].isdigit() else 0
 
 
 def _deep_png(path: Path) -> Array:
@@ -312,17 +321,49 @@ def _deep_png(path: Path) -> Array:
     return pixels
 
 
-def _step(path: Path) -> int:
-    """Return how far apart Pillow lays the values of a grey PNG of 2 or 4 bits; 1 for the rest.
+def _tiff_tag(file: Image.Image, tag: int, otherwise: int) -> int:
+    """Return a number from a page of a TIFF; `otherwise` where it is absent, or this is no TIFF."""
+    value = getattr(file, "tag_v2", {}).get(tag, otherwise)
+    return int(value[0] if isinstance(value, tuple) else value)
 
-    Pillow spreads them over 0..255, which is right for an image, and not for class ids.
+
+def _signed(file: Image.Image) -> Array:
+    """Return the numbers `(H W)` of a picture of one band, with the sign that the file states.
+
+    Pillow takes 8 bits in a TIFF for unsigned and 32 bits for signed numbers, and a PGM's 16 bits
+    for signed ones of 32.
     """
+    values = np.array(file)
+    is_signed = _tiff_tag(file, tiff.SAMPLE_FORMAT, 1) == tiff.SIGNED
+    if file.format == "PPM" and file.mode == "I":
+        return values.astype(np.uint16)
+    if file.format == "TIFF" and (file.mode, is_signed) in (("L", True), ("I", False)):
+        return values.view(np.int8 if is_signed else np.uint32)
+    return values
+
+
+def _unspread(file: Image.Image, path: Path) -> Array:
+    """Return class ids as the file has them.
+
+    Pillow spreads values of 2 or 4 bits, and those of a PGM with another maximum, over all of 8 or
+    16 bits, which is right for an image, and not for ids.
+    """
+    values = _signed(file)
     depth, kind = _png_kind(path)
-    return 255 // (2**depth - 1) if kind == 0 and depth in (2, 4) else 1
+    bits = depth if kind == 0 else 8
+    if file.format == "TIFF":
+        bits = _tiff_tag(file, tiff.BITS, 8)
+    highest = 2**bits - 1 if bits in (2, 4) else 0
+    if file.format == "PPM":
+        highest = _ppm_maximum(path)
+    spread_to = np.iinfo(values.dtype).max
+    if not highest or highest == spread_to:
+        return values
+    return np.round(values * (highest / spread_to)).astype(values.dtype)
 
 
 def _is_lossy(file: Image.Image, path: Path) -> bool:
     if file.format == "WEBP":
         with path.open("rb") as content:
             return b"VP8L" not in content.read(2**16)
-    return file.format in ("JPEG", "MPO")
+    return file.format in ("JPEG", "MPO") or file.info.get("compression") in ("jpeg", "tiff_jpeg")

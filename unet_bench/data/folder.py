@@ -16,15 +16,15 @@ import csv
 import os
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
 from unet_bench.data import tiff
-from unet_bench.data.dataset import Array, Dataset
+from unet_bench.data.dataset import IGNORE, Array, Dataset
 from unet_bench.data.dataset_json import modalities, read_json, title
 from unet_bench.data.decode import (
     FORMATS,
@@ -38,8 +38,9 @@ from unet_bench.data.decode import (
     read_mask_pages,
 )
 from unet_bench.data.findings import Findings, listing
-from unet_bench.data.labels import Classes, declare, label
+from unet_bench.data.labels import Classes, Declared, blurred, counted, declare, label
 from unet_bench.data.layout import (
+    LISTINGS,
     Case,
     Layout,
     Place,
@@ -48,14 +49,16 @@ from unet_bench.data.layout import (
     require_masks,
     split_called,
 )
-from unet_bench.data.mask import Mask
+from unet_bench.data.mask import Mask, is_grey
 from unet_bench.data.nifti import is_nifti, read_labels, read_volume
 from unet_bench.data.reading import pictures, volumes
 from unet_bench.data.splits import SPLITS, Splits, complete, listed, seeded
+from unet_bench.data.volume import Volume
 from unet_bench.errors import InvalidData
 from unet_bench.limits import read_text
 
-SPLIT_FOLDERS: Final = ("splits", "split")
+UNREAD: Final = (".csv", ".tsv", ".json", ".lst", ".list")
+"""Endings of files that may name splits, and are not read."""
 CLASS_TABLES: Final = ("class_dict.csv", "_classes.csv", "label_colors.txt")
 """Files beside the masks that say which colour is which class: CamVid's and its like's."""
 
@@ -81,10 +84,9 @@ def read_folder(path: Path | str, *, classes: Classes = None, seed: int = 0) -> 
         _require_folders(root, found)
         places = [Place(root / "images", root / "masks")]
     stated = read_json(root / "dataset.json", found)
-    if not {"labels", "classes"} & stated.keys():
-        stated["labels"] = _class_table(root, found)
     layout = read_layout(root, places, found)
-    declared = declare(classes if classes or not layout.classes else layout.classes, stated, found)
+    if classes is None:
+        classes = layout.classes or None
     splits, split_by = _splits(root, layout, seed, found)
 
     named = [name for split in SPLITS for name in splits[split]]
@@ -95,16 +97,24 @@ def read_folder(path: Path | str, *, classes: Classes = None, seed: int = 0) -> 
     require_masks(cases.values(), layout, found)
     cases = {name: case for name, case in cases.items() if case.masks}
     _note_turned(cases, found)
+    _note_several(cases, found)
     deep = _deep(cases, found)
-    images = decode(
-        read_deep_image if deep else read_image, {n: c.image for n, c in cases.items()}, found
-    )
-    masks = decode(_read_deep_masks if deep else _read_masks, cases, found)
-    labels = label(masks, declared, found, "masks/")
     name = title(stated, os.path.basename(os.path.realpath(root)))
+    files = {name: case.image for name, case in cases.items()}
     if deep:
-        stated_modalities = modalities(stated.get("modality"))
-        return volumes(name, images, labels, splits, split_by, found, stated_modalities)
+        volumes_read = decode(read_deep_image, files, found)
+        marked = decode(read_deep_labels, cases, found)
+        masks = {name: volume.as_mask() for name, volume in marked.items()}
+        declared = _declared(root, classes, stated, masks.values(), found)
+        labels = label(masks, declared, found, "masks/")
+        named_modalities = modalities(stated.get("modality"))
+        return volumes(
+            name, volumes_read, labels, splits, split_by, found, named_modalities, marked
+        )
+    images = decode(read_image, files, found)
+    masks = decode(_read_masks, cases, found)
+    declared = _declared(root, classes, stated, masks.values(), found)
+    labels = label(masks, declared, found, "masks/")
     return pictures(name, images, labels, splits, split_by, found)
 
 
@@ -115,10 +125,24 @@ def _require_folders(root: Path, found: Findings) -> None:
     found.refuse()
 
 
-def _class_table(root: Path, found: Findings) -> dict[str, str]:
-    """Return colours by class name from a table beside the images; nothing without one.
+def _declared(
+    root: Path,
+    classes: Classes,
+    stated: dict[str, Any],
+    masks: Collection[Mask],
+    found: Findings,
+) -> Declared:
+    """Return what is said of masks: by the caller or folders, dataset.json, or a class table."""
+    if not {"labels", "classes"} & stated.keys():
+        stated = stated | _class_table(root, masks, found)
+    return declare(classes, stated, found)
 
-    It is a CSV with the columns name, r, g, b, or CamVid's lines of R, G, B and a name.
+
+def _class_table(root: Path, masks: Collection[Mask], found: Findings) -> dict[str, Any]:
+    """Return what a table of colours beside the images says of masks; nothing without one.
+
+    It is a CSV with the columns name, r, g, b, or CamVid's lines of R, G, B and a name. Masks
+    without colours hold the numbers of its lines, if these are not grey themselves.
     """
     file = next((root / name for name in CLASS_TABLES if os.path.isfile(root / name)), None)
     if file is None:
@@ -144,18 +168,31 @@ def _class_table(root: Path, found: Findings) -> dict[str, str]:
             "name, r, g and b, or be taken away"
         )
         return {}
-    found.notes.append(f"{file.name} says what the masks' colours mean")
-    return labels
+    has_colours = any(mask.is_colour or mask.colours is not None for mask in masks)
+    if has_colours or all(is_grey(int(colour[1:], 16)) for colour in labels.values()):
+        found.notes.append(f"{file.name} says what the masks' colours mean")
+        return {"labels": labels}
+    found.notes.append(
+        f"the masks hold no colours: their values are taken for the lines of {file.name}, from 0"
+    )
+    return {"classes": list(labels)}
 
 
 def _splits(root: Path, layout: Layout, seed: int, found: Findings) -> tuple[Splits, str]:
     """Return names by split, none of them unknown, and how they were split."""
     names = sorted(layout.cases)
-    if layout.has_splits:
-        by_folder: Splits = {split: [] for split in SPLITS}
-        for name, case in layout.cases.items():
-            by_folder[case.split].append(name)
-        return complete({split: held for split, held in by_folder.items() if held}, seed, found)
+    by_folder: Splits = {}
+    for name, case in layout.cases.items():
+        by_folder.setdefault(case.split, []).append(name)
+    if by_folder.keys() - {"", "train"}:
+        return complete(by_folder, seed, found)
+    return stated_splits(root, names, seed, found)
+
+
+def stated_splits(
+    root: Path, names: Sequence[str], seed: int, found: Findings
+) -> tuple[Splits, str]:
+    """Return names by split, as split files in `root` say or else by `seed`, and how."""
     listings = _split_files(root, found)
     if not names and not found.problems:
         found.problems.append(f"images/: holds no image; put {', '.join(FORMATS)} files there")
@@ -179,9 +216,20 @@ def _splits(root: Path, layout: Layout, seed: int, found: Findings) -> tuple[Spl
 
 def _split_files(root: Path, found: Findings) -> dict[str, Path]:
     """Return the file of each split, in splits/ or beside the images; note those not known."""
-    folders = [child for child in children(root) if child.name.lower() in SPLIT_FOLDERS]
+    folders = [child for child in children(root) if child.name.lower() in LISTINGS]
     for folder in (*folders, root):
-        files = [file for file in children(folder) if file.suffix.lower() == ".txt"]
+        every = children(folder)
+        others = [
+            file.name
+            for file in every
+            if file.suffix.lower() in UNREAD and (folder != root or split_called(file.stem))
+        ]
+        if others:
+            found.notes.append(
+                f"{folder.name}/: {listing(others)} not used as splits, which are .txt files with "
+                "one image a line"
+            )
+        files = [file for file in every if file.suffix.lower() == ".txt"]
         called = {file: split_called(file.stem) for file in files}
         listings: dict[str, Path] = {}
         for file, split in called.items():
@@ -219,18 +267,48 @@ def _note_turned(cases: Mapping[str, Case], found: Findings) -> None:
         )
 
 
+def _note_several(cases: Mapping[str, Case], found: Findings) -> None:
+    """Note which images have several masks that are of no class each."""
+    several = [
+        name for name, case in cases.items() if [number for _, number in case.masks].count(0) > 1
+    ]
+    if several:
+        found.notes.append(
+            f"{len(several)} image(s) have several masks, which are laid over each other, the "
+            f"later above: {listing(several)}"
+        )
+
+
 def _deep(cases: Mapping[str, Case], found: Findings) -> bool:
     """Return whether the cases are volumes; a problem where some are and others are not."""
     flat: list[str] = []
     deep: list[str] = []
     for case in cases.values():
-        is_volume = is_nifti(case.image) or (_is_stack(case.image) and _is_stack(case.masks[0][0]))
+        mask = case.masks[0][0]
+        is_volume = is_nifti(case.image) or (_is_stack(case.image) and _is_stack(mask))
         (deep if is_volume else flat).append(case.image.name)
+        if is_volume and is_nifti(case.image) != is_nifti(mask):
+            found.problems.append(
+                f"{mask.parent.name}/{mask.name}: for {case.image.name}; NIfTI and TIFF count rows "
+                "and columns in another order: save both alike"
+            )
+    by_nifti = sorted(name for name in deep if is_nifti(Path(name)))
+    by_tiff = sorted(name for name in deep if not is_nifti(Path(name)))
+    if by_nifti and by_tiff:
+        found.problems.append(
+            f"images/: {by_nifti[0]} and {by_tiff[0]} are volumes as NIfTI and as TIFF, which "
+            "count rows and columns in another order; save all alike"
+        )
+        found.refuse()
     if flat and deep:
         found.problems.append(
             f"images/: {flat[0]} is a picture and {deep[0]} a volume; keep one kind"
         )
         found.refuse()
+    if by_tiff:
+        found.notes.append(
+            f"{len(by_tiff)} file(s) are read as volumes, a page a slice: {listing(by_tiff)}"
+        )
     return bool(deep)
 
 
@@ -239,17 +317,18 @@ def _is_stack(file: Path) -> bool:
     return bool(ending_of(file.name, tiff.ENDINGS)) and tiff.slices(file) > 1
 
 
-def read_deep_image(path: Path) -> Array:
+def read_deep_image(path: Path) -> Volume:
     """Return a volume `(X Y Z C)`, float32, of NIfTI or of TIFF with a page a slice."""
     if is_nifti(path):
         return read_volume(path)
     pages = read_image_pages(path)
     if len({page.shape for page in pages}) > 1:
         raise InvalidData(f"{path.parent.name}/{path.name}: pages of several sizes; make them one")
-    return np.stack(pages, axis=2).astype(np.float32)
+    where = f"{path.parent.name}/{path.name}"
+    return Volume(np.stack(pages, axis=2).astype(np.float32), where)
 
 
-def _read_deep_masks(case: Case) -> Mask:
+def read_deep_labels(case: Case) -> Volume:
     """Return the labels of a volume, `(X Y Z)`."""
     files = [file for file, _ in case.masks]
     if len(files) > 1:
@@ -258,11 +337,11 @@ def _read_deep_masks(case: Case) -> Mask:
         )
     where = f"{files[0].parent.name}/{files[0].name}"
     if is_nifti(files[0]):
-        return Mask(read_labels(files[0]), where)
+        return read_labels(files[0])
     pages = [page.values for page in read_mask_pages(files[0])]
     if len({page.shape for page in pages}) > 1:
         raise InvalidData(f"{where}: pages of several sizes; make them one")
-    return Mask(np.stack(pages, axis=2), where)
+    return Volume(np.stack(pages, axis=2), where)
 
 
 def _read_masks(case: Case) -> Mask:
@@ -271,6 +350,11 @@ def _read_masks(case: Case) -> Mask:
     if not rest:
         return first
     values: Array = first.values.copy()
+    highest = {int(mask.values.max()) for mask in (first, *rest)}
+    if highest - {0} == {1, 255}:
+        raise InvalidData(
+            f"{first.where}: masks of one image hold 0 and 1, and 0 and 255; save all alike"
+        )
     for mask in rest:
         if mask.values.shape != values.shape:
             raise InvalidData(
@@ -278,17 +362,36 @@ def _read_masks(case: Case) -> Mask:
             )
         if mask.is_colour != first.is_colour or (mask.colours is None) != (first.colours is None):
             raise InvalidData(f"{mask.where}: of another kind than {first.where}; save all alike")
+        known = first.palette()
+        if any(known.get(index, colour) != colour for index, colour in mask.palette().items()):
+            raise InvalidData(
+                f"{mask.where}: another palette than that of {first.where}; give all of an image "
+                "one palette, or save class ids"
+            )
         drawn = mask.values != 0
         values[drawn] = mask.values[drawn]
-    return Mask(values, first.where, first.colours, first.is_colour, first.is_lossy)
+    is_lossy = first.is_lossy or any(mask.is_lossy for mask in rest)
+    return Mask(values, first.where, first.colours, first.is_colour, is_lossy)
 
 
 def _of_class(file: Path, number: int) -> Mask:
-    """Return the mask of one file: as it is, or what is not 0 as the class of its folder."""
+    """Return the mask of one file: as it is, or what is not 0 as the class of its folder.
+
+    Of 0, 1 and 255 the last is ignored, as elsewhere.
+    """
     mask = read_mask(file)
     if not number:
         return mask
     if mask.is_lossy:
         raise InvalidData(f"{mask.where}: JPEG blurs class ids; save it as PNG")
+    counts = counted(mask.values)
+    if blurred([mask.values], [counts]):
+        raise InvalidData(
+            f"{mask.where}: {len(counts)} grey levels, whose edges were blurred by resizing; save "
+            "0, and one value for the class (resize by nearest neighbour)"
+        )
     drawn = mask.as_colours().values != 0
-    return Mask(drawn.astype(np.uint8) * np.uint8(number), mask.where)
+    values = drawn.astype(np.uint8) * np.uint8(number)
+    if counts.keys() == {0, 1, IGNORE}:
+        values[mask.values == IGNORE] = IGNORE
+    return Mask(values, mask.where)

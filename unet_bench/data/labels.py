@@ -28,14 +28,14 @@ BINARY: Final = ("background", "object")
 BACKGROUND: Final = "background"
 MOST_PROPOSED: Final = 20
 """Entries of a proposal for dataset.json: more are no classes."""
-SOFT_LEVELS: Final = 8
-"""More grey levels than these, most of them light, are blurred edges."""
-WHITE: Final = 128
-"""The lowest grey level that may be the inside of an object with blurred edges."""
+GREY_LEVELS: Final = 8
+"""More values than these may be grey levels, and no class ids."""
+MOST_CHANGING: Final = 0.7
+"""The share of pixels that differ from a neighbour, from which on these are grey levels."""
 DOUBTED_SHARE: Final = 0.8
 """The share of pixels from which on what is called an object may be the background."""
 MOST_TABLED: Final = 2**16  # values below this are mapped by a table
-MOST_LOOKED_AT: Final = 20  # masks whose connected parts are counted
+MOST_LOOKED_AT: Final = 20  # masks whose neighbouring pixels are compared
 
 Classes = int | Sequence[str] | str | None
 """What a caller may say of the classes: their names, the background first; how many; `binary`, all
@@ -213,13 +213,13 @@ def label(
     }
     masks = _exact(masks, declared, found)
     masks = _of_one_kind(masks, declared, found, where)
-    counts = {stem: _counted(mask.values) for stem, mask in masks.items()}
+    counts = {stem: counted(mask.values) for stem, mask in masks.items()}
     classes, meaning = _meaning(masks, counts, declared, found, where)
     ids = {stem: _ids(mask.values, meaning) for stem, mask in masks.items()}
     by_colour = any(mask.is_colour for mask in masks.values())
     rows = _rows(counts.values(), meaning, classes, by_colour)
-    if declared.classes is None:
-        found.doubts.extend(_doubts(rows, classes, where))
+    if not declared.spans:
+        found.doubts.extend(_doubts(rows, classes, where, are_declared=bool(declared.classes)))
     return Labelled(classes, ids, rows)
 
 
@@ -261,7 +261,7 @@ def _of_one_kind(
                 f"{_colour_entry(shares)}"
             )
         return {stem: mask for stem, mask in masks.items() if not mask.is_colour}
-    palettes = {stem: _used(mask) for stem, mask in masks.items() if mask.colours is not None}
+    palettes = {stem: mask.palette() for stem, mask in masks.items() if mask.colours is not None}
     meanings: dict[int, set[int]] = {}
     for used in palettes.values():
         for index, colour in used.items():
@@ -282,17 +282,10 @@ def _of_one_kind(
     return masks
 
 
-def _used(mask: Mask) -> dict[int, int]:
-    """Return the colour of each palette index that occurs in a mask."""
-    colours = mask.as_colours().values
-    indices, first = np.unique(mask.values, return_index=True)
-    return dict(zip(indices.tolist(), colours.ravel()[first].tolist(), strict=True))
-
-
 def _shares(masks: Iterable[Mask]) -> Counter[int]:
     pixels: Counter[int] = Counter()
     for mask in masks:
-        pixels.update(_counted(mask.values))
+        pixels.update(counted(mask.values))
     return pixels
 
 
@@ -310,7 +303,8 @@ def proposal(values: Sequence[int | str]) -> str:
     return f"{entry}{more}"
 
 
-def _counted(values: Array) -> Counts:
+def counted(values: Array) -> Counts:
+    """Return how many pixels each value has."""
     if values.dtype.kind in "iu" and values.size and values.min() >= 0 and values.max() < 2**16:
         counts = np.bincount(values.ravel())
         held = np.flatnonzero(counts)
@@ -330,8 +324,11 @@ def _meaning(
     values = {value for held in counts.values() for value in held}
     ignored = dict.fromkeys(declared.ignore, IGNORE)
     if declared.spans:
-        return declared.classes or (), _by_spans(counts, declared, found, where)
+        return _by_spans(counts, declared, found, where)
+    levels = [mask.values for mask in masks.values()], list(counts.values())
     if declared.is_binary:
+        if problem := blurred(*levels):
+            found.doubts.append(f"{where}: {problem}")
         return BINARY, {value: int(value != 0) for value in values} | ignored
     is_two = declared.classes is None or len(declared.classes) == 2
     if is_two and IGNORE in values and values <= {0, 1, IGNORE, *declared.ignore}:
@@ -342,7 +339,7 @@ def _meaning(
     if declared.classes is not None:
         return declared.classes, ignored
     ids = values - {IGNORE, *declared.ignore}
-    if problem := _no_ids(counts, ids):
+    if problem := blurred(*levels) or _no_ids(counts, ids):
         found.problems.append(f"{where}: {problem}")
         return (), ignored
     names = class_names(max(2, max(ids, default=1) + 1), found) or ()
@@ -376,13 +373,24 @@ def _is_white(counts: Mapping[str, Counts], found: Findings, where: str) -> bool
 
 def _no_ids(counts: Mapping[str, Counts], values: set[int]) -> str:
     """Return why values are no class ids, where nobody declared any; empty where they are."""
-    if soft := _soft(counts):
-        return soft
     count = max(values, default=1) + 1
+    if count > IGNORE and 2 * len(values) >= count:
+        return (
+            f"{count} values, and there are {IGNORE} classes at most; if they are numbers of "
+            'objects, take them for one class by --classes binary, or in dataset.json by "labels": '
+            '"binary"'
+        )
     # One-based ids, grey levels and stray values would make classes which nobody has; a class or
     # two may be absent.
-    if not values or not (count < 2 or 0 not in values or 2 * len(values) < count):
+    are_ids = 0 in values and min(values) == 0 and 2 * len(values) >= count >= 2
+    if not values or are_ids:
         return ""
+    if min(values) < 0:
+        lowest = min(values)
+        return (
+            f"the value {lowest} is no class id; if it is to be ignored, say so in dataset.json: "
+            f'"ignore": {lowest}'
+        )
     if values == {0}:
         return "hold only 0, the background; declare how many classes there are (--classes 2)"
     some = ", ".join(map(str, sorted(values)[:10]))
@@ -399,25 +407,36 @@ def _seen_255(counts: Mapping[str, Counts]) -> set[int]:
     return {IGNORE} & values if 1 not in values else set()
 
 
-def _soft(counts: Mapping[str, Counts]) -> str:
-    """Return what is wrong where masks of two classes have blurred edges; empty where not."""
+def blurred(masks: Sequence[Array], counts: Sequence[Counts]) -> str:
+    """Return what is wrong where masks hold grey levels and no class ids; empty where not.
+
+    Inside of classes and objects, neighbouring pixels are equal. Where edges are blurred, and in
+    photographs, hardly any pixel between the lowest and the highest value equals its neighbours.
+    """
     pixels: Counter[int] = Counter()
-    for held in counts.values():
+    for held in counts:
         pixels.update(held)
-    highest = max(pixels, default=0)
-    objects = sum(pixels.values()) - pixels[0]
-    light = sum(count for value, count in pixels.items() if 4 * value > 3 * highest)
-    middle = sum(count for value, count in pixels.items() if highest < 4 * value <= 3 * highest)
-    # The insides of objects are light; of ids, twice as many lie in the middle half.
-    if len(pixels) <= SOFT_LEVELS or not WHITE <= highest <= IGNORE or light < middle:
+    if len(pixels) <= GREY_LEVELS:
         return ""
-    between = (objects - pixels[highest]) / (objects + pixels[0])
+    lowest, highest = min(pixels), max(pixels)
+    between = changing = 0
+    by_levels = sorted(zip(masks, counts, strict=True), key=lambda pair: -len(pair[1]))
+    for mask, _ in by_levels[:MOST_LOOKED_AT]:
+        here = mask[:-1, :-1]
+        is_between = (here != lowest) & (here != highest)
+        differs = (here != mask[1:, :-1]) | (here != mask[:-1, 1:])
+        between += int(is_between.sum())
+        changing += int((is_between & differs).sum())
+    if changing < MOST_CHANGING * between:
+        return ""
+    share = 1 - (pixels[lowest] + pixels[highest]) / sum(pixels.values())
     half = highest // 2
     entry = json.dumps({"labels": {BACKGROUND: f"0-{half}", "object": f"{half + 1}-{highest}"}})
     return (
-        f"{len(pixels)} grey levels, {between:.1%} of the pixels between 0 and {highest}, "
-        "look like two classes whose edges were blurred by resizing; save them unblurred "
-        f"(nearest neighbour), or say in dataset.json where the object begins: {entry[1:-1]}"
+        f"{len(pixels)} grey levels, {share:.1%} of the pixels between {lowest} and {highest}, "
+        "look like two classes whose edges were blurred by resizing, or like a photograph; save "
+        "masks unblurred (nearest neighbour), or say in dataset.json where the object begins: "
+        f"{entry[1:-1]}"
     )
 
 
@@ -431,12 +450,7 @@ def _instances(masks: Mapping[str, Mask], counts: Mapping[str, Counts]) -> str:
     if len(set(highest)) < 3 or max(highest) < 4 or np.mean(contiguous) < 0.8:
         return ""
     looked_at = [stem for stem, held in counts.items() if len(held) > 1][:MOST_LOOKED_AT]
-    parts = sum(
-        ndimage.label(masks[stem].values == value)[1]
-        for stem in looked_at
-        for value in counts[stem]
-        if value
-    )
+    parts = sum(_parts(masks[stem].values) for stem in looked_at)
     ids = sum(len(counts[stem].keys() - {0}) for stem in looked_at)
     if parts > 1.5 * ids:
         return ""
@@ -447,10 +461,19 @@ def _instances(masks: Mapping[str, Mask], counts: Mapping[str, Counts]) -> str:
     )
 
 
+def _parts(values: Array) -> int:
+    """Return how many connected parts of one value there are, without those of 0."""
+    boxes = enumerate(ndimage.find_objects(values), start=1)
+    return sum(ndimage.label(values[box] == value)[1] for value, box in boxes if box)
+
+
 def _by_spans(
     counts: Mapping[str, Counts], declared: Declared, found: Findings, where: str
-) -> Counts:
-    """Return the class id of each value by dataset.json; a value it leaves out is a problem."""
+) -> tuple[tuple[str, ...], Counts]:
+    """Return class names, and the class id of each value, by dataset.json.
+
+    A value that it leaves out is a problem: there are no classes then.
+    """
     meaning: Counts = {}
     strays: dict[int, list[str]] = {}
     lows = [span.low for span in declared.spans]
@@ -468,7 +491,8 @@ def _by_spans(
             f"{where}: values {listing(some, 10)} are in no label of dataset.json "
             f"(in {listing(files)}); add them, to `ignore` if they mean nothing"
         )
-    return meaning
+        return (), meaning
+    return declared.classes or (), meaning
 
 
 def _ids(values: Array, meaning: Counts) -> Array:
@@ -479,7 +503,7 @@ def _ids(values: Array, meaning: Counts) -> Array:
         if low >= 0 and high < MOST_TABLED:
             table = np.arange(high + 1)
             for value, class_id in changed.items():
-                if value <= high:
+                if low <= value <= high:
                     table[value] = class_id
             values = table[values]
         else:
@@ -512,13 +536,15 @@ def _text(value: int, by_colour: bool) -> str:
     return hexed(value) if by_colour else str(value)
 
 
-def _doubts(rows: Sequence[LabelRow], classes: tuple[str, ...], where: str) -> Iterable[str]:
-    """Yield what is unlikely in a meaning that the values decided."""
-    shares: Counter[str] = Counter()
+def _doubts(
+    rows: Sequence[LabelRow], classes: tuple[str, ...], where: str, are_declared: bool
+) -> Iterable[str]:
+    """Yield what is unlikely in a meaning of values that no dataset.json gives one by one."""
+    shares = dict.fromkeys((*classes, "ignored"), 0.0)
     for row in rows:
-        shares[row.meaning] += row.share  # type: ignore[assignment]
+        shares[row.meaning] += row.share
     gaps = [name for name in classes[1:] if not shares[name]]
-    if gaps and len(classes) > 2:
+    if gaps and len(classes) > 2 and not are_declared:
         yield f"{where}: no pixel is of {listing(gaps)}, since the values have gaps; renumber them"
     for name in classes[1:]:
         if shares[name] > DOUBTED_SHARE:
@@ -526,5 +552,11 @@ def _doubts(rows: Sequence[LabelRow], classes: tuple[str, ...], where: str) -> I
                 f"{where}: {shares[name]:.0%} of the pixels are {name}; is that the background? "
                 "The background is the value 0, or what dataset.json calls background"
             )
-    if shares["ignored"] > 0.5:
-        yield f"{where}: {shares['ignored']:.0%} of the pixels are ignored; is 255 a class?"
+    objects = sum(shares[name] for name in classes[1:])
+    ignored = sum(row.share for row in rows if (row.value, row.meaning) == ("255", "ignored"))
+    if ignored > min(0.5, objects):
+        yield (
+            f"{where}: {ignored:.1%} of the pixels are 255, which is ignored, and {objects:.1%} "
+            "are of a class beside the background; is 255 a class? If so, name it in labels of "
+            "dataset.json"
+        )

@@ -7,15 +7,19 @@
     a.png a_mask.png               both in one folder, or in folders of one folder (BUSI)
     masks/CLASS/                   masks in a folder a class, one file an image in each
     masks/a_mask_1.png             several masks of an image, `_0`, `_1`, … at the end
+    train/PLACE/images/            the same in a folder a place or a scanner (LoveDA)
+    X_Training_Input/              ISIC's: `Input` or `Data`, and `GroundTruth` for the masks
 
-Names match across Unicode's forms, and across upper and lower case where that leaves one.
+Names match across Unicode's forms, and across upper and lower case where that leaves one. What
+stands for the image in a name may be replaced in the mask's: `a_sat` and `a_mask`, `image_1` and
+`mask_1`.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from pathlib import Path
@@ -26,10 +30,19 @@ from unet_bench.data.findings import Findings, listing
 from unet_bench.errors import InvalidData
 from unet_bench.limits import one_line
 
-IMAGES: Final = ("images", "imgs", "image", "img")
+LISTINGS: Final = ("splits", "split")
+"""Folders of files that list the images of each split."""
+IMAGES: Final = (
+    *("images", "imgs", "image", "img", "imagespng", "cxrpng", "stareimages"),
+    *("original", "originals"),
+)
+"""What folders of images are called, without spaces, hyphens and underscores."""
+OBSERVERS: Final = ("1stmanual", "manual1", "manualmask", "labelsah")
+"""Masks that an observer drew: where they are, `mask` is the field of view (DRIVE, HRF)."""
 MASKS: Final = (
-    *("masks", "mask", "labels", "label", "gt", "ground_truth", "groundtruth"),
-    *("segmentations", "segmentation", "annotations"),
+    *OBSERVERS,
+    *("masks", "mask", "labels", "label", "gt", "groundtruth", "segmentations", "segmentation"),
+    *("annotations", "maskspng", "manual"),
 )
 SPLIT_NAMES: Final = {
     "train": ("train", "training"),
@@ -38,11 +51,23 @@ SPLIT_NAMES: Final = {
 }
 MASK_SUFFIXES: Final = (
     *("", "_mask", "_masks", "_seg", "_segmentation", "_label", "_labels", "_gt", "-mask", "_L"),
-    *("_manual1", "_annotation"),
+    *("_manual1", "_annotation", "_anno", "_1stHO", ".ah", "_lesion", "_manual"),
+    *("_gtFine_labelIds", "_labelIds"),
 )
-BESIDE_SUFFIXES: Final = ("_labels", "_label", "_masks", "_mask", "_gt", "annot", "_annot")
+IMAGE_SUFFIXES: Final = (
+    *("_image", "_img", "_sat", "_leftImg8bit", "_leftimg8bit", "_training", "_test", "_rgb"),
+)
+"""What stands behind the name of an image, and not in its mask's: DeepGlobe's, DRIVE's, …"""
+IMAGE_PREFIXES: Final = ("image", "img", "im", "volume", "frame")
+MASK_PREFIXES: Final = ("mask", "label", "gt", "seg", "segmentation")
+OTHER_SUFFIXES: Final = ("_2ndHO", "_superpixels", "_gtFine_color", "_gtFine_instanceIds")
+"""What stands behind names of what is neither image nor mask: a second observer's masks, …"""
+BESIDE_SUFFIXES: Final = ("labels", "label", "masks", "mask", "gt", "annot")
 """What stands behind the name of a folder of images in that of the folder of their masks."""
 NUMBERED: Final = re.compile(r"(.+?)[_-]\d{1,4}")
+SUFFIXES: Final = tuple(dict.fromkeys((*MASK_SUFFIXES, *map(str.lower, MASK_SUFFIXES))))
+BEFORE: Final = re.compile(f"^({'|'.join((*IMAGE_PREFIXES, *MASK_PREFIXES))})(?=[_-]?[0-9])")
+"""What may stand before the number of an image or mask."""
 
 
 @dataclass(frozen=True)
@@ -77,11 +102,6 @@ class Layout:
     given: list[str]
     """The names of all mask files."""
 
-    @property
-    def has_splits(self) -> bool:
-        """Whether folders say which image is for what."""
-        return any(case.split for case in self.cases.values())
-
 
 def find_places(root: Path) -> list[Place]:
     """Return where images and masks lie in a folder, by the first layout that fits; or nothing."""
@@ -100,10 +120,13 @@ TREES: Final = {
 
 
 def nearest(path: Path, most: int = 3) -> list[str]:
-    """Return the layouts nearest to what lies in a folder, and what to rename for each."""
-    present = [folder.name for folder in _folders(path)]
-    present += [f"{a.name}/{b.name}" for a in _folders(path) for b in _folders(a)]
-    told = []
+    """Return the layouts nearest to what lies in a folder, and what to rename for each.
+
+    Folders in it that have such a layout come first.
+    """
+    inside = [*_folders(path), *(b for a in _folders(path) for b in _folders(a))]
+    told = [(2.0, f"{folder}: give this folder") for folder in inside if find_places(folder)]
+    present = [folder.relative_to(path).as_posix() for folder in inside]
     for tree, needed in TREES.items():
         renames, score = [], 0.0
         for folder in filter(None, needed):
@@ -131,18 +154,29 @@ def _side_by_side(root: Path) -> list[Place]:
             in_splits = [child for child in _folders(images) if split_called(child.name)]
             if in_splits and not _has_files(images):
                 continue
+            # Folders, or files of other endings, are a format of another reader.
+            is_plain &= _has_files(images) or not _children(images)
             if is_plain or _match(images, masks):
                 return [Place(images, masks)]
     return []
 
 
 def _split_folders(root: Path) -> list[Place]:
-    places = []
+    """Return the places of a folder a split, with images and masks in it or in folders of it.
+
+    Where masks of an observer lie in one of them, nothing else counts as masks in the others.
+    """
+    held = []
     for child in _folders(root):
-        split = split_called(child.name)
-        images, masks = _all_called(child, IMAGES), _all_called(child, MASKS)
-        if split and images and masks:
-            places.append(Place(images[0], masks[0], split, f"{split}/"))
+        if split := split_called(child.name):
+            held.append((child, split, f"{split}/"))
+            held += [(inner, split, f"{split}/{inner.name}/") for inner in _folders(child)]
+    observed = [name for name in OBSERVERS if any(_all_called(one, (name,)) for one, *_ in held)]
+    places = []
+    for folder, split, prefix in held:
+        images, masks = _all_called(folder, IMAGES), _all_called(folder, observed or MASKS)
+        if images and masks:
+            places.append(Place(images[0], masks[0], split, prefix))
     return places
 
 
@@ -161,38 +195,64 @@ def _folders_of_splits(root: Path) -> list[Place]:
 
 
 def _beside_each_other(root: Path) -> list[Place]:
-    by_name = {folder.name.lower(): folder for folder in _folders(root)}
+    by_name = {_plain(folder.name): folder for folder in _folders(root)}
     places = []
     for name, folder in by_name.items():
-        split = split_called(name)
+        split = split_called(folder.name)
         twins = [by_name[twin] for suffix in BESIDE_SUFFIXES if (twin := name + suffix) in by_name]
-        if split and twins and _match(folder, twins[0]):
-            places.append(Place(folder, twins[0], split, f"{split}/"))
+        if not split and name.endswith(("input", "data")):
+            split = _split_within(folder.name)
+            truths = [other for other in by_name.values() if _split_within(other.name) == split]
+            twins = [other for other in truths if _plain(other.name).endswith("groundtruth")]
+        twins = [twin for twin in twins if split and _match(folder, twin)]
+        places += [Place(folder, twin, split, f"{split}/") for twin in twins[:1]]
     return places
+
+
+def _split_within(name: str) -> str:
+    """Return which split a word of a name is called as; empty for none."""
+    splits = map(split_called, re.findall("[a-z]+", name.lower()))
+    return next(filter(None, splits), "")
 
 
 def _in_one_folder(root: Path) -> list[Place]:
     if _match(root, root):
         return [Place(root, root)]
+    folders = [folder for folder in _folders(root) if _match(folder, folder)]
+    are_splits = all(split_called(folder.name) for folder in folders)
     return [
-        Place(folder, folder, prefix=f"{folder.name}/")
-        for folder in _folders(root)
-        if _match(folder, folder)
+        Place(folder, folder, split_called(folder.name) if are_splits else "", f"{folder.name}/")
+        for folder in folders
     ]
 
 
 def _match(images: Path, masks: Path) -> bool:
-    """Return whether an image of one folder has a mask in another, or with a suffix in its own."""
-    stems = {folded(stem).lower() for stem in _stems(images)}
+    """Return whether an image of one folder has a mask in another, or with a suffix in its own.
+
+    Masks may lie in folders of classes, if nothing else lies beside these.
+    """
+    stems = _lower_stems(images)
     if images == masks:
-        return any(
-            stem.endswith(suffix) and stem[: -len(suffix)] in stems
-            for stem in stems
-            for suffix in map(str.lower, MASK_SUFFIXES)
-            if suffix
-        )
-    there = {folded(stem).lower() for stem in _stems(masks)}
-    return any(stem + suffix in there for stem in stems for suffix in map(str.lower, MASK_SUFFIXES))
+        return any(_image_of(stem, stems) for stem in stems)
+    there = _lower_stems(masks)
+    if all(os.path.isdir(child) for child in _children(masks)):
+        there = {stem for folder in _folders(masks) for stem in _lower_stems(folder)}
+    for form in (str.lower, core):
+        formed = {form(stem) for stem in there}
+        if any(form(stem) + suffix in formed for stem in stems for suffix in SUFFIXES):
+            return True
+    return False
+
+
+def _lower_stems(folder: Path) -> set[str]:
+    return {folded(stem).lower() for stem in _stems(folder)}
+
+
+def core(stem: str) -> str:
+    """Return what a name says beyond `image`, `mask` and the like, in lower case."""
+    lower = stem.lower()
+    ending = next((suffix for suffix in IMAGE_SUFFIXES if lower.endswith(suffix.lower())), "")
+    return BEFORE.sub("", lower[: len(lower) - len(ending)]).lstrip("_-")
 
 
 def _stems(folder: Path) -> list[str]:
@@ -205,13 +265,23 @@ def _has_files(folder: Path) -> bool:
 
 
 def _all_called(folder: Path, names: Iterable[str]) -> list[Path]:
-    """Return the folders in a folder that have one of the names, in their order."""
-    by_name = {child.name.lower(): child for child in _folders(folder)}
+    """Return the folders in a folder that have one of the names, see `_plain`, in their order."""
+    by_name = {_plain(child.name): child for child in _folders(folder)}
     return [by_name[name] for name in names if name in by_name]
 
 
+def _plain(name: str) -> str:
+    """Return a folder's name in lower case, without spaces, hyphens and underscores."""
+    return re.sub(r"[\s_-]", "", name.lower())
+
+
 def _folders(folder: Path) -> list[Path]:
-    return [c for c in _children(folder) if not c.name.startswith(".") and os.path.isdir(c)]
+    """Return the folders in a folder, sorted; without a look at each of its files."""
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(Path(e.path) for e in entries if e.name[:1] != "." and e.is_dir())
+    except OSError:
+        return []
 
 
 def _children(folder: Path) -> list[Path]:
@@ -229,18 +299,35 @@ def split_called(name: str) -> str:
 
 def read_layout(root: Path, places: list[Place], found: Findings) -> Layout:
     """Return the cases of a folder. What is left out becomes notes, what is amiss problems."""
-    cases: dict[str, Case] = {}
-    classes: tuple[str, ...] = ()
-    given: list[str] = []
+    _note_folders(root, places, found)
+    read = []
     for place in places:
         images = _listed(root, place.images, found)
-        sources, place_classes = _mask_sources(root, place, found)
-        classes = classes or place_classes
-        for case in _cases(root, place, images, sources, found):
+        read.append((place, images, _mask_sources(root, place, images, found)))
+    folders = {name for _, _, sources in read for _, name in sources if name}
+    where = relative(root, places[0].masks)
+    order, classes = _classes(folders, where, found)
+    cases: dict[str, Case] = {}
+    given: list[str] = []
+    for place, images, sources in read:
+        numbered = [(files, order.index(name) + 1 if name else 0) for files, name in sources]
+        for case in _cases(root, place, images, numbered, found):
             cases[case.name] = case
         held = (files.values() for files, _ in sources)
         given += [file.name for groups in held for group in groups for file in group]
-    return Layout(cases, classes, relative(root, places[0].masks), given)
+    return Layout(cases, classes, where, given)
+
+
+def _note_folders(root: Path, places: list[Place], found: Findings) -> None:
+    """Note the folders beside those of images and masks, in which nothing is looked for."""
+    used = {folder for place in places for folder in (place.images, place.masks)}
+    above = {parent for folder in used for parent in folder.parents if parent.is_relative_to(root)}
+    unused = []
+    for parent in sorted(above - used):
+        beside = [child for child in _folders(parent) if child not in used | above]
+        unused += [relative(root, child) for child in beside if child.name.lower() not in LISTINGS]
+    if unused:
+        found.notes.append(f"{len(unused)} folder(s) not read: {listing(unused, 10)}")
 
 
 Files = Mapping[str, list[Path]]
@@ -250,7 +337,7 @@ Files = Mapping[str, list[Path]]
 def _listed(root: Path, folder: Path, found: Findings, are_folders_used: bool = False) -> Files:
     """Return the image files of a folder by stem, and note all that is no image file."""
     files: dict[str, list[Path]] = {}
-    hidden, others, folders = [], [], []
+    hidden, others, folders, dangling = [], [], [], []
     for child in children(folder):
         ending = ending_of(child.name, READ)
         if child.name.startswith("."):
@@ -259,6 +346,8 @@ def _listed(root: Path, folder: Path, found: Findings, are_folders_used: bool = 
             folders.append(f"{child.name}/")
         elif ending and os.path.isfile(child):
             files.setdefault(folded(child.name[: -len(ending)]), []).append(child)
+        elif not os.path.exists(child):
+            dangling.append(child.name)
         else:
             others.append(child.name)
     where = relative(root, folder)
@@ -267,6 +356,10 @@ def _listed(root: Path, folder: Path, found: Findings, are_folders_used: bool = 
     if others:
         found.notes.append(
             f"{where}: {len(others)} file(s) of unknown endings not read: {listing(others)}"
+        )
+    if dangling:
+        found.notes.append(
+            f"{where}: {len(dangling)} link(s) lead nowhere; fetch their files: {listing(dangling)}"
         )
     if folders and not are_folders_used:
         found.notes.append(f"{where}: {len(folders)} folder(s) not read: {listing(folders)}")
@@ -279,30 +372,46 @@ def relative(root: Path, folder: Path) -> str:
         inside = folder.relative_to(root).as_posix()
     except ValueError:
         inside = folder.name
-    return "" if inside == "." else f"{inside}/"
+    return f"{folder.name if inside == '.' else inside}/"
 
 
-def _mask_sources(
-    root: Path, place: Place, found: Findings
-) -> tuple[list[tuple[Files, int]], tuple[str, ...]]:
-    """Return files of masks, with the number of their class or 0, and the classes' names."""
+Sources = list[tuple[Files, str]]
+"""Files of masks, with the name of the folder that is their class, or "" where none is."""
+
+
+def _mask_sources(root: Path, place: Place, images: Files, found: Findings) -> Sources:
+    """Return the files of masks of one place.
+
+    Folders in that of the masks are classes; or images, if they are called so and hold no masks of
+    others: their files count as numbered masks then.
+    """
     folders = _folders(place.masks) if place.masks != place.images else []
-    by_class = bool(folders) and not _has_files(place.masks)
-    plain = _listed(root, place.masks, found, are_folders_used=by_class)
-    if not by_class:
-        return [(plain, 0)], ()
-    named = [folder.name for folder in folders]
-    if all(name.isdecimal() for name in named):
-        folders.sort(key=lambda folder: int(folder.name))
-        named = [f"class {folder.name}" for folder in folders] if len(named) > 1 else ["object"]
-    found.notes.append(
-        f"{relative(root, place.masks)}: a folder a class: "
-        f"{listing([folder.name for folder in folders], 10)}"
-    )
-    sources = [
-        (_listed(root, folder, found), number) for number, folder in enumerate(folders, start=1)
-    ]
-    return sources, ("background", *named)
+    if not folders or _has_files(place.masks):
+        return [(_listed(root, place.masks, found), "")]
+    _listed(root, place.masks, found, are_folders_used=True)
+    sources = [(_listed(root, folder, found), folded(folder.name)) for folder in folders]
+    if not any(name in images for _, name in sources):
+        return sources
+    if any(files.keys() & images.keys() - {name} for files, name in sources):
+        return sources
+    numbered: dict[str, list[Path]] = {}
+    for files, name in sources:
+        flat = [file for held in files.values() for file in held]
+        numbered |= {f"{name}_{number}": [file] for number, file in enumerate(flat)}
+    return [(numbered, "")]
+
+
+def _classes(folders: set[str], where: str, found: Findings) -> tuple[list[str], tuple[str, ...]]:
+    """Return folders of classes in their order, and the names of all classes; or nothing."""
+    if not folders:
+        return [], ()
+    if all(name.isdecimal() for name in folders):
+        order = sorted(folders, key=int)
+        names = [f"class {name}" for name in order] if len(order) > 1 else ["object"]
+    else:
+        order = names = sorted(folders)
+    found.notes.append(f"{where}: a folder a class: {listing(order, 10)}")
+    return order, ("background", *names)
 
 
 def _cases(
@@ -314,6 +423,11 @@ def _cases(
 ) -> list[Case]:
     """Return the cases of one place: each image, with its masks. What is amiss becomes problems."""
     where, masks_where = relative(root, place.images), relative(root, place.masks)
+    others = [stem for stem in images if _without(stem, OTHER_SUFFIXES, images)]
+    if others:
+        found.notes.append(f"{where}: {len(others)} file(s) are no images: {listing(others)}")
+    left_out = set(others)
+    images = {stem: held for stem, held in images.items() if stem not in left_out}
     if place.images == place.masks:
         every = dict(images)
         images = {stem: held for stem, held in every.items() if not _image_of(stem, every)}
@@ -361,13 +475,27 @@ def _names(files: Iterable[Path]) -> str:
     return ", ".join(file.name for file in files)
 
 
-def _image_of(stem: str, stems: Files) -> str:
-    """Return the image that a file in the same folder is the mask of, by its suffix; or nothing."""
+def _image_of(stem: str, stems: Collection[str]) -> str:
+    """Return the image that a file in the same folder is the mask of, by its name; or nothing."""
     numbered = NUMBERED.fullmatch(stem)
     for name in (stem, numbered[1] if numbered else stem):
-        for suffix in MASK_SUFFIXES:
-            if suffix and name.endswith(suffix) and name[: -len(suffix)] in stems:
-                return name[: -len(suffix)]
+        if image := _without(name, SUFFIXES, stems):
+            return image
+    before = BEFORE.match(stem)
+    if before and before[1] in MASK_PREFIXES:
+        named = (prefix + stem[before.end() :] for prefix in IMAGE_PREFIXES)
+        return next((name for name in named if name in stems), "")
+    return ""
+
+
+def _without(stem: str, suffixes: Iterable[str], stems: Collection[str]) -> str:
+    """Return the image whose name has one of the suffixes behind it in `stem`; or nothing."""
+    for suffix in suffixes:
+        if suffix and stem.lower().endswith(suffix.lower()):
+            start = stem[: -len(suffix)]
+            for name in (start, *(start + end for end in IMAGE_SUFFIXES)):
+                if name in stems:
+                    return name
     return ""
 
 
@@ -376,24 +504,25 @@ Matched = dict[str, tuple[list[Path], list[Path]]]
 
 
 def match(images: Iterable[str], masks: Files) -> Matched:
-    """Return the masks of each image stem, first by the very name, then whatever its case."""
+    """Return the masks of each image stem: by the very name, in any case, or else by its core."""
     stems = list(images)
     matched = _by_name(stems, masks)
-    used = {file for exact, numbered in matched.values() for file in (*exact, *numbered)}
-    alone = _unique(stem for stem in stems if not any(matched[stem]))
-    left = {stem: held for stem, held in masks.items() if not used.intersection(held)}
-    lower = {low: left[stem] for low, stem in _unique(left).items()}
-    for low, held in _by_name(list(alone), lower, known=[s.lower() for s in stems]).items():
-        matched[alone[low]] = held
+    for form in (str.lower, core):
+        used = {file for exact, numbered in matched.values() for file in (*exact, *numbered)}
+        alone = _unique((stem for stem in stems if not any(matched[stem])), form)
+        left = {stem: held for stem, held in masks.items() if not used.intersection(held)}
+        formed = {short: left[stem] for short, stem in _unique(left, form).items()}
+        for short, held in _by_name(list(alone), formed, known=map(form, stems)).items():
+            matched[alone[short]] = held
     return matched
 
 
-def _unique(stems: Iterable[str]) -> dict[str, str]:
-    """Return stems by their lower case, those alone that share it with no other."""
-    by_lower: dict[str, list[str]] = {}
+def _unique(stems: Iterable[str], form: Callable[[str], str]) -> dict[str, str]:
+    """Return stems by their form, those alone that share it with no other."""
+    by_form: dict[str, list[str]] = {}
     for stem in stems:
-        by_lower.setdefault(stem.lower(), []).append(stem)
-    return {lower: held[0] for lower, held in by_lower.items() if len(held) == 1}
+        by_form.setdefault(form(stem), []).append(stem)
+    return {short: held[0] for short, held in by_form.items() if len(held) == 1}
 
 
 def _by_name(stems: list[str], masks: Files, known: Iterable[str] = ()) -> Matched:
@@ -405,7 +534,7 @@ def _by_name(stems: list[str], masks: Files, known: Iterable[str] = ()) -> Match
             numbered.setdefault(ending[1], []).extend(files)
     matched: Matched = {}
     for stem in stems:
-        names = [stem + suffix for suffix in MASK_SUFFIXES]
+        names = [stem + suffix for suffix in SUFFIXES]
         names = [name for name in names if name == stem or name not in images]
         exact = [file for name in names for file in masks.get(name, [])]
         # `a_1` beside `a` may be anything; beside no `a` it can only be a part of it.

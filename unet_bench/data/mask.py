@@ -40,6 +40,12 @@ class Mask:
             colours = self.values.astype(np.int64) * GREY
         return Mask(colours, self.where, is_colour=True, is_lossy=self.is_lossy)
 
+    def palette(self) -> dict[int, int]:
+        """Return the colour of each palette index that occurs; empty where there is no palette."""
+        if self.colours is None:
+            return {}
+        return {int(index): int(self.colours[index]) for index in np.unique(self.values)}
+
     def as_greys(self) -> Mask:
         """Return a mask of grey colours with its grey levels as values."""
         levels = self.as_colours().values & 0xFF

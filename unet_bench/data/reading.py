@@ -15,6 +15,7 @@ and ends with `pictures` or `volumes`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -25,6 +26,15 @@ from unet_bench.data.findings import Findings
 from unet_bench.data.labels import Labelled
 from unet_bench.data.scale import all_scaled
 from unet_bench.data.splits import SPLITS, Splits
+from unet_bench.data.volume import (
+    Volume,
+    as_volume,
+    brought,
+    depth_first,
+    stacked,
+    tell,
+    tell_of_two_places,
+)
 from unet_bench.errors import InvalidData
 from unet_bench.limits import one_line
 
@@ -121,28 +131,44 @@ def alike(images: Mapping[str, Array]) -> dict[str, Array]:
 
 def volumes(
     name: str,
-    images: Mapping[str, Array],
+    images: Mapping[str, Volume | Array | Sequence[Volume]],
     labels: Labelled,
     splits: Splits,
     split_by: str,
     found: Findings,
     modalities: Sequence[str] = (),
+    marked: Mapping[str, Volume] | None = None,
 ) -> Dataset:
     """Return a data set of volumes `(X Y Z C)` with labels `(X Y Z)`, by case; Z becomes the depth.
 
-    Images become float32 in 0..1, see `normalised`. Raises InvalidData over all problems found.
+    Several volumes of a case are its channels. `marked` says where the labels lie, which are
+    brought to the grids of their images, see `volume.brought`; arrays and labels without it lie
+    voxel by voxel as the images do. Images become float32 in 0..1, see `normalised`. Raises
+    InvalidData over all problems found.
     """
-    channels = max((image.shape[-1] for image in images.values()), default=1)
-    masks = labels.masks
-    cases = [Sample(case, images[case], masks[case]) for case in images if case in masks]
+    placed = _placed(images, found)
+    tell_of_two_places((*placed.values(), *(marked or {}).values()), found)
+    masks = _on_grids(labels.masks, marked or {}, placed, found)
+    channels = max((image.values.shape[-1] for image in placed.values()), default=1)
+    cases = {
+        case: Sample(
+            case,
+            image.values,
+            masks[case],
+            spacing=image.spacing_by_depth,
+            orientation=image.orientation,
+        )
+        for case, image in placed.items()
+        if case in masks
+    }
     if labels.classes:
-        faults = (fault(case, channels, len(labels.classes), dims=3) for case in cases)
+        faults = (fault(case, channels, len(labels.classes), dims=3) for case in cases.values())
         found.problems.extend(problem for problem in faults if problem)
     found.refuse()
-    scaled = normalised(images, modalities)
+    scaled = normalised({case: image.values for case, image in placed.items()}, modalities)
     train, val, test = (
         tuple(
-            Sample(case, depth_first(scaled[case]), depth_first(masks[case]))
+            replace(cases[case], image=depth_first(scaled[case]), mask=depth_first(masks[case]))
             for case in splits[split]
         )
         for split in SPLITS
@@ -163,9 +189,45 @@ def volumes(
     )
 
 
-def depth_first(volume: Array) -> Array:
-    """Return `(X Y Z …)`, as files have it, as `(Z X Y …)`: slices lie along the first axis."""
-    return np.ascontiguousarray(np.moveaxis(volume, 2, 0))
+def _placed(
+    images: Mapping[str, Volume | Array | Sequence[Volume]], found: Findings
+) -> dict[str, Volume]:
+    """Return one volume a case, the channels of a case on one grid."""
+    placed: dict[str, Volume] = {}
+    ways = []
+    for case, image in images.items():
+        if isinstance(image, Volume | np.ndarray):
+            placed[case] = as_volume(image)
+        else:
+            placed[case], came = stacked(image, found)
+            ways += came
+    tell(ways, "channel files", "linearly", found)
+    return placed
+
+
+def _on_grids(
+    masks: Mapping[str, Array],
+    marked: Mapping[str, Volume],
+    images: Mapping[str, Volume],
+    found: Findings,
+) -> dict[str, Array]:
+    """Return class ids by case on the grids of their images; what cannot be is a problem."""
+    on_grids = {}
+    ways = []
+    for case, values in masks.items():
+        if case not in marked or case not in images:
+            on_grids[case] = values
+            continue
+        try:
+            on_grids[case], how, detail = brought(
+                replace(marked[case], values=values), images[case], are_labels=True
+            )
+        except InvalidData as error:
+            found.problems.append(str(error))
+            continue
+        ways.append((how, detail))
+    tell(ways, "labels", "nearest neighbour", found)
+    return on_grids
 
 
 def normalised(images: Mapping[str, Array], modalities: Sequence[str] = ()) -> dict[str, Array]:

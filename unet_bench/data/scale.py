@@ -12,10 +12,14 @@ from typing import Final
 import numpy as np
 
 from unet_bench.data.dataset import Array, Scale
-from unet_bench.data.findings import Findings
+from unet_bench.data.findings import Findings, listing
 
 DEPTHS: Final = (8, 10, 12, 14, 16)
 """Bits that cameras and scanners give; files store 10, 12 and 14 of them in 16."""
+GAP: Final = 0.9
+"""The part of a scale without any value from which on its ends are doubted."""
+DIM: Final = 1 / 16
+"""The largest value of an image, on the scale of all, up to which it may be of fewer bits."""
 TYPES: Final[tuple[str, ...]] = ("uint8", "uint16", "float32")
 
 
@@ -29,16 +33,25 @@ def find_scale(images: Iterable[Array], found: Findings) -> Scale:
 
     8 bits reach from 0 to 255. Of 16 bits only those count that the largest value of all images
     needs. Fractions in 0..1 stay; others reach from the smallest to the largest value, and may not
-    stand beside whole numbers, since nobody can know what these would be on that scale.
+    stand beside whole numbers, since nobody can know what these would be on that scale. Whole
+    numbers below 0, or of more than 16 bits, share one scale with those of 16 bits: files of one
+    signed type are of both kinds, as their values happen to be.
     """
     ranges: dict[str, tuple[float, float]] = {}
+    are_whole = True
     for image in images:
         low, high = ranges.get(image.dtype.name, (np.inf, -np.inf))
         ranges[image.dtype.name] = min(low, float(image.min())), max(high, float(image.max()))
+        if image.dtype == np.float32:
+            are_whole = are_whole and bool((image == np.round(image)).all())
     scale: Scale = {name: _bounds(name, *ranges[name]) for name in TYPES if name in ranges}
+    if are_whole and ranges.keys() >= {"uint16", "float32"} and scale["float32"] != (0.0, 1.0):
+        lows, highs = zip(ranges["uint16"], ranges["float32"], strict=True)
+        scale |= dict.fromkeys(("uint16", "float32"), (min(lows), max(highs)))
     if not is_bytes(scale):
         found.notes.extend(_told(name, *scale[name]) for name in scale)
-    if len(scale) > 1 and scale.get("float32", (0.0, 1.0)) != (0.0, 1.0):
+    beside = scale.keys() - ({"uint16", "float32"} if are_whole else {"float32"})
+    if beside and scale.get("float32", (0.0, 1.0)) != (0.0, 1.0):
         low, high = scale["float32"]
         found.problems.append(
             f"some images hold fractions from {low:g} to {high:g}, others whole numbers; "
@@ -56,12 +69,12 @@ def _bounds(name: str, low: float, high: float) -> tuple[float, float]:
 
 
 def _told(name: str, low: float, high: float) -> str:
-    if name == "uint16":
+    if name == "uint16" and low == 0:
         bits = int(high).bit_length()
         stored = "" if bits == 16 else f" ({bits} of their 16 bits are used)"
         return f"16-bit images: 0 to {high:g} became 0 to 1{stored}"
-    kind = "8-bit images" if name == "uint8" else "images of fractions"
-    return f"{kind}: {low:g} to {high:g} became 0 to 1"
+    kinds = {"uint8": "8-bit images", "uint16": "16-bit images", "float32": "other images"}
+    return f"{kinds[name]}: {low:g} to {high:g} became 0 to 1"
 
 
 def to_unit(image: Array, bounds: tuple[float, float]) -> Array:
@@ -79,4 +92,38 @@ def all_scaled(images: Mapping[str, Array], found: Findings) -> tuple[Scale, dic
     scale = find_scale(images.values(), found)
     if is_bytes(scale):
         return scale, dict(images)
-    return scale, {name: to_unit(image, scale[image.dtype.name]) for name, image in images.items()}
+    scaled = {name: to_unit(image, scale[image.dtype.name]) for name, image in images.items()}
+    found.doubts.extend(_gaps(images, scaled, scale))
+    dim = [name for name, unit in scaled.items() if 0 < unit.max() <= DIM]
+    if dim:
+        found.doubts.append(
+            f"images: {len(dim)} hold no more than a sixteenth of the largest value: "
+            f"{listing(dim)}; if they are of fewer bits than the others, save all with one depth"
+        )
+    return scale, scaled
+
+
+def _gaps(images: Mapping[str, Array], scaled: Mapping[str, Array], scale: Scale) -> Iterable[str]:
+    """Yield a doubt for a scale whose ends lie far from nearly all values.
+
+    A mark for missing pixels (-9999) or a defect one (65535) leaves little of the scale to the
+    others: all images look alike then.
+    """
+    held = {kind: np.zeros(101, bool) for kind in scale}
+    two_valued = dict.fromkeys(scale, True)
+    for name, unit in scaled.items():
+        kind = images[name].dtype.name
+        held[kind][(100 * unit).astype(np.uint8)] = True
+        two_valued[kind] &= bool(((unit == 0) | (unit == 1)).all())
+    for kind, (low, high) in scale.items():
+        levels = np.flatnonzero(held[kind]) / 100
+        gaps = np.diff(levels)
+        if kind == "uint8" or two_valued[kind] or not len(gaps) or gaps.max() < GAP:
+            continue
+        start = levels[gaps.argmax()]
+        ends = [low + (high - low) * part for part in (start + 0.01, start + gaps.max())]
+        yield (
+            f"images: of {low:g} to {high:g}, nothing lies between {ends[0]:g} and {ends[1]:g}: "
+            "does an end stand for missing or defect pixels? Replace it by a usual value, "
+            "since all others look alike on this scale"
+        )

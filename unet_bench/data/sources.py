@@ -27,6 +27,11 @@ MARKS: Final = re.compile(r"[/\\~.]")
 """What makes a name that nobody registered look like a path."""
 
 
+def pixels_allowed(max_megapixels: float | None) -> int:
+    """Return how many pixels a picture may have, as `--max-megapixels` says it or not."""
+    return MOST_PIXELS if max_megapixels is None else round(max_megapixels * 1e6)
+
+
 def open_dataset(
     registry: Registry,
     name: str,
@@ -35,20 +40,32 @@ def open_dataset(
     classes: int | Sequence[str] | None = None,
     seed: int = 0,
     max_megapixels: float | None = None,
+    orientation: str = "stored",
+    spacing: tuple[float, ...] = (),
 ) -> Dataset:
     """Return the data set that `name` means, checked, for networks that see `size` (`*S`).
 
     `size` is 256x256 unless given. Data that are drawn are drawn at that size. Volumes stay whole
     for a `size` of three numbers, and are taken slice by slice for one of two. `classes` (names, or
-    how many) belong to data on disk. Raises UnknownName for a name or kind that nobody registered,
-    InvalidSuite for `classes` of a registered data set, InvalidSize for a `size` of three numbers
-    where there are no volumes, and InvalidData for a path that is missing, that no reader or more
-    than one recognises, or whose data cannot be used.
+    how many) belong to data on disk. Volumes lie as they are stored, or `canonical`, and have
+    voxels of `spacing` mm (D H W) where that is given. Raises UnknownName for a name or kind that
+    nobody registered, InvalidSuite for `classes` of a registered data set and a spacing or
+    orientation of images, InvalidSize for a `size` of three numbers where there are no volumes, and
+    InvalidData for a path that is missing, that no reader or more than one recognises, or whose
+    data cannot be used.
     """
     size = size or DRAWN
-    most = MOST_PIXELS if max_megapixels is None else round(max_megapixels * 1e6)
-    with allow_pixels(most):
+    with allow_pixels(pixels_allowed(max_megapixels)):
         found = _read(registry, name, size, classes, seed)
+    if found.dims == 3:
+        from unet_bench.data.volume import with_geometry
+
+        found = with_geometry(found, orientation, spacing)
+    elif orientation != "stored" or spacing:
+        raise InvalidSuite(
+            f"data set {name} holds images, and --orientation and --spacing are of volumes: leave "
+            "them out"
+        )
     if len(size) == found.dims:
         return found
     if found.dims == 3:

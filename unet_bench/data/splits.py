@@ -70,8 +70,14 @@ def complete(splits: Splits, seed: int, found: Findings) -> tuple[Splits, str]:
 
     Without test images the validation images test, and a seeded tenth of the training images
     validates: nothing is chosen on test images. Validation images may be missing: recipes that test
-    the last weights need none.
+    the last weights need none. Training images alone are divided by `seed`.
     """
+    if splits.get("train") and not splits.get("test") and not splits.get("val"):
+        found.notes.append(
+            f"only a train split is labelled: it is divided 70/10/20 into all three, by seed {seed}"
+        )
+        divided = seeded(splits["train"], seed, found, where="train")
+        return divided, f"train divided 70/10/20, seed {seed}"
     if splits.get("test") or not splits.get("val"):
         return {split: splits.get(split, []) for split in SPLITS}, "files"
     train, val = tenth(splits.get("train", []), seed)
@@ -84,14 +90,21 @@ def complete(splits: Splits, seed: int, found: Findings) -> tuple[Splits, str]:
 
 
 def listed(file: Path, names: Collection[str], found: Findings, hint: str = "") -> list[str]:
-    """Return the images that a split file names: by stem, with an ending, a path, or a pair."""
+    """Return the images that a split file names: by stem, with an ending, a path, or a pair.
+
+    A line that begins with # and names no image is a remark.
+    """
     known = set(names)
     chosen = []
     for line in _lines(file, found):
         name = next((name for name in _meant(line) if name in known), None)
+        if name is None and line.startswith("#"):
+            continue
         if name is None:
             where = f"{file.parent.name}/{file.name}"
-            found.problems.append(f"{where}: no image has the stem {line!r}{hint}")
+            example = f", such as {min(known)}" if known else ""
+            remedy = hint or f"; name an image a line by its stem{example}"
+            found.problems.append(f"{where}: no image has the stem {line!r}{remedy}")
         else:
             chosen.append(name)
     return chosen

@@ -24,8 +24,10 @@ ALPHA: Final = (1, 2)
 """ExtraSamples that are alpha (TIFF 6.0, section 18); 0 is unspecified, a band like the others."""
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, CMYK = 0, 1, 2, 5
 """Photometric interpretations (TIFF 6.0, section 8)."""
-FLOAT: Final = 3
-"""The SampleFormat of fractions (TIFF 6.0, section 19)."""
+SUBFILE_TYPE, BITS, SAMPLE_FORMAT = 254, 258, 339
+"""Tags of a page."""
+SIGNED, FLOAT = 2, 3
+"""The SampleFormats of signed numbers and of fractions (TIFF 6.0, section 19)."""
 REDUCED_OR_MASK: Final = 1 | 4
 """Bits of NewSubfileType: a smaller version of another page, or its transparency."""
 Require = Callable[[int, int, int], None]
@@ -84,10 +86,40 @@ def read(path: Path, require: Require) -> list[Page]:
     return [Page(np.stack(values, axis=-1))]
 
 
+def write_slices(path: Path, labels: Array) -> None:
+    """Write labels `(D H W)`, uint8, a page a slice. Raises OSError."""
+    import tifffile
+
+    tifffile.imwrite(
+        path, labels, photometric="minisblack", compression="zlib", metadata={"axes": "ZYX"}
+    )
+
+
+def write_bands(path: Path, values: Array) -> None:
+    """Write numbers `(H W C)` as bands, or `(D H W C)` with a page a slice. Raises OSError."""
+    import tifffile
+
+    tifffile.imwrite(
+        path,
+        np.ascontiguousarray(np.moveaxis(values, -1, -3)),
+        photometric="minisblack",
+        planarconfig="separate",
+        extrasamples=["unspecified"] * (values.shape[-1] - 1),
+        compression="zlib",
+        metadata=None,
+    )
+
+
 def _pages(file: Any) -> list[Any]:
-    """Return the full pages of a file: no thumbnails, smaller versions or transparency masks."""
-    pages = [page.aspage() for page in file.pages]
-    return [page for page in pages if not page.subfiletype & REDUCED_OR_MASK]
+    """Return the full pages of a file: no thumbnails, smaller versions or transparency masks.
+
+    Raises InvalidData for a stack of which the file lists no more than the first slice, as ImageJ
+    does beyond 4 GiB.
+    """
+    first, *others = (page.aspage() for page in file.pages)
+    if not others and (file.is_imagej or file.is_shaped) and file.series[0].size > first.size:
+        raise InvalidData("is a stack that lists its first slice alone; save each as a page")
+    return [first, *(page for page in others if not page.subfiletype & REDUCED_OR_MASK)]
 
 
 def _are_bands(file: Any, pages: list[Any]) -> bool:
@@ -153,9 +185,12 @@ def oriented(values: Array, orientation: int) -> Array:
 
 
 def image(page: Page, where: str) -> Array:
-    """Return `(H W C)` of a page; alpha is checked and dropped. Raises InvalidData."""
+    """Return `(H W C)` of a page, of a known type; alpha is checked and dropped.
+
+    Raises InvalidData.
+    """
     values = page.values if page.values.ndim == 3 else page.values[..., None]
-    return _opaque(values) if page.has_alpha else values
+    return arrays.of_known_type(_opaque(values) if page.has_alpha else values)
 
 
 def mask(page: Page, where: str) -> Mask:

@@ -21,7 +21,7 @@ from unet_bench.execute.jobs import (
 from unet_bench.execute.logs import tidy
 from unet_bench.execute.options import ExecutionOptions
 from unet_bench.execute.row import cell_columns, providers, row_id
-from unet_bench.plan.fingerprint import Keys
+from unet_bench.plan.fingerprint import CellKeys
 from unet_bench.store.run_folder import RunFolder, cell_stem
 from unet_bench.store.schema import ENVIRONMENT_COLUMNS
 
@@ -119,7 +119,7 @@ def run_cells(
         if (result := known_result(planned, job)) is None:
             pending.append(job)
         else:
-            progress.done(planned, ledger.settle(job, result))
+            progress.done(planned, ledger.store_result(job, result))
     left = run_jobs(plan, ledger, pending, progress, execution)
     return [planned for stem, planned in ledger.planned.items() if stem in left]
 
@@ -169,7 +169,7 @@ def run_jobs(
                     case Ended(job, result):
                         left.discard(job.stem)
                         planned = ledger.planned[job.stem]
-                        row = ledger.settle(job, {"started": begun.get(job.stem), **result})
+                        row = ledger.store_result(job, {"started": begun.get(job.stem), **result})
                         progress.done(planned, row)
                         if row["status"] == "ok":
                             pace.learn(planned, row.get("wall_s") or 0.0)
@@ -191,9 +191,9 @@ class RunLedger:
         self._plan = plan
         self._store = store
         self._execution = execution
-        self._keys = Keys(plan)
+        self._keys = CellKeys(plan)
         self._attempts = store.attempts()
-        self._tried: Counter[tuple[str, str]] = Counter()  # in this go, by job and status
+        self._failures: Counter[tuple[str, str]] = Counter()  # in this go, by job and status
         self._fresh = plan.loaded.registry.wants_fresh()
 
     def open_cells(self) -> list[Planned]:
@@ -215,7 +215,7 @@ class RunLedger:
         ids = [
             row_id(planned, name)
             for planned in self.planned.values()
-            for name in self._plan.asked.intersection(planned.names)
+            for name in self._plan.requested.intersection(planned.names)
         ]
         return {self._attempts[id].status for id in ids if id in self._attempts} == {"unsupported"}
 
@@ -254,7 +254,7 @@ class RunLedger:
             timeout_s=plan.suite.timeout_s,
         )
 
-    def settle(self, job: Job, result: Mapping[str, Any]) -> dict[str, Any]:
+    def store_result(self, job: Job, result: Mapping[str, Any]) -> dict[str, Any]:
         """Append a cell's rows, one for each of its names, and let go of what its worker left."""
         planned = self.planned[job.stem]
         before = self._attempts.get(row_id(planned, planned.names[0]))
@@ -275,8 +275,8 @@ class RunLedger:
     def may_retry(self, job: Job, row: Mapping[str, Any]) -> bool:
         """Return whether a failed job gets another attempt in this go."""
         status = str(row["status"])
-        self._tried[job.stem, status] += 1
-        return self._tried[job.stem, status] <= self._execution.retries.get(status, 0)
+        self._failures[job.stem, status] += 1
+        return self._failures[job.stem, status] <= self._execution.retries.get(status, 0)
 
 
 def stem_of(planned: Planned) -> str:

@@ -42,7 +42,7 @@ def main() -> None:
     block, modules = json.loads(sys.argv[1]), sys.argv[2:]
     for module in modules:
         importlib.import_module(module)
-    if "torch" in modules and not warm(block):
+    if "torch" in modules and not prepare_to_fork(block):
         print(
             "a plugin starts CUDA when it is imported: what has started it cannot be forked",
             file=sys.stderr,
@@ -51,7 +51,7 @@ def main() -> None:
     Server(answers).serve()
 
 
-def warm(block: list[str]) -> bool:
+def prepare_to_fork(block: list[str]) -> bool:
     """Do once what every worker would; return whether workers may be forked afterwards.
 
     Torch imports half of itself again for the first operation on the meta device, about a second of
@@ -86,7 +86,7 @@ class Server:
         os.set_blocking(self._wake, False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(self._wake, warn_on_full_buffer=False)
-        self._say("ready")
+        self._answer("ready")
         rest = b""
         while True:
             readable, _, _ = select.select([0, self._ended], [], [])
@@ -98,13 +98,13 @@ class Server:
                     break
                 *lines, rest = (rest + chunk).split(b"\n")
                 for line in lines:
-                    self._obey(json.loads(line))
+                    self._handle(json.loads(line))
         for pid in self._workers:
             kill_group(pid)
         self._workers.clear()
         end_orphans()
 
-    def _obey(self, order: list[Any]) -> None:
+    def _handle(self, order: list[Any]) -> None:
         if order[0] == "signal":
             for pid, stem in self._workers.items():
                 if stem == order[1]:
@@ -114,10 +114,10 @@ class Server:
         try:
             pid = os.fork()
         except OSError as error:  # no memory or no process left: the job failed, not the server
-            self._say("failed", job.stem, str(error))
+            self._answer("failed", job.stem, str(error))
             return
         if pid == 0:
-            work(job, parent, [self._answers, self._ended, self._wake])
+            run_in_child(job, parent, [self._answers, self._ended, self._wake])
         self._workers[pid] = job.stem
 
     def _reap(self) -> None:
@@ -136,9 +136,9 @@ class Server:
             if not self._workers:
                 end_orphans()
             if stem:
-                self._say("ended", stem, os.waitstatus_to_exitcode(status))
+                self._answer("ended", stem, os.waitstatus_to_exitcode(status))
 
-    def _say(self, *words: Any) -> None:
+    def _answer(self, *words: Any) -> None:
         with contextlib.suppress(BrokenPipeError):
             os.write(self._answers, json.dumps(words).encode() + b"\n")
 
@@ -165,7 +165,7 @@ def end_orphans() -> None:
         time.sleep(0.01)
 
 
-def work(job: Job, parent: int, theirs: list[int]) -> NoReturn:
+def run_in_child(job: Job, parent: int, theirs: list[int]) -> NoReturn:
     """Run a job in the child: in a process group of its own, with its output in the log.
 
     Closes the server's files, `theirs`.

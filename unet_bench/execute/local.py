@@ -41,11 +41,11 @@ class Running:
     job: Job
     place: LocalDevice
     locks: list[FileIO]
-    first: bool  # it began with the run
+    had_all_the_time: bool  # it began with the run
     deadline: float
     oom_kills: int  # of this host, when it began
     ended_by: str = ""  # why we ended it
-    asked: int = 0  # how often it was told to end
+    signals_sent: int = 0  # how often it was told to end
 
     def result(self, end: Exit) -> Result:
         """Return what the worker wrote, or else the status that its end stands for."""
@@ -87,8 +87,8 @@ class Local:
         self._processes = processes or Processes()
         self._locks = DeviceLocks()
         self._running: dict[str, Running] = {}
-        self._filled = False  # once: what began then had all the time that there was
-        self._told = False  # of a lock that somebody else holds
+        self._has_begun = False  # once: what began then had all the time that there was
+        self._wait_announced = False  # of a lock that somebody else holds
 
     def __enter__(self) -> Self:
         return self
@@ -125,12 +125,12 @@ class Local:
         order = {job.stem: number for number, job in enumerate(jobs)}
         begun = time.monotonic()
         while (any(waiting.values()) or self._running) and time.monotonic() < until:
-            blocked = yield from self._fill(places, waiting, order, until)
-            self._filled = True
-            yield from self._ended(self._sleep_s(blocked, until))
-            self._expire()
+            blocked = yield from self._start_jobs(places, waiting, order, until)
+            self._has_begun = True
+            yield from self._collect_ended(self._sleep_s(blocked, until))
+            self._end_overdue()
         for running in self._running.values():
-            if running.first and not running.job.checkpoint.exists():
+            if running.had_all_the_time and not running.job.checkpoint.exists():
                 running.ended_by = (
                     f"did not end within the {until - begun:.0f} s that --time-limit left for it; "
                     "allow more"
@@ -150,7 +150,7 @@ class Local:
         # Where none can be used any more, the workers say why.
         return [local_device_of(facts, alone=not number) for facts in chosen or [DeviceFacts(kind)]]
 
-    def _fill(
+    def _start_jobs(
         self,
         places: Sequence[LocalDevice],
         waiting: Mapping[bool, deque[Job]],
@@ -163,30 +163,30 @@ class Local:
         for running in self._running.values():
             idle.remove(running.place)
         for place in idle:
-            heads = sorted(
+            next_jobs = sorted(
                 (queue[0] for queue in waiting.values() if queue), key=lambda job: order[job.stem]
             )
-            for job in heads:
+            for job in next_jobs:
                 try:
                     locks = self._locks.take(place.name, timed=job.timed)
                 except Held as lock:
                     if lock.holder == str(os.getpid()) and self._running:
                         continue  # a worker of ours, whose end will wake us
                     blocked = True
-                    if not self._told:
+                    if not self._wait_announced:
                         doing = "timing" if job.timed else "measuring"
                         yield Waiting(
                             f"waiting for process {lock.holder or '?'} before {doing} "
                             f"on {place.name}: {lock.path}"
                         )
-                    self._told = True
+                    self._wait_announced = True
                     continue
-                self._told = False
+                self._wait_announced = False
                 waiting[job.timed].popleft()
                 job = job.at(environ={**job.environ, **place.environ})
                 job.remove_result()
                 yield Started(job)
-                running = Running(job, place, locks, not self._filled, math.inf, oom_kills())
+                running = Running(job, place, locks, not self._has_begun, math.inf, oom_kills())
                 self._running[job.stem] = running
                 self._processes.start(job, until)
                 if self._processes.notice:
@@ -196,7 +196,7 @@ class Local:
                 break
         return blocked
 
-    def _ended(self, timeout_s: float | None) -> Iterator[Ended]:
+    def _collect_ended(self, timeout_s: float | None) -> Iterator[Ended]:
         for end in self._processes.wait(timeout_s):
             if (running := self._running.pop(end.stem, None)) is None:
                 continue  # it was done without, and is over after all
@@ -215,7 +215,7 @@ class Local:
         seconds = min(longest, max(0.0, end - time.monotonic()))
         return None if seconds == math.inf else seconds
 
-    def _expire(self) -> None:
+    def _end_overdue(self) -> None:
         for stem, running in list(self._running.items()):
             if time.monotonic() >= running.deadline:
                 running.ended_by = (
@@ -225,11 +225,11 @@ class Local:
 
     def _end(self, stem: str, running: Running) -> None:
         """Ask a worker to end; at the next call kill it, and then do without its end."""
-        if running.asked < len(WAYS_TO_END):
-            self._processes.signal(stem, WAYS_TO_END[running.asked])
+        if running.signals_sent < len(WAYS_TO_END):
+            self._processes.signal(stem, WAYS_TO_END[running.signals_sent])
         else:
             self._processes.abandon(stem)
-        running.asked += 1
+        running.signals_sent += 1
         running.deadline = time.monotonic() + GRACE_S
 
     def _end_all(self) -> Iterator[Ended]:
@@ -242,7 +242,7 @@ class Local:
                 self._end(stem, running)
             deadline = time.monotonic() + GRACE_S
             while self._running and (seconds := deadline - time.monotonic()) > 0:
-                for ended in self._ended(seconds):
+                for ended in self._collect_ended(seconds):
                     if ended.job.read_result() is not None or ended.result["status"] == "timeout":
                         yield ended
 

@@ -34,7 +34,7 @@ def cell_columns(plan: Plan, planned: Planned, name: str) -> dict[str, Any]:
         "probe": cell.probe,
         "seed": cell.seed,
         "replicate": cell.replicate,
-        **typed(choices),
+        **choice_columns(choices),
         "architecture": variant.architecture or None,
         "architecture_args": ",".join(f"{k}={v}" for k, v in variant.args) or None,
         "inactive": None if variant.architecture else ",".join(planned.inactive) or None,
@@ -51,9 +51,9 @@ def cell_columns(plan: Plan, planned: Planned, name: str) -> dict[str, Any]:
         "algorithms": setting.algorithms,
         "threads": setting.threads,
         "batch_requested": setting.batch,
-        **sides("input", cell.input_window.input),
-        **sides("output", cell.input_window.output),
-        **sides("scored", task.scored),
+        **size_columns("input", cell.input_window.input),
+        **size_columns("output", cell.input_window.output),
+        **size_columns("scored", task.scored),
         "in_channels": task.in_channels,
         "classes": len(task.classes),
         "fit": task.fit,
@@ -81,7 +81,7 @@ def providers(plan: Plan, planned: Planned) -> set[str]:
     return {registry.find(slot, getattr(variant.choices, slot)).provider.plugin for slot in SLOTS}
 
 
-def sides(of: str, size: tuple[int, ...]) -> dict[str, int | None]:
+def size_columns(of: str, size: tuple[int, ...]) -> dict[str, int | None]:
     """Return a size `(H W)` or `(D H W)` as columns.
 
     The input's height and width go without a prefix.
@@ -91,7 +91,7 @@ def sides(of: str, size: tuple[int, ...]) -> dict[str, int | None]:
     return {f"{of}_depth": depth, f"{plane}height": size[-2], f"{plane}width": size[-1]}
 
 
-def typed(text: Mapping[str, str | None]) -> dict[str, Any]:
+def choice_columns(text: Mapping[str, str | None]) -> dict[str, Any]:
     """Return choices with numbers as numbers; lists stay text."""
     plain = {
         name: None if value is None else parse_value(name, value) for name, value in text.items()

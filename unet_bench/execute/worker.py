@@ -64,19 +64,21 @@ def outcome(job: Job) -> dict[str, Any]:
         if is_disk_full(error):
             raise
         traceback.print_exc()
-        result = failure(error)
+        result = failure_columns(error)
     try:
-        result |= surroundings(job) if job.remote else {"device_name": own_device_name(job.device)}
+        result |= (
+            environment_columns(job) if job.remote else {"device_name": own_device_name(job.device)}
+        )
     except Exception as error:  # a row that does not say where it was measured is better than none
         if is_disk_full(error):
             raise
         traceback.print_exc()
-    about = {
+    record = {
         "started": started,
         "wall_s": time.perf_counter() - begun,
         "host": socket.gethostname(),
     }
-    return result | about
+    return result | record
 
 
 def check_sources(sources: Mapping[str, str]) -> None:
@@ -95,7 +97,7 @@ def check_sources(sources: Mapping[str, str]) -> None:
             )
 
 
-def surroundings(job: Job) -> dict[str, Any]:
+def environment_columns(job: Job) -> dict[str, Any]:
     """Return where a cell ran, as its row's columns.
 
     All the facts go into the run's folder, once for each environment.
@@ -166,7 +168,7 @@ def run_probe(job: Job) -> dict[str, Any]:
     context = MeasurementContext(
         cell, registry, data, job.samples, job.checkpoint, job.weights, key=job.key
     )
-    measured, cell = shrinking(entry.load(), context)
+    measured, cell = measure_shrinking(entry.load(), context)
     check_columns(probe, measured)
     quality = measured.pop("quality", None) or "clean"
     return {"status": "ok", "quality": quality, "batch_effective": cell.setting.batch, **measured}
@@ -193,7 +195,7 @@ def check_columns(probe: Probe, measured: Mapping[str, Any]) -> None:
         raise TypeError(f"probe {probe.name} returned what results do not hold: {wrong}")
 
 
-def shrinking(
+def measure_shrinking(
     probe: Callable[[MeasurementContext], Mapping[str, Any]], context: MeasurementContext
 ) -> tuple[dict[str, Any], Cell]:
     """Return what the probe measured, and the cell that it measured.
@@ -211,12 +213,12 @@ def shrinking(
         context = context.with_batch(batch // 2)
 
 
-def failure(error: BaseException) -> dict[str, Any]:
+def failure_columns(error: BaseException) -> dict[str, Any]:
     """Return the row of a cell that raised."""
     asked = bytes_asked(error)
     return {
         "status": status_of(error),
-        "error": describe(error),
+        "error": error_text(error),
         "oom_asked_mib": None if asked is None else asked / 2**20,
     }
 
@@ -232,7 +234,7 @@ def status_of(error: BaseException) -> str:
     return "oom" if is_out_of_memory(error) else "error"
 
 
-def describe(error: BaseException) -> str:
+def error_text(error: BaseException) -> str:
     """Return an exception's type and first line."""
     first = (str(error).strip().splitlines() or [""])[0]
     return without_secrets(f"{type(error).__name__}: {first}")[:500]

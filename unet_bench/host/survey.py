@@ -108,12 +108,12 @@ def _survey(shown: tuple[str, ...]) -> Survey:
     """Look once for each set of devices that the environment shows."""
     import torch
 
-    if not _may_have_any():
-        return Survey(problem=_overlooked())
+    if not _has_accelerators():
+        return Survey(problem=_unsupported_gpu())
     kind = torch.accelerator.current_accelerator()
     command = module_command("unet_bench.host.survey")
     try:
-        out, err, code = _answer_of(command)
+        out, err, code = _run_child(command)
     except (OSError, subprocess.SubprocessError) as error:
         return Survey(problem=f"{kind} could not be looked at: {error}")
     try:
@@ -130,7 +130,7 @@ def _survey(shown: tuple[str, ...]) -> Survey:
     return Survey(accelerators, found["problem"])
 
 
-def _answer_of(command: list[str]) -> tuple[str, str, int]:
+def _run_child(command: list[str]) -> tuple[str, str, int]:
     """Return what a command writes to stdout and stderr, and its exit code.
 
     Raises OSError, and SubprocessError when it takes longer than TIMEOUT_S.
@@ -175,7 +175,7 @@ def facts_of(device: str, *, here: bool = True) -> DeviceFacts:
     return survey().find(device) or DeviceFacts(device)
 
 
-def _may_have_any() -> bool:
+def _has_accelerators() -> bool:
     """Return whether torch was built for accelerators that are here.
 
     NVML is asked, not the driver.
@@ -187,7 +187,7 @@ def _may_have_any() -> bool:
     return torch.accelerator.device_count() > 0
 
 
-def _overlooked() -> str:
+def _unsupported_gpu() -> str:
     """Return what to do about an NVIDIA GPU that this torch was not built for.
 
     Empty where there is none.
@@ -207,7 +207,7 @@ def _overlooked() -> str:
 # ---- in the child
 
 
-def look() -> Survey:
+def look_at_accelerators() -> Survey:
     """Return what accelerators torch sees, each of them tried. Starts them."""
     import torch
 
@@ -218,12 +218,14 @@ def look() -> Survey:
         count = torch.accelerator.device_count()
         torch.accelerator.set_device_index(0)
     except Exception as error:
-        return Survey(problem=f"{kind.type} cannot be started: {remedied(error)}")
+        return Survey(problem=f"{kind.type} cannot be started: {with_remedy(error)}")
     rates: dict[str, float] = {}
-    return Survey(tuple(_tried(torch.device(kind.type, index), rates) for index in range(count)))
+    return Survey(
+        tuple(_try_accelerator(torch.device(kind.type, index), rates) for index in range(count))
+    )
 
 
-def _tried(device: torch.device, rates: dict[str, float]) -> DeviceFacts:
+def _try_accelerator(device: torch.device, rates: dict[str, float]) -> DeviceFacts:
     """Look at an accelerator and compute something on it.
 
     `rates` are those of models that were measured already.
@@ -245,33 +247,33 @@ def _tried(device: torch.device, rates: dict[str, float]) -> DeviceFacts:
             str(device), name, identity_of(device), capability, precisions(device), rates[name]
         )
     except Exception as error:
-        return DeviceFacts(str(device), name, problem=remedied(error))
+        return DeviceFacts(str(device), name, problem=with_remedy(error))
 
 
-def remedied(error: Exception) -> str:
+def with_remedy(error: Exception) -> str:
     """Return what an error of a device's says, in a line, with what to do about it."""
     import torch
 
-    said = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
-    if "driver" in said and "too old" in said:
+    message = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+    if "driver" in message and "too old" in message:
         return (
-            f"{said}; this torch is built for CUDA {torch.version.cuda}: "
+            f"{message}; this torch is built for CUDA {torch.version.cuda}: "
             "a newer driver, or a torch for an older CUDA"
         )
-    if "no kernel image" in said or "not compatible" in said:
+    if "no kernel image" in message or "not compatible" in message:
         built_for = ", ".join(torch.cuda.get_arch_list())
         return (
-            f"{said}; this torch is built for {built_for}: "
+            f"{message}; this torch is built for {built_for}: "
             "install a torch that is built for this GPU"
         )
-    if "busy or unavailable" in said:
+    if "busy or unavailable" in message:
         return (
-            f"{said}; another process has it for itself (nvidia-smi -q -d COMPUTE): "
+            f"{message}; another process has it for itself (nvidia-smi -q -d COMPUTE): "
             "end that, or choose another GPU"
         )
     if is_out_of_memory(error):
-        return f"{said}; other processes hold its memory (nvidia-smi lists them)"
-    return said
+        return f"{message}; other processes hold its memory (nvidia-smi lists them)"
+    return message
 
 
 def mac_rate(device: torch.device) -> float:
@@ -300,6 +302,6 @@ def mac_rate(device: torch.device) -> float:
 if __name__ == "__main__":
     # What torch's plugins print must not be taken for the answer.
     with contextlib.redirect_stdout(sys.stderr):
-        seen = json.dumps(asdict(look()))
+        seen = json.dumps(asdict(look_at_accelerators()))
     print(seen, flush=True)
     os._exit(0)  # a driver that hangs when it is left must not hold up who waits

@@ -36,7 +36,7 @@ def probe(context: MeasurementContext) -> dict[str, Any]:
     elements: many kernels number them with 32 bits.
     """
     watch = Watch.over(context.device)
-    fits = _tried if is_accelerator(context.device) else _foreseen
+    fits = _fits_when_run if is_accelerator(context.device) else _fits_by_prediction
     most = min(MOST, MOST_ELEMENTS // largest_map(context))
     largest = edge(lambda batch: batch <= most and fits(context.with_batch(batch)))
     wait_until_quiet(watch, context.cell.protocol.speed_s)
@@ -123,7 +123,7 @@ def throughput(context: MeasurementContext) -> float:
     return context.cell.setting.batch / statistics.median(times)
 
 
-def _foreseen(context: MeasurementContext) -> bool:
+def _fits_by_prediction(context: MeasurementContext) -> bool:
     import psutil
 
     limit = (
@@ -133,7 +133,7 @@ def _foreseen(context: MeasurementContext) -> bool:
     return predicted_bytes(context, training=False) <= limit
 
 
-def _tried(context: MeasurementContext) -> bool:
+def _fits_when_run(context: MeasurementContext) -> bool:
     limit = context.cell.protocol.memory_limit_mib * MIB
     if limit and predicted_bytes(context, training=False) > limit:
         return False

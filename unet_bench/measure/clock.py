@@ -31,7 +31,7 @@ PATIENCE: Final = 4  # budgets after which two quads must do
 # Steps of a block from which an untimed one goes before: the first after a switch is slower.
 LEAD_IN: Final = 4
 # Quads from one look at the interval to the next: each look is a chance to stop by luck.
-LOOK_EVERY: Final = 1.2
+CHECK_FACTOR: Final = 1.2
 PLATEAU_QUADS: Final = 64
 
 
@@ -122,13 +122,13 @@ def time_pair(
     blocks = _Blocks(sync, now, singly)
     longest = max(least_warm_up_s, 0.05 * budget_s, 0.25)
 
-    def warmed(step: Step) -> list[float]:
+    def warm_up_times(step: Step) -> list[float]:
         return warm_up(lambda: blocks.time(step, 1)[0], least_warm_up_s, longest)
 
-    warm = [warmed(step) for step in (candidate, baseline) if step is not None]
+    warm = [warm_up_times(step) for step in (candidate, baseline) if step is not None]
     counts = [max(1, math.ceil(block_s / max(statistics.median(times), 1e-9))) for times in warm]
     timing = Timing((counts[0], counts[-1]), sum(map(len, warm)))
-    next_look = MIN_QUADS
+    next_check = MIN_QUADS
     with without_garbage_collection():
         start = now()
         while not timing.stop_reason:
@@ -136,10 +136,10 @@ def time_pair(
             timing.add(blocks.quad(candidate, baseline, timing.steps_per_block, flipped), singly)
             between()
             quads, spent = len(timing.candidate) // 2, now() - start
-            if quads >= next_look and spent >= min(1.0, budget_s / 2):
-                next_look = math.ceil(quads * LOOK_EVERY)
-                timing.stop_reason = _look(timing, interval, spent / budget_s)
-            elif _is_enough(quads, spent / budget_s):
+            if quads >= next_check and spent >= min(1.0, budget_s / 2):
+                next_check = math.ceil(quads * CHECK_FACTOR)
+                timing.stop_reason = _stop_reason(timing, interval, spent / budget_s)
+            elif _is_spent(quads, spent / budget_s):
                 timing.stop_reason = "cap"
     return timing
 
@@ -188,7 +188,7 @@ class _Blocks:
         return [(a1, b1), (a2, b2)]
 
 
-def _is_enough(quads: int, spent: float) -> bool:
+def _is_spent(quads: int, spent: float) -> bool:
     """Return whether a timing ends unseen, after `spent` budgets.
 
     The fewer quads it has, the later it ends.
@@ -196,7 +196,7 @@ def _is_enough(quads: int, spent: float) -> bool:
     return spent >= 1 and (quads >= FEWEST_QUADS or (quads >= 2 and spent >= PATIENCE))
 
 
-def _look(timing: Timing, interval: float, spent: float) -> str:
+def _stop_reason(timing: Timing, interval: float, spent: float) -> str:
     """Return why it is enough, `spent` budgets into the timing; empty where it is not."""
     width, quads = timing.width(), len(timing.candidate) // 2
     if width <= interval:

@@ -27,11 +27,11 @@ def probe(context: MeasurementContext) -> dict[str, Any]:
     The cost is counted on the meta device.
     """
     if context.samples is not None:
-        context.samples.write_text(json.dumps({"stages": drawn(context)}), encoding="utf-8")
+        context.samples.write_text(json.dumps({"stages": stages_of(context)}), encoding="utf-8")
     return cost(context.blueprint(), context.cell.task.in_channels, context.cell.input_window.input)
 
 
-def drawn(context: MeasurementContext) -> list[dict[str, Any]]:
+def stages_of(context: MeasurementContext) -> list[dict[str, Any]]:
     """Return the network's maps in the order in which they are made, as plain data.
 
     Empty for a module that does not state its maps.

@@ -33,7 +33,7 @@ from unet_bench.host.device import (
     synchroniser,
 )
 from unet_bench.measure.probes import cannot_train
-from unet_bench.measure.runtime import Runnable, hold_cast_weights, prepare
+from unet_bench.measure.runtime import Runnable, cast_weights, prepare
 from unet_bench.train.step import TrainingStep
 
 MIB: Final = 2**20
@@ -87,7 +87,7 @@ def _foreseen_peak(
 ) -> int:
     model.train(training)
     if not training:
-        hold_cast_weights(model, context.cell.setting.precision)
+        cast_weights(model, context.cell.setting.precision)
     return live_peak(*workload(context, Runnable(model, model, context.images()), training), grain)
 
 

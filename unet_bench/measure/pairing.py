@@ -21,9 +21,9 @@ from unet_bench.store.schema import worst_of
 
 GPU_WARM_UP_S: Final = 1.0  # until its clocks have risen
 # On a disturbed machine a ratio is kept if its interval is at most this wide, relatively.
-CLOSED: Final = 0.10
-Made = TypeVar("Made")
-NOTHING: Final = Interval(float("nan"))
+WIDEST_KEPT: Final = 0.10
+T = TypeVar("T")
+UNKNOWN: Final = Interval(float("nan"))
 
 
 @dataclass(frozen=True)
@@ -39,19 +39,19 @@ class Paired:
 
         NaN where the machine was disturbed and the interval stayed wide.
         """
-        believed = self.verdict.absolute or self.timing.width() <= CLOSED
-        return self.timing.ratio_interval() if believed else NOTHING
+        believed = self.verdict.absolute or self.timing.width() <= WIDEST_KEPT
+        return self.timing.ratio_interval() if believed else UNKNOWN
 
     def seconds(self) -> Interval:
         """Return (median, low, high) of a step in seconds; NaN where the machine was disturbed."""
-        return self.timing.median() if self.verdict.absolute else NOTHING
+        return self.timing.median() if self.verdict.absolute else UNKNOWN
 
     def percentile(self, share: float) -> float:
         """Return a percentile of single steps in seconds.
 
         NaN where the machine was disturbed, or steps were too few.
         """
-        return percentile(self.timing.singles, share) if self.verdict.absolute else NOTHING[0]
+        return percentile(self.timing.singles, share) if self.verdict.absolute else UNKNOWN[0]
 
 
 def time_paired(
@@ -84,7 +84,7 @@ def time_paired(
     return Paired(timing, watch.verdict(), graphs_compiled() - graphs)
 
 
-def try_baseline(context: MeasurementContext, make: Callable[[], Made]) -> Made | None:
+def try_baseline(context: MeasurementContext, make: Callable[[], T]) -> T | None:
     """Return what `make` makes and tries for the baseline.
 
     None where it does not fit into memory beside the variant.

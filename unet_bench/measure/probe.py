@@ -86,7 +86,7 @@ class Probe:
         mine = (replace(column, probes=(self.name,)) for column in self.columns)
         object.__setattr__(self, "columns", tuple(mine))
 
-    def told(self, row: Mapping[str, Any]) -> str:
+    def figures_text(self, row: Mapping[str, Any]) -> str:
         """Return the main figures of a row, for its line of progress; empty where it has none."""
         if self.headline:
             try:

@@ -37,7 +37,7 @@ FOLDABLE: Final = (
     nn.ConvTranspose2d,
     nn.ConvTranspose3d,
 )
-AGREE: Final = 1e-4  # relative to the largest score, between a folded network and itself before
+TOLERANCE: Final = 1e-4  # of the largest score, between a network before and after folding
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def prepare(context: MeasurementContext, *, training: bool = False) -> Runnable:
     if setting.batch_norm == "folded":
         fold_batch_norm(model, images[:1])
     if not training:
-        hold_cast_weights(model, setting.precision)
+        cast_weights(model, setting.precision)
     sync()
     build_s = time.perf_counter() - started
     if setting.mode == "cudagraphs":
@@ -109,7 +109,7 @@ def unsupported(setting: Setting, native: Sequence[str] = ()) -> str:
     return ""
 
 
-def hold_cast_weights(model: nn.Module, precision: str) -> None:
+def cast_weights(model: nn.Module, precision: str) -> None:
     """Hold the weights of a network for inference as autocast would cast them.
 
     Autocast itself would cast them at each pass: in inference mode it keeps no casts, and a pass of
@@ -218,21 +218,21 @@ def fold_batch_norm(model: nn.Module, example: Tensor) -> int:
     trial = copy.deepcopy(model)
     for norm in trial.modules():
         if isinstance(norm, nn.modules.batchnorm._BatchNorm):
-            _unsettle(norm)
+            _randomise_statistics(norm)
     # TF32 alone changes scores by more than a right folding does
     with torch.inference_mode(), exact_fp32():
         before = main_output(trial(example)).float()
         _fold(trial, example)
         after = main_output(trial(example)).float()
     worst = float((after - before).abs().max() / before.abs().max().clamp_min(1e-12))
-    if not worst <= AGREE:
+    if not worst <= TOLERANCE:
         raise Unsupported(
             f"batch_norm folded: the output changes by {worst:.1e} of its largest score; use kept"
         )
     return _fold(model, example)
 
 
-def _unsettle(norm: nn.modules.batchnorm._BatchNorm) -> None:
+def _randomise_statistics(norm: nn.modules.batchnorm._BatchNorm) -> None:
     """Give the norm random statistics, so that a wrong folding shows.
 
     A fresh norm hardly changes its input.
@@ -261,34 +261,34 @@ def _fold(model: nn.Module, example: Tensor) -> int:
         conv.weight, conv.bias = fused.weight, fused.bias
         parent, name = parents[id(norm)]
         # timm's batch norm has its activation inside
-        rest = [
+        inner_parts = [
             part
             for part in (getattr(norm, "drop", None), getattr(norm, "act", None))
             if part is not None
         ]
-        setattr(parent, name, nn.Sequential(*rest) if rest else nn.Identity())
+        setattr(parent, name, nn.Sequential(*inner_parts) if inner_parts else nn.Identity())
     return len(pairs)
 
 
 def _fed_by_convolutions(model: nn.Module, example: Tensor) -> list[tuple[Any, Any]]:
     """Return each batch norm fed directly by a convolution, both used once."""
     # The tensors are held, so that no id is used again.
-    made: dict[int, tuple[nn.Module, Tensor]] = {}
-    used: dict[nn.Module, int] = {}
+    producers: dict[int, tuple[nn.Module, Tensor]] = {}
+    uses: dict[nn.Module, int] = {}
     pairs: list[tuple[Any, Any]] = []
 
     def conv_done(module: nn.Module, _: Any, output: Tensor) -> None:
-        made[id(output)] = module, output
-        used[module] = used.get(module, 0) + 1
+        producers[id(output)] = module, output
+        uses[module] = uses.get(module, 0) + 1
 
     def norm_begins(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        used[module] = used.get(module, 0) + 1
-        source = made.get(id(inputs[0]), (None,))[0]
+        uses[module] = uses.get(module, 0) + 1
+        source = producers.get(id(inputs[0]), (None,))[0]
         if type(source) in FOLDABLE:
             pairs.append((module, source))
 
     def changed_in_place(module: nn.Module, _: Any, output: Tensor) -> None:
-        made[id(output)] = module, output
+        producers[id(output)] = module, output
 
     handles = []
     for module in model.modules():
@@ -302,4 +302,4 @@ def _fed_by_convolutions(model: nn.Module, example: Tensor) -> list[tuple[Any, A
         model(example)
     for handle in handles:
         handle.remove()
-    return [(norm, conv) for norm, conv in pairs if used[norm] == used[conv] == 1]
+    return [(norm, conv) for norm, conv in pairs if uses[norm] == uses[conv] == 1]

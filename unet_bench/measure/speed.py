@@ -42,8 +42,10 @@ def probe(context: MeasurementContext) -> dict[str, Any]:
     with torch.inference_mode(), context.precision():
         if not bool(torch.isfinite(candidate.infer()).all()):
             raise NonFinite("the output of a forward pass on random input is not finite")
-        baseline = try_baseline(context, functools.partial(_tried, baseline)) if baseline else None
-        step = slowed(context, candidate.infer)
+        baseline = (
+            try_baseline(context, functools.partial(_run_once, baseline)) if baseline else None
+        )
+        step = slow_down(context, candidate.infer)
         pair = (step, baseline.infer if baseline else None)
         wait_until_quiet(watch, context.cell.protocol.speed_s)
         if not is_accelerator(context.device):
@@ -111,14 +113,14 @@ def roofline(context: MeasurementContext, throughput: Paired) -> dict[str, Any]:
     }
 
 
-def slowed(context: MeasurementContext, step: Step) -> Step:
+def slow_down(context: MeasurementContext, step: Step) -> Step:
     """Return the step, made slower by the protocol's share where the self-test asks for it."""
     share = context.cell.protocol.slowdown
     if not share:
         return step
     sync = synchroniser(context.device)
 
-    def timed() -> float:
+    def seconds_of_step() -> float:
         start = time.perf_counter()
         step()
         sync()
@@ -127,19 +129,19 @@ def slowed(context: MeasurementContext, step: Step) -> Step:
     if context.device.type == "cuda":
         torch.cuda._sleep(1)  # the first call loads its kernel
         sync()
-        seconds = sorted(timed() for _ in range(11))[5]
+        seconds = sorted(seconds_of_step() for _ in range(11))[5]
         start, cycles = time.perf_counter(), 10_000_000
         torch.cuda._sleep(cycles)
         sync()
         wanted = int(cycles * share * seconds / (time.perf_counter() - start))
 
-        def longer() -> None:
+        def step_and_sleep() -> None:
             step()
             torch.cuda._sleep(wanted)
 
-        return longer
+        return step_and_sleep
 
-    def spinning() -> None:
+    def step_and_spin() -> None:
         start = time.perf_counter()
         step()
         sync()
@@ -147,9 +149,9 @@ def slowed(context: MeasurementContext, step: Step) -> Step:
         while time.perf_counter() < end:
             pass
 
-    return spinning
+    return step_and_spin
 
 
-def _tried(runnable: Runnable) -> Runnable:
+def _run_once(runnable: Runnable) -> Runnable:
     runnable.infer()
     return runnable

@@ -37,7 +37,9 @@ def probe(context: MeasurementContext) -> dict[str, Any]:
     if not math.isfinite(take_step(candidate.images, target).item()):
         raise NonFinite("the loss of a training step on random images is not finite")
     other = context.baseline()
-    baseline = try_baseline(context, lambda: _tried(other, prepare(other, training=True), target))
+    baseline = try_baseline(
+        context, lambda: _run_once(other, prepare(other, training=True), target)
+    )
     wait_until_quiet(watch, context.cell.protocol.speed_s)
     paired = time_paired(
         context,
@@ -103,6 +105,6 @@ def _step(context: MeasurementContext, runnable: Runnable, target: Tensor) -> St
     return lambda: step(runnable.images, target)
 
 
-def _tried(context: MeasurementContext, runnable: Runnable, target: Tensor) -> Runnable:
+def _run_once(context: MeasurementContext, runnable: Runnable, target: Tensor) -> Runnable:
     _step(context, runnable, target)()
     return runnable

@@ -9,6 +9,7 @@ import itertools
 import random
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -18,11 +19,8 @@ from unet_bench.errors import InvalidSuite
 from unet_bench.host.survey import DeviceFacts
 from unet_bench.measure.probe import Probe
 from unet_bench.measure.runtime import unsupported
-from unet_bench.models.build import with_width_scale
-from unet_bench.models.foreign import foreign_variant
-from unet_bench.models.select import grid, select
 from unet_bench.networks.variants import Variant
-from unet_bench.plan.cost import SimulatedPass, baseline_mib, simulated, work_of
+from unet_bench.plan.cost import SimulatedPass, baseline_mib, simulate_pass, work_of
 from unet_bench.plan.examine import ExaminedNetwork, examine, matched
 from unet_bench.plan.tasks import LoadedTask
 from unet_bench.registry import plugins
@@ -70,38 +68,19 @@ class Plan:
     data: dict[str, Path | None]
     environment: dict[str, Any]
     executor: Executor
-    # The names of variants that the suite has, the baseline only if it is one of them.
-    asked: frozenset[str] = frozenset()
-    modules: tuple[str, ...] = ("torch",)  # that every worker needs
+    requested: frozenset[str] = frozenset()  # the names of variants that the suite asks for
     notes: tuple[str, ...] = ()  # what whoever runs it should know of the device and the data
 
-
-def choose_variants(suite: Suite, registry: Registry) -> list[Variant]:
-    """Return the variants a suite asks for, at its width, the baseline first.
-
-    Raises UnknownName, InvalidChoice.
-    """
-    baseline = select(registry, [suite.baseline])
-    if len(baseline) != 1:
-        raise InvalidSuite(
-            f"--baseline {suite.baseline} chooses {len(baseline)} variants: name just one"
-        )
-    scale = suite.width_scale or 1.0
-    scaled = [
-        variant
-        if ":" in variant.architecture  # somebody else's, which comes as it is
-        else with_width_scale(variant, scale * variant.choices.width_scale)
-        for variant in [*baseline, *asked_for(suite, registry)]
-    ]
-    return list({variant.name: variant for variant in scaled}.values())
-
-
-def asked_for(suite: Suite, registry: Registry) -> list[Variant]:
-    """Return the variants that a suite names, at their own width. Raises as `choose_variants`."""
-    chosen = select(registry, suite.variants)
-    if suite.base:
-        chosen += grid(registry, suite.base, suite.vary)
-    return chosen + [foreign_variant(reference) for reference in suite.models]
+    @cached_property
+    def modules(self) -> tuple[str, ...]:
+        """What is imported once before workers are forked: torch, our probes, and timm."""
+        modules = {"torch": None}
+        for planned in self.planned:
+            if planned.probe.preload and isinstance(planned.probe.measure, str):
+                modules[planned.probe.measure.partition(":")[0]] = None
+            if planned.cell.variant.choices.encoder.startswith("timm:"):
+                modules["timm"] = None
+        return tuple(modules)
 
 
 def make_plan(
@@ -205,7 +184,7 @@ def settings_of(
     return found
 
 
-def settings(suite: Suite) -> list[Setting]:
+def setting_combinations(suite: Suite) -> list[Setting]:
     """Return every combination of the workload axes, the first values first."""
     axes = {name: getattr(suite, name) for name in SETTING_AXES}
     axes |= {"threads": suite.threads or (torch.get_num_threads(),), "batch": suite.batch}
@@ -216,7 +195,7 @@ def settings(suite: Suite) -> list[Setting]:
     ]
 
 
-def grouped(networks: Iterable[ExaminedNetwork]) -> list[SharedNetwork]:
+def merge_equal_networks(networks: Iterable[ExaminedNetwork]) -> list[SharedNetwork]:
     """Return the networks that differ, each with the names of all variants that it is."""
     groups: dict[str, SharedNetwork] = {}
     for network in networks:
@@ -245,14 +224,16 @@ class Planner:
                 f"the baseline {suite.baseline} cannot run on {task.name}: {baseline.reason}"
             )
         rest = examine_rest(suite, self.registry, variants, task, baseline)
-        networks = grouped([baseline, *rest])
+        networks = merge_equal_networks([baseline, *rest])
         scored_too = self.registry.trivial_baselines() if suite.floors else []
-        trivial = grouped(examine(self.registry, variant, task) for variant in scored_too)
+        trivial = merge_equal_networks(
+            examine(self.registry, variant, task) for variant in scored_too
+        )
         probes = [self.registry.probe(name) for name in suite.probes]
         if any(probe.scores for probe in probes):
             require_validation(recipe, loaded)
         protocol = protocol_of(suite, recipe, loaded)
-        wanted = settings(suite)
+        wanted = setting_combinations(suite)
         for probe in probes:
             if not probe.scores and not is_first_fold(task):
                 continue
@@ -289,7 +270,7 @@ class Planner:
         for network, names in networks:
             window = network.input_window or template.input_window
             cell = replace(template, variant=network.variant, input_window=window, seed=seeds[0])
-            one_per_network.append(self.foreseen(probe, cell, names, network, baseline))
+            one_per_network.append(self.with_cost(probe, cell, names, network, baseline))
         for replicate in range(replicates):
             order = list(one_per_network)
             if replicates > 1:
@@ -300,7 +281,7 @@ class Planner:
                     cell = replace(first.cell, seed=seed, replicate=replicate)
                     yield replace(first, cell=cell)
 
-    def foreseen(
+    def with_cost(
         self,
         probe: Probe,
         cell: Cell,
@@ -324,10 +305,10 @@ class Planner:
         if reason := self.refusal(probe, cell, network):
             return replace(known, status="unsupported", reason=reason)
         if probe.on_device and not network.variant.trivial:
-            inference = simulated(self.registry, cell, training=False)
+            inference = simulate_pass(self.registry, cell, training=False)
             training = SimulatedPass()
             if probe.trains:
-                training = simulated(self.registry, cell, training=True)
+                training = simulate_pass(self.registry, cell, training=True)
             if training.status:
                 return replace(known, status=training.status, reason=training.reason)
             known = replace(known, predicted_mib=inference.mib, predicted_train_mib=training.mib)

@@ -63,11 +63,11 @@ class SimulatedPass(NamedTuple):
     reason: str = ""
 
 
-def simulated(registry: Registry, cell: Cell, *, training: bool) -> SimulatedPass:
+def simulate_pass(registry: Registry, cell: Cell, *, training: bool) -> SimulatedPass:
     """Return what a forward pass of the cell's network, or a training step, comes to."""
     setting = replace(cell.setting, mode="eager", batch_norm="kept", pretrained="none", threads=1)
     # What memory does not depend on is made alike, so that it is looked for once.
-    alike = replace(
+    memory_cell = replace(
         cell,
         setting=setting,
         baseline=cell.variant,
@@ -77,24 +77,24 @@ def simulated(registry: Registry, cell: Cell, *, training: bool) -> SimulatedPas
         replicate=0,
         protocol=Protocol(recipe=cell.protocol.recipe),
     )
-    return _simulated(registry, alike, training)
+    return _simulate_once(registry, memory_cell, training)
 
 
 @functools.lru_cache(maxsize=4096)
-def _simulated(registry: Registry, cell: Cell, training: bool) -> SimulatedPass:
+def _simulate_once(registry: Registry, cell: Cell, training: bool) -> SimulatedPass:
     try:
         mib = predicted_bytes(MeasurementContext(cell, registry), training) / MIB
         return SimulatedPass(mib)
     except InvalidPart as error:
         return SimulatedPass(status="error", reason=str(error))
     except (ValueError, AssertionError) as error:
-        return SimulatedPass(status="unsupported", reason=cannot_train(cell, error))
+        return SimulatedPass(status="unsupported", reason=explain_training_failure(cell, error))
     except Exception:
         # Tensors without data do not allow everything: it will be measured all the same.
         return SimulatedPass()
 
 
-def cannot_train(cell: Cell, error: Exception) -> str:
+def explain_training_failure(cell: Cell, error: Exception) -> str:
     """Return why a training step fails that a forward pass does not, and what to do."""
     size, batch = format_size(cell.input_window.input), cell.setting.batch
     if "more than 1 value per channel" in str(error):  # torch's batch norm

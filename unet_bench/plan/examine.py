@@ -54,14 +54,14 @@ def examine(registry: Registry, variant: Variant, task: Task) -> ExaminedNetwork
         variant = canonicalised(registry, variant)
         variant = in_dims(variant, task)
         model = blueprint(registry, variant, task)
-        input_window, where = find_input_window(
+        input_window, geometry = find_input_window(
             model, task.in_channels, len(task.classes), task.scored
         )
-        counted = cost(model, task.in_channels, input_window.input)
+        costs = cost(model, task.in_channels, input_window.input)
     except (Unsupported, InvalidSize, InvalidPart) as error:
         status = "error" if isinstance(error, InvalidPart) else "unsupported"
-        ways_out = ways_out_of(registry, variant, task) if registry.is_foreign(variant) else []
-        reason = "; ".join([str(error), *ways_out])
+        hints = hints_for(registry, variant, task) if registry.is_foreign(variant) else []
+        reason = "; ".join([str(error), *hints])
         return ExaminedNetwork(variant, None, status=status, reason=reason)
     except UnetBenchError:
         raise
@@ -69,13 +69,13 @@ def examine(registry: Registry, variant: Variant, task: Task) -> ExaminedNetwork
         first = f"{type(error).__name__}: {first_line(error)}"
         reason = f"{variant.name} cannot be built: {first}"
         return ExaminedNetwork(variant, None, status="error", reason=reason)
-    if where.skips and not variant.architecture and all(skip.agrees for skip in where.skips):
+    if geometry.skips and not variant.architecture and all(skip.agrees for skip in geometry.skips):
         variant = with_inactive(variant, ["align"])
     return ExaminedNetwork(
         variant,
         input_window,
-        counted["params"],
-        counted["macs"],
+        costs["params"],
+        costs["macs"],
         pretrained=bool(published_weights(model)),
     )
 
@@ -86,7 +86,7 @@ def blueprint(registry: Registry, variant: Variant, task: Task) -> nn.Module:
         return build(registry, variant, task.in_channels, len(task.classes), task.scored)
 
 
-def ways_out_of(registry: Registry, variant: Variant, task: Task) -> list[str]:
+def hints_for(registry: Registry, variant: Variant, task: Task) -> list[str]:
     """Return what may help anybody's module that cannot run on a task: arguments, another size."""
     found = [hint] if (hint := unmatched(variant.architecture)) else []
     for side in USUAL_SIZES[task.dims]:
@@ -124,15 +124,15 @@ def matched(
     target: int = getattr(baseline, figure)
     if scalable:
         size = found.input_window.input
-        alike = replace(task, name="", dataset_hash="", fold="")  # folds have one search
+        any_fold = replace(task, name="", dataset_hash="", fold="")  # folds have one search
         known = {start: getattr(found, figure)}
 
-        def figure_at(scale: float) -> int | None:
-            return known.get(scale) or _figure_at(
-                registry, with_width_scale(variant, scale), alike, size, figure
+        def figure_at_scale(scale: float) -> int | None:
+            return known.get(scale) or _figure_at_width(
+                registry, with_width_scale(variant, scale), any_fold, size, figure
             )
 
-        scale = nearest_scale(figure_at, target, start, doubling_step(variant))
+        scale = nearest_scale(figure_at_scale, target, start, doubling_step(variant))
         if scale != start:
             found = examine(registry, with_width_scale(variant, scale), task)
     reached: int | None = getattr(found, figure)
@@ -153,7 +153,7 @@ def matched(
 
 
 @functools.lru_cache(maxsize=8192)
-def _figure_at(
+def _figure_at_width(
     registry: Registry, variant: Variant, task: Task, size: tuple[int, ...], figure: str
 ) -> int | None:
     """Return the `params` or `macs` of a variant for an input of `size`.

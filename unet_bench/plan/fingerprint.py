@@ -40,7 +40,7 @@ SOFTWARE: Final = ("python", "packages")
 MACHINE: Final = ("system", "machine", "cpu", "cores", "cuda", "cudnn")
 
 
-def surroundings(environment: Mapping[str, Any], *, remote: bool) -> dict[str, Any]:
+def environment_facts(environment: Mapping[str, Any], *, remote: bool) -> dict[str, Any]:
     """Return what of the driver's environment a result depends on.
 
     The driver's machine belongs to it only where that machine measures. How many GPUs of a kind are
@@ -56,7 +56,7 @@ def surroundings(environment: Mapping[str, Any], *, remote: bool) -> dict[str, A
     )
 
 
-class Keys:
+class CellKeys:
     """The keys of a plan's cells.
 
     A row counts only while its cell still has the key it was measured under.
@@ -64,7 +64,7 @@ class Keys:
 
     def __init__(self, plan: Plan) -> None:
         self._loaded = plan.loaded
-        self._surroundings = surroundings(plan.environment, remote=plan.executor.remote)
+        self._environment = environment_facts(plan.environment, remote=plan.executor.remote)
         self._hash = functools.cache(plugins.source_hash)
         self._our_plugins = {
             self._module(entry.provider.plugin)
@@ -76,16 +76,16 @@ class Keys:
 
     def key(self, cell: Cell) -> str:
         """Return 12 hex digits that change whenever the result may."""
-        return cell.key(self._of(cell)[2])
+        return cell.key(self._sources_and_key(cell)[2])
 
     def sources(self, cell: Cell) -> dict[str, str]:
         """Return hashes of source by module.
 
         They are of the package's own rooms that measure the cell, and of the plugins that it needs.
         """
-        return self._of(cell)[1]
+        return self._sources_and_key(cell)[1]
 
-    def _of(self, cell: Cell) -> tuple[Cell, dict[str, str], str]:
+    def _sources_and_key(self, cell: Cell) -> tuple[Cell, dict[str, str], str]:
         """Return the first cell of this variant, baseline and probe, its sources and its key.
 
         All such cells run the same source, which is looked up once. The cell is held because it is
@@ -94,13 +94,15 @@ class Keys:
         parts = (id(cell.variant), id(cell.baseline), cell.probe)
         if parts not in self._known:
             probe = self._loaded.registry.find("probe", cell.probe)
-            modules = self._ours(probe) | (self._modules_of(probe) - {"unet_bench"})
-            modules |= (self._modules(cell.variant) | self._modules(cell.baseline)) - {"unet_bench"}
+            modules = self._rooms_of(probe) | (self._modules_of_entry(probe) - {"unet_bench"})
+            modules |= (
+                self._modules_of_variant(cell.variant) | self._modules_of_variant(cell.baseline)
+            ) - {"unet_bench"}
             sources = {module: self._hash(module) for module in sorted(modules)}
-            self._known[parts] = (cell, sources, digest([sources, self._surroundings]))
+            self._known[parts] = (cell, sources, digest([sources, self._environment]))
         return self._known[parts]
 
-    def _ours(self, entry: Entry) -> set[str]:
+    def _rooms_of(self, entry: Entry) -> set[str]:
         """Return the rooms that a probe runs, and our own plugins, which use one another.
 
         What a third party's probe makes use of is not known: all that it may.
@@ -110,16 +112,16 @@ class Keys:
         rooms = (*MEASURING, *TRAINERS) if may_train else MEASURING
         return {f"unet_bench.{room}" for room in rooms} | self._our_plugins
 
-    def _modules(self, variant: Variant) -> set[str]:
+    def _modules_of_variant(self, variant: Variant) -> set[str]:
         registry = self._loaded.registry
         if registry.is_foreign(variant):
             return {variant.architecture.partition(":")[0].split(".")[0]}
         if variant.architecture:
-            return self._modules_of(registry.find("architecture", variant.architecture))
+            return self._modules_of_entry(registry.find("architecture", variant.architecture))
         found = (registry.find(slot, getattr(variant.choices, slot)) for slot in SLOTS)
-        return {module for entry in found for module in self._modules_of(entry)}
+        return {module for entry in found for module in self._modules_of_entry(entry)}
 
-    def _modules_of(self, entry: Entry) -> set[str]:
+    def _modules_of_entry(self, entry: Entry) -> set[str]:
         """Return the modules where a part is registered, and where it lies."""
         factory = (
             entry.factory

@@ -12,7 +12,7 @@ from unet_bench.data.sources import open_dataset, path_of
 from unet_bench.errors import InvalidSize, StoreError
 from unet_bench.registry.registry import Registry
 from unet_bench.spec.cell import Task, digest
-from unet_bench.spec.suite import Suite
+from unet_bench.spec.suite import Suite, parse_spacing
 from unet_bench.text_format import DOUBT
 
 
@@ -37,31 +37,33 @@ def read_tasks(suite: Suite, registry: Registry, folder: Path) -> list[LoadedTas
     for name in suite.data:
         for size in suite.sizes():
             try:
-                whole = open_dataset(
+                loaded = open_dataset(
                     registry,
                     name,
                     size=size,
                     classes=class_names(suite.classes),
                     max_megapixels=suite.max_megapixels,
+                    orientation=suite.orientation,
+                    spacing=parse_spacing(suite.spacing) if suite.spacing else (),
                 )
-                whole = fit(whole, size, suite.fit)  # type: ignore[arg-type]
+                loaded = fit(loaded, size, suite.fit)  # type: ignore[arg-type]
             except MemoryError as error:
                 raise InvalidSize(
                     f"data set {name} at {'x'.join(map(str, size))} does not fit into memory; "
                     "use a smaller size"
                 ) from error
-            folds = folds_of(suite, registry, whole, name)
-            alone = len(folds) == 1
-            content = folds[0].hash if alone else digest([fold.hash for fold in folds])
+            folds = folds_of(suite, registry, loaded, name)
+            is_single = len(folds) == 1
+            content_hash = folds[0].hash if is_single else digest([fold.hash for fold in folds])
             for number, dataset in enumerate(folds):
                 task = Task(
                     name=dataset.name,
-                    dataset_hash=content,
+                    dataset_hash=content_hash,
                     classes=dataset.classes,
                     in_channels=dataset.channels,
                     scored=size,
                     fit=suite.fit,
-                    fold="" if alone else f"{number}/{len(folds)}",
+                    fold="" if is_single else f"{number}/{len(folds)}",
                 )
                 path = folder / f"{task.id}.npz"
                 try:
@@ -91,9 +93,9 @@ def folds_of(suite: Suite, registry: Registry, dataset: Dataset, name: str) -> l
     return given_folds(dataset, path_of(registry, name), suite.folds)
 
 
-def class_names(stated: tuple[str, ...]) -> Classes:
+def class_names(classes: tuple[str, ...]) -> Classes:
     """Return what `--classes` says: how many, their names, `binary`, or nothing."""
-    if stated == ("binary",):
+    if classes == ("binary",):
         return "binary"
-    counted = len(stated) == 1 and stated[0].isdecimal()
-    return int(stated[0]) if counted else stated or None
+    is_count = len(classes) == 1 and classes[0].isdecimal()
+    return int(classes[0]) if is_count else classes or None

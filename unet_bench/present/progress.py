@@ -59,7 +59,7 @@ class Watcher:
             self._line("", "\r")
             if row["status"] in ("ok", "unsupported", "skipped"):
                 return
-        note = f": {row['error']}" if row.get("error") else f" {planned.probe.told(row)}"
+        note = f": {row['error']}" if row.get("error") else f" {planned.probe.figures_text(row)}"
         names = ", ".join(planned.names)
         self._line(
             f"[{self.number}/{self.total}] {planned.cell.probe} {names}: {row['status']}{note}",

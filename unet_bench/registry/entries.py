@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from unet_bench.errors import PluginFailure, UnetBenchError
-from unet_bench.networks.variants import Variant
 
 if TYPE_CHECKING:
     from unet_bench.measure.probe import Probe
@@ -106,8 +105,3 @@ class Entry:
                 f"block it with --block {self.provider.plugin}, or mend it"
             ) from error
         return found
-
-
-def whole(variant: Variant) -> tuple[str, str]:
-    """Return the kind and name under which a variant's architecture is registered."""
-    return "architecture", variant.architecture

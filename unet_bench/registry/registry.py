@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from unet_bench.errors import NameClash, unknown
 from unet_bench.networks.variants import Variant
-from unet_bench.registry.entries import LISTED_BY, Entry, Provider, whole
+from unet_bench.registry.entries import LISTED_BY, Entry, Provider
 from unet_bench.registry.registrar import Registrar
 
 if TYPE_CHECKING:
@@ -69,11 +69,13 @@ class Registry:
         """Return what to do about the package that an architecture needs, if it is not here."""
         if not variant.architecture or self.is_foreign(variant):
             return ""
-        return self.find(*whole(variant)).absent
+        return self.find("architecture", variant.architecture).absent
 
     def is_foreign(self, variant: Variant) -> bool:
         """Return whether a variant is anybody's `package.module:Class`, without a plugin."""
-        return ":" in variant.architecture and not self.has_family(*whole(variant))
+        return ":" in variant.architecture and not self.has_family(
+            "architecture", variant.architecture
+        )
 
     def has_family(self, kind: str, name: str) -> bool:
         """Return whether `name` is of an open family: `timm:resnet34` of `timm:*`."""

@@ -126,7 +126,7 @@ class Recipe:
     flip: bool = option(True, "along each axis, each in half of the windows", panel=AUGMENTATION)
     rotate: float = option(
         0.0,
-        "degrees at most, either way; volumes turn in the plane of their slices alone",
+        "degrees at most, either way; volumes turn in the plane of most equal spacing",
         panel=AUGMENTATION,
         bounds=AMOUNT,
     )

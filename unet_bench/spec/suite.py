@@ -54,6 +54,9 @@ OPEN: Final = (None, (), "")  # values that leave a field to the preset
 MOST_EXAMPLES: Final = 100
 MOST_SIDE: Final = 2**20  # pixels
 MOST_CLASSES: Final = 255  # the mask value 255 is that of ignored pixels
+LEAST_SPACING: Final = 0.001  # mm
+MOST_SPACING: Final = 1000.0
+ORIENTATIONS: Final = ("stored", "canonical")
 FITS: Final = ("crop", "resize")
 
 
@@ -73,6 +76,21 @@ def parse_size(text: str) -> tuple[int, ...]:
             f"of volumes DEPTHxHEIGHTxWIDTH, such as 32x32x32, each at most {MOST_SIDE}"
         )
     return tuple(numbers if len(numbers) > 1 else 2 * numbers)
+
+
+def parse_spacing(text: str) -> tuple[float, ...]:
+    """Return the sides of a voxel in mm, depth × height × width. Raises InvalidSuite."""
+    sides = text.lower().replace("×", "x").split("x")
+    try:
+        numbers = tuple(float(side) for side in sides)
+    except ValueError:
+        numbers = ()
+    if len(numbers) != 3 or not all(LEAST_SPACING <= side <= MOST_SPACING for side in numbers):
+        raise InvalidSuite(
+            f"spacing {shown(text)} is not valid: write DEPTHxHEIGHTxWIDTH in mm, such as 1x1x1 or "
+            f"2.5x0.8x0.8, each from {LEAST_SPACING:g} to {MOST_SPACING:g}"
+        )
+    return numbers
 
 
 def parse_memory(text: str) -> float:
@@ -177,6 +195,20 @@ class Suite:
         panel=DATA,
         bounds=POSITIVE,
         note="89 if left out",
+    )
+    orientation: str = option(
+        "stored",
+        "How volumes lie: as stored, or all RAS",
+        panel=DATA,
+        choices=ORIENTATIONS,
+        note="canonical: height, width and depth grow to the right, front and top",
+    )
+    spacing: str = option(
+        "",
+        "Resample volumes to voxels of DEPTHxHEIGHTxWIDTH mm",
+        panel=DATA,
+        check=parse_spacing,
+        note="for example 1x1x1",
     )
     fit: str = option(
         "crop",
@@ -348,26 +380,26 @@ class Suite:
 
 
 def from_options(options: Mapping[str, Any], file: str | None = None) -> Suite:
-    """Return a suite from a TOML file or shipped name, with options laid over it.
+    """Return a suite from a TOML file or a shipped name; options replace what that says.
 
-    A table in the file that is called as a preset holds what differs under that preset. Raises
+    A table in the file with the name of a preset holds what differs under that preset. Raises
     InvalidSuite, UnknownName.
     """
-    given = {name: value for name, value in options.items() if value not in (*OPEN, [])}
-    stated = read(file) if file else {}
-    preset = given.get("preset") or stated.get("preset", "")
+    chosen = {name: value for name, value in options.items() if value not in (*OPEN, [])}
+    fields = read(file) if file else {}
+    preset = chosen.get("preset") or fields.get("preset", "")
     if not isinstance(preset, str):
         raise InvalidSuite(f"suite {file}: preset={shown(preset)} is not valid: it takes a name")
-    tables = {name: stated.pop(name, {}) for name in PRESETS}
-    for changes in (tables.get(preset, {}), given):
+    of_presets = {name: fields.pop(name, {}) for name in PRESETS}
+    for changes in (of_presets.get(preset, {}), chosen):
         if not isinstance(changes, Mapping):
             raise InvalidSuite(
-                f"suite {file}: what is called as a preset must be a table, such as [quick]"
+                f"suite {file}: {preset} is a preset's name: it must be a table, [{preset}]"
             )
         if any(name in changes for name in BUDGETS):
-            stated = {name: value for name, value in stated.items() if name not in BUDGETS}
-        stated = stated | dict(changes)
-    return from_dict(stated)
+            fields = {name: value for name, value in fields.items() if name not in BUDGETS}
+        fields = fields | dict(changes)
+    return from_dict(fields)
 
 
 def from_dict(data: Mapping[str, Any]) -> Suite:

@@ -697,6 +697,17 @@ COLUMNS: Final = (
         tables=_ALL,
     ),
     _real(
+        "hd95_mm",
+        "mm",
+        (
+            "the same distances in millimetres, by the spacing of the voxels that were scored; "
+            "where every test image states one"
+        ),
+        probes=_ACCURACY,
+        better="low",
+        tables=_ALL,
+    ),
+    _real(
         "boundary_f1",
         "",
         (

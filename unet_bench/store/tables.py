@@ -44,7 +44,7 @@ from unet_bench.store.schema import (
 
 _MEASURED: Final = tuple(column.name for column in COLUMNS if column.probes)
 _KNOWN: Final = frozenset((*BY_NAME, PER_CLASS))
-MOST_STRANGE: Final = 1000  # columns that nobody describes
+MOST_UNDESCRIBED: Final = 1000  # columns that nobody describes
 Scores = Mapping[tuple[int | None, str | None], float]  # Dice by seed and fold
 
 
@@ -53,7 +53,7 @@ def cells_frame(
 ) -> pd.DataFrame:
     """Return one row per cell: its last attempt. A cell that is not `ok` has no figures."""
     none = dict.fromkeys((*_MEASURED, *columns_of(manifest)))
-    emptied = [row if row["status"] == "ok" else {**row, **none} for row in _last(rows)]
+    emptied = [row if row["status"] == "ok" else {**row, **none} for row in _last_attempts(rows)]
     return _frame(emptied, columns_with("cells", manifest), "cells")
 
 
@@ -63,7 +63,7 @@ def results_frame(rows: Iterable[Row], manifest: Mapping[str, Any]) -> pd.DataFr
     What no cell states, such as the preset, is taken from the manifest's entry of the same name.
     """
     groups: dict[tuple[object, ...], list[Row]] = defaultdict(list)
-    for row in _last(rows):
+    for row in _last_attempts(rows):
         groups[tuple(row.get(name) for name in ("variant", *CONDITIONS))].append(row)
     scores = {key: _scores(cells) for key, cells in groups.items()}
     wide = []
@@ -72,14 +72,14 @@ def results_frame(rows: Iterable[Row], manifest: Mapping[str, Any]) -> pd.DataFr
         of_baseline = (
             {} if row["variant"] == row["baseline"] else scores.get((row["baseline"], *key[1:]), {})
         )
-        wide.append(row | _dice(row["trivial"], scores[key], of_baseline))
+        wide.append(row | _dice_columns(row["trivial"], scores[key], of_baseline))
     _mark_pareto(wide)
     return _frame(wide, columns_with("results", manifest), "results")
 
 
 def classes_frame(rows: Iterable[Row]) -> pd.DataFrame:
     """Return one row per class of every accuracy cell that is `ok`."""
-    ok = (row for row in _last(rows) if row["status"] == "ok")
+    ok = (row for row in _last_attempts(rows) if row["status"] == "ok")
     split = [{**row, **of_class} for row in ok for of_class in row.get(PER_CLASS) or ()]
     known = columns("classes")
     rows = [{column.name: row.get(column.name) for column in known} for row in split]
@@ -92,8 +92,8 @@ def columns_with(table: str, manifest: Mapping[str, Any]) -> tuple[Column, ...]:
         return columns(table)
     measured = tuple(columns_of(manifest).values())
     if table == "results":
-        strange = (probe for probe in probes_of(manifest) if probe not in OUR_PROBE_NAMES)
-        measured += tuple(status_column(probe) for probe in strange)
+        others = (probe for probe in probes_of(manifest) if probe not in OUR_PROBE_NAMES)
+        measured += tuple(status_column(probe) for probe in others)
     return (*columns(table), *measured)
 
 
@@ -107,7 +107,7 @@ def write_tables(store: Store) -> None:
     origin = {log.name: {"bytes": log.stat().st_size, "sha256": _sha256(log)}}
     for table in TABLES:
         file = folder.table(table)
-        write_text(file, csv_text(_make(table, rows, store.manifest)))
+        write_text(file, csv_text(_table_of(table, rows, store.manifest)))
         origin[file.name] = {"sha256": _sha256(file)}
     write_text(folder.origin, json.dumps(origin, indent=2) + "\n")
 
@@ -150,7 +150,7 @@ def read_tables(path: str | Path, tables: Iterable[str] = TABLES) -> dict[str, p
         if file.is_file() and not folder.cells.is_file():
             frames[table] = _read_csv(file, columns_with(table, manifest))
         else:
-            frames[table] = _make(table, rows, manifest)
+            frames[table] = _table_of(table, rows, manifest)
     return frames
 
 
@@ -219,7 +219,7 @@ def csv_text(frame: pd.DataFrame) -> str:
     return frame.to_csv(index=False, lineterminator="\n")
 
 
-def _make(table: str, rows: list[Row], manifest: Mapping[str, Any]) -> pd.DataFrame:
+def _table_of(table: str, rows: list[Row], manifest: Mapping[str, Any]) -> pd.DataFrame:
     if table == "results":
         return results_frame(rows, manifest)
     return cells_frame(rows, manifest) if table == "cells" else classes_frame(rows)
@@ -228,7 +228,7 @@ def _make(table: str, rows: list[Row], manifest: Mapping[str, Any]) -> pd.DataFr
 # ---- several cells into one row
 
 
-def _last(rows: Iterable[Row]) -> list[Row]:
+def _last_attempts(rows: Iterable[Row]) -> list[Row]:
     """Return the last attempt of each cell, `trivial` filled in where the row does not state it."""
     return [
         row | {"trivial": _named_as_trivial(row.get("variant"))}
@@ -250,15 +250,17 @@ def _wide_row(cells: list[Row], manifest: Mapping[str, Any]) -> Row:
         by_probe.setdefault(cell["probe"], []).append(cell)
     cells = []
     for probe, of_probe in by_probe.items():
-        cells += of_probe if probe in anywhere else _alike(of_probe, (*_MEASURED, *extra))
+        cells += of_probe if probe in anywhere else _unmixed(of_probe, (*_MEASURED, *extra))
     ok = [cell for cell in cells if cell["status"] == "ok"]
-    row: Row = {column.name: _stated(column.name, cells, manifest) for column in columns("results")}
+    row: Row = {
+        column.name: _common_value(column.name, cells, manifest) for column in columns("results")
+    }
     known = {**BY_NAME, **extra}
-    names = dict.fromkeys((*_MEASURED, *extra, *_strange(ok)))
+    names = dict.fromkeys((*_MEASURED, *extra, *_undescribed(ok)))
     row |= {name: pooled(known.get(name), _values(ok, name)) for name in names}
     for figure in INTERVALS:
         if not figure.startswith("dice"):  # whose seeds and folds are told apart
-            row |= _interval(figure, _values(ok, figure))
+            row |= _interval_columns(figure, _values(ok, figure))
     for probe in dict.fromkeys((*OUR_PROBE_NAMES, *by_probe)):
         row[f"{probe}_status"] = worst_of(cell["status"] for cell in by_probe.get(probe, ()))
     row |= {
@@ -273,7 +275,7 @@ def _wide_row(cells: list[Row], manifest: Mapping[str, Any]) -> Row:
     return row
 
 
-def _alike(cells: list[Row], measured: Sequence[str]) -> list[Row]:
+def _unmixed(cells: list[Row], measured: Sequence[str]) -> list[Row]:
     """Return the cells of one probe, without figures where they ran on unlike devices."""
     ok = (cell for cell in cells if cell["status"] == "ok")
     devices = dict.fromkeys(_values(ok, "device_name"))
@@ -293,7 +295,7 @@ def _scores(cells: Iterable[Row]) -> Scores:
     return {(seed, fold): dice for seed, fold, dice in found if dice is not None and isfinite(dice)}
 
 
-def _dice(trivial: bool, own: Scores, baseline: Scores) -> Row:
+def _dice_columns(trivial: bool, own: Scores, baseline: Scores) -> Row:
     """Return the Dice over seeds and folds; a single one keeps the interval its probe gave it."""
     pairs = [
         (fold, dice - baseline[seed, fold])
@@ -317,7 +319,7 @@ def _evidence(cells: Iterable[Row], quality: str | None) -> str | None:
     return "; ".join(f"{probe}: {evidence}" for probe, evidence in seen.items()) or None
 
 
-def _stated(name: str, cells: Iterable[Row], manifest: Mapping[str, Any]) -> object:
+def _common_value(name: str, cells: Iterable[Row], manifest: Mapping[str, Any]) -> object:
     given = manifest.get(name)
     return next(iter(_values(cells, name)), given if isinstance(given, str | int | float) else None)
 
@@ -326,7 +328,7 @@ def _values(cells: Iterable[Row], name: str) -> list[Any]:
     return [cell[name] for cell in cells if cell.get(name) is not None]
 
 
-def _strange(rows: Iterable[Row]) -> list[str]:
+def _undescribed(rows: Iterable[Row]) -> list[str]:
     """Return the columns that the table does not know: a plugin's probe may bring its own."""
     return [
         name for name in dict.fromkeys(name for row in rows for name in row) if name not in _KNOWN
@@ -353,7 +355,7 @@ def pooled(column: Column | None, values: Sequence[Any]) -> object:
     return pool(values) if pool else values[0]
 
 
-def _interval(figure: str, values: list[float]) -> Row:
+def _interval_columns(figure: str, values: list[float]) -> Row:
     """Return the figure and its interval over processes or seeds.
 
     A single one keeps the interval its probe gave it.
@@ -401,13 +403,14 @@ def _frame(rows: Sequence[Row], known: Sequence[Column], source: str) -> pd.Data
         column.name: _typed(column, [row.get(column.name) for row in rows], source)
         for column in known
     }
-    strange = [name for name in _strange(rows) if name not in found]
-    if len(strange) > MOST_STRANGE:
+    undescribed = [name for name in _undescribed(rows) if name not in found]
+    if len(undescribed) > MOST_UNDESCRIBED:
         raise StoreError(
-            f"{source}: the rows have {len(strange):,} columns that no plugin describes, more than "
-            f"{MOST_STRANGE:,}; such as {shown(strange[0])}: delete the rows that are not the run's"
+            f"{source}: the rows have {len(undescribed):,} columns that no plugin describes, more "
+            f"than {MOST_UNDESCRIBED:,}; such as {shown(undescribed[0])}: delete the rows that are "
+            "not the run's"
         )
-    for name in strange:
+    for name in undescribed:
         values = [row.get(name) for row in rows]
         plain = [_text(value) if isinstance(value, str) else value for value in values]
         found[_text(name)] = pd.Series(plain).convert_dtypes()

@@ -9,6 +9,7 @@ network the same pixels.
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 from dataclasses import dataclass
 
@@ -33,22 +34,41 @@ class Draw:
     brightness: float  # standard deviations, added
 
 
-def draw(recipe: Recipe, rng: np.random.Generator, dims: int = 2) -> Draw:
+def draw(
+    recipe: Recipe, rng: np.random.Generator, dims: int = 2, spacing: tuple[float, ...] = ()
+) -> Draw:
     """Return what a recipe does to an item: its angle, scale, tone and displacements.
 
-    Displacements are drawn from a Gaussian, the others uniformly. Volumes are turned in the plane
-    of their slices alone, and scaled alike along all axes.
+    Displacements are drawn from a Gaussian, the others uniformly. Volumes are turned in one plane,
+    see `rotation_plane`, and scaled alike along all axes. Where `spacing` (mm along `*S`) differs
+    within that plane, the turn is one of the body, not of the array.
     """
     flips = tuple((rng.random(dims) < 0.5).tolist()) if recipe.flip else (False,) * dims
     angle = math.radians(rng.uniform(-recipe.rotate, recipe.rotate))
     scale = rng.uniform(recipe.scale_low, recipe.scale_high)
     turn = np.eye(dims)
-    turn[-2:, -2:] = [[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]]
+    first, second = rotation_plane(spacing, dims)
+    ratio = spacing[second] / spacing[first] if spacing else 1.0
+    turn[first, first] = turn[second, second] = math.cos(angle)
+    turn[first, second], turn[second, first] = -math.sin(angle) * ratio, math.sin(angle) / ratio
     grid = (dims, *[recipe.elastic_grid] * dims)
     displacements = rng.normal(0.0, recipe.elastic, grid) if recipe.elastic else None
     contrast = 1 + rng.uniform(-recipe.contrast, recipe.contrast)
     brightness = rng.uniform(-recipe.brightness, recipe.brightness)
     return Draw(flips, turn / scale, displacements, contrast, brightness)
+
+
+def rotation_plane(spacing: tuple[float, ...], dims: int) -> tuple[int, int]:
+    """Return the axes of the plane in which an item is turned: those of the most equal spacing.
+
+    Volumes are often scanned in thick slices: a turn out of their plane would blur them. Where
+    spacings are alike to a hundredth, or not known, it is the plane of the last two axes.
+    """
+    planes = list(itertools.combinations(range(dims), 2))[::-1]
+    if not spacing:
+        return planes[0]
+    unequal = {plane: abs(math.log(spacing[plane[0]] / spacing[plane[1]])) for plane in planes}
+    return min(planes, key=lambda plane: round(unequal[plane], 2))
 
 
 def sources(

@@ -73,7 +73,8 @@ def evaluate(
             entropy, pixels = entropy + found, pixels + int(scored_pixels)
             classes = probability.argmax(1).cpu().numpy()
             for number, predicted in zip(numbers, classes, strict=True):
-                accumulator.add(predicted, data.masks[number].cpu().numpy())
+                truth_mask = data.masks[number].cpu().numpy()
+                accumulator.add(predicted, truth_mask, data.spacing_of(number))
                 if watch is not None:
                     watch(number, predicted)
     return accumulator, entropy / pixels if pixels else math.nan

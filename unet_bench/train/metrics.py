@@ -101,18 +101,24 @@ class Accumulator:
         self._separator = separator(classes)
         self._with_outlines = outlines
         self._counts: list[np.ndarray] = []
-        self._outline_scores: list[np.ndarray] = []  # (2, classes) an image
+        self._outline_scores: list[np.ndarray] = []  # (3, classes) an image
+        self._are_in_mm = True  # all of the images
         self._rand_f1: list[float] = []
 
-    def add(self, predicted: np.ndarray, truth: np.ndarray) -> None:
-        """Score one image from class ids `(*S)`.
+    def add(
+        self, predicted: np.ndarray, truth: np.ndarray, spacing: tuple[float, ...] = ()
+    ) -> None:
+        """Score one image from class ids `(*S)`, with pixels of `spacing` mm if that is known.
 
         What lies where the truth is `IGNORE` changes nothing.
         """
         found, target = (torch.from_numpy(labels.astype(np.int64)) for labels in (predicted, truth))
         self._counts.append(confusion(found, target, len(self.classes)))
         if self._with_outlines:
-            self._outline_scores.append(outline_scores(predicted, truth, len(self.classes)))
+            self._outline_scores.append(
+                outline_scores(predicted, truth, len(self.classes), spacing)
+            )
+            self._are_in_mm &= bool(spacing)
             if self._separator is not None:
                 self._rand_f1.append(rand_f1(predicted, truth, self._separator))
 
@@ -130,7 +136,7 @@ class Accumulator:
         and boundary F1 are means over all pairs of an image and a foreground class.
         """
         pooled, dice, iou = scores(self.counts.sum(0)), *self._per_image()
-        hd95, boundary_f1 = self._outlines()
+        hd95, boundary_f1, hd95_mm = self._outlines()
         return {
             "dice": pooled.mean_dice,
             "iou": pooled.mean_iou,
@@ -139,6 +145,7 @@ class Accumulator:
             "dice_per_image": mean(np.array([foreground_mean(image) for image in dice])),
             "iou_per_image": mean(np.array([foreground_mean(image) for image in iou])),
             "hd95_px": mean(hd95),
+            "hd95_mm": mean(hd95_mm),
             "boundary_f1": mean(boundary_f1),
             "rand_f1": mean(np.array(self._rand_f1)),
         }
@@ -149,7 +156,7 @@ class Accumulator:
         Means are over images that have the class.
         """
         pooled, dice, iou = scores(self.counts.sum(0)), *self._per_image()
-        hd95, boundary_f1 = self._outlines()
+        hd95, boundary_f1, hd95_mm = self._outlines()
 
         def figure(value: float) -> float | None:
             return None if math.isnan(value) else float(value)
@@ -163,6 +170,7 @@ class Accumulator:
                 "dice_per_image": figure(mean(dice[:, i])),
                 "iou_per_image": figure(mean(iou[:, i])),
                 "hd95_px": figure(mean(hd95[:, i])),
+                "hd95_mm": figure(mean(hd95_mm[:, i])),
                 "boundary_f1": figure(mean(boundary_f1[:, i])),
                 "pixels": int(pooled.pixels[i]),
             }
@@ -177,10 +185,11 @@ class Accumulator:
         iou = np.array([image.iou for image in found]).reshape(shape)
         return dice, iou
 
-    def _outlines(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return HD95 and boundary F1, `(images, classes)` each.
+    def _outlines(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return HD95 in pixels, boundary F1 and HD95 in mm, `(images, classes)` each.
 
-        There are no images when outlines were not asked for.
+        There are no images when outlines were not asked for, and no mm where one lacks a spacing.
         """
-        found = np.array(self._outline_scores).reshape(-1, 2, len(self.classes))
-        return found[:, 0], found[:, 1]
+        found = np.array(self._outline_scores).reshape(-1, 3, len(self.classes))
+        in_mm = found[:, 2] if self._are_in_mm else np.full_like(found[:, 2], np.nan)
+        return found[:, 0], found[:, 1], in_mm

@@ -24,23 +24,25 @@ def separator(classes: tuple[str, ...]) -> int | None:
     return next((index for index, name in enumerate(classes) if name in SEPARATORS), None)
 
 
-def outline_scores(predicted: Array, truth: Array, classes: int) -> Array:
-    """Return HD95 in pixels and boundary F1 of each class, `(2, classes)`.
+def outline_scores(
+    predicted: Array, truth: Array, classes: int, spacing: tuple[float, ...] = ()
+) -> Array:
+    """Return HD95 in pixels, boundary F1, and HD95 in mm of each class, `(3, classes)`.
 
     They come from class ids `(*S)`; those of class 0 are NaN. HD95: of the distances from each
-    outline pixel to the nearest of the other outline the 95th percentile, in the worse direction.
-    Boundary F1 (Csurka et al. 2013): precision and recall of outline pixels that lie within 0.75 %
-    of the diagonal, at least one pixel, of the other outline. A class in neither has NaN, one in
-    only one of them the image's diagonal and 0. Pixels ignored in the truth belong to no class in
-    either (see `outlines` for their rim), nor do they count for the diagonal: an image that was
-    padded has the one that it had.
+    outline pixel to the nearest of the other outline the 95th percentile, in the worse direction;
+    in mm by `spacing`, mm along `*S`, and NaN without one. Boundary F1 (Csurka et al. 2013):
+    precision and recall of outline pixels that lie within 0.75 % of the diagonal, at least one
+    pixel, of the other outline. A class in neither has NaN, one in only one of them the image's
+    diagonal and 0. Pixels ignored in the truth belong to no class in either (see `outlines` for
+    their rim), nor do they count for the diagonal: an image that was padded has the one that it
+    had.
     """
     pairs = zip(outlines(masked(predicted, truth), classes), outlines(truth, classes), strict=True)
     labelled = np.argwhere(truth != IGNORE)
-    diagonal = math.hypot(*(np.ptp(labelled, axis=0) + 1)) if len(labelled) else 0.0
-    return np.array(
-        [(np.nan, np.nan), *(_agreement(*pair, diagonal) for pair in list(pairs)[1:])]
-    ).T
+    extent = np.ptp(labelled, axis=0) + 1 if len(labelled) else np.zeros(truth.ndim)
+    mm = np.array(spacing or [np.nan] * truth.ndim)
+    return np.array([(np.nan,) * 3, *(_agreement(*pair, extent, mm) for pair in list(pairs)[1:])]).T
 
 
 def outlines(labels: Array, classes: int) -> list[Array]:
@@ -65,20 +67,36 @@ def outlines(labels: Array, classes: int) -> list[Array]:
     return [np.argwhere(edge & (labels == index)) for index in range(classes)]
 
 
-def _agreement(predicted: Array, truth: Array, diagonal: float) -> tuple[float, float]:
+def _agreement(
+    predicted: Array, truth: Array, extent: Array, mm: Array
+) -> tuple[float, float, float]:
+    """Return HD95 in pixels, boundary F1, and HD95 in mm of two outlines `(P dims)`."""
+    if not len(predicted) and not len(truth):
+        return math.nan, math.nan, math.nan
+    diagonal = math.hypot(*extent)
+    if not len(predicted) or not len(truth):
+        return diagonal, 0.0, math.hypot(*(extent * mm))
+    astray, missed = _distances(predicted, truth)
+    near = max(1.0, TOLERANCE * diagonal)
+    precision, recall = np.mean(astray <= near), np.mean(missed <= near)
+    f1 = 2 * precision * recall / (precision + recall) if precision + recall else 0.0
+    hd95 = _hd95(astray, missed)
+    if np.isnan(mm).any() or (mm == mm[0]).all():
+        return hd95, float(f1), hd95 * float(mm[0])
+    return hd95, float(f1), _hd95(*_distances(predicted * mm, truth * mm))
+
+
+def _distances(predicted: Array, truth: Array) -> tuple[Array, Array]:
+    """Return how far each of some positions is from the nearest of the others, both ways."""
     # A tree over the outline's few pixels is five times as fast as a distance transform of the
     # image.
     from scipy.spatial import KDTree
 
-    if not len(predicted) and not len(truth):
-        return float("nan"), float("nan")
-    if not len(predicted) or not len(truth):
-        return diagonal, 0.0
-    astray, missed = KDTree(truth).query(predicted)[0], KDTree(predicted).query(truth)[0]
-    near = max(1.0, TOLERANCE * diagonal)
-    precision, recall = np.mean(astray <= near), np.mean(missed <= near)
-    f1 = 2 * precision * recall / (precision + recall) if precision + recall else 0.0
-    return float(max(np.percentile(astray, 95), np.percentile(missed, 95))), float(f1)
+    return KDTree(truth).query(predicted)[0], KDTree(predicted).query(truth)[0]
+
+
+def _hd95(astray: Array, missed: Array) -> float:
+    return float(max(np.percentile(astray, 95), np.percentile(missed, 95)))
 
 
 def rand_f1(predicted: Array, truth: Array, separating: int) -> float:

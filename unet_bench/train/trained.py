@@ -8,6 +8,7 @@ import hashlib
 import itertools
 import json
 import math
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -23,6 +24,8 @@ from torch import nn
 
 from unet_bench.data.dataset import Dataset, Scale, resized
 from unet_bench.data.scale import TYPES
+from unet_bench.data.usual import Usual
+from unet_bench.data.volume import Seen
 from unet_bench.errors import InvalidSuite, StoreError, UnetBenchError, UnknownName
 from unet_bench.geometry.shapes import InputWindow
 from unet_bench.geometry.sizes import find_input_window
@@ -34,7 +37,7 @@ from unet_bench.networks.variants import Variant
 from unet_bench.registry.plugins import load
 from unet_bench.spec.cell import Task, tuples
 from unet_bench.spec.shape import Plain, require_shape
-from unet_bench.spec.suite import FITS
+from unet_bench.spec.suite import FITS, ORIENTATIONS
 from unet_bench.store.run_folder import RunFolder
 from unet_bench.store.trust import require_trust
 from unet_bench.train.checkpoint import storable
@@ -77,6 +80,19 @@ class _Setting(TypedDict):
     pretrained: str
 
 
+class _Volumes(TypedDict):
+    orientation: str
+    spacing: list[float]
+    orientations: list[str]
+    least: list[float]
+    most: list[float]
+
+
+class _Usual(TypedDict):
+    centre: list[list[float]]
+    deviation: list[list[float]]
+
+
 class About(TypedDict, total=False):
     """The JSON beside weights. What older versions did not state yet may be missing."""
 
@@ -90,6 +106,9 @@ class About(TypedDict, total=False):
     seed: Required[int]
     val_dice: Required[float | None]
     modalities: list[str]
+    volumes: _Volumes
+    usual: _Usual
+    colours: dict[str, str]
     digest: str
 
 
@@ -115,6 +134,11 @@ def save_network(
         "image_type": dataset.train[0].image.dtype.name,
         "modalities": dataset.modalities,
         "scale": dataset.scale,
+        "usual": Usual.of(sample.image for sample in dataset.train).to_json(),
+        "colours": _colours(dataset),
+        "volumes": asdict(Seen.of(dataset, cell.task.fit == "resize"))
+        if dataset.dims == 3
+        else None,
         "seed": cell.seed,
         "recipe": cell.protocol.recipe.to_dict(),
         "setting": asdict(cell.setting),
@@ -153,11 +177,25 @@ class Network:
     modalities: tuple[str, ...] = ()
     scale: Scale = field(default_factory=dict)
     """How image files become what it takes; see `unet_bench.data.scale`."""
+    usual: Usual | None = None
+    """What the training images are like; unknown in runs of older versions."""
+    colours: Mapping[str, str] = field(default_factory=dict)
+    """The colours of classes in the data set's own masks, #rrggbb by name."""
+    volumes: Seen = field(default_factory=Seen)
+    """How volumes lay."""
 
     def predict(
         self, image: np.ndarray, *, whole: bool = False, overlap: float = 0.0, flips: bool = False
     ) -> np.ndarray:
-        """Return class ids `(*S)`, uint8, of an image `(*S C)`, predicted in tiles.
+        """Return class ids `(*S)`, uint8, those of the highest of the `probabilities`."""
+        found = self.probabilities(image, whole=whole, overlap=overlap, flips=flips)
+        class_ids: np.ndarray = found.argmax(-1).astype(np.uint8)
+        return class_ids
+
+    def probabilities(
+        self, image: np.ndarray, *, whole: bool = False, overlap: float = 0.0, flips: bool = False
+    ) -> np.ndarray:
+        """Return the probability of each class `(*S K)`, float32, of an image `(*S C)`, in tiles.
 
         The image has the training images' type and channels.
         """
@@ -185,17 +223,13 @@ class Network:
 
         with torch.inference_mode():
             found = predict(call, pixels[None], input_window, size, overlap=overlap, flips=flips)
-        return found[0].argmax(0).byte().cpu().numpy()
+        return np.moveaxis(found[0].cpu().numpy(), 0, -1)
 
-    def predict_fitted(
-        self, image: np.ndarray, *, whole: bool, overlap: float, flips: bool
-    ) -> np.ndarray:
-        """Return `predict` of the image resized as training images were, the mask resized back."""
+    def fitted(self, image: np.ndarray) -> np.ndarray:
+        """Return an image `(*S C)` resized as training images were, if they were."""
         if self.task.fit != "resize":
-            return self.predict(image, whole=whole, overlap=overlap, flips=flips)
-        fitted = resized(image, self.task.scored, Image.Resampling.BILINEAR)
-        mask = self.predict(fitted, whole=whole, overlap=overlap, flips=flips)
-        return resized(mask[..., None], image.shape[:-1], Image.Resampling.NEAREST)[..., 0]
+            return image
+        return resized(image, self.task.scored, Image.Resampling.BILINEAR)
 
 
 def load_network(
@@ -249,6 +283,9 @@ def load_network(
         variant=variant,
         modalities=tuple(about.get("modalities", ())),
         scale=_scale(about),
+        usual=_usual(about),
+        colours=_own_colours(about),
+        volumes=_volumes(about),
     )
 
 
@@ -332,7 +369,10 @@ def _about(file: Path) -> dict[str, Any]:
         found: dict[str, Any] = read_json(file)
         require_shape(found, About, "it")
         _described(found)
-    except (UnetBenchError, OSError, ValueError, TypeError, LookupError) as error:
+    except (
+        *(UnetBenchError, OSError, ValueError),
+        *(TypeError, LookupError, ArithmeticError),
+    ) as error:
         why = one_line(f"{type(error).__name__}: {error}")
         raise StoreError(
             f"{one_line(str(file))} is not what a run leaves beside weights ({why}); delete it"
@@ -369,6 +409,9 @@ def _described(about: Mapping[str, Any]) -> tuple[Task, InputWindow, Variant]:
         if values.shape not in ((), (1,), (task.in_channels,)) or not valid:
             raise ValueError(f"{name} is one finite number for each channel")
     _scale(about)
+    _usual(about)
+    _own_colours(about)
+    _volumes(about)
     dice = about["val_dice"]
     if dice is not None and not 0 <= dice <= 1:
         raise ValueError("val_dice is null, or from 0 to 1")
@@ -392,6 +435,43 @@ def _scale(about: Mapping[str, Any]) -> Scale:
     if not all(math.isfinite(end) for bounds in scale.values() for end in bounds):
         raise ValueError("the bounds of a scale are two finite numbers")
     return scale
+
+
+def _usual(about: Mapping[str, Any]) -> Usual | None:
+    """Return what the training images were like. Raises ValueError."""
+    stated = about.get("usual")
+    return None if stated is None else Usual.from_json(stated, about["task"]["in_channels"])
+
+
+def _colours(dataset: Dataset) -> dict[str, str]:
+    """Return the first colour of each class in the data set's masks, #rrggbb; none of other masks.
+
+    They are by name; see `labels` of the data set.
+    """
+    coloured = [row for row in dataset.labels if row.value.startswith("#")]
+    return {row.meaning: row.value for row in reversed(coloured)}
+
+
+def _own_colours(about: Mapping[str, Any]) -> dict[str, str]:
+    """Return the colours that `_colours` found. Raises ValueError."""
+    colours: dict[str, str] = about.get("colours") or {}
+    if not all(re.fullmatch("#[0-9a-f]{6}", colour) for colour in colours.values()):
+        raise ValueError("colours gives classes their colours, such as #00ff00")
+    return colours
+
+
+def _volumes(about: Mapping[str, Any]) -> Seen:
+    """Return how training volumes lay; nothing in runs of older versions, and of images.
+
+    Raises ValueError, and TypeError for keys that it does not know.
+    """
+    seen = Seen(**tuples(about.get("volumes") or {}))
+    if seen.orientation not in ORIENTATIONS:
+        raise ValueError(f"orientation is one of {', '.join(ORIENTATIONS)}")
+    for spacing in (seen.spacing, seen.least, seen.most):
+        if spacing and (len(spacing) != 3 or not all(0 < side < math.inf for side in spacing)):
+            raise ValueError("a spacing is three positive numbers")
+    return seen
 
 
 def _tensors(weights: Path, digest: str | None) -> dict[str, torch.Tensor]:

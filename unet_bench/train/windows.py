@@ -34,6 +34,7 @@ class Images:
     images: list[Tensor]  # (C *S) float32, normalised
     masks: list[Tensor]  # (*S) uint8 class ids, 255 = ignore
     weights: list[Tensor] | None = None  # (*S) float32, of the cross-entropy
+    spacings: tuple[tuple[float, ...], ...] = ()  # of each image, mm along *S; empty: not known
 
     @classmethod
     def of(
@@ -54,7 +55,12 @@ class Images:
             masks.append(torch.from_numpy(sample.mask.copy()))
             if weigh is not None:
                 weights.append(torch.from_numpy(weigh(sample.mask).astype(np.float32)))
-        return cls(images, masks, weights if weigh is not None else None)
+        spacings = tuple(sample.spacing for sample in samples)
+        return cls(images, masks, weights if weigh is not None else None, spacings)
+
+    def spacing_of(self, number: int) -> tuple[float, ...]:
+        """Return the spacing of an image, mm along `*S`; empty where it is not known."""
+        return self.spacings[number] if self.spacings else ()
 
     @property
     def nbytes(self) -> int:
@@ -65,9 +71,10 @@ class Images:
         """Return the same on another device."""
         images = [image.to(device) for image in self.images]
         masks = [mask.to(device) for mask in self.masks]
-        if self.weights is None:
-            return Images(images, masks)
-        return Images(images, masks, [weight.to(device) for weight in self.weights])
+        weights = None
+        if self.weights is not None:
+            weights = [weight.to(device) for weight in self.weights]
+        return Images(images, masks, weights, self.spacings)
 
     @functools.cached_property
     def foreground(self) -> list[np.ndarray]:
@@ -201,7 +208,7 @@ def _item(
     weight = None if data.weights is None else data.weights[index]
     plane = tuple(mask.shape)
     rng = np.random.default_rng([seed, ITEM, number])
-    drawn = draw(recipe, rng, len(plane))
+    drawn = draw(recipe, rng, len(plane), data.spacing_of(index))
     around = data.foreground[index] if rng.random() < recipe.foreground else np.empty(0, int)
     corner = _corner(plane, size, drawn, around, rng)
     if recipe.warps:

@@ -9,7 +9,6 @@ import base64
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import cycle, islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unet_bench.limits import entry, read_json
+from unet_bench.present.class_pictures import COLOURS, IGNORED, hexed
 from unet_bench.present.groups import Group, is_baseline
 from unet_bench.present.report.networks import measured_cell
 from unet_bench.store.figures import Row
@@ -24,22 +24,6 @@ from unet_bench.store.run_folder import RunFolder, cell_stem
 
 Array = NDArray[np.uint8]
 
-IGNORED: Final = 255  # the class id of pixels that are not scored
-# Okabe and Ito 2008, class 0 dark; further classes are the same, half way to white.
-COLOURS: Final = (
-    (32, 38, 45),
-    (230, 159, 0),
-    (86, 180, 233),
-    (0, 158, 115),
-    (0, 114, 178),
-    (240, 228, 66),
-    (213, 94, 0),
-    (204, 121, 167),
-)
-_LIGHTER: Final = tuple(tuple((part + 255) // 2 for part in colour) for colour in COLOURS[1:])
-_FURTHER: Final = islice(cycle((*_LIGHTER, *COLOURS[1:])), IGNORED - len(COLOURS))
-_NOT_SCORED: Final = (190, 190, 190)
-_PALETTE: Final = np.array([*COLOURS, *_FURTHER, _NOT_SCORED], dtype=np.uint8)
 ERRORS: Final[Mapping[str, tuple[int, int, int]]] = {
     "missed: background where there is a class": (240, 228, 66),
     "invented: a class where there is background": (213, 94, 0),
@@ -104,14 +88,14 @@ def examples(
     legend = []
     for number in np.unique(np.concatenate(masks)).tolist():
         name = "not scored" if number == IGNORED else classes.get(number, f"class {number}")
-        legend.append((_hex(_PALETTE[number]), name))
+        legend.append((hexed(COLOURS[number]), name))
     names = tuple((name, _why(name, group)) for name in predicted)
     return Examples(group, names, rows, tuple(legend))
 
 
 def error_legend() -> list[tuple[str, str]]:
     """Return the colours of wrong pixels, and what each means."""
-    return [(_hex(colour), words) for words, colour in ERRORS.items()]
+    return [(hexed(colour), words) for words, colour in ERRORS.items()]
 
 
 # ---- from a run's folder to arrays
@@ -156,13 +140,13 @@ def _row(
     image, truth = inputs[f"image{number}"], inputs[f"truth{number}"]
     which = f"test image {number + 1}"
     yield Picture(_uri(image, is_photo=True), which)
-    yield Picture(_uri(_PALETTE[truth]), f"truth of {which}")
+    yield Picture(_uri(COLOURS[truth]), f"truth of {which}")
     scored = truth != IGNORED
     for name, arrays in predicted.items():
         classes = arrays[f"predicted{number}"]
         right = float((classes == truth)[scored].mean()) if scored.any() else 0.0
         words = f"{name} on {which}: {100 * right:.1f} % of pixels right"
-        shown = _PALETTE[np.where(scored, classes, IGNORED)]
+        shown = COLOURS[np.where(scored, classes, IGNORED)]
         yield Picture(_uri(shown), f"prediction of {words}")
         yield Picture(_uri(_errors(image, truth, classes)), f"errors of {words}")
 
@@ -191,10 +175,6 @@ def _uri(pixels: Array, *, is_photo: bool = False) -> str:
         few.save(file, "PNG", optimize=True)
     kind = "jpeg" if is_photo else "png"
     return f"data:image/{kind};base64,{base64.b64encode(file.getvalue()).decode()}"
-
-
-def _hex(colour: Sequence[int] | Array) -> str:
-    return f"#{bytes(colour).hex()}"
 
 
 def _why(name: str, group: Group) -> str:
