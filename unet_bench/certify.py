@@ -324,7 +324,7 @@ def measured(
         kept = [
             planned
             for planned in plan.planned
-            if step.keep(planned) and not plan.asked.isdisjoint(planned.names)
+            if step.keep(planned) and not plan.requested.isdisjoint(planned.names)
         ]
         plan, before = replace(plan, planned=kept), at_work.run_in(part)
         with terminable():
