@@ -628,9 +628,9 @@ def test_a_frame_is_no_run_and_what_is_shown_is_its_own_text(
 ) -> None:
     from unet_bench.present import notebook
 
-    with pytest.raises(StoreError, match="DataFrame is no run"):
+    with pytest.raises(StoreError, match="DataFrame is not a run"):
         notebook.recommend(pd.DataFrame({"variant": ["unet"]}))  # type: ignore[arg-type]
-    with pytest.raises(StoreError, match="int is no run"):
+    with pytest.raises(StoreError, match="int is not a run"):
         notebook.rank(3)  # type: ignore[arg-type]
     found = notebook.recommend(runs_of(network("unet")))
     assert repr(found) == str(found)
