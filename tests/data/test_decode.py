@@ -316,6 +316,18 @@ def test_a_mark_for_missing_pixels_that_spoils_the_scale_is_doubted(
     assert sum("missing or defect pixels" in doubt for doubt in data.doubts) == doubts
 
 
+@pytest.mark.parametrize(("factor", "doubts"), [(1, 1), (4, 0), (16, 0)])
+def test_images_of_fewer_bits_than_the_others_are_doubted(
+    tmp_path: Path, factor: int, doubts: int
+) -> None:
+    def image(levels: Array, file: Path) -> None:
+        wide = levels.astype(np.uint16) * (factor if file.stem == "p2" else 16)
+        tifffile.imwrite(file, wide)
+
+    data = scene(tmp_path / "set", image, "tif")
+    assert sum("fewer bits than the others" in doubt for doubt in data.doubts) == doubts
+
+
 # --- limits ---
 
 

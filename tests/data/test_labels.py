@@ -159,6 +159,34 @@ def test_an_object_of_255_that_is_ignored_is_doubted(tmp_path: Path, classes: in
     assert any("is 255 a class?" in doubt for doubt in doubts)
 
 
+def test_a_value_below_0_is_answered_with_how_to_ignore_it(tmp_path: Path) -> None:
+    root = folder(tmp_path / "set", grey(0, 1))
+    (root / "masks" / "p0.png").unlink()
+    np.save(root / "masks" / "p0.npy", shape(0).astype(np.int16) - 1)
+    assert '"ignore": -1' in refusal(root)
+
+
+def test_masks_of_one_image_have_one_scheme(tmp_path: Path) -> None:
+    root = folder(tmp_path / "set", grey(0, 1))
+    for number in range(SHAPES):
+        (root / "masks" / f"p{number}.png").rename(root / "masks" / f"p{number}_0.png")
+        Image.fromarray(255 - 255 * shape(number)).save(root / "masks" / f"p{number}_1.png")
+    assert "save all alike" in refusal(root)
+
+
+def test_255_beside_1_is_ignored_in_a_class_folder_too(tmp_path: Path) -> None:
+    masks = grey(0, 1)
+    for mask in masks:
+        mask[0] = 255
+    root = folder(tmp_path / "set", masks)
+    (root / "masks").rename(root / "cell")
+    (root / "masks").mkdir()
+    (root / "cell").rename(root / "masks" / "cell")
+    for sample in read_folder(root).samples:
+        assert (sample.mask[0] == IGNORE).all()
+        assert np.array_equal(sample.mask[1:], shape(int(sample.name[1:]))[1:])
+
+
 def test_a_value_below_0_may_be_ignored_whether_a_mask_holds_it_or_not(tmp_path: Path) -> None:
     root = folder(tmp_path / "set", grey(0, 1), ignore=-1)
     for number in range(SHAPES):

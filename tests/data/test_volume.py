@@ -16,6 +16,7 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 from support.formats import BOX, box, decathlon, nnunet, put, put_volume, ramp, write
 
+from unet_bench.data.check import check
 from unet_bench.data.dataset import IGNORE, Array, Dataset, Sample, fit
 from unet_bench.data.findings import Findings
 from unet_bench.data.folds import given_folds
@@ -30,7 +31,8 @@ from unet_bench.spec.suite import parse_spacing
 SIZE = (5, 6, 7)
 signs = st.tuples(*[st.sampled_from([-1, 1])] * 3)
 orders = st.permutations(range(3))
-spacings = st.tuples(*[st.floats(0.3, 6)] * 3)
+# No voxels of 1: an identity, which says no place.
+spacings = st.tuples(st.floats(1.1, 6), st.floats(0.3, 6), st.floats(0.3, 6))
 offsets = st.tuples(*[st.floats(-200, 200)] * 3)
 
 
@@ -149,6 +151,25 @@ def test_labels_that_lie_elsewhere_are_refused(label: Volume, expected: str) -> 
         brought(label, image, are_labels=True)
 
 
+def test_an_origin_of_0_beside_another_is_no_place() -> None:
+    image = Volume(np.zeros((*SIZE, 1)), "images/a.nii", SCAN, (0.8, 0.8, 3.0))
+    label = Volume(marks(), "labels/a.nii", np.diag([-0.8, -0.8, 3.0, 1.0]), (0.8, 0.8, 3.0))
+    found, how, _ = brought(label, image, are_labels=True)
+    assert (how, np.array_equal(found, label.values)) == ("unplaced", True)
+    wider = Volume(marks(), "labels/a.nii", np.diag([1.6, 1.6, 3.0, 1.0]), (1.6, 1.6, 3.0))
+    with pytest.raises(InvalidData, match="voxels beside it"):
+        brought(wider, image, are_labels=True)
+
+
+def test_two_identities_that_differ_are_a_doubt() -> None:
+    image, label = (
+        Volume(marks(), where, affine)
+        for where, affine in (("a", np.eye(4)), ("b", np.diag([-1.0, -1.0, 1.0, 1.0])))
+    )
+    assert brought(label, image, are_labels=True)[1] == "unplaced"
+    assert brought(image, image, are_labels=True)[1] == "same"
+
+
 # ---- on disk
 
 SCAN = affine_of((-1, -1, 1), (0, 1, 2), (0.8, 0.8, 3.0), (90.0, 120.0, -70.0))
@@ -196,6 +217,29 @@ def test_spacing_and_orientation_are_read_and_kept(registry: Registry, tmp_path:
     assert flat.train[0].spacing == pytest.approx((0.8, 0.8))
     resized = fit(data, (14, 5, 3), "resize").train[0]
     assert resized.spacing == pytest.approx((1.5, 0.8, 1.6))
+
+
+def test_two_affines_of_a_file_that_disagree_are_a_doubt(
+    registry: Registry, tmp_path: Path
+) -> None:
+    path = scans(tmp_path / "set")
+    for name, shift in (("s0", 0.5), ("s1", -1.0)):
+        image = nibabel.Nifti1Image(scan(0), SCAN)
+        other = (
+            SCAN @ np.diag([1.0, shift, 1.0, 1.0]) if shift < 0 else SCAN + shift * np.eye(4, k=3)
+        )
+        image.header.set_qform(other, 1)
+        image.header.set_sform(SCAN, 1)
+        nibabel.save(image, path / "images" / f"{name}.nii.gz")
+    [doubt] = opened(registry, path).doubts
+    assert doubt.startswith("1 files state two places, by sform and by qform")
+    assert doubt.endswith("images/s1.nii.gz")
+
+
+def test_the_check_tells_spacing_and_orientation(registry: Registry, tmp_path: Path) -> None:
+    data = open_dataset(registry, str(scans(tmp_path / "set")), size=(4, 4))
+    text = check(data).text()
+    assert "spacing: 0.8x0.8 mm (28)\norientation: LPS (28)\n" in text
 
 
 @pytest.mark.parametrize(

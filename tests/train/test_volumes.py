@@ -373,6 +373,13 @@ def test_a_cube_that_was_moved_in_mm() -> None:
     assert math.isnan(missed.figures()["hd95_mm"])
 
 
+def test_images_keep_their_spacings_on_any_device(drawn: Dataset) -> None:
+    held = [Sample("a", s.image, s.mask, spacing=(3.0, 1.0, n)) for n, s in enumerate(drawn.val)]
+    images = Images.of(held, *normalisation(drawn)).to(CPU)
+    assert images.spacing_of(1) == (3.0, 1.0, 1)
+    assert volumes().spacing_of(1) == ()
+
+
 def test_membranes_part_a_volume() -> None:
     truth = np.zeros((9, 6, 6), dtype=np.uint8)
     truth[4] = 1

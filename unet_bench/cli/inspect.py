@@ -20,7 +20,7 @@ from unet_bench.errors import UnetBenchError
 from unet_bench.networks.choices import AXES, FIELDS, SLOTS, Choices
 from unet_bench.present.stdout import echo
 from unet_bench.spec.presets import PRESETS
-from unet_bench.spec.suite import Suite, parse_size
+from unet_bench.spec.suite import Suite, parse_size, parse_spacing
 
 if TYPE_CHECKING:
     from unet_bench.host.survey import DeviceFacts
@@ -297,7 +297,7 @@ def plugins_(chosen: Chosen, as_json: AsJson = False) -> None:
     print_listing(rows, as_json)
 
 
-@with_options(chosen=pick(Suite, "classes", "max_megapixels", "block"))
+@with_options(chosen=pick(Suite, "classes", "max_megapixels", "orientation", "spacing", "block"))
 def data_check(
     chosen: Chosen,
     name: Annotated[
@@ -319,8 +319,16 @@ def data_check(
 
     wanted = class_names(tuple(chosen.get("classes", ())))
     registry = load(chosen.get("block", ())).checked()
-    most = chosen.get("max_megapixels")
-    report = check(open_dataset(registry, name, classes=wanted, max_megapixels=most))
+    spacing = chosen.get("spacing")
+    dataset = open_dataset(
+        registry,
+        name,
+        classes=wanted,
+        max_megapixels=chosen.get("max_megapixels"),
+        orientation=chosen.get("orientation") or "stored",
+        spacing=parse_spacing(spacing) if spacing else (),
+    )
+    report = check(dataset)
     echo(json.dumps(report.to_dict(), indent=2) if as_json else report.text())
     raise typer.Exit(1 if report.leaks or (strict and report.doubts) else 0)
 

@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from unet_bench.data.dataset import IGNORE, Array, Dataset, LabelRow, Scale
+from unet_bench.data.volume import in_mm
 from unet_bench.limits import one_line
 
 THUMB: Final = 16  # px, the side at which images are compared
@@ -50,6 +51,8 @@ class Report:
     channels: int
     image_type: str
     sizes: dict[str, int]
+    spacings: dict[str, int]
+    orientations: dict[str, int]
     ignored: float
     classes: tuple[ClassShare, ...]
     values: tuple[LabelRow, ...]
@@ -73,6 +76,7 @@ class Report:
             f"{self.image_type}",
             f"splits: {_counted(self.counts)} ({self.split_by}){volumes}",
             f"sizes: {sizes}{more}",
+            *self._geometry_lines(),
             f"ignored: {self.ignored:.2%} of the pixels",
         ]
         lines += [f"doubt: {doubt}" for doubt in self.doubts]
@@ -99,6 +103,15 @@ class Report:
         else:
             lines.append("no image is in two splits")
         return "\n".join(one_line(line, most=2000) for line in lines)
+
+    def _geometry_lines(self) -> list[str]:
+        """Return how large and which way round the pixels are, where that is known."""
+        lines = []
+        for name, counts in (("spacing", self.spacings), ("orientation", self.orientations)):
+            some = [f"{value} ({count})" for value, count in list(counts.items())[:5]]
+            more = f" and {len(counts) - 5} more" if len(counts) > 5 else ""
+            lines += [f"{name}: {', '.join(some)}{more}"] if some else []
+        return lines
 
     def _value_lines(self) -> list[str]:
         """Return the table value → class → share of the pixels → files."""
@@ -135,6 +148,8 @@ def check(dataset: Dataset) -> Report:
     for number, name in enumerate(dataset.classes):
         occurs = {split: found[number] for split, found in images.items()}
         classes.append(ClassShare(name, shares[number], occurs))
+    spacings = Counter(in_mm(sample.spacing) for sample in dataset.samples if sample.spacing)
+    orientations = Counter(sample.orientation for sample in dataset.samples if sample.orientation)
     return Report(
         name=dataset.name,
         hash=dataset.hash,
@@ -144,6 +159,8 @@ def check(dataset: Dataset) -> Report:
         channels=dataset.channels,
         image_type=dataset.samples[0].image.dtype.name,
         sizes=dict(sizes.most_common()),
+        spacings=dict(spacings.most_common()),
+        orientations=dict(orientations.most_common()),
         ignored=float(pixels[IGNORE] / max(1, pixels.sum())),
         classes=tuple(classes),
         values=dataset.labels,

@@ -63,7 +63,7 @@ class Sample:
     """mm from pixel to pixel along `*S`; empty where not known."""
     orientation: str = ""
     """The sides of the body toward which height, width and depth of a volume grow, such as RAS:
-    right, front (anterior), top (superior). Empty where not known.
+    right, front (anterior), top (superior). A slice has that of its volume. Empty: not known.
     """
 
     def spacing_at(self, size: tuple[int, ...]) -> tuple[float, ...]:
@@ -272,7 +272,9 @@ def sliced(dataset: Dataset) -> Dataset:
         for volume in volumes:
             for z, (image, mask) in enumerate(zip(volume.image, volume.mask, strict=True)):
                 name = f"{volume.name}/z{z:03}"
-                found.append(Sample(name, image, mask, volume.name, volume.spacing[1:]))
+                found.append(
+                    Sample(name, image, mask, volume.name, volume.spacing[1:], volume.orientation)
+                )
         return tuple(found)
 
     train, val, test = map(slices, dataset.splits.values())

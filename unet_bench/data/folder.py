@@ -24,7 +24,7 @@ from typing import Any, Final
 import numpy as np
 
 from unet_bench.data import tiff
-from unet_bench.data.dataset import Array, Dataset
+from unet_bench.data.dataset import IGNORE, Array, Dataset
 from unet_bench.data.dataset_json import modalities, read_json, title
 from unet_bench.data.decode import (
     FORMATS,
@@ -350,6 +350,11 @@ def _read_masks(case: Case) -> Mask:
     if not rest:
         return first
     values: Array = first.values.copy()
+    highest = {int(mask.values.max()) for mask in (first, *rest)}
+    if highest - {0} == {1, 255}:
+        raise InvalidData(
+            f"{first.where}: masks of one image hold 0 and 1, and 0 and 255; save all alike"
+        )
     for mask in rest:
         if mask.values.shape != values.shape:
             raise InvalidData(
@@ -370,16 +375,23 @@ def _read_masks(case: Case) -> Mask:
 
 
 def _of_class(file: Path, number: int) -> Mask:
-    """Return the mask of one file: as it is, or what is not 0 as the class of its folder."""
+    """Return the mask of one file: as it is, or what is not 0 as the class of its folder.
+
+    Of 0, 1 and 255 the last is ignored, as elsewhere.
+    """
     mask = read_mask(file)
     if not number:
         return mask
     if mask.is_lossy:
         raise InvalidData(f"{mask.where}: JPEG blurs class ids; save it as PNG")
-    if blurred([mask.values], [counts := counted(mask.values)]):
+    counts = counted(mask.values)
+    if blurred([mask.values], [counts]):
         raise InvalidData(
             f"{mask.where}: {len(counts)} grey levels, whose edges were blurred by resizing; save "
             "0, and one value for the class (resize by nearest neighbour)"
         )
     drawn = mask.as_colours().values != 0
-    return Mask(drawn.astype(np.uint8) * np.uint8(number), mask.where)
+    values = drawn.astype(np.uint8) * np.uint8(number)
+    if counts.keys() == {0, 1, IGNORE}:
+        values[mask.values == IGNORE] = IGNORE
+    return Mask(values, mask.where)

@@ -382,8 +382,15 @@ def _no_ids(counts: Mapping[str, Counts], values: set[int]) -> str:
         )
     # One-based ids, grey levels and stray values would make classes which nobody has; a class or
     # two may be absent.
-    if not values or not (count < 2 or 0 not in values or 2 * len(values) < count):
+    are_ids = 0 in values and min(values) == 0 and 2 * len(values) >= count >= 2
+    if not values or are_ids:
         return ""
+    if min(values) < 0:
+        lowest = min(values)
+        return (
+            f"the value {lowest} is no class id; if it is to be ignored, say so in dataset.json: "
+            f'"ignore": {lowest}'
+        )
     if values == {0}:
         return "hold only 0, the background; declare how many classes there are (--classes 2)"
     some = ", ".join(map(str, sorted(values)[:10]))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 
@@ -106,24 +107,43 @@ def write_like(path: Path, values: Array, like: Path) -> None:
 def _placed(values: Array, header: Any, path: Path) -> Volume:
     """Return voxels with what their header says of where they lie; nonsense counts as nothing."""
     where = f"{path.parent.name}/{path.name}"
-    try:
-        factor = UNITS.get(header.get_xyzt_units()[0])
-        affine = header.get_best_affine().astype(np.float64)
-    except Exception:  # codes and quaternions that mean nothing make nibabel raise anything
+    unit = _stated(lambda: UNITS.get(header.get_xyzt_units()[0]))
+    affine = _stated(lambda: _in_mm(header.get_best_affine(), unit))
+    if affine is None:
         return Volume(values, where)
-    affine[:3] *= factor or 1.0
+    by_sform, by_qform = int(header["sform_code"]) > 0, int(header["qform_code"]) > 0
+    linear = affine[:3, :3]
+    # A header that nobody filled in has voxels of 1, in no unit, from 0 on.
+    is_default = unit is None and np.array_equal(np.abs(linear), np.eye(3))
+    has_spacing = not is_default or ((by_sform or by_qform) and affine[:3, 3].any())
+    spacing = tuple(np.linalg.norm(linear, axis=0).tolist()) if has_spacing else ()
+    if not (by_sform or by_qform):
+        return Volume(values, where, None, spacing)
+    both = by_sform and by_qform
+    other = _stated(lambda: _in_mm(header.get_qform(), unit)) if both else None
+    return Volume(values, where, affine, spacing, other)
+
+
+T = TypeVar("T")
+
+
+def _stated(read: Callable[[], T]) -> T | None:
+    """Return what a header states; codes and quaternions without meaning make nibabel raise."""
+    try:
+        return read()
+    except Exception:  # anything
+        return None
+
+
+def _in_mm(affine: Array, unit: float | None) -> Array | None:
+    """Return an affine in mm; None for one that is not finite, or flat."""
+    affine = affine.astype(np.float64)
+    affine[:3] *= unit or 1.0
     zooms = np.linalg.norm(affine[:3, :3], axis=0)
     known = np.isfinite(affine).all() and (zooms > LEAST_MM).all()
     if not known or np.abs(affine).max() > MOST_MM:
-        return Volume(values, where)
-    if abs(np.linalg.det(affine[:3, :3] / zooms)) < LEAST_VOLUME:
-        return Volume(values, where)
-    is_stated = int(header["sform_code"]) > 0 or int(header["qform_code"]) > 0
-    # A header that nobody filled in has voxels of 1, in no unit.
-    is_default = factor is None and np.array_equal(np.abs(affine[:3, :3]), np.eye(3))
-    has_spacing = not is_default or (is_stated and affine[:3, 3].any())
-    spacing = tuple(zooms.tolist()) if has_spacing else ()
-    return Volume(values, where, affine if is_stated else None, spacing)
+        return None
+    return affine if abs(np.linalg.det(affine[:3, :3] / zooms)) >= LEAST_VOLUME else None
 
 
 def _read(path: Path) -> tuple[Array, Any]:

@@ -26,7 +26,15 @@ from unet_bench.data.findings import Findings
 from unet_bench.data.labels import Labelled
 from unet_bench.data.scale import all_scaled
 from unet_bench.data.splits import SPLITS, Splits
-from unet_bench.data.volume import Volume, as_volume, brought, depth_first, stacked, tell
+from unet_bench.data.volume import (
+    Volume,
+    as_volume,
+    brought,
+    depth_first,
+    stacked,
+    tell,
+    tell_of_two_places,
+)
 from unet_bench.errors import InvalidData
 from unet_bench.limits import one_line
 
@@ -139,6 +147,7 @@ def volumes(
     InvalidData over all problems found.
     """
     placed = _placed(images, found)
+    tell_of_two_places((*placed.values(), *(marked or {}).values()), found)
     masks = _on_grids(labels.masks, marked or {}, placed, found)
     channels = max((image.values.shape[-1] for image in placed.values()), default=1)
     cases = {

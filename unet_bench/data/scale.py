@@ -12,12 +12,14 @@ from typing import Final
 import numpy as np
 
 from unet_bench.data.dataset import Array, Scale
-from unet_bench.data.findings import Findings
+from unet_bench.data.findings import Findings, listing
 
 DEPTHS: Final = (8, 10, 12, 14, 16)
 """Bits that cameras and scanners give; files store 10, 12 and 14 of them in 16."""
 GAP: Final = 0.9
 """The part of a scale without any value from which on its ends are doubted."""
+DIM: Final = 1 / 16
+"""The largest value of an image, on the scale of all, up to which it may be of fewer bits."""
 TYPES: Final[tuple[str, ...]] = ("uint8", "uint16", "float32")
 
 
@@ -90,27 +92,33 @@ def all_scaled(images: Mapping[str, Array], found: Findings) -> tuple[Scale, dic
     scale = find_scale(images.values(), found)
     if is_bytes(scale):
         return scale, dict(images)
-    found.doubts.extend(_gaps(images.values(), scale))
-    return scale, {name: to_unit(image, scale[image.dtype.name]) for name, image in images.items()}
+    scaled = {name: to_unit(image, scale[image.dtype.name]) for name, image in images.items()}
+    found.doubts.extend(_gaps(images, scaled, scale))
+    dim = [name for name, unit in scaled.items() if 0 < unit.max() <= DIM]
+    if dim:
+        found.doubts.append(
+            f"images: {len(dim)} hold no more than a sixteenth of the largest value: "
+            f"{listing(dim)}; if they are of fewer bits than the others, save all with one depth"
+        )
+    return scale, scaled
 
 
-def _gaps(images: Iterable[Array], scale: Scale) -> Iterable[str]:
+def _gaps(images: Mapping[str, Array], scaled: Mapping[str, Array], scale: Scale) -> Iterable[str]:
     """Yield a doubt for a scale whose ends lie far from nearly all values.
 
     A mark for missing pixels (-9999) or a defect one (65535) leaves little of the scale to the
     others: all images look alike then.
     """
-    held = {name: np.zeros(101, bool) for name in scale}
+    held = {kind: np.zeros(101, bool) for kind in scale}
     two_valued = dict.fromkeys(scale, True)
-    for image in images:
-        name = image.dtype.name
-        unit = to_unit(image, scale[name])
-        held[name][np.unique((100 * unit).astype(np.uint8))] = True
-        two_valued[name] &= bool(((unit == 0) | (unit == 1)).all())
-    for name, (low, high) in scale.items():
-        levels = np.flatnonzero(held[name]) / 100
+    for name, unit in scaled.items():
+        kind = images[name].dtype.name
+        held[kind][(100 * unit).astype(np.uint8)] = True
+        two_valued[kind] &= bool(((unit == 0) | (unit == 1)).all())
+    for kind, (low, high) in scale.items():
+        levels = np.flatnonzero(held[kind]) / 100
         gaps = np.diff(levels)
-        if name == "uint8" or two_valued[name] or not len(gaps) or gaps.max() < GAP:
+        if kind == "uint8" or two_valued[kind] or not len(gaps) or gaps.max() < GAP:
             continue
         start = levels[gaps.argmax()]
         ends = [low + (high - low) * part for part in (start + 0.01, start + gaps.max())]

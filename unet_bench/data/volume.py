@@ -7,7 +7,7 @@ as NIfTI has it. Arrays of a `Sample` lie depth first, `D H W` = Z X Y.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -48,6 +48,8 @@ class Volume:
     """`(4 4)`, from voxel indices to mm; None where the file states none that can be used."""
     spacing: tuple[float, ...] = ()
     """mm from voxel to voxel along X, Y, Z; empty where the file does not say."""
+    other: Array | None = None
+    """A second affine that the file states, where it leads elsewhere: the quaternion's."""
 
     @property
     def is_placed(self) -> bool:
@@ -98,8 +100,7 @@ def brought(moving: Volume, fixed: Volume, *, are_labels: bool) -> tuple[Array, 
                 f"{moving.where}: {what} of {_by(values.shape[:3])} for an image of {_by(grid)}, "
                 f"and no affine says where they lie; {remedy}"
             )
-        alike = moving.is_placed == fixed.is_placed and _all_close(moving.spacing, fixed.spacing)
-        return values, "same" if alike else "unplaced", moving.where
+        return values, "same" if _equally_unplaced(moving, fixed) else "unplaced", moving.where
     assert moving.affine is not None
     assert fixed.affine is not None
     to_fixed = np.linalg.inv(fixed.affine) @ moving.affine
@@ -109,6 +110,8 @@ def brought(moving: Volume, fixed: Volume, *, are_labels: bool) -> tuple[Array, 
         return _resampled(turned, fixed, to_fixed, are_labels, remedy)
     apart = _apart(to_fixed, grid)
     if apart > BESIDE:
+        if _lacks_origin(moving, fixed):
+            return moving.values, "unplaced", moving.where
         raise InvalidData(
             f"{moving.where}: has the shape of {fixed.where or 'its image'}, and lies up to "
             f"{apart:.3g} voxels beside it by their affines; at most {BESIDE:g} is taken for a "
@@ -118,6 +121,22 @@ def brought(moving: Volume, fixed: Volume, *, are_labels: bool) -> tuple[Array, 
     if apart > SAME:
         return values, "beside", f"{moving.where} ({apart:.2g})"
     return values, "turned" if is_turned else "same", moving.where
+
+
+def _equally_unplaced(moving: Volume, fixed: Volume) -> bool:
+    """Return whether two files say the same, and nothing of where they lie."""
+    if moving.is_placed or fixed.is_placed or not _all_close(moving.spacing, fixed.spacing):
+        return False
+    if moving.affine is None or fixed.affine is None:
+        return moving.affine is fixed.affine
+    return np.array_equal(moving.affine, fixed.affine)
+
+
+def _lacks_origin(moving: Volume, fixed: Volume) -> bool:
+    """Return whether one of two grids of one shape begins at 0, as where nobody said where."""
+    origins = [bool(v.affine[:3, 3].any()) for v in (moving, fixed) if v.affine is not None]
+    is_alike = moving.values.shape[:3] == fixed.values.shape[:3]
+    return is_alike and origins[0] != origins[1] and _all_close(moving.spacing, fixed.spacing)
 
 
 def _turned(values: Array, to_fixed: Array) -> tuple[Array, Array, bool]:
@@ -194,8 +213,8 @@ TOLD: Final[dict[How, str]] = {
     "what they do not cover is ignored; do they belong to these images?",
     "beside": "of the shape of their images, and beside them by up to so many voxels: taken voxel "
     "by voxel; save them with the affine of the image",
-    "unplaced": "without an affine that says where they lie, or images without one: taken voxel by "
-    "voxel; are both stored in one orientation?",
+    "unplaced": "without a place (no affine, an identity, or an origin of 0), or their images are: "
+    "taken voxel by voxel; are both stored in one orientation?",
 }
 
 
@@ -206,6 +225,22 @@ def tell(ways: Sequence[tuple[How, str]], what: str, method: str, found: Finding
         if details:
             line = f"{len(details)} {what} are {text.format(method=method)}: {listing(details)}"
             (found.notes if how in ("turned", "resampled") else found.doubts).append(line)
+
+
+def tell_of_two_places(volumes: Iterable[Volume], found: Findings) -> None:
+    """Add a doubt of files whose two affines lead to different places."""
+    torn = sorted(
+        volume.where
+        for volume in volumes
+        if volume.other is not None
+        and volume.affine is not None
+        and _apart(np.linalg.inv(volume.affine) @ volume.other, volume.values.shape[:3]) > BESIDE
+    )
+    if torn:
+        found.doubts.append(
+            f"{len(torn)} files state two places, by sform and by qform, which lie more than "
+            f"{BESIDE:g} voxel apart: the sform is taken; remove the wrong one: {listing(torn)}"
+        )
 
 
 def stacked(parts: Sequence[Volume], found: Findings) -> tuple[Volume, list[tuple[How, str]]]:

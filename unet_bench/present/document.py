@@ -54,7 +54,7 @@ class Document:
                 return csv_text(self.data)
             case "json":
                 content = records(self.data) if self.content is None else self.content
-                return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+                return json.dumps(content, indent=2, allow_nan=False) + "\n"
         raise unknown("format", format, FORMATS, f"unet-bench {self.command} --help")
 
 
