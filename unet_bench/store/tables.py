@@ -428,7 +428,7 @@ def _read_csv(file: Path, known: Iterable[Column]) -> pd.DataFrame:
         )
     except (OSError, ValueError) as error:
         raise StoreError(
-            f"{file} cannot be read as csv: {error}; write it anew or give another"
+            f"{file} cannot be read as csv: {error}; write it again or give another"
         ) from error
     if "variant" not in frame:
         raise StoreError(
