@@ -147,9 +147,8 @@ def check_environment(run: Path, plan: Plan) -> None:
 
     if read_manifest(run).get("environment", {}).get("env_id") != plan.environment["env_id"]:
         raise InvalidSuite(
-            f"{run} was measured in another environment, of whose timings this one can say "
-            "nothing: "
-            "run the self-test where the run was made, or without it"
+            f"{run} was measured in another environment, and a self-test here says nothing about "
+            "timings there: run it there, or without naming the run"
         )
 
 

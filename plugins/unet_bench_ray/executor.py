@@ -79,7 +79,7 @@ class RayExecutor:
         """See `Executor`. Cells for a GPU wait until the cluster has one."""
         if wanted not in ("auto", "cpu", "cuda"):
             raise InvalidSuite(
-                f"--device {wanted} cannot be asked of a Ray cluster: auto, cpu and cuda can"
+                f"--device {wanted} is not available on a Ray cluster: use auto, cpu or cuda"
             )
         import ray
 

@@ -111,7 +111,7 @@ class SlurmExecutor:
         found = ("cuda" if gpus else "cpu") if wanted == "auto" else wanted
         if found not in ("cpu", "cuda"):
             raise InvalidSuite(
-                f"device {wanted!r} cannot be asked of Slurm: give cpu, or cuda with gres=gpu:1"
+                f"device {wanted!r} is not available on Slurm: give cpu, or cuda with gres=gpu:1"
             )
         return found
 

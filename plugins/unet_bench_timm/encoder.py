@@ -182,7 +182,7 @@ def remedy(backbone: str) -> str:
     """Return where published weights are looked for, and how to put them there."""
     published = timm.get_pretrained_cfg(backbone)
     if published is None or not (published.hf_hub_id or published.url):
-        return "nobody has published any: train from scratch, or choose another backbone"
+        return "none are published: train from scratch, or choose another backbone"
     if not published.hf_hub_id:
         folder = f"{torch.hub.get_dir()}/checkpoints"
         return f"run once where there is a network, or put {published.url} into {folder}"

@@ -176,7 +176,7 @@ def unet_bench_register(registry: Registrar) -> None:
     registry.up(
         "carafe",
         "unet_bench_upsampling.dynamic:carafe",
-        summary="1×1 conv, then each pixel a mean of its 5×5 neighbours by weights foretold from "
+        summary="1×1 conv, then each pixel a mean of its 5×5 neighbours by weights predicted from "
         "the map",
         cite=CARAFE,
         dims=(2,),
@@ -186,7 +186,7 @@ def unet_bench_register(registry: Registrar) -> None:
     registry.up(
         "dysample",
         "unet_bench_upsampling.dynamic:dysample",
-        summary="1×1 conv, then bilinear sampling at points foretold from the map",
+        summary="1×1 conv, then bilinear sampling at points predicted from the map",
         cite=DYSAMPLE,
         dims=(2,),
         variant="unet-dysample",

@@ -444,7 +444,7 @@ def test_unrelated_runs_are_refused_once_with_what_tells_them_apart(tmp_path: Pa
     paths = [tmp_path / "c.csv", tmp_path / "d.csv"]
     for path, of in zip(paths, crossed, strict=True):
         path.write_text(csv_text(of))
-    with pytest.raises(InvalidSuite, match=r"none of 2 rows of A .* one of 2 rows of B\ngive two"):
+    with pytest.raises(InvalidSuite, match=r"no row of A \(2\) .* of a row of B \(2\)\ngive two"):
         compare_runs(*paths)
 
 

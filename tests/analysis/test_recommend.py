@@ -226,7 +226,7 @@ def test_as_good_by_pairs_although_seeds_move_both_far() -> None:
         network("less", [d - e for d, e in zip(seeds, (0.020, 0.021, 0.019), strict=True)], ms=10),
     )
     assert roles(found) == {"best": "best", "twin": "as good", "less": "worse", "unet": "worse"}
-    assert "twin is as good as can be told, and 2.00× faster and takes 50 % less memory" in said(
+    assert "twin is equally good within error, and 2.00× faster and takes 50 % less memory" in said(
         found
     )
     gaps = {option.variant: option.gap for option in found.options}
@@ -238,11 +238,13 @@ def test_the_cheapest_of_those_as_good_comes_first() -> None:
     others = [network("a", [0.795], ms=20), network("b", [0.79], ms=10)]
     found = only(network("unet", [0.7]), network("top", [0.8], ms=30), *others)
     assert list(roles(found)) == ["top", "b", "a", "unet"]
-    assert "b is as good as can be told, and 3.00× faster; as good, too: a" in said(found)
+    assert "b is equally good within error, and 3.00× faster; as good, too: a" in said(found)
     level = only(network("unet", [0.8], ms=10), network("a", [0.79], ms=10.1))  # within error
-    assert "as good as can be told, but not cheaper: a" in said(level)
+    assert "equally good within error, but not cheaper: a" in said(level)
     mixed = only(network("unet", [0.8], ms=10), network("a", [0.79], ms=20, mib=50))
-    assert "a is as good as can be told, and 2.00× slower but takes 50 % less memory" in said(mixed)
+    assert "a is equally good within error, and 2.00× slower but takes 50 % less memory" in said(
+        mixed
+    )
 
 
 def test_one_seed_proves_nothing_and_says_so() -> None:
@@ -581,7 +583,7 @@ def test_nothing_known_to_fit_names_first_what_is_over() -> None:
     neither = only(network("unet", ms=None), network("b", mib=None), **budget)
     assert "no network has all of latency and inference memory" in next(verdicts(neither))
     over = only(network("unet", ms=100, mib=None), network("b", mib=None), **budget)
-    assert next(verdicts(over)) == "over the budget by what is known: unet (latency 5.00×)"
+    assert next(verdicts(over)) == "over the budget already by known figures: unet (latency 5.00×)"
     assert "no other network has a figure for inference memory" in list(verdicts(over))[1]
 
 
@@ -626,9 +628,9 @@ def test_a_frame_is_no_run_and_what_is_shown_is_its_own_text(
 ) -> None:
     from unet_bench.present import notebook
 
-    with pytest.raises(StoreError, match="DataFrame is no run"):
+    with pytest.raises(StoreError, match="DataFrame is not a run"):
         notebook.recommend(pd.DataFrame({"variant": ["unet"]}))  # type: ignore[arg-type]
-    with pytest.raises(StoreError, match="int is no run"):
+    with pytest.raises(StoreError, match="int is not a run"):
         notebook.rank(3)  # type: ignore[arg-type]
     found = notebook.recommend(runs_of(network("unet")))
     assert repr(found) == str(found)

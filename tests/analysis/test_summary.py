@@ -52,7 +52,7 @@ def cells(
     return [
         cell(
             variant,
-            0.7 + 0.02 * seed + (0.1 + 0.01 * gain) * n + gain * (1 + 0.1 * seed),
+            0.3 + 0.02 * seed + (0.1 + 0.01 * gain) * n + gain * (1 + 0.1 * seed),
             task,
             seed,
             **values,

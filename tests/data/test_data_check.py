@@ -85,3 +85,14 @@ def test_the_command(unet_bench, tmp_path: Path) -> None:
     assert report["counts"] == {"train": 7, "val": 1, "test": 2}
     assert done.returncode == (1 if report["leaks"] else 0)
     assert unet_bench("data", "check", "nowhere/").returncode == 2
+
+
+def test_volumes_are_checked_slice_by_slice() -> None:
+    def volume(name: str, seed: int) -> Sample:
+        held = sample(name, seed)
+        return Sample(name, np.stack([held.image] * 3), np.stack([held.mask] * 3))
+
+    splits = {"train": (volume("a", 1),), "val": (volume("b", 2),), "test": (volume("c", 3),)}
+    report = check(dataset(dims=3, **splits))
+    assert report.counts == {"train": 3, "val": 3, "test": 3}
+    assert not report.leaks

@@ -18,11 +18,13 @@ import unet_bench as package
 from unet_bench import selftest
 from unet_bench.errors import InvalidSuite, StoreError
 from unet_bench.execute.jobs import Job
+from unet_bench.execute.local import Local
 from unet_bench.execute.processes import Processes
 from unet_bench.execute.worker import outcome
 from unet_bench.geometry.shapes import InputWindow
+from unet_bench.host.survey import DeviceFacts
 from unet_bench.models.foreign import build_foreign, foreign_variant
-from unet_bench.pipeline import notes_of_models
+from unet_bench.pipeline import notes_of
 from unet_bench.spec.cell import Setting, Task
 from unet_bench.spec.suite import Suite
 from unet_bench.store.log import read_manifest, resume_command
@@ -136,9 +138,10 @@ def test_a_model_is_imported_from_the_current_folder_and_nothing_else_is(hostile
     build_foreign("mynet:Net", 1, 2, (16, 16))
     assert hostile.ran == ["mynet"]
     assert sys.path == [*before, ""]  # what is installed comes first from now on
-    [note] = notes_of_models(Suite(models=("mynet:Net",)))
+    here = ("cpu", Local(), DeviceFacts("cpu"), ())
+    [note] = notes_of(Suite(models=("mynet:Net",), device="cpu"), *here)
     assert str(hostile.folder) in note
-    assert list(notes_of_models(Suite())) == []
+    assert list(notes_of(Suite(device="cpu"), *here)) == []
     del sys.modules["mynet"]
 
 

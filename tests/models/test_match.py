@@ -222,7 +222,7 @@ def test_a_baseline_that_costs_nothing_is_refused() -> None:
     nothing = Variant(name="nothing", architecture=f"{__name__}:Nothing")
     with pipeline.plan(from_dict({**TINY, "variants": ["unet"], "probes": ["cost"]})) as made:
         task = LoadedTask(made.planned[0].cell.task, None)
-    with pytest.raises(InvalidSuite, match="no params that others could meet"):
+    with pytest.raises(InvalidSuite, match="no params for others to match"):
         make_plan(suite, Recipe(), registry, [nothing], [task], DeviceFacts("cpu"))
 
 

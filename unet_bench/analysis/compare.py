@@ -219,8 +219,8 @@ def _by_key(frame: pd.DataFrame, side: str, shared: Collection[str]) -> dict[Key
         key = tuple(network.row.get(name) if name in shared else None for name in KEY)
         if key in networks:
             raise StoreError(
-                f"{side} holds variant {network.variant!r} twice under the same conditions: it "
-                "cannot be told which is meant; give one run at a time"
+                f"{side} holds variant {network.variant!r} twice under the same conditions: "
+                "which one is meant is not clear; give one run at a time"
             )
         networks[key] = network
     return networks
@@ -385,7 +385,7 @@ def _why_nothing(a: pd.DataFrame, b: pd.DataFrame, report: Report) -> str:
     ]
     lines = _unlike(of_a, of_b, apart)
     return (
-        f"none of {len(a)} rows of A has variant and conditions of one of {len(b)} rows of B"
+        f"no row of A ({len(a)}) has the variant and conditions of a row of B ({len(b)})"
         f"{lines}\ngive two runs of the same variants, data and settings"
     )
 
@@ -410,7 +410,7 @@ def check_environments(
     if unlike:
         raise InvalidSuite(
             f"A and B were measured in unlike environments{_unlike(before, after, unlike)}\n"
-            "run both in one; or, to compare in spite of it, add --across-environments"
+            "run both in one, or compare all the same by --across-environments"
         )
 
 

@@ -40,7 +40,7 @@ Out = Annotated[
 ]
 
 Trust = Annotated[
-    bool, typer.Option("--trust", help="Run code that the run's folder names: it is yours.")
+    bool, typer.Option("--trust", help="Run code that the run's folder names, since you know it.")
 ]
 
 
@@ -157,8 +157,8 @@ def time_notes(plan: Plan, execution: ExecutionOptions) -> Iterable[str]:
     if foreseen_s > execution.time_limit_s:
         yield (
             f"all cells would take about {span(foreseen_s)}, and the run ends after "
-            f"{span(execution.time_limit_s)}: what is left then is named; --time-limit allows "
-            "more, and none is no limit"
+            f"{span(execution.time_limit_s)} and names what is left; --time-limit allows more "
+            "(none: no limit)"
         )
 
 
@@ -176,7 +176,7 @@ def end_code(done: Finished, limited: bool) -> int:
             return TIME_IS_UP
     if done.refused:
         why = command_line("show", done.path, "--columns", "variant,error")
-        typer.echo(f"nothing that was asked for can run here; why: {why}", err=True)
+        typer.echo(f"none of the chosen variants can run here; see why: {why}", err=True)
         return 1
     return 0 if done.statuses <= HARMLESS else 1
 
@@ -239,7 +239,7 @@ def selftest(
     fail_above: Annotated[
         float | None,
         typer.Option(
-            "--fail-above", min=0, help="Exit 1 if not repeatable within so many percent."
+            "--fail-above", min=0, help="Exit 1 if not repeatable within this many percent."
         ),
     ] = None,
     out: Out = Path("results"),
@@ -305,13 +305,13 @@ def predict(
         ),
     ] = True,
     data: Annotated[
-        str | None, typer.Option("--data", "-d", help="Of several data sets, the one of this name.")
+        str | None, typer.Option("--data", "-d", help="The data set, where the run has several.")
     ] = None,
     seed: Annotated[
-        int | None, typer.Option("--seed", help="Of several trainings, this seed's.")
+        int | None, typer.Option("--seed", help="The seed, where the run has several.")
     ] = None,
     fold: Annotated[
-        str | None, typer.Option("--fold", help="Of several folds, this one: 0/5.")
+        str | None, typer.Option("--fold", help="The fold, where the run has several, such as 0/5.")
     ] = None,
     trust: Trust = False,
     white: Annotated[

@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 from PIL import Image
 
-from unet_bench.data.dataset import IGNORE, Array, Dataset, LabelRow, Scale
+from unet_bench.data.dataset import IGNORE, Array, Dataset, LabelRow, Scale, sliced
 from unet_bench.data.volume import in_mm
 from unet_bench.limits import one_line
 
@@ -134,7 +134,9 @@ def _counted(counts: Mapping[str, int]) -> str:
 
 
 def check(dataset: Dataset) -> Report:
-    """Return what is found in every image and mask."""
+    """Return what is found in every image and mask; of volumes, in their slices."""
+    if dataset.dims == 3:
+        dataset = sliced(dataset)
     sizes = Counter("×".join(map(str, sample.mask.shape)) for sample in dataset.samples)
     pixels = np.zeros(256, np.int64)  # by class id
     images = {}  # in which each occurs, by split

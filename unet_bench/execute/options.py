@@ -49,7 +49,7 @@ def parse_retries(items: Iterable[str]) -> dict[str, int]:
         if (equals and kind not in RETRIES) or not number.isdecimal():
             raise InvalidSuite(
                 f"retries {item!r} is not valid: write a number, or KIND=NUMBER of "
-                f"{', '.join(RETRIES)}; of oom, --shrink-batch tries a smaller batch"
+                f"{', '.join(RETRIES)}; for oom, --shrink-batch tries a smaller batch"
             )
         retries |= dict.fromkeys([kind] if kind else RETRIES, int(number))
     return retries
@@ -80,11 +80,11 @@ class ExecutionOptions:
     """Options of `run` that are no part of its suite. Raises UnknownName, InvalidSuite."""
 
     executor: str = option(
-        "local", "Where cells run: local, ray, slurm; a resumed run's own again", panel=WHERE
+        "local", "Where cells run: local, ray, slurm; a resumed run keeps its own", panel=WHERE
     )
     devices: tuple[str, ...] = option(
         (),
-        "Of these devices alone, such as cuda:0,cuda:2",
+        "Only these devices, such as cuda:0,cuda:2",
         panel=WHERE,
         note="all, if left out",
     )
@@ -105,7 +105,7 @@ class ExecutionOptions:
     )
     time_limit_s: float = option(
         math.inf,
-        "End in good order before so long is over: 9m, 1h30m, none; exit code 75",
+        "End in good order within this time: 9m, 1h30m, none; exit code 75",
         "--time-limit",
         panel=WHERE,
         bounds=POSITIVE,

@@ -93,7 +93,7 @@ def check_sources(sources: Mapping[str, str]) -> None:
         if found != wanted:
             here = f"is of another version ({found}, not {wanted})" if found else "is not installed"
             raise PluginFailure(
-                f"{module} {here} on {socket.gethostname()}: install there what the driver has"
+                f"{module} {here} on {socket.gethostname()}: install the driver's version there"
             )
 
 
@@ -186,7 +186,7 @@ def check_columns(probe: Probe, measured: Mapping[str, Any]) -> None:
     ours = PROBE_COLUMNS.get(probe.name)
     if reserved := measured.keys() & NOT_MEASURED:
         names = ", ".join(sorted(reserved))
-        raise TypeError(f"probe {probe.name} returned {names}: that is not the probe's to say")
+        raise TypeError(f"probe {probe.name} returned {names}: a probe cannot set these columns")
     known = {"quality", "evidence", PER_CLASS, *own, *(ours or BY_NAME)}
     if (own or ours) and (unknown := measured.keys() - known):
         names = ", ".join(sorted(unknown))

@@ -115,13 +115,13 @@ def _survey(shown: tuple[str, ...]) -> Survey:
     try:
         out, err, code = _run_child(command)
     except (OSError, subprocess.SubprocessError) as error:
-        return Survey(problem=f"{kind} could not be looked at: {error}")
+        return Survey(problem=f"{kind} could not be examined: {error}")
     try:
         found = json.loads(out.splitlines()[-1])
     except (ValueError, IndexError):
         last = (err.strip().splitlines() or [f"exit code {code}"])[-1]
         return Survey(
-            problem=f"{kind} could not be looked at: {last}; `{' '.join(command)}` says more"
+            problem=f"{kind} could not be examined: {last}; `{' '.join(command)}` says more"
         )
     accelerators = tuple(
         DeviceFacts(**{**facts, "precisions": tuple(facts["precisions"])})
@@ -268,7 +268,7 @@ def with_remedy(error: Exception) -> str:
         )
     if "busy or unavailable" in message:
         return (
-            f"{message}; another process has it for itself (nvidia-smi -q -d COMPUTE): "
+            f"{message}; another process uses it exclusively (nvidia-smi -q -d COMPUTE): "
             "end that, or choose another GPU"
         )
     if is_out_of_memory(error):

@@ -309,7 +309,7 @@ def _weights_refused(reference: Reference) -> Iterator[None]:
     def refuse(*_: Any, **__: Any) -> None:
         raise Unsupported(
             f"{reference} loads weights while it is built, and networks are compared from scratch: "
-            "state the argument that leaves them out, or name a function that does without them"
+            "state the argument that leaves them out, or name a function that loads none"
         )
 
     loaders = (
@@ -351,8 +351,8 @@ def _logits_alone(
         return whole[0]
     when = " in training" if module.training else ""
     raise InvalidPart(
-        f"{name} returns {_described(output)}{when}, and which of it are the logits of {classes} "
-        "classes cannot be told: return them alone, as 'out' of a dict, or as "
+        f"{name} returns {_described(output)}{when}, and it is not clear which of it are the "
+        f"logits of {classes} classes: return them alone, as 'out' of a dict, or as "
         "unet_bench.networks.contracts.Outputs(main, aux)"
     )
 

@@ -116,8 +116,7 @@ def examine_rest(
         return [examine(registry, variant, task) for variant in variants[1:]]
     if not getattr(baseline, suite.match):
         raise InvalidSuite(
-            f"the baseline {suite.baseline} has no {suite.match} that others could meet: "
-            "take another"
+            f"the baseline {suite.baseline} has no {suite.match} for others to match: take another"
         )
     start = variants[0].choices.width_scale
     return [

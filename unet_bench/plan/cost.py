@@ -100,8 +100,7 @@ def explain_training_failure(cell: Cell, error: Exception) -> str:
     if "more than 1 value per channel" in str(error):  # torch's batch norm
         return (
             f"{cell.variant.name} cannot train on {size} at batch {batch}: its smallest maps have "
-            "one value per channel, of which batch norm makes nothing; take a larger --size, or "
-            "--batch 2"
+            "one value per channel, too few for batch norm; take a larger --size, or --batch 2"
         )
     return (
         f"{cell.variant.name} cannot train on {size} at batch {batch} ({first_line(error)}); a "

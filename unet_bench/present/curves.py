@@ -39,7 +39,7 @@ _CURVES_LEGEND: Final = (
 _TIMES: Final = (derived("target"), derived("reached"), derived("seconds"), derived("steps"))
 _TIMES_LEGEND: Final = (
     "time to a validation Dice of at least the target: geometric mean and its 95 % interval over "
-    "seeds or folds; empty where not every run got there, or there is but one"
+    "seeds or folds; empty where not every run got there, or there is only one"
 )
 
 
@@ -73,7 +73,7 @@ def plot(curves: pd.DataFrame, path: str | Path) -> None:
 
     if curves.dropna(subset=["seconds", "val_dice"]).empty:
         raise StoreError(
-            "no curve to plot: nothing in this run was trained with looks at validation images"
+            "no curve to plot: no training of this run was evaluated on validation images"
         )
     save(draw_curves(curves), Path(path))
 

@@ -88,13 +88,13 @@ def _as_good(best: Option, equals: Sequence[Option]) -> str:
     priced = [(option, costs(best, option)) for option in equals]
     gains = [(option, words) for option, words in priced if any(map(_is_less, words))]
     if not gains:
-        return f"as good as can be told, but not cheaper: {named(_names(equals))}"
+        return f"equally good within error, but not cheaper: {named(_names(equals))}"
     # One that is slower, but takes less memory, comes after all others.
     first, words = min(gains, key=lambda gain: any("slower" in word for word in gain[1]))
     others = [option for option in equals if option is not first]
     more = f"; as good, too: {named(_names(others), 3)}" if others else ""
     listed = (" and " if all(map(_is_less, words)) else " but ").join(words)
-    return f"{_name(first)} is as good as can be told, and {listed}{more}"
+    return f"{_name(first)} is equally good within error, and {listed}{more}"
 
 
 def _is_less(cost: str) -> bool:
@@ -135,16 +135,16 @@ def _nothing(advice: Recommendation) -> Iterator[str]:
     beyond = [f"{name} ({over(fit)})" for name, fit in fits if fit.over]
     unknown = dict.fromkeys(limit.label for _, fit in fits if not fit.over for limit in fit.unknown)
     if beyond:
-        yield f"over the budget by what is known: {named(beyond)}"
+        yield f"over the budget already by known figures: {named(beyond)}"
     if unknown:
         labels = " and ".join(unknown)
         lacking = f"a figure for {labels}" if len(unknown) == 1 else f"all of {labels}"
         network = "other network" if beyond else "network"
-        yield f"nothing is known to fit {budget}: no {network} has {lacking}"
+        yield f"whether anything fits {budget} is not known: no {network} has {lacking}"
     elif beyond:
         yield f"nothing fits {budget}"
     else:
-        yield "there is nothing to choose by: no network has a figure that counts"
+        yield "there is nothing to choose by: no network has a figure to compare"
 
 
 def _unbeaten(advice: Recommendation, best: Option) -> Iterator[str]:

@@ -16,7 +16,7 @@ _MEASURE: Final = (
 SENTENCES: Final[Mapping[str, str]] = {
     # fronts
     "no front": "no front: there is no Dice, latency or peak memory",
-    "dimensions without figures": "without {dimensions:and}, of which there is no figure",
+    "dimensions without figures": "without {dimensions:and}, since no network has a figure",
     "not on any front": "not on any front, since a figure is missing or a cell failed: {variants}",
     "figures without intervals": "{dimension} without an interval counts as exact: {variants}",
     "single seed": (

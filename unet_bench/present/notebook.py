@@ -112,7 +112,7 @@ def _read(runs: Given) -> Runs:
     paths = [runs] if isinstance(runs, str | Path) else runs
     if isinstance(paths, pd.DataFrame) or not isinstance(paths, Iterable):
         raise StoreError(
-            f"a {type(runs).__name__} is no run: "
+            f"a {type(runs).__name__} is not a run: "
             "give the path of a run's folder or table, or several"
         )
     return read_runs(paths)

@@ -60,8 +60,7 @@ class Loaded:
             lines = "\n".join(f"  {plugin.provider}: {plugin.reason}" for plugin in failed)
             block = " ".join(f"--block {shlex.quote(plugin.provider.plugin)}" for plugin in failed)
             raise PluginFailure(
-                "a plugin failed, and nothing is measured beside a broken one:\n"
-                f"{lines}\nrun without it: {block}"
+                f"nothing is measured while a plugin fails:\n{lines}\nrun without it: {block}"
             )
         return self.registry
 

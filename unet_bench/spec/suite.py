@@ -113,8 +113,7 @@ def require_classes(classes: tuple[str, ...]) -> None:
         return
     if not 2 <= int(classes[0][:20]) <= MOST_CLASSES:
         raise InvalidSuite(
-            f"classes={shown(classes[0])} is too few or too many: from 2, as the background "
-            f"counts, to {MOST_CLASSES}"
+            f"classes={shown(classes[0])} must be from 2 to {MOST_CLASSES}; the background counts"
         )
 
 
@@ -176,7 +175,7 @@ class Suite:
         panel=DATA,
         by_commas=False,
     )
-    data_help: str = option("", "Where to get the data that a suite leaves to be given")
+    data_help: str = option("", "Where to get the data that the suite needs")
     folds: str = option(
         "",
         "Cross-validation: how many, or the prefix of a folder's split files",
@@ -191,7 +190,7 @@ class Suite:
     )
     max_megapixels: float | None = option(
         None,
-        "Read pictures of up to so many million pixels",
+        "Read pictures of up to this many million pixels",
         panel=DATA,
         bounds=POSITIVE,
         note="89 if left out",
@@ -212,7 +211,7 @@ class Suite:
     )
     fit: str = option(
         "crop",
-        "How images come to the scored size",
+        "How images are brought to the scored size",
         panel=DATA,
         choices=FITS,
         note="crop keeps their scale, and larger ones are tiled",
@@ -227,13 +226,15 @@ class Suite:
 
     recipe: str = option("", "How to train: a name, or a TOML file", panel=TRAINING)
     steps: int | None = option(
-        None, "Train for so many steps, every variant alike", panel=TRAINING, bounds=FROM_ONE
+        None, "Train every variant for this many steps", panel=TRAINING, bounds=FROM_ONE
     )
     epochs: int | None = option(
-        None, "Or for so many passes over the images", panel=TRAINING, bounds=FROM_ONE
+        None, "Or for this many passes over the images", panel=TRAINING, bounds=FROM_ONE
     )
-    images: int | None = option(None, "Or for so many images", panel=TRAINING, bounds=FROM_ONE)
-    train_s: float | None = option(None, "Or for so many seconds", panel=TRAINING, bounds=POSITIVE)
+    images: int | None = option(None, "Or for this many images", panel=TRAINING, bounds=FROM_ONE)
+    train_s: float | None = option(
+        None, "Or for this many seconds", panel=TRAINING, bounds=POSITIVE
+    )
     pretrained: tuple[str, ...] = as_in(Setting, "pretrained", ("none",))
     seeds: tuple[int, ...] = option(
         (), "Seeds of trainings, such as 0,1,2", panel=TRAINING, bounds=Bounds(least=0, below=2**32)
@@ -297,7 +298,7 @@ class Suite:
     keep_weights: bool = option(False, "Keep every trained network, for `predict`", panel=SAVING)
     examples: int = option(
         3,
-        "Test images whose predictions are kept, for `report`",
+        "How many test images' predictions to keep, for `report`",
         panel=SAVING,
         bounds=Bounds(least=0, most=MOST_EXAMPLES),
         note="0 is none",

@@ -138,7 +138,7 @@ COLUMNS: Final = (
     _text("run_id", "the run, which is also its folder's name", tables=_ALL),
     _text("cell_id", "hash of variant, task, setting, probe, seed and replicate", tables=_BOTH),
     _text("variant", "name of the set of choices, or of the architecture", tables=_ALL),
-    _text("same_as", "the variant measured in its place, since their choices come to the same"),
+    _text("same_as", "the variant measured in its place: both are the same network"),
     _text("probe", "the kind of measurement: " + ", ".join(OUR_PROBE_NAMES), tables=_CELLS),
     _text("status", "whether there are figures; see statuses", tables=_CELLS),
     _count("seed", "seed of the weights, the order and the augmentation", tables=_BOTH),
@@ -207,8 +207,8 @@ COLUMNS: Final = (
     _text(
         "match",
         (
-            "what of the baseline's all widths were scaled to meet: params or macs; empty: "
-            "`width_scale` was one for all"
+            "the baseline's figure that all widths were scaled to meet: params or macs; empty: "
+            "all have one `width_scale`"
         ),
     ),
     _text("pretrained", "published weights that training began from, or none"),
@@ -218,10 +218,10 @@ COLUMNS: Final = (
     _real(
         "slowdown",
         "",
-        "what the self-test made the variant's step slower by, as a part of it",
+        "the share by which the self-test slowed the variant's step down",
         tables=_CELLS,
     ),
-    _text("preset", "the suite or preset the run was asked for by", tables=_RESULTS),
+    _text("preset", "the preset of the run", tables=_RESULTS),
     _count("seeds", "seeds the accuracy figures come from", tables=_RESULTS),
     _count("replicates", "fresh processes the speed figures come from", tables=_RESULTS),
     _text("env_id", "hash of the stable facts of the environment"),
@@ -229,12 +229,12 @@ COLUMNS: Final = (
     _text("commit", "git commit of unet-bench, marked when dirty"),
     *map(status_column, OUR_PROBE_NAMES),
     _text("quality", "how good the figures are; the worst of the cells"),
-    _text("evidence", "what was seen that makes the quality less than clean"),
+    _text("evidence", "why the quality is not clean"),
     _text("error", "the first error's text"),
     _real(
         "oom_asked_mib",
         "MiB",
-        "of `oom`: what could not be had, where the message says",
+        "of `oom`: the memory that was asked for, where the message says",
         tables=_CELLS,
     ),
     _count(
@@ -429,13 +429,13 @@ COLUMNS: Final = (
     _real(
         "ceiling_tflop_s",
         "TFLOP/s",
-        "a large matrix product on the device, just then",
+        "a large matrix product on the device, measured right after",
         probes=_SPEED,
     ),
     _real(
         "ceiling_gb_s",
         "GB/s",
-        "a large copy on the device, just then: read and written",
+        "a large copy on the device, measured right after: read and written",
         probes=_SPEED,
     ),
     _real(
@@ -497,7 +497,7 @@ COLUMNS: Final = (
     _real(
         "train_split_excess_ms",
         "ms",
-        "what the three come to beyond the whole: waiting costs",
+        "by how much the three exceed the whole, since waiting costs",
         probes=_TRAINING,
     ),
     _real(
@@ -731,7 +731,7 @@ COLUMNS: Final = (
     _real(
         "train_s",
         "s",
-        "training, data included, looks at validation images left out",
+        "training with data loading, without evaluations on validation images",
         probes=_ACCURACY,
         better="low",
     ),

@@ -33,17 +33,17 @@ STATUSES: Final[Mapping[str, str]] = {
 }
 QUALITIES: Final[Mapping[str, str]] = {
     "clean": "nothing disturbed the measurement",
-    "unwatched": "nobody could say whether others used the GPU: NVML, which does, does not know it",
+    "unwatched": "whether others used the GPU is not known: NVML does not see it",
     "recompiled": "the model was compiled again inside the timed part",
-    "unpaired": "timed without the baseline beside it, which did not fit: there is no ratio",
+    "unpaired": "timed without the baseline, which did not fit into memory: there is no ratio",
     "throttled": (
-        "the device lowered its clocks for lack of power or for heat: times are as it ran so"
+        "the device lowered its clocks for lack of power or heat: times are of that lower speed"
     ),
     "contaminated": (
         "other work ran on the machine: absolute times are left empty, "
         "a ratio is kept if its interval is at most 10 % wide"
     ),
-    "mixed": "replicates ran on unlike devices: nothing of them is averaged",
+    "mixed": "replicates ran on different devices: their figures are not averaged",
 }
 GRAVITY: Final[Mapping[str, int]] = {
     name: rank for names in (STATUSES, QUALITIES) for rank, name in enumerate(names)

@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 
 from unet_bench.errors import StoreError
-from unet_bench.limits import read_json, shown
+from unet_bench.limits import one_line, read_json, shown
 from unet_bench.stats.intervals import mean_interval
 from unet_bench.stats.paired import clustered_mean, paired_difference
 from unet_bench.stats.pareto import undominated
@@ -428,7 +428,7 @@ def _read_csv(file: Path, known: Iterable[Column]) -> pd.DataFrame:
         )
     except (OSError, ValueError) as error:
         raise StoreError(
-            f"{file} cannot be read as csv: {error}; write it anew or give another"
+            f"{file} cannot be read as csv: {error}; write it again or give another"
         ) from error
     if "variant" not in frame:
         raise StoreError(
@@ -454,7 +454,8 @@ def _typed(column: Column, values: list[Any], source: str) -> Any:
         )
     except (TypeError, ValueError, KeyError, OverflowError) as error:
         raise StoreError(
-            f"{source}: column {column.name} takes {dtype} only: {error}; correct or empty it"
+            f"{source}: column {column.name} takes {dtype} only: {one_line(str(error))}; "
+            "correct or empty it"
         ) from error
 
 

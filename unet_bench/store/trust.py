@@ -40,6 +40,6 @@ def require_trust(path: Path, named: Sequence[str], trusted: bool) -> None:
     """Raise InvalidSuite where a run's folder names code, and nobody said that it is trusted."""
     if named and not trusted:
         raise InvalidSuite(
-            f"{path} names code to run, {one_line(', '.join(named))}: nothing that a folder names "
-            "is run unasked, since it may be somebody else's; look at it, and add --trust"
+            f"{path} names code to run, {one_line(', '.join(named))}: it may be somebody "
+            "else's and is not run unasked; look at it, then add --trust"
         )

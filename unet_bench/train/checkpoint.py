@@ -87,7 +87,7 @@ class Checkpoint:
                 return tensors, json.loads(about["state"])
         except Exception as error:  # a damaged file can make safetensors and torch raise anything
             print(
-                f"the checkpoint in {self.folder} cannot be used, the training begins anew: "
+                f"the checkpoint in {self.folder} cannot be used, the training starts over: "
                 f"{error}",
                 file=sys.stderr,
             )

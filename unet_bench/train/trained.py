@@ -269,7 +269,7 @@ def load_network(
         raise
     except Exception as error:  # a damaged file can make safetensors and torch raise anything
         raise StoreError(
-            f"{weights} cannot be used: {one_line(str(error))}; train it anew"
+            f"{weights} cannot be used: {one_line(str(error))}; train it again"
         ) from error
     return Network(
         model=model.eval().to(device),

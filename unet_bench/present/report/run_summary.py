@@ -140,7 +140,7 @@ def _audit(folder: Path | None, run_id: str) -> Statement:
     )
     if alarms.of == 0 or alarms.share()[1] <= FALSE_ALARMS:
         return "good", f"{text}."
-    excess = "more than the 5 % that may be, so that intervals of single ratios are too narrow"
+    excess = "more than the 5 % to expect: intervals of single ratios are too narrow"
     return "bad", f"{text}: {excess}."
 
 
