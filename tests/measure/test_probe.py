@@ -184,7 +184,7 @@ def test_what_it_does_not_declare_is_an_error_of_the_cell(finished: Path, place:
     for measured, words in (
         ({"shift": 1.0}, "does not declare: shift"),
         ({"shift_error": "far"}, "shift_error does not take"),
-        ({"variant": "mine"}, "not the probe's to say"),
+        ({"variant": "mine"}, "a probe cannot set these columns"),
     ):
         with pytest.raises(TypeError, match=words):
             check_columns(probe, measured)

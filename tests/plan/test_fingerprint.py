@@ -73,7 +73,8 @@ def imported(file: Path) -> set[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.module and id(node) not in for_types:
             found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-    return found & MODULES.keys()
+    # The package itself only says where its public names are.
+    return (found & MODULES.keys()) - {"unet_bench"}
 
 
 MODULES = {
