@@ -111,6 +111,7 @@ def _pixels_allowed() -> Iterator[None]:
     """
     usual, allowed = Image.MAX_IMAGE_PIXELS, limits.most_pixels()
     with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of damaged tags; damaged pixels are errors
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         Image.MAX_IMAGE_PIXELS = allowed
         try:
@@ -154,7 +155,8 @@ def _only(pages: list[Read], path: Path) -> Read:
 def orientation(path: Path) -> int:
     """Return the orientation tag of a picture, 1 to 8; 1 where there is none that means one."""
     try:
-        with Image.open(path, formats=FORMATS) as file:
+        with warnings.catch_warnings(), Image.open(path, formats=FORMATS) as file:
+            warnings.simplefilter("ignore")  # of damaged tags
             tag = int(file.getexif().get(EXIF_ORIENTATION, 1))
     except Exception:  # what is wrong with the file is told where it is read
         return 1
