@@ -78,7 +78,7 @@ def test_a_signal_while_modules_are_imported_is_a_line_at_most(
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
 def test_at_any_import_of_a_run(tmp_path: Path, name: str) -> None:
     codes = set()
-    for moment in range(1, 4000, 150):
+    for moment in range(1, 4000, 370):
         done = signalled(tmp_path, name, moment, RUN)
         codes.add(done.returncode)
         if done.returncode == 0:  # there are no more imports
@@ -93,7 +93,7 @@ def test_at_any_import_of_a_run(tmp_path: Path, name: str) -> None:
 def test_at_many_moments_of_a_run(tmp_path: Path, name: str) -> None:
     """By the clock: Python itself may speak of what comes before our first line."""
     number = getattr(signal, name)
-    for tenths in range(60):
+    for tenths in range(0, 60, 4):
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "unet_bench", *RUN.split()],
             cwd=tmp_path,
