@@ -11,6 +11,9 @@ import numpy as np
 import pytest
 
 from unet_bench.data.dataset import IGNORE, Dataset, Sample, fit
+from unet_bench.data.findings import Findings
+from unet_bench.data.labels import Labelled
+from unet_bench.data.reading import pictures
 from unet_bench.errors import InvalidChoice, InvalidData, InvalidSize
 
 
@@ -220,3 +223,9 @@ def test_fit_refuses_other_ways_and_sizes() -> None:
         fit(dataset(), (8, 8), "stretch")  # type: ignore[arg-type]
     with pytest.raises(InvalidSize, match="0x8"):
         fit(dataset(), (0, 8), "crop")
+
+
+def test_a_reader_that_finds_nothing_is_told_so(tmp_path: Path) -> None:
+    empty = Labelled(("background", "object"), {})
+    with pytest.raises(InvalidData, match="holds no image with a mask"):
+        pictures("none", {}, empty, {"train": [], "val": [], "test": []}, "", Findings(tmp_path))

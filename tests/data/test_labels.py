@@ -413,3 +413,13 @@ def test_a_range_may_be_ignored_without_labels(tmp_path: Path) -> None:
     data = read_folder(folder(tmp_path / "set", masks, ignore="200-210"))
     first = next(sample for sample in data.samples if sample.name == "p0")
     assert (first.mask[0] == IGNORE).all()
+
+
+def test_a_range_of_greys_beside_colours_holds_no_colour(tmp_path: Path) -> None:
+    colours = np.array([(90, 90, 90), (0, 200, 0)], np.uint8)
+    masks = [colours[shape(number)] for number in range(SHAPES)]
+    root = folder(tmp_path / "set", masks, labels={"background": "0-127", "cell": "#00c800"})
+    assert is_right(read_folder(root))
+    masks[0][0] = (1, 2, 3)
+    Image.fromarray(masks[0]).save(root / "masks" / "p0.png")
+    assert "values #010203 are in no label" in refusal(root)

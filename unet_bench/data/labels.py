@@ -26,6 +26,7 @@ NAME: Final = 100
 """Characters of a class's name: it is a row's label in every table."""
 BINARY: Final = ("background", "object")
 BACKGROUND: Final = "background"
+WHITE: Final = 255  # the lightest grey level that is a colour
 MOST_PROPOSED: Final = 20
 """Entries of a proposal for dataset.json: more are no classes."""
 GREY_LEVELS: Final = 8
@@ -176,12 +177,10 @@ def _from_labels(labels: Mapping[str, Any], ignored: list[Said], found: Findings
     order = sorted(named, key=lambda name: name.lower() != BACKGROUND)
     classes = class_names(order, found)
     by_colour = any(is_colour for values in (*named.values(), ignored) for *_, is_colour in values)
-    spans = [
-        _span(said, class_id, by_colour)
-        for class_id, name in enumerate(order)
-        for said in named[name]
-    ]
-    spans += [_span(said, IGNORE, by_colour) for said in ignored]
+    spans = []
+    for class_id, values in (*enumerate(named[name] for name in order), (IGNORE, ignored)):
+        for said in values:
+            spans += _spans(said, class_id, by_colour)
     ordered = sorted(spans, key=lambda span: span.low)
     for before, after in itertools.pairwise(ordered):
         if after.low <= before.high and before.class_id != after.class_id:
@@ -191,11 +190,13 @@ def _from_labels(labels: Mapping[str, Any], ignored: list[Said], found: Findings
     return Declared(classes, tuple(ordered), by_colour=by_colour)
 
 
-def _span(said: Said, class_id: int, by_colour: bool) -> Span:
+def _spans(said: Said, class_id: int, by_colour: bool) -> list[Span]:
+    """Return the span of a range; where values are colours, one for each grey level in it."""
     low, high, is_colour = said
-    # A grey level is a colour, too; a range of them is not, and stands for its ends alone.
-    factor = GREY if by_colour and not is_colour else 1
-    return Span(low * factor, high * factor, class_id)
+    if is_colour or not by_colour:
+        return [Span(low, high, class_id)]
+    greys = [level * GREY for level in range(low, min(high, WHITE) + 1)]
+    return [Span(grey, grey, class_id) for grey in greys]
 
 
 def label(

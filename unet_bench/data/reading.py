@@ -99,21 +99,48 @@ def pictures(
     scale, images = all_scaled(alike(images), found)
     masks = labels.masks
     samples = {key: Sample(key, images[key], masks[key]) for key in images if key in masks}
-    channels = max((image.shape[-1] for image in images.values()), default=1)
+    channels = _channels(images)
+    _refuse_faults(samples, channels, labels, found)
+    data = _dataset(name, samples, labels, splits, split_by, found)
+    return replace(data, scale=scale)
+
+
+def _channels(images: Mapping[str, Array]) -> int:
+    return max((image.shape[-1] for image in images.values()), default=1)
+
+
+def _refuse_faults(
+    samples: Mapping[str, Sample], channels: int, labels: Labelled, found: Findings, dims: int = 2
+) -> None:
+    """Raise InvalidData over all problems found, and what is wrong with single samples."""
+    if not samples and not found.problems:
+        found.problems.append("holds no image with a mask; add some")
     if labels.classes:
-        faults = (fault(sample, channels, len(labels.classes)) for sample in samples.values())
+        faults = (fault(s, channels, len(labels.classes), dims) for s in samples.values())
         found.problems.extend(problem for problem in faults if problem)
     found.refuse()
+
+
+def _dataset(
+    name: str,
+    samples: Mapping[str, Sample],
+    labels: Labelled,
+    splits: Splits,
+    split_by: str,
+    found: Findings,
+) -> Dataset:
+    """Return the data set of samples by name, with what came up while they were read."""
     train, val, test = (tuple(samples[key] for key in splits[split]) for split in SPLITS)
+    first = next(iter(samples.values()))
     return Dataset(
         one_line(name, TITLE),
         labels.classes,
-        channels,
+        first.image.shape[-1],
         train,
         val,
         test,
+        dims=first.mask.ndim,
         split_by=split_by,
-        scale=scale,
         labels=labels.rows,
         doubts=tuple(found.doubts),
         notes=tuple(found.notes),
@@ -149,7 +176,7 @@ def volumes(
     placed = _placed(images, found)
     tell_of_two_places((*placed.values(), *(marked or {}).values()), found)
     masks = _on_grids(labels.masks, marked or {}, placed, found)
-    channels = max((image.values.shape[-1] for image in placed.values()), default=1)
+    channels = _channels({case: image.values for case, image in placed.items()})
     cases = {
         case: Sample(
             case,
@@ -161,32 +188,14 @@ def volumes(
         for case, image in placed.items()
         if case in masks
     }
-    if labels.classes:
-        faults = (fault(case, channels, len(labels.classes), dims=3) for case in cases.values())
-        found.problems.extend(problem for problem in faults if problem)
-    found.refuse()
+    _refuse_faults(cases, channels, labels, found, dims=3)
     scaled = normalised({case: image.values for case, image in placed.items()}, modalities)
-    train, val, test = (
-        tuple(
-            replace(cases[case], image=depth_first(scaled[case]), mask=depth_first(masks[case]))
-            for case in splits[split]
-        )
-        for split in SPLITS
-    )
-    return Dataset(
-        one_line(name, TITLE),
-        labels.classes,
-        channels,
-        train,
-        val,
-        test,
-        dims=3,
-        split_by=split_by,
-        modalities=tuple(modalities),
-        labels=labels.rows,
-        doubts=tuple(found.doubts),
-        notes=tuple(found.notes),
-    )
+    whole = {
+        case: replace(held, image=depth_first(scaled[case]), mask=depth_first(masks[case]))
+        for case, held in cases.items()
+    }
+    data = _dataset(name, whole, labels, splits, split_by, found)
+    return replace(data, modalities=tuple(modalities))
 
 
 def _placed(
