@@ -88,6 +88,39 @@ def test_at_any_import_of_a_run(tmp_path: Path, name: str) -> None:
     assert {-number, 128 + number} <= codes
 
 
+# A library whose tidying up fails where it was interrupted, twice: on the way and when freed.
+UNTIDY = """
+import os, signal, sys
+import typer
+from unet_bench.cli.options import PanelledCommand
+
+class Untidy:
+    def __enter__(self):
+        return self
+    def __exit__(self, *_):
+        raise ValueError("cannot close")
+    __del__ = __exit__
+
+app = typer.Typer()
+
+@app.command(cls=PanelledCommand)
+def work() -> None:
+    with Untidy():
+        signal.raise_signal(int(sys.argv[1]))
+
+app(args=[])
+"""
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_an_error_of_a_library_that_was_interrupted_is_not_shown(name: str) -> None:
+    number = getattr(signal, name)
+    done = subprocess.run(
+        [sys.executable, "-c", UNTIDY, str(number)], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (128 + number, "stopped\n")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
 def test_at_many_moments_of_a_run(tmp_path: Path, name: str) -> None:

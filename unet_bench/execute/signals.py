@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Final, NoReturn
+
+from unet_bench.errors import UnetBenchError
 
 PR_SET_PDEATHSIG: Final = 1  # Linux's prctl.h
 ENDING: Final = tuple(
@@ -59,9 +62,26 @@ def _handled_by(handler: Handler) -> Iterator[None]:
             before[number] = signal.signal(number, handler)
     try:
         yield
+    except UnetBenchError:
+        raise
+    except BaseException as error:
+        asked = _asked_to_end(error)
+        if asked is None:
+            raise
+        # Libraries' own tidying up may fail on the way: what that says is noise.
+        sys.unraisablehook = lambda _: None
+        raise asked from None
     finally:
         for number, earlier in before.items():
             signal.signal(number, earlier)
+
+
+def _asked_to_end(error: BaseException) -> KeyboardInterrupt | None:
+    """Return the signal's exception: this one, or that in whose handling it was raised."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, KeyboardInterrupt):
+        cause = cause.__context__
+    return cause
 
 
 def _raise(number: int, _: FrameType | None) -> NoReturn:
