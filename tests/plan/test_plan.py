@@ -189,7 +189,8 @@ def test_rules_are_scored_once_whatever_networks_begin_from() -> None:
     counted = Counter(
         p.names[0] for p in planned(**options, seeds=[0]) if p.cell.probe == "accuracy"
     )
-    assert counted == {"unet": 2, "resnet34-unet": 2, "floor-majority": 1, "floor-otsu": 1}
+    rules = {"floor-majority": 1, "floor-otsu": 1, "floor-lookup": 1}
+    assert counted == {"unet": 2, "resnet34-unet": 2, **rules}
 
 
 @pytest.mark.slow
