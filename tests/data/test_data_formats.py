@@ -453,7 +453,7 @@ def test_labels_of_a_decathlon_task_may_have_gaps(registry: Registry, tmp_path: 
     ]
     assert "labels with the values 0, 1, 3 are classes 0 to 2, in this order" in data.notes[0]
     put_volume(path / "labelsTr" / "t_0.nii.gz", box(0, 2, 3))
-    with pytest.raises(InvalidData, match="values 2 are in no label of dataset.json"):
+    with pytest.raises(InvalidData, match="values 2 are in no label of dataset"):
         opened(registry, path)
 
 

@@ -223,9 +223,7 @@ def test_jpeg_of_12_bits_is_refused_with_the_remedy(tmp_path: Path) -> None:
 
 def test_what_is_no_picture_is_told_which_are_read(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"no picture")
-    with pytest.raises(
-        InvalidData, match=r"a\.png: cannot be read .it is damaged, or none of PNG, TIFF"
-    ):
+    with pytest.raises(InvalidData, match=r"a\.png: cannot be read .it is damaged, or none of PNG"):
         read_image(tmp_path / "a.png")
 
 
