@@ -38,7 +38,7 @@ ABOUT: Final[dict[str, str]] = {
         "was measured, of inference and of a training step."
     ),
     "table": (
-        "Some networks as “unet-bench run” measures them: cost, speed, memory and a short training. "
+        "Some networks as “unet-bench run” measures them: cost, speed, memory, a short training. "
         "A cell is clean, or contaminated if other programs kept the machine busy meanwhile."
     ),
 }
