@@ -227,7 +227,8 @@ def level_edges(values: np.ndarray, levels: int) -> np.ndarray:
     edges[:even] = np.linspace(seen[0], seen[-1], even + 2)[1:-1]
     shares = np.linspace(0, 1, levels - even + 1)[1:-1]
     edges[even:] = np.quantile(values, shares)
-    return np.sort(edges)
+    edges.sort()
+    return edges
 
 
 def best_table(counts: np.ndarray) -> np.ndarray:
