@@ -239,7 +239,7 @@ def best_table(counts: np.ndarray) -> np.ndarray:
     changes (Dinkelbach 1967, for ratios); the best table on the way is returned.
     """
     truth, pixels = counts.sum(0), counts.sum(1)
-    table = np.where(pixels > 0, counts.argmax(1), truth.argmax())
+    table: np.ndarray = np.where(pixels > 0, counts.argmax(1), truth.argmax())
     best, best_dice, classes = table, -1.0, np.arange(counts.shape[1])
     for _ in range(50):
         hits = np.where(table[:, None] == classes, counts, 0).sum(0)
