@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -225,6 +226,27 @@ def test_images_of_many_bands(ending: str, tmp_path: Path) -> None:
     drawn = np.array(Image.open(written.overlay))
     is_background = image[..., 0] <= LEVEL
     assert np.array_equal(drawn[is_background], image[is_background][:, :3])
+
+
+@pytest.mark.parametrize(
+    ("high", "dtype", "value", "told"),
+    [
+        (65535, np.uint16, 200, "holds values up to 200, and the images .* is it of fewer bits"),
+        (65535, np.uint16, 30000, ""),
+        (255, np.uint16, 30000, "holds values from 0 to 30000"),
+        (4095, np.uint16, 200, "up to 200, .* from 0 to 4095: is it of fewer bits"),
+    ],
+)
+def test_values_of_fewer_or_more_bits_than_the_training_images_are_told(
+    high: float, dtype: type, value: int, told: str, tmp_path: Path
+) -> None:
+    pixels = np.zeros((SIDE, SIDE), dtype)
+    pixels[4:8] = value
+    tifffile.imwrite(tmp_path / "a.tif", pixels)
+    deep = network(scale={"uint16": (0.0, float(high))}, image_type="float32")
+    warnings = predict_files(deep, [tmp_path / "a.tif"], outputs(tmp_path)).warnings
+    assert len(warnings) == bool(told)
+    assert re.search(told, " ".join(warnings))
 
 
 # ---- overlays and probabilities

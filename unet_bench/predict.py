@@ -24,7 +24,7 @@ from unet_bench.data.findings import Findings, listing
 from unet_bench.data.folder import read_deep_image
 from unet_bench.data.nifti import is_nifti, stem_of
 from unet_bench.data.reading import normalised
-from unet_bench.data.scale import DEPTHS, is_bytes, to_unit
+from unet_bench.data.scale import DEPTHS, DIM, is_bytes, to_unit
 from unet_bench.data.volume import depth_last
 from unet_bench.errors import InvalidData, InvalidSuite, StoreError, offenders
 from unet_bench.host.files import atomic_write
@@ -394,6 +394,11 @@ def as_trained(
         doubts.append(
             f"{name}: holds values from {image.min():g} to {image.max():g}, and the images that "
             f"the network was trained on from {low:g} to {high:g}: its mask may be wrong"
+        )
+    elif kind != "uint8" and 0 < image.max() <= low + DIM * (high - low):
+        doubts.append(
+            f"{name}: holds values up to {image.max():g}, and the images that the network was "
+            f"trained on from {low:g} to {high:g}: is it of fewer bits? Its mask may be wrong"
         )
     if not is_bytes(network.scale):
         return to_unit(image, bounds)

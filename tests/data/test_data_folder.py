@@ -538,7 +538,7 @@ def test_fractional_masks_are_refused(root: Path) -> None:
 def test_jpeg_masks_are_refused(root: Path) -> None:
     (root / "masks" / "b.png").unlink()
     put(root / "masks" / "b.jpg", ids(0, 255))
-    assert "masks/b.jpg: JPEG blurs class ids" in refused(root)
+    assert "masks/b.jpg: lossy compression (JPEG and the like) blurs class ids" in refused(root)
 
 
 @pytest.mark.parametrize("limit", [20, 50])

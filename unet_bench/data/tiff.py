@@ -24,10 +24,12 @@ ALPHA: Final = (1, 2)
 """ExtraSamples that are alpha (TIFF 6.0, section 18); 0 is unspecified, a band like the others."""
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, CMYK = 0, 1, 2, 5
 """Photometric interpretations (TIFF 6.0, section 8)."""
-SUBFILE_TYPE, BITS, SAMPLE_FORMAT = 254, 258, 339
+SUBFILE_TYPE, BITS, COMPRESSION, SAMPLE_FORMAT = 254, 258, 259, 339
 """Tags of a page."""
-SIGNED, FLOAT = 2, 3
-"""The SampleFormats of signed numbers and of fractions (TIFF 6.0, section 19)."""
+LOSSLESS: Final = (1, 2, 3, 4, 5, 8, 32771, 32773, 32946, 34925, 50000)
+"""Compressions that keep what is stored: none, CCITT, LZW, deflate, PackBits, LZMA, Zstandard."""
+UNSIGNED, SIGNED, FLOAT = 1, 2, 3
+"""SampleFormats: whole numbers, signed ones, and fractions (TIFF 6.0, section 19)."""
 REDUCED_OR_MASK: Final = 1 | 4
 """Bits of NewSubfileType: a smaller version of another page, or its transparency."""
 Require = Callable[[int, int, int], None]
@@ -36,10 +38,14 @@ Require = Callable[[int, int, int], None]
 
 @dataclass(frozen=True, eq=False)
 class Page:
-    """One page: values `(H W)` or `(H W C)`, and whether its last band is alpha."""
+    """One page, as viewers show it: values `(H W)` or `(H W C)`, and what was said of them."""
 
     values: Array
     has_alpha: bool = False
+    """Whether the last band is alpha."""
+    is_lossy: bool = False
+    is_turned: bool = False
+    """Whether its orientation tag turned it."""
 
 
 def is_tiff(path: Path) -> bool:
@@ -140,18 +146,21 @@ def _reads_right(page: Any) -> bool:
     if bits <= 8:
         return bands in (1, 3) or bool(kind == CMYK)
     is_known = bits == 32 or (bits == 16 and page.sampleformat != FLOAT)
+    # Two numbers in three bytes: Pillow knows them where other numbers have the low byte first.
+    is_known |= bits == 12 and page.parent.byteorder == "<" and page.sampleformat == UNSIGNED
     return bands == 1 and bool(is_known and kind != WHITE_IS_ZERO)
 
 
 def _page(page: Any) -> Page:
     try:
         values = page.asarray()
-    except ValueError as error:
+    except (ValueError, NotImplementedError) as error:
         if "imagecodecs" not in str(error):
             raise
         raise InvalidData(
-            f"holds {page.samplesperpixel} band(s) of {page.bitspersample} bits, compressed by "
-            f"{page.compression.name}: pip install imagecodecs, or save it with deflate (ZIP)"
+            f"holds {page.samplesperpixel} band(s) of {page.bitspersample} bits, "
+            f"{_compressed(page)}: pip install imagecodecs, or save it with 8, 16 or 32 bits and "
+            "deflate (ZIP)"
         ) from error
     if page.axes == "SYX":
         values = np.moveaxis(values, 0, -1)
@@ -165,7 +174,16 @@ def _page(page: Any) -> Page:
             f"is turned by a tag, and stores {page.photometric.name}; save it upright, as RGB"
         )
     extras = page.extrasamples
-    return Page(values, bool(extras) and extras[-1] in ALPHA)
+    return Page(
+        values,
+        has_alpha=bool(extras) and extras[-1] in ALPHA,
+        is_lossy=int(page.compression) not in LOSSLESS,
+        is_turned=_orientation(page) in range(2, 9),
+    )
+
+
+def _compressed(page: Any) -> str:
+    return "uncompressed" if page.compression == 1 else f"compressed by {page.compression.name}"
 
 
 def _orientation(page: Any) -> int:
@@ -204,11 +222,11 @@ def mask(page: Page, where: str) -> Mask:
                     f"holds {values.shape[-1]} bands of {values.dtype}; "
                     "save class ids 0, 1, 2, … in one"
                 )
-            return Mask(packed(values), where, is_colour=True)
+            return Mask(packed(values), where, is_colour=True, is_lossy=page.is_lossy)
         values = values[..., 0]
     if values.ndim != 2:
         raise InvalidData(f"has shape {values.shape}; save one class id a pixel: height, width")
-    return Mask(arrays.whole(values), where)
+    return Mask(arrays.whole(values), where, is_lossy=page.is_lossy)
 
 
 def _opaque(values: Array) -> Array:
