@@ -44,7 +44,8 @@ def is_wanted(check: Check) -> bool:
 
     A one-axis variant is `unet` but for one part, which is checked by itself: what is left is where
     maps lie. A backbone is its family's part; positions in it take long, so one of each kind is
-    followed: of convolutions, of windows, and of overlapping patches. Depth and a third dimension make maps many and large, and move none.
+    followed: of convolutions, of windows, and of overlapping patches. Depth and a third dimension
+    make maps many and large, and move none.
     """
     variant, rule = VARIANTS.get(check.examined), check.rule.__name__
     if variant is None or variant.name in SHORT or rule == "shapes":
