@@ -169,7 +169,7 @@ def test_ctrl_c_leaves_a_resumable_run(tmp_path: Path, unet_bench) -> None:
     )
     time.sleep(1)
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=120)
     assert process.returncode == 130, said
     assert "--resume" in said
     frame = read_results(only_run(tmp_path))
