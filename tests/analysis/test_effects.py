@@ -91,8 +91,10 @@ def cell(seed: int, dice: float | None, of: Row, fold: str | None = None) -> Row
     return {**kept, "probe": "accuracy", "seed": seed, "fold": fold, "dice": dice, "status": status}
 
 
-def found(rows: Iterable[Row], cells: Iterable[Row] = (), **options: Any) -> Effects:
-    return effects(runs(rows, cells), **options)
+def found(
+    rows: Iterable[Row], cells: Iterable[Row] = (), corrected: bool = True, **options: Any
+) -> Effects:
+    return effects(dataclasses.replace(runs(rows, cells), corrected=corrected), **options)
 
 
 def line(of: Effects, alternative: str, figure: str = "latency_ratio") -> Row:
@@ -211,7 +213,12 @@ def test_unlike_conditions_are_never_a_pair(other: Row) -> None:
 def test_an_effect_is_the_same_whatever_else_was_measured() -> None:
     few = grid(KNOWN, noise=0.05, up=["transpose", "bilinear"], depth=[3, 4, 5])
     more = [*few, row(0.7, up="nearest"), row(-3.0, up="nearest", depth=3)]
-    assert line(found(few), "bilinear") == line(found(more), "bilinear")
+    alone, among = (line(found(rows), "bilinear") for rows in (few, more))
+    # Which effects are told from 0 is a question to all of them together.
+    assert alone | {"separable": None} == among | {"separable": None}
+    assert (alone["separable"], among["separable"]) == (True, False)
+    each = (line(found(rows, corrected=False), "bilinear") for rows in (few, more))
+    assert [one["separable"] for one in each] == [True, True]
 
 
 def test_one_at_a_time() -> None:

@@ -507,10 +507,13 @@ def test_an_unknown_format_is_refused() -> None:
 def test_the_command_says_by_its_exit_code_whether_anything_fits(
     unet_bench: Callable[..., Any],
 ) -> None:
-    fits = unet_bench("recommend", str(QUICK), "--max-latency-ms", "45", "--max-memory-mib", "30")
+    limits = ("--max-latency-ms", "45", "--max-memory-mib", "30")
+    fits = unet_bench("recommend", str(QUICK), *limits)
     assert fits.returncode == 0
     assert "use unet-shallow" in fits.stdout
-    assert "a step up is unet-residual" in fits.stdout
+    assert "a step up is unet-valid-resize: Dice 0.006 higher (unproven)" in fits.stdout
+    each = unet_bench("recommend", str(QUICK), *limits, "--no-correction")
+    assert "a step up is unet-residual: Dice 0.048 higher (separably)" in each.stdout
     nothing = unet_bench("recommend", str(QUICK), "--max-latency-ms", "1", "--json")
     assert nothing.returncode == 1
     assert json.loads(nothing.stdout)[0]["best"] is None
@@ -540,14 +543,16 @@ def test_the_reference_run_without_a_budget() -> None:
     [found] = recommend(read_runs([QUICK]))
     assert found.best is not None
     assert found.best.variant == "unet-residual"
-    assert "0.061 to 0.301 behind, but cannot be told apart from the best yet" in said(found)
+    assert "0.042 to 0.301 behind, but cannot be told apart from the best yet" in said(found)
+    [each] = recommend(read_runs([QUICK], corrected=False))
+    assert "0.061 to 0.301 behind, but cannot be told apart from the best yet" in said(each)
 
 
 def test_seeds_that_would_settle_several_stand_in_one_command() -> None:
     rows = [
         network("unet", [0.80, 0.82, 0.81]),
-        network("b", [0.70, 0.84, 0.78]),
-        network("c", [0.69, 0.83, 0.79]),
+        network("b", [0.74, 0.82, 0.78]),
+        network("c", [0.73, 0.81, 0.79]),
     ]
     found = only(*rows)
     assert roles(found) == {"unet": "best", "b": "unclear", "c": "unclear"}

@@ -3,22 +3,24 @@
 peers ─▶ those within the budget ─▶ the best by the goal
       ─▶ the gap of each other to it, in pairs where there are any
 
-The goal is Dice; where nobody measured it, latency, and so on. Each comparison is made at 95 % by
-itself: of many networks one or another will seem worse by chance.
+The goal is Dice; where nobody measured it, latency, and so on. All comparisons with the best are
+judged together at 95 %, unless they are asked for one by one (multiple comparisons with the best:
+Hsu 1984, by Dunnett's method).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import exp, hypot, inf, isnan
 from typing import Final, Literal
 
 from unet_bench.analysis.budget import LATENCY, Budget, Fit, figure, fit
-from unet_bench.analysis.front import Scores, ScoresByVariant
-from unet_bench.stats.intervals import Interval
-from unet_bench.stats.paired import paired_difference
+from unet_bench.analysis.front import ScoresByVariant
+from unet_bench.stats.family import dunnett
+from unet_bench.stats.intervals import Z_975, Interval
+from unet_bench.stats.paired import Difference, Pairs, paired_differences
 from unet_bench.store.figures import Network, Peers
 from unet_bench.store.schema import BY_NAME
 
@@ -93,6 +95,7 @@ class Candidates:
     trivial: tuple[Network, ...]  # what needs no training and has a Dice
     budget: Budget
     scores: ScoresByVariant
+    corrected: bool = True  # comparisons with the best, for their number
 
     @cached_property
     def peers(self) -> Peers:
@@ -145,6 +148,45 @@ class Candidates:
     def _fits(self) -> list[tuple[Network, Fit]]:
         return [(one, self.fit(one)) for one in self.networks if self.value(one) is not None]
 
+    def gaps(self, best: Network, others: Sequence[Network]) -> dict[str, Gap]:
+        """Return how far each network is from the best, by variant."""
+        if self.goal != "dice":
+            factor = self._widening(len(others))
+            return {one.variant: self._cost_gap(best, one, factor) for one in others}
+        pairs = {one.variant: self._pairs(best, one) for one in others}
+        several = {name: of for name, of in pairs.items() if len(of) > 1}
+        found = paired_differences(several, corrected=self.corrected)
+        factor = self._widening(len(others))
+        return {
+            one.variant: _paired_gap(found[one.variant], pairs[one.variant])
+            if one.variant in found
+            else _unpaired_gap(best, one, len(pairs[one.variant]), factor)
+            for one in others
+        }
+
+    def gap(self, best: Network, other: Network) -> Gap:
+        """Return how far one network is from another, compared with nothing else."""
+        return self.gaps(best, [other])[other.variant]
+
+    def _widening(self, count: int) -> float:
+        """Return how much farther than its own interval a difference must reach, of so many."""
+        return dunnett(count, inf) / Z_975 if self.corrected and count else 1.0
+
+    def _pairs(self, best: Network, other: Network) -> list[tuple[Hashable, float]]:
+        """Return differences in Dice to the best, of equal (fold, seed), with their folds."""
+        own, of_best = (self.scores.get(one.variant, {}) for one in (other, best))
+        return [(key[0], own[key] - of_best[key]) for key in own if key in of_best]
+
+    def _cost_gap(self, best: Network, other: Network, factor: float) -> Gap:
+        """Return the gap in a cost: latency by both intervals, every other cost exactly."""
+        difference = (self.value(best) or 0.0) - (self.value(other) or 0.0)
+        speed = self.log_speed(best, other) if self.goal == "latency" else None
+        reach = speed.half if speed else 0.0
+        if isnan(reach):
+            return Gap(Interval(difference), "apparent" if difference else "not separable")
+        verdict: Verdict = "separable" if abs(difference) > reach * factor else "not separable"
+        return Gap(Interval(difference, difference - reach, difference + reach), verdict)
+
     def log_speed(self, best: Network, network: Network) -> Interval | None:
         """Return the logarithm of a network's latency over the best's.
 
@@ -166,25 +208,26 @@ def options(of: Candidates) -> tuple[Option, ...]:
     networks equal: the gap must also be within the seed noise.
     """
     if not of.within:
-        return tuple(_option(of, "nearest", one, None) for one in of.beyond[:NEAREST])
+        return tuple(_option(of, "nearest", one, None, None) for one in of.beyond[:NEAREST])
     best, *others = of.within
     named: dict[Role, list[Network]] = {"best": [best], "as good": [], "unclear": [], "worse": []}
+    gaps = of.gaps(best, [*others, *of.beyond])
     for one in others:
-        to_best = gap(of, best, one)
+        to_best = gaps[one.variant]
         near = of.goal != "dice" or to_best.difference.value >= -ONE_SEED
         is_open = to_best.verdict == "not separable"
         named["worse" if not is_open else "as good" if near else "unclear"].append(one)
     named["as good"].sort(key=of.price)
     named["worse"] = named["worse"][:WORSE]
-    named["step up"] = _step_up(of, best)
+    named["step up"] = _step_up(of, gaps)
     return tuple(
-        _option(of, role, one, None if role == "best" else best)
+        _option(of, role, one, None if role == "best" else best, gaps.get(one.variant))
         for role, networks in named.items()
         for one in networks
     )
 
 
-def _step_up(of: Candidates, best: Network) -> list[Network]:
+def _step_up(of: Candidates, gaps: Mapping[str, Gap]) -> list[Network]:
     """Return the network to move up to, in a list; empty if there is none.
 
     It has a higher Dice, but does not fit the budget: the surest to be better, and of several
@@ -192,42 +235,32 @@ def _step_up(of: Candidates, best: Network) -> list[Network]:
     """
     if of.goal != "dice":
         return []
-    gaps = [(one, gap(of, best, one)) for one in of.beyond]
-    better = [(one, gap.verdict) for one, gap in gaps if gap.difference.value > 0]
+    beyond = [(one, gaps[one.variant]) for one in of.beyond]
+    better = [(one, gap.verdict) for one, gap in beyond if gap.difference.value > 0]
     return [one for one, _ in sorted(better, key=lambda entry: SUREST.index(entry[1]))][:1]
 
 
-def _option(of: Candidates, role: Role, network: Network, best: Network | None) -> Option:
+def _option(
+    of: Candidates, role: Role, network: Network, best: Network | None, gap: Gap | None
+) -> Option:
     return Option(
         role=role,
         network=network,
         fit=of.fit(network),
-        gap=None if best is None else gap(of, best, network),
+        gap=gap,
         latency=figure(network, of.peers.baseline, LATENCY),
         log_speed=None if best is None else of.log_speed(best, network),
     )
 
 
-def gap(of: Candidates, best: Network, network: Network) -> Gap:
-    """Return how far a network is from the best.
-
-    From two pairs of equal (fold, seed) on, Dice is compared in pairs.
-    """
-    if of.goal != "dice":
-        return _cost_gap(of, best, network)
-    nothing: Scores = {}
-    own, other = (of.scores.get(one.variant, nothing) for one in (network, best))
-    shared = [key for key in own if key in other]
-    if len(shared) < 2:
-        return _unpaired_gap(best, network, len(shared))
-    mean = paired_difference([(fold, own[fold, seed] - other[fold, seed]) for fold, seed in shared])
-    verdict: Verdict = "not separable" if mean.verdict == "not separable" else "separable"
-    folds = len({fold for fold, _ in shared})
-    return Gap(mean.interval, verdict, mean.pairs, mean.pairs_needed, folds)
+def _paired_gap(found: Difference, pairs: Pairs) -> Gap:
+    verdict: Verdict = "not separable" if found.verdict == "not separable" else "separable"
+    folds = len({fold for fold, _ in pairs})
+    return Gap(found.interval, verdict, found.pairs, found.pairs_needed, folds)
 
 
-def _unpaired_gap(best: Network, network: Network, pairs: int) -> Gap:
-    """Return the gap in Dice between two networks by both intervals.
+def _unpaired_gap(best: Network, network: Network, pairs: int, factor: float) -> Gap:
+    """Return the gap in Dice between two networks by both intervals, `factor` times as wide.
 
     Those of one seed know of test images alone, and prove nothing beyond them.
     """
@@ -235,19 +268,8 @@ def _unpaired_gap(best: Network, network: Network, pairs: int) -> Gap:
     assert own is not None
     assert other is not None
     difference = Interval(own.value - other.value)
-    reach = hypot(*(max(one.reach(unknown=0.0)) for one in (own, other)))
+    reach = factor * hypot(*(max(one.reach(unknown=0.0)) for one in (own, other)))
     several = min(network.seeds, best.seeds) > 1 and reach > 0
     if abs(difference.value) <= (reach if several else max(reach, ONE_SEED)):
         return Gap(difference, "not separable", pairs)
     return Gap(difference, "separable" if several else "apparent", pairs)
-
-
-def _cost_gap(of: Candidates, best: Network, network: Network) -> Gap:
-    """Return the gap in a cost: latency by both intervals, every other cost exactly."""
-    difference = (of.value(best) or 0.0) - (of.value(network) or 0.0)
-    speed = of.log_speed(best, network) if of.goal == "latency" else None
-    reach = speed.half if speed else 0.0
-    if isnan(reach):
-        return Gap(Interval(difference), "apparent" if difference else "not separable")
-    verdict: Verdict = "separable" if abs(difference) > reach else "not separable"
-    return Gap(Interval(difference, difference - reach, difference + reach), verdict)

@@ -36,6 +36,9 @@ from unet_bench.analysis.matched_pairs import (
 )
 from unet_bench.errors import InvalidChoice, unknown
 from unet_bench.networks.choices import NAMES, format_value, parse_value
+from unet_bench.stats.family import ALONE, Error, Family
+from unet_bench.stats.intervals import Z_975, Interval, t_975
+from unet_bench.stats.paired import separable
 from unet_bench.store.runs import Runs
 from unet_bench.store.schema import BY_NAME
 from unet_bench.store.tables import records, typed_frame
@@ -122,6 +125,8 @@ def effects(
 
     Every group of like conditions has effects of its own. The reference is the baseline's choice,
     or what `references` says: a value by slot or axis. `slots` and `figures` leave out others.
+    Which effects are separable is corrected for the number of alternatives of a group, unless the
+    runs were read otherwise.
     Raise UnknownName, InvalidChoice.
     """
     _check_names(slots, figures)
@@ -138,7 +143,7 @@ def effects(
     is_known = [np.isfinite(one.of.value).any(axis=0) for one in compared]
     seen = np.any(is_known, axis=0) if compared else np.zeros(len(FIGURES), dtype=bool)
     shown = [n for n in np.flatnonzero(seen).tolist() if not figures or FIGURES[n].name in figures]
-    table, fit = _main_effects(matched, compared, shown)
+    table, fit = _main_effects(matched, compared, shown, runs.corrected)
     interactions = _interactions(matched, compared, shown)
     findings = [
         *_left_out(matched, chosen, slots, figures, _used(compared, shown), missed),
@@ -239,7 +244,7 @@ def _levels(matched: MatchedPairs, rows: Array, varied: Choice) -> dict[bool, li
 
 
 def _main_effects(
-    matched: MatchedPairs, compared: Sequence[_Compared], shown: Sequence[int]
+    matched: MatchedPairs, compared: Sequence[_Compared], shown: Sequence[int], corrected: bool
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the effects by group, slot, alternative and figure, and how well they fit."""
     if not compared or not shown:
@@ -253,15 +258,33 @@ def _main_effects(
         for one in compared
     ]
     means = _estimates(matched, samples, ("slot", "group", "alternative"), shown)
-    is_known = means.ci_low.notna() & means.ci_high.notna()
-    separable = is_known & ((means.ci_low > 0) | (means.ci_high < 0))
-    table = means.assign(spread=means.sd, separable=separable)
+    families = means.groupby(["group", "number"], sort=False)
+    told = pd.concat([_separable(of, corrected) for _, of in families])
+    table = means.assign(spread=means.sd, separable=told)
     table = table.sort_values(["group", "cell", "number"])
     fit = [
         records(of[[*_OF_GROUP, "slot", "figure"]].head(1))[0] | _fit(of)
         for _, of in means.groupby(["group", "slot", "number"], sort=False)
     ]
     return typed_frame(records(table), COLUMNS), typed_frame(fit, FIT)
+
+
+def _separable(means: pd.DataFrame, corrected: bool) -> pd.Series[bool]:
+    """Return which of a group's effects on a figure are told from 0, all of them together."""
+    errors = [_error(*of) for of in zip(means.error, means.units, means.repeats, strict=True)]
+    family = Family.of(errors) if corrected else ALONE
+    intervals = map(Interval, means["mean"], means.low, means.high)
+    told = [separable(of, error, family) for of, error in zip(intervals, errors, strict=True)]
+    return pd.Series(told, index=means.index)
+
+
+def _error(standard: float, units: int, repeats: float) -> Error:
+    """Return an effect's error: over contexts, over a single one's seeds, or as it was measured."""
+    if units > 1:
+        return Error(standard, units)
+    if repeats > 1:
+        return Error(standard * Z_975 / t_975(int(repeats) - 1), int(repeats))
+    return Error(standard)
 
 
 def _fit(means: pd.DataFrame) -> dict[str, Any]:

@@ -11,15 +11,16 @@ which a network is on the front.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from math import isnan
 from typing import TYPE_CHECKING, Any, Final
 
 from unet_bench.analysis.findings import Finding
 from unet_bench.networks.choices import NAMES
 from unet_bench.stats.intervals import Z_975, t_975
-from unet_bench.stats.paired import units
+from unet_bench.stats.paired import coarsest, units
 from unet_bench.stats.pareto import undominated
+from unet_bench.stats.reliability import reliability
 from unet_bench.store.figures import PEERS, Network, Peers, Scaled, peer_groups
 from unet_bench.store.runs import Runs
 from unet_bench.store.schema import CONDITIONS
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     Draws = NDArray[np.float64]  # (dimension, network, draw), less is better
 
 DRAWS: Final = 2000
+MOST_DRAWN: Final = 1_000_000  # networks times draws: of more than 500 networks there are fewer
 DIMENSIONS: Final[Mapping[str, str]] = {
     "dice": "Dice",
     "latency": "latency",
@@ -87,6 +89,20 @@ def scores_of(runs: Runs) -> dict[tuple[Any, ...], dict[str, dict[tuple[Any, Any
     return scores
 
 
+def reliability_of(networks: Sequence[Network], scores: ScoresByVariant) -> Iterator[Finding]:
+    """Yield how reliable a ranking of networks by Dice is, where they have two seeds or folds."""
+    names = [one.variant for one in networks if not one.is_trivial and one.variant in scores]
+    # Variants measured as one are one.
+    distinct = {tuple(sorted(scores[name].items(), key=str)): name for name in names}
+    by_unit = {
+        name: dict(zip(coarsest([*scores[name]]), scores[name].values(), strict=True))
+        for name in distinct.values()
+        if len({fold for fold, _ in scores[name]}) < 2
+    }
+    if found := reliability(by_unit):
+        yield Finding("reliability", asdict(found))
+
+
 def front(
     networks: Sequence[Network], scores: ScoresByVariant | None = None, *, draws: int = DRAWS
 ) -> Front:
@@ -104,14 +120,14 @@ def front(
     figures = {name: of for name, of in known.items() if len(of) == len(measured)}
     if not measured or not figures:
         return Front({}, {}, (Finding("no front"),))
-    values, drawn = _drawn(figures, peers, draws)
+    values, drawn = _drawn(figures, peers, min(draws, max(200, MOST_DRAWN // len(figures))))
     if "dice" in measured:
         _move_jointly(drawn[0], values[0], list(figures), peers.baseline, scores or {})
     members, probability = undominated(values)[:, 0], undominated(drawn).mean(axis=1)
     return Front(
         dict(zip(figures, map(bool, members), strict=True)),
         dict(zip(figures, map(float, probability), strict=True)),
-        tuple(_findings(peers, figures, measured)),
+        (*_findings(peers, figures, measured), *reliability_of(networks, scores or {})),
     )
 
 

@@ -64,14 +64,16 @@ class Differences:
 
     There is a row per pair and a column per figure; NaN where one of the two has no figure. `down`
     and `up`: how far the 95 % interval of the measurement itself reaches (0: exact, NaN: unknown).
+    `repeats`: how many pairs of seeds or folds that interval is over; 0: it is not over such pairs.
     """
 
     value: Array
     down: Array
     up: Array
+    repeats: Array
 
     def __getitem__(self, at: Any) -> Differences:
-        return Differences(self.value[at], self.down[at], self.up[at])
+        return Differences(*(part[at] for part in self.parts))
 
     @classmethod
     def joined(cls, parts: Sequence[Differences]) -> Differences:
@@ -79,14 +81,17 @@ class Differences:
         return cls(*map(np.concatenate, zip(*(one.parts for one in parts), strict=True)))
 
     @property
-    def parts(self) -> tuple[Array, Array, Array]:
-        """Its arrays: values, and how far their intervals reach down and up."""
-        return self.value, self.down, self.up
+    def parts(self) -> tuple[Array, Array, Array, Array]:
+        """Its arrays, in the order of the fields."""
+        return self.value, self.down, self.up, self.repeats
 
     def less(self, other: Differences) -> Differences:
         """Return the differences of two independent sets, as `Interval.minus` does."""
         return Differences(
-            self.value - other.value, np.hypot(self.down, other.up), np.hypot(self.up, other.down)
+            self.value - other.value,
+            np.hypot(self.down, other.up),
+            np.hypot(self.up, other.down),
+            np.minimum(self.repeats, other.repeats),
         )
 
 
@@ -202,7 +207,8 @@ class MatchedPairs:
         alt, ref = pairs.alt.to_numpy(), pairs.ref.to_numpy()
         differences = self._figures[alt].less(self._figures[ref])
         dice = _dice(pairs, self.remainder(alt, ("run_id",)), self._scores)
-        for matrix, column in zip(differences.parts, ("mean", "down", "up"), strict=True):
+        names = ("mean", "down", "up", "repeats")
+        for matrix, column in zip(differences.parts, names, strict=True):
             matrix[:, -1] = dice[column]
         return differences
 
@@ -254,13 +260,15 @@ def estimated(
 
     The columns are `mean`, `low`, `high`, the standard `error`, the number of `units`, their
     standard deviation `sd` and sum of squares about the mean `sse`; `contexts` counts all
-    differences. Units are the means at the first level on which a cell's differences lie apart; the
-    interval is Student's t over them (of two rows a context, what ordinary least squares with an
-    intercept per context gives). A single one has the interval of its measurement; NaN: none.
-    Neither is believed if it has no width, unless the figure is exact.
+    differences, and `repeats` says what the interval of a single unit is over. Units are the means
+    at the first level on which a cell's differences lie apart; the interval is Student's t over
+    them (of two rows a context, what ordinary least squares with an intercept per context gives).
+    A single one has the interval of its measurement; NaN: none. Neither is believed if it has no
+    width, unless the figure is exact.
     """
     there = ~np.isnan(of.value)
-    frame = pd.DataFrame(dict(zip(("value", "down", "up"), of[there].parts, strict=True)))
+    parts = zip(("value", "down", "up", "repeats"), of[there].parts, strict=True)
+    frame = pd.DataFrame(dict(parts))
     frame = frame.assign(cell=cell[there], value=frame.value.round(12))  # what logarithms lose
     by = frame.groupby("cell")
     kept = [pd.Series(level[there]) for level in levels]
@@ -282,6 +290,7 @@ def estimated(
         "sd": sd,
         "units": units,
         "contexts": by.size(),
+        "repeats": by.repeats.min().where(units == 1, 0),
         "sse": sd**2 * (units - 1),
         "low": (mean - reach.down).where(known),
         "high": (mean + reach.up).where(known),
@@ -390,7 +399,8 @@ def _measured(rows: pd.DataFrame, is_baseline: Array, beside: Array) -> Differen
     against itself, says nothing of it and may be lost.
     """
     columns = [_column(rows, figure, is_baseline, beside) for figure in FIGURES]
-    return Differences(*(np.stack(part, axis=1) for part in zip(*columns, strict=True)))
+    value, down, up = (np.stack(part, axis=1) for part in zip(*columns, strict=True))
+    return Differences(value, down, up, np.zeros_like(value))
 
 
 def _column(
@@ -455,8 +465,9 @@ def _dice(pairs: pd.DataFrame, repeated: Array, scores: pd.DataFrame) -> pd.Data
     single = joined.groupby(["of", "fold", "seed"], sort=False).difference.mean().reset_index()
     unknown = np.full(len(single), np.nan)
     folds = list(_hashes(single, ("fold", "seed")).values())
-    of = Differences(single.difference.to_numpy(), unknown, unknown)
+    of = Differences(single.difference.to_numpy(), unknown, unknown, np.zeros(len(single)))
     mean = estimated(single.of.to_numpy(), of, folds, FIGURES[-1])
     ends = mean.assign(down=mean["mean"] - mean.low, up=mean.high - mean["mean"])
+    ends["repeats"] = mean.units.where(mean.units > 1, 0)
     is_scored = numbered.pair.isin(joined.pair)
     return ends.reindex(numbered.of.where(is_scored, -1)).set_axis(pairs.index)

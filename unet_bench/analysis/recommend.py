@@ -11,7 +11,8 @@ from typing import Any
 
 from unet_bench.analysis.budget import Budget
 from unet_bench.analysis.candidates import Candidates, Option, options
-from unet_bench.analysis.front import networks_of, scores_of
+from unet_bench.analysis.findings import Finding
+from unet_bench.analysis.front import networks_of, reliability_of, scores_of
 from unet_bench.store.figures import PEERS
 from unet_bench.store.runs import Runs
 
@@ -26,6 +27,7 @@ class Recommendation:
     options: tuple[Option, ...]
     folder: str
     manifest: Mapping[str, Any]
+    findings: tuple[Finding, ...] = ()
 
     @property
     def best(self) -> Option | None:
@@ -56,11 +58,13 @@ def recommend(runs: Runs, budget: Budget | None = None) -> list[Recommendation]:
         if not networks:
             continue
         trivial = tuple(n for n in group if n.is_trivial and n.number("dice") is not None)
-        candidates = Candidates(networks, trivial, budget or Budget(), scores.get(key[:-1], {}))
+        scored = scores.get(key[:-1], {})
+        candidates = Candidates(networks, trivial, budget or Budget(), scored, runs.corrected)
         folder = str(runs.folders.get(conditions["run_id"], "RUN"))
         manifest = runs.manifests.get(conditions["run_id"], {})
         chosen = options(candidates)
+        found = tuple(reliability_of(networks, scored))
         recommendations.append(
-            Recommendation(conditions, several, candidates, chosen, folder, manifest)
+            Recommendation(conditions, several, candidates, chosen, folder, manifest, found)
         )
     return recommendations

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import pandas as pd
 
-from unet_bench.stats.paired import coarsest
+from unet_bench.stats.paired import Pairs, coarsest
 from unet_bench.store.columns import Column
 from unet_bench.store.schema import BY_NAME, CONDITIONS, INTERVALS, worst_of
 from unet_bench.store.tables import difference_columns, mean_columns, pooled, records, typed_frame
@@ -57,7 +57,10 @@ Scores = Mapping[Pair, float]  # Dice
 
 
 def summary(
-    cells: pd.DataFrame, plugins: Mapping[str, Column] = MappingProxyType({})
+    cells: pd.DataFrame,
+    plugins: Mapping[str, Column] = MappingProxyType({}),
+    *,
+    corrected: bool = True,
 ) -> pd.DataFrame:
     """Return one row per variant × setting over all data sets of `read_results(run, "cells")`.
 
@@ -66,7 +69,8 @@ def summary(
     of the probe failed there is no figure: a mean over the others would flatter. Within a setting
     rows are sorted by the difference to the baseline, the best first; the baseline stands at 0, and
     variants that share no pair with it come last. An accuracy cell that failed is counted in
-    `failed`, and its pair is left out.
+    `failed`, and its pair is left out. Verdicts are `corrected` for the number of variants that are
+    compared with a baseline.
     """
     probes = dict.fromkeys(column.probes[0] for column in plugins.values())
     groups: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
@@ -74,13 +78,21 @@ def summary(
         groups[tuple(row[name] for name in _ROW)].append(row)
     scores = {key: _scores(rows) for key, rows in groups.items()}
     settings: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
+    pairs: dict[tuple[Any, ...], dict[tuple[Any, ...], Pairs]] = defaultdict(dict)
+    figures: dict[tuple[Any, ...], Row] = {}
     for key, rows in groups.items():
         baseline = next((row["baseline"] for row in rows if row["baseline"]), None)
-        of_baseline = {} if baseline == key[-1] else scores.get((*key[:-1], baseline), {})
+        if baseline != key[-1]:
+            of_baseline = (*key[:-1], baseline)
+            pairs[of_baseline][key] = _pairs(scores[key], scores.get(of_baseline, {}))
         named = dict(zip(_ROW, key, strict=True))
         named |= {"baseline": baseline, "trivial": rows[0]["trivial"]}
-        figures = _accuracy(rows, scores[key], of_baseline) | _measured(rows, plugins.values())
-        settings[key[:-1]].append(named | figures)
+        figures[key] = named | _accuracy(rows, scores[key]) | _measured(rows, plugins.values())
+        settings[key[:-1]].append(figures[key])
+    trivial = {key for key, row in figures.items() if row["trivial"]}
+    for compared in pairs.values():
+        for key, found in difference_columns(compared, trivial, corrected=corrected).items():
+            figures[key] |= found
     ordered = [row for setting in settings.values() for row in sorted(setting, key=_rank)]
     dtypes = {column.name: column.dtype for column in plugins.values()}
     statuses = {f"{probe}_status": "string" for probe in probes}
@@ -95,7 +107,7 @@ def _scores(cells: list[Row]) -> Scores:
     return {tuple(row[name] for name in _PAIR): row["dice"] for row in scored}
 
 
-def _accuracy(rows: list[Row], scores: Scores, baseline: Scores) -> Row:
+def _accuracy(rows: list[Row], scores: Scores) -> Row:
     statuses = [row["status"] for row in rows if row["probe"] == "accuracy"]
     figures: Row = {
         "tasks": len({pair[:2] for pair in scores}),
@@ -103,10 +115,12 @@ def _accuracy(rows: list[Row], scores: Scores, baseline: Scores) -> Row:
         "failed": len(statuses) - len(scores),
         "status": worst_of(statuses),
     }
+    return figures | mean_columns(_clustered(scores)) if scores else figures
+
+
+def _pairs(scores: Scores, baseline: Scores) -> Pairs:
     shared = {pair: dice - baseline[pair] for pair, dice in scores.items() if pair in baseline}
-    if scores:
-        figures |= mean_columns(_clustered(scores))
-    return figures | difference_columns(_clustered(shared), trivial=rows[0]["trivial"])
+    return _clustered(shared)
 
 
 def _clustered(scores: Scores) -> list[tuple[Hashable, float]]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from unet_bench.cli.options import AsJson, Format, Formatted, Run, Runs
+from unet_bench.cli.options import AsJson, Corrected, Format, Formatted, Run, Runs
 from unet_bench.errors import InvalidSuite
 from unet_bench.present.stdout import echo
 from unet_bench.spec.option import split
@@ -48,6 +48,7 @@ def show(
             metavar="RUN...", help="Runs' folders, results.csv, or JSON of pytest-benchmark."
         ),
     ],
+    correction: Corrected = True,
     format: Formatted = Format.table,
     sort: Annotated[str | None, typer.Option("--sort", help="A column of the results.")] = None,
     columns: Annotated[
@@ -62,7 +63,7 @@ def show(
     from unet_bench.present.table import results_document
     from unet_bench.store.runs import read_runs
 
-    runs = read_runs(paths)
+    runs = read_runs(paths, corrected=correction)
     chosen = split(columns) if columns else None
     document = results_document(runs.results, sort=sort, columns=chosen, known=runs.columns)
     answer(document, format, as_json)
@@ -140,6 +141,7 @@ def effects(
             "--figure", help="Only of these columns, such as latency_ratio,dice; by commas."
         ),
     ] = None,
+    correction: Corrected = True,
     format: Formatted = Format.table,
     as_json: AsJson = False,
 ) -> None:
@@ -152,7 +154,7 @@ def effects(
     from unet_bench.store.runs import read_runs
 
     result = of_choices.effects(
-        read_runs(paths),
+        read_runs(paths, corrected=correction),
         references=of_choices.parse_references(reference or []),
         slots=split(slot or ""),
         figures=split(figure or ""),
@@ -162,6 +164,7 @@ def effects(
 
 def summary(
     path: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder, or its cells.csv.")],
+    correction: Corrected = True,
     format: Formatted = Format.table,
     as_json: AsJson = False,
 ) -> None:
@@ -173,7 +176,7 @@ def summary(
     from unet_bench.store.tables import read_results
 
     plugins = columns_of(manifest_of(path))
-    result = summary(read_results(path, "cells"), plugins)
+    result = summary(read_results(path, "cells"), plugins, corrected=correction)
     answer(summary_document(result, plugins.values()), format, as_json)
 
 
@@ -253,6 +256,7 @@ def recommend(
         float | None, typer.Option("--max-gmacs", help="MACs of one image, 10⁹.")
     ] = None,
     min_dice: Annotated[float | None, typer.Option("--min-dice", help="Dice, 0 to 1.")] = None,
+    correction: Corrected = True,
     format: Formatted = Format.table,
     as_json: AsJson = False,
 ) -> None:
@@ -273,7 +277,7 @@ def recommend(
         max_gmacs=max_gmacs,
         min_dice=min_dice,
     )
-    result = recommended.recommend(read_runs(paths), budget)
+    result = recommended.recommend(read_runs(paths, corrected=correction), budget)
     answer(recommend_document(result), format, as_json)
     raise typer.Exit(0 if any(one.best for one in result) else 1)
 
@@ -318,9 +322,12 @@ def report(
         Written,
         typer.Option("--format", "-f", help="html, md, latex (tables), figures (PNG and SVG)."),
     ] = Written.html,
+    correction: Corrected = True,
 ) -> None:
     """Write a report: a web page that works offline, markdown, LaTeX tables or figures."""
     from unet_bench.present.report import NAMES, write_report
 
-    written = write_report(paths, out or Path(NAMES[format.value]), format=format.value)
+    written = write_report(
+        paths, out or Path(NAMES[format.value]), format=format.value, corrected=correction
+    )
     echo(f"written: {written}")

@@ -39,6 +39,15 @@ Runs = Annotated[
 ]
 
 
+Corrected = Annotated[
+    bool,
+    typer.Option(
+        "--correction/--no-correction",
+        help="Verdicts for all variants of a table together, or for each by itself.",
+    ),
+]
+
+
 class PanelledCommand(TyperCommand):
     """A command with `--help` by panels, which can be stopped and alone prints to stdout."""
 

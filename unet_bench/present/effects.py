@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 _LEGEND: Final = (
     "Changes in % of the reference, of Dice as a difference. ±: the longer side of the 95 % "
-    "interval. ≈: cannot be told apart from no change, or there is no interval. n: how many "
+    "interval, of each by itself. ≈: cannot be told apart from no change, all effects on a figure "
+    "taken together (--no-correction: each by itself), or there is no interval. n: how many "
     "contexts the interval counts, in each of which nothing else differs; (n): of this figure "
     "alone. Repeats in other runs or on other data count once; Dice on several data sets counts "
     "the data sets. Of a single context, the interval is the measurement's own. sd: of the effect "

@@ -9,10 +9,11 @@ from math import isnan
 from typing import Any, Final
 
 from unet_bench.analysis.budget import Fit, Limit
-from unet_bench.analysis.candidates import Gap, Option, gap
+from unet_bench.analysis.candidates import Gap, Option
 from unet_bench.analysis.recommend import Recommendation
 from unet_bench.errors import UnetBenchError
 from unet_bench.execute.options import ExecutionOptions
+from unet_bench.present.findings import sentences
 from unet_bench.spec.option import options
 from unet_bench.spec.presets import PRESETS
 from unet_bench.spec.suite import Suite, from_dict
@@ -157,7 +158,7 @@ def _unbeaten(advice: Recommendation, best: Option) -> Iterator[str]:
     untrained = f"{trivial.variant}, which needs no training ({dice:.3f}): train longer"
     if (best.network.number("dice") or 0.0) <= dice:
         yield f"no network that fits beats {untrained}"
-    elif gap(candidates, trivial, best.network).verdict == "not separable":
+    elif candidates.gap(trivial, best.network).verdict == "not separable":
         yield f"{_name(best)} cannot be told apart from {untrained}"
 
 
@@ -389,6 +390,7 @@ def notes(advice: Recommendation) -> Iterator[str]:
         yield f"not asked for, but a cell failed: {named(failed)}"
     if of_dice and not candidates.scores:
         yield "without the run's cells nothing is paired: Dice is compared by its own intervals"
+    yield from sentences(advice.findings)
     if any(option.is_estimated for option in advice.options):
         yield (
             "estimated latency: the ratio to the baseline, times the baseline's own time on a "

@@ -23,6 +23,11 @@ SENTENCES: Final[Mapping[str, str]] = {
         "Dice of a single seed: its error is that of the test images alone; another seed may move "
         "it further"
     ),
+    "reliability": (
+        "reliability of this ranking by Dice: {mean:.2f} ({low:.2f} to {high:.2f}; {seeds} seeds "
+        "of {networks} networks; one seed alone {single:.2f}): 1 would mean that seeds do not "
+        "matter, 0 that they alone make the order"
+    ),
     # effects of choices
     "no networks of slots": (
         "no effect to show: none of {rows} rows is a measured network made of slots; " + _MEASURE

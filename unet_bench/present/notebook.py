@@ -84,16 +84,29 @@ class Recommendations(Displayed):
         return recommend_document(self.groups)
 
 
-def show(runs: Given, *, sort: str | None = None, columns: Iterable[str] | None = None) -> Shown:
-    """Return the table of `unet-bench show`. Raises StoreError for what is no run."""
-    result = _read(runs)
+def show(
+    runs: Given,
+    *,
+    sort: str | None = None,
+    columns: Iterable[str] | None = None,
+    corrected: bool = True,
+) -> Shown:
+    """Return the table of `unet-bench show`. Raises StoreError for what is no run.
+
+    Here and below, verdicts are `corrected` for the number of variants that are compared, unless
+    `runs` were read before.
+    """
+    result = _read(runs, corrected)
     chosen = None if columns is None else tuple(columns)
     return Shown(result.results, result.columns, sort, chosen)
 
 
-def effects(runs: Given, *, references: Mapping[str, str] | None = None) -> Answer:
+def effects(
+    runs: Given, *, references: Mapping[str, str] | None = None, corrected: bool = True
+) -> Answer:
     """Return what each choice is worth; `references` as in `{"up": "bilinear"}`."""
-    return Answer(_effects.effects(_read(runs), references=references), effects_document)
+    result = _effects.effects(_read(runs, corrected), references=references)
+    return Answer(result, effects_document)
 
 
 def rank(runs: Given, *, u_score: bool = False) -> Answer:
@@ -101,12 +114,13 @@ def rank(runs: Given, *, u_score: bool = False) -> Answer:
     return Answer(_rank.rank(_read(runs), u_score=u_score), rank_document)
 
 
-def recommend(runs: Given, **budget: Any) -> Recommendations:
+def recommend(runs: Given, *, corrected: bool = True, **budget: Any) -> Recommendations:
     """Return which network to use, as in `recommend("results/RUN", max_latency_ms=5)`."""
-    return Recommendations(tuple(_recommend.recommend(_read(runs), Budget(**budget))))
+    found = _recommend.recommend(_read(runs, corrected), Budget(**budget))
+    return Recommendations(tuple(found))
 
 
-def _read(runs: Given) -> Runs:
+def _read(runs: Given, corrected: bool = True) -> Runs:
     if isinstance(runs, Runs):
         return runs
     paths = [runs] if isinstance(runs, str | Path) else runs
@@ -115,4 +129,4 @@ def _read(runs: Given) -> Runs:
             f"a {type(runs).__name__} is not a run: "
             "give the path of a run's folder or table, or several"
         )
-    return read_runs(paths)
+    return read_runs(paths, corrected=corrected)

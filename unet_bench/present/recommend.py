@@ -173,6 +173,6 @@ def _legend(advice: Recommendation) -> str:
         return worse
     gaps = (
         "Δ to best: over equal (fold, seed), ± the longer side of its 95 % interval where there "
-        "are several; ≈: cannot be told apart from it."
+        "are several; ≈: cannot be told apart from it, all networks taken together."
     )
     return f"{gaps} {worse}".strip()

@@ -28,9 +28,9 @@ _LEGEND: Final = (
     "±: the longer side of the 95 % interval over data sets; of one data set over its folds, of "
     "one fold over its seeds. Student's t below ten of them, from ten on a cluster bootstrap "
     "(expanded percentiles). sd: of Dice over cells. Δ Dice: mean difference to the baseline over "
-    "equal (data set, fold, seed); ≈: not separable, since the gap is smaller than the interval's "
-    "half, or there is one unit and no interval. needed: pairs that would separate it, if "
-    "difference and spread stayed as they are."
+    "equal (data set, fold, seed); ≈: not separable, all variants of a table taken together "
+    "(Dunnett; --no-correction: each by itself), or there is one unit and no interval. needed: "
+    "pairs that would separate it, if difference and spread stayed as they are."
 )
 
 

@@ -18,6 +18,7 @@ from unet_bench.store.tables import records
 from unet_bench.text_format import conditions, first_line, scored_size
 
 _LEGEND: Final = "bold: best · ±: the longer side of the 95 % interval"
+_VERDICTS: Final = "better, worse, ≈: than the baseline, all variants taken together"
 _TASK: Final = ("fit", "match", "recipe", "budget", "pretrained", "evaluation")
 _HOW: Final = ("device", "precision", "memory_format", "mode", "batch_norm", "algorithms")
 _NUMBERS: Final[Mapping[str, str]] = {"threads": "threads", "batch_requested": "batch"}
@@ -47,7 +48,8 @@ def results_document(
         shown = [_as_it_is(described(name, known)) for name in asked]
     else:
         shown = [column for column in shown_columns(known) if column.name not in without]
-    caption = f"{_caption(frame)} · {_LEGEND}"
+    has_verdict = any(column.verdict and frame[column.verdict].notna().any() for column in shown)
+    caption = " · ".join([_caption(frame), _LEGEND, *([_VERDICTS] if has_verdict else [])])
     data = ordered[list(columns)] if columns else ordered
     return Document("show", (*_sections(ordered, shown), Text(caption, "quiet")), data)
 

@@ -2,7 +2,7 @@
 that hold for few.
 
 pairs (same seed, fold and data) ─▶ units that vary independently
-      ─▶ mean and 95 % interval ─▶ verdict
+      ─▶ mean and 95 % interval ─▶ verdict, of all variants of a table together
 
 What an interval may count is units, not figures: three seeds on each of four data sets are four
 units, since another data set moves all three of its seeds together. Folds of one data set share
@@ -12,16 +12,25 @@ over folds is, if anything, too narrow.
 
 from __future__ import annotations
 
+import bisect
 import math
 import statistics
 from collections import defaultdict
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, TypeVar
 
-from unet_bench.stats.intervals import Interval, bootstrap_interval, mean_interval, t_975
+from unet_bench.stats.family import ALONE, Error, Family
+from unet_bench.stats.intervals import (
+    Interval,
+    bootstrap_interval,
+    mean_interval,
+    standard_deviation,
+    t_975,
+)
 
 Verdict = Literal["better", "worse", "not separable"]
+Name = TypeVar("Name", bound=Hashable)
 
 # Units; with fewer there is too little to resample, and Student's t holds better.
 FEWEST_RESAMPLED: Final = 10
@@ -32,32 +41,54 @@ MOST_NEEDED: Final = 1000  # units; a difference that takes more is none that an
 class Difference:
     """How far a variant is from the baseline: the mean over units with its interval."""
 
-    interval: Interval  # without ends if there is but one unit
+    interval: Interval  # of this difference by itself; without ends if there is but one unit
     pairs: int
     units: int
     verdict: Verdict
     pairs_needed: int | None
 
 
-def paired_difference(pairs: Sequence[tuple[Hashable, float]]) -> Difference:
-    """Return the mean of `pairs`: each a cluster (data set or fold) and a difference in a figure.
+@dataclass(frozen=True)
+class Measured:
+    """A difference with the interval of its own, how well it is known, and of how many pairs."""
 
-    A difference is separable when its interval leaves out 0; of a single unit none is.
-    `pairs_needed` is how many pairs would make it so if mean and spread stayed as they are: the
-    fewest units whose interval by Student's t leaves out 0, each of as many pairs as the units have
-    now, rounded up. It never contradicts the verdict; None where the spread is not known, the mean
-    is 0, or more than 1000 units would be needed. Raise ValueError without pairs.
+    interval: Interval
+    error: Error
+    pairs: int
+
+
+Pairs = Sequence[tuple[Hashable, float]]  # a cluster (data set or fold) and a difference
+
+
+def paired_differences(pairs: Mapping[Name, Pairs], *, corrected: bool) -> dict[Name, Difference]:
+    """Return, by variant, how far it is from the baseline that all are compared with; see `judged`.
+
+    Raise ValueError for a variant without pairs.
     """
-    values = units(pairs)
-    found = _interval(values)
-    separable = found.low > 0 or found.high < 0
-    verdict: Verdict = "not separable"
-    if separable:
-        verdict = "better" if found.value > 0 else "worse"
-    needed = _units_needed(values, found.value, separable)
-    per_unit = len(pairs) / len(values)
-    pairs_needed = None if needed is None else math.ceil(needed * per_unit)
-    return Difference(found, len(pairs), len(values), verdict, pairs_needed)
+    values = {name: units(of) for name, of in pairs.items()}
+    measured = {
+        name: Measured(_interval(of), _error(of), len(pairs[name])) for name, of in values.items()
+    }
+    return judged(measured, corrected=corrected)
+
+
+def judged(measured: Mapping[Name, Measured], *, corrected: bool) -> dict[Name, Difference]:
+    """Return the verdict on each of several differences to one baseline.
+
+    A difference is separable when its own interval leaves out 0 and, `corrected`, when it exceeds
+    what `Family.limit` asks of a table of so many; of a single unit none is. `pairs_needed` is how
+    many pairs would make it so if mean and spread stayed as they are: the fewest units at which it
+    would be separable by Student's t, each of as many pairs as the units have now, rounded up. It
+    never contradicts the verdict; None where the spread is not known, the mean is 0, or more than
+    1000 units would be needed.
+    """
+    family = Family.of(of.error for of in measured.values()) if corrected else ALONE
+    return {name: _judged(of, family) for name, of in measured.items()}
+
+
+def paired_difference(pairs: Pairs) -> Difference:
+    """Return one difference, which is compared with nothing else; see `paired_differences`."""
+    return paired_differences({None: pairs}, corrected=False)[None]
 
 
 def clustered_mean(values: Sequence[tuple[Hashable, float]]) -> Interval:
@@ -88,16 +119,47 @@ def coarsest(labels: Sequence[tuple[Hashable, ...]]) -> list[Hashable]:
     return next((level for level in levels if len(set(level)) > 1), [None] * len(labels))
 
 
+def separable(interval: Interval, error: Error, family: Family) -> bool:
+    """Return whether a difference is told from 0: by its own interval, and within its family."""
+    own = interval.low > 0 or interval.high < 0
+    return own and (family.count < 2 or abs(interval.value) > family.limit(error))
+
+
 def _interval(values: Sequence[float]) -> Interval:
     return mean_interval(values) if len(values) < FEWEST_RESAMPLED else bootstrap_interval(values)
 
 
-def _units_needed(values: Sequence[float], mean: float, separable: bool) -> int | None:
-    if len(values) < 2:
+def _error(values: Sequence[float]) -> Error:
+    n = len(values)
+    return Error(standard_deviation(values) / math.sqrt(n) if n > 1 else math.nan, n)
+
+
+def _judged(of: Measured, family: Family) -> Difference:
+    found, units = of.interval, of.error.units
+    is_told = separable(found, of.error, family)
+    verdict: Verdict = "not separable"
+    if is_told:
+        verdict = "better" if found.value > 0 else "worse"
+    needed = _units_needed(of.error, found.value, family, is_told)
+    pairs_needed = None if needed is None else math.ceil(needed * of.pairs / units)
+    return Difference(found, of.pairs, units, verdict, pairs_needed)
+
+
+def _units_needed(error: Error, mean: float, family: Family, is_told: bool) -> int | None:
+    present = error.units
+    if present < 2 or mean == 0:
         return None
-    sd, present = statistics.stdev(values), len(values)
+
+    def would_tell(count: int) -> bool:
+        then = Error(error.sd / math.sqrt(count), count)
+        if t_975(count - 1) * then.standard >= abs(mean):
+            return False
+        # What would not do with a known spread, which is quick to find, does not with this one.
+        is_hopeful = family.count < 2 or family.limit(Error(then.standard)) < abs(mean)
+        return is_hopeful and (family.count < 2 or family.limit(then) < abs(mean))
+
     # From ten units on, verdict and Student's t may differ by a hair: what is separable needs no
     # more than there is.
-    candidates = range(2, present) if separable else range(present + 1, MOST_NEEDED + 1)
-    found = (n for n in candidates if t_975(n - 1) * sd / math.sqrt(n) < abs(mean))
-    return next(found, present if separable else None)
+    candidates = range(2, present) if is_told else range(present + 1, MOST_NEEDED + 1)
+    at = bisect.bisect_left(candidates, True, key=would_tell)
+    return candidates[at] if at < len(candidates) else present if is_told else None

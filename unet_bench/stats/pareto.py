@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     import numpy as np
@@ -10,39 +12,44 @@ if TYPE_CHECKING:
 
     Draws = NDArray[np.float64]  # (dimension, network, draw), less is better
 
+MOST_DIMENSIONS: Final = 3
+
 
 def undominated(values: Draws) -> NDArray[np.bool_]:
     """Return whether each network is on the Pareto front in each draw, as (network, draw).
 
-    It is where no other is at least as good everywhere and better somewhere. Only rivals that can
-    beat a network in some draw are compared draw by draw. A network that is beaten in every draw is
-    no rival, since whatever it beats, its better beats, too. Figures with errors are never equal,
-    so networks that are equal in one draw are twins.
+    It is where no other is at least as good everywhere and better somewhere. Of at most three
+    dimensions (Kung, Luccio and Preparata 1975, section 3).
     """
     import numpy as np
 
-    _, networks, draws = values.shape
-    best, worst = values.min(axis=2), values.max(axis=2)
-    sure = worst[:, _lowest(worst)]
-    hopeful = np.array([not (sure < best[:, n, None]).all(axis=0).any() for n in range(networks)])
+    dimensions, networks, draws = values.shape
+    points = np.zeros((draws, MOST_DIMENSIONS, networks))
+    points[:, :dimensions] = values.transpose(2, 0, 1)
     on_front = np.zeros((networks, draws), dtype=bool)
-    for n in np.flatnonzero(hopeful):
-        own = values[:, n]
-        twins = (values[..., 0] == own[:, :1]).all(axis=0)
-        rivals = hopeful & ~twins & (best <= worst[:, n, None]).all(axis=0)
-        on_front[n] = ~(values[:, rivals] <= own[:, None]).all(axis=0).any(axis=0)
+    for draw, of_draw in enumerate(points):
+        order = np.lexsort(of_draw[::-1])
+        on_front[order, draw] = [*_minima(of_draw[:, order].T.tolist())]
     return on_front
 
 
-def _lowest(points: NDArray[np.float64]) -> list[int]:
-    """Return the indices of points (dimension, point) that bound all others from below.
+def _minima(points: Iterable[tuple[float, float, float]]) -> Iterator[bool]:
+    """Yield whether no other of the points is at or below each, which are sorted; equals are alike.
 
-    Every other point is at or above one of them in all dimensions.
+    Whatever can beat a point comes before it. Of those that did, the lowest in the second and third
+    dimension are kept: as one rises, the other falls.
     """
-    import numpy as np
-
-    found: list[int] = []
-    for n in np.lexsort(points[::-1]):
-        if not (points[:, found] <= points[:, n, None]).all(axis=0).any():
-            found.append(int(n))
-    return found
+    seconds: list[float] = []
+    thirds: list[float] = []
+    last, is_lowest = None, False
+    for point in points:
+        if point != last:
+            _, second, third = last = point
+            at = bisect_right(seconds, second)
+            is_lowest = at == 0 or thirds[at - 1] > third
+        if is_lowest:
+            begin = end = bisect_left(seconds, second)
+            while end < len(thirds) and thirds[end] >= third:
+                end += 1
+            seconds[begin:end], thirds[begin:end] = [second], [third]
+        yield is_lowest

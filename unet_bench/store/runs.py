@@ -28,6 +28,8 @@ class Runs:
     classes: pd.DataFrame
     folders: Mapping[str, Path]
     manifests: Mapping[str, Mapping[str, Any]]
+    # Whether verdicts are corrected for the number of variants compared with a baseline.
+    corrected: bool = True
 
     @functools.cached_property
     def columns(self) -> Mapping[str, Column]:
@@ -35,11 +37,12 @@ class Runs:
         return known_columns(self.manifests.values())
 
 
-def read_runs(paths: Iterable[str | Path]) -> Runs:
+def read_runs(paths: Iterable[str | Path], *, corrected: bool = True) -> Runs:
     """Return what runs' folders hold; a results.csv, or JSON of pytest-benchmark, has no cells.
 
-    A table that names no run is called after its file. Raises StoreError for what is no run, or is
-    given twice.
+    Verdicts are `corrected` for the number of variants that are compared with a baseline. A table
+    that names no run is called after its file. Raises StoreError for what is no run, or is given
+    twice.
     """
     tables: dict[str, list[pd.DataFrame]] = {table: [] for table in TABLES}
     folders: dict[str, Path] = {}
@@ -47,7 +50,7 @@ def read_runs(paths: Iterable[str | Path]) -> Runs:
     seen: dict[str, Path] = {}
     for path in map(Path, paths):
         manifest = read_manifest(path) if RunFolder(path).manifest.is_file() else None
-        found = read_tables(path, TABLES if manifest else ("results",))
+        found = read_tables(path, TABLES if manifest else ("results",), corrected=corrected)
         name = manifest["run_id"] if manifest else path.stem
         for table, frames in tables.items():
             frame = found[table] if table in found else typed_table(table)
@@ -61,4 +64,4 @@ def read_runs(paths: Iterable[str | Path]) -> Runs:
     if not tables["results"]:
         raise StoreError("no runs: give at least one run's folder, such as results/RUN")
     joined = {table: pd.concat(frames, ignore_index=True) for table, frames in tables.items()}
-    return Runs(**joined, folders=folders, manifests=manifests)
+    return Runs(**joined, folders=folders, manifests=manifests, corrected=corrected)

@@ -9,11 +9,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from math import exp, isfinite, isnan, log
 from pathlib import Path
-from statistics import fmean, geometric_mean, median_low, stdev
+from statistics import fmean, geometric_mean, median_low
 from types import MappingProxyType
 from typing import Any, Final, cast
 
@@ -22,8 +22,17 @@ import pandas as pd
 
 from unet_bench.errors import StoreError
 from unet_bench.limits import one_line, read_json, shown
-from unet_bench.stats.intervals import mean_interval
-from unet_bench.stats.paired import clustered_mean, paired_difference
+from unet_bench.stats.family import Error
+from unet_bench.stats.intervals import Interval, mean_interval, standard_deviation, t_975
+from unet_bench.stats.paired import (
+    Difference,
+    Measured,
+    Name,
+    Pairs,
+    clustered_mean,
+    judged,
+    paired_differences,
+)
 from unet_bench.stats.pareto import undominated
 from unet_bench.store.columns import COLUMNS, OUR_PROBE_NAMES, Column, status_column
 from unet_bench.store.figures import Network, Peers, peer_groups
@@ -57,24 +66,32 @@ def cells_frame(
     return _frame(emptied, columns_with("cells", manifest), "cells")
 
 
-def results_frame(rows: Iterable[Row], manifest: Mapping[str, Any]) -> pd.DataFrame:
+def results_frame(
+    rows: Iterable[Row], manifest: Mapping[str, Any], *, corrected: bool = True
+) -> pd.DataFrame:
     """Return one row per variant × task × setting, with every probe's figures side by side.
 
     What no cell states, such as the preset, is taken from the manifest's entry of the same name.
+    Verdicts are `corrected` for the number of variants that are compared with a baseline.
     """
     groups: dict[tuple[object, ...], list[Row]] = defaultdict(list)
     for row in _last_attempts(rows):
         groups[tuple(row.get(name) for name in ("variant", *CONDITIONS))].append(row)
     scores = {key: _scores(cells) for key, cells in groups.items()}
-    wide = []
-    for key, cells in groups.items():
-        row = _wide_row(cells, manifest)
-        of_baseline = (
-            {} if row["variant"] == row["baseline"] else scores.get((row["baseline"], *key[1:]), {})
-        )
-        wide.append(row | _dice_columns(row["trivial"], scores[key], of_baseline))
-    _mark_pareto(wide)
-    return _frame(wide, columns_with("results", manifest), "results")
+    wide = {key: _wide_row(cells, manifest) for key, cells in groups.items()}
+    pairs: dict[tuple[object, ...], dict[tuple[object, ...], Pairs]] = defaultdict(dict)
+    for key, row in wide.items():
+        row |= _dice_columns(scores[key])
+        baseline = (row["baseline"], *key[1:])
+        if key != baseline and baseline in scores:
+            pairs[baseline][key] = _pairs(scores[key], scores[baseline])
+    for compared in pairs.values():
+        trivial = {key for key in compared if wide[key]["trivial"]}
+        for key, found in difference_columns(compared, trivial, corrected=corrected).items():
+            wide[key] |= found
+    rows = [*wide.values()]
+    _mark_pareto(rows)
+    return _frame(rows, columns_with("results", manifest), "results")
 
 
 def classes_frame(rows: Iterable[Row]) -> pd.DataFrame:
@@ -112,17 +129,22 @@ def write_tables(store: Store) -> None:
     write_text(folder.origin, json.dumps(origin, indent=2) + "\n")
 
 
-def read_results(path: str | Path, table: str = "results") -> pd.DataFrame:
+def read_results(
+    path: str | Path, table: str = "results", *, corrected: bool = True
+) -> pd.DataFrame:
     """Return a table of the run's folder, of a csv file, or of pytest-benchmark's JSON.
 
-    Each column has its type; columns that the file lacks are empty. Raises StoreError if nothing
-    is there. `read_tables` says what is read.
+    Each column has its type; columns that the file lacks are empty. Verdicts are `corrected` for
+    the number of variants that are compared. Raises StoreError if nothing is there. `read_tables`
+    says what is read.
     """
     columns(table)  # raises for another table
-    return read_tables(path, [table])[table]
+    return read_tables(path, [table], corrected=corrected)[table]
 
 
-def read_tables(path: str | Path, tables: Iterable[str] = TABLES) -> dict[str, pd.DataFrame]:
+def read_tables(
+    path: str | Path, tables: Iterable[str] = TABLES, *, corrected: bool = True
+) -> dict[str, pd.DataFrame]:
     """Return several tables as `read_results` does, having read the run's log once.
 
     What the log says counts: the csv files of a folder are read only where it has no log. A csv
@@ -136,7 +158,10 @@ def read_tables(path: str | Path, tables: Iterable[str] = TABLES) -> dict[str, p
         manifest: Mapping[str, Any] = {}
         with suppress(StoreError):  # a table on its own has no run.json beside it
             manifest = read_manifest(path.parent)
-        return {table: _read_csv(path, columns_with(table, manifest)) for table in tables}
+        read = {table: _read_csv(path, columns_with(table, manifest)) for table in tables}
+        if "results" in read:
+            read["results"] = _judged_again(read["results"], corrected)
+        return read
     folder = RunFolder(path.parent if path.is_file() else path)
     if not folder.manifest.is_file() and not folder.table(tables[0]).is_file():
         raise StoreError(
@@ -148,10 +173,46 @@ def read_tables(path: str | Path, tables: Iterable[str] = TABLES) -> dict[str, p
     for table in tables:
         file = folder.table(table)
         if file.is_file() and not folder.cells.is_file():
-            frames[table] = _read_csv(file, columns_with(table, manifest))
+            frame = _read_csv(file, columns_with(table, manifest))
+            frames[table] = _judged_again(frame, corrected) if table == "results" else frame
         else:
-            frames[table] = _table_of(table, rows, manifest)
+            frames[table] = _table_of(table, rows, manifest, corrected=corrected)
     return frames
+
+
+def _judged_again(results: pd.DataFrame, corrected: bool) -> pd.DataFrame:
+    """Return a table that was read as csv with verdicts by today's rule.
+
+    What a table has of each difference, its interval and pairs, is enough for the rule.
+    """
+    verdict, needed = "dice_verdict", "dice_pairs_needed"
+    families: dict[tuple[Any, ...], dict[int, Measured]] = defaultdict(dict)
+    for n, row in enumerate(records(results)):
+        if measured := _measured_difference(row):
+            baseline = tuple(row.get(name) for name in ("run_id", *CONDITIONS, "baseline"))
+            families[baseline][n] = measured
+    found: dict[int, Difference] = {}
+    for family in families.values():
+        found |= judged(family, corrected=corrected)
+    changed = {verdict: results[verdict].astype(object), needed: results[needed].astype(object)}
+    for n, of in found.items():
+        changed[verdict].iloc[n], changed[needed].iloc[n] = of.verdict, of.pairs_needed
+    return results.assign(
+        **{name: column.astype(results[name].dtype) for name, column in changed.items()}
+    )
+
+
+def _measured_difference(row: Row) -> Measured | None:
+    """Return a row's difference to the baseline, its error by Student's t; None without."""
+    names = ("dice_difference", *INTERVALS["dice_difference"], "dice_pairs")
+    figures: list[Any] = [row.get(name) for name in names]
+    difference, low, high, pairs = figures
+    if None in figures or pairs < 2:
+        return None
+    folds = pairs // (row.get("seeds") or 1)
+    units = folds if folds > 1 else pairs
+    standard = (high - low) / 2 / t_975(units - 1)
+    return Measured(Interval(difference, low, high), Error(standard, units), pairs)
 
 
 def _is_as_written(file: Path) -> bool:
@@ -172,27 +233,30 @@ def _sha256(file: Path) -> str:
 
 def mean_columns(values: Sequence[tuple[Hashable, float]]) -> Row:
     """Return mean, interval and spread of Dice by (cluster, Dice); there must be one."""
-    spread = stdev(dice for _, dice in values) if len(values) > 1 else None
+    spread = standard_deviation([dice for _, dice in values]) if len(values) > 1 else None
     return dict(zip(("dice", *INTERVALS["dice"]), clustered_mean(values), strict=True)) | {
         "dice_sd": spread
     }
 
 
-def difference_columns(pairs: Sequence[tuple[Hashable, float]], *, trivial: bool) -> Row:
-    """Return a variant's difference to the baseline by (cluster, difference in Dice).
+def difference_columns(
+    pairs: Mapping[Name, Pairs], trivial: Collection[Name], *, corrected: bool
+) -> dict[Name, Row]:
+    """Return the differences of variants to one baseline, in pairs of (cluster, difference).
 
-    Without pairs there is nothing. A trivial baseline has one seed: with one pair it has no
+    A variant without pairs has none. A `trivial` baseline has one seed: with one pair it has no
     verdict, where a network is not separable yet.
     """
-    if not pairs:
-        return {}
-    found = paired_difference(pairs)
+    paired = {name: of for name, of in pairs.items() if of}
     figure = ("dice_difference", *INTERVALS["dice_difference"])
     return {
-        "dice_pairs": found.pairs,
-        **dict(zip(figure, found.interval, strict=True)),
-        "dice_verdict": None if trivial and found.pairs == 1 else found.verdict,
-        "dice_pairs_needed": found.pairs_needed,
+        name: {
+            "dice_pairs": found.pairs,
+            **dict(zip(figure, found.interval, strict=True)),
+            "dice_verdict": None if name in trivial and found.pairs == 1 else found.verdict,
+            "dice_pairs_needed": found.pairs_needed,
+        }
+        for name, found in paired_differences(paired, corrected=corrected).items()
     }
 
 
@@ -219,9 +283,11 @@ def csv_text(frame: pd.DataFrame) -> str:
     return frame.to_csv(index=False, lineterminator="\n")
 
 
-def _table_of(table: str, rows: list[Row], manifest: Mapping[str, Any]) -> pd.DataFrame:
+def _table_of(
+    table: str, rows: list[Row], manifest: Mapping[str, Any], *, corrected: bool = True
+) -> pd.DataFrame:
     if table == "results":
-        return results_frame(rows, manifest)
+        return results_frame(rows, manifest, corrected=corrected)
     return cells_frame(rows, manifest) if table == "cells" else classes_frame(rows)
 
 
@@ -252,22 +318,24 @@ def _wide_row(cells: list[Row], manifest: Mapping[str, Any]) -> Row:
     for probe, of_probe in by_probe.items():
         cells += of_probe if probe in anywhere else _unmixed(of_probe, (*_MEASURED, *extra))
     ok = [cell for cell in cells if cell["status"] == "ok"]
+    values = _values_by_name(cells)
     row: Row = {
-        column.name: _common_value(column.name, cells, manifest) for column in columns("results")
+        column.name: _common_value(column.name, values, manifest) for column in columns("results")
     }
     known = {**BY_NAME, **extra}
+    measured = values if len(ok) == len(cells) else _values_by_name(ok)
     names = dict.fromkeys((*_MEASURED, *extra, *_undescribed(ok)))
-    row |= {name: pooled(known.get(name), _values(ok, name)) for name in names}
+    row |= {name: pooled(known.get(name), measured.get(name, ())) for name in names}
     for figure in INTERVALS:
         if not figure.startswith("dice"):  # whose seeds and folds are told apart
-            row |= _interval_columns(figure, _values(ok, figure))
+            row |= _interval_columns(figure, measured.get(figure, ()))
     for probe in dict.fromkeys((*OUR_PROBE_NAMES, *by_probe)):
         row[f"{probe}_status"] = worst_of(cell["status"] for cell in by_probe.get(probe, ()))
     row |= {
-        name: ", ".join(dict.fromkeys(map(str, _values(cells, name)))) or None
+        name: ", ".join(dict.fromkeys(map(str, values.get(name, ())))) or None
         for name in ENVIRONMENT_COLUMNS
     }
-    row["batch_effective"] = min(_values(cells, "batch_effective"), default=None)
+    row["batch_effective"] = min(values.get("batch_effective", ()), default=None)
     row["quality"] = worst_of(cell.get("quality") for cell in cells)
     row["evidence"] = _evidence(cells, row["quality"])
     row["seeds"] = len({cell["seed"] for cell in ok if cell.get("dice") is not None}) or None
@@ -295,18 +363,17 @@ def _scores(cells: Iterable[Row]) -> Scores:
     return {(seed, fold): dice for seed, fold, dice in found if dice is not None and isfinite(dice)}
 
 
-def _dice_columns(trivial: bool, own: Scores, baseline: Scores) -> Row:
+def _dice_columns(own: Scores) -> Row:
     """Return the Dice over seeds and folds; a single one keeps the interval its probe gave it."""
-    pairs = [
+    return mean_columns([(fold, dice) for (_, fold), dice in own.items()]) if len(own) > 1 else {}
+
+
+def _pairs(own: Scores, baseline: Scores) -> Pairs:
+    return [
         (fold, dice - baseline[seed, fold])
         for (seed, fold), dice in own.items()
         if (seed, fold) in baseline
     ]
-    alone = len(own) < 2
-    return {
-        **({} if alone else mean_columns([(fold, dice) for (_, fold), dice in own.items()])),
-        **difference_columns(pairs, trivial=trivial),
-    }
 
 
 def _evidence(cells: Iterable[Row], quality: str | None) -> str | None:
@@ -319,9 +386,23 @@ def _evidence(cells: Iterable[Row], quality: str | None) -> str | None:
     return "; ".join(f"{probe}: {evidence}" for probe, evidence in seen.items()) or None
 
 
-def _common_value(name: str, cells: Iterable[Row], manifest: Mapping[str, Any]) -> object:
+def _common_value(
+    name: str, values: Mapping[str, Sequence[Any]], manifest: Mapping[str, Any]
+) -> object:
+    if name in values:
+        return values[name][0]
     given = manifest.get(name)
-    return next(iter(_values(cells, name)), given if isinstance(given, str | int | float) else None)
+    return given if isinstance(given, str | int | float) else None
+
+
+def _values_by_name(cells: Iterable[Row]) -> dict[str, list[Any]]:
+    """Return the values of each column in the cells that have any."""
+    values: dict[str, list[Any]] = {}
+    for cell in cells:
+        for name, value in cell.items():
+            if value is not None:
+                values.setdefault(name, []).append(value)
+    return values
 
 
 def _values(cells: Iterable[Row], name: str) -> list[Any]:
@@ -355,7 +436,7 @@ def pooled(column: Column | None, values: Sequence[Any]) -> object:
     return pool(values) if pool else values[0]
 
 
-def _interval_columns(figure: str, values: list[float]) -> Row:
+def _interval_columns(figure: str, values: Sequence[float]) -> Row:
     """Return the figure and its interval over processes or seeds.
 
     A single one keeps the interval its probe gave it.
@@ -399,8 +480,13 @@ def _mark_pareto(rows: list[Row]) -> None:
 
 def _frame(rows: Sequence[Row], known: Sequence[Column], source: str) -> pd.DataFrame:
     """Return the rows with the known columns, then whatever else the rows hold."""
+    named, nothing = set[str]().union(*rows), [None] * len(rows)
     found: dict[str, Any] = {
-        column.name: _typed(column, [row.get(column.name) for row in rows], source)
+        column.name: _typed(
+            column,
+            [row.get(column.name) for row in rows] if column.name in named else nothing,
+            source,
+        )
         for column in known
     }
     undescribed = [name for name in _undescribed(rows) if name not in found]
@@ -447,11 +533,17 @@ def _read_csv(file: Path, known: Iterable[Column]) -> pd.DataFrame:
 
 
 def _typed(column: Column, values: list[Any], source: str) -> Any:
+    """Return the values as an array of the column's type; each different one is looked at once."""
     parse, dtype = _PARSE[column.dtype], cast(Any, column.dtype)
+    # Equal values of different types, as 1 and True, are told apart.
+    keys = values if len(set(map(type, values))) < 3 else [(type(v), v) for v in values]
     try:
-        return pd.array(
-            [None if _is_empty(value) else parse(value) for value in values], dtype=dtype
-        )
+        places = {key: n for n, key in enumerate(dict.fromkeys(keys))}
+        firsts = dict(zip(keys, values, strict=True))
+        different = [firsts[key] for key in places]
+        parsed = [None if _is_empty(value) else parse(value) for value in different]
+        found = pd.array(parsed, dtype=dtype)
+        return found if len(found) == len(keys) else found.take([places[key] for key in keys])
     except (TypeError, ValueError, KeyError, OverflowError) as error:
         raise StoreError(
             f"{source}: column {column.name} takes {dtype} only: {one_line(str(error))}; "
@@ -497,8 +589,8 @@ _PARSE: Final[Mapping[str, Callable[[Any], object]]] = {
 
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
     """Return the rows as plain Python values, with None where there is no value."""
-    plain = frame.astype(object).where(frame.notna(), None)
-    return [
-        dict(zip(map(str, frame), row, strict=True))
-        for row in plain.itertuples(index=False, name=None)
+    names = [str(name) for name in frame]
+    columns = [
+        column.astype(object).where(column.notna(), None).tolist() for _, column in frame.items()
     ]
+    return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]

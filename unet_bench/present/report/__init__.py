@@ -19,18 +19,20 @@ NAMES: Final[Mapping[str, str]] = {
 """By format, what a report is called unless told otherwise."""
 
 
-def write_report(paths: Iterable[str | Path], out: str | Path, *, format: str = "html") -> Path:
+def write_report(
+    paths: Iterable[str | Path], out: str | Path, *, format: str = "html", corrected: bool = True
+) -> Path:
     """Write a report of runs' folders or tables into the file `out`, and return it.
 
-    `figures` makes a folder of figures. Raises StoreError for what is no run or cannot be written,
-    UnknownName for another format.
+    `figures` makes a folder of figures. Verdicts are `corrected` as `read_runs` says. Raises
+    StoreError for what is no run or cannot be written, UnknownName for another format.
     """
     from unet_bench.store.run_folder import write_text
     from unet_bench.store.runs import read_runs
 
     if format not in NAMES:
         raise unknown("format", format, NAMES, "unet-bench report --help")
-    runs, out = read_runs(paths), Path(out)
+    runs, out = read_runs(paths, corrected=corrected), Path(out)
     if out.exists() and not (out.is_dir() if format == "figures" else out.is_file()):
         wanted = "folder" if format == "figures" else "regular file"
         raise StoreError(
