@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Final, NamedTuple
+from dataclasses import dataclass
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
@@ -77,16 +78,22 @@ class Observer(TorchDispatchMode):
         raise NotImplementedError
 
 
-class _New(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class _New:
     """A new tensor that an operation returns."""
 
     shape: torch.Size
     stride: tuple[int, ...]
     dtype: torch.dtype
 
+    def make(self) -> Tensor:
+        """Return a tensor like it."""
+        return torch.empty_strided(self.shape, self.stride, dtype=self.dtype, device="meta")
 
-Made = _New | int | None  # a new tensor, the argument of this number, or nothing
-_made: dict[Any, list[Made] | None] = {}  # by operation and arguments; None: not to be remembered
+
+Made = _New | int | None | tuple["Made", ...]  # what is new, the argument of this number, nothing
+_ASK_TORCH: Final = -1  # in the place of an argument's number: not to be remembered
+_made: dict[Any, Made] = {}  # by operation and arguments
 
 
 def call(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
@@ -103,12 +110,9 @@ def call(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
     except KeyError:
         result = func(*args, **kwargs)
         unchanged = key[1:] == (_described(args, []), _described(kwargs, []) if kwargs else None)
-        _made[key] = _remembered(result, tensors) if tensors and unchanged else None
+        _made[key] = _remembered(result, tensors) if tensors and unchanged else _ASK_TORCH
         return result
-    if made is None:
-        return func(*args, **kwargs)
-    found = [_again(one, tensors) for one in made]
-    return found[0] if len(found) == 1 else tuple(found)
+    return func(*args, **kwargs) if made == _ASK_TORCH else _again(made, tensors)
 
 
 class _Undescribed(Exception):
@@ -151,32 +155,34 @@ PLAIN: Final = frozenset(
 )
 
 
-def _remembered(result: Any, tensors: Sequence[Tensor]) -> list[Made] | None:
-    """Return how to make a result again; None where that takes the operation itself."""
-    leaves = result if isinstance(result, tuple) else [result]
-    if len(leaves) == 1 and leaves is result:
-        return None
-    storages = {tensor.untyped_storage()._cdata for tensor in tensors}
-    made: list[Made] = []
-    for leaf in leaves:
-        given = next((n for n, tensor in enumerate(tensors) if tensor is leaf), None)
-        if given is not None or leaf is None:
-            made.append(given)
-            continue
-        if leaf.__class__ is not Tensor or not leaf.is_meta:
-            return None
-        storage = leaf.untyped_storage()
-        new = _New(leaf.shape, leaf.stride(), leaf.dtype)
-        if storage._cdata in storages or storage.nbytes() != _again(new, ()).untyped_storage().nbytes():
-            return None
-        storages.add(storage._cdata)
-        made.append(new)
-    return made
+def _remembered(result: Any, tensors: Sequence[Tensor]) -> Made:
+    """Return how to make a result again."""
+    if not isinstance(result, tuple):
+        return _remembered_one(result, tensors)
+    made = tuple([_remembered_one(leaf, tensors) for leaf in result])
+    leaves = [leaf for leaf in result if isinstance(leaf, Tensor)]
+    shared = len({leaf.untyped_storage()._cdata for leaf in leaves}) < len(leaves)
+    return _ASK_TORCH if shared or _ASK_TORCH in made else made
 
 
-def _again(made: Made, tensors: Sequence[Tensor]) -> Tensor | None:
-    if made is None:
+def _remembered_one(result: Any, tensors: Sequence[Tensor]) -> Made:
+    for number, tensor in enumerate(tensors):
+        if tensor is result:
+            return number
+    if result is None:
         return None
+    if result.__class__ is not Tensor or not result.is_meta:  # chunks are views, in a list
+        return _ASK_TORCH
+    storage = result.untyped_storage()
+    if storage._cdata in {tensor.untyped_storage()._cdata for tensor in tensors}:
+        return _ASK_TORCH
+    new = _New(result.shape, result.stride(), result.dtype)
+    return new if new.make().untyped_storage().nbytes() == storage.nbytes() else _ASK_TORCH
+
+
+def _again(made: Made, tensors: Sequence[Tensor]) -> Any:
+    if isinstance(made, _New):
+        return made.make()
     if isinstance(made, int):
         return tensors[made]
-    return torch.empty_strided(made.shape, made.stride, dtype=made.dtype, device="meta")
+    return None if made is None else tuple([_again(one, tensors) for one in made])

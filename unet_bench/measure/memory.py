@@ -100,6 +100,7 @@ def _training_peak(context: MeasurementContext, run: Runnable, grain: int) -> in
     In the second of two steps all is as in the first, and the optimiser's state is there besides.
     """
     target, take = context.target(), TrainingStep(context, run.model)
+    of_one = state_of(take, nn.Parameter(torch.empty(2)))
     tracker = LiveBytes(grain)
     for tensor in (*run.model.parameters(), *run.model.buffers(), run.images, target):
         tracker.add(tensor)
@@ -108,7 +109,11 @@ def _training_peak(context: MeasurementContext, run: Runnable, grain: int) -> in
         loss = take.forward(run.images, target)
         take.backward(loss)
         peak, before = tracker.peak, tracker.live
-        take.optimiser.step()
+        for weight in (one for one in run.model.parameters() if one.grad is not None):
+            take.optimiser.state[weight] = {
+                name: torch.empty_like(weight) if like.ndim else like.clone()
+                for name, like in of_one.items()
+            }
         state = tracker.live - before
         tracker.peak = tracker.live
         take.update()
@@ -119,6 +124,14 @@ def _training_peak(context: MeasurementContext, run: Runnable, grain: int) -> in
         tracker.peak = tracker.live
         take(run.images, target)
     return tracker.peak
+
+
+def state_of(take: TrainingStep, example: nn.Parameter) -> dict[str, Tensor]:
+    """Return the state that the step's optimiser keeps for a weight, from its first step on."""
+    example.grad = torch.empty_like(example)
+    optimiser = take.optimiser_of([example])
+    optimiser.step()
+    return dict(optimiser.state[example])
 
 
 # ---- what runs

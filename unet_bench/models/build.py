@@ -6,7 +6,6 @@ import functools
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-import torch
 from torch import nn
 
 from unet_bench.errors import InvalidChoice, InvalidPart, Unsupported

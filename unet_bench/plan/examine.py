@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
-import torch
 from torch import nn
 
 from unet_bench.errors import InvalidPart, InvalidSize, UnetBenchError, Unsupported, first_line

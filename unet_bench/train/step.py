@@ -36,12 +36,16 @@ class TrainingStep:
         self.call = model if call is None else call
         self.class_weights = class_weights
         parameters = [*model.parameters()] or [nn.Parameter(torch.zeros(1, device=context.device))]
-        # Torch would choose the same by itself on a GPU; said aloud, tensors without data follow
-        # the same path.
-        foreach = kind_of(context.cell.setting.device) in ("cuda", "xpu") or None
-        self.optimiser = optimiser(self.recipe, parameters, foreach)
+        self.optimiser = self.optimiser_of(parameters)
         scaled = context.cell.setting.precision == "fp16" and not context.stand_in
         self.scaler = torch.amp.GradScaler(context.device.type, enabled=scaled)
+
+    def optimiser_of(self, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
+        """Return the recipe's optimiser, as the setting's device runs it."""
+        # Torch would choose the same by itself on a GPU; said aloud, tensors without data follow
+        # the same path.
+        foreach = kind_of(self.context.cell.setting.device) in ("cuda", "xpu") or None
+        return optimiser(self.recipe, parameters, foreach)
 
     def __call__(self, images: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
         loss = self.forward(images, target, weight)
