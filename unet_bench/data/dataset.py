@@ -345,7 +345,7 @@ class Scaled:
 def resized(image: Array | Scaled, size: tuple[int, ...], method: Image.Resampling) -> Array:
     """Return the image `(*S C)` at another size."""
     if len(size) == 3:  # slice by slice, and then along the depth, with a slice as one row
-        slices = np.stack([resized(one, size[1:], method) for one in image])
+        slices = np.stack([resized(one, size[1:], method) for one in image[:]])
         rows = slices.reshape(len(slices), -1, image.shape[-1])
         return resized(rows, (size[0], rows.shape[1]), method).reshape(*size, -1)
     height, width = size
