@@ -8,6 +8,7 @@ import struct
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -369,6 +370,20 @@ def test_images_with_a_tag_and_masks_without_fit(tmp_path: Path) -> None:
     data = scene(tmp_path / "set", turned, "png")
     assert separates(data)
     assert any("orientation tag" in note for note in data.notes)
+
+
+def test_each_picture_is_opened_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scene(tmp_path / "set", turned, "png")
+    opened: list[str] = []
+    by_pillow = Image.open
+
+    def counted(path: Path, **options: Any) -> Image.Image:
+        opened.append(f"{path.parent.name}/{path.name}")
+        return by_pillow(path, **options)
+
+    monkeypatch.setattr(Image, "open", counted)
+    read_folder(tmp_path / "set")
+    assert len(opened) == len(set(opened)) == 12
 
 
 @pytest.mark.parametrize("tag", [0, 9])
