@@ -153,7 +153,7 @@ def time_notes(plan: Plan, execution: ExecutionOptions) -> Iterable[str]:
     """Yield what to know where a run will be cut short, and how to have all of it."""
     from unet_bench.present.progress import span
 
-    foreseen_s = sum(planned.seconds for planned in plan.planned if not planned.status)
+    foreseen_s = plan.seconds(plan.planned)
     if foreseen_s > execution.time_limit_s:
         yield (
             f"all cells would take about {span(foreseen_s)}, and the run ends after "

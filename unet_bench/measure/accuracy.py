@@ -80,6 +80,7 @@ def scored_on_test(
             traceback.print_exc()
     low, high = bootstrap_dice(accumulator.counts, context.rng())
     return {
+        "test_images": len(dataset.test),
         **accumulator.figures(),
         "dice_ci_low": low,
         "dice_ci_high": high,

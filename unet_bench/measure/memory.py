@@ -88,7 +88,8 @@ def _foreseen_peak(
     model.train(training)
     if not training:
         cast_weights(model, context.cell.setting.precision)
-    return live_peak(*workload(context, Runnable(model, model, context.images()), training), grain)
+    run = Runnable(model, model, context.images(training=training))
+    return live_peak(*workload(context, run, training), grain)
 
 
 # ---- what runs

@@ -104,11 +104,8 @@ def loss_of(
 
     An auxiliary head's loss is weighted, and taken at full size.
     """
-    recipe, size, input_window = (
-        context.cell.protocol.recipe,
-        context.cell.task.scored,
-        context.cell.input_window,
-    )
+    recipe = context.cell.protocol.recipe
+    size, input_window = context.cell.training_window
 
     def of(logits: Tensor) -> Tensor:
         return segmentation_loss(
