@@ -44,8 +44,9 @@ def test_the_preset_follows_the_device() -> None:
     assert from_dict({"preset": "full"}).resolved(on_gpu=False).sizes() == [(256, 256), (388, 388)]
 
 
-def test_all_variants_unless_others_are_asked_for() -> None:
-    assert from_dict({}).resolved(False).variants == ("all",)
+def test_the_presets_variants_unless_others_are_asked_for() -> None:
+    assert from_dict({}).resolved(False).variants == tuple(read("first")["variants"])
+    assert from_dict({"preset": "standard"}).resolved(False).variants == ("all",)
     assert from_dict({"base": "unet", "vary": ["up=bilinear"]}).resolved(False).variants == ()
 
 

@@ -61,7 +61,7 @@ def run(
 ) -> None:
     """Measure variants and save tables.
 
-    Without options: all variants on real brain MRI, the preset for this device.
+    Without options: a first look in ten minutes on two cores, or a tour on a GPU.
     """
     from unet_bench import pipeline
     from unet_bench.present.progress import watcher

@@ -365,18 +365,14 @@ class Suite:
             values["variants"] = shipped or ("all",)
         filled = {name: value for name, value in values.items() if getattr(self, name) in OPEN}
         suite = dataclasses.replace(self, preset=preset.name, **filled)
-        if self._window:
-            suite._require_window()
+        if suite._window and all(suite.window_of(size) != suite._window for size in suite.sizes()):
+            if self.window:
+                raise InvalidSuite(
+                    f"window {self.window} does not lie within the scored size {suite.size}: "
+                    "give as many sides, none longer"
+                )
+            suite = dataclasses.replace(suite, window=AS_SCORED)
         return suite
-
-    def _require_window(self) -> None:
-        """Raise InvalidSuite for a window that lies within none of the sizes, or beyond one."""
-        sizes = [size for size in self.sizes() if len(size) == len(parse_window(self.window))]
-        if not sizes or any(self.window_of(size) == size != self._window for size in sizes):
-            raise InvalidSuite(
-                f"window {self.window} does not lie within the scored size {self.size}: give as "
-                "many sides, none longer"
-            )
 
     @property
     def _window(self) -> tuple[int, ...]:
