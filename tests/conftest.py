@@ -8,6 +8,7 @@ import io
 import os
 import subprocess
 import sys
+import tempfile
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -93,7 +94,23 @@ def context_of(registry: Registry) -> Callable[..., MeasurementContext]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def one_fork_server() -> Iterator[None]:
+def own_locks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Have runs wait for no other process's timings: locks lie in the temporary folder.
+
+    Its path is short, for sockets are made below it.
+    """
+    tmp_path_factory.getbasetemp()  # where it would be anyhow
+    with (
+        tempfile.TemporaryDirectory(prefix="ub-", ignore_cleanup_errors=True) as folder,
+        pytest.MonkeyPatch.context() as patched,
+    ):
+        patched.setenv("TMPDIR", folder)
+        patched.setattr(tempfile, "tempdir", folder)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_fork_server(own_locks: None) -> Iterator[None]:
     """Have runs in this process share a fork server; those that make their own `Local` do not."""
     lender = Lender()
     with pytest.MonkeyPatch.context() as patched:

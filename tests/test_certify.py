@@ -9,6 +9,7 @@ import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -26,8 +27,11 @@ from unet_bench.analysis.certificate import (
     selftest_check,
     table_check,
 )
-from unet_bench.errors import InvalidSuite, StoreError
+from unet_bench.errors import InvalidSuite, StoreError, UnetBenchError
+from unet_bench.execute.row import row_id
 from unet_bench.present.certificate import certificate_document
+from unet_bench.store.run_folder import RunFolder
+from unet_bench.store.schema import INTERVALS
 
 ROOT = Path(__file__).parents[1]
 PLAIN = {"variant": "unet", "status": "ok", "device": "cuda:0", "precision": "fp32"}
@@ -363,9 +367,72 @@ def test_steps_end_one_after_another_and_leave_time_for_the_report() -> None:
     assert ends[-1] < 1
 
 
+def test_an_interrupted_attempt_takes_nothing_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps(monkeypatch, one="failed", two="passed")
+    folder = made_in(tmp_path).folder
+    ran = steps(monkeypatch, one=KeyboardInterrupt(), two="passed")  # type: ignore[arg-type]
+    again = certified.certify(lambda: DOCTOR, resume=folder)
+    assert (again.exit_code(), ran) == (130, ["one"])
+    assert [check.status for check in again.certificate.checks] == ["passed", "failed", "passed"]
+    newer = {**DOCTOR, "packages": {**DOCTOR["packages"], "torch": "2.15"}}  # type: ignore[dict-item]
+    again = certified.certify(lambda: newer, resume=folder)
+    assert again.certificate.of("not reached") == ["one", "two"]
+    assert "it was interrupted before one, two ended" in again.certificate.sentence()
+
+
+def test_a_self_test_without_a_pair_says_whether_it_was_time_or_quiet_that_it_lacked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from unet_bench import selftest
+    from unet_bench.store import log
+
+    def without_a_pair(**_: Any) -> Any:
+        raise UnetBenchError("no pair of identical code gave a ratio (1 contaminated)")
+
+    def checked(*rows: dict[str, Any]) -> Check:
+        numbered = [{**row, "cell_id": str(number)} for number, row in enumerate(rows)]
+        monkeypatch.setattr(log, "iterate_rows", lambda run: iter(numbered))
+        return certified.checked(at_work, step)
+
+    monkeypatch.setattr(selftest, "selftest", without_a_pair)
+    [step] = [step for step in certified.STEPS if step.name == "selftest"]
+    (tmp_path / "selftest" / "run").mkdir(parents=True)
+    (tmp_path / "selftest" / "run" / "run.json").touch()
+    request = certified.Request("cpu", 4.0)
+    begun = time.monotonic()
+    at_work = certified.Certifying(tmp_path, request, DOCTOR, Any, begun, 4.0, {})  # type: ignore[arg-type]
+    slowed = {"status": "ok", "quality": "clean", "slowdown": 0.05, "latency_ratio": 1.05}
+    slowed |= dict(zip(INTERVALS["latency_ratio"], (1.04, 1.06), strict=True))
+    noisy = {"status": "ok", "quality": "contaminated"}
+    found = checked(slowed, CUT_SHORT)
+    assert (found.status, found.figure) == ("not reached", "1 cells, not judged")
+    assert "no time for a pair" in found.notes[0]
+    found = checked(noisy, CUT_SHORT)
+    assert (found.status, "1 contaminated" in found.problems[0]) == ("failed", True)
+
+
+def test_what_is_to_be_measured_again_is_counted_once() -> None:
+    left: Any = SimpleNamespace(cell=SimpleNamespace(id="old"), names=("unet",))
+    rows = {name: {**PLAIN, "cell_id": name} for name in ("new", row_id(left, "unet"))}
+    assert certified.settled(rows, [left]) == [rows["new"]]
+    assert len(certified.settled(rows, [])) == 2
+
+
+def test_every_file_of_a_run_is_explained() -> None:
+    page = str(certificate_document(certificate("passed")).rendered("md"))
+    run = RunFolder(Path("run"))
+    named = [name for name, value in vars(RunFolder).items() if isinstance(value, property)]
+    paths = [getattr(run, name) for name in named if name != "weights"]  # which are not kept
+    names = {path.name for path in (*paths, *map(run.table, ("cells", "results", "classes")))}
+    names |= {certified.REQUEST, certified.ENVIRONMENT, certified.REPORT, *certified.TEMPORARY}
+    assert sorted(name for name in names if name not in page) == []
+
+
 @pytest.mark.slow
 def test_a_processor_is_certified_as_one(unet_bench: Callable[..., Any], tmp_path: Path) -> None:
-    done = unet_bench("certify", "--device", "cpu", "--minutes", "0.7", fresh=True)
+    done = unet_bench("certify", "--device", "cpu", "--minutes", "0.3", fresh=True)
     assert done.returncode in (1, 3), done.stderr
     [folder] = (path for path in (tmp_path / "results").iterdir() if path.is_dir())
     assert "a CPU, not a GPU" in (folder / "certificate.md").read_text()

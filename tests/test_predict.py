@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,6 +20,7 @@ from PIL import Image
 from support.datasets import dataset
 from torch import nn
 
+from unet_bench import limits, predict
 from unet_bench.data import tiff
 from unet_bench.data.dataset import Array, Dataset
 from unet_bench.data.decode import read_image, read_mask
@@ -225,6 +227,63 @@ def test_images_of_many_bands(ending: str, tmp_path: Path) -> None:
     drawn = np.array(Image.open(written.overlay))
     is_background = image[..., 0] <= LEVEL
     assert np.array_equal(drawn[is_background], image[is_background][:, :3])
+
+
+@pytest.mark.parametrize(
+    ("high", "dtype", "value", "told"),
+    [
+        (65535, np.uint16, 200, "holds values up to 200, and the images .* is it of fewer bits"),
+        (65535, np.uint16, 30000, ""),
+        (255, np.uint16, 30000, "holds values from 0 to 30000"),
+        (4095, np.uint16, 200, "up to 200, .* from 0 to 4095: is it of fewer bits"),
+    ],
+)
+def test_values_of_fewer_or_more_bits_than_the_training_images_are_told(
+    high: float, dtype: type, value: int, told: str, tmp_path: Path
+) -> None:
+    pixels = np.zeros((SIDE, SIDE), dtype)
+    pixels[4:8] = value
+    tifffile.imwrite(tmp_path / "a.tif", pixels)
+    deep = network(scale={"uint16": (0.0, float(high))}, image_type="float32")
+    warnings = predict_files(deep, [tmp_path / "a.tif"], outputs(tmp_path)).warnings
+    assert len(warnings) == bool(told)
+    assert re.search(told, " ".join(warnings))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("fit", ["crop", "resize"])
+def test_masks_of_images_that_stay_in_a_file_are_those_of_others(
+    fit: str, dtype: type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grey = scene(size=(70, 50))
+    tifffile.imwrite(tmp_path / "a.tif", np.dstack([grey] * 3).astype(dtype), photometric="rgb")
+    scale = {np.dtype(dtype).name: (0.0, 255.0)}
+    facts: dict[str, Any] = {"task": task_of((SIDE, SIDE), fit, 3), "scale": scale}
+    if dtype is np.uint16:
+        facts |= {"image_type": "float32", "mean": np.array(0.5), "std": np.array(0.05)}
+    made = network(channels=3, **facts)
+    masks = []
+    for most in (10**6, 1000):
+        monkeypatch.setattr(limits, "MAPPED", most)
+        monkeypatch.setattr(limits, "MOST_PIXELS", most)
+        with allow_pixels(10_000):
+            chosen = Outputs(tmp_path / str(most), overlay=True, probabilities="auto")
+            written = write(predict_files(made, [tmp_path / "a.tif"], chosen))
+        masks.append(np.array(Image.open(written.mask)))
+        assert written.probabilities
+        assert np.array_equal(read_image(written.probabilities).argmax(-1), masks[-1])
+    assert masks[0].any()
+    assert np.array_equal(*masks)
+
+
+def test_an_overlay_of_a_very_large_image_is_smaller(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = saved(tmp_path / "a.png", scene())
+    monkeypatch.setattr(predict, "MOST_PIXELS", 400)
+    written = write(predict_files(network(), [file], outputs(tmp_path, overlay=True)))
+    assert written.overlay
+    assert Image.open(written.overlay).size == (15, 20)
 
 
 # ---- overlays and probabilities

@@ -39,7 +39,7 @@ def only_run(path: Path) -> Path:
 def test_one_wide_row_a_variant_with_every_probe(finished_run: Path) -> None:
     frame = read_results(finished_run).set_index("variant")
     floors = frame[frame.index.str.startswith("floor-")]
-    assert set(floors.index) == {"floor-majority", "floor-otsu"}
+    assert set(floors.index) == {"floor-majority", "floor-otsu", "floor-lookup"}
     assert (floors["accuracy_status"] == "ok").all()
     assert floors[["latency_ms", "params", "train_s"]].isna().all().all()
     frame = frame.drop(floors.index)
@@ -126,7 +126,7 @@ def test_every_cell_column_is_documented(finished_run: Path) -> None:
 
 def test_show_in_every_format(unet_bench, finished_run: Path) -> None:
     assert "unet-paper" in unet_bench("show", str(finished_run)).stdout
-    assert len(json.loads(unet_bench("show", str(finished_run), "--json").stdout)) == 6
+    assert len(json.loads(unet_bench("show", str(finished_run), "--json").stdout)) == 7
     assert "| unet-paper" in unet_bench("show", str(finished_run), "--format", "md").stdout
     assert unet_bench("show", str(finished_run), "--format", "csv").stdout.count("\n") >= 6
 
@@ -169,7 +169,7 @@ def test_ctrl_c_leaves_a_resumable_run(tmp_path: Path, unet_bench) -> None:
     )
     time.sleep(1)
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=120)
     assert process.returncode == 130, said
     assert "--resume" in said
     frame = read_results(only_run(tmp_path))

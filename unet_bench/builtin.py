@@ -53,6 +53,11 @@ def unet_bench_register(registry: Registrar) -> None:
         "unet_bench.measure.trivial:otsu",
         summary="thresholds of brightness, image by image",
     )
+    registry.trivial_baseline(
+        "floor-lookup",
+        "unet_bench.measure.trivial:lookup",
+        summary="a table from grey value or colour to class, learnt from the training images",
+    )
     registry.recipe(
         "default",
         Recipe,

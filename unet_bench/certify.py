@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 MINUTES: Final = 15.0  # on a GPU enough for all of it
 REQUEST: Final = "request.json"
 ENVIRONMENT: Final = "environment.json"
+CERTIFICATE: Final = "certificate.json"
+NO_TIME: Final = "there was no time for it"
+INTERRUPTED: Final = "it was interrupted"
 REPORT: Final = "report.html"
 PAIRS: Final = 20  # of the self-test, where there are MINUTES; fewer in proportion
 REPEATS: Final = 3
@@ -119,6 +122,7 @@ class Certifying:
     progress: Watcher
     begun: float  # of the monotonic clock
     minutes: float
+    earlier: Mapping[str, Check]  # what is known of each step by an attempt before
 
     def limits(self, step: Step) -> ExecutionOptions:
         """Return when a step has to be over, and where it runs."""
@@ -173,18 +177,27 @@ def certify(
 
     stopped, checks = None, []
     with watcher() as progress:
-        at_work = Certifying(folder, request, doctor(), progress, begun, minutes or request.minutes)
+        environment = doctor()
+        at_work = Certifying(
+            folder,
+            request,
+            environment,
+            progress,
+            begun,
+            minutes or request.minutes,
+            earlier_checks(folder, versions(environment)),
+        )
         for number, step in enumerate(STEPS, 1):
             progress.waiting(f"{number} of {len(STEPS)}: {step.name}")
             try:
                 if stopped is None:
                     checks.append(checked(at_work, step))
                 else:
-                    checks.append(unbegun(at_work, step))
+                    checks.append(unbegun(at_work, step, INTERRUPTED))
             except KeyboardInterrupt as end:
                 stopped = end
-                checks.append(unbegun(at_work, step))
-        found = certificate_of(at_work, checks)
+                checks.append(unbegun(at_work, step, INTERRUPTED))
+        found = certificate_of(at_work, checks, stopped=stopped is not None)
         write_certificate(found, folder)
     archive = folder.with_name(f"{folder.name}.zip")
     if stopped is None:
@@ -227,6 +240,17 @@ def requested(folder: Path) -> Request:
         ) from error
 
 
+def earlier_checks(folder: Path, of: Mapping[str, Any]) -> dict[str, Check]:
+    """Return the checks of the certificate that an earlier attempt left, of the same versions."""
+    from unet_bench.analysis.certificate import from_json
+
+    try:
+        found = from_json(read_json(folder / CERTIFICATE))
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+    return {check.name: check for check in found.checks} if found.versions == of else {}
+
+
 # ---- a step
 
 
@@ -238,7 +262,7 @@ def checked(at_work: Certifying, step: Step) -> Check:
     from unet_bench.analysis.certificate import broken
 
     if time.monotonic() >= at_work.limits(step).until:
-        return unbegun(at_work, step)
+        return unbegun(at_work, step, NO_TIME)
     try:
         return step.check(at_work, step)
     except StoreError:
@@ -250,11 +274,18 @@ def checked(at_work: Certifying, step: Step) -> Check:
         return broken(step.name, said, file.name)
 
 
-def unbegun(at_work: Certifying, step: Step) -> Check:
-    """Return the check of a step that there was no time for."""
-    from unet_bench.analysis.certificate import unreached
+def unbegun(at_work: Certifying, step: Step, why: str) -> Check:
+    """Return the check of a step that is not made: as an earlier attempt left it, if one did."""
+    from unet_bench.analysis.certificate import unreached, was_cut_short
+    from unet_bench.store.log import iterate_rows, latest
 
-    return unreached(step.name, at_work.evidence(at_work.run_in(at_work.folder / step.name)))
+    if step.name in at_work.earlier:
+        return at_work.earlier[step.name]
+    folder = at_work.folder / step.name
+    runs = [file.parent for file in folder.rglob(MANIFEST)]
+    rows = [row for run in runs for row in latest(iterate_rows(run)).values()]
+    measured = sum(not was_cut_short(row) for row in rows)
+    return unreached(step.name, why, at_work.evidence(folder if runs else None), measured)
 
 
 def check_environment(at_work: Certifying, step: Step) -> Check:
@@ -269,6 +300,7 @@ def check_environment(at_work: Certifying, step: Step) -> Check:
 def check_selftest(at_work: Certifying, step: Step) -> Check:
     """Return the check of our timing against identical code and code that is slower."""
     from unet_bench import selftest
+    from unet_bench.analysis.audit import trials_of
     from unet_bench.analysis.certificate import selftest_check, was_cut_short
     from unet_bench.store.log import iterate_rows, latest
 
@@ -286,8 +318,9 @@ def check_selftest(at_work: Certifying, step: Step) -> Check:
     except UnetBenchError:
         run = at_work.run_in(folder)
         rows = latest(iterate_rows(run)).values() if run else ()
-        if run and all(row["status"] == "ok" or was_cut_short(row) for row in rows):
-            return unbegun(at_work, step)  # no time for a pair of identical code
+        lost = trials_of(row for row in rows if not was_cut_short(row))[1]
+        if run and not lost:
+            return unbegun(at_work, step, "there was no time for a pair of identical code")
         raise
     if done.stopped:
         raise done.stopped
@@ -335,7 +368,15 @@ def measured(
                 executor = pipeline.executor_of(execution, plan.loaded.registry)
                 plan = replace(plan, executor=executor)
                 done = pipeline.execute(plan, part, at_work.progress, done.path, execution)
-    return [*latest(iterate_rows(done.path)).values()], len(done.left)
+    return settled(latest(iterate_rows(done.path)), done.left), len(done.left)
+
+
+def settled(rows: Mapping[str, Row], left: Sequence[Planned]) -> list[Row]:
+    """Return the rows by `cell_id` of what is not to be measured again, as after an update."""
+    from unet_bench.execute.row import row_id
+
+    again = {row_id(planned, name) for planned in left for name in planned.names}
+    return [row for cell_id, row in rows.items() if cell_id not in again]
 
 
 def check_table(at_work: Certifying, step: Step) -> Check:
@@ -442,26 +483,32 @@ STEPS: Final = (
 # ---- what is left
 
 
-def certificate_of(at_work: Certifying, checks: Sequence[Check]) -> Certificate:
+def versions(environment: Mapping[str, Any]) -> dict[str, str]:
+    """Return what a certificate is of, besides the device: what doctor's report says."""
+    packages = environment["packages"]
+    found = {
+        "unet-bench": packages["unet-bench"],
+        "torch": packages["torch"],
+        "cuda": environment["cuda"],
+        "driver": environment["driver_version"],
+    }
+    return {name: version for name, version in found.items() if version}
+
+
+def certificate_of(at_work: Certifying, checks: Sequence[Check], *, stopped: bool) -> Certificate:
     """Return the certificate of all checks."""
     from unet_bench.analysis.certificate import Certificate
 
     report, device = at_work.environment, at_work.request.device
     named = {one["device"]: one["name"] for one in report["devices"]}
-    packages = report["packages"]
-    versions = {
-        "unet-bench": packages["unet-bench"],
-        "torch": packages["torch"],
-        "cuda": report["cuda"],
-        "driver": report["driver_version"],
-    }
     return Certificate(
         device,
         named.get(device) or report["cpu"],
         at_work.minutes,
         dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
-        {name: version for name, version in versions.items() if version},
+        versions(report),
         tuple(checks),
+        stopped,
     )
 
 
@@ -470,7 +517,7 @@ def write_certificate(certificate: Certificate, folder: Path) -> None:
     from unet_bench.present.certificate import certificate_document
 
     document = certificate_document(certificate)
-    write_text(folder / "certificate.json", str(document.rendered("json")))
+    write_text(folder / CERTIFICATE, str(document.rendered("json")))
     write_text(folder / "certificate.md", f"# Certificate\n\n{document.rendered('md')}")
 
 

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from unet_bench.data.dataset import Dataset
 from unet_bench.errors import Unsupported
+from unet_bench.geometry.meta import on_meta
 from unet_bench.host import device
 from unet_bench.models.build import build, published_weights
 from unet_bench.registry.registry import Registry
@@ -87,7 +88,7 @@ class MeasurementContext:
     def blueprint(self) -> nn.Module:
         """Build the cell's variant on the meta device: shapes without memory."""
         cell = self.cell
-        with torch.device("meta"):
+        with on_meta():
             return build(
                 self.registry,
                 cell.variant,

@@ -10,6 +10,7 @@ Antonelli et al., "The Medical Segmentation Decathlon", Nature Communications 13
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,11 +18,12 @@ from unet_bench.data.dataset import Dataset
 from unet_bench.data.dataset_json import inside, modalities, read_json, title
 from unet_bench.data.decode import decode, files
 from unet_bench.data.findings import Findings
-from unet_bench.data.labels import Classes, Declared, class_names, declare, label
+from unet_bench.data.labels import Classes, Declared, declare, label
 from unet_bench.data.nifti import ENDINGS, read_labels, read_volume
 from unet_bench.data.reading import find_all, find_one, volumes
 from unet_bench.data.splits import seeded
 from unet_bench.limits import shown
+from unet_bench_formats.nnunet import in_order
 
 NEEDS: Final = "dataset.json, imagesTr/CASE.nii.gz and labelsTr/CASE.nii.gz"
 
@@ -70,7 +72,7 @@ def read(path: Path, *, classes: Classes = None, seed: int = 0) -> Dataset:
             "list image and label under `training`"
         )
     if classes is None:
-        declared = Declared(_classes(stated.get("labels"), found))
+        declared = _declared(stated.get("labels"), found)
     else:
         declared = declare(classes, {}, found)
     if not images or declared.classes is None:
@@ -101,13 +103,17 @@ def _pairs(training: object, found: Findings) -> list[dict[str, Any]]:
     return [pair for pair in pairs if not Path(pair["image"]).name.startswith("._")]
 
 
-def _classes(labels: object, found: Findings) -> tuple[str, ...] | None:
-    """Return class names from `{"0": "background", "1": …}`."""
+def _declared(labels: object, found: Findings) -> Declared:
+    """Return class names from `{"0": "background", "1": …}`; values with gaps in their order."""
     stated = labels if isinstance(labels, dict) else {}
-    names = [stated.get(str(number)) for number in range(len(stated))]
-    if not names or None in names:
+    values = {}
+    for value, name in stated.items():
+        if re.fullmatch("[0-9]{1,9}", value) and isinstance(name, str):
+            values[name] = (int(value),)
+    if not values or len(values) < len(stated):
         found.problems.append(
-            f"dataset.json: labels {shown(labels)} must name the values 0, 1, 2, … without a gap"
+            f"dataset.json: labels {shown(labels)} must give whole numbers names, each another, "
+            'such as {"0": "background", "1": "liver"}'
         )
-        return None
-    return class_names(names, found)
+        return Declared()
+    return in_order(values, None, found, labels)

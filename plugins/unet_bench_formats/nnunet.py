@@ -169,6 +169,16 @@ def _declared(labels: object, found: Findings) -> Declared:
         return Declared()
     if any(isinstance(value, list) for value in stated.values()):
         values = _parts(values, found)
+    return in_order(values, ignore, found, labels)
+
+
+def in_order(
+    values: Mapping[str, tuple[int, ...]], ignore: int | None, found: Findings, labels: object
+) -> Declared:
+    """Return classes 0, 1, 2, … in the order of the values that names have; of gaps, with a note.
+
+    `labels` is what dataset.json says.
+    """
     order = sorted(values, key=lambda name: min(values[name]))
     counted = [value for held in values.values() for value in held]
     if not order or min(counted) != 0 or len(counted) > len(set(counted)) or ignore in counted:

@@ -764,14 +764,12 @@ def test_intervals_cover_however_few_contexts_and_however_unbalanced(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("law", ["normal", "t", "skewed"])
-@pytest.mark.parametrize(
-    ("contexts", "ups", "missing"), [(2, 2, 0), (3, 3, 0), (5, 2, 0.2), (10, 4, 0.4), (30, 2, 0)]
-)
+@pytest.mark.parametrize("law", ["t", "skewed"])
+@pytest.mark.parametrize(("contexts", "ups", "missing"), [(2, 2, 0), (5, 2, 0.2), (10, 4, 0.4)])
 def test_intervals_cover_under_other_laws(
     law: str, contexts: int, ups: int, missing: float
 ) -> None:
-    part, _ = coverage(experiments(3000, contexts, ups, missing, law))
+    part, _ = coverage(experiments(600, contexts, ups, missing, law))
     assert 0.925 < part < 0.975
 
 

@@ -438,6 +438,25 @@ def test_all_background_labels_work(registry: Registry, tmp_path: Path) -> None:
     assert not any(sample.mask.any() for sample in data.samples)
 
 
+def test_labels_of_a_decathlon_task_may_have_gaps(registry: Registry, tmp_path: Path) -> None:
+    stated = {"3": "tumour", "0": "background", "1": "liver"}
+    path = decathlon(tmp_path, labels=stated)
+    for number in range(4):
+        put_volume(path / "labelsTr" / f"t_{number}.nii.gz", box(0, 1, 3))
+    data = opened(registry, path)
+    assert data.classes == ("background", "liver", "tumour")
+    assert {int(value) for sample in data.samples for value in np.unique(sample.mask)} == {0, 1, 2}
+    assert [(row.value, row.meaning) for row in data.labels] == [
+        ("0", "background"),
+        ("1", "liver"),
+        ("3", "tumour"),
+    ]
+    assert "labels with the values 0, 1, 3 are classes 0 to 2, in this order" in data.notes[0]
+    put_volume(path / "labelsTr" / "t_0.nii.gz", box(0, 2, 3))
+    with pytest.raises(InvalidData, match="values 2 are in no label of dataset"):
+        opened(registry, path)
+
+
 def spoilt(value: float, dtype: Any = np.float32) -> Array:
     voxels = ramp(1).astype(dtype)
     voxels[2, 2, 2] = value
@@ -529,8 +548,11 @@ def test_nibabel_is_asked_for_by_name(
     [
         ({"training": None}, "names no training case that exists"),
         ({"training": ["a.nii.gz"]}, "must have an `image` and a `label`"),
-        ({"labels": {"0": "a", "2": "b"}}, "must name the values 0, 1, 2"),
-        ({"labels": None}, "must name the values 0, 1, 2"),
+        ({"labels": {"0": "a", "2": "b"}}, "values 1 are in no label of dataset.json"),
+        ({"labels": {"1": "a", "2": "b"}}, "must give 0 to the background"),
+        ({"labels": {"0": "a", "1": "a"}}, "must give whole numbers names, each another"),
+        ({"labels": {"0": "a", "one": "b"}}, "must give whole numbers names"),
+        ({"labels": None}, "must give whole numbers names"),
     ],
 )
 def test_a_decathlon_statement_without_sense(

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import shutil
 import struct
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,8 +16,9 @@ import tifffile
 from PIL import Image, ImageOps
 
 from unet_bench import limits
+from unet_bench.data import pillow
 from unet_bench.data.dataset import Array, Dataset
-from unet_bench.data.decode import decode, orientation, read_image, read_mask
+from unet_bench.data.decode import decode, read_image, read_mask, read_upright
 from unet_bench.data.findings import Findings
 from unet_bench.data.folder import read_folder
 from unet_bench.data.mask import Mask
@@ -123,12 +126,145 @@ def test_pickles_are_not_opened(tmp_path: Path) -> None:
         read_image(tmp_path / "a.npy")
 
 
-@pytest.mark.parametrize("ending", ["webp", "ppm", "tga"])
-def test_more_formats_of_pillow(tmp_path: Path, ending: str) -> None:
+@pytest.mark.parametrize("ending", sorted(pillow.ENDINGS))
+def test_every_ending_is_read_as_what_it_says(tmp_path: Path, ending: str) -> None:
+    file = tmp_path / f"a{ending}"
     pixels = RANDOM.integers(0, 255, (*SIZE, 3)).astype(np.uint8)
-    options = {"lossless": True} if ending == "webp" else {}
-    Image.fromarray(pixels).save(tmp_path / f"a.{ending}", **options)
-    assert np.array_equal(read_image(tmp_path / f"a.{ending}"), pixels)
+    Image.init()
+    kind = Image.EXTENSION[Path(file).suffix]
+    if kind == "SUN":  # which Pillow does not write
+        size = (*SIZE[::-1], 24, pixels.size)
+        file.write_bytes(struct.pack(">8I", 0x59A66A95, *size, 3, 0, 0) + pixels.tobytes())
+    else:
+        options: dict[str, object] = {"lossless": True} if kind == "WEBP" else {}
+        Image.fromarray(pixels).save(file, format=kind, **options)
+    written = np.array(Image.open(file).convert("RGB"))
+    if kind not in ("JPEG", "AVIF"):
+        assert np.array_equal(written, pixels)
+    assert np.array_equal(read_image(file), written)
+    assert read_mask(file).is_lossy == (kind in ("JPEG", "JPEG2000", "AVIF"))
+
+
+def test_pfm_keeps_fractions(tmp_path: Path) -> None:
+    values = RANDOM.random(SIZE).astype(np.float32)
+    Image.fromarray(values).save(tmp_path / "a.pfm")
+    assert np.array_equal(read_image(tmp_path / "a.pfm")[..., 0], values)
+
+
+NOT_READ = {
+    "runs another program, or draws by the system": {"EPS", "WMF"},
+    "holds layers, frames or several sizes": {"PSD", "DCX", "FLI", "ICO", "ICNS", "CUR"},
+    "holds a small view, or no pixels that Pillow reads": {"XVTHUMB", "BUFR", "GRIB", "HDF5"},
+    "is a film": {"MPEG"},
+    "is a texture of games": {"BLP", "DDS", "FTEX"},
+    "is of astronomy or particles, stored upside down": {"FITS", "SPIDER"},
+    "has died out": {"GBR", "IM", "IMT", "IPTC", "MCIDAS", "MSP", "PCD", "PIXAR", "XBM", "XPM"},
+}
+
+
+def test_every_format_of_pillow_is_read_or_is_not_for_a_reason() -> None:
+    Image.init()
+    read = {*pillow.LOSSLESS, *pillow.LOSSY}
+    assert Image.OPEN.keys() - read - set().union(*NOT_READ.values()) == set()
+    endings = {end for end, kind in Image.registered_extensions().items() if kind in read}
+    assert endings <= set(pillow.ENDINGS)
+
+
+def test_grey_jpeg_2000_keeps_16_bits(tmp_path: Path) -> None:
+    Image.fromarray(DEEP[..., 0]).save(tmp_path / "a.jp2")
+    assert np.array_equal(read_image(tmp_path / "a.jp2")[..., 0], DEEP[..., 0])
+
+
+@pytest.mark.parametrize("bits", [9, 12])
+def test_jpeg_2000_of_fewer_bits_keeps_its_values(tmp_path: Path, bits: int) -> None:
+    values = DEEP[..., 0] % 2**bits
+    # Numbers are stored as their distance from half of the largest one.
+    stored = values + np.uint16(2**15 - 2 ** (bits - 1))
+    Image.fromarray(stored).save(tmp_path / "a.jp2")
+    stated_as(bits - 1, tmp_path / "a.jp2")
+    assert np.array_equal(read_image(tmp_path / "a.jp2")[..., 0], values)
+
+
+def stated_as(sample: int, file: Path) -> None:
+    """Let a JPEG 2000 state other samples than it was written with."""
+    content = bytearray(file.read_bytes())
+    start = content.find(pillow.STREAM) + 4
+    bands = content[start + 37]
+    for band in range(bands):
+        content[start + 38 + 3 * band] = sample
+    file.write_bytes(bytes(content))
+
+
+@pytest.mark.parametrize(
+    ("bands", "sample", "why"), [(3, 11, "12 bits a band as JPEG2000"), (1, 0x8F, "signed")]
+)
+def test_jpeg_2000_of_which_pillow_drops_bits_is_refused(
+    tmp_path: Path, bands: int, sample: int, why: str
+) -> None:
+    pixels = DEEP[..., 0] if bands == 1 else (DEEP >> 8).astype(np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.jp2")
+    stated_as(sample, tmp_path / "a.jp2")
+    with pytest.raises(InvalidData, match=f"{why}.*save it as PNG or TIFF"):
+        read_image(tmp_path / "a.jp2")
+
+
+def test_sgi_of_16_bits_is_refused(tmp_path: Path) -> None:
+    Image.new("RGB", SIZE).save(tmp_path / "a.sgi", bpc=2)
+    with pytest.raises(InvalidData, match="16 bits a band as SGI, of which Pillow reads 8"):
+        read_image(tmp_path / "a.sgi")
+
+
+def test_jpeg_of_12_bits_is_refused_with_the_remedy(tmp_path: Path) -> None:
+    Image.new("L", SIZE).save(tmp_path / "a.jpg")
+    content = bytearray((tmp_path / "a.jpg").read_bytes())
+    content[content.index(b"\xff\xc0") + 4] = 12
+    (tmp_path / "a.jpg").write_bytes(bytes(content))
+    with pytest.raises(InvalidData, match=r"a\.jpg: is a JPEG of 12 bits.*save it as PNG or TIFF"):
+        read_image(tmp_path / "a.jpg")
+
+
+def test_what_is_no_picture_is_told_which_are_read(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"no picture")
+    with pytest.raises(InvalidData, match=r"a\.png: cannot be read .it is damaged, or none of PNG"):
+        read_image(tmp_path / "a.png")
+
+
+def write_packed(file: Path, values: Array, byte_order: str, compression: int) -> None:
+    """Write numbers of 12 bits as microscopes do: two of them in three bytes."""
+    first, second = values[:, 0::2], values[:, 1::2]
+    parts = (first >> 4, (first & 15) << 4 | second >> 8, second & 255)
+    packed = np.stack(parts, -1).astype(np.uint8).tobytes()
+    packed = zlib.compress(packed) if compression == 8 else packed
+    height, width = SIZE
+    entries = [
+        (256, width),
+        (257, height),
+        (258, 12),
+        (259, compression),
+        (262, 1),
+        (273, 200),
+        (277, 1),
+    ]
+    entries += [(278, height), (279, len(packed))]
+    tags = b"".join(struct.pack(byte_order + "HHII", tag, 4, 1, value) for tag, value in entries)
+    start = b"II*\0" if byte_order == "<" else b"MM\0*"
+    head = start + struct.pack(byte_order + "IH", 8, len(entries)) + tags
+    file.write_bytes(head.ljust(200, b"\0") + packed)
+
+
+@pytest.mark.parametrize("compression", [1, 8])
+def test_tiff_of_12_bits_keeps_its_values(tmp_path: Path, compression: int) -> None:
+    values = (DEEP[..., 0] % 4096).astype(np.uint16)
+    write_packed(tmp_path / "a.tif", values, "<", compression)
+    image = read_image(tmp_path / "a.tif")
+    assert image.dtype == np.uint16
+    assert np.array_equal(image[..., 0], values)
+
+
+def test_tiff_of_12_bits_that_nothing_reads_names_the_remedy(tmp_path: Path) -> None:
+    write_packed(tmp_path / "a.tif", DEEP[..., 0] % 4096, ">", 1)
+    with pytest.raises(InvalidData, match="12 bits, uncompressed: pip install imagecodecs, or"):
+        read_image(tmp_path / "a.tif")
 
 
 def test_cmyk_is_shown_as_viewers_do(tmp_path: Path) -> None:
@@ -236,12 +372,27 @@ def test_images_with_a_tag_and_masks_without_fit(tmp_path: Path) -> None:
     assert any("orientation tag" in note for note in data.notes)
 
 
+def test_each_picture_is_opened_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scene(tmp_path / "set", turned, "png")
+    opened: list[str] = []
+    by_pillow = Image.open
+
+    def counted(path: Path, **options: Any) -> Image.Image:
+        opened.append(f"{path.parent.name}/{path.name}")
+        return by_pillow(path, **options)
+
+    monkeypatch.setattr(Image, "open", counted)
+    read_folder(tmp_path / "set")
+    assert len(opened) == len(set(opened)) == 12
+
+
 @pytest.mark.parametrize("tag", [0, 9])
 def test_a_tag_that_means_nothing_is_not_noted(tmp_path: Path, tag: int) -> None:
     exif = Image.Exif()
     exif[274] = tag
     Image.new("L", SIZE).save(tmp_path / "a.jpg", exif=exif)
-    assert orientation(tmp_path / "a.jpg") == 1
+    _, is_turned = read_upright(tmp_path / "a.jpg")
+    assert not is_turned
 
 
 # --- scale ---
@@ -342,6 +493,84 @@ def test_large_pictures_are_read_if_the_user_allows_it(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "b.tif", pixels, planarconfig="contig")
     with limits.allow_pixels(10_000), pytest.raises(InvalidData, match="--max-megapixels"):
         read_image(tmp_path / "b.tif")
+
+
+def mapped(array: Array) -> bool:
+    """Return whether an array's numbers lie in a file that is mapped into memory."""
+    held: object = array
+    while isinstance(held, np.ndarray) and not isinstance(held, np.memmap):
+        held = held.base
+    return isinstance(held, np.memmap)
+
+
+@pytest.fixture
+def small_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "MOST_PIXELS", 1000)
+    monkeypatch.setattr(limits, "MAPPED", 1000)
+
+
+@pytest.mark.usefixtures("small_limits")
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize("bands", [1, 3, 5])
+@pytest.mark.parametrize("kind", ["npy", "uncompressed", "zlib", "tiles"])
+def test_large_arrays_and_tiffs_stay_in_a_file(
+    tmp_path: Path, kind: str, bands: int, dtype: type
+) -> None:
+    pixels = (RANDOM.random((64, 48, bands)) * 200).astype(dtype)
+    file = tmp_path / ("a.npy" if kind == "npy" else "a.tif")
+    if kind == "npy":
+        np.save(file, pixels)
+    else:
+        tifffile.imwrite(
+            file,
+            pixels[..., 0] if bands == 1 else pixels,
+            photometric="rgb" if bands == 3 else "minisblack",
+            planarconfig="contig" if bands > 1 else None,
+            compression=None if kind == "uncompressed" else "zlib",
+            tile=(16, 16) if kind == "tiles" else None,
+        )
+    with limits.allow_pixels(10_000):
+        image = read_image(file)
+    assert mapped(image)
+    assert np.array_equal(image, pixels)
+
+
+@pytest.mark.usefixtures("small_limits")
+def test_a_large_picture_that_must_be_unpacked_needs_room_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((64, 64), np.uint8), compression="zlib")
+    usage = shutil.disk_usage(tmp_path)._replace(free=1000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    with (
+        limits.allow_pixels(10_000),
+        pytest.raises(InvalidData, match=r"unpacks to 0.0 GiB.*set TMPDIR"),
+    ):
+        read_image(tmp_path / "a.tif")
+
+
+def test_the_refusal_of_a_large_picture_names_what_to_allow(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((2000, 1100, 3), np.uint8), compression="zlib")
+    Image.new("L", (1100, 2000)).save(tmp_path / "b.png")
+    for name in ("a.tif", "b.png"):
+        found = Findings(tmp_path)
+        with limits.allow_pixels(2_000_000):
+            decode(read_image, {name: tmp_path / name}, found)
+        expected = "has 2,200,000 pixels, more than 2,000,000"
+        assert expected in found.problems[0]
+        assert found.problems[0].endswith("allow more by --max-megapixels 3")
+
+
+def test_a_picture_that_is_copied_in_strips_is_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pillow, "STRIP", 1000)
+    pixels = RANDOM.integers(0, 255, (70, 30, 3)).astype(np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    assert np.array_equal(read_image(tmp_path / "a.png"), pixels)
+    ids = Image.fromarray(pixels[..., 0] % 4).convert("P")
+    ids.save(tmp_path / "b.png")
+    assert np.array_equal(read_mask(tmp_path / "b.png").values, np.array(ids))
 
 
 # --- masks ---

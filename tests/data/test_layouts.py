@@ -220,6 +220,18 @@ def prefixes_together(root: Path) -> None:
         pair(n, root / f"volume-{n}.png", root / f"segmentation-{n}.png")
 
 
+def ph2(root: Path) -> None:
+    for n in range(COUNT):
+        name = f"IMD{n:03}"
+        case = root / name
+        pair(
+            n,
+            case / f"{name}_Dermoscopic_Image" / f"{name}.bmp",
+            case / f"{name}_lesion" / f"{name}_lesion.bmp",
+        )
+        decoy(case / f"{name}_roi" / f"{name}_R1_Label4.bmp")
+
+
 LAYOUTS: dict[str, Callable[[Path], None]] = {
     made.__name__: made
     for made in (
@@ -250,6 +262,7 @@ LAYOUTS: dict[str, Callable[[Path], None]] = {
         split_folders_each_in_one,
         prefixes,
         prefixes_together,
+        ph2,
     )
 }
 
@@ -278,6 +291,33 @@ def test_layouts_people_have(tmp_path: Path, layout: str) -> None:
     elif "split" in layout or layout in ("camvid", "segnet"):
         found = {split: {number_of(s.image) for s in held} for split, held in data.splits.items()}
         assert found == {"train": {*range(6)}, "val": {6, 7}, "test": {8, 9}}
+
+
+@pytest.mark.parametrize("is_together", [True, False])
+def test_an_image_is_not_left_out_for_its_name_where_it_has_a_mask(
+    tmp_path: Path, is_together: bool
+) -> None:
+    root = tmp_path / "set"
+    images = root if is_together else root / "images"
+    masks = root if is_together else root / "masks"
+    names = ["a", "a_superpixels", *map(str, range(2, COUNT))]
+    for n, name in enumerate(names):
+        pair(n, images / f"{name}.png", masks / f"{name}_mask.png")
+    save(images / "2_superpixels.png", image(3))
+    data = read_folder(root)
+    assert is_right(data)
+    assert "1 file(s) not used, which are no images by their names" in data.notes[0]
+    assert data.notes[0].endswith("have no masks: 2_superpixels")
+
+
+def test_outlines_as_xml_are_refused_with_the_remedy(tmp_path: Path) -> None:
+    for n in range(COUNT):
+        save(tmp_path / "set" / "Tissue Images" / f"{n}.tif", image(n))
+        file = tmp_path / "set" / "Annotations" / f"{n}.xml"
+        file.parent.mkdir(exist_ok=True)
+        file.write_text("<Annotations/>")
+    with pytest.raises(InvalidData, match=r"Annotations/: XML is not read.*draw those of each"):
+        open_dataset(load().checked(), str(tmp_path / "set"))
 
 
 def test_splits_of_training_and_validation_alone(tmp_path: Path) -> None:

@@ -112,9 +112,7 @@ def test_workers_import_nothing_from_the_current_folder(
     "command",
     [
         "doctor",
-        "plan -v unet --data cells --size 16x16 --probes cost",
         "run -v unet --data cells --size 16x16 --probes cost,speed --speed-s 0.1 --threads 1",
-        "selftest --quick --pairs 1 --speed-s 0.1 --threads 1 --width-scale 0.0625",
     ],
 )
 @pytest.mark.parametrize("program", [("-P", "-m", "unet_bench"), ("-m", "unet_bench")])
@@ -126,8 +124,7 @@ def test_no_command_imports_anything_from_the_current_folder(
     done = subprocess.run(
         [sys.executable, *program, *command.split()], capture_output=True, text=True, timeout=300
     )
-    # A self-test on a busy machine has nothing to say.
-    assert done.returncode == 0 or "a quieter machine" in done.stderr, done.stderr
+    assert done.returncode == 0, done.stderr
     assert hostile.ran == []
 
 

@@ -13,16 +13,25 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from support.paths import DATA_SETS, FILES, needs_data_set
 
-from unet_bench.data import brain
+from unet_bench.data import brain, cells
 from unet_bench.data.dataset import IGNORE, Dataset
 from unet_bench.data.folder import read_folder
 from unet_bench.geometry.sizes import find_input_window
-from unet_bench.measure.trivial import TrivialBaseline, best_map, majority, otsu, otsu_bins
+from unet_bench.measure.trivial import (
+    TrivialBaseline,
+    best_map,
+    best_table,
+    level_edges,
+    lookup,
+    majority,
+    otsu,
+    otsu_bins,
+)
 from unet_bench.spec.cell import Task
 from unet_bench.train.metrics import Accumulator, scores
 from unet_bench.train.windows import Images, normalisation
 
-TRIVIAL = pytest.mark.parametrize("rule", [majority, otsu])
+TRIVIAL = pytest.mark.parametrize("rule", [majority, otsu, lookup])
 
 
 def made(rule, classes: int = 2, channels: int = 1) -> TrivialBaseline:
@@ -140,6 +149,70 @@ def test_there_are_only_as_many_bins_as_maps_can_be_tried(classes: int, bins: in
     assert len(made(otsu, classes=classes).choice) == bins
 
 
+@pytest.mark.parametrize("scale", [1e-6, 1.0, 3e4])
+@pytest.mark.parametrize("channels", [1, 3, 8])
+def test_the_table_learns_any_class_of_any_colour_and_never_from_ignored_pixels(
+    channels: int, scale: float
+) -> None:
+    colour = torch.arange(12).reshape(3, 4) % 4
+    image = torch.stack([colour.float() if n == 2 else 0 * colour.float() for n in range(channels)])
+    image = scale * (image if channels > 1 else colour.float()[None]) - 7 * scale
+    classes = torch.tensor([2, 0, 1, 2])[colour]  # no order of brightness gives these
+    ignored = torch.where(torch.arange(12).reshape(3, 4) < 4, IGNORE, classes)
+    model = made(lookup, classes=3, channels=channels)
+    model.fit([image, image], [ignored, classes])
+    assert np.array_equal(labels(model, image), classes)
+    stray = torch.full_like(ignored, IGNORE)
+    model.fit([image, torch.flip(image, (1, 2))], [classes, stray])
+    assert np.array_equal(labels(model, image), classes)
+
+
+def test_a_colour_that_no_training_image_has_is_of_the_commonest_class() -> None:
+    image = torch.tensor([[[0.0, 0.0, 9.0]], [[0.0, 0.0, 9.0]], [[0.0, 0.0, 9.0]]])
+    model = made(lookup, classes=3, channels=3)
+    model.fit([image], [torch.tensor([[2, 2, 1]])])
+    unseen = torch.tensor([[[0.0, 9.0]], [[9.0, 9.0]], [[0.0, 9.0]]])
+    assert labels(model, unseen).tolist() == [[2, 1]]
+
+
+def test_levels_tell_eight_bits_apart_a_bright_few_and_do_not_fall_for_a_stray_extreme() -> None:
+    values = np.arange(256, dtype=np.float32) / 7
+    assert len(np.unique(np.digitize(values, level_edges(values, 256)))) == 256
+    rng = np.random.default_rng(0)
+    many = rng.normal(size=10_000).astype(np.float32)
+    few = np.append(many, np.linspace(50, 60, 5)).astype(np.float32)
+    assert len(np.unique(np.digitize(few[-5:], level_edges(few, 256)))) >= 4
+    stray = np.append(many, 1e9).astype(np.float32)
+    assert len(np.unique(np.digitize(many, level_edges(stray, 256)))) > 100
+    assert (np.diff(level_edges(stray, 256)) >= 0).all()
+    assert np.isinf(level_edges(np.zeros(5, dtype=np.float32), 4)).all()
+
+
+@given(
+    counts=arrays(
+        np.int64, st.tuples(st.integers(1, 6), st.integers(2, 3)), elements=st.integers(0, 20)
+    )
+)
+def test_the_table_is_at_least_as_good_as_the_commonest_class_of_each_entry(
+    counts: np.ndarray,
+) -> None:
+    def dice(table: np.ndarray) -> float:
+        confusion = np.zeros((counts.shape[1],) * 2)
+        for index, predicted in enumerate(table):
+            confusion[:, predicted] += counts[index]
+        truth, predicted_pixels = confusion.sum(1), confusion.sum(0)
+        hits = np.diagonal(confusion)
+        return float((2 * hits / np.maximum(truth + predicted_pixels, 1))[1:].sum())
+
+    assert dice(best_table(counts)) >= dice(counts.argmax(1)) - 1e-12
+
+
+def test_a_rare_class_is_found_where_the_commonest_class_of_each_grey_would_miss_it() -> None:
+    counts = np.array([[900, 0], [60, 40], [9, 6]])  # (entry, class)
+    assert best_table(counts).tolist() == [0, 1, 1]
+    assert best_table(counts[:, [0, 0]] * [1, 0]).tolist() == [0, 0, 0]
+
+
 # ---- where they go
 
 
@@ -208,6 +281,12 @@ def test_three_bins_within_the_head_are_the_tissues_of_the_brain() -> None:
 def test_otsu_on_the_brain_gives_each_tissue_its_bin() -> None:
     records = measured(brain.load(), otsu)[0].per_class()
     assert [record["iou"] for record in records] == pytest.approx([1.0, 0.44, 0.80, 0.93], abs=0.02)
+
+
+def test_the_brain_is_a_matter_of_grey_values_and_cells_are_not() -> None:
+    assert measured(brain.load(), lookup)[0].figures()["dice"] == pytest.approx(0.898, abs=0.005)
+    drawn = cells.load(size=(64, 64))
+    assert measured(drawn, lookup)[0].figures()["dice"] < 0.75
 
 
 @needs_data_set("isbi2012_em")

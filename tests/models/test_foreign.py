@@ -12,12 +12,18 @@ import torch
 from support import foreign_nets
 
 from unet_bench.errors import InvalidPart, InvalidSuite, Unsupported
-from unet_bench.models.foreign import build_foreign, foreign_variant
+from unet_bench.models.foreign import (
+    WeightsRefused,
+    build_foreign,
+    foreign_variant,
+    weights_refused,
+)
 from unet_bench.plan.examine import ExaminedNetwork, examine
 from unet_bench.registry.registry import Registry
 from unet_bench.spec.cell import Task
 
 NETS = "support.foreign_nets"
+CHECKPOINT = ", checkpoint=None)'"  # what to do, with the arguments that were stated
 SIZE = (32, 32)
 
 
@@ -54,6 +60,8 @@ def examined(registry: Registry) -> Callable[..., ExaminedNetwork]:
         ("AsObject", SIZE),
         ("FinestLast", SIZE),
         ("WithFeatures", SIZE),
+        ("DoingWithout", SIZE),
+        ("Loading(how='torch', checkpoint=None)", SIZE),
     ],
 )
 def test_what_people_have_runs_as_it_is(examined, name: str, size: tuple[int, ...]) -> None:
@@ -71,7 +79,16 @@ def test_what_people_have_runs_as_it_is(examined, name: str, size: tuple[int, ..
         ("Odd", "unsupported", ["channels or classes", f"'{NETS}:Odd(ARGUMENT=channels, "]),
         ("Alike", "error", ["a tuple of 2×32×32, 2×32×32, 2×32×32", "Outputs(main, aux)"]),
         ("Flat", "error", ["a Tensor of 32×32"]),
-        ("Downloading", "unsupported", ["loads weights while it is built"]),
+        ("Classifying", "error", ["2 numbers for an image", "a map of 2 classes"]),
+        ("Exiting", "error", ["SystemExit: no configuration"]),
+        ("Downloading", "unsupported", ["loads weights while it is built (by a download)"]),
+        ("Disguising", "unsupported", ["(by torch.load)", "name a function"]),
+        ("Loading(how='torch')", "unsupported", ["(by torch.load)", CHECKPOINT]),
+        ("Loading(how='script')", "unsupported", ["(by torch.jit.load)", CHECKPOINT]),
+        ("Loading(how='safetensors')", "unsupported", ["(by safetensors)", CHECKPOINT]),
+        ("Loading(how='numpy')", "unsupported", ["(by numpy.load)", CHECKPOINT]),
+        ("Loading(how='hub')", "unsupported", ["(by a download)", CHECKPOINT]),
+        ("Loading(how='another')", "unsupported", ["(by load_state_dict)", CHECKPOINT]),
     ],
 )
 def test_what_cannot_run_says_what_to_do(examined, name: str, status: str, words) -> None:
@@ -89,7 +106,7 @@ def test_a_size_that_it_cannot_be_built_for_is_told_by_one_that_it_takes(examine
 
 def test_published_weights_are_switched_off_and_initial_ones_are_not() -> None:
     model = build_foreign(f"{NETS}:Pretrained", 1, 2, SIZE)
-    assert model.given == (None, False, None)
+    assert model.given == (None, False, None, None)
 
 
 @pytest.mark.parametrize(
@@ -101,13 +118,28 @@ def test_published_weights_that_are_asked_for_are_refused(arguments: str) -> Non
     build_foreign(f"{NETS}:Pretrained(pretrained=False)", 1, 2, SIZE)
     with pytest.raises(InvalidSuite, match="from scratch"):
         build_foreign(f"{NETS}:any_of(pretrained=True)", 1, 2, SIZE)
+    with pytest.raises(InvalidPart, match="unexpected keyword argument 'weights'"):  # of classes
+        build_foreign(f"{NETS}:any_of(weights=[0.5, 0.5])", 1, 2, SIZE)
 
 
-def test_loading_is_allowed_again_afterwards() -> None:
-    before = torch.load, torch.hub.load_state_dict_from_url
-    with pytest.raises(Unsupported):
-        build_foreign(f"{NETS}:Downloading", 1, 2, SIZE)
-    assert (torch.load, torch.hub.load_state_dict_from_url) == before
+def test_loading_is_allowed_again_afterwards(tmp_path: Path) -> None:
+    torch.save({"a": torch.ones(1)}, tmp_path / "weights.pth")
+    before = torch.load, torch.nn.Module.load_state_dict
+    with weights_refused([]):
+        bound_in_the_block = torch.load
+        with pytest.raises(WeightsRefused, match=r"torch\.load"):
+            torch.load(tmp_path / "weights.pth")
+    assert (torch.load, torch.nn.Module.load_state_dict) == before
+    assert bound_in_the_block(tmp_path / "weights.pth") == {"a": 1}
+
+
+def test_a_module_that_loads_weights_while_it_is_imported_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "loaded_nets.py").write_text("import torch\nNET = torch.load('weights.pth')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(Unsupported, match=r"while it is imported \(by torch\.load\)"):
+        build_foreign("loaded_nets:Net", 1, 2, SIZE)
 
 
 def test_the_largest_map_is_the_main_one_and_weights_keep_their_names() -> None:
@@ -129,6 +161,7 @@ def test_what_comes_back_in_training_only_is_judged_there() -> None:
     ("name", "words"),
     [
         ("needy", ["mystery", "needy(mystery=…)"]),
+        ("needy(depth=4)", ["mystery", "needy(depth=4, mystery=…)"]),
         ("CONSTANT", ["3"]),
         ("Nothing", ["Nothing", "imported"]),
     ],

@@ -95,7 +95,7 @@ def test_replicates_are_of_timings_and_seeds_of_accuracies() -> None:
     counted = Counter(
         p.cell.probe for p in planned(variants=["unet"], probes=probes, replicates=3, seeds=[0, 1])
     )
-    assert counted == {"cost": 1, "speed": 3, "memory": 1, "training": 3, "accuracy": 6}
+    assert counted == {"cost": 1, "speed": 3, "memory": 1, "training": 3, "accuracy": 8}
 
 
 @pytest.mark.parametrize(
@@ -193,7 +193,8 @@ def test_rules_are_scored_once_whatever_networks_begin_from() -> None:
     counted = Counter(
         p.names[0] for p in planned(**options, seeds=[0]) if p.cell.probe == "accuracy"
     )
-    assert counted == {"unet": 2, "resnet34-unet": 2, "floor-majority": 1, "floor-otsu": 1}
+    rules = {"floor-majority": 1, "floor-otsu": 1, "floor-lookup": 1}
+    assert counted == {"unet": 2, "resnet34-unet": 2, **rules}
 
 
 @pytest.mark.slow

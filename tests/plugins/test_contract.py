@@ -34,13 +34,7 @@ SHORT = (
     "segnet",
 )
 MOVING = {"up", "down", "padding", "align", "topology"}  # the choices that say where a map lies
-BACKBONES = (
-    "resnet34-unet",
-    "mobilenetv3-unet",
-    "swin-tiny-unet",
-    "pvt-v2-b0-unet",
-    "mit-b0-unet",
-)  # one of a kind
+BACKBONES = ("resnet34-unet", "swin-tiny-unet", "mit-b0-unet")  # one of a kind
 LOADED = load()
 VARIANTS = LOADED.checked().variants()
 
@@ -49,8 +43,9 @@ def is_wanted(check: Check) -> bool:
     """Whether a check is run at all.
 
     A one-axis variant is `unet` but for one part, which is checked by itself: what is left is where
-    maps lie. A backbone is its family's part; positions in it take minutes, so one of each kind is
-    followed. Depth and a third dimension make maps many and large, and move none.
+    maps lie. A backbone is its family's part; positions in it take long, so one of each kind is
+    followed: of convolutions, of windows, and of overlapping patches. Depth and a third dimension
+    make maps many and large, and move none.
     """
     variant, rule = VARIANTS.get(check.examined), check.rule.__name__
     if variant is None or variant.name in SHORT or rule == "shapes":

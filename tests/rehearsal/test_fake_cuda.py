@@ -17,7 +17,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from unet_bench.geometry.shapes import InputWindow
 from unet_bench.measure import runtime
 from unet_bench.measure.runtime import cast_weights
-from unet_bench.measure.trivial import Majority, Otsu, grey_bins
+from unet_bench.measure.trivial import Lookup, Majority, Otsu, grey_bins
 from unet_bench.models.build import build
 from unet_bench.models.select import select
 from unet_bench.networks.contracts import main_output
@@ -251,7 +251,11 @@ def test_what_is_found_on_the_host_goes_back_to_the_device() -> None:
         assert grey_bins(torch.zeros((1, 1, 8, 8), device="cuda"), 2).device.type == "cuda"
 
 
-@pytest.mark.parametrize("kind", [Majority, functools.partial(Otsu)], ids=["majority", "otsu"])
+@pytest.mark.parametrize(
+    "kind",
+    [Majority, Otsu, functools.partial(Lookup, 1)],
+    ids=["majority", "otsu", "lookup"],
+)
 def test_trivial_baselines_score_on_the_device(kind: Callable[[int], torch.nn.Module]) -> None:
     mode = FakeTensorMode()
     model = moved(kind(3), mode, torch.contiguous_format, 2)

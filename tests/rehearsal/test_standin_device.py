@@ -213,7 +213,7 @@ def test_trainings_run_and_are_scored(
     assert row["train_steps"] == 2
 
 
-@pytest.mark.parametrize("name", ["floor-majority", "floor-otsu"])
+@pytest.mark.parametrize("name", ["floor-majority", "floor-otsu", "floor-lookup"])
 def test_what_needs_no_training_is_scored(
     trains: Callable[..., MeasurementContext], registry: Registry, name: str
 ) -> None:

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import sys
+from collections.abc import Callable
 from enum import Enum
 from types import SimpleNamespace
 from typing import Any
 
+import huggingface_hub
+import numpy as np
+import safetensors.torch
 import torch
 from torch import Tensor, nn
 
@@ -37,11 +44,12 @@ class Pretrained(Plain):
         encoder_weights: str | None = "imagenet",
         pretrained: bool = True,
         weights_backbone: Weights | None = Weights.IMAGENET,
+        pretrained_path: str | None = "weights.pth",
         init_weights: bool = True,
         pretrained_window_size: int = 7,
     ) -> None:
         super().__init__(in_channels, classes)
-        self.given = (encoder_weights, pretrained, weights_backbone)
+        self.given = (encoder_weights, pretrained, weights_backbone, pretrained_path)
         assert init_weights
         assert pretrained_window_size == 7
 
@@ -52,6 +60,76 @@ class Downloading(Plain):
     def __init__(self, in_channels: int = 3, num_classes: int = 1) -> None:
         super().__init__(in_channels, num_classes)
         torch.hub.load_state_dict_from_url("https://example.invalid/weights.pth")
+
+
+def _from_hub() -> None:
+    huggingface_hub.hf_hub_download("unet-bench/none-such", "model.safetensors")
+
+
+def _from_another() -> None:
+    nn.Conv2d(1, 1, 1).load_state_dict(nn.Conv2d(1, 1, 1).state_dict())
+
+
+LOADERS: dict[str, Callable[[], Any]] = {
+    "torch": lambda: torch.load("none-such.pth"),
+    "script": lambda: torch.jit.load("none-such.pt"),
+    "safetensors": functools.partial(safetensors.torch.load_file, "none-such.safetensors"),
+    "numpy": lambda: np.load("none-such.npz"),
+    "hub": _from_hub,
+    "another": _from_another,
+}
+
+
+class Loading(Plain):
+    """Loads weights in one of the ways that people have."""
+
+    def __init__(
+        self,
+        how: str,
+        in_channels: int = 3,
+        classes: int = 1,
+        checkpoint: str = "none-such.pth",
+        use_checkpoint: bool = False,
+        drop_path: float = 0.1,
+    ) -> None:
+        super().__init__(in_channels, classes)
+        if checkpoint:
+            LOADERS[how]()
+
+
+class Disguising(Plain):
+    """Makes another error of what it meets."""
+
+    def __init__(self, in_channels: int = 3, classes: int = 1) -> None:
+        super().__init__(in_channels, classes)
+        try:
+            LOADERS["torch"]()
+        except Exception:
+            raise RuntimeError("no weights") from None
+
+
+class DoingWithout(Plain):
+    """Goes on where weights cannot be had."""
+
+    def __init__(self, in_channels: int = 3, classes: int = 1) -> None:
+        super().__init__(in_channels, classes)
+        with contextlib.suppress(Exception):
+            LOADERS["torch"]()
+
+
+class Exiting(Plain):
+    """Ends the program, as scripts do that miss a file."""
+
+    def __init__(self, in_channels: int = 3, classes: int = 1) -> None:
+        super().__init__(in_channels, classes)
+        sys.exit("no configuration")
+
+
+class Classifying(Plain):
+    """Says of a whole image what it is."""
+
+    def forward(self, image: Tensor) -> Any:
+        return super().forward(image).mean((2, 3))
 
 
 class Sized(Plain):

@@ -154,7 +154,7 @@ def test_networks_of_two_data_sets_are_told_apart(run: Path, tmp_path: Path) -> 
 
 
 @pytest.mark.slow
-def test_a_killed_run_goes_on_inside_its_training(tmp_path: Path) -> None:
+def test_a_killed_run_goes_on_inside_its_training(tmp_path: Path, unet_bench) -> None:
     """SIGKILL for parent and worker alike, in the middle of a training; the end is that of an
     unbroken run.
     """
@@ -162,12 +162,11 @@ def test_a_killed_run_goes_on_inside_its_training(tmp_path: Path) -> None:
         "run -v unet -p accuracy --steps 40 --size 64x64 --width-scale 0.125 -b 2 --threads 1 "
         "--no-floors"
     )
-    command = [sys.executable, "-m", "unet_bench", *arguments.split(), "--keep-weights"]
-    subprocess.run(
-        [*command, "--out", str(tmp_path / "whole")], check=True, capture_output=True, timeout=200
-    )
+    command = [*arguments.split(), "--keep-weights", "--out"]
+    assert unet_bench(*command, "whole").returncode == 0
     broken = subprocess.Popen(
-        [*command, "--checkpoint-s", "0.001", "--out", str(tmp_path / "broken")],
+        [sys.executable, "-m", "unet_bench", *command, "broken", "--checkpoint-s", "0.001"],
+        cwd=tmp_path,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
@@ -181,17 +180,7 @@ def test_a_killed_run_goes_on_inside_its_training(tmp_path: Path) -> None:
     os.killpg(broken.pid, signal.SIGKILL)
     broken.wait()
     assert found
-    resume = [
-        sys.executable,
-        "-m",
-        "unet_bench",
-        "run",
-        "--resume",
-        "last",
-        "--out",
-        str(tmp_path / "broken"),
-    ]
-    subprocess.run(resume, check=True, capture_output=True, timeout=200)
+    assert unet_bench("run", "--resume", "last", "--out", "broken").returncode == 0
     rows = [
         read_results(next(tmp_path.glob(f"{name}/*/")), "cells").iloc[-1]
         for name in ("whole", "broken")

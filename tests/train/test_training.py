@@ -102,7 +102,21 @@ def test_without_deep_supervision_the_main_head_alone_counts(put: Put) -> None:
     alone = loss(True, main)
     assert loss(False, Outputs(main, [(0.5, half)])) == alone
     full = nn.functional.interpolate(half, size=(32, 32), mode="bilinear")
-    assert loss(True, Outputs(main, [(0.5, half)])) == pytest.approx(alone + 0.5 * loss(True, full))
+    both = (alone + 0.5 * loss(True, full)) / 1.5
+    assert loss(True, Outputs(main, [(0.5, half)])) == pytest.approx(both)
+    assert loss(True, Outputs(main, [])) == pytest.approx(alone)
+
+
+def test_a_loss_is_as_large_with_many_heads_as_with_one(put: Put) -> None:
+    """Else a recipe's learning rate would be twice as high for networks with auxiliary heads."""
+    context, main = put(), torch.randn(2, 3, 32, 32)
+    heads = [(1.0, main), (0.5, main), (0.25, main)]
+
+    def loss(output: Any) -> float:
+        step = TrainingStep(context, nn.Identity(), call=lambda images: output)
+        return float(step.forward(context.images(), context.target()))
+
+    assert loss(Outputs(main, heads)) == pytest.approx(loss(main))
 
 
 # ---- the network

@@ -27,7 +27,7 @@ from unet_bench.data.sources import open_dataset
 from unet_bench.errors import InvalidData, InvalidSize, InvalidSuite
 from unet_bench.geometry.shapes import InputWindow
 from unet_bench.geometry.sizes import find_input_window
-from unet_bench.measure.trivial import Otsu
+from unet_bench.measure.trivial import Lookup, Otsu, TrivialBaseline
 from unet_bench.models.select import select
 from unet_bench.networks.contracts import main_output
 from unet_bench.plan.examine import examine
@@ -401,10 +401,10 @@ def test_border_weights_part_touching_objects_in_volumes() -> None:
     assert weights[:, :, 4].min() > 5 > weights[:, :, :4].max()
 
 
-def test_otsu_finds_the_bright_block_of_a_volume() -> None:
+@pytest.mark.parametrize("trivial", [Otsu(2), Lookup(1, 2)], ids=["otsu", "lookup"])
+def test_rules_find_the_bright_block_of_a_volume(trivial: TrivialBaseline) -> None:
     image, mask = noise(1, 8, 9, 10) / 20, torch.zeros(8, 9, 10, dtype=torch.uint8)
     mask[2:5, 3:6, 4:8] = 1
-    trivial = Otsu(2)
     trivial.fit([image + mask], [mask])
     assert torch.equal(trivial((image + mask)[None]).argmax(1)[0], mask.long())
 
@@ -585,7 +585,7 @@ def test_volumes_and_images_lie_in_one_frame(frame: pd.DataFrame) -> None:
     assert deep[sides].to_numpy().tolist() == [[16, 16, 32, 16, 16, 16, 32, 3]]
     assert (flat[sides].isna().sum(axis=1).tolist(), flat["dims"].tolist()) == ([3], [2])
     assert deep["params"].iloc[0] > 2 * flat["params"].iloc[0]
-    assert len(frame) == 6  # the trivial baselines beside each
+    assert len(frame) == 8  # the trivial baselines beside each
 
 
 @pytest.mark.slow

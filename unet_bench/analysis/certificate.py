@@ -65,6 +65,7 @@ class Certificate:
     made: str  # when, ISO 8601
     versions: Mapping[str, Any]
     checks: tuple[Check, ...]
+    stopped: bool = False  # by somebody, before its minutes were over
 
     def of(self, status: str) -> list[str]:
         """Return the names of the checks of a status."""
@@ -79,7 +80,9 @@ class Certificate:
         if not failed + missing:
             return f"certified: {what}; all {len(self.checks)} checks passed"
         said = [f"{', '.join(failed) or 'nothing'} failed"]
-        if missing:
+        if missing and self.stopped:
+            said.append(f"it was interrupted before {', '.join(missing)} ended")
+        elif missing:
             said.append(f"{self.minutes:g} minutes were not enough for {', '.join(missing)}")
         return f"not certified: {'; '.join(said)}; {what}"
 
@@ -98,7 +101,8 @@ def from_json(data: Mapping[str, Any]) -> Certificate:
         Check(**{name: _plain(value) for name, value in one.items()}) for one in data["checks"]
     )
     named = ("device", "device_name", "minutes", "made", "versions")
-    return Certificate(**{name: data[name] for name in named}, checks=checks)
+    stopped = data.get("stopped", False)
+    return Certificate(**{name: data[name] for name in named}, checks=checks, stopped=stopped)
 
 
 def _plain(value: Any) -> Any:
@@ -195,11 +199,11 @@ def clocks_check(rows: Sequence[Row], left: int, evidence: str) -> Check:
         left,
         _clocks,
         threshold=(
-            f"events and the profiler's kernels exceed the host's clock by at most "
-            f"{CLOCKS_AGREE:.0%}; events fall short by no more, kernels by {1 - KERNELS_FILL:.0%}"
+            f"events within {CLOCKS_AGREE:.0%} of the host's clock; the profiler's kernels at most "
+            f"{CLOCKS_AGREE:.0%} above it and {1 - KERNELS_FILL:.0%} below"
         ),
         evidence=evidence,
-        labels=("ms by the host", "events", "profiler", "which saw"),
+        labels=("ms by the host", "events differ by", "profiler differs by", "profiler saw"),
     )
     if not (on_cpu and rows):
         return check
@@ -246,13 +250,15 @@ def memory_check(rows: Sequence[Row], left: int, evidence: str) -> Check:
         rows,
         left,
         lambda row: _memory(row, share, more),
-        threshold=f"within {share:.0%} of {against} and {more:g} MiB, inference and training",
+        threshold=(
+            f"predicted within {share:.0%} and {more:g} MiB of {against}, in inference and training"
+        ),
         evidence=evidence,
         labels=(
             "MiB predicted",
             "measured",
             "error",
-            "in training predicted",
+            "in training: predicted",
             "measured",
             "error",
         ),
@@ -282,15 +288,15 @@ def _memory(row: Row, share: float, more: float) -> Finding:
 
 def outputs_check(rows: Sequence[Row], left: int, evidence: str) -> Check:
     """Return the check of each setting's outputs against the plain ones."""
-    each = (f"{name} {most:g} and {least:.0%}" for name, (most, least) in OUTPUTS.items())
+    each = (f"{name} {most:g}, {least:.0%}" for name, (most, least) in OUTPUTS.items())
     return rows_check(
         "outputs",
         rows,
         left,
         _outputs,
         threshold=(
-            f"largest difference from fp32 eager, of the largest score, at most, and pixels of the "
-            f"same class at least: {', '.join(each)}"
+            "scores differ from fp32 eager by at most this share of the largest score, and so many "
+            f"pixels at least are of the same class: {'; '.join(each)}"
         ),
         evidence=evidence,
         labels=("largest difference", "same class"),
@@ -363,9 +369,9 @@ def selftest_check(report: Report, left: int, evidence: str) -> Check:
         "selftest",
         status_of(problems, reached=not left),
         f"{'; '.join(figures)} ({report.pairs} pairs of identical code)",
-        f"within {REPEATABLE_WITHIN:.0%}; so many intervals hold the true factor that their share "
-        f"may be {HOLD:.0%}, and so many of the largest slow-down are found that it may be "
-        f"{FOUND:.0%}; at most {MOST_LOST:.0%} of pairs lost",
+        f"identical code within {REPEATABLE_WITHIN:.0%}; as far as so few pairs can tell, the true "
+        f"factor lies in {HOLD:.0%} of intervals, and {FOUND:.0%} of the largest slow-downs are "
+        f"found; at most {MOST_LOST:.0%} of pairs lost",
         evidence,
         tuple(problems),
         (f"there was no time for {left} of its cells",) if left else (),
@@ -422,9 +428,10 @@ def environment_check(report: Mapping[str, Any], device: str, evidence: str) -> 
     )
 
 
-def unreached(name: str, evidence: str = "") -> Check:
-    """Return a check that there was no time to begin."""
-    return Check(name, NOT_REACHED, "nothing", "", evidence, notes=("there was no time for it",))
+def unreached(name: str, why: str, evidence: str = "", measured: int = 0) -> Check:
+    """Return a check that is not made, though so many of its cells may have been measured."""
+    figure = f"{measured} cells, not judged" if measured else "nothing"
+    return Check(name, NOT_REACHED, figure, "", evidence, notes=(why,))
 
 
 def broken(name: str, problem: str, evidence: str) -> Check:

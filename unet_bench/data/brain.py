@@ -15,9 +15,9 @@ from unet_bench.data.dataset import Array, Dataset, Sample
 
 CLASSES: Final = ("outside", "CSF and rest", "grey matter", "white matter")
 
-TRAIN: Final = (*range(11, 34), *range(58, 76))
-VAL: Final = range(36, 42)
-TEST: Final = range(44, 56)
+TRAIN: Final = (range(11, 34), range(58, 76))
+VAL: Final = (range(36, 42),)
+TEST: Final = (range(44, 56),)
 
 PADDING: Final = ((7, 7), (6, 6))
 """Brings a slice of 98x116 to 112x128, a multiple of 16. Outside the head T1 is 0, so the padding
@@ -32,7 +32,8 @@ def load(*, size: tuple[int, int] | None = None, seed: int = 0) -> Dataset:
 
     Neighbouring slices are alike, and so are the two halves of this head; therefore the splits are
     slabs along z, two slices apart: z 11..33 and 58..75 train, 36..41 validate, 44..55 test. Beyond
-    z 11..75 there is no white matter.
+    z 11..75 there is no white matter. Each slab is a group: the twelve test slices are one sample
+    of what heads look like, not twelve.
     """
     with (
         (files("unet_bench.data") / "brain.npz").open("rb") as file,
@@ -40,9 +41,16 @@ def load(*, size: tuple[int, int] | None = None, seed: int = 0) -> Dataset:
     ):
         head, labels = arrays["image"], arrays["mask"]
 
-    def slices(slab: tuple[int, ...] | range) -> tuple[Sample, ...]:
+    def slices(slabs: tuple[range, ...]) -> tuple[Sample, ...]:
         return tuple(
-            Sample(f"z{z:02}", _padded(head, z)[..., None], _padded(labels, z)) for z in slab
+            Sample(
+                f"z{z:02}",
+                _padded(head, z)[..., None],
+                _padded(labels, z),
+                group=f"slab z{slab[0]}..{slab[-1]}",
+            )
+            for slab in slabs
+            for z in slab
         )
 
     return Dataset(

@@ -10,7 +10,7 @@ import hashlib
 import json
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import astuple, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -349,10 +349,36 @@ def at_size(sample: Sample, size: tuple[int, ...]) -> Sample:
     return replace(sample, image=image, mask=mask, spacing=sample.spacing_at(size))
 
 
-def resized(image: Array, size: tuple[int, ...], method: Image.Resampling) -> Array:
+@dataclass(frozen=True, eq=False)
+class Scaled:
+    """An image `(*S C)` whose values are brought to a scale only where they are looked at.
+
+    It may be larger than memory: `stored` is then mapped from a file. It is sliced as an array is.
+    """
+
+    stored: Array
+    scale: Callable[[Array], Array]
+    """From values as stored to those of the scale, each by itself."""
+    dtype: np.dtype[Any]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the image."""
+        return self.stored.shape
+
+    @property
+    def ndim(self) -> int:
+        """How many axes it has."""
+        return self.stored.ndim
+
+    def __getitem__(self, part: Any) -> Array:
+        return self.scale(self.stored[part])
+
+
+def resized(image: Array | Scaled, size: tuple[int, ...], method: Image.Resampling) -> Array:
     """Return the image `(*S C)` at another size."""
     if len(size) == 3:  # slice by slice, and then along the depth, with a slice as one row
-        slices = np.stack([resized(one, size[1:], method) for one in image])
+        slices = np.stack([resized(one, size[1:], method) for one in image[:]])
         rows = slices.reshape(len(slices), -1, image.shape[-1])
         return resized(rows, (size[0], rows.shape[1]), method).reshape(*size, -1)
     height, width = size

@@ -27,15 +27,13 @@ from unet_bench.data import tiff
 from unet_bench.data.dataset import IGNORE, Array, Dataset
 from unet_bench.data.dataset_json import modalities, read_json, title
 from unet_bench.data.decode import (
-    FORMATS,
     children,
     decode,
     ending_of,
-    orientation,
-    read_image,
     read_image_pages,
     read_mask,
     read_mask_pages,
+    read_upright,
 )
 from unet_bench.data.findings import Findings, listing
 from unet_bench.data.labels import Classes, Declared, blurred, counted, declare, label
@@ -51,6 +49,7 @@ from unet_bench.data.layout import (
 )
 from unet_bench.data.mask import Mask, is_grey
 from unet_bench.data.nifti import is_nifti, read_labels, read_volume
+from unet_bench.data.pillow import LOSSLESS, LOSSY
 from unet_bench.data.reading import pictures, volumes
 from unet_bench.data.splits import SPLITS, Splits, complete, listed, seeded
 from unet_bench.data.volume import Volume
@@ -96,7 +95,6 @@ def read_folder(path: Path | str, *, classes: Classes = None, seed: int = 0) -> 
         found.notes.append(f"{len(unlisted)} image(s) are in no split: {listing(unlisted)}")
     require_masks(cases.values(), layout, found)
     cases = {name: case for name, case in cases.items() if case.masks}
-    _note_turned(cases, found)
     _note_several(cases, found)
     deep = _deep(cases, found)
     name = title(stated, os.path.basename(os.path.realpath(root)))
@@ -111,10 +109,12 @@ def read_folder(path: Path | str, *, classes: Classes = None, seed: int = 0) -> 
         return volumes(
             name, volumes_read, labels, splits, split_by, found, named_modalities, marked
         )
-    images = decode(read_image, files, found)
+    upright = decode(read_upright, files, found)
     masks = decode(_read_masks, cases, found)
+    _note_turned([name for name, (_, is_turned) in upright.items() if is_turned], masks, found)
     declared = _declared(root, classes, stated, masks.values(), found)
     labels = label(masks, declared, found, "masks/")
+    images = {name: image for name, (image, _) in upright.items()}
     return pictures(name, images, labels, splits, split_by, found)
 
 
@@ -195,7 +195,8 @@ def stated_splits(
     """Return names by split, as split files in `root` say or else by `seed`, and how."""
     listings = _split_files(root, found)
     if not names and not found.problems:
-        found.problems.append(f"images/: holds no image; put {', '.join(FORMATS)} files there")
+        known = ", ".join((*LOSSLESS, *LOSSY))
+        found.problems.append(f"images/: holds no image; put {known} files there")
     if not names:
         return {split: [] for split in SPLITS}, ""
     if not listings:
@@ -251,19 +252,13 @@ def _split_files(root: Path, found: Findings) -> dict[str, Path]:
     return {}
 
 
-def _note_turned(cases: Mapping[str, Case], found: Findings) -> None:
-    """Note which images carry an orientation tag, if their masks carry none."""
-    turned = [
-        name
-        for name, case in cases.items()
-        if not is_nifti(case.image)
-        and orientation(case.image) != 1
-        and all(orientation(file) == 1 for file, _ in case.masks)
-    ]
-    if turned:
+def _note_turned(turned: list[str], masks: Mapping[str, Mask], found: Findings) -> None:
+    """Note which images a tag turned, if none turned their masks."""
+    alone = [name for name in turned if name in masks and not masks[name].is_turned]
+    if alone:
         found.notes.append(
-            f"{len(turned)} image(s) carry an orientation tag (EXIF) and their masks none: they "
-            f"are turned as viewers show them, the masks are not: {listing(turned)}"
+            f"{len(alone)} image(s) carry an orientation tag (EXIF) and their masks none: they "
+            f"are turned as viewers show them, the masks are not: {listing(alone)}"
         )
 
 
@@ -371,7 +366,8 @@ def _read_masks(case: Case) -> Mask:
         drawn = mask.values != 0
         values[drawn] = mask.values[drawn]
     is_lossy = first.is_lossy or any(mask.is_lossy for mask in rest)
-    return Mask(values, first.where, first.colours, first.is_colour, is_lossy)
+    is_turned = first.is_turned or any(mask.is_turned for mask in rest)
+    return Mask(values, first.where, first.colours, first.is_colour, is_lossy, is_turned)
 
 
 def _of_class(file: Path, number: int) -> Mask:
@@ -383,7 +379,7 @@ def _of_class(file: Path, number: int) -> Mask:
     if not number:
         return mask
     if mask.is_lossy:
-        raise InvalidData(f"{mask.where}: JPEG blurs class ids; save it as PNG")
+        raise InvalidData(f"{mask.where}: lossy compression (JPEG) blurs class ids; save it as PNG")
     counts = counted(mask.values)
     if blurred([mask.values], [counts]):
         raise InvalidData(
@@ -394,4 +390,4 @@ def _of_class(file: Path, number: int) -> Mask:
     values = drawn.astype(np.uint8) * np.uint8(number)
     if counts.keys() == {0, 1, IGNORE}:
         values[mask.values == IGNORE] = IGNORE
-    return Mask(values, mask.where)
+    return Mask(values, mask.where, is_turned=mask.is_turned)

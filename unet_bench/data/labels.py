@@ -237,8 +237,9 @@ def _exact(masks: Mapping[str, Mask], declared: Declared, found: Findings) -> Ma
     for mask in masks.values():
         if mask.is_lossy:
             found.problems.append(
-                f"{mask.where}: JPEG blurs class ids; save masks as PNG, or say in dataset.json "
-                'what the values mean: "labels": {"background": "0-127", "object": "128-255"}'
+                f"{mask.where}: lossy compression (JPEG and the like) blurs class ids; save masks "
+                "as PNG, or say in dataset.json what the values mean: "
+                '"labels": {"background": "0-127", "object": "128-255"}'
             )
     return {stem: mask for stem, mask in masks.items() if not mask.is_lossy}
 

@@ -9,6 +9,7 @@
     masks/a_mask_1.png             several masks of an image, `_0`, `_1`, … at the end
     train/PLACE/images/            the same in a folder a place or a scanner (LoveDA)
     X_Training_Input/              ISIC's: `Input` or `Data`, and `GroundTruth` for the masks
+    a/a_scan/ a/a_lesion/          a folder an image, with its mask in a folder beside it (PH2)
 
 Names match across Unicode's forms, and across upper and lower case where that leaves one. What
 stands for the image in a name may be replaced in the mask's: `a_sat` and `a_mask`, `image_1` and
@@ -105,7 +106,10 @@ class Layout:
 
 def find_places(root: Path) -> list[Place]:
     """Return where images and masks lie in a folder, by the first layout that fits; or nothing."""
-    ways = (_side_by_side, _split_folders, _folders_of_splits, _beside_each_other, _in_one_folder)
+    ways = (
+        *(_side_by_side, _split_folders, _folders_of_splits),
+        *(_beside_each_other, _in_one_folder, _folders_of_cases),
+    )
     return next((places for way in ways if (places := way(root))), [])
 
 
@@ -117,6 +121,12 @@ TREES: Final = {
     "a.png and a_mask.png in one folder": ("",),
 }
 """Layouts for a message, and the folders that each needs."""
+
+
+OUTLINES: Final = (
+    "XML is not read; if it holds outlines (Aperio's, as MoNuSeg has them), draw those of each "
+    "image into a mask, such as by QuPath: images/NAME.tif and masks/NAME.png"
+)
 
 
 def nearest(path: Path, most: int = 3) -> list[str]:
@@ -138,6 +148,9 @@ def nearest(path: Path, most: int = 3) -> list[str]:
                 renames.append(use)
         renames = renames or ["give masks the names of their images, or with _mask behind"]
         told.append((score / len(needed), f"{tree}: {', '.join(renames)}"))
+    called = [folder for folder in inside if _plain(folder.name) in MASKS]
+    outlines = [folder for folder in called if any(folder.glob("*.xml"))]
+    told += [(3.0, f"{folder.relative_to(path)}/: {OUTLINES}") for folder in outlines]
     told.sort(key=lambda pair: -pair[0])
     return [one_line(line) for _, line in told[:most]]
 
@@ -224,6 +237,20 @@ def _in_one_folder(root: Path) -> list[Place]:
         Place(folder, folder, split_called(folder.name) if are_splits else "", f"{folder.name}/")
         for folder in folders
     ]
+
+
+def _folders_of_cases(root: Path) -> list[Place]:
+    """Return the places of a folder an image, in which one folder holds it and one its mask."""
+    places = []
+    for case in _folders(root):
+        called = [folder for folder in _folders(case) if folder.name.startswith(case.name)]
+        inner = {folder: _stems(folder) for folder in called}
+        images = [folder for folder, stems in inner.items() if case.name in stems]
+        named = {case.name + suffix for suffix in SUFFIXES if suffix}
+        masks = [folder for folder, stems in inner.items() if named.intersection(stems)]
+        if images and masks:
+            places.append(Place(images[0], masks[0]))
+    return places
 
 
 def _match(images: Path, masks: Path) -> bool:
@@ -423,11 +450,14 @@ def _cases(
 ) -> list[Case]:
     """Return the cases of one place: each image, with its masks. What is amiss becomes problems."""
     where, masks_where = relative(root, place.images), relative(root, place.masks)
-    others = [stem for stem in images if _without(stem, OTHER_SUFFIXES, images)]
+    others = _others(images, sources, are_masks_beside=place.images == place.masks)
     if others:
-        found.notes.append(f"{where}: {len(others)} file(s) are no images: {listing(others)}")
-    left_out = set(others)
-    images = {stem: held for stem, held in images.items() if stem not in left_out}
+        endings = ", ".join(OTHER_SUFFIXES)
+        found.notes.append(
+            f"{where}: {len(others)} file(s) not used, which are no images by their names "
+            f"({endings}) and have no masks: {listing(sorted(others))}"
+        )
+    images = {stem: held for stem, held in images.items() if stem not in others}
     if place.images == place.masks:
         every = dict(images)
         images = {stem: held for stem, held in every.items() if not _image_of(stem, every)}
@@ -454,6 +484,15 @@ def _cases(
         Case(place.prefix + stem, images[stem][0], tuple(held), place.split)
         for stem, held in masks.items()
     ]
+
+
+def _others(images: Files, sources: list[tuple[Files, int]], are_masks_beside: bool) -> set[str]:
+    """Return what is neither image nor mask by its name, and has no mask of its own."""
+    named = {stem for stem in images if _without(stem, OTHER_SUFFIXES, images)}
+    if are_masks_beside:
+        return named - {_image_of(stem, images) for stem in images}
+    matched = [match(images.keys(), files) for files, _ in sources] if named else []
+    return {stem for stem in named if not any(any(held[stem]) for held in matched)}
 
 
 def require_masks(cases: Iterable[Case], layout: Layout, found: Findings) -> None:

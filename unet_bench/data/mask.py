@@ -29,6 +29,8 @@ class Mask:
     is_colour: bool = False
     is_lossy: bool = False
     """Whether the file's format blurs what it stores."""
+    is_turned: bool = False
+    """Whether the file's orientation tag turned it."""
 
     def as_colours(self) -> Mask:
         """Return the mask with the colours that a viewer shows."""

@@ -78,7 +78,8 @@ def scored_on_test(
             examples.save_predicted(context.samples.with_suffix(".npz"), predicted, numbers)
         except OSError:  # the figures of a whole training are worth more than its pictures
             traceback.print_exc()
-    low, high = bootstrap_dice(accumulator.counts, context.rng())
+    groups = [sample.group or sample.name for sample in dataset.test]
+    low, high = bootstrap_dice(accumulator.counts, context.rng(), groups)
     return {
         "test_images": len(dataset.test),
         **accumulator.figures(),

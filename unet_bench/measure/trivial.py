@@ -13,6 +13,10 @@ from unet_bench.data.dataset import IGNORE
 
 GREY_BINS: Final = 4  # at most
 MAPS: Final = 50_000  # from bins to classes that are tried at most
+TABLE_ENTRIES: Final = 4096  # of the lookup table, at most
+LEVELS: Final = 256  # of one channel, at most; exact for images of 8 bits
+TABLE_CHANNELS: Final = 6  # at most; of more, each would have two levels or three
+SAMPLED: Final = 1_000_000  # values of a channel by which its levels are laid, about
 
 
 class TrivialBaseline(nn.Module):
@@ -97,6 +101,47 @@ class Otsu(TrivialBaseline):
         return found
 
 
+class Lookup(TrivialBaseline):
+    """A table from a pixel's grey value or colour to a class, learnt from the training images.
+
+    Each channel is divided into levels by `edges`. The table has an entry for every combination of
+    the channels' levels, with the classes that suit the training images best; one that no training
+    pixel falls into has the class of most pixels. Of many channels the first six count.
+    """
+
+    edges: Tensor  # (channels, levels - 1), ascending
+
+    def __init__(self, in_channels: int, classes: int) -> None:
+        channels = min(in_channels, TABLE_CHANNELS)
+        levels = min(LEVELS, int(TABLE_ENTRIES ** (1 / channels) + 1e-9))
+        super().__init__(classes, choices=levels**channels)
+        self.levels = levels
+        self.register_buffer("edges", torch.zeros(channels, levels - 1))
+
+    def fit(self, images: list[Tensor], masks: list[Tensor]) -> None:
+        step = max(1, sum(mask.numel() for mask in masks) // SAMPLED)
+        for channel, edges in enumerate(self.edges):
+            values = torch.cat([image[channel].flatten()[::step] for image in images])
+            edges.copy_(torch.from_numpy(level_edges(values.cpu().numpy(), self.levels)))
+        counts = np.zeros((len(self.choice), self.classes), dtype=np.int64)
+        for image, mask in zip(images, masks, strict=True):
+            valid = mask != IGNORE
+            found = self.parts(image[None])[0]
+            pairs = found[valid] * self.classes + mask[valid]
+            summed = torch.bincount(pairs, minlength=counts.size)
+            counts += summed.reshape(counts.shape).cpu().numpy()
+        self.choice.copy_(torch.from_numpy(best_table(counts)))
+
+    def parts(self, image: Tensor) -> Tensor:
+        entry = torch.zeros(
+            (image.shape[0], *image.shape[2:]), dtype=torch.long, device=image.device
+        )
+        for channel, edges in enumerate(self.edges):
+            level = torch.bucketize(image[:, channel].contiguous(), edges.to(image.dtype))
+            entry = entry * self.levels + level
+        return entry
+
+
 # As an operator of torch's, so that its shape is known on the meta device too, and to tensors
 # without data.
 @torch.library.custom_op("unet_bench::grey_bins", mutates_args=())
@@ -166,6 +211,52 @@ def best_map(counts: np.ndarray) -> tuple[np.ndarray, float]:
     return maps[total.argmax()], float(total.max())
 
 
+def level_edges(values: np.ndarray, levels: int) -> np.ndarray:
+    """Return the `levels - 1` ascending edges between the levels of a channel, float32.
+
+    Where there are no more values than levels, each has a level of its own. Otherwise half of the
+    edges lie evenly between the extremes, so that a few bright pixels are told apart, and half have
+    equally many values between them, so that a stray extreme does no harm.
+    """
+    edges = np.full(levels - 1, np.inf, dtype=np.float32)
+    seen = np.unique(values)
+    if len(seen) <= levels:
+        edges[: max(len(seen) - 1, 0)] = (seen[1:] + seen[:-1]) / 2
+        return edges
+    even = levels // 2
+    edges[:even] = np.linspace(seen[0], seen[-1], even + 2)[1:-1]
+    shares = np.linspace(0, 1, levels - even + 1)[1:-1]
+    edges[even:] = np.quantile(values, shares)
+    edges.sort()
+    return edges
+
+
+def best_table(counts: np.ndarray) -> np.ndarray:
+    """Return the class of each entry of a table, `(entries,)`, by mean Dice of the foreground.
+
+    `counts` are pixels `(entries, true class)`. From the class of most pixels on, every entry is
+    given to the class whose Dice gains most by it, all others staying as they are, until nothing
+    changes (Dinkelbach 1967, for ratios); the best table on the way is returned.
+    """
+    truth, pixels = counts.sum(0), counts.sum(1)
+    table: np.ndarray = np.where(pixels > 0, counts.argmax(1), truth.argmax())
+    best, best_dice, classes = table, -1.0, np.arange(counts.shape[1])
+    for _ in range(50):
+        hits = np.where(table[:, None] == classes, counts, 0).sum(0)
+        predicted = np.bincount(table, pixels, len(classes))
+        both = np.maximum(truth + predicted, 1)
+        dice = 2 * hits / both
+        if dice[1:].sum() > best_dice:
+            best, best_dice = table, float(dice[1:].sum())
+        gain = (2 * counts - dice * pixels[:, None]) / both
+        gain[:, 0] = 0
+        changed = np.where(pixels > 0, gain.argmax(1), table)
+        if (changed == table).all():
+            break
+        table = changed
+    return best
+
+
 def majority(
     in_channels: int, classes: int, dims: int, image_size: tuple[int, ...]
 ) -> TrivialBaseline:
@@ -176,3 +267,10 @@ def majority(
 def otsu(in_channels: int, classes: int, dims: int, image_size: tuple[int, ...]) -> TrivialBaseline:
     """Return the trivial baseline `floor-otsu`."""
     return Otsu(classes)
+
+
+def lookup(
+    in_channels: int, classes: int, dims: int, image_size: tuple[int, ...]
+) -> TrivialBaseline:
+    """Return the trivial baseline `floor-lookup`."""
+    return Lookup(in_channels, classes)

@@ -14,6 +14,7 @@ import inspect
 import itertools
 import re
 import shlex
+import socket
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -49,10 +50,13 @@ WORDS: Final[Mapping[str, tuple[str, ...]]] = {
 MAIN: Final = ("out", "logits", "main", "output", "pred")
 """What the main output is called where several come back, the likeliest first."""
 LOADING: Final = re.compile(
-    r"((use|load|is|with|encoder|backbone|imagenet)_)*pretrain(ed)?(_(encoder|backbone|weights?))?"
+    r"((use|load|is|with|encoder|backbone|imagenet)_)*pretrain(ed)?"
+    r"(_(encoder|backbone|weights?|model|path|file|url|dir))?"
     r"|((encoder|backbone|model)_)?weights(_(encoder|backbone))?"
 )
 """Arguments that bring published weights."""
+MAY_LOAD: Final = re.compile(r"pretrain|(?<!init_)weight|checkpoint|ckpt|load|path|file|url")
+"""Arguments that may bring them, and are named where weights were loaded for all that."""
 
 
 @dataclass(frozen=True)
@@ -93,20 +97,34 @@ class Reference:
     def __str__(self) -> str:
         return f"{self.module}:{self.call}"
 
-    def quoted(self, arguments: str) -> str:
-        """Return the reference with these arguments, as a shell takes it."""
-        return shlex.quote(f"{self.module}:{self.name}({arguments})")
+    def quoted(self, *more: str) -> str:
+        """Return the reference with more arguments, `name=value`, as a shell takes it."""
+        stated = [self.call[len(self.name) + 1 : -1]] if self.arguments else []
+        text = f"{self.module}:{self.name}({', '.join([*stated, *more])})"
+        return shlex.quote(text if '"' in text else text.replace("'", '"'))
 
     def load(self) -> Callable[..., Any]:
-        """Return the class or function. Raises InvalidSuite."""
+        """Return the class or function.
+
+        Raises InvalidSuite, Unsupported where its module loads weights.
+        """
         try:
-            with importing_from_here():
+            with importing_from_here(), weights_refused([]):
                 found: Callable[..., Any] = getattr(importlib.import_module(self.module), self.name)
             return found
+        except WeightsRefused as error:
+            raise Unsupported(
+                f"--model {self}: its module loads weights while it is imported (by {error}): load "
+                "them in a function that is not called there"
+            ) from error
         except (Exception, SystemExit) as error:
             raise InvalidSuite(
                 f"--model {self}: {type(error).__name__}: {error}; can it be imported from here?"
             ) from error
+
+
+class WeightsRefused(Exception):
+    """What is met where weights are loaded that must not be; its text is what loads them."""
 
 
 @contextlib.contextmanager
@@ -168,7 +186,7 @@ def build_foreign(text: str, in_channels: int, classes: int, size: Sequence[int]
     arguments = {**_without_weights(reference, known), **guessed, **stated}
     missing = [name for name, p in known.items() if p.default is p.empty and name not in arguments]
     if missing:
-        quoted = reference.quoted(", ".join(f"{name}=…" for name in missing))
+        quoted = reference.quoted(*(f"{name}=…" for name in missing))
         raise InvalidSuite(
             f"--model {reference}: it wants {', '.join(missing)}, which cannot be guessed; state "
             f"it, such as --model {quoted}, or name a "
@@ -179,7 +197,8 @@ def build_foreign(text: str, in_channels: int, classes: int, size: Sequence[int]
     if size_name and size_name not in stated and known[size_name].default is not Parameter.empty:
         # It may be of a fixed size: then it says so when it is given an image.
         attempts.append({n: value for n, value in arguments.items() if n != size_name})
-    model = _made(reference, factory, attempts)
+    suspects = _suspects(known, arguments)
+    model = _made(reference, factory, attempts, suspects)
     if not isinstance(model, nn.Module):
         raise InvalidSuite(
             f"--model {reference}: it returned {type(model).__name__}, which is no torch nn.Module"
@@ -197,7 +216,7 @@ def unmatched(text: str) -> str:
     lacking = [word for word in ("channels", "classes") if word not in words]
     if not lacking:
         return ""
-    example = reference.quoted(", ".join(f"ARGUMENT={word}" for word in lacking))
+    example = reference.quoted(*(f"ARGUMENT={word}" for word in lacking))
     return (
         f"none of its arguments is known to mean its {' or '.join(lacking)}: if one does, say "
         f"which, --model {example}"
@@ -258,7 +277,7 @@ def _without_weights(
     Raises InvalidSuite where they are asked for.
     """
     for name, value in reference.arguments.items():
-        if value and LOADING.fullmatch(name.lower()):
+        if isinstance(value, (bool, str)) and value and LOADING.fullmatch(name.lower()):
             raise InvalidSuite(
                 f"--model {reference}: {name} brings published weights, and networks are compared "
                 "from scratch: leave it out"
@@ -274,11 +293,26 @@ def _without_weights(
     return off
 
 
+def _suspects(known: Mapping[str, Parameter], arguments: Mapping[str, Any]) -> list[str]:
+    """Return the arguments that may ask for weights by what they are by default."""
+    return [
+        name
+        for name, parameter in known.items()
+        if name not in arguments
+        and MAY_LOAD.search(name.lower())
+        and isinstance(parameter.default, (bool, str, Enum))
+        and parameter.default
+    ]
+
+
 # ---- building
 
 
 def _made(
-    reference: Reference, factory: Callable[..., Any], attempts: Sequence[Mapping[str, Any]]
+    reference: Reference,
+    factory: Callable[..., Any],
+    attempts: Sequence[Mapping[str, Any]],
+    suspects: Sequence[str],
 ) -> Any:
     """Return what the factory makes of the first of these arguments that it takes.
 
@@ -286,15 +320,18 @@ def _made(
     """
     device = torch.get_default_device()
     devices = [device, torch.device("cpu")] if device.type == "meta" else [device]
-    failures = []
+    failures: list[BaseException] = []
     for arguments, where in itertools.product(attempts, devices):
+        loads: list[str] = []
         try:
-            with importing_from_here(), _weights_refused(reference), where:
+            with importing_from_here(), weights_refused(loads), where:
                 model = factory(**arguments)
             return model.to(device) if isinstance(model, nn.Module) else model
-        except UnetBenchError:
-            raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
+            if loads:  # whatever its package made of our refusal
+                raise Unsupported(_loading(reference, loads[0], suspects)) from error
+            if isinstance(error, UnetBenchError):
+                raise
             failures.append(error)
     first = failures[len(devices) - 1]  # of the first arguments, where they can be computed with
     raise InvalidPart(
@@ -303,25 +340,59 @@ def _made(
 
 
 @contextlib.contextmanager
-def _weights_refused(reference: Reference) -> Iterator[None]:
-    """Raise Unsupported where a network loads weights while it is built, whatever asks for them."""
+def weights_refused(loads: list[str]) -> Iterator[None]:
+    """Raise WeightsRefused where weights are loaded in the block, and name in `loads` what did.
 
-    def refuse(*_: Any, **__: Any) -> None:
-        raise Unsupported(
-            f"{reference} loads weights while it is built, and networks are compared from scratch: "
-            "state the argument that leaves them out, or name a function that loads none"
-        )
+    Whatever reads them, they come into a module by `load_state_dict`. The others are for what is
+    copied into it by hand, and for what would be fetched first. A package that goes on without them
+    has built a network from scratch.
+    """
+    import numpy
+    import safetensors.torch
 
-    loaders = (
-        (torch, "load"),
-        (torch.hub, "load_state_dict_from_url"),
-        (torch.hub, "download_url_to_file"),
+    seams: tuple[tuple[Any, str, str], ...] = (
+        (nn.Module, "load_state_dict", "load_state_dict"),
+        (torch, "load", "torch.load"),
+        (torch.jit, "load", "torch.jit.load"),
+        (safetensors.torch, "safe_open", "safetensors"),
+        (numpy, "load", "numpy.load"),
+        (socket, "getaddrinfo", "a download"),
     )
+    refusing = True
+
+    def guarded(owner: Any, name: str, what: str) -> Callable[..., Any]:
+        original = getattr(owner, name)
+
+        @functools.wraps(original)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            if not refusing:  # a module that was imported in the block may have kept this function
+                return original(*args, **kwargs)
+            loads.append(what)
+            raise WeightsRefused(what)
+
+        return call
+
     with contextlib.ExitStack() as undo:
-        for owner, name in loaders:
+        for owner, name, what in seams:
             undo.callback(setattr, owner, name, getattr(owner, name))
-            setattr(owner, name, refuse)
-        yield
+            setattr(owner, name, guarded(owner, name, what))
+        try:
+            yield
+        finally:
+            refusing = False
+
+
+def _loading(reference: Reference, by: str, suspects: Sequence[str]) -> str:
+    """Return why a network that loads weights is refused, and what to do."""
+    if suspects:
+        switched_off = reference.quoted(*(f"{name}=None" for name in suspects))
+        remedy = f"switch off the argument that asks for them, such as --model {switched_off}"
+    else:
+        remedy = "name a function of (in_channels, classes) that builds it without them"
+    return (
+        f"{reference} loads weights while it is built (by {by}), and networks are compared from "
+        f"scratch: {remedy}"
+    )
 
 
 # ---- what comes back
@@ -350,6 +421,11 @@ def _logits_alone(
     if len(whole) == 1:
         return whole[0]
     when = " in training" if module.training else ""
+    if isinstance(output, Tensor) and output.ndim == 2:
+        raise InvalidPart(
+            f"{name} returns {output.shape[1]} numbers for an image{when}, which is how images are "
+            f"classified: name a network that returns a map of {classes} classes"
+        )
     raise InvalidPart(
         f"{name} returns {_described(output)}{when}, and it is not clear which of it are the "
         f"logits of {classes} classes: return them alone, as 'out' of a dict, or as "

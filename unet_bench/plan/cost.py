@@ -75,6 +75,7 @@ def simulate_pass(registry: Registry, cell: Cell, *, training: bool) -> Simulate
         probe="",
         seed=0,
         replicate=0,
+        small_window=cell.small_window if training else None,
         protocol=Protocol(recipe=cell.protocol.recipe),
     )
     return _simulate_once(registry, memory_cell, training)
@@ -101,7 +102,7 @@ def explain_training_failure(cell: Cell, error: Exception) -> str:
     if "more than 1 value per channel" in str(error):  # torch's batch norm
         return (
             f"{cell.variant.name} cannot train on {size} at batch {batch}: its smallest maps have "
-            "one value per channel, too few for batch norm; take a larger {option}, or --batch 2"
+            f"one value per channel, too few for batch norm; take a larger {option}, or --batch 2"
         )
     return (
         f"{cell.variant.name} cannot train on {size} at batch {batch} ({first_line(error)}); a "

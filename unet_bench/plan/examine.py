@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
-import torch
 from torch import nn
 
 from unet_bench.errors import InvalidPart, InvalidSize, UnetBenchError, Unsupported, first_line
+from unet_bench.geometry.meta import on_meta
 from unet_bench.geometry.shapes import InputWindow, Size, format_size
 from unet_bench.geometry.sizes import find_input_window, try_size
 from unet_bench.measure.cost import cost
@@ -99,7 +99,7 @@ def training_input(model: nn.Module, task: Task, window: Size) -> InputWindow | 
 
 def blueprint(registry: Registry, variant: Variant, task: Task) -> nn.Module:
     """Build a variant for a task on the meta device."""
-    with torch.device("meta"):
+    with on_meta():
         return build(registry, variant, task.in_channels, len(task.classes), task.scored)
 
 

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from statistics import NormalDist
+from typing import Any, Final
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from unet_bench.data.dataset import IGNORE
+from unet_bench.stats.intervals import t_975
 from unet_bench.train.outlines import outline_scores, rand_f1, separator
+
+FEWEST_GROUPS: Final = 5  # of test images; fewer do not say how others would differ
 
 
 def confusion(predicted: Tensor, target: Tensor, classes: int) -> np.ndarray:
@@ -59,30 +64,48 @@ def mean(values: np.ndarray) -> float:
 
 
 def scores(counts: np.ndarray) -> Scores:
-    """Return Dice and IoU from counts `(truth, prediction)`."""
+    """Return Dice and IoU from counts `(*, truth, prediction)`, `(*, classes)` each."""
     counted = counts.astype(float)
-    hits, truth, predicted = np.diagonal(counted), counted.sum(1), counted.sum(0)
+    hits = np.diagonal(counted, axis1=-2, axis2=-1)
+    truth, predicted = counted.sum(-1), counted.sum(-2)
     both, either = truth + predicted, truth + predicted - hits
     with np.errstate(invalid="ignore", divide="ignore"):
         dice = np.where(both > 0, 2 * hits / both, np.nan)
         iou = np.where(either > 0, hits / either, np.nan)
-    return Scores(dice, iou, counts.sum(1))
+    return Scores(dice, iou, counts.sum(-1))
 
 
 def bootstrap_dice(
-    per_image: np.ndarray, rng: np.random.Generator, resamples: int = 1000
+    per_image: np.ndarray,
+    rng: np.random.Generator,
+    groups: Sequence[Hashable] = (),
+    resamples: int = 1000,
 ) -> tuple[float, float]:
-    """Return the 95 % percentile interval of the pooled mean Dice over resampled test images.
+    """Return the 95 % interval of the pooled mean Dice over resampled test images.
 
-    It is NaN below five images. It says how far other images of the kind would have moved the
-    figure, not how far another training would.
+    `per_image` are counts `(images, truth, prediction)`. Images with equal `groups`, the slices of
+    one volume or the images of one patient, are drawn together, since they are alike; without
+    groups each image stands alone. The percentiles are taken further out, as few groups need (see
+    `stats.intervals.bootstrap_interval`). NaN below five groups. The interval says how far other
+    images of the kind would have moved the figure, not how far another training would.
     """
-    n = len(per_image)
-    if n < 5:
+    numbers = list(dict.fromkeys(groups or range(len(per_image))))
+    n = len(numbers)
+    if n < FEWEST_GROUPS:
         return float("nan"), float("nan")
+    place = {group: i for i, group in enumerate(numbers)}
+    counts = np.zeros((n, *per_image.shape[1:]))
+    np.add.at(counts, [place[group] for group in groups or numbers], per_image)
     picks = rng.integers(n, size=(resamples, n))
-    means = [scores(per_image[pick].sum(0)).mean_dice for pick in picks]
-    low, high = np.nanpercentile(means, [2.5, 97.5])
+    drawn = np.stack([np.bincount(pick, minlength=n) for pick in picks])  # how often each group is
+    dice = scores(np.tensordot(drawn, counts, axes=1)).dice[:, 1:]
+    present = ~np.isnan(dice)
+    occurs = present.any(1)
+    means = np.where(present, dice, 0).sum(1)[occurs] / present.sum(1)[occurs]
+    if not len(means):
+        return float("nan"), float("nan")
+    tail = NormalDist().cdf(-math.sqrt(n / (n - 1)) * t_975(n - 1))
+    low, high = np.quantile(means, (tail, 1 - tail))
     return float(low), float(high)
 
 
@@ -179,11 +202,8 @@ class Accumulator:
 
     def _per_image(self) -> tuple[np.ndarray, np.ndarray]:
         """Return Dice and IoU, `(images, classes)` each."""
-        found = [scores(image) for image in self.counts]
-        shape = (len(found), len(self.classes))
-        dice = np.array([image.dice for image in found]).reshape(shape)
-        iou = np.array([image.iou for image in found]).reshape(shape)
-        return dice, iou
+        found = scores(self.counts)
+        return found.dice, found.iou
 
     def _outlines(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return HD95 in pixels, boundary F1 and HD95 in mm, `(images, classes)` each.

@@ -36,12 +36,16 @@ class TrainingStep:
         self.call = model if call is None else call
         self.class_weights = class_weights
         parameters = [*model.parameters()] or [nn.Parameter(torch.zeros(1, device=context.device))]
-        # Torch would choose the same by itself on a GPU; said aloud, tensors without data follow
-        # the same path.
-        foreach = kind_of(context.cell.setting.device) in ("cuda", "xpu") or None
-        self.optimiser = optimiser(self.recipe, parameters, foreach)
+        self.optimiser = self.optimiser_of(parameters)
         scaled = context.cell.setting.precision == "fp16" and not context.stand_in
         self.scaler = torch.amp.GradScaler(context.device.type, enabled=scaled)
+
+    def optimiser_of(self, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
+        """Return the recipe's optimiser, as the setting's device runs it."""
+        # Torch would choose the same by itself on a GPU; said aloud, tensors without data follow
+        # the same path.
+        foreach = kind_of(self.context.cell.setting.device) in ("cuda", "xpu") or None
+        return optimiser(self.recipe, parameters, foreach)
 
     def __call__(self, images: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
         loss = self.forward(images, target, weight)
@@ -100,9 +104,11 @@ def loss_of(
     class_weights: Tensor | None = None,
     weight: Tensor | None = None,
 ) -> Tensor:
-    """Return the main head's loss, and those of auxiliary heads with deep supervision.
+    """Return the main head's loss; with deep supervision the weighted mean over all heads.
 
-    An auxiliary head's loss is weighted, and taken at full size.
+    The main head has weight 1 and each auxiliary head that of its output; as nnU-Net does, the
+    weights are divided by their sum (Isensee et al. 2021), so that a learning rate means the same
+    with and without auxiliary heads. An auxiliary head's loss is taken at full size.
     """
     recipe = context.cell.protocol.recipe
     size, input_window = context.cell.training_window
@@ -119,9 +125,9 @@ def loss_of(
 
     loss = of(main_output(output))
     if isinstance(output, Outputs) and recipe.deep_supervision:
+        mode = LINEAR_MODE[len(input_window.output)]
         for share, logits in output.aux:
-            mode = LINEAR_MODE[len(input_window.output)]
-            loss = loss + share * of(
-                nn.functional.interpolate(logits, size=input_window.output, mode=mode)
-            )
+            full_size = nn.functional.interpolate(logits, size=input_window.output, mode=mode)
+            loss = loss + share * of(full_size)
+        loss = loss / (1 + sum(share for share, _ in output.aux))
     return loss
