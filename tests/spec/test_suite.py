@@ -45,7 +45,9 @@ def test_the_preset_follows_the_device() -> None:
 
 
 def test_the_presets_variants_unless_others_are_asked_for() -> None:
-    assert from_dict({}).resolved(False).variants == tuple(read("first")["variants"])
+    first = from_dict({}).resolved(False)
+    assert (first.variants, first.seeds) == (tuple(read("first")["variants"]), (0, 1, 2))
+    assert from_dict({"variants": ["unet"]}).resolved(False).seeds == (0,)
     assert from_dict({"preset": "standard"}).resolved(False).variants == ("all",)
     assert from_dict({"base": "unet", "vary": ["up=bilinear"]}).resolved(False).variants == ()
 

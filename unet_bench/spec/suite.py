@@ -360,9 +360,12 @@ class Suite:
         values = dict(preset.values)
         if self._budgets():
             del values["steps"]
-        if not (self.base or self.models):
-            shipped = tuple(read(preset.suite)["variants"]) if preset.suite else ()
-            values["variants"] = shipped or ("all",)
+        if not (self.base or self.models or self.variants):
+            values["variants"] = ("all",)
+            if preset.suite:
+                shipped = read(preset.suite)
+                values["variants"] = tuple(shipped["variants"])
+                values |= typed(Suite, shipped.get(preset.name, {}), "suite key", RUN_HELP)
         filled = {name: value for name, value in values.items() if getattr(self, name) in OPEN}
         suite = dataclasses.replace(self, preset=preset.name, **filled)
         if suite._window and all(suite.window_of(size) != suite._window for size in suite.sizes()):
