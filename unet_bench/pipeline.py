@@ -47,9 +47,9 @@ def run(
     """Measure variants and return the results table; the run's folder is in `.attrs["path"]`.
 
     Without `variants` (and `base` or `models` among the options): those of the preset. `options`
-    are the fields of `Suite`: `run(["unet", "unet-add"], data=["cells"], preset="quick")`; `execution`
-    says where and for how long. Raises any UnetBenchError before anything is written; afterwards
-    failures are rows.
+    are the fields of `Suite`: `run(["unet", "unet-add"], data=["cells"], preset="quick")`.
+    `execution` says where and for how long. Raises any UnetBenchError before anything is written;
+    afterwards failures are rows.
     """
     from unet_bench.store.tables import read_results
 
