@@ -177,13 +177,17 @@ def test_gradients_are_clipped_to_the_recipes_norm(put: Put) -> None:
 
 
 def after(steps: int, gradient: float, begin: float = 1.0, **recipe: Any) -> float:
-    """Where a lone weight comes to under a constant gradient."""
-    weight = nn.Parameter(torch.tensor([begin]))
-    taken = optimiser(Recipe(**recipe), [weight], None)
-    for _ in range(steps):
-        weight.grad = torch.tensor([gradient])
-        taken.step()
-    return weight.item()
+    """Where a lone weight comes to under a constant gradient, whichever way that is computed."""
+    ends = []
+    for fused in (False, True):
+        weight = nn.Parameter(torch.tensor([begin]))
+        taken = optimiser(Recipe(**recipe), [weight], foreach=None, fused=fused)
+        for _ in range(steps):
+            weight.grad = torch.tensor([gradient])
+            taken.step()
+        ends.append(weight.item())
+    assert ends[0] == pytest.approx(ends[1], rel=1e-6)
+    return ends[0]
 
 
 def test_optimisers_are_those_that_recipes_name() -> None:
