@@ -75,6 +75,7 @@ def simulate_pass(registry: Registry, cell: Cell, *, training: bool) -> Simulate
         probe="",
         seed=0,
         replicate=0,
+        small_window=cell.small_window if training else None,
         protocol=Protocol(recipe=cell.protocol.recipe),
     )
     return _simulate_once(registry, memory_cell, training)
@@ -96,13 +97,14 @@ def _simulate_once(registry: Registry, cell: Cell, training: bool) -> SimulatedP
 
 def explain_training_failure(cell: Cell, error: Exception) -> str:
     """Return why a training step fails that a forward pass does not, and what to do."""
-    size, batch = format_size(cell.input_window.input), cell.setting.batch
+    size, batch = format_size(cell.training_window.input.input), cell.setting.batch
+    option = "--window" if cell.small_window else "--size"
     if "more than 1 value per channel" in str(error):  # torch's batch norm
         return (
             f"{cell.variant.name} cannot train on {size} at batch {batch}: its smallest maps have "
-            "one value per channel, too few for batch norm; take a larger --size, or --batch 2"
+            f"one value per channel, too few for batch norm; take a larger {option}, or --batch 2"
         )
     return (
         f"{cell.variant.name} cannot train on {size} at batch {batch} ({first_line(error)}); a "
-        "larger --size or --batch may do"
+        f"larger {option} or --batch may do"
     )
