@@ -55,7 +55,7 @@ def refuse(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_is_kept_says_all_that_was_found(registry: Registry, name: str) -> None:
     known = [*select(registry, ["all"]), *registry.trivial_baselines()]
     [variant] = [variant for variant in known if variant.name == name]
-    found = Examinations(registry).examine(variant, TASK)
+    found = Examinations(registry).examine(variant, TASK, (16, 16))
     assert network_of(variant, json.loads(json.dumps(plain_of_network(found)))) == found
 
 

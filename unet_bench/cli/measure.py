@@ -61,7 +61,7 @@ def run(
 ) -> None:
     """Measure variants and save tables.
 
-    Without options: all variants on real brain MRI, the preset for this device.
+    Without options: a first look in ten minutes on two cores, or a tour on a GPU.
     """
     from unet_bench import pipeline
     from unet_bench.present.progress import examining, watcher
@@ -153,7 +153,7 @@ def time_notes(plan: Plan, execution: ExecutionOptions) -> Iterable[str]:
     """Yield what to know where a run will be cut short, and how to have all of it."""
     from unet_bench.present.progress import span
 
-    foreseen_s = sum(planned.seconds for planned in plan.planned if not planned.status)
+    foreseen_s = plan.seconds(plan.planned)
     if foreseen_s > execution.time_limit_s:
         yield (
             f"all cells would take about {span(foreseen_s)}, and the run ends after "

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import astuple, dataclass, field, replace
@@ -23,6 +24,7 @@ from unet_bench.errors import InvalidChoice, InvalidData, InvalidSize, offenders
 from unet_bench.host.files import atomic_write
 from unet_bench.limits import one_line, shown
 
+FEWEST_SCORED: Final = 4  # images of a split
 IGNORE: Final = 255
 """The mask value of a pixel which is neither trained on nor scored."""
 
@@ -301,6 +303,37 @@ def fit(dataset: Dataset, size: tuple[int, ...], how: Literal["resize", "crop"])
         tuple(method(sample, size) for sample in held) for held in dataset.splits.values()
     )
     return replace(dataset, train=train, val=val, test=test)
+
+
+def with_fewer_scored(dataset: Dataset, size: tuple[int, ...], most: int) -> Dataset:
+    """Return the data set with at most so many validation and as many test images, and a note.
+
+    An image counts as the tiles of `size` (`*S`) that it takes; at least `FEWEST_SCORED` are kept.
+    The draw is the same for equal images, and has the classes in about their share of images.
+    """
+    val, test = (_drawn(samples, size, most) for samples in (dataset.val, dataset.test))
+    if (len(val), len(test)) == (len(dataset.val), len(dataset.test)):
+        return dataset
+    note = (
+        f"{len(test)} of {len(dataset.test)} test images and {len(val)} of {len(dataset.val)} "
+        "validation images are scored; --eval-images 0 scores all"
+    )
+    return replace(dataset, val=val, test=test, notes=(*dataset.notes, note))
+
+
+def _drawn(samples: tuple[Sample, ...], size: tuple[int, ...], most: int) -> tuple[Sample, ...]:
+    tiles = [
+        math.prod(-(-side // tile) for side, tile in zip(sample.mask.shape, size, strict=True))
+        for sample in samples
+    ]
+    if sum(tiles) <= most or len(samples) <= FEWEST_SCORED:
+        return samples
+    count = max(FEWEST_SCORED, most * len(samples) // sum(tiles))
+    order = np.random.default_rng(0).permutation(len(samples)).tolist()
+    # Neighbours in this order are of the same classes: every n-th image has its share of each.
+    order.sort(key=lambda number: np.unique(samples[number].mask).tolist())
+    places = np.linspace(0, len(order) - 1, count).round().astype(int)
+    return tuple(samples[number] for number in sorted(order[place] for place in places))
 
 
 def _resize(sample: Sample, size: tuple[int, ...]) -> Sample:

@@ -88,7 +88,7 @@ def _foreseen_peak(
     model.train(training)
     if not training:
         cast_weights(model, context.cell.setting.precision)
-    run = Runnable(model, model, context.images())
+    run = Runnable(model, model, context.images(training=training))
     if training:
         return _training_peak(context, run, grain)
     return live_peak(*workload(context, run, training), grain)

@@ -62,8 +62,8 @@ class SimulatedPass(NamedTuple):
     reason: str = ""
 
 
-def as_simulated(cell: Cell) -> Cell:
-    """Return a cell with all that its memory does not depend on made alike."""
+def as_simulated(cell: Cell, *, training: bool) -> Cell:
+    """Return a cell with all that a pass's memory does not depend on made alike."""
     return replace(
         cell,
         setting=replace(
@@ -75,13 +75,14 @@ def as_simulated(cell: Cell) -> Cell:
         probe="",
         seed=0,
         replicate=0,
+        small_window=cell.small_window if training else None,
         protocol=Protocol(recipe=cell.protocol.recipe),
     )
 
 
 def simulate_pass(registry: Registry, cell: Cell, *, training: bool) -> SimulatedPass:
     """Return what a forward pass of the cell's network, or a training step, comes to."""
-    cell = as_simulated(cell)
+    cell = as_simulated(cell, training=training)
     try:
         mib = predicted_bytes(MeasurementContext(cell, registry), training) / MIB
         return SimulatedPass(mib)
@@ -96,13 +97,14 @@ def simulate_pass(registry: Registry, cell: Cell, *, training: bool) -> Simulate
 
 def explain_training_failure(cell: Cell, error: Exception) -> str:
     """Return why a training step fails that a forward pass does not, and what to do."""
-    size, batch = format_size(cell.input_window.input), cell.setting.batch
+    size, batch = format_size(cell.training_window.input.input), cell.setting.batch
+    option = "--window" if cell.small_window else "--size"
     if "more than 1 value per channel" in str(error):  # torch's batch norm
         return (
             f"{cell.variant.name} cannot train on {size} at batch {batch}: its smallest maps have "
-            "one value per channel, too few for batch norm; take a larger --size, or --batch 2"
+            f"one value per channel, too few for batch norm; take a larger {option}, or --batch 2"
         )
     return (
         f"{cell.variant.name} cannot train on {size} at batch {batch} ({first_line(error)}); a "
-        "larger --size or --batch may do"
+        f"larger {option} or --batch may do"
     )

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from unet_bench.errors import UnetBenchError
-from unet_bench.geometry.shapes import InputWindow
+from unet_bench.geometry.shapes import InputWindow, Size
 from unet_bench.host.cache import add_entries, read_entries
 from unet_bench.networks.variants import OF_ANY, Variant
 from unet_bench.plan.cost import SimulatedPass, as_simulated, simulate_pass
@@ -37,6 +37,8 @@ Watch = Callable[[int, int], None]
 
 FEW: Final = 8  # networks that are not worth another process
 MOST_PROCESSES: Final = 16
+FIGURES: Final = ("params", "macs", "status", "reason", "pretrained")
+WINDOWS: Final = ("input_window", "training_input")
 SILENT_S: Final = 60.0  # until a process that examines is done without
 
 
@@ -62,27 +64,34 @@ class Examinations:
         self._passing: set[str] = set()  # keys of what is not kept for the next run
         self._only_known = False
 
-    def examine(self, variant: Variant, task: Task) -> ExaminedNetwork:
+    def examine(self, variant: Variant, task: Task, window: Size = ()) -> ExaminedNetwork:
         """See `plan.examine.examine`."""
-        return self._network(variant, task, [], lambda: examine(self._registry, variant, task))
+        return self._network(
+            variant, task, [window], lambda: examine(self._registry, variant, task, window)
+        )
 
     def matched(
-        self, variant: Variant, task: Task, start: float, baseline: ExaminedNetwork, figure: str
+        self,
+        variant: Variant,
+        task: Task,
+        start: float,
+        baseline: ExaminedNetwork,
+        figure: str,
+        window: Size = (),
     ) -> ExaminedNetwork:
         """See `plan.examine.matched`."""
-        wanted = [start, figure, getattr(baseline, figure), baseline.variant.name]
         return self._network(
             variant,
             task,
-            wanted,
-            lambda: matched(self._registry, variant, task, start, baseline, figure),
+            [window, start, figure, getattr(baseline, figure), baseline.variant.name],
+            lambda: matched(self._registry, variant, task, start, baseline, figure, window),
         )
 
     def simulate(self, cell: Cell, *, training: bool) -> SimulatedPass:
         """See `plan.cost.simulate_pass`."""
         return self._once(
             cell.variant,
-            [as_simulated(cell).to_json(), training],
+            [as_simulated(cell, training=training).to_json(), training],
             lambda: simulate_pass(self._registry, cell, training=training),
             SimulatedPass._asdict,
             lambda plain: SimulatedPass(**plain),
@@ -195,9 +204,11 @@ def is_settled(plain: Mapping[str, Any]) -> bool:
 
 def plain_of_network(found: ExaminedNetwork) -> dict[str, Any]:
     """Return what was found of a variant, as JSON has it."""
-    choices, window = found.variant.choices, found.input_window
+    choices = found.variant.choices
     plain: dict[str, Any] = {name: getattr(found, name) for name in FIGURES}
-    plain["input_window"] = asdict(window) if window else None
+    for name in WINDOWS:
+        window: InputWindow | None = getattr(found, name)
+        plain[name] = asdict(window) if window else None
     plain["choices"] = choices.text() | {name: getattr(choices, name) for name in OF_ANY}
     plain["inactive"] = list(found.variant.inactive)
     return plain
@@ -205,19 +216,12 @@ def plain_of_network(found: ExaminedNetwork) -> dict[str, Any]:
 
 def network_of(variant: Variant, plain: Mapping[str, Any]) -> ExaminedNetwork:
     """Return what `plain_of_network` made plain of a variant. Raises for anything else."""
-    window = plain["input_window"]
-    return ExaminedNetwork(
-        variant=replace(
-            variant,
-            choices=variant.choices.replace(**plain["choices"]),
-            inactive=tuple(plain["inactive"]),
-        ),
-        input_window=InputWindow(**tuples(window)) if window else None,
-        **{name: plain[name] for name in FIGURES},
-    )
-
-
-FIGURES: Final = ("params", "macs", "status", "reason", "pretrained")
+    found: dict[str, Any] = {name: plain[name] for name in FIGURES}
+    for name in WINDOWS:
+        found[name] = InputWindow(**tuples(plain[name])) if plain[name] else None
+    choices = variant.choices.replace(**plain["choices"])
+    variant = replace(variant, choices=choices, inactive=tuple(plain["inactive"]))
+    return ExaminedNetwork(variant, **found)
 
 
 def each_of(items: Sequence[Item], work: Callable[[Item], Any]) -> Iterator[Any]:

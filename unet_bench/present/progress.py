@@ -33,10 +33,9 @@ class Watcher:
         self.number = 0
         self.total = 0
 
-    def begin(self, planned: Sequence[Planned], path: Path) -> None:
+    def begin(self, planned: Sequence[Planned], path: Path, seconds: float) -> None:
         """Say what will be done, and where it goes."""
         self.path, self.number, self.total = path, 0, len(planned)
-        seconds = sum(p.seconds for p in planned)
         self.console.print(
             f"{len(planned)} cells, about {span(seconds)}, into {path}",
             markup=False,
@@ -202,15 +201,16 @@ def plan_text(plan: Plan) -> None:
     screen = console()
     screen.print(table)
     open_cells = [p for p in plan.planned if not p.status]
-    total = span(sum(p.seconds for p in open_cells))
+    total = span(plan.seconds(open_cells))
     suite = plan.suite
     batches = ", ".join(map(str, suite.batch))
     width = f"width × {suite.width_scale:g}"
     if suite.match:
         width += f", scaled to the baseline's {suite.match}"
+    side_by_side = f", {plan.at_once} side by side" if plan.at_once > 1 else ""
     screen.print(
-        f"{len(open_cells)} cells to run, about {total}; preset {suite.preset}, {width}, "
-        f"{suite.size} scored, {suite.budget} of training, batch {batches}; "
+        f"{len(open_cells)} cells to run{side_by_side}, about {total}; preset {suite.preset}, "
+        f"{width}, {suite.size} scored, {suite.budget} of training, batch {batches}; "
         "memory as predicted, at its highest over the settings",
         markup=False,
         highlight=False,
