@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -69,20 +69,25 @@ def plan(
     execution: ExecutionOptions | None = None,
     *,
     dry_run: bool = False,
+    watch: Callable[[int, int], None] = lambda examined, total: None,
 ) -> Iterator[Plan]:
     """Do everything up to the first measurement.
 
     The data lie in a temporary folder while the context is open.
     `recipe` is for a run that goes on with the one it began with, whatever its file says now.
     `dry_run`: nothing will be measured here, so that the device may be another machine's.
+    `watch` is told how many of how many networks are examined.
     """
     loaded = plugins.load(suite.block)
     registry = loaded.checked()
 
     # These import torch: what can be refused without it has been refused.
+    from unet_bench.host.cache import cache_folder
     from unet_bench.host.environment import environment
     from unet_bench.host.survey import facts_of, survey
     from unet_bench.plan.cells import Plan, make_plan
+    from unet_bench.plan.examinations import Examinations
+    from unet_bench.plan.fingerprint import Sources
     from unet_bench.plan.tasks import read_tasks
     from unet_bench.plan.variants import choose_variants
 
@@ -97,7 +102,9 @@ def plan(
     chosen = choose_variants(suite, registry)
     with own_folder() as folder:
         tasks = read_tasks(suite, registry, folder)
-        planned = make_plan(suite, recipe, registry, chosen.variants, tasks, facts)
+        known = Examinations(registry, Sources(loaded), cache_folder())
+        planned = make_plan(suite, recipe, registry, chosen.variants, tasks, facts, known, watch)
+        known.save()
         yield Plan(
             suite=suite,
             recipe=recipe,

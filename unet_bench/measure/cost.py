@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
-from typing import Any, Final
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import flop_registry, sdpa_flop_count
 
 from unet_bench.context import MeasurementContext
 from unet_bench.geometry.forward import trace
@@ -80,10 +80,6 @@ def cost(model: nn.Module, in_channels: int, size: Sequence[int]) -> dict[str, A
     }
 
 
-def _attention(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
-    return int(sdpa_flop_count(query.shape, key.shape, value.shape))
-
-
 class OperationCounter(Observer):
     """Counts floating-point operations as torch's FlopCounterMode does, by its formulas.
 
@@ -91,20 +87,28 @@ class OperationCounter(Observer):
     pass. Outside of inference mode those with a formula come one by one as they are.
     """
 
-    FORMULAS: Final = {
-        **flop_registry,
-        # Torch's counter does not know the fused attention of a CPU.
-        torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention,
-    }
-
     def __init__(self) -> None:
         super().__init__()
         self.total = 0
+        self._formulas = formulas()
 
     def saw(self, func: Any, args: Any, kwargs: Any, result: Any) -> None:
         """Count what an operation computes."""
-        if (formula := self.FORMULAS.get(func.overloadpacket)) is not None:
+        if (formula := self._formulas.get(func.overloadpacket)) is not None:
             self.total += formula(*args, **kwargs, out_val=result)
+
+
+@functools.cache
+def formulas() -> Mapping[Any, Callable[..., int]]:
+    """Return what computes an operation's floating-point operations, by operation."""
+    from torch.utils.flop_counter import flop_registry, sdpa_flop_count  # imports triton
+
+    def attention(query: Tensor, key: Tensor, value: Tensor, *_: Any, **__: Any) -> int:
+        return int(sdpa_flop_count(query.shape, key.shape, value.shape))
+
+    # Torch's counter does not know the fused attention of a CPU.
+    of_cpu = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+    return {**flop_registry, of_cpu: attention}
 
 
 @contextmanager

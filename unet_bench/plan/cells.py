@@ -20,8 +20,9 @@ from unet_bench.host.survey import DeviceFacts
 from unet_bench.measure.probe import Probe
 from unet_bench.measure.runtime import unsupported
 from unet_bench.networks.variants import Variant
-from unet_bench.plan.cost import SimulatedPass, baseline_mib, simulate_pass, work_of
-from unet_bench.plan.examine import ExaminedNetwork, examine, matched
+from unet_bench.plan.cost import SimulatedPass, baseline_mib, work_of
+from unet_bench.plan.examinations import Examinations, Watch
+from unet_bench.plan.examine import ExaminedNetwork
 from unet_bench.plan.tasks import LoadedTask
 from unet_bench.registry import plugins
 from unet_bench.registry.registry import Registry
@@ -114,20 +115,27 @@ def make_plan(
     variants: Sequence[Variant],
     tasks: Iterable[LoadedTask],
     device: DeviceFacts,
+    examinations: Examinations | None = None,
+    watch: Watch = lambda examined, total: None,
 ) -> list[Planned]:
     """Return every cell of a resolved suite, cheap probes first; replicates of a cell lie apart.
 
-    Raises InvalidSuite when the baseline itself cannot run on a task.
+    `watch` is told how many networks are examined, where that has to be done. Raises InvalidSuite
+    when the baseline itself cannot run on a task.
     """
-    planner = Planner(suite, registry, device)
-    return [
-        planned for loaded in tasks for planned in planner.cells_of_task(recipe, variants, loaded)
-    ]
+    examinations, tasks = examinations or Examinations(registry), list(tasks)
+    planner = Planner(suite, registry, device, examinations)
+
+    def cells_of(some: Sequence[Variant]) -> list[Planned]:
+        return [cell for task in tasks for cell in planner.cells_of_task(recipe, some, task)]
+
+    examinations.examine_ahead(variants, cells_of, watch)
+    return cells_of(variants)
 
 
 def examine_rest(
     suite: Suite,
-    registry: Registry,
+    examinations: Examinations,
     variants: Sequence[Variant],
     task: Task,
     baseline: ExaminedNetwork,
@@ -138,14 +146,14 @@ def examine_rest(
     Raises InvalidSuite for a baseline that costs nothing.
     """
     if not suite.match:
-        return [examine(registry, variant, task, window) for variant in variants[1:]]
+        return [examinations.examine(variant, task, window) for variant in variants[1:]]
     if not getattr(baseline, suite.match):
         raise InvalidSuite(
             f"the baseline {suite.baseline} has no {suite.match} for others to match: take another"
         )
     start = variants[0].choices.width_scale
     return [
-        matched(registry, variant, task, start, baseline, suite.match, window)
+        examinations.matched(variant, task, start, baseline, suite.match, window)
         for variant in variants[1:]
     ]
 
@@ -244,6 +252,7 @@ class Planner:
     suite: Suite
     registry: Registry
     device: DeviceFacts
+    examinations: Examinations
 
     def cells_of_task(
         self, recipe: Recipe, variants: Sequence[Variant], loaded: LoadedTask
@@ -252,16 +261,16 @@ class Planner:
         suite, task = self.suite, loaded.task
         probes = [self.registry.probe(name) for name in suite.probes]
         window = small_window(suite, task) if any(probe.scores for probe in probes) else ()
-        baseline = examine(self.registry, variants[0], task, window)
+        baseline = self.examinations.examine(variants[0], task, window)
         if baseline.input_window is None:
             raise InvalidSuite(
                 f"the baseline {suite.baseline} cannot run on {task.name}: {baseline.reason}"
             )
-        rest = examine_rest(suite, self.registry, variants, task, baseline, window)
+        rest = examine_rest(suite, self.examinations, variants, task, baseline, window)
         networks = merge_equal_networks([baseline, *rest])
         scored_too = self.registry.trivial_baselines() if suite.floors else []
         trivial = merge_equal_networks(
-            examine(self.registry, variant, task) for variant in scored_too
+            self.examinations.examine(variant, task) for variant in scored_too
         )
         if any(probe.scores for probe in probes):
             require_validation(recipe, loaded)
@@ -341,10 +350,10 @@ class Planner:
         if reason := self.refusal(probe, cell, network):
             return replace(known, status="unsupported", reason=reason)
         if probe.on_device and not network.variant.trivial:
-            inference = simulate_pass(self.registry, cell, training=False)
+            inference = self.examinations.simulate(cell, training=False)
             training = SimulatedPass()
             if probe.trains:
-                training = simulate_pass(self.registry, cell, training=True)
+                training = self.examinations.simulate(cell, training=True)
             if training.status:
                 return replace(known, status=training.status, reason=training.reason)
             known = replace(known, predicted_mib=inference.mib, predicted_train_mib=training.mib)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
@@ -63,13 +62,14 @@ class SimulatedPass(NamedTuple):
     reason: str = ""
 
 
-def simulate_pass(registry: Registry, cell: Cell, *, training: bool) -> SimulatedPass:
-    """Return what a forward pass of the cell's network, or a training step, comes to."""
-    setting = replace(cell.setting, mode="eager", batch_norm="kept", pretrained="none", threads=1)
-    # What memory does not depend on is made alike, so that it is looked for once.
-    memory_cell = replace(
+def as_simulated(cell: Cell, *, training: bool) -> Cell:
+    """Return a cell with all that a pass's memory does not depend on made alike."""
+    return replace(
         cell,
-        setting=setting,
+        setting=replace(
+            cell.setting, mode="eager", batch_norm="kept", pretrained="none", threads=1
+        ),
+        task=replace(cell.task, dataset_hash="", fold=""),
         baseline=cell.variant,
         baseline_input_window=cell.input_window,
         probe="",
@@ -78,11 +78,11 @@ def simulate_pass(registry: Registry, cell: Cell, *, training: bool) -> Simulate
         small_window=cell.small_window if training else None,
         protocol=Protocol(recipe=cell.protocol.recipe),
     )
-    return _simulate_once(registry, memory_cell, training)
 
 
-@functools.lru_cache(maxsize=4096)
-def _simulate_once(registry: Registry, cell: Cell, training: bool) -> SimulatedPass:
+def simulate_pass(registry: Registry, cell: Cell, *, training: bool) -> SimulatedPass:
+    """Return what a forward pass of the cell's network, or a training step, comes to."""
+    cell = as_simulated(cell, training=training)
     try:
         mib = predicted_bytes(MeasurementContext(cell, registry), training) / MIB
         return SimulatedPass(mib)

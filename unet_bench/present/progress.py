@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -74,6 +75,31 @@ class Watcher:
         shown = text[:width].ljust(width) if self.console.is_terminal and end == "\r" else text
         self.console.file.write(shown + end)
         self.console.file.flush()
+
+
+@contextmanager
+def examining() -> Iterator[Callable[[int, int], None]]:
+    """Yield what prints how many networks are examined, where that takes more than a moment.
+
+    A line on stderr that changes, or one every ten seconds where there is no terminal.
+    """
+    screen = Console(file=sys.stderr)
+    every_s = 0.1 if screen.is_terminal else 10.0
+    printed = time.monotonic() + 1.0 - every_s
+
+    def watch(examined: int, total: int) -> None:
+        nonlocal printed
+        if (now := time.monotonic()) >= printed + every_s:
+            printed = now
+            text, end = f"examined {examined} of {total} networks", "\n"
+            if screen.is_terminal:
+                text, end = text.ljust(screen.width - 1), "\r"
+            screen.file.write(text + end)
+            screen.file.flush()
+
+    yield watch
+    if screen.is_terminal:
+        screen.file.write("\r" + " " * (screen.width - 1) + "\r")
 
 
 @contextmanager
