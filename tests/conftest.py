@@ -22,6 +22,8 @@ from support.processes import Lender
 if "PYTEST_XDIST_WORKER" in os.environ:
     # Workers run side by side: threads that wait for one another by spinning would slow them all.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Tests examine every network themselves: some change in this process what is measured.
+os.environ["UNET_BENCH_CACHE"] = ""
 
 from unet_bench.cli.app import main
 from unet_bench.execute import local

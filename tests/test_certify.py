@@ -9,6 +9,7 @@ import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -27,6 +28,7 @@ from unet_bench.analysis.certificate import (
     table_check,
 )
 from unet_bench.errors import InvalidSuite, StoreError, UnetBenchError
+from unet_bench.execute.row import row_id
 from unet_bench.present.certificate import certificate_document
 from unet_bench.store.run_folder import RunFolder
 from unet_bench.store.schema import INTERVALS
@@ -409,6 +411,13 @@ def test_a_self_test_without_a_pair_says_whether_it_was_time_or_quiet_that_it_la
     assert "no time for a pair" in found.notes[0]
     found = checked(noisy, CUT_SHORT)
     assert (found.status, "1 contaminated" in found.problems[0]) == ("failed", True)
+
+
+def test_what_is_to_be_measured_again_is_counted_once() -> None:
+    left: Any = SimpleNamespace(cell=SimpleNamespace(id="old"), names=("unet",))
+    rows = {name: {**PLAIN, "cell_id": name} for name in ("new", row_id(left, "unet"))}
+    assert certified.settled(rows, [left]) == [rows["new"]]
+    assert len(certified.settled(rows, [])) == 2
 
 
 def test_every_file_of_a_run_is_explained() -> None:

@@ -20,6 +20,7 @@ from PIL import Image
 from support.datasets import dataset
 from torch import nn
 
+from unet_bench import limits, predict
 from unet_bench.data import tiff
 from unet_bench.data.dataset import Array, Dataset
 from unet_bench.data.decode import read_image, read_mask
@@ -247,6 +248,42 @@ def test_values_of_fewer_or_more_bits_than_the_training_images_are_told(
     warnings = predict_files(deep, [tmp_path / "a.tif"], outputs(tmp_path)).warnings
     assert len(warnings) == bool(told)
     assert re.search(told, " ".join(warnings))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("fit", ["crop", "resize"])
+def test_masks_of_images_that_stay_in_a_file_are_those_of_others(
+    fit: str, dtype: type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grey = scene(size=(70, 50))
+    tifffile.imwrite(tmp_path / "a.tif", np.dstack([grey] * 3).astype(dtype), photometric="rgb")
+    scale = {np.dtype(dtype).name: (0.0, 255.0)}
+    facts: dict[str, Any] = {"task": task_of((SIDE, SIDE), fit, 3), "scale": scale}
+    if dtype is np.uint16:
+        facts |= {"image_type": "float32", "mean": np.array(0.5), "std": np.array(0.05)}
+    made = network(channels=3, **facts)
+    masks = []
+    for most in (10**6, 1000):
+        monkeypatch.setattr(limits, "MAPPED", most)
+        monkeypatch.setattr(limits, "MOST_PIXELS", most)
+        with allow_pixels(10_000):
+            chosen = Outputs(tmp_path / str(most), overlay=True, probabilities="auto")
+            written = write(predict_files(made, [tmp_path / "a.tif"], chosen))
+        masks.append(np.array(Image.open(written.mask)))
+        assert written.probabilities
+        assert np.array_equal(read_image(written.probabilities).argmax(-1), masks[-1])
+    assert masks[0].any()
+    assert np.array_equal(*masks)
+
+
+def test_an_overlay_of_a_very_large_image_is_smaller(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = saved(tmp_path / "a.png", scene())
+    monkeypatch.setattr(predict, "MOST_PIXELS", 400)
+    written = write(predict_files(network(), [file], outputs(tmp_path, overlay=True)))
+    assert written.overlay
+    assert Image.open(written.overlay).size == (15, 20)
 
 
 # ---- overlays and probabilities

@@ -368,7 +368,15 @@ def measured(
                 executor = pipeline.executor_of(execution, plan.loaded.registry)
                 plan = replace(plan, executor=executor)
                 done = pipeline.execute(plan, part, at_work.progress, done.path, execution)
-    return [*latest(iterate_rows(done.path)).values()], len(done.left)
+    return settled(latest(iterate_rows(done.path)), done.left), len(done.left)
+
+
+def settled(rows: Mapping[str, Row], left: Sequence[Planned]) -> list[Row]:
+    """Return the rows by `cell_id` of what is not to be measured again, as after an update."""
+    from unet_bench.execute.row import row_id
+
+    again = {row_id(planned, name) for planned in left for name in planned.names}
+    return [row for cell_id, row in rows.items() if cell_id not in again]
 
 
 def check_table(at_work: Certifying, step: Step) -> Check:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from unet_bench.data.dataset import Dataset
 from unet_bench.errors import Unsupported
+from unet_bench.geometry.meta import on_meta
 from unet_bench.host import device
 from unet_bench.models.build import build, published_weights
 from unet_bench.registry.registry import Registry
@@ -87,7 +88,7 @@ class MeasurementContext:
     def blueprint(self) -> nn.Module:
         """Build the cell's variant on the meta device: shapes without memory."""
         cell = self.cell
-        with torch.device("meta"):
+        with on_meta():
             return build(
                 self.registry,
                 cell.variant,
@@ -96,10 +97,14 @@ class MeasurementContext:
                 cell.input_window.input,
             )
 
-    def images(self) -> Tensor:
-        """Return random input `(N C *S)`, as large as the variant needs for the scored pixels."""
+    def images(self, *, training: bool = False) -> Tensor:
+        """Return random input `(N C *S)`, as large as the variant needs for the scored pixels.
+
+        `training`: for those of a training window.
+        """
         cell = self.cell
-        shape = (cell.setting.batch, cell.task.in_channels, *cell.input_window.input)
+        window = cell.training_window.input if training else cell.input_window
+        shape = (cell.setting.batch, cell.task.in_channels, *window.input)
         if self.device.type == "meta":
             return torch.empty(shape, device="meta").to(memory_format=self.memory_format)
         images = torch.randn(shape, generator=torch.Generator().manual_seed(cell.seed))
@@ -108,7 +113,7 @@ class MeasurementContext:
     def target(self) -> Tensor:
         """Return random classes `(N *s)` of the scored pixels."""
         cell = self.cell
-        shape = (cell.setting.batch, *cell.task.scored)
+        shape = (cell.setting.batch, *cell.training_window.size)
         if self.device.type == "meta":
             return torch.empty(shape, dtype=torch.long, device="meta")
         generator = torch.Generator().manual_seed(cell.seed)

@@ -22,6 +22,10 @@ of float32.
 """
 MOST_PIXELS: Final = 89_478_485
 """Pixels of one picture, unless the user allows more: Pillow's own limit, 256 MiB of RGB."""
+MAPPED: Final = 2**26
+"""Bytes of numbers from which on they stay in a file, and are mapped into memory, where they can:
+64 MiB.
+"""
 MOST_PAGES: Final = 10_000
 """Pages of one picture: those of a pixel each cost time, not memory."""
 MOST_TEXT: Final = 2**24

@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +24,7 @@ from unet_bench.registry import plugins
 from unet_bench.spec.option import named
 from unet_bench.spec.recipe import Recipe, find
 from unet_bench.spec.recipe import from_dict as from_recipe
-from unet_bench.spec.suite import Suite, from_dict, from_options
+from unet_bench.spec.suite import AS_SCORED, Suite, from_dict, from_options
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,10 +46,10 @@ def run(
 ) -> pd.DataFrame:
     """Measure variants and return the results table; the run's folder is in `.attrs["path"]`.
 
-    Without `variants` (and `base` or `models` among the options): all of them. `options` are the
-    fields of `Suite`: `run(["unet", "unet-add"], data=["cells"], preset="quick")`; `execution` says
-    where and for how long. Raises any UnetBenchError before anything is written; afterwards
-    failures are rows.
+    Without `variants` (and `base` or `models` among the options): those of the preset. `options`
+    are the fields of `Suite`: `run(["unet", "unet-add"], data=["cells"], preset="quick")`.
+    `execution` says where and for how long. Raises any UnetBenchError before anything is written;
+    afterwards failures are rows.
     """
     from unet_bench.store.tables import read_results
 
@@ -69,20 +69,25 @@ def plan(
     execution: ExecutionOptions | None = None,
     *,
     dry_run: bool = False,
+    watch: Callable[[int, int], None] = lambda examined, total: None,
 ) -> Iterator[Plan]:
     """Do everything up to the first measurement.
 
     The data lie in a temporary folder while the context is open.
     `recipe` is for a run that goes on with the one it began with, whatever its file says now.
     `dry_run`: nothing will be measured here, so that the device may be another machine's.
+    `watch` is told how many of how many networks are examined.
     """
     loaded = plugins.load(suite.block)
     registry = loaded.checked()
 
     # These import torch: what can be refused without it has been refused.
+    from unet_bench.host.cache import cache_folder
     from unet_bench.host.environment import environment
     from unet_bench.host.survey import facts_of, survey
     from unet_bench.plan.cells import Plan, make_plan
+    from unet_bench.plan.examinations import Examinations
+    from unet_bench.plan.fingerprint import Sources
     from unet_bench.plan.tasks import read_tasks
     from unet_bench.plan.variants import choose_variants
 
@@ -97,7 +102,9 @@ def plan(
     chosen = choose_variants(suite, registry)
     with own_folder() as folder:
         tasks = read_tasks(suite, registry, folder)
-        planned = make_plan(suite, recipe, registry, chosen.variants, tasks, facts)
+        known = Examinations(registry, Sources(loaded), cache_folder())
+        planned = make_plan(suite, recipe, registry, chosen.variants, tasks, facts, known, watch)
+        known.save()
         yield Plan(
             suite=suite,
             recipe=recipe,
@@ -116,7 +123,10 @@ def executor_of(execution: ExecutionOptions, registry: Registry) -> Executor:
     entry = registry.find("executor", execution.executor)
     if entry.absent:
         raise InvalidSuite(f"executor {execution.executor} {entry.absent}")
-    found: Executor = entry.load()(execution.devices, execution.options)
+    options = dict(execution.options)
+    if execution.jobs:
+        options["jobs"] = str(execution.jobs)
+    found: Executor = entry.load()(execution.devices, options)
     return found
 
 
@@ -208,6 +218,11 @@ def suite_of_run(path: Path) -> Suite:
     stored = read_manifest(path).get("suite")
     if stored is None:
         raise StoreError(f"{path}: its run.json holds no suite; start a new run")
+    if "window" not in stored:  # a run of an older version, whose presets left these open
+        from torch import get_num_threads
+
+        threads = stored.get("threads") or [get_num_threads()]
+        stored = {**stored, "window": AS_SCORED, "eval_images": 0, "threads": threads}
     with named(f"{path}: its run.json"):
         return from_dict(stored)
 

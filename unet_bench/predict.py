@@ -10,7 +10,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image
 
 from unet_bench.data import nifti, tiff
-from unet_bench.data.dataset import Array, resized
+from unet_bench.data.dataset import Array, Scaled, resized
 from unet_bench.data.decode import ENDINGS, children, decode, ending_of, read_image
 from unet_bench.data.findings import Findings, listing
 from unet_bench.data.folder import read_deep_image
@@ -28,7 +28,7 @@ from unet_bench.data.scale import DEPTHS, DIM, is_bytes, to_unit
 from unet_bench.data.volume import depth_last
 from unet_bench.errors import InvalidData, InvalidSuite, StoreError, offenders
 from unet_bench.host.files import atomic_write
-from unet_bench.limits import one_line, shown
+from unet_bench.limits import MOST_PIXELS, one_line, shown
 from unet_bench.present.class_pictures import colours_of, hexed, overlay
 from unet_bench.spec.option import options
 from unet_bench.spec.suite import Suite
@@ -83,7 +83,7 @@ class Prepared:
     `restored` brings values `(*S K)` to the file's own grid; `doubts` say in what it differs.
     """
 
-    image: Array
+    image: Array | Scaled
     restored: Callable[[Array], Array]
     doubts: tuple[str, ...] = ()
 
@@ -135,26 +135,41 @@ class Predictions:
         """
         for file in self.files:
             [image] = _read_all(self.network, [file], self.white).values()
-            values = self.network.probabilities(
-                self.network.fitted(image.image),
-                whole=self.whole,
-                overlap=0.0 if self.whole else self.overlap,
-                flips=self.flips,
-            )
             made = _written(self.outputs, file, self.network)
+            class_ids, values = self._found(image, are_wanted=made.probabilities is not None)
             try:
                 for written in made.files:
                     written.parent.mkdir(parents=True, exist_ok=True)
-                self._save(made, image, values)
+                self._save(made, image, class_ids, values)
             except OSError as error:
                 why = one_line(f"{made.mask.parent}: {error}")
                 raise StoreError(f"cannot write {why}; give another folder by --out") from error
             yield made
 
-    def _save(self, made: Written, image: Prepared, values: Array) -> None:
-        """Write what is wanted of an image and its probabilities `(*S K)`."""
+    def _found(self, image: Prepared, are_wanted: bool) -> tuple[Array, Array]:
+        """Return class ids `(*S 1)` of an image, and probabilities `(*S K)`, if they are wanted.
+
+        The network sees some rows after the other: all of a large image as fractions, and all
+        probabilities, could be more than memory holds.
+        """
+        fitted = self.network.fitted(image.image)
+        class_ids = np.empty((*fitted.shape[:-1], 1), np.uint8)
+        kept = []
+        done = 0
+        for rows in self.network.probability_rows(
+            fitted,
+            whole=self.whole,
+            overlap=0.0 if self.whole else self.overlap,
+            flips=self.flips,
+        ):
+            class_ids[done : done + len(rows)] = rows.argmax(-1, keepdims=True)
+            done += len(rows)
+            kept += [rows] if are_wanted else []
+        return class_ids, np.concatenate(kept) if kept else np.empty(0)
+
+    def _save(self, made: Written, image: Prepared, class_ids: Array, values: Array) -> None:
+        """Write what is wanted of an image, its class ids `(*S 1)` and probabilities `(*S K)`."""
         size = image.image.shape[:-1]
-        class_ids = values.argmax(-1, keepdims=True).astype(np.uint8)
         class_ids = _of_size(class_ids, size)
         mask = image.restored(class_ids)[..., 0]
         with atomic_write(made.mask) as draft:
@@ -339,16 +354,17 @@ def prepared(network: Network, file: Path, white: float | None = None) -> Prepar
     image, restored = read_for(network, found, file)
     channels = network.task.in_channels
     if image.shape[-1] == 1 and channels == 3:
-        image = np.repeat(image, channels, axis=-1)
+        image = np.broadcast_to(image, (*image.shape[:-1], channels))
     if image.shape[-1] != channels:
         raise InvalidData(
             f"{file}: {image.shape[-1]} channels, and the network was trained on {channels}; "
             "convert it"
         )
+    scaled: Array | Scaled = image
     if network.task.dims == 2:
-        image = as_trained(network, image, str(file), found.doubts, white)
-    found.doubts.extend(f"{file}: {difference}" for difference in _differences(network, image))
-    return Prepared(image, restored, tuple(found.doubts))
+        scaled = as_trained(network, image, str(file), found.doubts, white)
+    found.doubts.extend(f"{file}: {difference}" for difference in _differences(network, scaled))
+    return Prepared(scaled, restored, tuple(found.doubts))
 
 
 def read_for(
@@ -375,7 +391,7 @@ def read_for(
 
 def as_trained(
     network: Network, image: Array, name: str, doubts: list[str], white: float | None = None
-) -> Array:
+) -> Array | Scaled:
     """Return the image `(H W C)` on the scale of the training images.
 
     Values outside of theirs are a doubt. `white` is the value that becomes 1 in an image of a
@@ -401,9 +417,14 @@ def as_trained(
             f"trained on from {low:g} to {high:g}: is it of fewer bits? Its mask may be wrong"
         )
     if not is_bytes(network.scale):
-        return to_unit(image, bounds)
+        return Scaled(image, partial(to_unit, bounds=bounds), np.dtype(np.float32))
     if kind == "uint8":
         return image
+    return Scaled(image, partial(_to_levels, bounds=bounds), np.dtype(np.uint8))
+
+
+def _to_levels(image: Array, bounds: tuple[float, float]) -> Array:
+    """Return an image with 8 bits, in which the two bounds are 0 and 255."""
     levels: Array = np.clip(255 * to_unit(image, bounds), 0, 255).round().astype(np.uint8)
     return levels
 
@@ -416,7 +437,7 @@ def _white(image: Array) -> float:
     return float(next(2**bits - 1 for bits in DEPTHS if highest < 2**bits))
 
 
-def _differences(network: Network, image: Array) -> Iterator[str]:
+def _differences(network: Network, image: Array | Scaled) -> Iterator[str]:
     """Yield in what an image `(*S C)` on the right scale is unlike the training images."""
     scored = network.task.scored
     if any(FAR_SMALLER * side < usual for side, usual in zip(image.shape, scored, strict=False)):
@@ -442,13 +463,15 @@ def _of_size(values: Array, size: tuple[int, ...]) -> Array:
     return resized(values, size, Image.Resampling.NEAREST)
 
 
-def _slice_of(image: Array, mask: Array, *, upright: bool) -> tuple[Array, Array]:
+def _slice_of(image: Array | Scaled, mask: Array, *, upright: bool) -> tuple[Array, Array]:
     """Return what an overlay shows: the picture, or the slice of a volume with most of objects.
 
-    `upright` turns a slice `(X Y C)` as viewers show it, with Y upwards.
+    Of a picture larger than `MOST_PIXELS` it is every second pixel, or third, … of each row and
+    column. `upright` turns a slice `(X Y C)` as viewers show it, with Y upwards.
     """
     if mask.ndim == 2:
-        return image, mask
+        step = math.ceil(math.sqrt(mask.size / MOST_PIXELS))
+        return image[::step, ::step], mask[::step, ::step]
     objects = (mask != 0).sum((1, 2))
     index = int(objects.argmax()) if objects.any() else len(mask) // 2
     picture, labels = image[index], mask[index]

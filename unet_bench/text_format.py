@@ -23,6 +23,7 @@ _USUAL: Final[Mapping[str, str]] = {
 _WORDED: Final[Mapping[str, str]] = {
     "width_scale": "width_scale ",
     "match": "matched ",
+    "window": "windows ",
     "pretrained": "pretrained ",
     "batch_norm": "batch norm ",
 }

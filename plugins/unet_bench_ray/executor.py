@@ -88,6 +88,10 @@ class RayExecutor:
             return wanted
         return "cuda" if ray.cluster_resources().get("GPU") else "cpu"
 
+    def at_once(self, device: str, threads: int) -> int:
+        """See `Executor`. The cluster decides."""
+        return 1
+
     def run(self, jobs: Sequence[Job], until: float = math.inf) -> Iterator[Event]:
         """See `Executor`. A job has `Started` once Ray has it, where it may wait for its node."""
         waiting = deque(jobs)

@@ -115,6 +115,10 @@ class SlurmExecutor:
             )
         return found
 
+    def at_once(self, device: str, threads: int) -> int:
+        """See `Executor`. The cluster decides."""
+        return 1
+
     def run(self, jobs: Sequence[Job], until: float = math.inf) -> Iterator[Event]:
         """See `Executor`. At `until` tasks stay in the queue."""
         if not jobs:

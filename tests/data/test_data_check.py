@@ -67,6 +67,8 @@ def test_a_class_that_a_split_lacks_is_noted() -> None:
     empty = sample("c", 3)
     empty.mask[:] = 0
     assert "class cell does not occur in val" in check(dataset(val=(empty,))).warnings
+    three = replace(dataset(val=(empty,)), classes=("background", "cell", "rim"))
+    assert "2 classes do not occur in val: cell, rim" in check(three).warnings
 
 
 def test_the_brain_is_split_without_leaks() -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import shutil
 import struct
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -370,6 +372,20 @@ def test_images_with_a_tag_and_masks_without_fit(tmp_path: Path) -> None:
     assert any("orientation tag" in note for note in data.notes)
 
 
+def test_each_picture_is_opened_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scene(tmp_path / "set", turned, "png")
+    opened: list[str] = []
+    by_pillow = Image.open
+
+    def counted(path: Path, **options: Any) -> Image.Image:
+        opened.append(f"{path.parent.name}/{path.name}")
+        return by_pillow(path, **options)
+
+    monkeypatch.setattr(Image, "open", counted)
+    read_folder(tmp_path / "set")
+    assert len(opened) == len(set(opened)) == 12
+
+
 @pytest.mark.parametrize("tag", [0, 9])
 def test_a_tag_that_means_nothing_is_not_noted(tmp_path: Path, tag: int) -> None:
     exif = Image.Exif()
@@ -477,6 +493,84 @@ def test_large_pictures_are_read_if_the_user_allows_it(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "b.tif", pixels, planarconfig="contig")
     with limits.allow_pixels(10_000), pytest.raises(InvalidData, match="--max-megapixels"):
         read_image(tmp_path / "b.tif")
+
+
+def mapped(array: Array) -> bool:
+    """Return whether an array's numbers lie in a file that is mapped into memory."""
+    held: object = array
+    while isinstance(held, np.ndarray) and not isinstance(held, np.memmap):
+        held = held.base
+    return isinstance(held, np.memmap)
+
+
+@pytest.fixture
+def small_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "MOST_PIXELS", 1000)
+    monkeypatch.setattr(limits, "MAPPED", 1000)
+
+
+@pytest.mark.usefixtures("small_limits")
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize("bands", [1, 3, 5])
+@pytest.mark.parametrize("kind", ["npy", "uncompressed", "zlib", "tiles"])
+def test_large_arrays_and_tiffs_stay_in_a_file(
+    tmp_path: Path, kind: str, bands: int, dtype: type
+) -> None:
+    pixels = (RANDOM.random((64, 48, bands)) * 200).astype(dtype)
+    file = tmp_path / ("a.npy" if kind == "npy" else "a.tif")
+    if kind == "npy":
+        np.save(file, pixels)
+    else:
+        tifffile.imwrite(
+            file,
+            pixels[..., 0] if bands == 1 else pixels,
+            photometric="rgb" if bands == 3 else "minisblack",
+            planarconfig="contig" if bands > 1 else None,
+            compression=None if kind == "uncompressed" else "zlib",
+            tile=(16, 16) if kind == "tiles" else None,
+        )
+    with limits.allow_pixels(10_000):
+        image = read_image(file)
+    assert mapped(image)
+    assert np.array_equal(image, pixels)
+
+
+@pytest.mark.usefixtures("small_limits")
+def test_a_large_picture_that_must_be_unpacked_needs_room_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((64, 64), np.uint8), compression="zlib")
+    usage = shutil.disk_usage(tmp_path)._replace(free=1000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    with (
+        limits.allow_pixels(10_000),
+        pytest.raises(InvalidData, match=r"unpacks to 0.0 GiB.*set TMPDIR"),
+    ):
+        read_image(tmp_path / "a.tif")
+
+
+def test_the_refusal_of_a_large_picture_names_what_to_allow(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((2000, 1100, 3), np.uint8), compression="zlib")
+    Image.new("L", (1100, 2000)).save(tmp_path / "b.png")
+    for name in ("a.tif", "b.png"):
+        found = Findings(tmp_path)
+        with limits.allow_pixels(2_000_000):
+            decode(read_image, {name: tmp_path / name}, found)
+        expected = "has 2,200,000 pixels, more than 2,000,000"
+        assert expected in found.problems[0]
+        assert found.problems[0].endswith("allow more by --max-megapixels 3")
+
+
+def test_a_picture_that_is_copied_in_strips_is_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pillow, "STRIP", 1000)
+    pixels = RANDOM.integers(0, 255, (70, 30, 3)).astype(np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    assert np.array_equal(read_image(tmp_path / "a.png"), pixels)
+    ids = Image.fromarray(pixels[..., 0] % 4).convert("P")
+    ids.save(tmp_path / "b.png")
+    assert np.array_equal(read_mask(tmp_path / "b.png").values, np.array(ids))
 
 
 # --- masks ---

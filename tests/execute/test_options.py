@@ -88,7 +88,7 @@ def test_each_place_shows_its_worker_one_gpu_alone(
     monkeypatch: pytest.MonkeyPatch, devices: tuple[str, ...], visible: str, names: list[str]
 ) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    places = Local(devices).places("cuda")
+    places = Local(devices).places("cuda", 1)
     assert [place.environ["CUDA_VISIBLE_DEVICES"] for place in places] == names
     assert [place.name for place in places] == [f"cuda-{name}" for name in names]
     assert all(place.model for place in places)
@@ -113,17 +113,17 @@ def test_a_place_goes_by_its_gpus_identity() -> None:
 
 @pytest.mark.usefixtures("four_gpus")
 def test_a_device_that_a_suite_names_is_one_place_and_the_cpu_as_many_as_it_is_named() -> None:
-    [place] = Local().places("cuda:1")
+    [place] = Local().places("cuda:1", 1)
     assert (place.name, dict(place.environ), place.model) == ("cuda-1", {}, "GPU 1")
-    assert [p.name for p in Local(["cpu"] * 3).places("cpu")] == ["cpu"] * 3
-    assert [p.name for p in Local().places("cpu")] == ["cpu"]
+    assert [p.name for p in Local(["cpu"] * 3).places("cpu", 1)] == ["cpu"] * 3
+    assert [p.name for p in Local().places("cpu", 10_000)] == ["cpu"]
 
 
 def test_where_no_gpu_can_be_used_any_more_there_is_a_place_where_workers_say_so(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(survey, "survey", lambda: Survey(problem="cuda cannot be started"))
-    assert len(Local().places("cuda")) == 1
+    assert len(Local().places("cuda", 1)) == 1
 
 
 def test_devices_of_one_kind_alone() -> None:

@@ -266,6 +266,9 @@ class Instant:
 
     def __exit__(self, *_: object) -> None: ...
 
+    def at_once(self, device: str, threads: int) -> int:
+        return 1
+
     def run(self, jobs: list[Job], until: float = 0.0) -> Iterator[Started | Ended]:
         for job in jobs:
             yield Started(job)

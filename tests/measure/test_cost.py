@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.flop_counter import FlopCounterMode
 
 from unet_bench.measure.cost import cost
 
@@ -98,3 +99,13 @@ def test_a_network_without_arithmetic_costs_nothing() -> None:
         "activations": 0,
         "flop_per_byte": 0.0,
     }
+
+
+@pytest.mark.parametrize("name", ["unet", "attention-unet", "swin-unet"])
+def test_operations_are_those_that_torchs_counter_finds(context_of, name: str) -> None:
+    context = context_of(name)
+    size = context.cell.input_window.input
+    model = context.blueprint().eval()
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        model(torch.empty((1, 1, *size), device="meta"))
+    assert cost(model, 1, size)["macs"] == counter.get_total_flops() // 2

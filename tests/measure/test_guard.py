@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from unet_bench import run
+from unet_bench import pipeline, run
 from unet_bench.measure import guard
 from unet_bench.measure.guard import Reading, Verdict, Watch, judge, wait_until_quiet
 
@@ -173,8 +173,13 @@ def test_a_machine_that_stays_busy_is_not_waited_for_for_ever() -> None:
 )
 def test_work_of_others_empties_the_absolute_times_and_fails_nothing(tmp_path: Path) -> None:
     # Takes every core that the run itself leaves idle.
-    spin = "import os; os.nice(19)\nwhile True: pass"
-    spinners = [subprocess.Popen([sys.executable, "-c", spin]) for _ in range(os.cpu_count() or 1)]
+    spin = [sys.executable, "-c", "import os; os.nice(19)\nwhile True: pass"]
+    spinners: list[subprocess.Popen[bytes]] = []
+
+    class Progress(pipeline.Quiet):
+        def cell(self, planned: object, seconds_left: float) -> None:
+            spinners.extend(subprocess.Popen(spin) for _ in range(os.cpu_count() or 1))
+
     try:
         options = {
             "probes": ["speed"],
@@ -183,7 +188,7 @@ def test_work_of_others_empties_the_absolute_times_and_fails_nothing(tmp_path: P
             "speed_s": 0.3,
             "threads": 1,
         }
-        row = run("unet", out=tmp_path, data=["cells"], **options).iloc[0]
+        row = run("unet", out=tmp_path, data=["cells"], progress=Progress(), **options).iloc[0]
     finally:
         for spinner in spinners:
             spinner.kill()

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from support.variants import VARIANTS
+from torch import nn
 
 from unet_bench import run
 from unet_bench.context import MeasurementContext
@@ -22,6 +23,7 @@ from unet_bench.measure.memory import (
     workload,
 )
 from unet_bench.measure.runtime import prepare
+from unet_bench.spec.recipe import Recipe
 
 TINY = {"data": ["cells"], "size": "32x32", "width_scale": 0.0625, "batch": 1, "threads": 1}
 
@@ -80,6 +82,42 @@ def test_the_peak_is_foreseen_to_the_byte(context_of, name: str) -> None:
     context = context_of(name)
     for training in (False, True):
         assert predicted_bytes(context, training) == real_bytes(context, training)
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        Recipe(optimizer="adam", weight_decay=0.1, clip=0.0),
+        Recipe(optimizer="sgd", momentum=0.9, nesterov=True, weight_decay=0.1),
+        Recipe(optimizer="sgd", momentum=0.0),
+    ],
+    ids=["adam", "momentum", "plain"],
+)
+def test_what_the_optimiser_keeps_is_foreseen_to_the_byte(context_of, recipe: Recipe) -> None:
+    # Images so small that weights, their gradients and the update make the peak.
+    context = context_of("unet-light-decoder", protocol={"recipe": recipe}, batch=1)
+    assert predicted_bytes(context, True) == real_bytes(context, True)
+
+
+class Hoarder(nn.Module):
+    """A network that needs much for a moment, and then keeps a tensor from its first pass on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Conv2d(1, 3, 1)
+        self.grid: torch.Tensor | None = None
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = x + torch.zeros(1000, *x.shape, device=x.device).amax(0)
+        if self.training and self.grid is None:
+            self.grid = torch.zeros_like(x)
+        return self.head(x)
+
+
+def test_what_a_network_keeps_itself_is_foreseen_to_the_byte(context_of, monkeypatch) -> None:
+    context = context_of()
+    monkeypatch.setattr("unet_bench.context.build", lambda *_: Hoarder())
+    assert predicted_bytes(context, True) == real_bytes(context, True)
 
 
 @pytest.mark.slow

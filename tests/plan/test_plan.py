@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import nn
 
 from unet_bench import pipeline, run
 from unet_bench.data.dataset import Dataset
@@ -18,9 +21,10 @@ from unet_bench.execute.manifest import manifest
 from unet_bench.execute.options import ExecutionOptions
 from unet_bench.networks.contracts import main_output
 from unet_bench.plan.cells import Planned, protocol_of, require_validation
+from unet_bench.plan.examine import training_input
 from unet_bench.plan.tasks import LoadedTask
 from unet_bench.registry.registry import Registry
-from unet_bench.spec.cell import Protocol, Task
+from unet_bench.spec.cell import Cell, Protocol, Task
 from unet_bench.spec.recipe import Recipe
 from unet_bench.spec.suite import from_dict
 from unet_bench.text_format import is_doubt
@@ -242,3 +246,46 @@ def test_doubts_about_the_data_are_among_the_notes_that_a_run_keeps(tmp_path: Pa
         (doubt,) = made.notes
         assert is_doubt(doubt)
         assert manifest(made, ExecutionOptions())["notes"] == [doubt]
+
+
+def test_trainings_have_their_own_window_and_what_is_timed_has_not() -> None:
+    """Unpadded networks get context around it."""
+    cells = planned(
+        variants=["unet-valid"],
+        probes=["cost", "accuracy"],
+        size="64x64",
+        window="32x32",
+        floors=False,
+    )
+    windows = {(p.names[0], p.cell.probe): p.cell.training_window for p in cells if not p.status}
+    assert windows["unet", "cost"].size == (64, 64)
+    assert windows["unet", "accuracy"].input.input == (32, 32)
+    assert windows["unet-valid", "accuracy"].size == (32, 32)
+    assert min(windows["unet-valid", "accuracy"].input.input) > 32
+    for p in cells:
+        travelled = Cell.from_json(json.loads(json.dumps(p.cell.to_json())))
+        assert travelled.training_window == p.cell.training_window
+        assert travelled.key("code") == p.cell.key("code")
+    whole = planned(variants=["unet"], probes=["accuracy"], size="64x64", floors=False)
+    [small] = [p for p in cells if p.names[0] == "unet" and p.cell.probe == "accuracy"]
+    assert whole[0].cell.id == small.cell.id
+    assert whole[0].cell.key("code") != small.cell.key("code")
+    assert small.predicted_train_mib < whole[0].predicted_train_mib
+    assert small.seconds < whole[0].seconds
+
+
+class OfOneSize(nn.Module):
+    """Takes images of 64 pixels a side and no others."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        if images.shape[-1] != 64:
+            raise ValueError("64 pixels only")
+        return images.repeat(1, 2, 1, 1)
+
+
+def test_a_network_of_one_size_is_trained_on_that() -> None:
+    task = replace(TASK, scored=(64, 64))
+    assert training_input(OfOneSize(), task, (32, 32)) is None
+    found = training_input(OfOneSize(), task, (64, 64))
+    assert found
+    assert found.input == (64, 64)

@@ -135,14 +135,6 @@ def test_a_failure_of_the_device_is_not_taken_for_an_allocator_that_keeps_no_cou
         ask(device.indexed(kind))
 
 
-def test_random_numbers_are_kept(kind: str, calls: Calls) -> None:
-    before = torch.get_rng_state()
-    with device.random_numbers_kept(device.indexed(kind)):
-        torch.rand(3)
-    assert torch.equal(torch.get_rng_state(), before)
-    assert calls.names().count("set_state") == 1
-
-
 def test_it_says_what_it_is(kind: str, calls: Calls) -> None:
     where = device.indexed(kind)
     assert device.name_of(where)

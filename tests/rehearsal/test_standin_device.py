@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from support import standin_device
+from support.variants import NAMES
 
 from unet_bench.data import brain
 from unet_bench.data.dataset import fit
@@ -289,19 +290,7 @@ def test_a_kept_network_predicts_there_as_on_the_host(
     assert (here == there).mean() > 0.99
 
 
-# ---- every network
-
-
-def variants() -> list[str]:
-    from unet_bench.models.select import select
-    from unet_bench.registry import plugins
-
-    return [
-        variant.name
-        for variant in select(plugins.load().checked(), ["all"])
-        if not variant.name.endswith("3d")
-    ]
-
+# ---- networks; that every other one stays on the device as well: `test_fake_cuda.py`
 
 LAST = (
     "unet",
@@ -317,9 +306,9 @@ LAST = (
 
 @pytest.mark.parametrize(
     ("name", "memory_format"),
-    [(name, "contiguous") for name in variants()] + [(name, "channels_last") for name in LAST],
+    [(name, "contiguous") for name in NAMES] + [(name, "channels_last") for name in LAST],
 )
-def test_every_network_is_trained_and_folded_there(
+def test_networks_are_trained_and_folded_there(
     context_of: Callable[..., MeasurementContext], name: str, memory_format: str
 ) -> None:
     """All of it lies on the device, and no operation fetches a value from it."""

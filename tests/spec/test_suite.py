@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from support.paths import ROOT
@@ -43,8 +44,11 @@ def test_the_preset_follows_the_device() -> None:
     assert from_dict({"preset": "full"}).resolved(on_gpu=False).sizes() == [(256, 256), (388, 388)]
 
 
-def test_all_variants_unless_others_are_asked_for() -> None:
-    assert from_dict({}).resolved(False).variants == ("all",)
+def test_the_presets_variants_unless_others_are_asked_for() -> None:
+    first = from_dict({}).resolved(False)
+    assert (first.variants, first.seeds) == (tuple(read("first")["variants"]), (0, 1, 2))
+    assert from_dict({"variants": ["unet"]}).resolved(False).seeds == (0,)
+    assert from_dict({"preset": "standard"}).resolved(False).variants == ("all",)
     assert from_dict({"base": "unet", "vary": ["up=bilinear"]}).resolved(False).variants == ()
 
 
@@ -59,9 +63,12 @@ RUNS = sorted((ROOT / "results" / "reference").glob("*/run.json"))
 @pytest.mark.parametrize("manifest", RUNS, ids=lambda manifest: manifest.parent.name)
 def test_runs_made_before_can_go_on(manifest: Path) -> None:
     stored = json.loads(manifest.read_text(encoding="utf-8"))
+    # Threads that nobody chose are torch's, and presets may now choose others.
     before = {name: value for name, value in stored["suite"].items() if name != "variants"}
+    before["threads"] = before["threads"] or [torch.get_num_threads()]
     suite = pipeline.suite_of_run(manifest.parent)
     assert {name: json.loads(json.dumps(suite.to_dict()))[name] for name in before} == before
+    assert suite.window == "scored"
     recipe = pipeline.recipe_of_run(manifest.parent)
     if recipe is not None:
         assert recipe.name == stored["recipe"]["name"]
@@ -172,3 +179,19 @@ def test_other_text_is_a_memory_above_zero_or_refused(text: str) -> None:
 def test_sizes() -> None:
     assert parse_size("128") == (128, 128)
     assert parse_size("96x128") == (96, 128)
+
+
+def test_a_training_window_lies_within_the_scored_size() -> None:
+    suite = from_dict({"size": "128x96,32x32x32", "window": "64x64"}).resolved(False)
+    assert suite.window_of((128, 96)) == (64, 64)
+    assert suite.window_of((32, 32, 32)) == (32, 32, 32)
+    scored = from_dict({"window": "scored"}).resolved(False)
+    assert scored.window_of((128, 128)) == (128, 128)
+    for window in ("64x128", "32x32x32", "64x64,32x32"):
+        with pytest.raises(InvalidSuite, match="window"):
+            from_dict({"size": "128x96", "window": window}).resolved(False)
+
+
+def test_a_presets_window_gives_way_to_a_smaller_size() -> None:
+    assert from_dict({"size": "32x32"}).resolved(False).window_of((32, 32)) == (32, 32)
+    assert from_dict({"size": "32x32x32"}).resolved(False).window_of((32, 32, 32)) == (32, 32, 32)

@@ -16,11 +16,9 @@ SAMPLE = (
     "unet-paper",
     "segnet",
 )
-VARIANTS = sampled(
-    [
-        variant.name
-        for variant in select(REGISTRY, ["all"])
-        if variant.name in TOUR or variant.architecture or variant.name in OWN_SHAPE
-    ],
-    SAMPLE,
-)
+NAMES = [
+    variant.name
+    for variant in select(REGISTRY, ["all"])
+    if variant.name in TOUR or variant.architecture or variant.name in OWN_SHAPE
+]
+VARIANTS = sampled(NAMES, SAMPLE)

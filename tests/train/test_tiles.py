@@ -5,6 +5,7 @@ and turned.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -98,6 +99,30 @@ def test_inputs_are_windows_of_the_mirrored_image_no_more_than_needed(
         assert set(steps[:-1]) <= {size}
     for start, x in zip(starts, net.seen, strict=True):
         assert torch.equal(x[0], window(image, (start - low, 0), (size + low, 1)))
+
+
+@pytest.mark.parametrize("flips", [False, True])
+@pytest.mark.parametrize("rows", [5, 12, 50])
+def test_no_more_rows_are_asked_for_than_a_row_of_tiles_needs(rows: int, flips: bool) -> None:
+    images = torch.rand(2, 1, rows, 13)
+    # A tile of 4 rows, with 3 before and 2 after it.
+    input_window = InputWindow(input=(9, 4), output=(9, 4), start=(3, 0), context=(3, 0))
+    asked: list[int] = []
+
+    def some(begin: int, end: int) -> torch.Tensor:
+        asked.append(end - begin)
+        return images[:, :, begin:end]
+
+    def call(inputs: torch.Tensor) -> torch.Tensor:
+        return inputs[:, :, 3:7] + inputs[:, :, :4] / 2
+
+    args: Any = (input_window, (4, 4))
+    options: Any = {"overlap": 0.5, "flips": flips}
+    found = list(tiles.predict_rows(call, some, (rows, 13), *args, **options))
+    assert max(asked) <= 4 + 2 * 3
+    assert max(one.shape[2] for one in found) <= 4
+    whole = tiles.predict_rows(call, lambda *_: images, (rows, 13), *args, batch=10_000, **options)
+    assert torch.equal(torch.cat(found, 2), torch.cat(list(whole), 2))
 
 
 def test_tiles_that_abut_count_once_and_those_that_do_not_alike() -> None:

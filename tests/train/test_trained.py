@@ -27,7 +27,13 @@ from unet_bench.train.metrics import Accumulator
 from unet_bench.train.trained import _about, facts, load_network
 
 pytestmark = pytest.mark.slow  # most read a run that trains four networks
-TINY = {"size": "64x64", "width_scale": 0.125, "batch": [2], "threads": [1], "probes": ["accuracy"]}
+TINY = {
+    "size": "64x64",
+    "width_scale": 0.0625,
+    "batch": [2],
+    "threads": [1],
+    "probes": ["accuracy"],
+}
 
 
 @pytest.fixture(scope="module")

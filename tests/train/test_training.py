@@ -17,14 +17,16 @@ from support.datasets import dataset
 from torch import nn
 
 from unet_bench.context import MeasurementContext
+from unet_bench.geometry.shapes import InputWindow
 from unet_bench.measure import accuracy
 from unet_bench.networks.contracts import Outputs
 from unet_bench.registry.registry import Registry
+from unet_bench.spec.cell import TrainingWindow
 from unet_bench.spec.recipe import Recipe
 from unet_bench.train import loop
 from unet_bench.train.border import border_weights
 from unet_bench.train.evaluation import evaluate
-from unet_bench.train.loop import SETTLING, Training, tensors
+from unet_bench.train.loop import Training, tensors
 from unet_bench.train.losses import median_frequency
 from unet_bench.train.step import TrainingStep, optimiser
 
@@ -175,13 +177,17 @@ def test_gradients_are_clipped_to_the_recipes_norm(put: Put) -> None:
 
 
 def after(steps: int, gradient: float, begin: float = 1.0, **recipe: Any) -> float:
-    """Where a lone weight comes to under a constant gradient."""
-    weight = nn.Parameter(torch.tensor([begin]))
-    taken = optimiser(Recipe(**recipe), [weight], None)
-    for _ in range(steps):
-        weight.grad = torch.tensor([gradient])
-        taken.step()
-    return weight.item()
+    """Where a lone weight comes to under a constant gradient, whichever way that is computed."""
+    ends = []
+    for fused in (False, True):
+        weight = nn.Parameter(torch.tensor([begin]))
+        taken = optimiser(Recipe(**recipe), [weight], foreach=None, fused=fused)
+        for _ in range(steps):
+            weight.grad = torch.tensor([gradient])
+            taken.step()
+        ends.append(weight.item())
+    assert ends[0] == pytest.approx(ends[1], rel=1e-6)
+    return ends[0]
 
 
 def test_optimisers_are_those_that_recipes_name() -> None:
@@ -202,18 +208,17 @@ def test_optimisers_are_those_that_recipes_name() -> None:
 # ---- evaluations
 
 
-def test_batch_norm_is_settled_before_an_evaluation_and_nothing_else_is_changed(put: Put) -> None:
+def test_an_evaluation_changes_nothing_that_is_trained(put: Put) -> None:
+    """Batch norm keeps the running averages of the training, as publications have it."""
     training = training_of(put("unet-milesial", dropout=0.5))
-    norms = [module for module in training.model.modules() if isinstance(module, nn.BatchNorm2d)]
-    assert norms
-    for norm in norms:
-        nn.init.constant_(norm.running_mean, 1e6)  # of weights long gone
-    numbers, momenta = torch.random.get_rng_state(), [norm.momentum for norm in norms]
+    before = {name: tensor.clone() for name, tensor in training.model.state_dict().items()}
+    assert any("running_mean" in name for name in before)
+    numbers = torch.random.get_rng_state()
     training.evaluate(1)
-    assert all(norm.running_mean.abs().max() < 1e3 for norm in norms)
-    assert all(norm.num_batches_tracked == SETTLING for norm in norms)
-    assert [norm.momentum for norm in norms] == momenta
+    after = training.model.state_dict()
+    assert all(torch.equal(tensor, after[name]) for name, tensor in before.items())
     assert torch.equal(torch.random.get_rng_state(), numbers)
+    assert training.model.training
 
 
 def test_evaluations_and_checkpoints_are_no_time_of_training(
@@ -230,8 +235,7 @@ def test_evaluations_and_checkpoints_are_no_time_of_training(
 
     monkeypatch.setattr(loop, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
     monkeypatch.setattr(TrainingStep, "__call__", lasting(1, TrainingStep.__call__))
-    for name in ("evaluate", "settle_batch_norm"):
-        monkeypatch.setattr(loop, name, lasting(100, getattr(loop, name)))
+    monkeypatch.setattr(loop, "evaluate", lasting(100, loop.evaluate))
     monkeypatch.setattr(loop.Checkpoint, "due", lambda self: True)
     monkeypatch.setattr(loop.Checkpoint, "save", lasting(1000, lambda *given: None))
     training = training_of(put(evaluations=3, protocol={"steps": 3}))
@@ -296,3 +300,17 @@ def test_rules_without_training_see_test_images_whole_and_once(
     assert (
         accuracy.scored_on_test(context, model, splits["test"], dataset())["dice"] != whole["dice"]
     )  # tiles matter
+
+
+def test_a_small_window_is_trained_on_and_whole_images_are_scored(put: Put) -> None:
+    context = put("unet")
+    window = InputWindow(input=(16, 16), output=(16, 16), start=(0, 0), context=(0, 0))
+    cell = replace(context.cell, small_window=TrainingWindow((16, 16), window))
+    seen = []
+    training = training_of(replace(context, cell=cell))
+    training.model.register_forward_pre_hook(
+        lambda module, given: seen.append((module.training, tuple(given[0].shape[2:])))
+    )
+    training.run()
+    assert {size for trained, size in seen if trained} == {(16, 16)}
+    assert {size for trained, size in seen if not trained} == {(32, 32)}

@@ -369,9 +369,9 @@ def selftest_check(report: Report, left: int, evidence: str) -> Check:
         "selftest",
         status_of(problems, reached=not left),
         f"{'; '.join(figures)} ({report.pairs} pairs of identical code)",
-        f"within {REPEATABLE_WITHIN:.0%}; so many intervals hold the true factor that their share "
-        f"may be {HOLD:.0%}, and so many of the largest slow-down are found that it may be "
-        f"{FOUND:.0%}; at most {MOST_LOST:.0%} of pairs lost",
+        f"identical code within {REPEATABLE_WITHIN:.0%}; as far as so few pairs can tell, the true "
+        f"factor lies in {HOLD:.0%} of intervals, and {FOUND:.0%} of the largest slow-downs are "
+        f"found; at most {MOST_LOST:.0%} of pairs lost",
         evidence,
         tuple(problems),
         (f"there was no time for {left} of its cells",) if left else (),

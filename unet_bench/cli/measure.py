@@ -61,10 +61,10 @@ def run(
 ) -> None:
     """Measure variants and save tables.
 
-    Without options: all variants on real brain MRI, the preset for this device.
+    Without options: a first look in ten minutes on two cores, or a tour on a GPU.
     """
     from unet_bench import pipeline
-    from unet_bench.present.progress import watcher
+    from unet_bench.present.progress import examining, watcher
     from unet_bench.store.log import read_manifest, resume_command
     from unet_bench.store.trust import code_named_by, require_trust
 
@@ -76,9 +76,9 @@ def run(
     execution = execution_of(folder, execution_options)
     chosen = pipeline.suite_of_run(folder) if folder else from_options(suite_options, suite)
     recipe = pipeline.recipe_of_run(folder) if folder else None
-    with watcher() as progress:
+    with watcher() as progress, examining() as watch:
         try:
-            with pipeline.plan(chosen, recipe, execution) as prepared:
+            with pipeline.plan(chosen, recipe, execution, watch=watch) as prepared:
                 if "time_limit_s" not in execution_options:
                     limit = PRESETS[prepared.suite.preset].time_limit_s
                     execution = replace(execution, time_limit_s=limit)
@@ -153,7 +153,7 @@ def time_notes(plan: Plan, execution: ExecutionOptions) -> Iterable[str]:
     """Yield what to know where a run will be cut short, and how to have all of it."""
     from unet_bench.present.progress import span
 
-    foreseen_s = sum(planned.seconds for planned in plan.planned if not planned.status)
+    foreseen_s = plan.seconds(plan.planned)
     if foreseen_s > execution.time_limit_s:
         yield (
             f"all cells would take about {span(foreseen_s)}, and the run ends after "
@@ -210,12 +210,13 @@ def plan(
 ) -> None:
     """Print the cells that `run` would measure and what each will cost.
 
-    Runs nothing, writes nothing.
+    Runs nothing. What it finds of networks is kept for the next time, in your cache folder.
     """
     from unet_bench import pipeline
-    from unet_bench.present.progress import plan_table, plan_text
+    from unet_bench.present.progress import examining, plan_table, plan_text
 
-    with pipeline.plan(from_options(chosen, suite), dry_run=True) as prepared:
+    wanted = from_options(chosen, suite)
+    with examining() as watch, pipeline.plan(wanted, dry_run=True, watch=watch) as prepared:
         if as_json:
             echo(json.dumps(plan_table(prepared.planned), indent=2))
         else:

@@ -28,8 +28,10 @@ def read(path: Path, name: str = "") -> Array:
     limits.require_file(path)
     if path.suffix.lower() == ".npy":
         with path.open("rb") as file:
-            require_header(file, path.stat().st_size)
-        return _numbers(np.load(path, allow_pickle=False))
+            size = path.stat().st_size
+            require_header(file, size)
+        is_large = size >= limits.MAPPED
+        return _numbers(np.load(path, mmap_mode="r" if is_large else None, allow_pickle=False))
     with zipfile.ZipFile(path) as archive:
         names = [held for held in archive.namelist() if held.endswith(".npy")]
         names = [f"{name}.npy"] if name else names

@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from unet_bench.data.dataset import IGNORE, Array, Dataset, LabelRow, Scale, sliced
+from unet_bench.data.findings import listing
 from unet_bench.data.volume import in_mm
 from unet_bench.limits import one_line
 
@@ -191,10 +192,17 @@ def leaks(dataset: Dataset) -> Iterable[Leak]:
 
 
 def _warnings(classes: Iterable[ClassShare]) -> Iterable[str]:
+    """Yield which classes are in no image of a split."""
+    absent: dict[str, list[str]] = {}
     for share in classes:
         for split, count in share.images.items():
             if not count:
-                yield f"class {share.name} does not occur in {split}"
+                absent.setdefault(split, []).append(share.name)
+    for split, names in absent.items():
+        if len(names) == 1:
+            yield f"class {names[0]} does not occur in {split}"
+        else:
+            yield f"{len(names)} classes do not occur in {split}: {listing(names, 10)}"
 
 
 def _thumb(image: Array) -> Array:

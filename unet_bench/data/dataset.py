@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import astuple, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +24,7 @@ from unet_bench.errors import InvalidChoice, InvalidData, InvalidSize, offenders
 from unet_bench.host.files import atomic_write
 from unet_bench.limits import one_line, shown
 
+FEWEST_SCORED: Final = 8  # images of a split
 IGNORE: Final = 255
 """The mask value of a pixel which is neither trained on nor scored."""
 
@@ -303,6 +305,37 @@ def fit(dataset: Dataset, size: tuple[int, ...], how: Literal["resize", "crop"])
     return replace(dataset, train=train, val=val, test=test)
 
 
+def with_fewer_scored(dataset: Dataset, size: tuple[int, ...], most: int) -> Dataset:
+    """Return the data set with at most so many validation and as many test images, and a note.
+
+    An image counts as the tiles of `size` (`*S`) that it takes; at least `FEWEST_SCORED` are kept.
+    The draw is the same for equal images, and has the classes in about their share of images.
+    """
+    val, test = (_drawn(samples, size, most) for samples in (dataset.val, dataset.test))
+    if (len(val), len(test)) == (len(dataset.val), len(dataset.test)):
+        return dataset
+    note = (
+        f"{len(test)} of {len(dataset.test)} test images and {len(val)} of {len(dataset.val)} "
+        "validation images are scored; --eval-images 0 scores all"
+    )
+    return replace(dataset, val=val, test=test, notes=(*dataset.notes, note))
+
+
+def _drawn(samples: tuple[Sample, ...], size: tuple[int, ...], most: int) -> tuple[Sample, ...]:
+    tiles = [
+        math.prod(-(-side // tile) for side, tile in zip(sample.mask.shape, size, strict=True))
+        for sample in samples
+    ]
+    if sum(tiles) <= most or len(samples) <= FEWEST_SCORED:
+        return samples
+    count = max(FEWEST_SCORED, most * len(samples) // sum(tiles))
+    order = np.random.default_rng(0).permutation(len(samples)).tolist()
+    # Neighbours in this order are of the same classes: every n-th image has its share of each.
+    order.sort(key=lambda number: np.unique(samples[number].mask).tolist())
+    places = np.linspace(0, len(order) - 1, count).round().astype(int)
+    return tuple(samples[number] for number in sorted(order[place] for place in places))
+
+
 def _resize(sample: Sample, size: tuple[int, ...]) -> Sample:
     if sample.mask.shape == size:
         return sample
@@ -316,10 +349,36 @@ def at_size(sample: Sample, size: tuple[int, ...]) -> Sample:
     return replace(sample, image=image, mask=mask, spacing=sample.spacing_at(size))
 
 
-def resized(image: Array, size: tuple[int, ...], method: Image.Resampling) -> Array:
+@dataclass(frozen=True, eq=False)
+class Scaled:
+    """An image `(*S C)` whose values are brought to a scale only where they are looked at.
+
+    It may be larger than memory: `stored` is then mapped from a file. It is sliced as an array is.
+    """
+
+    stored: Array
+    scale: Callable[[Array], Array]
+    """From values as stored to those of the scale, each by itself."""
+    dtype: np.dtype[Any]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the image."""
+        return self.stored.shape
+
+    @property
+    def ndim(self) -> int:
+        """How many axes it has."""
+        return self.stored.ndim
+
+    def __getitem__(self, part: Any) -> Array:
+        return self.scale(self.stored[part])
+
+
+def resized(image: Array | Scaled, size: tuple[int, ...], method: Image.Resampling) -> Array:
     """Return the image `(*S C)` at another size."""
     if len(size) == 3:  # slice by slice, and then along the depth, with a slice as one row
-        slices = np.stack([resized(one, size[1:], method) for one in image])
+        slices = np.stack([resized(one, size[1:], method) for one in image[:]])
         rows = slices.reshape(len(slices), -1, image.shape[-1])
         return resized(rows, (size[0], rows.shape[1]), method).reshape(*size, -1)
     height, width = size

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import math
 import os
+import re
 import unicodedata
 import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -32,10 +34,6 @@ ENDINGS: Final = (*pillow.ENDINGS, *arrays.ENDINGS)
 READ: Final = (*ENDINGS, *nifti.ENDINGS)
 """All endings that a folder's images and masks may have."""
 THREADS: Final = 4
-TOO_MANY: Final = (
-    "more than {:,} pixels a page; cut it into smaller ones, or allow more by --max-megapixels"
-)
-
 Source = TypeVar("Source")
 Read = TypeVar("Read")
 
@@ -76,9 +74,13 @@ def folded(name: str) -> str:
 def decode(
     read: Callable[[Source], Read], sources: Mapping[str, Source], found: Findings
 ) -> dict[str, Read]:
-    """Return what `read` makes of each source, by name; its InvalidData become problems."""
+    """Return what `read` makes of each source, by name; its InvalidData become problems.
+
+    Where large pictures are allowed, one is read after the other: each may take much memory.
+    """
     results = {}
-    with _pixels_allowed(), ThreadPoolExecutor(THREADS) as pool:
+    threads = 1 if limits.most_pixels() > limits.MOST_PIXELS else THREADS
+    with _pixels_allowed(), ThreadPoolExecutor(threads) as pool:
         futures = {
             name: pool.submit(contextvars.copy_context().run, read, source)
             for name, source in sources.items()
@@ -169,12 +171,22 @@ def _pages(
         ]
     except InvalidData as error:
         raise InvalidData(f"{where}: {error}") from None
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise InvalidData(f"{where}: {TOO_MANY.format(limits.most_pixels())}") from None
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        pixels = int(re.findall("[0-9]+", str(error))[0])
+        raise InvalidData(f"{where}: {_too_many(pixels)}") from None
     except Exception as error:  # a damaged file can make Pillow raise anything
         raise InvalidData(
             f"{where}: cannot be read ({error}); save it anew or remove it"
         ) from error
+
+
+def _too_many(pixels: int) -> str:
+    """Return what is wrong with a page of so many pixels, and what to do about it."""
+    return (
+        f"has {pixels:,} pixels, more than {limits.most_pixels():,}, and a small file can unpack "
+        "to any size; cut it into smaller ones, or, if you trust it, allow more by "
+        f"--max-megapixels {math.ceil(pixels / 1e6)}"
+    )
 
 
 def _require_size(pixels: int, page: int, held: int) -> None:
@@ -182,6 +194,6 @@ def _require_size(pixels: int, page: int, held: int) -> None:
     if page >= limits.MOST_PAGES:
         raise InvalidData(f"more than {limits.MOST_PAGES} pages; cut it into smaller ones")
     if pixels > limits.most_pixels():
-        raise InvalidData(TOO_MANY.format(limits.most_pixels()))
+        raise InvalidData(_too_many(pixels))
     if problem := limits.too_large(held):
         raise InvalidData(problem)

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
-from scipy import ndimage
 
 from unet_bench.data.dataset import IGNORE, Array, LabelRow
 from unet_bench.data.findings import Findings, listing
@@ -465,6 +464,8 @@ def _instances(masks: Mapping[str, Mask], counts: Mapping[str, Counts]) -> str:
 
 def _parts(values: Array) -> int:
     """Return how many connected parts of one value there are, without those of 0."""
+    from scipy import ndimage  # takes longer to import than all of this module
+
     boxes = enumerate(ndimage.find_objects(values), start=1)
     return sum(ndimage.label(values[box] == value)[1] for value, box in boxes if box)
 

@@ -81,7 +81,9 @@ def to_unit(image: Array, bounds: tuple[float, float]) -> Array:
     """Return an image as float32, in which the two bounds are 0 and 1."""
     low, high = bounds
     if low == 0:
-        return image.astype(np.float32) / np.float32(high or 1)
+        scaled: Array = image.astype(np.float32)
+        scaled /= np.float32(high or 1)
+        return scaled
     # In double, since a range may exceed float32.
     unit = (image.astype(np.float64) - low) / (high - low if high > low else 1)
     return unit.astype(np.float32)

@@ -6,13 +6,17 @@ drops half the bits, of more than three bands one or all: those are read here.
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
+from unet_bench import limits
 from unet_bench.data import arrays
 from unet_bench.data.dataset import Array
 from unet_bench.data.mask import Mask, packed
@@ -22,14 +26,19 @@ ENDINGS: Final = (".tif", ".tiff")
 STARTS: Final = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 ALPHA: Final = (1, 2)
 """ExtraSamples that are alpha (TIFF 6.0, section 18); 0 is unspecified, a band like the others."""
-WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, CMYK = 0, 1, 2, 5
+WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, CMYK, YCBCR = 0, 1, 2, 5, 6
 """Photometric interpretations (TIFF 6.0, section 8)."""
 SUBFILE_TYPE, BITS, COMPRESSION, SAMPLE_FORMAT = 254, 258, 259, 339
 """Tags of a page."""
+JPEG: Final = 7
+OURS: Final = (1, 8, 32773, 32946, 34925)
+"""Compressions that Python unpacks: none, deflate, PackBits, LZMA."""
 LOSSLESS: Final = (1, 2, 3, 4, 5, 8, 32771, 32773, 32946, 34925, 50000)
 """Compressions that keep what is stored: none, CCITT, LZW, deflate, PackBits, LZMA, Zstandard."""
 UNSIGNED, SIGNED, FLOAT = 1, 2, 3
 """SampleFormats: whole numbers, signed ones, and fractions (TIFF 6.0, section 19)."""
+AT_ONCE: Final = 2**24
+"""Packed bytes of a large page that are read before they are unpacked."""
 REDUCED_OR_MASK: Final = 1 | 4
 """Bits of NewSubfileType: a smaller version of another page, or its transparency."""
 Require = Callable[[int, int, int], None]
@@ -76,11 +85,13 @@ def read(path: Path, require: Require) -> list[Page]:
     with TiffFile(path) as file:
         pages = _pages(file)
         bands = _are_bands(file, pages)
-        if not bands and all(_reads_right(page) for page in pages):
+        is_large = any(_pixels(page) > limits.MOST_PIXELS for page in pages)
+        by_pillow = not bands and all(_reads_right(page) for page in pages)
+        if by_pillow and not (is_large and all(_decodes(page) for page in pages)):
             return []
         held = 0
         for number, page in enumerate(pages):
-            pixels = page.imagewidth * page.imagelength
+            pixels = _pixels(page)
             held += pixels * page.samplesperpixel * max(1, page.bitspersample // 8)
             require(pixels, number, held)
         read_pages = [_page(page) for page in pages]
@@ -151,9 +162,39 @@ def _reads_right(page: Any) -> bool:
     return bands == 1 and bool(is_known and kind != WHITE_IS_ZERO)
 
 
+def _pixels(page: Any) -> int:
+    return int(page.imagewidth * page.imagelength)
+
+
+def _decodes(page: Any) -> bool:
+    """Return whether tifffile reads a page, that Pillow reads too, as Pillow does."""
+    is_plain = page.photometric in (BLACK_IS_ZERO, RGB) and page.bitspersample in (8, 16, 32)
+    is_jpeg = (page.compression, page.photometric) == (JPEG, YCBCR)
+    has_codecs = find_spec("imagecodecs") is not None
+    return (is_plain and (has_codecs or page.compression in OURS)) or (is_jpeg and has_codecs)
+
+
+def _values(page: Any) -> Array:
+    """Return the numbers of a page. Those of a large one stay in a file.
+
+    Where they are stored in one piece it is the page's own, else a temporary one, into which they
+    are unpacked tile by tile: it is nobody's but this process's, and gone with it.
+    """
+    is_mapped = page.is_memmappable and page.nbytes >= limits.MAPPED
+    if not is_mapped and _pixels(page) <= limits.MOST_PIXELS:
+        return page.asarray()  # type: ignore[no-any-return]
+    free = shutil.disk_usage(tempfile.gettempdir()).free
+    if not is_mapped and page.nbytes > free:
+        raise InvalidData(
+            f"unpacks to {page.nbytes / 2**30:,.1f} GiB, and {tempfile.gettempdir()} has "
+            f"{free / 2**30:,.1f} GiB free; free space there, or set TMPDIR"
+        )
+    return page.asarray(out="memmap", buffersize=AT_ONCE)  # type: ignore[no-any-return]
+
+
 def _page(page: Any) -> Page:
     try:
-        values = page.asarray()
+        values = _values(page)
     except (ValueError, NotImplementedError) as error:
         if "imagecodecs" not in str(error):
             raise
@@ -169,7 +210,7 @@ def _page(page: Any) -> Page:
     values = oriented(values, _orientation(page))
     if page.photometric == WHITE_IS_ZERO:
         values = ~values if values.dtype.kind in "bu" else values
-    elif page.photometric not in (BLACK_IS_ZERO, RGB):
+    elif page.photometric not in (BLACK_IS_ZERO, RGB) and page.compression != JPEG:
         raise InvalidData(
             f"is turned by a tag, and stores {page.photometric.name}; save it upright, as RGB"
         )
@@ -193,6 +234,8 @@ def _orientation(page: Any) -> int:
 
 def oriented(values: Array, orientation: int) -> Array:
     """Return `(H W …)` as a viewer shows it (TIFF 6.0, section 8, Orientation)."""
+    if orientation not in range(2, 9):
+        return values
     if orientation in (5, 6, 7, 8):
         values = np.swapaxes(values, 0, 1)
     if orientation in (3, 4, 7, 8):

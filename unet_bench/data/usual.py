@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from unet_bench.data.dataset import Array
+from unet_bench.data.dataset import Array, Scaled
 
 PROPERTIES: Final = ("mean", "spread")
 """Of an image's values: their mean and their standard deviation, band by band."""
@@ -55,7 +55,7 @@ class Usual:
         """Return it as numbers in lists."""
         return {"centre": self.centre.tolist(), "deviation": self.deviation.tolist()}
 
-    def differences(self, image: Array) -> Iterator[str]:
+    def differences(self, image: Array | Scaled) -> Iterator[str]:
         """Yield in words each property in which an image `(*S C)` is unlike the training images."""
         white = 255 if image.dtype == np.uint8 else 1
         values = _properties(image)
@@ -73,7 +73,7 @@ class Usual:
                 )
 
 
-def _properties(image: Array) -> Array:
+def _properties(image: Array | Scaled) -> Array:
     """Return the `PROPERTIES` `(2 C)` of an image `(*S C)`; of a large one from some pixels."""
     steps = tuple(slice(None, None, max(1, side // LOOKED_AT)) for side in image.shape[:-1])
     seen = image[steps].astype(np.float64)

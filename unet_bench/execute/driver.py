@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 class Progress(Protocol):
     """What a run tells whoever watches it."""
 
-    def begin(self, planned: list[Planned], path: Path) -> None:
-        """Tell that the run starts: these cells, into this folder."""
+    def begin(self, planned: list[Planned], path: Path, seconds: float) -> None:
+        """Tell that the run starts: these cells, into this folder, and about how long they take."""
 
     def cell(self, planned: Planned, seconds_left: float) -> None:
         """Tell that a cell starts, and in about how many seconds the whole run will end."""
@@ -62,7 +62,7 @@ class Finished:
 class Quiet:
     """Watches and says nothing."""
 
-    def begin(self, planned: list[Planned], path: Path) -> None:
+    def begin(self, planned: list[Planned], path: Path, seconds: float) -> None:
         """Do nothing."""
 
     def cell(self, planned: Planned, seconds_left: float) -> None:
@@ -91,10 +91,6 @@ class Pace:
         self._foreseen[probe] = self._foreseen.get(probe, 0.0) + planned.seconds
         self._took[probe] = self._took.get(probe, 0.0) + wall_s
 
-    def seconds(self, left: Iterable[Planned]) -> float:
-        """Return how long cells will take."""
-        return sum(planned.seconds * self.factor(planned.cell.probe) for planned in left)
-
     def factor(self, probe: str) -> float:
         """Return how many times as long a probe's cells take as foreseen."""
         if self._foreseen.get(probe):
@@ -112,7 +108,7 @@ def run_cells(
     their turn.
     """
     open_cells = ledger.open_cells()
-    progress.begin(open_cells, ledger.path)
+    progress.begin(open_cells, ledger.path, plan.seconds(open_cells))
     pending = []
     for planned in open_cells:
         job = ledger.job(planned)
@@ -164,7 +160,9 @@ def run_jobs(
                         progress.waiting(reason)
                     case Started(job):
                         begun[job.stem] = now()
-                        progress.cell(ledger.planned[job.stem], pace.seconds(waits.values()))
+                        progress.cell(
+                            ledger.planned[job.stem], plan.seconds(waits.values(), pace.factor)
+                        )
                         waits.pop(job.stem, None)
                     case Ended(job, result):
                         left.discard(job.stem)

@@ -58,6 +58,11 @@ class Job:
         return str(self.cell["setting"]["device"])
 
     @property
+    def threads(self) -> int:
+        """How many threads the cell's operators use on a processor."""
+        return int(self.cell["setting"]["threads"])
+
+    @property
     def run_folder(self) -> RunFolder:
         """The folder that the job reads and writes in."""
         return RunFolder(Path(self.folder))
@@ -190,6 +195,9 @@ class Executor(Protocol):
 
         A suite asks for `auto`, `cpu`, `cuda`, … Raises InvalidSuite.
         """
+
+    def at_once(self, device: str, threads: int) -> int:
+        """Return how many jobs of so many threads run side by side; 1 where that is not known."""
 
     def run(self, jobs: Sequence[Job], until: float = math.inf) -> Iterator[Event]:
         """Run the jobs, in about this order; yield each once, as it ends.

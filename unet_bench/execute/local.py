@@ -17,10 +17,11 @@ from unet_bench.execute.jobs import Ended, Event, Job, Result, Started, Waiting
 from unet_bench.execute.logs import tidy, without_secrets
 from unet_bench.execute.processes import KILL, Exit, Processes
 from unet_bench.execute.verdict import oom_kills, verdict
-from unet_bench.host.locks import POLL_S, DeviceLocks, Held
+from unet_bench.host.locks import POLL_S, DeviceLocks, Held, lock_file
 from unet_bench.host.survey import VISIBILITY, DeviceFacts
 
 IDENTITY = 8  # characters that tell two devices of a host apart
+MOST_JOBS = 1024  # at once on the processor
 GRACE_S = 3.0  # between asking a worker to end, killing it, and doing without its end
 WAYS_TO_END = (signal.SIGTERM, KILL)
 
@@ -78,10 +79,13 @@ class Local:
         longest_sleep_s: float = math.inf,
         processes: Processes | None = None,
     ) -> None:
-        if options:
+        unknown = sorted(set(options or {}) - {"jobs"})
+        if unknown:
             raise InvalidSuite(
-                f"executor local takes no option {', '.join(options)}: leave --executor-option out"
+                f"executor local takes no option {', '.join(unknown)}: leave it out; "
+                "it takes jobs=NUMBER"
             )
+        self._jobs = _whole(options["jobs"]) if options else 0
         self._devices = tuple(devices)
         self._longest_sleep_s = longest_sleep_s
         self._processes = processes or Processes()
@@ -118,7 +122,7 @@ class Local:
 
     def run(self, jobs: Sequence[Job], until: float = math.inf) -> Iterator[Event]:
         """See `Executor`."""
-        places = self.places(jobs[0].device) if jobs else []
+        places = self.places(jobs[0].device, max(job.threads for job in jobs)) if jobs else []
         waiting = {
             timed: deque(job for job in jobs if job.timed == timed) for timed in (True, False)
         }
@@ -137,13 +141,21 @@ class Local:
                 )
         yield from self._end_all()
 
-    def places(self, device: str) -> list[LocalDevice]:
-        """Return where jobs of a device may run: for `cuda` every GPU that can be used."""
+    def at_once(self, device: str, threads: int) -> int:
+        """See `Executor`."""
+        return len(self.places(device, threads))
+
+    def places(self, device: str, threads: int) -> list[LocalDevice]:
+        """Return where jobs of a device may run: for `cuda` every GPU that can be used.
+
+        The processor has a place for as many jobs as it has cores for, at `threads` each.
+        """
         from unet_bench.host.survey import survey
 
         kind, _, number = device.partition(":")
         if kind == "cpu":
-            return [LocalDevice("cpu", {})] * (self._devices.count("cpu") or 1)
+            several = self._devices.count("cpu")
+            return [LocalDevice("cpu", {})] * (self._jobs or several or max(1, cores() // threads))
         found = survey()
         named = [device] if number else sorted(self._devices)
         chosen = [found.find(name) or DeviceFacts(name) for name in named] or found.usable(kind)
@@ -171,7 +183,11 @@ class Local:
                     locks = self._locks.take(place.name, timed=job.timed)
                 except Held as lock:
                     if lock.holder == str(os.getpid()) and self._running:
-                        continue  # a worker of ours, whose end will wake us
+                        # A worker of ours, whose end will wake us. Where it is on this very
+                        # device, what is timed has to wait for the device to be left idle.
+                        if lock.path == lock_file(place.name):
+                            break
+                        continue
                     blocked = True
                     if not self._wait_announced:
                         doing = "timing" if job.timed else "measuring"
@@ -245,6 +261,19 @@ class Local:
                 for ended in self._collect_ended(seconds):
                     if ended.job.read_result() is not None or ended.result["status"] == "timeout":
                         yield ended
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _whole(text: str) -> int:
+    if not text.isdecimal() or not 0 < int(text[:9]) <= MOST_JOBS:
+        raise InvalidSuite(f"jobs={text[:20]} must be a number from 1 to {MOST_JOBS}")
+    return int(text)
 
 
 def local_device_of(facts: DeviceFacts, *, alone: bool) -> LocalDevice:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from unet_bench.errors import InvalidSuite, unknown
-from unet_bench.spec.option import POSITIVE, WHERE, option, require
+from unet_bench.spec.option import FROM_ONE, POSITIVE, WHERE, option, require
 
 # Failures that a second attempt may mend, and how many it gets. Memory that ran out once does so
 # again.
@@ -87,6 +87,13 @@ class ExecutionOptions:
         "Only these devices, such as cuda:0,cuda:2",
         panel=WHERE,
         note="all, if left out",
+    )
+    jobs: int | None = option(
+        None,
+        "How many cells that are not timed run side by side on a CPU",
+        panel=WHERE,
+        bounds=FROM_ONE,
+        note="as many as there are cores for their threads, if left out",
     )
     options: Mapping[str, str] = option(
         {},

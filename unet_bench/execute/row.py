@@ -62,6 +62,8 @@ def cell_columns(plan: Plan, planned: Planned, name: str) -> dict[str, Any]:
         "pretrained": setting.pretrained,
         "recipe": cell.protocol.recipe.name,
         "budget": cell.protocol.budget,
+        "window": size_text(cell.protocol.window) or None,
+        "window_taken": size_text(cell.training_window.size) if planned.probe.scores else None,
         "evaluation": cell.protocol.evaluation,
         "slowdown": cell.protocol.slowdown or None,
         "env_id": plan.environment["env_id"],
@@ -89,6 +91,11 @@ def size_columns(of: str, size: tuple[int, ...]) -> dict[str, int | None]:
     plane = "" if of == "input" else f"{of}_"
     depth = size[0] if len(size) == 3 else None
     return {f"{of}_depth": depth, f"{plane}height": size[-2], f"{plane}width": size[-1]}
+
+
+def size_text(size: tuple[int, ...]) -> str:
+    """Return a size as options state it, such as `64x64`."""
+    return "x".join(map(str, size))
 
 
 def choice_columns(text: Mapping[str, str | None]) -> dict[str, Any]:

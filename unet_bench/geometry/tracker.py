@@ -8,14 +8,14 @@ understood as long as it is made of torch operations.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
+from unet_bench.geometry.meta import Observer
 from unet_bench.geometry.shapes import Skip, Vector
 
 aten = torch.ops.aten
@@ -65,11 +65,11 @@ def flat_tensors(value: Any) -> Iterator[Tensor]:
             yield from flat_tensors(item)
 
 
-class Tracker(TorchDispatchMode):
+class Tracker(Observer):
     """Follows positions through one forward pass of a `dims`-dimensional image."""
 
     def __init__(self, dims: int) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.dims = dims
         self.skips: list[Skip] = []
         self.lost: dict[str, None] = {}
@@ -113,20 +113,18 @@ class Tracker(TorchDispatchMode):
         loss = f"level {level} halves a side of {side}, which is no multiple of {factor}"
         self.lost[loss] = None
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        op = func.overloadpacket
-        result = SHAPE_ONLY.get(op, func)(*args, **(kwargs or {}))
+    def saw(self, func: Any, args: Any, kwargs: Any, result: Any) -> None:
+        """Place what an operation returned."""
         inputs = list(flat_tensors(args))
         maps = [(x, position) for x in inputs if (position := self.find(x)) is not None]
         for output in flat_tensors(result):
             position = None
             if maps and output.ndim == self.dims + 2:
-                position = self._position(op, args, maps, output)
+                position = self._position(func.overloadpacket, args, maps, output)
             if position is not None:
                 self.place(output, position)
             else:
                 self._carry(inputs, output)
-        return result
 
     def _carry(self, inputs: Sequence[Tensor], output: Tensor) -> None:
         """Give tokens the position of their map, and a map of its size that is made of them."""
@@ -230,42 +228,12 @@ class Tracker(TorchDispatchMode):
                 self.note_loss(level, side, stride, spacing, missing)
 
 
-def _interpolated(source: Tensor, size: Sequence[int], *_: Any) -> Tensor:
-    """Return a map of the size that an interpolation gives."""
-    return source.new_empty((*source.shape[:2], *size))
-
-
-def _sampled(source: Tensor, grid: Tensor, *_: Any) -> Tensor:
-    """Return a map of the size that sampling at a grid's positions gives."""
-    return source.new_empty((*source.shape[:2], *grid.shape[1:-1]))
-
-
-def _unchanged(source: Tensor, *_: Any) -> Tensor:
-    """Return what an activation in place gives."""
-    return source
-
-
-def _normed(source: Tensor, *_: Any) -> tuple[Tensor, Tensor, Tensor]:
-    """Return what batch norm gives in evaluation: its map, and no statistics."""
-    return torch.empty_like(source), source.new_empty(0), source.new_empty(0)
-
-
 CORNER_ALIGNED: Final = (
     aten.upsample_bilinear2d,
     aten.upsample_trilinear3d,
     aten.upsample_bicubic2d,
 )
 """Interpolations whose third argument says whether corner pixels stay in place."""
-UPSAMPLINGS: Final = (aten.upsample_nearest2d, aten.upsample_nearest3d, *CORNER_ALIGNED)
-SHAPE_ONLY: Final[dict[Any, Callable[..., Any]]] = {
-    **dict.fromkeys(UPSAMPLINGS, _interpolated),
-    aten.grid_sampler_2d: _sampled,
-    aten.native_batch_norm: _normed,
-    aten.leaky_relu_: _unchanged,
-}
-"""Torch's own way to these shapes runs through every step of the formula, which takes most of a
-forward pass on the meta device.
-"""
 POOLS: Final = (
     aten.max_pool2d_with_indices,
     aten.max_pool3d_with_indices,

@@ -238,18 +238,6 @@ def set_random_state(device: torch.device, state: Tensor) -> None:
         module_of(device).set_rng_state(state, device)
 
 
-@contextlib.contextmanager
-def random_numbers_kept(device: torch.device) -> Iterator[None]:
-    """Restore the random numbers of host and device at the end of the context."""
-    host, own = torch.get_rng_state(), random_state(device)
-    try:
-        yield
-    finally:
-        torch.set_rng_state(host)
-        if own is not None:
-            set_random_state(device, own)
-
-
 def module_of(device: torch.device) -> Any:
     """Return torch's module for a kind of accelerator, such as `torch.cuda`."""
     return torch.get_device_module(device)

@@ -81,6 +81,7 @@ def scored_on_test(
     groups = [sample.group or sample.name for sample in dataset.test]
     low, high = bootstrap_dice(accumulator.counts, context.rng(), groups)
     return {
+        "test_images": len(dataset.test),
         **accumulator.figures(),
         "dice_ci_low": low,
         "dice_ci_high": high,

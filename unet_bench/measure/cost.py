@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 from unet_bench.context import MeasurementContext
 from unet_bench.geometry.forward import trace
+from unet_bench.geometry.meta import Observer
 from unet_bench.geometry.stages import stages
 from unet_bench.networks.contracts import main_output
 
@@ -66,11 +67,11 @@ def cost(model: nn.Module, in_channels: int, size: Sequence[int]) -> dict[str, A
     handles = [m.register_forward_hook(count) for m in model.modules() if isinstance(m, COUNTED)]
     device = next((p.device for p in model.parameters()), torch.device("meta"))
     model.eval()
-    with torch.no_grad(), counting_attention() as counter:
+    with taken_apart(), OperationCounter() as counter:
         main_output(model(torch.empty((1, in_channels, *size), device=device)))
     for handle in handles:
         handle.remove()
-    macs = counter.get_total_flops() // 2
+    macs = counter.total // 2
     return {
         "params": sum(parameter.numel() for parameter in model.parameters()),
         "macs": macs,
@@ -79,21 +80,44 @@ def cost(model: nn.Module, in_channels: int, size: Sequence[int]) -> dict[str, A
     }
 
 
-@contextmanager
-def counting_attention() -> Iterator[FlopCounterMode]:
-    """Count operations as torch does, and attention on a CPU too.
+class OperationCounter(Observer):
+    """Counts floating-point operations as torch's FlopCounterMode does, by its formulas.
 
-    There torch's counter knows neither the fused attention nor the fused encoder layer.
+    That one takes apart every operation that it has no formula for, which takes most of a forward
+    pass. Outside of inference mode those with a formula come one by one as they are.
     """
 
-    def attention(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
-        return int(sdpa_flop_count(query, key, value))
+    def __init__(self) -> None:
+        super().__init__()
+        self.total = 0
+        self._formulas = formulas()
 
-    mapping = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: attention}
+    def saw(self, func: Any, args: Any, kwargs: Any, result: Any) -> None:
+        """Count what an operation computes."""
+        if (formula := self._formulas.get(func.overloadpacket)) is not None:
+            self.total += formula(*args, **kwargs, out_val=result)
+
+
+@functools.cache
+def formulas() -> Mapping[Any, Callable[..., int]]:
+    """Return what computes an operation's floating-point operations, by operation."""
+    from torch.utils.flop_counter import flop_registry, sdpa_flop_count  # imports triton
+
+    def attention(query: Tensor, key: Tensor, value: Tensor, *_: Any, **__: Any) -> int:
+        return int(sdpa_flop_count(query.shape, key.shape, value.shape))
+
+    # Torch's counter does not know the fused attention of a CPU.
+    of_cpu = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+    return {**flop_registry, of_cpu: attention}
+
+
+@contextmanager
+def taken_apart() -> Iterator[None]:
+    """Have operations come one by one: convolutions, and attention instead of fused layers."""
     was_enabled = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        with FlopCounterMode(display=False, custom_mapping=mapping) as counter:
-            yield counter
+        with torch.inference_mode(False), torch.no_grad():
+            yield
     finally:
         torch.backends.mha.set_fastpath_enabled(was_enabled)

@@ -21,10 +21,10 @@ from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from unet_bench.context import AUTOCAST, MeasurementContext
+from unet_bench.geometry.meta import Observer
+from unet_bench.geometry.tracker import flat_tensors
 from unet_bench.host.device import (
     empty_cache,
     is_accelerator,
@@ -88,7 +88,50 @@ def _foreseen_peak(
     model.train(training)
     if not training:
         cast_weights(model, context.cell.setting.precision)
-    return live_peak(*workload(context, Runnable(model, model, context.images()), training), grain)
+    run = Runnable(model, model, context.images(training=training))
+    if training:
+        return _training_peak(context, run, grain)
+    return live_peak(*workload(context, run, training), grain)
+
+
+def _training_peak(context: MeasurementContext, run: Runnable, grain: int) -> int:
+    """Return what `live_peak` finds of a training step, by one forward and backward pass.
+
+    In the second of two steps all is as in the first, and the optimiser's state is there besides.
+    """
+    target, take = context.target(), TrainingStep(context, run.model)
+    of_one = state_of(take, nn.Parameter(torch.empty(2)))
+    tracker = LiveBytes(grain)
+    for tensor in (*run.model.parameters(), *run.model.buffers(), run.images, target):
+        tracker.add(tensor)
+    start = tracker.live
+    with tracker:
+        loss = take.forward(run.images, target)
+        take.backward(loss)
+        peak, before = tracker.peak, tracker.live
+        for weight in (one for one in run.model.parameters() if one.grad is not None):
+            take.optimiser.state[weight] = {
+                name: torch.empty_like(weight) if like.ndim else like.clone()
+                for name, like in of_one.items()
+            }
+        state = tracker.live - before
+        tracker.peak = tracker.live
+        take.update()
+        del loss
+        if tracker.live == start + state:
+            return max(peak + state, tracker.peak)
+        # It keeps more from step to step than the optimiser does.
+        tracker.peak = tracker.live
+        take(run.images, target)
+    return tracker.peak
+
+
+def state_of(take: TrainingStep, example: nn.Parameter) -> dict[str, Tensor]:
+    """Return the state that the step's optimiser keeps for a weight, from its first step on."""
+    example.grad = torch.empty_like(example)
+    optimiser = take.optimiser_of([example])
+    optimiser.step()
+    return dict(optimiser.state[example])
 
 
 # ---- what runs
@@ -173,26 +216,29 @@ def _on_cpu(context: MeasurementContext, training: bool) -> dict[str, float | No
 def live_peak(tensors: Iterable[Tensor], step: Step, grain: int = 1) -> int:
     """Return the peak of live tensor bytes in the second of two steps.
 
-    The first step makes the state that stays.
+    The first step makes the state that stays. Where there is none, both are alike, and one is
+    enough.
     """
     tracker = LiveBytes(grain)
     for tensor in tensors:
         tracker.add(tensor)
+    start = tracker.live
     with tracker:
         step()
-        tracker.peak = tracker.live
-        step()
+        if tracker.live != start:
+            tracker.peak = tracker.live
+            step()
     return tracker.peak
 
 
-class LiveBytes(TorchDispatchMode):
+class LiveBytes(Observer):
     """Bytes of all storages alive at once, counted as operations make them and as they are freed.
 
     Storages count as multiples of `grain` bytes.
     """
 
     def __init__(self, grain: int = 1) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.live = 0
         self.peak = 0
         self._grain = grain
@@ -212,12 +258,10 @@ class LiveBytes(TorchDispatchMode):
         del self._alive[key]
         self.live -= size
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        result = func(*args, **(kwargs or {}))
-        for leaf in tree_leaves(result):
-            if isinstance(leaf, Tensor):
-                self.add(leaf)
-        return result
+    def saw(self, func: Any, args: Any, kwargs: Any, result: Any) -> None:
+        """Count the storages of what an operation returned."""
+        for tensor in flat_tensors(result):
+            self.add(tensor)
 
 
 # ---- the process itself

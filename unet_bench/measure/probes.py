@@ -7,6 +7,7 @@ those that check our own measuring bring theirs, as a plugin's do.
 from __future__ import annotations
 
 import functools
+import math
 from typing import Final
 
 from unet_bench.measure.probe import Estimate, Probe
@@ -38,7 +39,8 @@ def _energy(cell: Cell) -> Estimate:
 
 def _training_run(cell: Cell) -> Estimate:
     steps = EVALUATIONS_SHARE * cell.protocol.steps_of(cell.setting.batch)
-    return Estimate(3 * steps, EVALUATIONS_SHARE * cell.protocol.train_s)
+    window = math.prod(cell.training_window.input.input) / math.prod(cell.input_window.input)
+    return Estimate(3 * steps * window, EVALUATIONS_SHARE * cell.protocol.train_s)
 
 
 def needs_nvidia(setting: Setting) -> str:

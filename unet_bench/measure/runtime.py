@@ -72,7 +72,7 @@ def prepare(context: MeasurementContext, *, training: bool = False) -> Runnable:
         raise Unsupported(reason)
     sync = synchroniser(context.device)
     started = time.perf_counter()
-    model, images = context.network(training=training), context.images()
+    model, images = context.network(training=training), context.images(training=training)
     if setting.batch_norm == "folded":
         fold_batch_norm(model, images[:1])
     if not training:

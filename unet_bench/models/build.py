@@ -6,10 +6,10 @@ import functools
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-import torch
 from torch import nn
 
 from unet_bench.errors import InvalidChoice, InvalidPart, Unsupported
+from unet_bench.geometry.meta import on_meta
 from unet_bench.geometry.sizes import margins
 from unet_bench.models.foreign import build_foreign
 from unet_bench.models.select import canonicalised, checked, select_one
@@ -61,7 +61,7 @@ def build(
         make = functools.partial(assemble, choices, parts, in_channels, classes)
         if choices.padding != "valid":
             return make()
-        with torch.device("meta"):
+        with on_meta():
             template = make()
         return make(margins(template, in_channels, choices.dims))
     except InvalidChoice as error:

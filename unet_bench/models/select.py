@@ -153,6 +153,8 @@ def grid(registry: Registry, base: str, vary: Sequence[str]) -> list[Variant]:
             raise InvalidChoice(
                 f"--vary {text}: name at least one alternative, such as up=bilinear"
             )
+        for value in found:  # before there are thousands of combinations with a misspelt one
+            checked(registry, start.with_choices(**{name: value}))
         alternatives[name] = list(dict.fromkeys(alternatives.get(name, []) + found))
     combined = itertools.product(*alternatives.values())
     variants = [

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -20,12 +20,13 @@ from unet_bench.host.survey import DeviceFacts
 from unet_bench.measure.probe import Probe
 from unet_bench.measure.runtime import unsupported
 from unet_bench.networks.variants import Variant
-from unet_bench.plan.cost import SimulatedPass, baseline_mib, simulate_pass, work_of
-from unet_bench.plan.examine import ExaminedNetwork, examine, matched
+from unet_bench.plan.cost import SimulatedPass, baseline_mib, work_of
+from unet_bench.plan.examinations import Examinations, Watch
+from unet_bench.plan.examine import ExaminedNetwork
 from unet_bench.plan.tasks import LoadedTask
 from unet_bench.registry import plugins
 from unet_bench.registry.registry import Registry
-from unet_bench.spec.cell import Cell, Protocol, Setting, Task
+from unet_bench.spec.cell import Cell, Protocol, Setting, Task, TrainingWindow
 from unet_bench.spec.recipe import Recipe
 from unet_bench.spec.suite import SETTING_AXES, Suite, parse_memory
 
@@ -72,6 +73,30 @@ class Plan:
     notes: tuple[str, ...] = ()  # what whoever runs it should know of the device and the data
 
     @cached_property
+    def at_once(self) -> int:
+        """How many cells that are not timed run side by side."""
+        settings = [planned.cell.setting for planned in self.planned]
+        if not settings:
+            return 1
+        return self.executor.at_once(settings[0].device, max(one.threads for one in settings))
+
+    def seconds(
+        self, cells: Iterable[Planned], factor: Callable[[str], float] = lambda probe: 1.0
+    ) -> float:
+        """Return how long cells take that are not decided: timed ones alone, the rest side by side.
+
+        A probe takes `factor` times as long as foreseen.
+        """
+        seconds = 0.0
+        for planned in cells:
+            if planned.status:
+                continue
+            alone = planned.probe.timed
+            took = planned.seconds * factor(planned.cell.probe)
+            seconds += took if alone else took / self.at_once
+        return seconds
+
+    @cached_property
     def modules(self) -> tuple[str, ...]:
         """What is imported once before workers are forked: torch, our probes, and timm."""
         modules = {"torch": None}
@@ -90,37 +115,46 @@ def make_plan(
     variants: Sequence[Variant],
     tasks: Iterable[LoadedTask],
     device: DeviceFacts,
+    examinations: Examinations | None = None,
+    watch: Watch = lambda examined, total: None,
 ) -> list[Planned]:
     """Return every cell of a resolved suite, cheap probes first; replicates of a cell lie apart.
 
-    Raises InvalidSuite when the baseline itself cannot run on a task.
+    `watch` is told how many networks are examined, where that has to be done. Raises InvalidSuite
+    when the baseline itself cannot run on a task.
     """
-    planner = Planner(suite, registry, device)
-    return [
-        planned for loaded in tasks for planned in planner.cells_of_task(recipe, variants, loaded)
-    ]
+    examinations, tasks = examinations or Examinations(registry), list(tasks)
+    planner = Planner(suite, registry, device, examinations)
+
+    def cells_of(some: Sequence[Variant]) -> list[Planned]:
+        return [cell for task in tasks for cell in planner.cells_of_task(recipe, some, task)]
+
+    examinations.examine_ahead(variants, cells_of, watch)
+    return cells_of(variants)
 
 
 def examine_rest(
     suite: Suite,
-    registry: Registry,
+    examinations: Examinations,
     variants: Sequence[Variant],
     task: Task,
     baseline: ExaminedNetwork,
+    window: tuple[int, ...],
 ) -> list[ExaminedNetwork]:
     """Examine the variants after the baseline, at the suite's width or the baseline's cost.
 
     Raises InvalidSuite for a baseline that costs nothing.
     """
     if not suite.match:
-        return [examine(registry, variant, task) for variant in variants[1:]]
+        return [examinations.examine(variant, task, window) for variant in variants[1:]]
     if not getattr(baseline, suite.match):
         raise InvalidSuite(
             f"the baseline {suite.baseline} has no {suite.match} for others to match: take another"
         )
     start = variants[0].choices.width_scale
     return [
-        matched(registry, variant, task, start, baseline, suite.match) for variant in variants[1:]
+        examinations.matched(variant, task, start, baseline, suite.match, window)
+        for variant in variants[1:]
     ]
 
 
@@ -154,10 +188,17 @@ def protocol_of(suite: Suite, recipe: Recipe, loaded: LoadedTask) -> Protocol:
         whole=suite.evaluation == "whole",
         overlap=suite.overlap,
         flips=suite.flips,
+        window=small_window(suite, loaded.task),
         checkpoint_s=suite.checkpoint_s,
         keep_weights=suite.keep_weights,
         examples=suite.examples,
     )
+
+
+def small_window(suite: Suite, task: Task) -> tuple[int, ...]:
+    """Return the scored pixels of a task's training windows; empty where that is all it scores."""
+    window = suite.window_of(task.scored)
+    return window if window != task.scored else ()
 
 
 def settings_of(
@@ -211,24 +252,26 @@ class Planner:
     suite: Suite
     registry: Registry
     device: DeviceFacts
+    examinations: Examinations
 
     def cells_of_task(
         self, recipe: Recipe, variants: Sequence[Variant], loaded: LoadedTask
     ) -> Iterator[Planned]:
         """Yield the cells of one task, probe by probe. Raises InvalidSuite."""
         suite, task = self.suite, loaded.task
-        baseline = examine(self.registry, variants[0], task)
+        probes = [self.registry.probe(name) for name in suite.probes]
+        window = small_window(suite, task) if any(probe.scores for probe in probes) else ()
+        baseline = self.examinations.examine(variants[0], task, window)
         if baseline.input_window is None:
             raise InvalidSuite(
                 f"the baseline {suite.baseline} cannot run on {task.name}: {baseline.reason}"
             )
-        rest = examine_rest(suite, self.registry, variants, task, baseline)
+        rest = examine_rest(suite, self.examinations, variants, task, baseline, window)
         networks = merge_equal_networks([baseline, *rest])
         scored_too = self.registry.trivial_baselines() if suite.floors else []
         trivial = merge_equal_networks(
-            examine(self.registry, variant, task) for variant in scored_too
+            self.examinations.examine(variant, task) for variant in scored_too
         )
-        probes = [self.registry.probe(name) for name in suite.probes]
         if any(probe.scores for probe in probes):
             require_validation(recipe, loaded)
         protocol = protocol_of(suite, recipe, loaded)
@@ -269,6 +312,9 @@ class Planner:
         for network, names in networks:
             window = network.input_window or template.input_window
             cell = replace(template, variant=network.variant, input_window=window, seed=seeds[0])
+            if probe.scores and network.training_input:
+                small = TrainingWindow(cell.protocol.window, network.training_input)
+                cell = replace(cell, small_window=small)
             one_per_network.append(self.with_cost(probe, cell, names, network, baseline))
         for replicate in range(replicates):
             order = list(one_per_network)
@@ -304,10 +350,10 @@ class Planner:
         if reason := self.refusal(probe, cell, network):
             return replace(known, status="unsupported", reason=reason)
         if probe.on_device and not network.variant.trivial:
-            inference = simulate_pass(self.registry, cell, training=False)
+            inference = self.examinations.simulate(cell, training=False)
             training = SimulatedPass()
             if probe.trains:
-                training = simulate_pass(self.registry, cell, training=True)
+                training = self.examinations.simulate(cell, training=True)
             if training.status:
                 return replace(known, status=training.status, reason=training.reason)
             known = replace(known, predicted_mib=inference.mib, predicted_train_mib=training.mib)

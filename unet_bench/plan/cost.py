@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
@@ -63,25 +62,27 @@ class SimulatedPass(NamedTuple):
     reason: str = ""
 
 
-def simulate_pass(registry: Registry, cell: Cell, *, training: bool) -> SimulatedPass:
-    """Return what a forward pass of the cell's network, or a training step, comes to."""
-    setting = replace(cell.setting, mode="eager", batch_norm="kept", pretrained="none", threads=1)
-    # What memory does not depend on is made alike, so that it is looked for once.
-    memory_cell = replace(
+def as_simulated(cell: Cell, *, training: bool) -> Cell:
+    """Return a cell with all that a pass's memory does not depend on made alike."""
+    return replace(
         cell,
-        setting=setting,
+        setting=replace(
+            cell.setting, mode="eager", batch_norm="kept", pretrained="none", threads=1
+        ),
+        task=replace(cell.task, dataset_hash="", fold=""),
         baseline=cell.variant,
         baseline_input_window=cell.input_window,
         probe="",
         seed=0,
         replicate=0,
+        small_window=cell.small_window if training else None,
         protocol=Protocol(recipe=cell.protocol.recipe),
     )
-    return _simulate_once(registry, memory_cell, training)
 
 
-@functools.lru_cache(maxsize=4096)
-def _simulate_once(registry: Registry, cell: Cell, training: bool) -> SimulatedPass:
+def simulate_pass(registry: Registry, cell: Cell, *, training: bool) -> SimulatedPass:
+    """Return what a forward pass of the cell's network, or a training step, comes to."""
+    cell = as_simulated(cell, training=training)
     try:
         mib = predicted_bytes(MeasurementContext(cell, registry), training) / MIB
         return SimulatedPass(mib)
@@ -96,13 +97,14 @@ def _simulate_once(registry: Registry, cell: Cell, training: bool) -> SimulatedP
 
 def explain_training_failure(cell: Cell, error: Exception) -> str:
     """Return why a training step fails that a forward pass does not, and what to do."""
-    size, batch = format_size(cell.input_window.input), cell.setting.batch
+    size, batch = format_size(cell.training_window.input.input), cell.setting.batch
+    option = "--window" if cell.small_window else "--size"
     if "more than 1 value per channel" in str(error):  # torch's batch norm
         return (
             f"{cell.variant.name} cannot train on {size} at batch {batch}: its smallest maps have "
-            "one value per channel, too few for batch norm; take a larger --size, or --batch 2"
+            f"one value per channel, too few for batch norm; take a larger {option}, or --batch 2"
         )
     return (
         f"{cell.variant.name} cannot train on {size} at batch {batch} ({first_line(error)}); a "
-        "larger --size or --batch may do"
+        f"larger {option} or --batch may do"
     )

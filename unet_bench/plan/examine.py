@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
-import torch
 from torch import nn
 
 from unet_bench.errors import InvalidPart, InvalidSize, UnetBenchError, Unsupported, first_line
-from unet_bench.geometry.shapes import InputWindow, format_size
+from unet_bench.geometry.meta import on_meta
+from unet_bench.geometry.shapes import InputWindow, Size, format_size
 from unet_bench.geometry.sizes import find_input_window, try_size
 from unet_bench.measure.cost import cost
 from unet_bench.models.build import (
@@ -46,10 +46,15 @@ class ExaminedNetwork:
     status: str = ""
     reason: str = ""
     pretrained: bool = False  # whether there are published weights for a part of it
+    # The input for training windows; None where it takes only what the scored size needs.
+    training_input: InputWindow | None = None
 
 
-def examine(registry: Registry, variant: Variant, task: Task) -> ExaminedNetwork:
-    """Build a variant on the meta device: what it is on this task, and whether it can run there."""
+def examine(registry: Registry, variant: Variant, task: Task, window: Size = ()) -> ExaminedNetwork:
+    """Build a variant on the meta device: what it is on this task, and whether it can run there.
+
+    `window` are the scored pixels of training windows, where these are not the task's.
+    """
     try:
         variant = canonicalised(registry, variant)
         variant = in_dims(variant, task)
@@ -77,12 +82,24 @@ def examine(registry: Registry, variant: Variant, task: Task) -> ExaminedNetwork
         costs["params"],
         costs["macs"],
         pretrained=bool(published_weights(model)),
+        training_input=training_input(model, task, window) if window else None,
     )
+
+
+def training_input(model: nn.Module, task: Task, window: Size) -> InputWindow | None:
+    """Return the input for training windows; None for a network that does not take them.
+
+    Some networks are built for one size, which is that of the scored pixels.
+    """
+    try:
+        return find_input_window(model, task.in_channels, len(task.classes), window)[0]
+    except (Unsupported, InvalidSize, InvalidPart):
+        return None
 
 
 def blueprint(registry: Registry, variant: Variant, task: Task) -> nn.Module:
     """Build a variant for a task on the meta device."""
-    with torch.device("meta"):
+    with on_meta():
         return build(registry, variant, task.in_channels, len(task.classes), task.scored)
 
 
@@ -111,6 +128,7 @@ def matched(
     start: float,
     baseline: ExaminedNetwork,
     figure: str,
+    window: Size = (),
 ) -> ExaminedNetwork:
     """Examine a variant at the width whose `params` or `macs` come nearest to the baseline's.
 
@@ -118,7 +136,9 @@ def matched(
     brings near is unsupported.
     """
     scalable = takes_width(registry, variant)
-    found = examine(registry, with_width_scale(variant, start) if scalable else variant, task)
+    found = examine(
+        registry, with_width_scale(variant, start) if scalable else variant, task, window
+    )
     if found.status or found.input_window is None:
         return found
     target: int = getattr(baseline, figure)
@@ -134,7 +154,7 @@ def matched(
 
         scale = nearest_scale(figure_at_scale, target, start, doubling_step(variant))
         if scale != start:
-            found = examine(registry, with_width_scale(variant, scale), task)
+            found = examine(registry, with_width_scale(variant, scale), task, window)
     reached: int | None = getattr(found, figure)
     if reached is None or is_within(reached, target, ACCEPTED):
         return found

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from unet_bench.networks.choices import SLOTS
@@ -56,6 +56,66 @@ def environment_facts(environment: Mapping[str, Any], *, remote: bool) -> dict[s
     )
 
 
+class Sources:
+    """Where the source of what a cell needs lies, by module, and its hashes."""
+
+    def __init__(self, loaded: plugins.Loaded) -> None:
+        self._loaded = loaded
+        self._hash = functools.cache(plugins.source_hash)
+        self.our_plugins = {
+            self._module(entry.provider.plugin)
+            for kind in COUNTED
+            for entry in loaded.registry.entries(kind)
+            if entry.provider.distribution == plugins.OURS
+        } - {"unet_bench"}
+
+    def hashes(self, modules: Iterable[str]) -> dict[str, str]:
+        """Return the hash of each module's source."""
+        return {module: self._hash(module) for module in sorted(modules)}
+
+    def modules_of_probe(self, probe: Entry) -> set[str]:
+        """Return the rooms that a probe runs, our own plugins, which use one another, and its own.
+
+        What a third party's probe makes use of is not known: all that it may.
+        """
+        third_party = probe.provider.distribution != plugins.OURS
+        may_train = third_party or self._loaded.registry.probe(probe.name).trains
+        rooms = (*MEASURING, *TRAINERS) if may_train else MEASURING
+        own = self._modules_of_entry(probe) - {"unet_bench"}
+        return {f"unet_bench.{room}" for room in rooms} | self.our_plugins | own
+
+    def modules_of_variant(self, variant: Variant) -> set[str]:
+        """Return the modules of a variant's parts, but ours of the core."""
+        registry = self._loaded.registry
+        if registry.is_foreign(variant):
+            return {variant.architecture.partition(":")[0].split(".")[0]}
+        if variant.architecture:
+            found = [registry.find("architecture", variant.architecture)]
+        else:
+            parts = {slot: getattr(variant.choices, slot) for slot in SLOTS}
+            # A decoder's block may be the `same` as the encoder's.
+            found = [registry.find(slot, name) for slot, name in parts.items() if name != "same"]
+        return {module for one in found for module in self._modules_of_entry(one)} - {"unet_bench"}
+
+    def _modules_of_entry(self, entry: Entry) -> set[str]:
+        """Return the modules where a part is registered, and where it lies."""
+        factory = (
+            entry.factory
+            if isinstance(entry.factory, str)
+            else getattr(entry.factory, "__module__", "")
+        )
+        return {self._module(entry.provider.plugin), re.split("[.:]", factory)[0]} - {
+            "",
+            "functools",
+        }
+
+    def _module(self, plugin: str) -> str:
+        """Return the top-level module behind a plugin's name."""
+        return next(
+            p.module for p in self._loaded.plugins if p.provider.plugin == plugin
+        ).partition(".")[0]
+
+
 class CellKeys:
     """The keys of a plan's cells.
 
@@ -63,15 +123,9 @@ class CellKeys:
     """
 
     def __init__(self, plan: Plan) -> None:
-        self._loaded = plan.loaded
+        self._registry = plan.loaded.registry
         self._environment = environment_facts(plan.environment, remote=plan.executor.remote)
-        self._hash = functools.cache(plugins.source_hash)
-        self._our_plugins = {
-            self._module(entry.provider.plugin)
-            for kind in COUNTED
-            for entry in plan.loaded.registry.entries(kind)
-            if entry.provider.distribution == plugins.OURS
-        } - {"unet_bench"}
+        self._sources = Sources(plan.loaded)
         self._known: dict[tuple[int, int, str], tuple[Cell, dict[str, str], str]] = {}
 
     def key(self, cell: Cell) -> str:
@@ -93,48 +147,9 @@ class CellKeys:
         """
         parts = (id(cell.variant), id(cell.baseline), cell.probe)
         if parts not in self._known:
-            probe = self._loaded.registry.find("probe", cell.probe)
-            modules = self._rooms_of(probe) | (self._modules_of_entry(probe) - {"unet_bench"})
-            modules |= (
-                self._modules_of_variant(cell.variant) | self._modules_of_variant(cell.baseline)
-            ) - {"unet_bench"}
-            sources = {module: self._hash(module) for module in sorted(modules)}
+            modules = self._sources.modules_of_probe(self._registry.find("probe", cell.probe))
+            for variant in (cell.variant, cell.baseline):
+                modules |= self._sources.modules_of_variant(variant)
+            sources = self._sources.hashes(modules)
             self._known[parts] = (cell, sources, digest([sources, self._environment]))
         return self._known[parts]
-
-    def _rooms_of(self, entry: Entry) -> set[str]:
-        """Return the rooms that a probe runs, and our own plugins, which use one another.
-
-        What a third party's probe makes use of is not known: all that it may.
-        """
-        third_party = entry.provider.distribution != plugins.OURS
-        may_train = third_party or self._loaded.registry.probe(entry.name).trains
-        rooms = (*MEASURING, *TRAINERS) if may_train else MEASURING
-        return {f"unet_bench.{room}" for room in rooms} | self._our_plugins
-
-    def _modules_of_variant(self, variant: Variant) -> set[str]:
-        registry = self._loaded.registry
-        if registry.is_foreign(variant):
-            return {variant.architecture.partition(":")[0].split(".")[0]}
-        if variant.architecture:
-            return self._modules_of_entry(registry.find("architecture", variant.architecture))
-        found = (registry.find(slot, getattr(variant.choices, slot)) for slot in SLOTS)
-        return {module for entry in found for module in self._modules_of_entry(entry)}
-
-    def _modules_of_entry(self, entry: Entry) -> set[str]:
-        """Return the modules where a part is registered, and where it lies."""
-        factory = (
-            entry.factory
-            if isinstance(entry.factory, str)
-            else getattr(entry.factory, "__module__", "")
-        )
-        return {self._module(entry.provider.plugin), re.split("[.:]", factory)[0]} - {
-            "",
-            "functools",
-        }
-
-    def _module(self, plugin: str) -> str:
-        """Return the top-level module behind a plugin's name."""
-        return next(
-            p.module for p in self._loaded.plugins if p.provider.plugin == plugin
-        ).partition(".")[0]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from unet_bench.data.dataset import Dataset, fit
+from unet_bench.data.dataset import Dataset, fit, with_fewer_scored
 from unet_bench.data.folds import given_folds, seeded_folds
 from unet_bench.data.labels import Classes
 from unet_bench.data.sources import open_dataset, path_of
@@ -53,6 +53,8 @@ def read_tasks(suite: Suite, registry: Registry, folder: Path) -> list[LoadedTas
                     "use a smaller size"
                 ) from error
             folds = folds_of(suite, registry, loaded, name)
+            if suite.eval_images:
+                folds = [with_fewer_scored(fold, size, suite.eval_images) for fold in folds]
             is_single = len(folds) == 1
             content_hash = folds[0].hash if is_single else digest([fold.hash for fold in folds])
             for number, dataset in enumerate(folds):

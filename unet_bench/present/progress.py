@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -32,10 +33,9 @@ class Watcher:
         self.number = 0
         self.total = 0
 
-    def begin(self, planned: Sequence[Planned], path: Path) -> None:
+    def begin(self, planned: Sequence[Planned], path: Path, seconds: float) -> None:
         """Say what will be done, and where it goes."""
         self.path, self.number, self.total = path, 0, len(planned)
-        seconds = sum(p.seconds for p in planned)
         self.console.print(
             f"{len(planned)} cells, about {span(seconds)}, into {path}",
             markup=False,
@@ -75,6 +75,31 @@ class Watcher:
         shown = text[:width].ljust(width) if self.console.is_terminal and end == "\r" else text
         self.console.file.write(shown + end)
         self.console.file.flush()
+
+
+@contextmanager
+def examining() -> Iterator[Callable[[int, int], None]]:
+    """Yield what prints how many networks are examined, where that takes more than a moment.
+
+    A line on stderr that changes, or one every ten seconds where there is no terminal.
+    """
+    screen = Console(file=sys.stderr)
+    every_s = 0.1 if screen.is_terminal else 10.0
+    printed = time.monotonic() + 1.0 - every_s
+
+    def watch(examined: int, total: int) -> None:
+        nonlocal printed
+        if (now := time.monotonic()) >= printed + every_s:
+            printed = now
+            text, end = f"examined {examined} of {total} networks", "\n"
+            if screen.is_terminal:
+                text, end = text.ljust(screen.width - 1), "\r"
+            screen.file.write(text + end)
+            screen.file.flush()
+
+    yield watch
+    if screen.is_terminal:
+        screen.file.write("\r" + " " * (screen.width - 1) + "\r")
 
 
 @contextmanager
@@ -176,15 +201,16 @@ def plan_text(plan: Plan) -> None:
     screen = console()
     screen.print(table)
     open_cells = [p for p in plan.planned if not p.status]
-    total = span(sum(p.seconds for p in open_cells))
+    total = span(plan.seconds(open_cells))
     suite = plan.suite
     batches = ", ".join(map(str, suite.batch))
     width = f"width × {suite.width_scale:g}"
     if suite.match:
         width += f", scaled to the baseline's {suite.match}"
+    side_by_side = f", {plan.at_once} side by side" if plan.at_once > 1 else ""
     screen.print(
-        f"{len(open_cells)} cells to run, about {total}; preset {suite.preset}, {width}, "
-        f"{suite.size} scored, {suite.budget} of training, batch {batches}; "
+        f"{len(open_cells)} cells to run{side_by_side}, about {total}; preset {suite.preset}, "
+        f"{width}, {suite.size} scored, {suite.budget} of training, batch {batches}; "
         "memory as predicted, at its highest over the settings",
         markup=False,
         highlight=False,

@@ -19,7 +19,7 @@ from unet_bench.text_format import conditions, first_line, scored_size
 
 _LEGEND: Final = "bold: best · ±: the longer side of the 95 % interval"
 _VERDICTS: Final = "better, worse, ≈: than the baseline, all variants taken together"
-_TASK: Final = ("fit", "match", "recipe", "budget", "pretrained", "evaluation")
+_TASK: Final = ("fit", "match", "recipe", "budget", "window", "pretrained", "evaluation")
 _HOW: Final = ("device", "precision", "memory_format", "mode", "batch_norm", "algorithms")
 _NUMBERS: Final[Mapping[str, str]] = {"threads": "threads", "batch_requested": "batch"}
 

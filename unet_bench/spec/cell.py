@@ -13,7 +13,7 @@ import math
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from unet_bench.errors import InvalidSuite
 from unet_bench.geometry.shapes import InputWindow
@@ -129,6 +129,7 @@ class Protocol:
     whole: bool = False  # test images are predicted at once, not in tiles
     overlap: float = 0.0  # part of a tile's side that neighbouring tiles share
     flips: bool = False  # predictions are means over the flipped images, too
+    window: tuple[int, ...] = ()  # scored pixels of a training window; empty: the task's
     checkpoint_s: float = 0.0  # seconds between checkpoints of a training; 0: none
     keep_weights: bool = False
     examples: int = 3  # test images whose predictions are kept to be looked at
@@ -148,6 +149,13 @@ class Protocol:
         return " ".join(words)
 
 
+class TrainingWindow(NamedTuple):
+    """What a training sees of images at once."""
+
+    size: tuple[int, ...]  # the pixels whose loss counts
+    input: InputWindow  # from which they come out
+
+
 @dataclass(frozen=True, kw_only=True)
 class Cell:
     """One measurement to make."""
@@ -162,6 +170,12 @@ class Cell:
     probe: str
     seed: int = 0
     replicate: int = 0
+    small_window: TrainingWindow | None = None  # to train on, where that is not what is scored
+
+    @property
+    def training_window(self) -> TrainingWindow:
+        """What its training sees at once: a small window, or as much as is scored at once."""
+        return self.small_window or TrainingWindow(self.task.scored, self.input_window)
 
     @functools.cached_property
     def id(self) -> str:
@@ -189,7 +203,10 @@ class Cell:
         variants = {"variant": self.variant.to_json(), "baseline": self.baseline.to_json()}
         rest = ("input_window", "baseline_input_window", "task", "setting", "protocol")
         scalars = {"probe": self.probe, "seed": self.seed, "replicate": self.replicate}
-        return variants | {name: _plain(getattr(self, name)) for name in rest} | scalars
+        window = self.small_window
+        small = window and {"size": window.size, "input": asdict(window.input)}
+        parts = {name: _plain(getattr(self, name)) for name in rest}
+        return variants | parts | scalars | {"small_window": small}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Cell:
@@ -202,12 +219,19 @@ class Cell:
             task=Task(**tuples(data["task"])),
             setting=Setting(**data["setting"]),
             protocol=Protocol(
-                **{**data["protocol"], "recipe": Recipe(**data["protocol"]["recipe"])}
+                **{**tuples(data["protocol"]), "recipe": Recipe(**data["protocol"]["recipe"])}
             ),
             probe=data["probe"],
             seed=data["seed"],
             replicate=data["replicate"],
+            small_window=_training_window(data.get("small_window")),
         )
+
+
+def _training_window(data: Mapping[str, Any] | None) -> TrainingWindow | None:
+    if data is None:
+        return None
+    return TrainingWindow(tuple(data["size"]), InputWindow(**tuples(data["input"])))
 
 
 def tuples(data: Mapping[str, Any]) -> dict[str, Any]:

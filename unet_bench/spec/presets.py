@@ -17,7 +17,9 @@ class Preset:
     name: str
     summary: str
     values: Mapping[str, Any]  # by fields of Suite
-    suite: str = ""  # a shipped one, whose variants are run where none are named; empty: all
+    # A shipped suite, whose variants are run where none are named, with what it states under the
+    # preset's name; empty: all variants.
+    suite: str = ""
     time_limit_s: float = math.inf  # a run ends by then, unless it is given another limit
 
 
@@ -26,21 +28,25 @@ PRESETS: Final = {
     for preset in (
         Preset(
             name="quick",
-            summary="a first look in minutes on two CPU cores: a quarter of the width, 128² "
-            "scored, one seed",
+            summary="a first look in minutes on two CPU cores: a quarter of the width, 64² "
+            "trained on, 128² scored",
             values={
                 "size": "128x128",
                 "width_scale": 0.25,
+                "window": "64x64",
+                "threads": (1,),
                 "batch": (4,),
-                "steps": 40,
+                "steps": 100,
                 "recipe": "short",
                 "seeds": (0,),
+                "eval_images": 64,
                 "replicates": 1,
                 "speed_s": 2.0,
                 "interval": 0.02,
                 "probes": FIRST_LOOK,
                 "limit_tmac": 4.0,
             },
+            suite="first",
         ),
         Preset(
             name="gpu-quick",
@@ -53,6 +59,7 @@ PRESETS: Final = {
                 "steps": 300,
                 "recipe": "short",
                 "seeds": (0,),
+                "eval_images": 64,
                 "replicates": 1,
                 "speed_s": 2.5,
                 "interval": 0.02,

@@ -58,6 +58,7 @@ LEAST_SPACING: Final = 0.001  # mm
 MOST_SPACING: Final = 1000.0
 ORIENTATIONS: Final = ("stored", "canonical")
 FITS: Final = ("crop", "resize")
+AS_SCORED: Final = "scored"  # a training window of the scored size
 
 
 def parse_size(text: str) -> tuple[int, ...]:
@@ -76,6 +77,17 @@ def parse_size(text: str) -> tuple[int, ...]:
             f"of volumes DEPTHxHEIGHTxWIDTH, such as 32x32x32, each at most {MOST_SIDE}"
         )
     return tuple(numbers if len(numbers) > 1 else 2 * numbers)
+
+
+def parse_window(text: str) -> tuple[int, ...]:
+    """Return the sides of a training window; none for `scored`. Raises InvalidSuite."""
+    if text == AS_SCORED:
+        return ()
+    if "," in text:
+        raise InvalidSuite(
+            f"window {shown(text)} is not valid: give one size, such as 64x64, or {AS_SCORED}"
+        )
+    return parse_size(text)
 
 
 def parse_spacing(text: str) -> tuple[float, ...]:
@@ -169,7 +181,7 @@ class Suite:
     block: tuple[str, ...] = option((), "Leave a plugin out, by name", panel=WHAT)
 
     data: tuple[str, ...] = option(
-        ("brain",),
+        ("cells",),
         "A data set's name, a folder or file, or KIND:PATH",
         "-d",
         panel=DATA,
@@ -225,6 +237,13 @@ class Suite:
     )
 
     recipe: str = option("", "How to train: a name, or a TOML file", panel=TRAINING)
+    window: str = option(
+        "",
+        "Scored pixels of a training window, HEIGHTxWIDTH",
+        panel=TRAINING,
+        note="at most --size, in which test images are predicted; scored: just that",
+        check=parse_window,
+    )
     steps: int | None = option(
         None, "Train every variant for this many steps", panel=TRAINING, bounds=FROM_ONE
     )
@@ -248,6 +267,13 @@ class Suite:
         panel=TRAINING,
         bounds=Bounds(least=0, most=MOST_OVERLAP),
         note="for example 0.5",
+    )
+    eval_images: int | None = option(
+        None,
+        "Score at most so many test images, and validation images",
+        panel=TRAINING,
+        bounds=Bounds(least=0, below=2**31),
+        note="drawn at random; a large image counts as the tiles it takes; 0 is all",
     )
     flips: bool = option(False, "Predict flipped test images, too, and average", panel=TRAINING)
     floors: bool = option(True, "Score trivial baselines, which need no training", panel=TRAINING)
@@ -334,11 +360,35 @@ class Suite:
         values = dict(preset.values)
         if self._budgets():
             del values["steps"]
-        if not (self.base or self.models):
-            shipped = tuple(read(preset.suite)["variants"]) if preset.suite else ()
-            values["variants"] = shipped or ("all",)
+        if not (self.base or self.models or self.variants):
+            values["variants"] = ("all",)
+            if preset.suite:
+                shipped = read(preset.suite)
+                values["variants"] = tuple(shipped["variants"])
+                values |= typed(Suite, shipped.get(preset.name, {}), "suite key", RUN_HELP)
         filled = {name: value for name, value in values.items() if getattr(self, name) in OPEN}
-        return dataclasses.replace(self, preset=preset.name, **filled)
+        suite = dataclasses.replace(self, preset=preset.name, **filled)
+        if suite._window and all(suite.window_of(size) != suite._window for size in suite.sizes()):
+            if self.window:
+                raise InvalidSuite(
+                    f"window {self.window} does not lie within the scored size {suite.size}: "
+                    "give as many sides, none longer"
+                )
+            suite = dataclasses.replace(suite, window=AS_SCORED)
+        return suite
+
+    @property
+    def _window(self) -> tuple[int, ...]:
+        return parse_window(self.window) if self.window else ()
+
+    def window_of(self, size: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the scored pixels of a training window for images scored at a size.
+
+        That is the size itself where the suite's window does not lie within it.
+        """
+        window = self._window
+        fits = len(window) == len(size) and all(w <= s for w, s in zip(window, size, strict=True))
+        return window if fits else size
 
     @property
     def budget(self) -> str:

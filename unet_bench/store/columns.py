@@ -214,6 +214,12 @@ COLUMNS: Final = (
     _text("pretrained", "published weights that training began from, or none"),
     _text("recipe", "how it was trained; a recipe from a file is followed by a hash of it"),
     _text("budget", "how long it was trained: steps, epochs, images or seconds"),
+    _text(
+        "window",
+        "how much of an image a training step was to see: the scored pixels of its windows; empty: "
+        "as much as is scored",
+    ),
+    _text("window_taken", "how much it did see: a network that takes one size is given that"),
     _text("evaluation", "how test images were predicted: tiled or whole, overlap, flips"),
     _real(
         "slowdown",
@@ -666,6 +672,7 @@ COLUMNS: Final = (
         probes=_ACCURACY,
         better="high",
     ),
+    _count("test_images", "test images that were scored", probes=_ACCURACY),
     _real(
         "dice_per_image",
         "",

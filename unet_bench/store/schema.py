@@ -56,8 +56,17 @@ ENVIRONMENT_COLUMNS: Final = ("device_name", "env_id", "torch", "commit")
 SIZE: Final = ("scored_depth", "scored_height", "scored_width")
 """The scored size; images have no depth."""
 CONDITIONS: Final = (
-    *("task", "dataset_hash", *SIZE, "fit", "match", "recipe", "budget", "evaluation"),
-    *("pretrained", "device", "precision", "memory_format", "mode", "batch_norm", "algorithms"),
+    *("task", "dataset_hash", *SIZE, "fit", "match", "recipe", "budget", "window"),
+    *(
+        "evaluation",
+        "pretrained",
+        "device",
+        "precision",
+        "memory_format",
+        "mode",
+        "batch_norm",
+        "algorithms",
+    ),
     *("threads", "batch_requested"),
 )
 """What two rows must share to be compared: the task at one scored size, and how it was run."""

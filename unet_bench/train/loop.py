@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from unet_bench.context import MeasurementContext
 from unet_bench.data.dataset import Dataset
 from unet_bench.errors import NonFinite
-from unet_bench.host.device import is_accelerator, random_numbers_kept
+from unet_bench.host.device import is_accelerator
 from unet_bench.spec.recipe import Recipe
 from unet_bench.train.border import border_weights
 from unet_bench.train.checkpoint import Checkpoint, restore, state_of, within
@@ -28,10 +28,8 @@ from unet_bench.train.losses import median_frequency
 from unet_bench.train.metrics import scores
 from unet_bench.train.outlines import separator
 from unet_bench.train.step import TrainingStep
-from unet_bench.train.windows import Batch, Images, batches, fits, normalisation, training_batch
+from unet_bench.train.windows import Batch, Images, batches, fits, normalisation
 
-SETTLING: Final = 8
-"""Training batches from which batch norm takes its statistics before each evaluation."""
 READ_EVERY: Final = 20
 """Steps between readings of the loss: each one waits for the device."""
 MOST_WORKERS: Final = 8
@@ -164,8 +162,7 @@ class Training:
         source = batches(
             self.train,
             self.recipe,
-            cell.task.scored,
-            cell.input_window,
+            *cell.training_window,
             cell.setting.batch,
             cell.seed,
             begin,
@@ -200,7 +197,6 @@ class Training:
 
     def evaluate(self, step: int) -> None:
         """Score the validation images, and keep the weights if they are the best so far."""
-        settle_batch_norm(self.context, self.model, self.train)
         found = Evaluation(step, self.trained.seconds)
         if self.val.images:
             accumulator, loss = evaluate(self.context, self.model, self.val)
@@ -293,36 +289,6 @@ def incoming(module: nn.modules.conv._ConvNd) -> float:
     """
     taps = math.prod(module.kernel_size) * module.in_channels / module.groups
     return taps / math.prod(module.stride) if module.transposed else taps
-
-
-@torch.no_grad()
-def settle_batch_norm(context: MeasurementContext, model: nn.Module, data: Images) -> None:
-    """Take batch norm's statistics anew from a few training batches.
-
-    Called precise BN (Wu and Johnson 2021, 2105.07576). The running averages of a short training
-    remember weights that are long gone, and networks with batch norm would be judged by that.
-    Random numbers are left as they were: the training must not see others for it.
-    """
-    kind = nn.modules.batchnorm._BatchNorm
-    norms = [module for module in model.modules() if isinstance(module, kind)]
-    if not norms:
-        return
-    momenta = [norm.momentum for norm in norms]
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None  # torch's way to say: the plain average
-    cell = context.cell
-    recipe, batch = cell.protocol.recipe, cell.setting.batch
-    model.train()
-    with random_numbers_kept(context.device):
-        for step in range(SETTLING):
-            images, _, _ = training_batch(
-                data, recipe, cell.task.scored, cell.input_window, batch, cell.seed, step
-            )
-            with context.precision():
-                model(images.to(context.device, memory_format=context.memory_format))
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.momentum = momentum
 
 
 def tensors(context: MeasurementContext, dataset: Dataset) -> dict[str, Images]:

@@ -5,6 +5,7 @@ part by part.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -36,12 +37,26 @@ class TrainingStep:
         self.call = model if call is None else call
         self.class_weights = class_weights
         parameters = [*model.parameters()] or [nn.Parameter(torch.zeros(1, device=context.device))]
-        # Torch would choose the same by itself on a GPU; said aloud, tensors without data follow
-        # the same path.
-        foreach = kind_of(context.cell.setting.device) in ("cuda", "xpu") or None
-        self.optimiser = optimiser(self.recipe, parameters, foreach)
+        self.optimiser = self.optimiser_of(parameters)
         scaled = context.cell.setting.precision == "fp16" and not context.stand_in
         self.scaler = torch.amp.GradScaler(context.device.type, enabled=scaled)
+
+    def optimiser_of(self, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
+        """Return the recipe's optimiser, as the setting's device runs it."""
+        fused = self.fused and not self.context.stand_in
+        # Torch would choose the same by itself on a GPU; said aloud, tensors without data follow
+        # the same path.
+        foreach = kind_of(self.context.cell.setting.device) in ("cuda", "xpu") or None
+        return optimiser(self.recipe, parameters, foreach=foreach, fused=fused)
+
+    @property
+    def fused(self) -> bool:
+        """Whether the update is one operation, without tensors of its own: several times quicker.
+
+        So it is on a processor, where torch itself would go tensor by tensor.
+        """
+        real = all(parameter.is_floating_point() for parameter in self.model.parameters())
+        return real and kind_of(self.context.cell.setting.device) == "cpu"
 
     def __call__(self, images: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
         loss = self.forward(images, target, weight)
@@ -68,8 +83,10 @@ class TrainingStep:
             self.scaler.unscale_(self.optimiser)
             if self.recipe.clip:
                 nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip)
-            self.scaler.step(self.optimiser)
-            self.scaler.update()
+            # What is fused takes no memory: tensors without data, which torch refuses, are spared.
+            if not (self.fused and self.context.stand_in):
+                self.scaler.step(self.optimiser)
+                self.scaler.update()
         self.optimiser.zero_grad(set_to_none=True)
 
     def set_rate(self, factor: float) -> None:
@@ -79,18 +96,16 @@ class TrainingStep:
 
 
 def optimiser(
-    recipe: Recipe, parameters: list[nn.Parameter], foreach: bool | None
+    recipe: Recipe, parameters: list[nn.Parameter], *, foreach: bool | None, fused: bool
 ) -> torch.optim.Optimizer:
-    """Return the recipe's optimiser."""
-    lr, decay = recipe.lr, recipe.weight_decay
+    """Return the recipe's optimiser; `foreach` and `fused` are ways to compute the same."""
+    how: dict[str, Any] = {"fused": True} if fused else {"foreach": foreach}
+    how |= {"lr": recipe.lr, "weight_decay": recipe.weight_decay}
     if recipe.optimizer == "adamw":
-        return torch.optim.AdamW(parameters, lr=lr, weight_decay=decay, foreach=foreach)
+        return torch.optim.AdamW(parameters, **how)
     if recipe.optimizer == "adam":
-        return torch.optim.Adam(parameters, lr=lr, weight_decay=decay, foreach=foreach)
-    momentum, nesterov = recipe.momentum, recipe.nesterov
-    return torch.optim.SGD(
-        parameters, lr=lr, weight_decay=decay, momentum=momentum, nesterov=nesterov, foreach=foreach
-    )
+        return torch.optim.Adam(parameters, **how)
+    return torch.optim.SGD(parameters, momentum=recipe.momentum, nesterov=recipe.nesterov, **how)
 
 
 def loss_of(
@@ -106,11 +121,8 @@ def loss_of(
     weights are divided by their sum (Isensee et al. 2021), so that a learning rate means the same
     with and without auxiliary heads. An auxiliary head's loss is taken at full size.
     """
-    recipe, size, input_window = (
-        context.cell.protocol.recipe,
-        context.cell.task.scored,
-        context.cell.input_window,
-    )
+    recipe = context.cell.protocol.recipe
+    size, input_window = context.cell.training_window
 
     def of(logits: Tensor) -> Tensor:
         return segmentation_loss(

@@ -10,7 +10,7 @@ import json
 import math
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Required, TypedDict
@@ -22,7 +22,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from unet_bench.data.dataset import Dataset, Scale, resized
+from unet_bench.data.dataset import Dataset, Scale, Scaled, resized
 from unet_bench.data.scale import TYPES
 from unet_bench.data.usual import Usual
 from unet_bench.data.volume import Seen
@@ -41,7 +41,7 @@ from unet_bench.spec.suite import FITS, ORIENTATIONS
 from unet_bench.store.run_folder import RunFolder
 from unet_bench.store.trust import require_trust
 from unet_bench.train.checkpoint import storable
-from unet_bench.train.tiles import predict
+from unet_bench.train.tiles import predict_rows
 from unet_bench.train.windows import normalisation, scored
 
 if TYPE_CHECKING:
@@ -158,6 +158,10 @@ def save_network(
             file.unlink(missing_ok=True)
 
 
+NORMALISED_AT_ONCE: Final = 16
+"""Rows, or slices: numbers have 8 bytes while they are normalised."""
+
+
 @dataclass(frozen=True)
 class Network:
     """A trained network with what it was trained on.
@@ -199,6 +203,19 @@ class Network:
 
         The image has the training images' type and channels.
         """
+        found = self.probability_rows(image, whole=whole, overlap=overlap, flips=flips)
+        return np.concatenate(list(found))
+
+    @torch.inference_mode()
+    def probability_rows(
+        self,
+        image: np.ndarray | Scaled,
+        *,
+        whole: bool = False,
+        overlap: float = 0.0,
+        flips: bool = False,
+    ) -> Iterator[np.ndarray]:
+        """Yield `probabilities` of some rows after the other, so that not all lie in memory."""
         channels, dims = self.task.in_channels, self.task.dims
         known = image.ndim == dims + 1 and image.shape[-1] == channels
         if not known or image.dtype.name != self.image_type:
@@ -209,8 +226,14 @@ class Network:
             )
         weights = self.model.state_dict().values()
         device = next((tensor.device for tensor in weights), torch.device("cpu"))
-        normalised = ((image - self.mean) / self.std).astype(np.float32)
-        pixels = torch.from_numpy(np.moveaxis(normalised, -1, 0)).to(device)
+
+        def rows(begin: int, end: int) -> torch.Tensor:
+            normalised = np.empty((end - begin, *image.shape[1:]), np.float32)
+            for at in range(begin, end, NORMALISED_AT_ONCE):
+                some = slice(at, min(end, at + NORMALISED_AT_ONCE))
+                normalised[at - begin : some.stop - begin] = (image[some] - self.mean) / self.std
+            return torch.from_numpy(np.moveaxis(normalised, -1, 0)).to(device)[None]
+
         size = image.shape[:-1] if whole else self.task.scored
         input_window = self.input_window
         if whole:
@@ -221,11 +244,13 @@ class Network:
         def call(batch: torch.Tensor) -> torch.Tensor:
             return scored(main_output(self.model(batch)), input_window, size).float().softmax(1)
 
-        with torch.inference_mode():
-            found = predict(call, pixels[None], input_window, size, overlap=overlap, flips=flips)
-        return np.moveaxis(found[0].cpu().numpy(), 0, -1)
+        found = predict_rows(
+            call, rows, image.shape[:-1], input_window, size, overlap=overlap, flips=flips
+        )
+        for scores in found:
+            yield np.moveaxis(scores[0].cpu().numpy(), 0, -1)
 
-    def fitted(self, image: np.ndarray) -> np.ndarray:
+    def fitted(self, image: np.ndarray | Scaled) -> np.ndarray | Scaled:
         """Return an image `(*S C)` resized as training images were, if they were."""
         if self.task.fit != "resize":
             return image

@@ -1,0 +1,73 @@
+"""Cells that are not timed run side by side on a processor; no figure depends on it."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from unet_bench import run
+from unet_bench.errors import InvalidSuite
+from unet_bench.execute.local import Local, cores
+from unet_bench.execute.options import ExecutionOptions
+from unet_bench.store.runs import read_runs
+
+TINY = {
+    "data": ["cells"],
+    "size": "32x32",
+    "width_scale": 0.0625,
+    "batch": 2,
+    "threads": 1,
+    "steps": 3,
+    "speed_s": 0.1,
+    "floors": False,
+}
+SECOND = pd.Timedelta(seconds=1)  # to which starts are rounded
+FIGURES = ["variant", "seed", "probe", "dice", "val_dice", "first_loss", "final_loss"]
+
+
+@pytest.fixture(autouse=True)
+def locks_of_nobody_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
+
+def measured(out: Path, jobs: int, probes: list[str]) -> pd.DataFrame:
+    found = run(
+        ["unet", "unet-add"],
+        out=out,
+        execution=ExecutionOptions(jobs=jobs),
+        **TINY,
+        probes=probes,
+        seeds=[0, 1],
+    )
+    return read_runs([Path(found.attrs["path"])]).cells
+
+
+def test_figures_do_not_depend_on_it(tmp_path: Path) -> None:
+    alone = measured(tmp_path / "alone", 1, ["accuracy"])
+    together = measured(tmp_path / "together", 2, ["accuracy"])
+    keys = ["variant", "seed"]
+    alone, together = (frame[FIGURES].sort_values(keys) for frame in (alone, together))
+    assert len(alone) == 4
+    pd.testing.assert_frame_equal(alone.reset_index(drop=True), together.reset_index(drop=True))
+
+
+def test_as_many_as_there_are_cores_for() -> None:
+    assert Local().at_once("cpu", 1) == cores()
+    assert Local().at_once("cpu", cores()) == 1
+    assert Local().at_once("cpu", 10 * cores()) == 1
+    assert Local((), {"jobs": "3"}).at_once("cpu", 1) == 3
+    assert Local(["cpu", "cpu"]).at_once("cpu", 1) == 2
+    for jobs in ("0", "two", "9999"):
+        with pytest.raises(InvalidSuite, match=r"jobs=.* from 1 to"):
+            Local((), {"jobs": jobs})
+
+
+def test_what_is_timed_waits_for_an_idle_processor_and_is_not_left_for_last(tmp_path: Path) -> None:
+    cells = measured(tmp_path, 2, ["cost", "speed", "accuracy"])
+    ended = pd.to_datetime(cells.started) + pd.to_timedelta(cells.wall_s, unit="s")
+    timed, trained = (cells.probe == name for name in ("speed", "accuracy"))
+    assert (cells.status == "ok").all()
+    assert ended[timed].max() <= pd.to_datetime(cells.started)[trained].min() + SECOND
