@@ -25,7 +25,7 @@ from unet_bench.analysis.front import DIMENSIONS, Front, ScoresByVariant
 from unet_bench.analysis.front import front as front_of
 from unet_bench.analysis.rank import COLUMNS, rank, rank_table, read_scores
 from unet_bench.errors import InvalidSuite, StoreError, UnknownName
-from unet_bench.present.findings import sentences
+from unet_bench.present.findings import sentence, sentences
 from unet_bench.present.rank import rank_document
 from unet_bench.present.rank_diagram import draw_critical_differences
 from unet_bench.stats.mean_ranks import mean_ranks
@@ -120,7 +120,47 @@ def demsar() -> pd.DataFrame:
     return pd.DataFrame(values, columns=["C4.5", "+m", "+cf", "+m+cf"])
 
 
+# ---- how reliable a ranking is
+
+
+def test_the_reliability_of_a_ranking_over_seeds_is_stated() -> None:
+    scores = {
+        name: {("", seed): dice + 0.02 * ((7 * n + 3 * seed) % 5) for seed in range(3)}
+        for n, (name, dice) in enumerate([("unet", 0.6), ("a", 0.7), ("b", 0.8), ("c", 0.75)])
+    }
+    rows = [row(name, float(np.mean(list(of.values())))) for name, of in scores.items()]
+    rows.append(row("floor-otsu", 0.1))
+    scores["floor-otsu"] = {("", 0): 0.1}
+    [finding] = [one for one in front(rows, scores).findings if one.kind == "reliability"]
+    assert (finding.values["networks"], finding.values["seeds"]) == (4, 3)
+    assert 0.8 < finding.values["single"] < finding.values["mean"] < 1
+    said = sentence(finding)
+    assert said.startswith(f"reliability of this ranking by Dice: {finding.values['mean']:.2f} (")
+    assert "3 seeds of 4 networks" in said
+    one_seed = {name: {("", 0): of["", 0]} for name, of in scores.items()}
+    assert not [one for one in front(rows, one_seed).findings if one.kind == "reliability"]
+
+
+def test_a_name_for_the_same_network_counts_once_in_it_and_folds_are_not_seeds() -> None:
+    dice = {"unet": 0.6, "a": 0.7, "b": 0.8}
+    scores = {
+        name: {("", s): d + 0.01 * s * (name == "a") for s in (0, 1)} for name, d in dice.items()
+    }
+    scores["also-a"] = dict(scores["a"])
+    rows = [row(name, 0.5) for name in scores]
+    [found] = [one for one in front(rows, scores).findings if one.kind == "reliability"]
+    assert found.values["networks"] == 3
+    folds = {name: {(str(s), 0): d for (_, s), d in of.items()} for name, of in scores.items()}
+    assert not [one for one in front(rows, folds).findings if one.kind == "reliability"]
+
+
 # ---- the front
+
+
+def test_of_very_many_networks_there_are_fewer_draws() -> None:
+    rows = [row(f"v{n}", 0.5, 1.0 + n, 10.0, dice_half=0.1) for n in range(5001)]
+    chances = front(rows).probability.values()
+    assert all((200 * chance) == pytest.approx(round(200 * chance)) for chance in chances)
 
 
 def test_the_front_holds_what_nobody_beats_and_is_certain_without_errors() -> None:

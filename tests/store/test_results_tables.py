@@ -297,6 +297,39 @@ def test_a_trivial_baseline_has_a_verdict_only_from_several_pairs() -> None:
     assert folds["dice_verdict"] == "worse"
 
 
+def many(*moved: float) -> list[dict[str, Any]]:
+    """Three seeds of the baseline and of variants that lie so far from it, scattering by 0.01."""
+    noise = [(0.0, 0.008, -0.006), (0.009, -0.004, 0.0), (-0.007, 0.001, 0.01)]
+    rows = scored("unet", 0.5, 0.5, 0.5)
+    for n, by in enumerate(moved):
+        rows += scored(f"v{n}", *(0.5 + by + error for error in noise[n % 3]))
+    return rows
+
+
+def verdicts(frame: pd.DataFrame) -> dict[str, str]:
+    return frame.set_index("variant")["dice_verdict"].drop("unet").to_dict()
+
+
+def test_verdicts_hold_for_all_variants_together_unless_asked_for_one_by_one() -> None:
+    rows = many(0.0185, *[0.0] * 28, 0.2)
+    together = verdicts(results_frame(rows, {}))
+    each = verdicts(results_frame(rows, {}, corrected=False))
+    assert (together["v0"], together["v29"]) == ("not separable", "better")
+    assert (each["v0"], each["v29"]) == ("better", "better")
+    # Of few, the same difference is told apart.
+    assert verdicts(results_frame(many(0.0185, 0.2), {}))["v0"] == "better"
+
+
+def test_a_csv_is_judged_by_the_same_rule_whoever_wrote_it(tmp_path: Path) -> None:
+    rows = [*many(0.0185, *[0.0] * 28, 0.2), *scored("floor-otsu", 0.3)]
+    whole, each = (results_frame(rows, {}, corrected=corrected) for corrected in (True, False))
+    file = tmp_path / "results.csv"
+    each.to_csv(file, index=False)
+    judged = ["dice_verdict", "dice_pairs_needed"]
+    pd.testing.assert_frame_equal(read_results(file)[judged], whole[judged])
+    pd.testing.assert_frame_equal(read_results(file, corrected=False)[judged], each[judged])
+
+
 def test_a_variant_of_equal_choices_does_not_differ() -> None:
     row = beside_baseline(
         "twin", scored("unet", 0.5, 0.7), scored("twin", 0.5, 0.7, same_as="unet")
