@@ -24,7 +24,7 @@ from unet_bench.errors import InvalidChoice, InvalidData, InvalidSize, offenders
 from unet_bench.host.files import atomic_write
 from unet_bench.limits import one_line, shown
 
-FEWEST_SCORED: Final = 4  # images of a split
+FEWEST_SCORED: Final = 8  # images of a split
 IGNORE: Final = 255
 """The mask value of a pixel which is neither trained on nor scored."""
 

@@ -39,7 +39,7 @@ PRESETS: Final = {
                 "steps": 100,
                 "recipe": "short",
                 "seeds": (0,),
-                "eval_images": 32,
+                "eval_images": 64,
                 "replicates": 1,
                 "speed_s": 2.0,
                 "interval": 0.02,

@@ -63,7 +63,7 @@ def with_small_loads(certify):
     small = {"size": "32x32", "width_scale": 0.0625, "batch": (2,), "steps": 2, "speed_s": 0.2}
     certify.LOADS = {"gpu": {**small, "threads": (1,)}}
     certify.SMALL = {"gpu": {name: small[name] for name in ("size", "width_scale", "batch")}}
-    certify.CONVOLUTIONAL = ("unet", "unet-add", "unet-same")
+    certify.CONVOLUTIONAL = ("unet", "unet-add")
     certify.EVERY_SETTING = {**certify.EVERY_SETTING, "mode": ("eager", "cudagraphs")}
     certify.PAIRS = certify.FEWEST_PAIRS = 2
     certify.VARIANTS = certify.FEWEST_VARIANTS = 2
