@@ -8,8 +8,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -85,7 +85,7 @@ def plan(
     from unet_bench.host.cache import cache_folder
     from unet_bench.host.environment import environment
     from unet_bench.host.survey import facts_of, survey
-    from unet_bench.plan.cells import Plan, make_plan
+    from unet_bench.plan.cells import Plan, make_plan, preloaded
     from unet_bench.plan.examinations import Examinations
     from unet_bench.plan.fingerprint import Sources
     from unet_bench.plan.tasks import read_tasks
@@ -97,10 +97,11 @@ def plan(
     facts = facts_of(suite.device, here=not executor.remote)
     recipe, suite = with_recipe(suite, registry, on_gpu=suite.device != "cpu", recipe=recipe)
     suite = replace(suite, data=tuple(absolute(registry, name) for name in suite.data))
-    for probe in suite.probes:
-        registry.probe(probe)  # raises UnknownName before any data are read
+    # Raises UnknownName before any data are read.
+    probes = [registry.probe(probe) for probe in suite.probes]
     chosen = choose_variants(suite, registry)
-    with own_folder() as folder:
+    begun = starting(executor, suite.block, preloaded(probes, chosen.variants), dry_run=dry_run)
+    with own_folder() as folder, begun:
         tasks = read_tasks(suite, registry, folder)
         known = Examinations(registry, Sources(loaded), cache_folder())
         planned = make_plan(suite, recipe, registry, chosen.variants, tasks, facts, known, watch)
@@ -128,6 +129,17 @@ def executor_of(execution: ExecutionOptions, registry: Registry) -> Executor:
         options["jobs"] = str(execution.jobs)
     found: Executor = entry.load()(execution.devices, options)
     return found
+
+
+def starting(
+    executor: Executor, block: Sequence[str], modules: Sequence[str], *, dry_run: bool
+) -> AbstractContextManager[None]:
+    """Return a context in which an executor that can begins what will run cells."""
+    begin = getattr(executor, "starting", None)
+    if dry_run or begin is None:
+        return contextlib.nullcontext()
+    begun: AbstractContextManager[None] = begin(block, modules)
+    return begun
 
 
 def device_of(executor: Executor, name: str, *, dry_run: bool) -> str:

@@ -700,7 +700,7 @@ def job(place: Place, number: int = 0, **changes: Any) -> Job:
     asked = {
         "stem": f"cost-{number}",
         "folder": str(place.path),
-        "cell": {"setting": {"device": "cpu"}},
+        "cell": {"setting": {"device": "cpu", "threads": 1}},
         "key": "k",
     }
     return Job(**{**asked, "modules": ("json",), **changes})

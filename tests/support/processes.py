@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from unet_bench.execute.jobs import Job
@@ -28,6 +29,9 @@ class KeptProcesses(Processes):
         super().__init__()
         self._folder = Path(tempfile.mkdtemp(prefix="unet-bench-tests-"))
         (self._folder / "logs").mkdir()
+
+    def begin_forking(self, block: Sequence[str], modules: Sequence[str]) -> None:
+        """Begin nothing: the first job will."""
 
     def close(self) -> None:
         """Leave the fork server to the next run."""

@@ -180,7 +180,8 @@ class Executor(Protocol):
     `remote`: not on the driver's host. `ending_s`: how long it may take to end what runs.
     A plugin registers a factory of it, which is given `devices`, as `--devices` names them, and
     `options`, the names and values of `--executor-option`. It raises InvalidSuite for what it does
-    not understand, with the remedy.
+    not understand, with the remedy. It may have `starting(block, modules)`, a context in which a
+    run is planned and executed: time to begin what imports these modules, without these plugins.
     """
 
     remote: bool

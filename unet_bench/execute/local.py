@@ -8,6 +8,7 @@ import signal
 import time
 from collections import deque
 from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from io import FileIO
 from typing import Self
@@ -101,6 +102,15 @@ class Local:
         try:
             for _ended in self._end_all():
                 pass  # what wrote its row in time is found when the run goes on
+        finally:
+            self._processes.close()
+
+    @contextmanager
+    def starting(self, block: Sequence[str], modules: Sequence[str]) -> Iterator[None]:
+        """See `Executor`."""
+        self._processes.begin_forking(block, modules)
+        try:
+            yield
         finally:
             self._processes.close()
 

@@ -12,8 +12,10 @@ import select
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -48,9 +50,24 @@ class Forker:
     """A fork server, and the jobs that are with it."""
 
     process: subprocess.Popen[bytes]
-    log: Path
+    log: Path | None  # None until there is a job
+    block: list[str]
+    modules: list[str]
+    printed: int | None = None  # the file of what was printed before there was a log
+    ready: threading.Event = field(default_factory=threading.Event)
     stems: set[str] = field(default_factory=set)
     over: bool = False  # its answers have ended
+
+    def keep_log(self) -> None:
+        """Put what was printed before there was a log into it."""
+        if self.printed is None:
+            return
+        with open(self.printed, "rb") as printed:
+            printed.seek(0)
+            text, self.printed = printed.read(), None
+        if self.log and text:
+            with self.log.open("ab") as log:
+                log.write(text)
 
     def send(self, order: list[Any]) -> bool:
         """Send an order; return whether it was taken, or the server is gone, as its pump says."""
@@ -140,9 +157,13 @@ class Processes:
             assert forker.process.stdin is not None
             forker.process.stdin.close()  # which ends its workers, too
             forker.process.send_signal(signal.SIGCONT)
+        if not forker.ready.is_set():  # it imports, and does not look
+            forker.process.kill()
         if not _await_end(forker.process):
             self._end(forker)
-        tidy(forker.log)
+        forker.keep_log()
+        if forker.log:
+            tidy(forker.log)
 
     def _order(self, forker: Forker, order: list[Any]) -> None:
         if not forker.send(order):
@@ -156,51 +177,69 @@ class Processes:
         _await_end(forker.process)
         self._give_up(forker)
 
+    def begin_forking(self, block: Sequence[str], modules: Sequence[str]) -> None:
+        """Begin a fork server before there is a job: it imports while others plan."""
+        if self._forks and self._forker is None:
+            self._forker = self._begun(block, modules, None)
+
     def _forker_for(self, job: Job, until: float) -> Forker | None:
         """Return the living fork server, or a new one; None if none gets ready, now and later."""
-        if self._forker is not None and self._forker.process.poll() is None:
-            return self._forker
-        path = job.run_folder.log_of("forkserver")
-        with path.open("ab") as log:
-            process = subprocess.Popen(
-                module_command(
-                    "unet_bench.execute.forkserver", json.dumps(job.block), *job.modules
-                ),
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                bufsize=0,
-                start_new_session=True,
-                env={**os.environ, **ASKS_NO_DRIVER},
-            )
-        assert process.stdin is not None
-        os.set_blocking(process.stdin.fileno(), False)
-        forker, ready = Forker(process, path), threading.Event()
-        threading.Thread(target=self._pump, args=(forker, ready), daemon=True).start()
-        deadline = min(time.monotonic() + READY_S, until)
+        path, forker = job.run_folder.log_of("forkserver"), self._forker
+        if forker is not None and forker.log is None:  # it has had no job so far
+            forker.log = path
+            if forker.block != [*job.block] or not {*job.modules} <= {*forker.modules}:
+                self._end(forker)
+                forker.keep_log()
+                forker = None
+        elif forker is not None and forker.process.poll() is not None:
+            forker = None
+        if forker is None:
+            forker = self._begun(job.block, job.modules, path)
+        process, deadline = forker.process, min(time.monotonic() + READY_S, until)
+        self._forker = None
         try:
-            while not ready.wait(0.2 if process.poll() is None else 0.0):
+            while not forker.ready.wait(0.2 if process.poll() is None else 0.0):
                 if process.poll() is not None or time.monotonic() > deadline:
                     process.kill()
                     self._forks = False
+                    forker.keep_log()
                     self.notice = (
                         f"workers cannot be forked and take seconds to begin; {path} says why"
                     )
                     return None
-        except BaseException:  # Ctrl-C: `close` does not know of it yet
+        except BaseException:  # Ctrl-C: `close` does not know of it
             process.kill()
             _await_end(process)
             raise
         self._forker = forker
         return forker
 
-    def _pump(self, forker: Forker, ready: threading.Event) -> None:
+    def _begun(self, block: Sequence[str], modules: Sequence[str], log: Path | None) -> Forker:
+        """Begin a fork server; without a log, what it prints is kept for one."""
+        with log.open("ab") if log else tempfile.TemporaryFile() as file:
+            process = subprocess.Popen(
+                module_command("unet_bench.execute.forkserver", json.dumps([*block]), *modules),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=file,
+                bufsize=0,
+                start_new_session=True,
+                env={**os.environ, **ASKS_NO_DRIVER},
+            )
+            printed = None if log else os.dup(file.fileno())
+        assert process.stdin is not None
+        os.set_blocking(process.stdin.fileno(), False)
+        forker = Forker(process, log, [*block], [*modules], printed)
+        threading.Thread(target=self._pump, args=(forker,), daemon=True).start()
+        return forker
+
+    def _pump(self, forker: Forker) -> None:
         """Turn a fork server's answers into exits; when it is gone, so are its workers."""
         assert forker.process.stdout is not None
         for line in forker.process.stdout:
             what, *rest = json.loads(line)
             if what == "ready":
-                ready.set()
+                forker.ready.set()
             elif what == "ended":
                 self._note_end(forker, Exit(*rest))
             else:

@@ -98,14 +98,22 @@ class Plan:
 
     @cached_property
     def modules(self) -> tuple[str, ...]:
-        """What is imported once before workers are forked: torch, our probes, and timm."""
-        modules = {"torch": None}
-        for planned in self.planned:
-            if planned.probe.preload and isinstance(planned.probe.measure, str):
-                modules[planned.probe.measure.partition(":")[0]] = None
-            if planned.cell.variant.choices.encoder.startswith("timm:"):
-                modules["timm"] = None
-        return tuple(modules)
+        """What is imported once before workers are forked."""
+        return preloaded(
+            (planned.probe for planned in self.planned),
+            (planned.cell.variant for planned in self.planned),
+        )
+
+
+def preloaded(probes: Iterable[Probe], variants: Iterable[Variant]) -> tuple[str, ...]:
+    """Return what is imported once before workers are forked: torch, our probes, and timm."""
+    modules = {"torch": None}
+    for probe in probes:
+        if probe.preload and isinstance(probe.measure, str):
+            modules[probe.measure.partition(":")[0]] = None
+    if any(variant.choices.encoder.startswith("timm:") for variant in variants):
+        modules["timm"] = None
+    return tuple(modules)
 
 
 def make_plan(
