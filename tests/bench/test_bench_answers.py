@@ -12,6 +12,7 @@ import numpy as np
 
 from unet_bench.analysis.effects import effects
 from unet_bench.networks.choices import Choices, format_value
+from unet_bench.stats.pareto import undominated
 from unet_bench.store.runs import Runs
 from unet_bench.store.schema import columns
 from unet_bench.store.tables import typed_frame, typed_table
@@ -92,4 +93,22 @@ def test_effects_of_ten_thousand_rows_take_little_longer_than_of_a_thousand(benc
     benchmark.extra_info["10 000 rows / 800 rows"] = round(ratio, 1)
     benchmark.pedantic(effects, args=(many,), rounds=3)
     print(f"\neffects: 10 000 rows / 800 rows = {ratio:.1f}")
+    assert ratio < 25
+
+
+def test_the_front_of_ten_times_as_many_networks_takes_little_more_than_ten_times_as_long(
+    benchmark: Any,
+) -> None:
+    """By a sweep over sorted points, not by pairs of networks."""
+    few, many = (np.random.default_rng(0).normal(size=(3, n, 50)) for n in (200, 2000))
+
+    def of(values: np.ndarray) -> float:
+        start = time.perf_counter()
+        undominated(values)
+        return time.perf_counter() - start
+
+    ratio = statistics.median(of(many) / of(few) for _ in range(5))
+    benchmark.extra_info["2000 networks / 200 networks"] = round(ratio, 1)
+    benchmark.pedantic(undominated, args=(many,), rounds=3)
+    print(f"\nfront: 2000 networks / 200 networks = {ratio:.1f}")
     assert ratio < 25

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     Draws = NDArray[np.float64]  # (dimension, network, draw), less is better
 
 DRAWS: Final = 2000
-MOST_DRAWN: Final = 1_000_000  # networks times draws: of more than 500 networks there are fewer
+MOST_DRAWN: Final = 500_000  # networks times draws: of more than 250 networks there are fewer
 DIMENSIONS: Final[Mapping[str, str]] = {
     "dice": "Dice",
     "latency": "latency",

@@ -11,6 +11,7 @@ import re
 import unicodedata
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final
 
 import pandas as pd
@@ -39,7 +40,7 @@ class Group:
         """A row, for what all have in common."""
         return self.rows[0]
 
-    @property
+    @cached_property
     def baseline(self) -> Row | None:
         """The row of the baseline, if it is there."""
         return next((row for row in self.rows if is_baseline(row)), None)

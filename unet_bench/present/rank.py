@@ -33,7 +33,7 @@ _RANKS: Final = (
 _FRONT_LEGEND: Final = (
     "front: no other network is at least as good in all figures and better in one. "
     "P(front): how often it is on the front when every figure is drawn at random within its error "
-    "(2000 draws; of more than 500 networks fewer)."
+    "(2000 draws; of more than 250 networks fewer)."
 )
 _RANK_LEGEND: Final = "group: networks that share a letter cannot be told apart (Nemenyi, 5 %)."
 

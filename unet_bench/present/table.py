@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
@@ -76,8 +77,14 @@ def state(row: Row) -> str:
 
 def statuses(row: Row) -> dict[str, str]:
     """Return the status of each probe, plugins' included, that was asked for."""
-    names = [str(name) for name in row if str(name).endswith("_status")]
+    names = _status_names(tuple(row))
     return {name.removesuffix("_status"): row[name] for name in names if row[name] is not None}
+
+
+@functools.lru_cache(maxsize=16)
+def _status_names(names: tuple[str, ...]) -> list[str]:
+    """Return those of a table's columns that hold statuses; a table has many rows."""
+    return [name for name in names if name.endswith("_status")]
 
 
 def failed(row: Row) -> bool:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from math import factorial, inf, sqrt
+from math import factorial, inf, nan, sqrt
 from typing import Final
 
 import pandas as pd
@@ -60,7 +60,8 @@ def mean_ranks(scores: pd.DataFrame, *, lower_is_better: bool = False) -> Ranks:
     ties: with many ties it is conservative. Raise InvalidSuite with fewer than
     two data sets or three networks.
     """
-    scores = scores.astype("Float64").astype(float).dropna(how="all")
+    figures = scores.to_numpy(dtype=float, na_value=nan)
+    scores = pd.DataFrame(figures, scores.index, scores.columns).dropna(how="all")
     lacking = scores.isna().sum()
     complete = scores.loc[:, lacking == 0]
     data_sets, count = complete.shape

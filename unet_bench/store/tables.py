@@ -480,13 +480,11 @@ def _mark_pareto(rows: list[Row]) -> None:
 
 def _frame(rows: Sequence[Row], known: Sequence[Column], source: str) -> pd.DataFrame:
     """Return the rows with the known columns, then whatever else the rows hold."""
-    named, nothing = set[str]().union(*rows), [None] * len(rows)
+    named, nothing = set[str]().union(*rows), np.zeros(len(rows), dtype=int)
     found: dict[str, Any] = {
-        column.name: _typed(
-            column,
-            [row.get(column.name) for row in rows] if column.name in named else nothing,
-            source,
-        )
+        column.name: _typed(column, [row.get(column.name) for row in rows], source)
+        if column.name in named
+        else pd.array([None], dtype=cast(Any, column.dtype)).take(nothing)
         for column in known
     }
     undescribed = [name for name in _undescribed(rows) if name not in found]
@@ -535,15 +533,16 @@ def _read_csv(file: Path, known: Iterable[Column]) -> pd.DataFrame:
 def _typed(column: Column, values: list[Any], source: str) -> Any:
     """Return the values as an array of the column's type; each different one is looked at once."""
     parse, dtype = _PARSE[column.dtype], cast(Any, column.dtype)
-    # Equal values of different types, as 1 and True, are told apart.
-    keys = values if len(set(map(type, values))) < 3 else [(type(v), v) for v in values]
     try:
-        places = {key: n for n, key in enumerate(dict.fromkeys(keys))}
-        firsts = dict(zip(keys, values, strict=True))
-        different = [firsts[key] for key in places]
+        # Equal values of different types, as 1 and True, are looked at one by one.
+        different, places = values, None
+        if len({*map(type, values)} - {type(None)}) < 2:
+            objects = np.array(values, dtype=object)
+            places, uniques = pd.factorize(objects, use_na_sentinel=False)
+            different = list(uniques)
         parsed = [None if _is_empty(value) else parse(value) for value in different]
         found = pd.array(parsed, dtype=dtype)
-        return found if len(found) == len(keys) else found.take([places[key] for key in keys])
+        return found if places is None else found.take(places)
     except (TypeError, ValueError, KeyError, OverflowError) as error:
         raise StoreError(
             f"{source}: column {column.name} takes {dtype} only: {one_line(str(error))}; "
