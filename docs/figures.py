@@ -1,6 +1,6 @@
 """The pictures of the docs, from a run's folder, by the same roads as `unet-bench report`.
 
-python docs/figures.py results/reference/quick-cpu
+python docs/figures.py results/reference/first-cpu
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ SIZE = ViewportSize(width=1120, height=860)
 def main(run: Path) -> None:
     """Draw Dice against latency as SVG, and the first screen of the run's report.html as PNG."""
     [group] = groups_of(read_runs([run]).results)
-    save(accuracy(group, BY_NAME["latency_ratio"]), DOCS / "quick-cpu.svg")
+    save(accuracy(group, BY_NAME["latency_ratio"]), DOCS / "first-cpu.svg")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=shutil.which("chromium"), args=["--no-sandbox"]
