@@ -126,7 +126,8 @@ class Lookup(TrivialBaseline):
         counts = np.zeros((len(self.choice), self.classes), dtype=np.int64)
         for image, mask in zip(images, masks, strict=True):
             valid = mask != IGNORE
-            found = self.parts(image[None])[0]
+            # The images lie on the host, the edges where the network does.
+            found = self.parts(image[None].to(self.edges.device))[0].to(mask.device)
             pairs = found[valid] * self.classes + mask[valid]
             summed = torch.bincount(pairs, minlength=counts.size)
             counts += summed.reshape(counts.shape).cpu().numpy()
