@@ -28,6 +28,7 @@ from unet_bench.train.trained import _about, facts, load_network
 
 pytestmark = pytest.mark.slow  # most read a run that trains four networks
 TINY = {
+    "data": ["brain"],
     "size": "64x64",
     "width_scale": 0.0625,
     "batch": [2],
