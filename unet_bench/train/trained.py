@@ -206,7 +206,7 @@ class Network:
         found = self.probability_rows(image, whole=whole, overlap=overlap, flips=flips)
         return np.concatenate(list(found))
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def probability_rows(
         self,
         image: np.ndarray | Scaled,
