@@ -23,7 +23,8 @@ def dataset(count: int, side: int = 16, rare: int = 0) -> Dataset:
 def test_as_many_as_asked_for_in_tiles_but_a_few(count: int, most: int, side: int) -> None:
     fewer = with_fewer_scored(dataset(count, side), (16, 16), most)
     tiles = 1 if side == 16 else 9
-    expected = count if count * tiles <= most else max(most // tiles, min(count, FEWEST_SCORED))
+    fewest = min(count, FEWEST_SCORED, most)
+    expected = count if count * tiles <= most else max(most // tiles, fewest)
     assert (len(fewer.val), len(fewer.test), len(fewer.train)) == (expected, expected, 1)
     assert len({sample.name for sample in fewer.test}) == expected
     assert bool(fewer.notes) == (expected < count)

@@ -42,6 +42,8 @@ def measured(out: Path, jobs: int, probes: list[str]) -> pd.DataFrame:
         probes=probes,
         seeds=[0, 1],
     )
+    # Whichever ends first, tables have the order of the plan.
+    assert list(found["variant"]) == ["unet", "unet-add"]
     return read_runs([Path(found.attrs["path"])]).cells
 
 

@@ -62,8 +62,7 @@ def test_a_suite_gives_the_same_table_as_on_this_machine(tmp_path: Path, held: H
     there = pipeline.run("unet,unet-add", out=tmp_path / "there", execution=shared, **options)
     here = pipeline.run("unet,unet-add", out=tmp_path / "here", **options)
     figures = ["variant", "params", "macs", "dice", "iou"]
-    there_sorted, here_sorted = (frame[figures].sort_values("variant") for frame in (there, here))
-    assert there_sorted.to_dict("list") == here_sorted.to_dict("list")
+    assert there[figures].to_dict("list") == here[figures].to_dict("list")
     assert len(submissions(tmp_path / "there")) == 2
     rows = list(iterate_rows(Path(there.attrs["path"])))
     assert {row["status"] for row in rows} == {"ok"}

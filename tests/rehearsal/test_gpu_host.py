@@ -193,6 +193,7 @@ def test_trainings_are_spread_and_each_row_names_its_own_gpu(host: Callable[...,
 @pytest.mark.parametrize(
     ("options", "environment"),
     [
+        (["--devices", "cuda:1"], {}),
         (["--device", "cuda:1"], {}),
         ([], {"CUDA_VISIBLE_DEVICES": "GPU-00000001-aaaa-bbbb-cccc-dddddddddddd"}),
     ],
@@ -223,7 +224,9 @@ def test_a_gpu_that_is_not_there_is_refused_with_those_that_are(host: Callable[.
 @pytest.mark.parametrize(
     ("faults", "share"),
     [
+        (("desktop",), 0.0),
         (("busy",), 0.4),
+        (("busy", "unsaid"), 0.4),
         (("desktop", "unsaid"), 0.0),
     ],
 )
@@ -265,6 +268,15 @@ def test_emulated_formats_are_rows_with_their_reason(host: Callable[..., Host]) 
         assert cells.loc[("speed", precision), "status"] == "unsupported"
         assert "not native" in cells.loc[("speed", precision), "error"]
     assert cells.loc[("accuracy", "fp16"), "status"] == "ok"
+
+
+def test_mixed_precision_is_fp16_where_bf16_is_emulated(host: Callable[..., Host]) -> None:
+    [cell] = (
+        host("sm75")
+        .measured("-v", "unet", "--probes", "accuracy", "--no-floors")
+        .to_dict("records")
+    )
+    assert cell["train_precision"] == "fp16"
 
 
 @pytest.mark.parametrize(

@@ -790,3 +790,12 @@ def test_many_attempts_at_a_cell_are_read_once_and_not_held(
         tracemalloc.stop()
         assert len(reads) == 1
     assert peaks[5_000] < 1.5 * peaks[100]
+
+
+def test_tables_have_the_order_of_the_plan_however_cells_ended() -> None:
+    names = ["unet", "segnet", "unet-add"]
+    rows = [cell(variant=name, position=n) for n, name in enumerate(names, 1)]
+    for frame in (results_frame(rows[::-1], {}), cells_frame(rows[::-1])):
+        assert list(frame["variant"]) == names
+    older = [cell(variant=name) for name in names]
+    assert list(results_frame(older, {})["variant"]) == names

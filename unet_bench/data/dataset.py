@@ -308,8 +308,9 @@ def fit(dataset: Dataset, size: tuple[int, ...], how: Literal["resize", "crop"])
 def with_fewer_scored(dataset: Dataset, size: tuple[int, ...], most: int) -> Dataset:
     """Return the data set with at most so many validation and as many test images, and a note.
 
-    An image counts as the tiles of `size` (`*S`) that it takes; at least `FEWEST_SCORED` are kept.
-    The draw is the same for equal images, and has the classes in about their share of images.
+    An image counts as the tiles of `size` (`*S`) that it takes. However large they are,
+    `FEWEST_SCORED` are kept, or `most` if that is less. The draw is the same for equal images, and
+    has the classes in about their share of images.
     """
     val, test = (_drawn(samples, size, most) for samples in (dataset.val, dataset.test))
     if (len(val), len(test)) == (len(dataset.val), len(dataset.test)):
@@ -326,9 +327,10 @@ def _drawn(samples: tuple[Sample, ...], size: tuple[int, ...], most: int) -> tup
         math.prod(-(-side // tile) for side, tile in zip(sample.mask.shape, size, strict=True))
         for sample in samples
     ]
-    if sum(tiles) <= most or len(samples) <= FEWEST_SCORED:
+    fewest = min(FEWEST_SCORED, most, len(samples))
+    count = max(fewest, most * len(samples) // max(1, sum(tiles)))
+    if count >= len(samples):
         return samples
-    count = max(FEWEST_SCORED, most * len(samples) // sum(tiles))
     order = np.random.default_rng(0).permutation(len(samples)).tolist()
     # Neighbours in this order are of the same classes: every n-th image has its share of each.
     order.sort(key=lambda number: np.unique(samples[number].mask).tolist())

@@ -186,6 +186,7 @@ class RunLedger:
     def __init__(self, plan: Plan, store: Store, execution: ExecutionOptions) -> None:
         self.path = store.path
         self.planned = {stem_of(planned): planned for planned in plan.planned}
+        self._positions = {stem: position for position, stem in enumerate(self.planned, 1)}
         self._plan = plan
         self._store = store
         self._execution = execution
@@ -258,6 +259,7 @@ class RunLedger:
         before = self._attempts.get(row_id(planned, planned.names[0]))
         shared = {
             "started": now(),
+            "position": self._positions[job.stem],
             "attempt": (before.number if before else 0) + 1,
             "key": job.key,
             **result,

@@ -144,6 +144,7 @@ COLUMNS: Final = (
     _count("seed", "seed of the weights, the order and the augmentation", tables=_BOTH),
     _count("replicate", "which of several fresh processes", tables=_CELLS),
     _text("fold", "which fold of the data was the test set, of how many: 0/5", tables=_BOTH),
+    _count("position", "place of the cell in the plan, whose order tables have", tables=_CELLS),
     _count("attempt", "how often the cell has been tried, from 1", tables=_CELLS),
     _text(
         "key",

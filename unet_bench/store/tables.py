@@ -295,13 +295,18 @@ def _table_of(
 
 
 def _last_attempts(rows: Iterable[Row]) -> list[Row]:
-    """Return the last attempt of each cell, `trivial` filled in where the row does not state it."""
-    return [
+    """Return the last attempt of each cell, `trivial` filled in where the row does not state it.
+
+    They come in the order of the plan, not in that in which cells ended; where rows of older runs
+    do not state it, in that of the log.
+    """
+    last = [
         row | {"trivial": _named_as_trivial(row.get("variant"))}
         if row.get("trivial") is None
         else row
         for row in latest(rows).values()
     ]
+    return sorted(last, key=lambda row: row.get("position") or 0)
 
 
 def _named_as_trivial(variant: object) -> bool:
