@@ -67,6 +67,19 @@ def test_as_many_as_there_are_cores_for() -> None:
             Local((), {"jobs": jobs})
 
 
+def test_a_containers_share_of_the_cores_counts(tmp_path: Path) -> None:
+    quota = tmp_path / "cpu.max"
+    for text, expected in (("100000 100000", 1), ("50000 100000", 1), ("max 100000", cores())):
+        quota.write_text(text + "\n")
+        assert cores(quota) == expected
+    assert cores(tmp_path / "absent") == cores()
+
+
+def test_jobs_are_of_this_host() -> None:
+    with pytest.raises(InvalidSuite, match="--jobs is of this host"):
+        ExecutionOptions(executor="slurm", jobs=2)
+
+
 def test_what_is_timed_waits_for_an_idle_processor_and_is_not_left_for_last(tmp_path: Path) -> None:
     cells = measured(tmp_path, 2, ["cost", "speed", "accuracy"])
     ended = pd.to_datetime(cells.started) + pd.to_timedelta(cells.wall_s, unit="s")

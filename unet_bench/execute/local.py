@@ -8,9 +8,10 @@ import signal
 import time
 from collections import deque
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from io import FileIO
+from pathlib import Path
 from typing import Self
 
 from unet_bench.errors import InvalidSuite
@@ -273,11 +274,16 @@ class Local:
                         yield ended
 
 
-def cores() -> int:
-    """Return how many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+def cores(quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
+    """Return how many cores this process may use: those of its container, where that has fewer.
+
+    `quota` is the file in which Linux states a container's share: microseconds, or max, of a period.
+    """
+    here = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    with suppress(OSError, ValueError):  # no container, or none that is limited
+        granted, period = quota.read_text().split()
+        return max(1, min(here or 1, int(granted) // int(period)))
+    return here or 1
 
 
 def _whole(text: str) -> int:

@@ -129,6 +129,11 @@ class ExecutionOptions:
 
     def __post_init__(self) -> None:
         require(self)
+        if self.jobs and self.executor != "local":
+            raise InvalidSuite(
+                f"--jobs is of this host, and cells run by {self.executor}: leave it out; what "
+                "runs side by side there, --executor-option may say"
+            )
 
     @property
     def until(self) -> float:

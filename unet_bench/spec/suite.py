@@ -61,19 +61,19 @@ FITS: Final = ("crop", "resize")
 AS_SCORED: Final = "scored"  # a training window of the scored size
 
 
-def parse_size(text: str) -> tuple[int, ...]:
+def parse_size(text: str, called: str = "size") -> tuple[int, ...]:
     """Return the sides that a text says, of a comma list the first. Raises InvalidSuite.
 
     `128` is a square, `128x96` height × width, `32x64x64` depth × height × width of volumes.
     """
     first, *rest = text.split(",")
     for more in rest:
-        parse_size(more)
+        parse_size(more, called)
     sides = first.lower().replace("×", "x").split("x")
     numbers = [int(side[:20]) if side.strip().isdecimal() else 0 for side in sides]
     if len(sides) > 3 or not all(0 < number <= MOST_SIDE for number in numbers):
         raise InvalidSuite(
-            f"size {shown(first)} is not valid: write HEIGHTxWIDTH in pixels, such as 128x128, or "
+            f"{called} {shown(first)} is not valid: write HEIGHTxWIDTH in pixels, such as 128x128, or "
             f"of volumes DEPTHxHEIGHTxWIDTH, such as 32x32x32, each at most {MOST_SIDE}"
         )
     return tuple(numbers if len(numbers) > 1 else 2 * numbers)
@@ -87,7 +87,7 @@ def parse_window(text: str) -> tuple[int, ...]:
         raise InvalidSuite(
             f"window {shown(text)} is not valid: give one size, such as 64x64, or {AS_SCORED}"
         )
-    return parse_size(text)
+    return parse_size(text, "window")
 
 
 def parse_spacing(text: str) -> tuple[float, ...]:
