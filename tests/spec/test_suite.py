@@ -188,7 +188,7 @@ def test_a_training_window_lies_within_the_scored_size() -> None:
     scored = from_dict({"window": "scored"}).resolved(False)
     assert scored.window_of((128, 128)) == (128, 128)
     for window in ("64x128", "32x32x32", "64x64,32x32", "small"):
-        with pytest.raises(InvalidSuite, match="^window"):
+        with pytest.raises(InvalidSuite, match=r"^window"):
             from_dict({"size": "128x96", "window": window}).resolved(False)
 
 

@@ -277,7 +277,7 @@ class Local:
 def cores(quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
     """Return how many cores this process may use: those of its container, where that has fewer.
 
-    `quota` is the file in which Linux states a container's share: microseconds, or max, of a period.
+    `quota` is the file in which Linux states a container's share: microseconds of a period, or max.
     """
     here = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     with suppress(OSError, ValueError):  # no container, or none that is limited

@@ -73,8 +73,8 @@ def parse_size(text: str, called: str = "size") -> tuple[int, ...]:
     numbers = [int(side[:20]) if side.strip().isdecimal() else 0 for side in sides]
     if len(sides) > 3 or not all(0 < number <= MOST_SIDE for number in numbers):
         raise InvalidSuite(
-            f"{called} {shown(first)} is not valid: write HEIGHTxWIDTH in pixels, such as 128x128, or "
-            f"of volumes DEPTHxHEIGHTxWIDTH, such as 32x32x32, each at most {MOST_SIDE}"
+            f"{called} {shown(first)} is not valid: write HEIGHTxWIDTH in pixels, such as 128x128, "
+            f"or of volumes DEPTHxHEIGHTxWIDTH, such as 32x32x32, each at most {MOST_SIDE}"
         )
     return tuple(numbers if len(numbers) > 1 else 2 * numbers)
 
