@@ -30,12 +30,12 @@ class Watcher:
     def __init__(self, console: Console) -> None:
         self.console = console
         self.path: Path | None = None
-        self.number = 0
+        self.ended = 0
         self.total = 0
 
     def begin(self, planned: Sequence[Planned], path: Path, seconds: float) -> None:
         """Say what will be done, and where it goes."""
-        self.path, self.number, self.total = path, 0, len(planned)
+        self.path, self.ended, self.total = path, 0, len(planned)
         self.console.print(
             f"{len(planned)} cells, about {span(seconds)}, into {path}",
             markup=False,
@@ -44,17 +44,18 @@ class Watcher:
 
     def cell(self, planned: Planned, seconds_left: float) -> None:
         """Say which cell runs, on a terminal only."""
-        self.number += 1
         if self.console.is_terminal and not planned.status:
             end = (datetime.now() + timedelta(seconds=seconds_left)).strftime("%H:%M")
             self._line(
-                f"[{self.number}/{self.total}] {planned.cell.probe} {planned.names[0]} … "
+                f"[{self.ended + 1}/{self.total}] {planned.cell.probe} {planned.names[0]} … "
                 f"all by about {end}",
                 "\r",
             )
 
     def done(self, planned: Planned, row: dict[str, Any]) -> None:
-        """Say how a cell ended."""
+        """Say how a cell ended. A second attempt at one counts as another."""
+        self.ended += 1
+        self.total = max(self.ended, self.total)
         if self.console.is_terminal:
             self._line("", "\r")
             if row["status"] in ("ok", "unsupported", "skipped"):
@@ -62,7 +63,7 @@ class Watcher:
         note = f": {row['error']}" if row.get("error") else f" {planned.probe.figures_text(row)}"
         names = ", ".join(planned.names)
         self._line(
-            f"[{self.number}/{self.total}] {planned.cell.probe} {names}: {row['status']}{note}",
+            f"[{self.ended}/{self.total}] {planned.cell.probe} {names}: {row['status']}{note}",
             "\n",
         )
 
