@@ -41,6 +41,12 @@ SOME = [
 ]
 
 
+def as_a_shell_begins_it() -> None:
+    """Undo what whoever runs the tests ignores: nohup SIGHUP, a background job SIGINT."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
 def signalled(folder: Path, name: str, moment: int, command: str) -> subprocess.CompletedProcess:
     number = getattr(signal, name)
     arguments = [sys.executable, "-P", "-c", PROGRAM, str(number), str(moment), *command.split()]
@@ -50,7 +56,7 @@ def signalled(folder: Path, name: str, moment: int, command: str) -> subprocess.
         arguments,
         cwd=folder,
         env={**os.environ, "TMPDIR": str(temporary)},
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        preexec_fn=as_a_shell_begins_it,
         capture_output=True,
         text=True,
         timeout=120,
@@ -130,7 +136,7 @@ def test_at_many_moments_of_a_run(tmp_path: Path, name: str) -> None:
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "unet_bench", *RUN.split()],
             cwd=tmp_path,
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+            preexec_fn=as_a_shell_begins_it,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
