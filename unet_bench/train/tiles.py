@@ -80,7 +80,7 @@ def predict_rows(
     before = input_window.context[0]
     # Of flipped images, what is before a tile comes after it.
     margin = max(0, before, input_window.input[0] - before - size[0])
-    strip, held = torch.empty(0), (0, 0)
+    held: tuple[int, int] | None = None
     sums = _Sums(whole, size, overlap)
     for begin in range(0, len(jobs), batch):
         some = jobs[begin : begin + batch]
@@ -92,7 +92,8 @@ def predict_rows(
             strip, held = rows(*needed), needed
         inputs = []
         for (row, *columns), turned in some:
-            inputs.append(_input(strip, (row - held[0], *columns), input_window, size, turned))
+            corner = (row - needed[0], *columns)
+            inputs.append(_input(strip, corner, input_window, size, turned))
         outputs = call(torch.cat(inputs)).to(strip.device).float()
         outputs = outputs.unflatten(0, (len(some), len(strip)))
         for (corner, turned), output in zip(some, outputs, strict=True):
@@ -108,12 +109,13 @@ class _Sums:
         self.weight = torch.ones(())
         for side in size:
             self.weight = self.weight[..., None] * _ramp(side, overlap)
+        # Made with the first tile, on its device.
         self.scores: Tensor | None = None
-        self.weights = torch.empty(0)
+        self.weights: Tensor | None = None
 
     def add(self, corner: tuple[int, ...], tile: Tensor) -> None:
         """Add the scores `(N K *size)` of a tile whose first pixel is at `corner`."""
-        if self.scores is None:
+        if self.scores is None or self.weights is None:
             self.weight = self.weight.to(tile.device)
             self.scores = tile.new_zeros(*tile.shape[:2], 0, *self.whole[1:])
             self.weights = tile.new_zeros(0, *self.whole[1:])
@@ -132,6 +134,7 @@ class _Sums:
     def means_before(self, row: int) -> Tensor:
         """Return the means `(N K R *S[1:])` of the rows up to `row`, and drop their sums."""
         assert self.scores is not None
+        assert self.weights is not None
         done = row - self.first
         means = self.scores[:, :, :done] / self.weights[:done]
         self.scores, self.weights = self.scores[:, :, done:], self.weights[done:]
