@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -20,8 +20,10 @@ from unet_bench.execute.jobs import (
 )
 from unet_bench.execute.logs import tidy
 from unet_bench.execute.options import ExecutionOptions
+from unet_bench.execute.race import Race
 from unet_bench.execute.row import cell_columns, providers, row_id
 from unet_bench.plan.fingerprint import CellKeys
+from unet_bench.store.log import Row, iterate_rows, latest
 from unet_bench.store.run_folder import RunFolder, cell_stem
 from unet_bench.store.schema import ENVIRONMENT_COLUMNS
 
@@ -104,11 +106,41 @@ def run_cells(
 ) -> list[Planned]:
     """Run every cell without a result and store its row; return those there was no time for.
 
+    Of a race, the cells of a rung are run once it is decided who goes on.
+    """
+    race, pace = Race(plan), Pace()
+    chosen = {stem for stem, planned in ledger.planned.items() if planned.cell.rung < 2}
+    left = run_some(plan, ledger, progress, execution, pace, chosen)
+    for rung in sorted(race.rungs):
+        if left:
+            break
+        rows = ledger.rows()
+        if rung == len(race.rungs):
+            ledger.append_again(race.marked(rung, rows, race.finished(rung, rows)))
+            break
+        decision = race.decide(rung, rows, execution.until, pace.factor("accuracy"))
+        ledger.append_again(race.marked(rung, rows, decision.said))
+        progress.waiting(f"rung {rung} of {len(race.rungs)}: {decision.summary()}")
+        chosen = {stem_of(planned) for planned in race.cells(rung + 1, decision.goes_on)}
+        left = run_some(plan, ledger, progress, execution, pace, chosen)
+    return left
+
+
+def run_some(
+    plan: Plan,
+    ledger: RunLedger,
+    progress: Progress,
+    execution: ExecutionOptions,
+    pace: Pace,
+    stems: Collection[str],
+) -> list[Planned]:
+    """Run some cells of a plan, those without a result; return those there was no time for.
+
     Cells that failed before come last, so that one which never ends does not keep the others from
     their turn.
     """
-    open_cells = ledger.open_cells()
-    progress.begin(open_cells, ledger.path, plan.seconds(open_cells))
+    open_cells = [planned for planned in ledger.open_cells() if stem_of(planned) in stems]
+    progress.begin(open_cells, ledger.path, plan.seconds(open_cells, pace.factor))
     pending = []
     for planned in open_cells:
         job = ledger.job(planned)
@@ -116,7 +148,7 @@ def run_cells(
             pending.append(job)
         else:
             progress.done(planned, ledger.store_result(job, result))
-    left = run_jobs(plan, ledger, pending, progress, execution)
+    left = run_jobs(plan, ledger, pending, progress, execution, pace)
     return [planned for stem, planned in ledger.planned.items() if stem in left]
 
 
@@ -144,9 +176,10 @@ def run_jobs(
     pending: list[Job],
     progress: Progress,
     execution: ExecutionOptions,
+    pace: Pace,
 ) -> set[str]:
     """Run jobs, again where they may be retried; return the stems of those that have no row."""
-    pace, waits = Pace(), {job.stem: ledger.planned[job.stem] for job in pending}
+    waits = {job.stem: ledger.planned[job.stem] for job in pending}
     remaining_s = max(0.0, execution.until - time.monotonic())
     until = execution.until - min(plan.executor.ending_s, remaining_s / 5)
     begun: dict[str, str] = {}
@@ -204,6 +237,15 @@ class RunLedger:
         return sorted(
             found, key=lambda planned: row_id(planned, planned.names[0]) in self._attempts
         )
+
+    def rows(self) -> dict[str, Row]:
+        """Return the last row of each cell, by its id."""
+        return latest(iterate_rows(self.path))
+
+    def append_again(self, rows: Iterable[Row]) -> None:
+        """Append rows that say more than when their cells ended."""
+        if again := tuple(rows):
+            self._attempts |= self._store.append(*again)
 
     def statuses(self) -> set[str]:
         """Return how the store's cells ended, each at its last attempt."""
