@@ -200,9 +200,7 @@ def test_what_was_decided_stands_when_a_race_goes_on(
     assert (fates(path), again.ran) == (before, [])
 
 
-@pytest.mark.parametrize(
-    ("limit_s", "places"), [(100.0, 3), (5.0, 2), (3.0, 0), (1.0, 0)]
-)
+@pytest.mark.parametrize(("limit_s", "places"), [(100.0, 3), (5.0, 2), (3.0, 0), (1.0, 0)])
 def test_a_budget_has_places_for_the_baseline_and_the_best(
     plans: Callable[..., Plan], tmp_path: Path, limit_s: float, places: int
 ) -> None:

@@ -272,7 +272,7 @@ def selftest(
 def predict(
     chosen: Chosen,
     path: Annotated[
-        Path, typer.Argument(metavar="RUN", help="The folder of a run with --keep-weights.")
+        Path, typer.Argument(metavar="RUN", help="The folder of a run that trained it.")
     ],
     variant: Annotated[str, typer.Argument(help="The variant, as the run's table calls it.")],
     images: Annotated[

@@ -22,6 +22,7 @@ from unet_bench.execute.logs import tidy
 from unet_bench.execute.options import ExecutionOptions
 from unet_bench.execute.race import Race
 from unet_bench.execute.row import cell_columns, providers, row_id
+from unet_bench.execute.winners import Winners, is_trained
 from unet_bench.plan.fingerprint import CellKeys
 from unet_bench.store.log import Row, iterate_rows, latest
 from unet_bench.store.run_folder import RunFolder, cell_stem
@@ -225,6 +226,11 @@ class RunLedger:
         self._execution = execution
         self._keys = CellKeys(plan)
         self._attempts = store.attempts()
+        self._winners = Winners(plan, store.folder)
+        rows = self.rows()
+        for planned in self.planned.values():
+            if row := rows.get(planned.cell.id):
+                self._winners.note(planned, row)
         self._failures: Counter[tuple[str, str]] = Counter()  # in this go, by job and status
         self._fresh = plan.loaded.registry.wants_fresh()
 
@@ -291,9 +297,17 @@ class RunLedger:
             sources=self._keys.sources(cell),
             timed=planned.probe.timed,
             fresh=not self._fresh.isdisjoint(providers(plan, planned)),
-            keep_weights=planned.probe.scores and cell.protocol.keep_weights,
+            keep_weights=self._keeps_weights(planned),
             timeout_s=plan.suite.timeout_s,
         )
+
+    def _keeps_weights(self, planned: Planned) -> bool:
+        """Return whether a training's weights are written: the best stay, or all as asked for.
+
+        From another host only those that are asked for are fetched.
+        """
+        asked = planned.cell.protocol.keep_weights
+        return is_trained(planned) and (asked or not self._plan.executor.remote)
 
     def store_result(self, job: Job, result: Mapping[str, Any]) -> dict[str, Any]:
         """Append a cell's rows, one for each of its names, and let go of what its worker left."""
@@ -312,6 +326,7 @@ class RunLedger:
         rows = [{**cell_columns(self._plan, planned, name), **shared} for name in planned.names]
         self._attempts |= self._store.append(*rows)
         job.remove_result()
+        self._winners.note(planned, rows[0])
         return rows[0]
 
     def may_retry(self, job: Job, row: Mapping[str, Any]) -> bool:

@@ -84,7 +84,8 @@ class Race:
     def decide(self, rung: int, rows: Mapping[str, Row], until: float, factor: float) -> Decision:
         """Return who goes on after a rung, by its rows and the time that is left.
 
-        The baseline does, however far behind: all differences are to it. Trainings take `factor` times as long as foreseen. What was decided before stands.
+        The baseline does, however far behind: all differences are to it. Trainings take `factor`
+        times as long as foreseen. What was decided before stands.
         """
         said = self.said_before(rung, rows)
         if said is None:

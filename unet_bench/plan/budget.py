@@ -18,7 +18,7 @@ from unet_bench.spec.suite import LONGER, Suite, parse_budget
 TIMED: Final = 1 / 3  # of the budget at most, where timings can be so short
 LEAST_SPEED_S: Final = 0.3  # of timed blocks; shorter ones tell little
 RUNGS: Final = 3
-LEAST_STEPS: Final = 12  # of the first rung; fewer hardly tell networks apart
+LEAST_STEPS: Final = 24  # of the first rung; fewer hardly tell networks apart
 RESERVE: Final = 0.08  # of the budget, for planning, tables, and what was foreseen too short
 RESERVE_S: Final = 6.0
 FEWEST: Final = 2  # networks of a race

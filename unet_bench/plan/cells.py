@@ -227,14 +227,20 @@ def in_steps(steps: int) -> str:
 
 
 def rungs_of(suite: Suite, probe: Probe, template: Cell) -> list[Cell]:
-    """Return a probe's cell at every rung of a race, or the cell itself where there are none."""
+    """Return a probe's cell at every rung of a race, or the cell itself where there are none.
+
+    Where no evaluation chooses weights, one at the end is enough.
+    """
     if not (probe.scores and suite.rungs):
         return [template]
+    protocol = template.protocol
+    if protocol.recipe.select == "last":
+        protocol = replace(protocol, recipe=replace(protocol.recipe, evaluations=1))
     return [
         replace(
             template,
             rung=number,
-            protocol=replace(template.protocol, steps=steps, budget=in_steps(steps)),
+            protocol=replace(protocol, steps=steps, budget=in_steps(steps)),
         )
         for number, steps in enumerate(suite.rungs, 1)
     ]

@@ -370,7 +370,11 @@ class Suite:
         3600.0, "End a cell that takes longer, in s", "--timeout", panel=WHERE, bounds=POSITIVE
     )
 
-    keep_weights: bool = option(False, "Keep every trained network, for `predict`", panel=SAVING)
+    keep_weights: bool = option(
+        False,
+        "Keep every trained network for `predict`, not only each data set's best",
+        panel=SAVING,
+    )
     examples: int = option(
         3,
         "How many test images' predictions to keep, for `report`",
