@@ -64,7 +64,7 @@ def run(
     Without options: a first look in ten minutes on two cores, or a tour on a GPU.
     """
     from unet_bench import pipeline
-    from unet_bench.present.progress import examining, watcher
+    from unet_bench.present.progress import Watcher
     from unet_bench.store.log import read_manifest, resume_command
     from unet_bench.store.trust import code_named_by, require_trust
 
@@ -76,31 +76,34 @@ def run(
     execution = execution_of(folder, execution_options)
     chosen = pipeline.suite_of_run(folder) if folder else from_options(suite_options, suite)
     recipe = pipeline.recipe_of_run(folder) if folder else None
-    with watcher() as progress, examining() as watch:
-        try:
-            with pipeline.plan(chosen, recipe, execution, watch=watch) as prepared:
-                if "time_limit_s" not in execution_options:
-                    limit = PRESETS[prepared.suite.preset].time_limit_s
-                    execution = replace(execution, time_limit_s=limit)
-                for note in (*prepared.notes, *time_notes(prepared, execution)):
-                    progress.waiting(f"note: {note}")
-                import unet_bench.store.tables  # noqa: F401 (whole, before signals raise anywhere)
+    progress = Watcher()
+    try:
+        with (
+            progress,
+            pipeline.plan(chosen, recipe, execution, watch=progress.examined) as prepared,
+        ):
+            if "time_limit_s" not in execution_options:
+                limit = PRESETS[prepared.suite.preset].time_limit_s
+                execution = replace(execution, time_limit_s=limit)
+            for note in (*prepared.notes, *time_notes(prepared, execution)):
+                progress.waiting(f"note: {note}")
+            import unet_bench.store.tables  # noqa: F401 (whole, before signals raise anywhere)
 
-                with terminable():
-                    done = pipeline.execute(prepared, out, progress, folder, execution)
-            if not done.left or "time_limit_s" not in execution_options:
-                show_end(done.path, prepared)
-        except KeyboardInterrupt as end:
-            kept = "nothing was measured yet"
-            if progress.path:
-                kept = f"what was finished is kept. Go on with: {resume_command(progress.path)}"
-            typer.echo(f"stopped; {kept}", err=True)
-            raise typer.Exit(exit_code(end)) from None
-        except StoreError as error:
-            if progress.path is None:  # nothing was run: refused before starting
-                raise
-            typer.secho(f"unet-bench: {error}", err=True, fg="red")
-            raise typer.Exit(1) from error
+            with terminable():
+                done = pipeline.execute(prepared, out, progress, folder, execution)
+        if not done.left or "time_limit_s" not in execution_options:
+            show_end(done.path, prepared)
+    except KeyboardInterrupt as end:
+        kept = "nothing was measured yet"
+        if progress.path:
+            kept = f"what was finished is kept. Go on with: {resume_command(progress.path)}"
+        typer.echo(f"stopped; {kept}", err=True)
+        raise typer.Exit(exit_code(end)) from None
+    except StoreError as error:
+        if progress.path is None:  # nothing was run: refused before starting
+            raise
+        typer.secho(f"unet-bench: {error}", err=True, fg="red")
+        raise typer.Exit(1) from error
     raise typer.Exit(end_code(done, limited="time_limit_s" in execution_options))
 
 
