@@ -7,6 +7,7 @@ import json
 import os
 import re
 import sys
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -77,11 +78,16 @@ def test_lines_count_what_has_ended_however_much_has_begun() -> None:
         watcher.cell(cell, 30.0)
     for cell in (cells[1], cells[0], cells[0]):  # the last one at its second attempt
         watcher.done(cell, row(cell))
+    watcher.begin([], RUN, 0.0)
+    watcher.begin(cells[2:], RUN, 30.0)
+    watcher.done(cells[2], row(cells[2], status="unsupported", error="no\nway"))
     assert out.getvalue().splitlines() == [
         "2 cells, about 60 s, into runs/one",
         "[1/2] accuracy unet-add: ok fine",
         "[2/2] accuracy unet: ok fine",
         "[3/3] accuracy unet: ok fine",
+        "1 more cell, about 30 s",
+        "[4/4] accuracy segnet: unsupported: no way",
     ]
 
 
@@ -116,6 +122,11 @@ def test_a_terminal_shows_bar_best_failed_and_what_runs() -> None:
         assert best == "best so far: unet, Dice 0.800 (1 seed)"
         (runs,) = running
         assert re.fullmatch(r"accuracy unet seed 1 +since \d\d:\d\d:\d\d", runs)
+        watcher.cell(cells[3], 3e5)
+        assert re.search(r"all by about \d\d:\d\d on \d\d \w{3} *$", terminal.drawn()[0])
+        for cell in cells[2:]:
+            watcher.done(cell, row(cell))
+        assert terminal.drawn()[0].rstrip().endswith("4/4 cells, 1 failed")
         assert "\n[2/4] accuracy unet-add: error: out of luck\n" in CONTROL.sub(
             "\n", terminal.written()
         )
@@ -169,13 +180,14 @@ def test_more_workers_than_lines_are_counted() -> None:
 
 
 def test_the_cursor_is_never_left_hidden_and_stderr_is_given_back() -> None:
-    before = sys.stdout, sys.stderr
+    before, threads = (sys.stdout, sys.stderr), threading.active_count()
     terminal = Terminal()
     with Watcher(terminal.console) as watcher:
         watcher.begin([planned("unet")], RUN, 20.0)
         shows, hides = (terminal.written().rfind(f"\x1b[?25{end}") for end in "hl")
         assert shows > hides  # so that it is there after kill -9, too
         assert sys.stderr is not before[1]  # what is printed there comes above the bar
+        assert threading.active_count() == threads  # none that redraws beside a timed cell
     assert (sys.stdout, sys.stderr) == before
 
 

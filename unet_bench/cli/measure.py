@@ -13,7 +13,7 @@ import typer
 from unet_bench.cli.options import AsJson, Chosen, Debug, pick, with_options
 from unet_bench.errors import InvalidSuite, StoreError, command_line
 from unet_bench.execute.options import ExecutionOptions
-from unet_bench.execute.signals import exit_code, terminable
+from unet_bench.execute.signals import terminable
 from unet_bench.present.stdout import echo
 from unet_bench.spec.cell import Setting
 from unet_bench.spec.option import SAVING, WHAT, WHERE, options
@@ -97,8 +97,8 @@ def run(
         kept = "nothing was measured yet"
         if progress.path:
             kept = f"what was finished is kept. Go on with: {resume_command(progress.path)}"
-        typer.echo(f"stopped; {kept}", err=True)
-        raise typer.Exit(exit_code(end)) from None
+        end.add_note(kept)
+        raise
     except StoreError as error:
         if progress.path is None:  # nothing was run: refused before starting
             raise
@@ -262,8 +262,8 @@ def selftest(
     try:
         done = audited.selftest(path, quick=quick, pairs=pairs, variant=variant, out=out, **chosen)
     except KeyboardInterrupt as end:
-        typer.echo("stopped before there was a pair to judge", err=True)
-        raise typer.Exit(exit_code(end)) from None
+        end.add_note("there is no pair to judge yet")
+        raise
     echo(report_text(done.report), end="")
     early = "stopped early; " if done.stopped else ""
     typer.echo(f"{early}written: {done.path}/selftest.txt and selftest.json", err=True)

@@ -54,13 +54,13 @@ class PanelledCommand(TyperCommand):
     def invoke(self, ctx: Any) -> Any:
         """Run the command; where a signal ends it, that is one line and an exit code.
 
-        What plugins print meanwhile goes to stderr.
+        The line has the exception's notes. What plugins print meanwhile goes to stderr.
         """
         try:
             with reserved(), stoppable():
                 return super().invoke(ctx)
         except KeyboardInterrupt as end:
-            typer.echo("stopped", err=True)
+            typer.echo("; ".join(["stopped", *getattr(end, "__notes__", ())]), err=True)
             raise typer.Exit(exit_code(end)) from None
 
     def format_options(self, ctx: Any, formatter: Any) -> None:

@@ -78,7 +78,8 @@ class Watcher:
         """Say what will be done, and where it goes; further cells of the same run are added."""
         self._examined = ""
         if path == self.path:
-            self._line(f"{counted(len(planned), 'more cell')}, about {span(seconds)}")
+            if planned:
+                self._line(f"{counted(len(planned), 'more cell')}, about {span(seconds)}")
         else:
             self._reset()
             self.path = path
@@ -155,6 +156,7 @@ class Watcher:
         self._seconds += seconds
         self._foreseen |= dict.fromkeys(map(name_of, planned), 0.0)
         for p in to_run:
+            self._running.pop(name_of(p), None)  # a time limit ended it
             self._foreseen[name_of(p)] = p.seconds if p.probe.timed else p.seconds * share
 
     def _new_leaders(self) -> list[str]:
@@ -196,10 +198,7 @@ class Watcher:
 
     def _bar(self, width: int) -> RenderableType:
         failed = f", {len(self._failed)} failed" if self._failed else ""
-        end = self._end.strftime("%H:%M")
-        if self._end.date() != datetime.now().date():
-            end = self._end.strftime("%Y-%m-%d %H:%M")
-        words = self._text(f"{self.ended}/{self.total} cells{failed}, all by about {end}")
+        words = self._text(f"{self.ended}/{self.total} cells{failed}{self._all_by()}")
         bar = ProgressBar(total=1.0, completed=self.share())
         beside = width >= NARROW
         line = Table.grid(padding=(0, 2), expand=True)
@@ -211,6 +210,15 @@ class Watcher:
             line.add_row(bar)
             line.add_row(words)
         return line
+
+    def _all_by(self) -> str:
+        """Return when all will have ended, if they have not."""
+        if self.ended == self.total:
+            return ""
+        now = datetime.now()
+        end = max(now, self._end)
+        day = "" if end.date() == now.date() else f" on {end:%d %b}"
+        return f", all by about {end:%H:%M}{day}"
 
     def _workers(self, width: int, most: int) -> Iterator[RenderableType]:
         """Yield a line for each cell that runs, up to so many."""
