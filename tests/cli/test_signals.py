@@ -172,3 +172,32 @@ def test_what_is_kept_is_said_on_the_one_line(command: list[str], what: str, mon
     assert done.exit_code == 128 + signal.SIGTERM
     (line,) = done.stderr.splitlines()
     assert line.startswith("stopped; ")
+
+
+# Says that it is ready, and waits to be asked to end.
+WAITING = """
+import sys, time
+import typer
+from unet_bench.cli.options import PanelledCommand
+
+app = typer.Typer()
+
+@app.command(cls=PanelledCommand)
+def work() -> None:
+    sys.stderr.write("ready")
+    sys.stderr.flush()
+    time.sleep(60)
+
+app(args=[])
+"""
+
+
+def test_a_terminal_that_is_gone_takes_no_line_and_leaves_the_exit_code() -> None:
+    terminal, end = os.openpty()
+    waiting = [sys.executable, "-c", WAITING]
+    with subprocess.Popen(waiting, stderr=end, preexec_fn=as_a_shell_begins_it) as program:
+        assert os.read(terminal, 5) == b"ready"
+        os.close(terminal)
+        program.send_signal(signal.SIGHUP)
+        assert program.wait(30) == 128 + signal.SIGHUP
+    os.close(end)

@@ -14,7 +14,7 @@ from unet_bench.cli.options import AsJson, Chosen, Debug, pick, with_options
 from unet_bench.errors import InvalidSuite, StoreError, command_line
 from unet_bench.execute.options import ExecutionOptions
 from unet_bench.execute.signals import terminable
-from unet_bench.present.stdout import echo
+from unet_bench.present.stdout import echo, tell
 from unet_bench.spec.cell import Setting
 from unet_bench.spec.option import SAVING, WHAT, WHERE, options
 from unet_bench.spec.presets import PRESETS
@@ -170,16 +170,15 @@ def end_code(done: Finished, limited: bool) -> int:
     from unet_bench.store.log import resume_command
 
     if done.left:
-        typer.echo(
+        tell(
             f"the time limit is reached, {len(done.left)} cells are left "
-            f"({name_cells(done.left)}). Go on with: {resume_command(done.path)}",
-            err=True,
+            f"({name_cells(done.left)}). Go on with: {resume_command(done.path)}"
         )
         if limited:
             return TIME_IS_UP
     if done.refused:
         why = command_line("show", done.path, "--columns", "variant,error")
-        typer.echo(f"none of the chosen variants can run here; see why: {why}", err=True)
+        tell(f"none of the chosen variants can run here; see why: {why}")
         return 1
     return 0 if done.statuses <= HARMLESS else 1
 
@@ -224,7 +223,7 @@ def plan(
             echo(json.dumps(plan_table(prepared.planned), indent=2))
         else:
             plan_text(prepared)
-            typer.echo("".join(f"note: {note}\n" for note in prepared.notes), nl=False, err=True)
+            tell("".join(f"note: {note}\n" for note in prepared.notes), end="")
 
 
 @with_options(chosen=pick(Suite, *options(Setting), "size", "width_scale", "speed_s"))
@@ -266,7 +265,7 @@ def selftest(
         raise
     echo(report_text(done.report), end="")
     early = "stopped early; " if done.stopped else ""
-    typer.echo(f"{early}written: {done.path}/selftest.txt and selftest.json", err=True)
+    tell(f"{early}written: {done.path}/selftest.txt and selftest.json")
     raise typer.Exit(done.exit_code(fail_above))
 
 
@@ -346,7 +345,7 @@ def predict(
         found = predict_files(network, images, outputs, white=white, **chosen)
         for kind, texts in (("note", found.notes), ("warning", found.warnings)):
             for text in texts:
-                typer.echo(f"{kind}: {text}", err=True)
+                tell(f"{kind}: {text}")
         done = []
         for written in found.write():
             done.append(written)

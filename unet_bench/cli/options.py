@@ -14,7 +14,7 @@ import typer
 from typer.core import TyperCommand
 
 from unet_bench.execute.signals import exit_code, stoppable
-from unet_bench.present.stdout import reserved
+from unet_bench.present.stdout import reserved, tell
 from unet_bench.spec.option import Option, options
 
 Chosen = dict[str, Any]
@@ -60,7 +60,7 @@ class PanelledCommand(TyperCommand):
             with reserved(), stoppable():
                 return super().invoke(ctx)
         except KeyboardInterrupt as end:
-            typer.echo("; ".join(["stopped", *getattr(end, "__notes__", ())]), err=True)
+            tell("; ".join(["stopped", *getattr(end, "__notes__", ())]))
             raise typer.Exit(exit_code(end)) from None
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
