@@ -14,7 +14,7 @@ from unet_bench.plan.cells import Plan, Planned
 from unet_bench.spec.suite import Suite, from_dict, parse_budget
 
 NAMES = ["unet", "unet-add", "unet-bilinear", "unet-narrow", "unet-shallow"]
-STEP_S = {name: 0.1 for name in NAMES} | {"unet-shallow": 4.0}  # of a training step
+STEP_S = dict.fromkeys(NAMES, 0.1) | {"unet-shallow": 4.0}  # of a training step
 FIXED_S = 1.0
 
 
