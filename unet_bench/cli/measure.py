@@ -194,15 +194,20 @@ def name_cells(left: Iterable[Planned]) -> str:
 
 
 def show_end(path: Path, plan: Plan) -> None:
-    """Print the table of a run, where it is, what was scaled down, and doubts about the data."""
+    """Print a run's table, what to use by it, where it is, and what to know of it."""
+    from unet_bench.analysis.recommend import recommend
     from unet_bench.present.progress import console
+    from unet_bench.present.recommend import answers
     from unet_bench.present.table import results_document
     from unet_bench.store.runs import read_runs
 
     screen, runs = console(), read_runs([path])
     screen.print(results_document(runs.results, known=runs.columns).rendered())
-    again = command_line("show", path)
-    notes = [f"results: {path}/results.csv", f"again: {again}", plan.suite.scaled_down()]
+    notes = list(answers(recommend(runs)))
+    commands = {"again": "show", "why": "recommend", "as a page": "report"}
+    notes.append(f"results: {path}/results.csv")
+    notes += [f"{word}: {command_line(name, path)}" for word, name in commands.items()]
+    notes.append(plan.suite.scaled_down())
     notes += [note for note in plan.notes if is_doubt(note)]
     screen.print("\n".join(filter(None, notes)), markup=False, highlight=False, soft_wrap=True)
 

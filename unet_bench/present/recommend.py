@@ -13,6 +13,7 @@ from unet_bench.analysis.recommend import Recommendation
 from unet_bench.present.blocks import Block, Command, Heading, Notes, Table, Text
 from unet_bench.present.document import Document, derived, table_of
 from unet_bench.present.explanation import SHOWN, notes, over, steps, verdicts
+from unet_bench.present.findings import sentences
 from unet_bench.store.columns import Column
 from unet_bench.store.figures import PEERS, Row
 from unet_bench.store.schema import BY_NAME, CONDITIONS, INTERVALS
@@ -61,6 +62,18 @@ def recommend_document(recommendations: Sequence[Recommendation]) -> Document:
     blocks = [block for advice in recommendations for block in _blocks(advice)] or [Text(_NONE)]
     content = [_content(advice) for advice in recommendations]
     return Document("recommend", tuple(blocks), table(recommendations), content)
+
+
+def answers(recommendations: Sequence[Recommendation]) -> Iterator[str]:
+    """Yield what to use by Dice, in a few sentences for each group; none where there is no choice.
+
+    That is what a run ends with.
+    """
+    chosen = [a for a in recommendations if a.goal == "dice" and len(a.candidates.networks) > 1]
+    for advice in chosen:
+        where = f"{advice.conditions['task']}: " if len(chosen) > 1 else ""
+        raced = [finding for finding in advice.findings if finding.kind == "race"]
+        yield from (f"{where}{text}" for text in (*verdicts(advice), *sentences(raced)))
 
 
 def table(recommendations: Iterable[Recommendation]) -> pd.DataFrame:
