@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 
 from unet_bench import run
 from unet_bench.errors import InvalidSuite
-from unet_bench.execute.local import Local, cores
+from unet_bench.execute import local as local_module
+from unet_bench.execute.driver import Quiet
+from unet_bench.execute.local import Local, cores, free_memory_mib
 from unet_bench.execute.options import ExecutionOptions
+from unet_bench.plan.cells import Planned
 from unet_bench.store.runs import read_runs
 
 TINY = {
@@ -33,10 +37,13 @@ def locks_of_nobody_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
 
 
-def measured(out: Path, jobs: int, probes: list[str]) -> pd.DataFrame:
+def measured(
+    out: Path, jobs: int, probes: list[str], progress: Quiet | None = None
+) -> pd.DataFrame:
     found = run(
         ["unet", "unet-add"],
         out=out,
+        progress=progress,
         execution=ExecutionOptions(jobs=jobs),
         **TINY,
         probes=probes,
@@ -73,6 +80,39 @@ def test_a_containers_share_of_the_cores_counts(tmp_path: Path) -> None:
         quota.write_text(text + "\n")
         assert cores(quota) == expected
     assert cores(tmp_path / "absent") == cores()
+
+
+def test_a_containers_share_of_the_memory_counts(tmp_path: Path) -> None:
+    limit = tmp_path / "memory.max"
+    limit.with_name("memory.current").write_text(f"{100 << 20}\n")
+    for text, least, most in ((f"{500 << 20}", 400, 400), ("50", 0, 0), ("max", 1, 1e9)):
+        limit.write_text(text + "\n")
+        assert least <= free_memory_mib(limit) <= most
+    assert free_memory_mib(tmp_path / "absent") > 0
+
+
+class Counting(Quiet):
+    """Counts how many cells run at once."""
+
+    running = most = 0
+
+    def cell(self, planned: Planned, seconds_left: float) -> None:
+        self.running += 1
+        self.most = max(self.most, self.running)
+
+    def done(self, planned: Planned, row: dict[str, Any]) -> None:
+        self.running -= 1
+
+
+@pytest.mark.parametrize(("free_mib", "at_once"), [(1e6, 2), (1000.0, 1), (1.0, 1)])
+def test_as_many_as_there_is_memory_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free_mib: float, at_once: int
+) -> None:
+    monkeypatch.setattr(local_module, "free_memory_mib", lambda: free_mib)
+    counting = Counting()
+    cells = measured(tmp_path, 2, ["accuracy"], counting)
+    assert (cells.status == "ok").all()
+    assert counting.most == at_once
 
 
 def test_jobs_are_of_this_host() -> None:

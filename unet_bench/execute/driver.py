@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from unet_bench.execute.jobs import (
     Ended,
@@ -31,6 +31,10 @@ from unet_bench.store.schema import ENVIRONMENT_COLUMNS
 if TYPE_CHECKING:
     from unet_bench.plan.cells import Plan, Planned
     from unet_bench.store.log import Store
+
+
+WORKER_MIB: Final = 400.0
+"""Of a worker, beside what its network takes: libraries, images, what torch keeps for later."""
 
 
 class Progress(Protocol):
@@ -303,6 +307,7 @@ class RunLedger:
             fresh=not self._fresh.isdisjoint(providers(plan, planned)),
             keep_weights=self._keeps_weights(planned),
             timeout_s=plan.suite.timeout_s,
+            memory_mib=WORKER_MIB + (planned.predicted_train_mib or planned.predicted_mib or 0.0),
         )
 
     def _keeps_weights(self, planned: Planned) -> bool:

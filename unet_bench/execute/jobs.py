@@ -50,6 +50,7 @@ class Job:
     keep_weights: bool = False
     remote: bool = False  # on another machine than planned it: what is there has to be looked at
     timeout_s: float = 3600.0
+    memory_mib: float = 0.0  # of the host, as foreseen: for who runs several side by side
     environ: Mapping[str, str] = field(default_factory=dict)  # set before a device is touched
 
     @property

@@ -24,6 +24,7 @@ from unet_bench.host.survey import VISIBILITY, DeviceFacts
 
 IDENTITY = 8  # characters that tell two devices of a host apart
 MOST_JOBS = 1024  # at once on the processor
+MEMORY_USED = 0.8  # of what is free when a run begins, by jobs that run side by side
 GRACE_S = 3.0  # between asking a worker to end, killing it, and doing without its end
 WAYS_TO_END = (signal.SIGTERM, KILL)
 
@@ -94,6 +95,7 @@ class Local:
         self._locks = DeviceLocks()
         self._running: dict[str, Running] = {}
         self._has_begun = False  # once: what began then had all the time that there was
+        self._memory_mib = free_memory_mib()
         self._wait_announced = False  # of a lock that somebody else holds
 
     def __enter__(self) -> Self:
@@ -190,6 +192,8 @@ class Local:
                 (queue[0] for queue in waiting.values() if queue), key=lambda job: order[job.stem]
             )
             for job in next_jobs:
+                if not self._fits(job):
+                    continue
                 try:
                     locks = self._locks.take(place.name, timed=job.timed)
                 except Held as lock:
@@ -222,6 +226,13 @@ class Local:
                 running.deadline = time.monotonic() + job.timeout_s
                 break
         return blocked
+
+    def _fits(self, job: Job) -> bool:
+        """Return whether there is memory for a job beside those that run; alone it may always."""
+        if not self._running or job.device != "cpu":
+            return True
+        taken = sum(running.job.memory_mib for running in self._running.values())
+        return taken + job.memory_mib <= MEMORY_USED * self._memory_mib
 
     def _collect_ended(self, timeout_s: float | None) -> Iterator[Ended]:
         for end in self._processes.wait(timeout_s):
@@ -284,6 +295,20 @@ def cores(quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
         granted, period = quota.read_text().split()
         return max(1, min(here or 1, int(granted) // int(period)))
     return here or 1
+
+
+def free_memory_mib(limit: Path = Path("/sys/fs/cgroup/memory.max")) -> float:
+    """Return the memory that is free: of its container, where that has a limit and less of it.
+
+    `limit` is the file in which Linux states it, in bytes, or max; beside it is what is used.
+    """
+    import psutil
+
+    free = float(psutil.virtual_memory().available)
+    with suppress(OSError, ValueError):
+        used = int(limit.with_name("memory.current").read_text())
+        free = min(free, max(0, int(limit.read_text()) - used))
+    return free / 2**20
 
 
 def _whole(text: str) -> int:
