@@ -14,6 +14,7 @@ from unet_bench.analysis.recommend import Recommendation
 from unet_bench.errors import UnetBenchError
 from unet_bench.execute.options import ExecutionOptions
 from unet_bench.present.findings import sentences
+from unet_bench.present.table import PREDICTED_MEMORY
 from unet_bench.spec.option import options
 from unet_bench.spec.presets import PRESETS
 from unet_bench.spec.suite import Suite, from_dict
@@ -396,6 +397,9 @@ def notes(advice: Recommendation) -> Iterator[str]:
             "estimated latency: the ratio to the baseline, times the baseline's own time on a "
             "quiet machine"
         )
+    sources = (option.network.row.get("memory_source") for option in advice.options)
+    if "predicted" in sources:
+        yield PREDICTED_MEMORY
 
 
 def _failed(networks: Iterable[Network], probes: Sequence[str]) -> list[str]:

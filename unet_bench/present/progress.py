@@ -222,7 +222,7 @@ def _decided(cells: Sequence[Planned]) -> list[str]:
     """Return what will not run, and why: probes with one reason together."""
     probes: dict[tuple[str, str], set[str]] = {}
     for p in cells:
-        if p.status:
+        if p.status not in ("", "ok"):
             probes.setdefault((p.status, p.reason), set()).add(p.cell.probe)
     return sorted(
         f"{status} ({', '.join(sorted(of))}): {reason}" for (status, reason), of in probes.items()
