@@ -44,7 +44,7 @@ Step = Callable[[], object]
 
 
 def probe(context: MeasurementContext) -> dict[str, Any]:
-    """Return the peaks of a forward pass, and of a training step, in MiB; and that they are measured.
+    """Return the measured peaks of a forward pass, and of a training step, in MiB.
 
     The columns of the training step begin with `train_`; it includes the optimiser's state.
     """

@@ -384,7 +384,8 @@ class Planner:
         limit = self.suite.limit_tmac or 0.0
         if 0 < limit < work.tmac:
             reason = (
-                f"predicted to cost {work.tmac:.3g} tera-MACs ({(network.macs or 0) / 1e9:.3g} GMACs an image), "
+                f"predicted to cost {work.tmac:.3g} tera-MACs "
+                f"({(network.macs or 0) / 1e9:.3g} GMACs an image), "
                 f"beyond the limit of {limit:g}; --limit 0 runs it"
             )
             return replace(known, status="skipped", reason=reason)

@@ -146,7 +146,7 @@ def scored_images(estimate: Estimate, cell: Cell, sizes: Sizes) -> float:
         tiles = (count(size, scored, overlap=overlap, flips=flips) for size in sizes.get(split, ()))
         return sum(tiles)
 
-    validated = 0.0 if cell.variant.trivial else estimate.evaluations * images("val", 0.0, False)
+    validated = estimate.evaluations * images("val", 0.0, False)
     tested = images("test", protocol.overlap, protocol.flips) if estimate.tests else 0.0
     return validated + tested
 
