@@ -173,10 +173,10 @@ def certify(
         (resume, requested(resume)) if resume else begin(out, chosen(device), minutes or MINUTES)
     )
 
-    from unet_bench.present.progress import watcher
+    from unet_bench.present.progress import Watcher
 
     stopped, checks = None, []
-    with watcher() as progress:
+    with Watcher() as progress:
         environment = doctor()
         at_work = Certifying(
             folder,

@@ -96,12 +96,12 @@ def selftest(
     wanted = suite_for(variant or under.get("baseline", BASELINE), pairs, under)
 
     from unet_bench.analysis.audit import audit, trials_of
-    from unet_bench.present.progress import watcher
+    from unet_bench.present.progress import Watcher
     from unet_bench.store.log import iterate_rows, latest
     from unet_bench.store.tables import write_tables  # noqa: F401 (whole, before signals raise)
 
     stopped, left = None, 0
-    with pipeline.plan(wanted, execution=execution) as plan, watcher() as progress:
+    with pipeline.plan(wanted, execution=execution) as plan, Watcher() as progress:
         if run:
             check_environment(run, plan)
         plan = replace(plan, planned=with_slowed(plan.planned, repeats))

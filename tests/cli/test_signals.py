@@ -7,8 +7,12 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
+from typer.testing import CliRunner
+
+from unet_bench.cli.app import app
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="has no such signals")
 
@@ -149,3 +153,51 @@ def test_at_many_moments_of_a_run(tmp_path: Path, name: str) -> None:
         about = (tenths, process.returncode, said)
         assert "unet_bench" not in said or "Traceback" not in said, about
         assert process.returncode in (0, -number, 128 + number) or tenths < 2, about
+
+
+@pytest.mark.parametrize(
+    ("command", "what"),
+    [
+        (["run"], "unet_bench.pipeline.plan"),
+        (["selftest"], "unet_bench.selftest.selftest"),
+    ],
+)
+def test_what_is_kept_is_said_on_the_one_line(command: list[str], what: str, monkeypatch) -> None:
+    def stopped(*_: object, **__: object) -> NoReturn:
+        signal.raise_signal(signal.SIGTERM)
+        raise AssertionError("it went on")
+
+    monkeypatch.setattr(what, stopped)
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 128 + signal.SIGTERM
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("stopped; ")
+
+
+# Says that it is ready, and waits to be asked to end.
+WAITING = """
+import sys, time
+import typer
+from unet_bench.cli.options import PanelledCommand
+
+app = typer.Typer()
+
+@app.command(cls=PanelledCommand)
+def work() -> None:
+    sys.stderr.write("ready")
+    sys.stderr.flush()
+    time.sleep(60)
+
+app(args=[])
+"""
+
+
+def test_a_terminal_that_is_gone_takes_no_line_and_leaves_the_exit_code() -> None:
+    terminal, end = os.openpty()
+    waiting = [sys.executable, "-c", WAITING]
+    with subprocess.Popen(waiting, stderr=end, preexec_fn=as_a_shell_begins_it) as program:
+        assert os.read(terminal, 5) == b"ready"
+        os.close(terminal)
+        program.send_signal(signal.SIGHUP)
+        assert program.wait(30) == 128 + signal.SIGHUP
+    os.close(end)

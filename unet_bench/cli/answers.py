@@ -10,7 +10,7 @@ import typer
 
 from unet_bench.cli.options import AsJson, Corrected, Format, Formatted, Run, Runs
 from unet_bench.errors import InvalidSuite
-from unet_bench.present.stdout import echo
+from unet_bench.present.stdout import echo, tell
 from unet_bench.spec.option import split
 
 if TYPE_CHECKING:
@@ -234,7 +234,7 @@ def rank(
         result = ranked.rank(read_runs(paths), u_score=u_score)
     if plot is not None:
         draw_critical_differences(result.drawn, plot)
-        typer.echo(f"written: {plot}", err=True)
+        tell(f"written: {plot}")
     answer(rank_document(result), format, as_json)
 
 
@@ -301,7 +301,7 @@ def curves(
     result = curves_of.read_curves(path)
     if plot is not None:
         shown_as.plot(result, plot)
-        typer.echo(f"written: {plot}", err=True)
+        tell(f"written: {plot}")
     if target is not None:
         answer(shown_as.times_document(curves_of.time_to(result, target)), format, as_json)
     elif plot is None:

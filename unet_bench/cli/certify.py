@@ -11,7 +11,7 @@ from unet_bench.cli.inspect import doctor_report
 from unet_bench.cli.measure import Out
 from unet_bench.cli.options import Chosen, Debug, pick, with_options
 from unet_bench.errors import InvalidSuite
-from unet_bench.present.stdout import echo
+from unet_bench.present.stdout import echo, tell
 from unet_bench.spec.suite import Suite
 
 
@@ -47,9 +47,9 @@ def certify(
     echo(done.certificate.sentence())
     for check in done.certificate.checks:
         echo(f"  {check.name}: {check.status}; {check.figure}")
-    typer.echo(f"written: {done.folder}/certificate.md", err=True)
+    tell(f"written: {done.folder}/certificate.md")
     if done.exit_code() not in (0, 1):
-        typer.echo(f"go on with: {certified.resume_command(done.folder)}", err=True)
+        tell(f"go on with: {certified.resume_command(done.folder)}")
     if not done.stopped:
-        typer.echo(f"to send: {done.archive}", err=True)
+        tell(f"to send: {done.archive}")
     raise typer.Exit(done.exit_code())

@@ -13,8 +13,8 @@ import typer
 from unet_bench.cli.options import AsJson, Chosen, Debug, pick, with_options
 from unet_bench.errors import InvalidSuite, StoreError, command_line
 from unet_bench.execute.options import ExecutionOptions
-from unet_bench.execute.signals import exit_code, terminable
-from unet_bench.present.stdout import echo
+from unet_bench.execute.signals import terminable
+from unet_bench.present.stdout import echo, tell
 from unet_bench.spec.cell import Setting
 from unet_bench.spec.option import SAVING, WHAT, WHERE, options
 from unet_bench.spec.presets import PRESETS
@@ -64,7 +64,7 @@ def run(
     Without options: a first look in ten minutes on two cores, or a tour on a GPU.
     """
     from unet_bench import pipeline
-    from unet_bench.present.progress import examining, watcher
+    from unet_bench.present.progress import Watcher
     from unet_bench.store.log import read_manifest, resume_command
     from unet_bench.store.trust import code_named_by, require_trust
 
@@ -76,31 +76,34 @@ def run(
     execution = execution_of(folder, execution_options)
     chosen = pipeline.suite_of_run(folder) if folder else from_options(suite_options, suite)
     recipe = pipeline.recipe_of_run(folder) if folder else None
-    with watcher() as progress, examining() as watch:
-        try:
-            with pipeline.plan(chosen, recipe, execution, watch=watch) as prepared:
-                if "time_limit_s" not in execution_options:
-                    limit = PRESETS[prepared.suite.preset].time_limit_s
-                    execution = replace(execution, time_limit_s=limit)
-                for note in (*prepared.notes, *time_notes(prepared, execution)):
-                    progress.waiting(f"note: {note}")
-                import unet_bench.store.tables  # noqa: F401 (whole, before signals raise anywhere)
+    progress = Watcher()
+    try:
+        with (
+            progress,
+            pipeline.plan(chosen, recipe, execution, watch=progress.examined) as prepared,
+        ):
+            if "time_limit_s" not in execution_options:
+                limit = PRESETS[prepared.suite.preset].time_limit_s
+                execution = replace(execution, time_limit_s=limit)
+            for note in (*prepared.notes, *time_notes(prepared, execution)):
+                progress.waiting(f"note: {note}")
+            import unet_bench.store.tables  # noqa: F401 (whole, before signals raise anywhere)
 
-                with terminable():
-                    done = pipeline.execute(prepared, out, progress, folder, execution)
-            if not done.left or "time_limit_s" not in execution_options:
-                show_end(done.path, prepared)
-        except KeyboardInterrupt as end:
-            kept = "nothing was measured yet"
-            if progress.path:
-                kept = f"what was finished is kept. Go on with: {resume_command(progress.path)}"
-            typer.echo(f"stopped; {kept}", err=True)
-            raise typer.Exit(exit_code(end)) from None
-        except StoreError as error:
-            if progress.path is None:  # nothing was run: refused before starting
-                raise
-            typer.secho(f"unet-bench: {error}", err=True, fg="red")
-            raise typer.Exit(1) from error
+            with terminable():
+                done = pipeline.execute(prepared, out, progress, folder, execution)
+        if not done.left or "time_limit_s" not in execution_options:
+            show_end(done.path, prepared)
+    except KeyboardInterrupt as end:
+        kept = "nothing was measured yet"
+        if progress.path:
+            kept = f"what was finished is kept. Go on with: {resume_command(progress.path)}"
+        end.add_note(kept)
+        raise
+    except StoreError as error:
+        if progress.path is None:  # nothing was run: refused before starting
+            raise
+        typer.secho(f"unet-bench: {error}", err=True, fg="red")
+        raise typer.Exit(1) from error
     raise typer.Exit(end_code(done, limited="time_limit_s" in execution_options))
 
 
@@ -167,16 +170,15 @@ def end_code(done: Finished, limited: bool) -> int:
     from unet_bench.store.log import resume_command
 
     if done.left:
-        typer.echo(
+        tell(
             f"the time limit is reached, {len(done.left)} cells are left "
-            f"({name_cells(done.left)}). Go on with: {resume_command(done.path)}",
-            err=True,
+            f"({name_cells(done.left)}). Go on with: {resume_command(done.path)}"
         )
         if limited:
             return TIME_IS_UP
     if done.refused:
         why = command_line("show", done.path, "--columns", "variant,error")
-        typer.echo(f"none of the chosen variants can run here; see why: {why}", err=True)
+        tell(f"none of the chosen variants can run here; see why: {why}")
         return 1
     return 0 if done.statuses <= HARMLESS else 1
 
@@ -221,7 +223,7 @@ def plan(
             echo(json.dumps(plan_table(prepared.planned), indent=2))
         else:
             plan_text(prepared)
-            typer.echo("".join(f"note: {note}\n" for note in prepared.notes), nl=False, err=True)
+            tell("".join(f"note: {note}\n" for note in prepared.notes), end="")
 
 
 @with_options(chosen=pick(Suite, *options(Setting), "size", "width_scale", "speed_s"))
@@ -259,11 +261,11 @@ def selftest(
     try:
         done = audited.selftest(path, quick=quick, pairs=pairs, variant=variant, out=out, **chosen)
     except KeyboardInterrupt as end:
-        typer.echo("stopped before there was a pair to judge", err=True)
-        raise typer.Exit(exit_code(end)) from None
+        end.add_note("there is no pair to judge yet")
+        raise
     echo(report_text(done.report), end="")
     early = "stopped early; " if done.stopped else ""
-    typer.echo(f"{early}written: {done.path}/selftest.txt and selftest.json", err=True)
+    tell(f"{early}written: {done.path}/selftest.txt and selftest.json")
     raise typer.Exit(done.exit_code(fail_above))
 
 
@@ -343,7 +345,7 @@ def predict(
         found = predict_files(network, images, outputs, white=white, **chosen)
         for kind, texts in (("note", found.notes), ("warning", found.warnings)):
             for text in texts:
-                typer.echo(f"{kind}: {text}", err=True)
+                tell(f"{kind}: {text}")
         done = []
         for written in found.write():
             done.append(written)

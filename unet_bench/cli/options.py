@@ -14,7 +14,7 @@ import typer
 from typer.core import TyperCommand
 
 from unet_bench.execute.signals import exit_code, stoppable
-from unet_bench.present.stdout import reserved
+from unet_bench.present.stdout import reserved, tell
 from unet_bench.spec.option import Option, options
 
 Chosen = dict[str, Any]
@@ -54,13 +54,13 @@ class PanelledCommand(TyperCommand):
     def invoke(self, ctx: Any) -> Any:
         """Run the command; where a signal ends it, that is one line and an exit code.
 
-        What plugins print meanwhile goes to stderr.
+        The line has the exception's notes. What plugins print meanwhile goes to stderr.
         """
         try:
             with reserved(), stoppable():
                 return super().invoke(ctx)
         except KeyboardInterrupt as end:
-            typer.echo("stopped", err=True)
+            tell("; ".join(["stopped", *getattr(end, "__notes__", ())]))
             raise typer.Exit(exit_code(end)) from None
 
     def format_options(self, ctx: Any, formatter: Any) -> None:

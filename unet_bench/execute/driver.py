@@ -34,7 +34,10 @@ class Progress(Protocol):
     """What a run tells whoever watches it."""
 
     def begin(self, planned: list[Planned], path: Path, seconds: float) -> None:
-        """Tell that the run starts: these cells, into this folder, and about how long they take."""
+        """Tell that these cells are to run, into this folder, and about how long they take.
+
+        Called again for the same folder, it adds further cells.
+        """
 
     def cell(self, planned: Planned, seconds_left: float) -> None:
         """Tell that a cell starts, and in about how many seconds the whole run will end."""
@@ -161,9 +164,10 @@ def run_jobs(
                         progress.waiting(reason)
                     case Started(job):
                         begun[job.stem] = now()
-                        progress.cell(
-                            ledger.planned[job.stem], plan.seconds(waits.values(), pace.factor)
-                        )
+                        planned = ledger.planned[job.stem]
+                        own_s = planned.seconds * pace.factor(planned.cell.probe)
+                        left_s = plan.seconds(waits.values(), pace.factor)
+                        progress.cell(planned, max(own_s, left_s))
                         waits.pop(job.stem, None)
                     case Ended(job, result):
                         left.discard(job.stem)

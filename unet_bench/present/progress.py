@@ -1,115 +1,296 @@
-"""What a person sees of a plan, and of a run while it goes on: a plain line a cell in a file."""
+"""What a person sees of a plan, and of a run while it goes on."""
 
 from __future__ import annotations
 
 import dataclasses
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, Self, TextIO, cast
 
-from rich.console import Console
+from rich.console import Console, Group, RenderableType
+from rich.constrain import Constrain
+from rich.live import Live
 from rich.markup import escape
+from rich.progress_bar import ProgressBar
 from rich.table import Table
 
+from unet_bench.errors import StoreError
+from unet_bench.present.best_so_far import BestSoFar
 from unet_bench.present.stdout import stdout
+from unet_bench.present.terminal import Styled
+from unet_bench.store.log import iterate_rows
+from unet_bench.text_format import counted, printable
 
 if TYPE_CHECKING:
     from unet_bench.plan.cells import Plan, Planned
 
+WELL: Final = ("ok", "unsupported", "skipped")  # what is no failure
+NARROW: Final = 70  # columns; a narrower terminal shows the bar on a line of its own
+ECHO: Final = 4  # columns left empty, for the ^C that a terminal writes there
+BURST_S: Final = 0.1  # between two redraws while results are found that need no run
+
+CellName = tuple[str, str]
+
 
 class Watcher:
-    """Prints what runs now and when it will all end.
+    """Shows how a run goes on: on a terminal a bar and what runs now, elsewhere a line a cell.
 
-    It writes only when something happens, so that it does not occupy a core.
+    All of it goes to stderr, so that stdout stays for tables. It redraws when something happens
+    and at no other time, so that nothing of it runs beside a timed cell. A context manager:
+    afterwards what was drawn is gone from the terminal, and printed lines stay.
     """
 
-    def __init__(self, console: Console) -> None:
-        self.console = console
+    def __init__(self, console: Console | None = None) -> None:
+        self.console = console or stderr_console()
         self.path: Path | None = None
+        self._live: Live | None = None
+        self._drawn = 0.0  # of the monotonic clock
+        self._examined = ""
+        self._told = 0.0  # of the monotonic clock, too: how many are examined
+        self._said: set[str] = set()
+        self._reset()
+
+    def _reset(self) -> None:
         self.ended = 0
         self.total = 0
+        self._end = datetime.now()
+        self._seconds = 0.0  # foreseen for all cells
+        self._seconds_done = 0.0
+        self._foreseen: dict[CellName, float] = {}
+        self._running: dict[CellName, tuple[Planned, datetime]] = {}
+        self._failed: set[CellName] = set()
+        self._best = BestSoFar()
+        self._leaders: dict[str, str] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live:
+            self._live.stop()
+            self._live = None
 
     def begin(self, planned: Sequence[Planned], path: Path, seconds: float) -> None:
-        """Say what will be done, and where it goes."""
-        self.path, self.ended, self.total = path, 0, len(planned)
-        self.console.print(
-            f"{len(planned)} cells, about {span(seconds)}, into {path}",
-            markup=False,
-            highlight=False,
-        )
+        """Say what will be done, and where it goes; further cells of the same run are added."""
+        self._examined = ""
+        if path == self.path:
+            if planned:
+                self._line(f"{counted(len(planned), 'more cell')}, about {span(seconds)}")
+        else:
+            self._reset()
+            self.path = path
+            self._line(f"{counted(len(planned), 'cell')}, about {span(seconds)}, into {path}")
+            with suppress(StoreError):  # which whoever writes there raises
+                for row in iterate_rows(path):
+                    self._best.take(row)
+            self._new_leaders()
+        self.total += len(planned)
+        self._end = datetime.now() + timedelta(seconds=seconds)
+        self._foresee(planned, seconds)
+        self._redraw()
 
     def cell(self, planned: Planned, seconds_left: float) -> None:
-        """Say which cell runs, on a terminal only."""
-        if self.console.is_terminal and not planned.status:
-            end = (datetime.now() + timedelta(seconds=seconds_left)).strftime("%H:%M")
-            self._line(
-                f"[{self.ended + 1}/{self.total}] {planned.cell.probe} {planned.names[0]} … "
-                f"all by about {end}",
-                "\r",
-            )
+        """Show that a cell runs, and when all will have ended."""
+        now = datetime.now()
+        self._end = now + timedelta(seconds=seconds_left)
+        self._running[name_of(planned)] = planned, now
+        self._redraw()
 
     def done(self, planned: Planned, row: dict[str, Any]) -> None:
         """Say how a cell ended. A second attempt at one counts as another."""
+        name, well = name_of(planned), row["status"] in WELL
         self.ended += 1
-        self.total = max(self.ended, self.total)
-        if self.console.is_terminal:
-            self._line("", "\r")
-            if row["status"] in ("ok", "unsupported", "skipped"):
-                return
-        note = f": {row['error']}" if row.get("error") else f" {planned.probe.figures_text(row)}"
-        names = ", ".join(planned.names)
-        self._line(
-            f"[{self.ended}/{self.total}] {planned.cell.probe} {names}: {row['status']}{note}",
-            "\n",
-        )
+        if name not in self._foreseen:
+            self.total += 1
+        self._seconds_done += self._foreseen.pop(name, 0.0)
+        has_run = self._running.pop(name, None) is not None
+        if well:
+            self._failed.discard(name)
+        else:
+            self._failed.add(name)
+        self._best.take(row)
+        if not (well and self.console.is_interactive):
+            self._line(f"[{self.ended}/{self.total}] {ending(planned, row)}")
+        if not self.console.is_interactive:
+            for sentence in self._new_leaders():
+                self._line(sentence)
+        self._redraw(0.0 if has_run else BURST_S)
 
     def waiting(self, reason: str) -> None:
-        """Say what the run waits for."""
-        self._line(reason, "\n")
+        """Say what the run waits for; once on a terminal, where it can still be read."""
+        if not (self.console.is_interactive and reason in self._said):
+            self._line(reason)
+        self._said.add(reason)
 
-    def _line(self, text: str, end: str) -> None:
-        width = self.console.width - 1
-        shown = text[:width].ljust(width) if self.console.is_terminal and end == "\r" else text
-        self.console.file.write(shown + end)
-        self.console.file.flush()
+    def examined(self, examined: int, total: int) -> None:
+        """Say how many networks are examined, where that takes more than a second.
+
+        On a terminal twice a second, elsewhere every ten seconds.
+        """
+        every_s = 0.5 if self.console.is_interactive else 10.0
+        if not self._examined:
+            self._told = time.monotonic() + 1.0 - every_s
+        self._examined = f"examined {examined} of {total} networks"
+        if time.monotonic() < self._told + every_s:
+            return
+        self._told = time.monotonic()
+        if self.console.is_interactive:
+            self._redraw()
+        else:
+            self._line(self._examined)
+
+    def share(self) -> float:
+        """Return how much has ended, of the seconds that were foreseen for all."""
+        return min(1.0, self._seconds_done / self._seconds) if self._seconds > 0 else 0.0
+
+    def _foresee(self, planned: Sequence[Planned], seconds: float) -> None:
+        """Share the seconds that all will take among cells: a timed one runs alone."""
+        to_run = [p for p in planned if not p.status]
+        alone = sum(p.seconds for p in to_run if p.probe.timed)
+        side_by_side = sum(p.seconds for p in to_run if not p.probe.timed)
+        share = (seconds - alone) / side_by_side if side_by_side else 1.0
+        self._seconds += seconds
+        self._foreseen |= dict.fromkeys(map(name_of, planned), 0.0)
+        for p in to_run:
+            self._running.pop(name_of(p), None)  # a time limit ended it
+            self._foreseen[name_of(p)] = p.seconds if p.probe.timed else p.seconds * share
+
+    def _new_leaders(self) -> list[str]:
+        """Return what to say of tasks that another variant leads than at the last call."""
+        before = self._leaders
+        found = self._best.leaders()
+        self._leaders = {task: leader.variant for task, leader in found.items() if leader}
+        new = [task for task, name in self._leaders.items() if before.get(task) != name]
+        sentences = self._best.sentences() if new else {}
+        return [sentences[task] for task in new]
+
+    def _line(self, text: str) -> None:
+        self.console.print(Styled(text), soft_wrap=True)
+
+    def _redraw(self, least_s: float = 0.0) -> None:
+        """Draw anew, if the last time is so many seconds ago."""
+        if not self.console.is_interactive or time.monotonic() < self._drawn + least_s:
+            return
+        self._drawn = time.monotonic()
+        if self._live is None:
+            self._live = Live(
+                console=self.console,
+                auto_refresh=False,
+                transient=True,
+                get_renderable=self._drawing,
+            )
+            self._live.start()
+            self.console.show_cursor()  # which a kill would leave hidden
+        self._live.refresh()
+
+    def _drawing(self) -> RenderableType:
+        width = max(1, self.console.width - ECHO)
+        if self._examined:
+            return Constrain(self._text(self._examined), width)
+        sentences = self._best.sentences().values()
+        lines = [self._bar(width), *map(self._text, sentences)]
+        room = max(1, self.console.height - len(lines) - 4)
+        return Constrain(Group(*lines, *self._workers(width, room)), width)
+
+    def _bar(self, width: int) -> RenderableType:
+        failed = f", {len(self._failed)} failed" if self._failed else ""
+        words = self._text(f"{self.ended}/{self.total} cells{failed}{self._all_by()}")
+        bar = ProgressBar(total=1.0, completed=self.share())
+        beside = width >= NARROW
+        line = Table.grid(padding=(0, 2), expand=True)
+        line.add_column(ratio=1)
+        if beside:
+            line.add_column(no_wrap=True)
+            line.add_row(bar, words)
+        else:
+            line.add_row(bar)
+            line.add_row(words)
+        return line
+
+    def _all_by(self) -> str:
+        """Return when all will have ended, if they have not."""
+        if self.ended == self.total:
+            return ""
+        now = datetime.now()
+        end = max(now, self._end)
+        day = "" if end.date() == now.date() else f" on {end:%d %b}"
+        return f", all by about {end:%H:%M}{day}"
+
+    def _workers(self, width: int, most: int) -> Iterator[RenderableType]:
+        """Yield a line for each cell that runs, up to so many."""
+        cells = Table.grid(padding=(0, 2))
+        narrow = width < NARROW
+        cells.add_column(overflow="fold")
+        cells.add_column(no_wrap=True)
+        for planned, since in list(self._running.values())[:most]:
+            cell, name = planned.cell, planned.names[0]
+            seed = f" seed {cell.seed}" if planned.probe.scores else ""
+            what = self._text(f"{cell.probe} {name}{seed}")
+            cells.add_row(what, f"{since:%H:%M:%S}" if narrow else f"since {since:%H:%M:%S}")
+        yield cells
+        if len(self._running) > most:
+            yield self._text(f"and {len(self._running) - most} more")
+
+    def _text(self, text: str) -> Styled:
+        """Return text to be drawn, of characters that the terminal has: each takes its place."""
+        encoding = self.console.encoding
+        return Styled(text.encode(encoding, "replace").decode(encoding))
+
+
+class Lenient:
+    """A text file that may be closed, full or gone: what it does not take is lost in silence."""
+
+    def __init__(self, file: TextIO | None) -> None:
+        self._file = file
+
+    def write(self, text: str) -> int:
+        """Write the text if the file takes it."""
+        with suppress(OSError, ValueError):
+            if self._file:
+                self._file.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush the file if it is there."""
+        with suppress(OSError, ValueError):
+            if self._file:
+                self._file.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+
+def stderr_console() -> Console:
+    """Return where progress goes: it is drawn on terminals alone, though FORCE_COLOR is set."""
+    try:
+        drawn = None if sys.stderr.isatty() else False
+    except (AttributeError, ValueError):  # closed
+        drawn = False
+    file = cast(TextIO, Lenient(sys.stderr))
+    return Console(file=file, force_interactive=drawn, highlight=False)
+
+
+def name_of(planned: Planned) -> CellName:
+    """Return what tells a cell from the others of its run."""
+    return planned.cell.probe, planned.cell.id
+
+
+def ending(planned: Planned, row: Mapping[str, Any]) -> str:
+    """Return how a cell ended, on one line."""
+    note = f": {row['error']}" if row.get("error") else f" {planned.probe.figures_text(row)}"
+    names = ", ".join(planned.names)
+    return printable(f"{planned.cell.probe} {names}: {row['status']}{note}")
 
 
 @contextmanager
 def examining() -> Iterator[Callable[[int, int], None]]:
-    """Yield what prints how many networks are examined, where that takes more than a moment.
-
-    A line on stderr that changes, or one every ten seconds where there is no terminal.
-    """
-    screen = Console(file=sys.stderr)
-    every_s = 0.1 if screen.is_terminal else 10.0
-    printed = time.monotonic() + 1.0 - every_s
-
-    def watch(examined: int, total: int) -> None:
-        nonlocal printed
-        if (now := time.monotonic()) >= printed + every_s:
-            printed = now
-            text, end = f"examined {examined} of {total} networks", "\n"
-            if screen.is_terminal:
-                text, end = text.ljust(screen.width - 1), "\r"
-            screen.file.write(text + end)
-            screen.file.flush()
-
-    yield watch
-    if screen.is_terminal:
-        screen.file.write("\r" + " " * (screen.width - 1) + "\r")
-
-
-@contextmanager
-def watcher() -> Iterator[Watcher]:
-    """Return a watcher on stderr, so that stdout stays for tables."""
-    console = Console(file=sys.stderr)
-    yield Watcher(console)
-    if console.is_terminal:
-        console.file.write("\r" + " " * (console.width - 1) + "\r")
+    """Yield what tells on stderr how many networks are examined, if that takes a while."""
+    with Watcher() as watcher:
+        yield watcher.examined
 
 
 def console() -> Console:

@@ -44,6 +44,13 @@ def echo(text: str, end: str = "\n") -> None:
     print(text, file=stdout(), end=end, flush=True)
 
 
+def tell(text: str, end: str = "\n") -> None:
+    """Print a text to stderr; where that is closed, full or gone, the text is lost."""
+    if sys.stderr is not None:
+        with contextlib.suppress(OSError, ValueError):
+            print(text, file=sys.stderr, end=end, flush=True)
+
+
 @contextlib.contextmanager
 def reserved() -> Iterator[None]:
     """Keep standard output for `stdout()`; what else is printed meanwhile goes to stderr."""
