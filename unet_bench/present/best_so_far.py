@@ -14,7 +14,7 @@ class Score(NamedTuple):
     """The test Dice of one training, or of a trivial baseline."""
 
     task: str
-    budget: str  # of training, as it was asked for
+    budget: str | None  # of training, as it was asked for
     variant: str
     trivial: bool
     seed: int
@@ -44,8 +44,14 @@ class BestSoFar:
         dice = row.get("dice") if row["status"] == "ok" else None
         self._scores.pop(row.get("cell_id", ""), None)
         if dice is not None and math.isfinite(dice):
-            fields = (row[name] for name in Score._fields)
-            self._scores[row["cell_id"]] = Score(*fields)
+            self._scores[row["cell_id"]] = Score(
+                task=row["task"],
+                budget=row.get("budget"),  # which rows of the first runs lack
+                variant=row["variant"],
+                trivial=bool(row.get("trivial")),
+                seed=row["seed"],
+                dice=dice,
+            )
 
     def leaders(self) -> dict[str, Leader | None]:
         """Return the best trained variant of each task, None where there is none."""

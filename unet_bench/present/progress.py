@@ -152,7 +152,7 @@ class Watcher:
         to_run = [p for p in planned if not p.status]
         alone = sum(p.seconds for p in to_run if p.probe.timed)
         side_by_side = sum(p.seconds for p in to_run if not p.probe.timed)
-        share = (seconds - alone) / side_by_side if side_by_side else 1.0
+        share = max(0.0, seconds - alone) / side_by_side if side_by_side else 1.0
         self._seconds += seconds
         self._foreseen |= dict.fromkeys(map(name_of, planned), 0.0)
         for p in to_run:
