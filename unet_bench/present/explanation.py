@@ -333,7 +333,9 @@ def command(
         names = tuple(name for name in variants if name not in measured.models)
         models = tuple(name for name in measured.models if name in variants)
         changes |= {"variants": names, "models": models, "base": "", "vary": ()}
-    again = replace(_without_preset(measured), **changes)
+    again = replace(_without_preset(measured), **changes, memory="")
+    if measured.memory and again.resolved(on_gpu=False).memory != measured.memory:
+        again = replace(again, memory=measured.memory)
     words = [*_executor_words(manifest), *again.to_argv()]
     text = shlex.join(["unet-bench", "run", *words])
     return text if suite else f"{text} …"
