@@ -24,14 +24,14 @@ from unet_bench.registry import plugins
 from unet_bench.spec.option import named
 from unet_bench.spec.recipe import Recipe, find
 from unet_bench.spec.recipe import from_dict as from_recipe
-from unet_bench.spec.suite import AS_SCORED, Suite, from_dict, from_options
+from unet_bench.spec.suite import AS_SCORED, Suite, from_dict, from_options, parse_budget
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from unet_bench.execute.jobs import Executor
     from unet_bench.host.survey import DeviceFacts
-    from unet_bench.plan.cells import Plan
+    from unet_bench.plan.cells import Plan, Planned
     from unet_bench.plan.tasks import LoadedTask
     from unet_bench.registry.registry import Registry
 
@@ -85,14 +85,15 @@ def plan(
     from unet_bench.host.cache import cache_folder
     from unet_bench.host.environment import environment
     from unet_bench.host.survey import facts_of, survey
-    from unet_bench.plan.cells import Plan, make_plan, preloaded
+    from unet_bench.plan.budget import fitted, without_dearest
+    from unet_bench.plan.cells import Plan, at_once, make_plan, preloaded
     from unet_bench.plan.examinations import Examinations
     from unet_bench.plan.fingerprint import Sources
     from unet_bench.plan.tasks import read_tasks
     from unet_bench.plan.variants import choose_variants
 
     executor = executor_of(execution or ExecutionOptions(), registry)
-    requested_device = suite.device
+    requested_device, given_rungs = suite.device, suite.rungs
     suite = replace(suite, device=device_of(executor, suite.device, dry_run=dry_run))
     facts = facts_of(suite.device, here=not executor.remote)
     recipe, suite = with_recipe(suite, registry, on_gpu=suite.device != "cpu", recipe=recipe)
@@ -104,7 +105,16 @@ def plan(
     with own_folder() as folder, begun:
         tasks = read_tasks(suite, registry, folder)
         known = Examinations(registry, Sources(loaded), cache_folder())
-        planned = make_plan(suite, recipe, registry, chosen.variants, tasks, facts, known, watch)
+
+        def planned_as(suite: Suite) -> list[Planned]:
+            return make_plan(suite, recipe, registry, chosen.variants, tasks, facts, known, watch)
+
+        planned = planned_as(suite)
+        if suite.time_budget:
+            side_by_side = at_once(executor, planned)
+            if not given_rungs:
+                suite = fitted(suite, planned, side_by_side)
+            planned = without_dearest(suite, planned_as(suite), side_by_side)
         known.save()
         yield Plan(
             suite=suite,
@@ -209,7 +219,7 @@ def execute(
     from unet_bench.store.log import Store
     from unet_bench.store.tables import write_tables
 
-    execution = execution or ExecutionOptions()
+    execution = within_budget(plan.suite, execution or ExecutionOptions())
     with Store.open(resume) if resume else Store.create(out, manifest(plan, execution)) as store:
         try:
             ledger = RunLedger(plan, store, execution)
@@ -221,6 +231,14 @@ def execute(
                 write_tables(store)
             raise
         return Finished(store.path, ledger.statuses(), left, ledger.refused())
+
+
+def within_budget(suite: Suite, execution: ExecutionOptions) -> ExecutionOptions:
+    """Return how cells are run by a suite: no longer than its budget of time."""
+    if not suite.time_budget:
+        return execution
+    limit_s = min(execution.time_limit_s, parse_budget(suite.time_budget))
+    return replace(execution, time_limit_s=limit_s)
 
 
 def suite_of_run(path: Path) -> Suite:

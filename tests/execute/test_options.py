@@ -11,7 +11,6 @@ from unet_bench.execute.local import Local, local_device_of
 from unet_bench.execute.options import (
     RETRIES,
     ExecutionOptions,
-    parse_duration,
     parse_options,
     parse_retries,
     parse_time_limit,
@@ -19,6 +18,7 @@ from unet_bench.execute.options import (
 from unet_bench.host import survey
 from unet_bench.host.survey import DeviceFacts, Survey
 from unet_bench.plan.fingerprint import environment_facts
+from unet_bench.spec.suite import parse_duration
 
 
 @pytest.mark.parametrize(

@@ -5,16 +5,17 @@ runs ─▶ networks that may be compared ─▶ candidates under a budget ─�
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from unet_bench.analysis.budget import Budget
 from unet_bench.analysis.candidates import Candidates, Option, options
 from unet_bench.analysis.findings import Finding
 from unet_bench.analysis.front import networks_of, reliability_of, scores_of
-from unet_bench.store.figures import PEERS
+from unet_bench.store.figures import PEERS, Network
 from unet_bench.store.runs import Runs
+from unet_bench.store.tables import race_of
 
 
 @dataclass(frozen=True)
@@ -47,15 +48,18 @@ class Recommendation:
 def recommend(runs: Runs, budget: Budget | None = None) -> list[Recommendation]:
     """Return a recommendation for every group of networks that may be compared.
 
-    Without a budget, it is the best of all.
+    Without a budget, it is the best of all. Of a race it is that of the last rung in which a
+    network fits the budget.
     """
     groups, scores = networks_of(runs.results), scores_of(runs)
     several = len({key[0] for key in groups}) > 1
-    recommendations = []
+    recommendations: list[Recommendation] = []
+    answered: set[tuple[Any, ...]] = set()  # races
     for key, group in groups.items():
         conditions = dict(zip(PEERS, key, strict=True))
         networks = tuple(one for one in group if not one.is_trivial)
-        if not networks:
+        race = race_of(conditions) if networks and networks[0].row.get("rung") else None
+        if not networks or race in answered:
             continue
         trivial = tuple(n for n in group if n.is_trivial and n.number("dice") is not None)
         scored = scores.get(key[:-1], {})
@@ -64,7 +68,30 @@ def recommend(runs: Runs, budget: Budget | None = None) -> list[Recommendation]:
         manifest = runs.manifests.get(conditions["run_id"], {})
         chosen = options(candidates)
         found = tuple(reliability_of(networks, scored))
-        recommendations.append(
-            Recommendation(conditions, several, candidates, chosen, folder, manifest, found)
-        )
+        advice = Recommendation(conditions, several, candidates, chosen, folder, manifest, found)
+        if race is None:
+            recommendations.append(advice)
+        elif advice.best:
+            answered.add(race)
+            found += tuple(_of_race(race, conditions, groups.values()))
+            recommendations.append(replace(advice, findings=found))
     return recommendations
+
+
+def _of_race(
+    race: tuple[Any, ...], conditions: Mapping[str, Any], groups: Iterable[Sequence[Network]]
+) -> Iterator[Finding]:
+    """Yield how many networks of a race were trained for so long, and why others were not."""
+    rows = [one.row for group in groups for one in group if not one.is_trivial]
+    rows = [row for row in rows if row.get("rung") and race_of(row) == race]
+    here = [row for row in rows if row.get("budget") == conditions["budget"]]
+    stopped = [str(row["race"]) for row in rows if str(row.get("race") or "").startswith("stopped")]
+    values = {
+        "networks": len({row["variant"] for row in rows}),
+        "here": len(here),
+        "budget": conditions["budget"],
+        "behind": sum("clearly behind" in text for text in stopped),
+        "no_time": sum("no time" in text for text in stopped),
+    }
+    if stopped:
+        yield Finding("race", values)

@@ -85,6 +85,7 @@ def run(
             if "time_limit_s" not in execution_options:
                 limit = PRESETS[prepared.suite.preset].time_limit_s
                 execution = replace(execution, time_limit_s=limit)
+            execution = pipeline.within_budget(prepared.suite, execution)
             for note in (*prepared.notes, *time_notes(prepared, execution)):
                 progress.waiting(f"note: {note}")
             import unet_bench.store.tables  # noqa: F401 (whole, before signals raise anywhere)
@@ -156,7 +157,7 @@ def time_notes(plan: Plan, execution: ExecutionOptions) -> Iterable[str]:
     """Yield what to know where a run will be cut short, and how to have all of it."""
     from unet_bench.present.progress import span
 
-    foreseen_s = plan.seconds(plan.planned)
+    foreseen_s = plan.foreseen_s
     if foreseen_s > execution.time_limit_s:
         yield (
             f"all cells would take about {span(foreseen_s)}, and the run ends after "
@@ -273,7 +274,7 @@ def selftest(
 def predict(
     chosen: Chosen,
     path: Annotated[
-        Path, typer.Argument(metavar="RUN", help="The folder of a run with --keep-weights.")
+        Path, typer.Argument(metavar="RUN", help="The folder of a run that trained it.")
     ],
     variant: Annotated[str, typer.Argument(help="The variant, as the run's table calls it.")],
     images: Annotated[

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -20,8 +20,11 @@ from unet_bench.execute.jobs import (
 )
 from unet_bench.execute.logs import tidy
 from unet_bench.execute.options import ExecutionOptions
+from unet_bench.execute.race import Race
 from unet_bench.execute.row import cell_columns, providers, row_id
+from unet_bench.execute.winners import Winners, is_trained
 from unet_bench.plan.fingerprint import CellKeys
+from unet_bench.store.log import Row, iterate_rows, latest
 from unet_bench.store.run_folder import RunFolder, cell_stem
 from unet_bench.store.schema import ENVIRONMENT_COLUMNS
 
@@ -107,11 +110,41 @@ def run_cells(
 ) -> list[Planned]:
     """Run every cell without a result and store its row; return those there was no time for.
 
+    Of a race, the cells of a rung are run once it is decided who goes on.
+    """
+    race, pace = Race(plan), Pace()
+    chosen = {stem for stem, planned in ledger.planned.items() if planned.cell.rung < 2}
+    left = run_some(plan, ledger, progress, execution, pace, chosen)
+    for rung in sorted(race.rungs):
+        if left:
+            break
+        rows = ledger.rows()
+        if rung == len(race.rungs):
+            ledger.append_again(race.marked(rung, rows, race.finished(rung, rows)))
+            break
+        decision = race.decide(rung, rows, execution.until, pace.factor("accuracy"))
+        ledger.append_again(race.marked(rung, rows, decision.said))
+        progress.waiting(f"rung {rung} of {len(race.rungs)}: {decision.summary()}")
+        chosen = {stem_of(planned) for planned in race.cells(rung + 1, decision.goes_on)}
+        left = run_some(plan, ledger, progress, execution, pace, chosen)
+    return left
+
+
+def run_some(
+    plan: Plan,
+    ledger: RunLedger,
+    progress: Progress,
+    execution: ExecutionOptions,
+    pace: Pace,
+    stems: Collection[str],
+) -> list[Planned]:
+    """Run some cells of a plan, those without a result; return those there was no time for.
+
     Cells that failed before come last, so that one which never ends does not keep the others from
     their turn.
     """
-    open_cells = ledger.open_cells()
-    progress.begin(open_cells, ledger.path, plan.seconds(open_cells))
+    open_cells = [planned for planned in ledger.open_cells() if stem_of(planned) in stems]
+    progress.begin(open_cells, ledger.path, plan.seconds(open_cells, pace.factor))
     pending = []
     for planned in open_cells:
         job = ledger.job(planned)
@@ -119,7 +152,7 @@ def run_cells(
             pending.append(job)
         else:
             progress.done(planned, ledger.store_result(job, result))
-    left = run_jobs(plan, ledger, pending, progress, execution)
+    left = run_jobs(plan, ledger, pending, progress, execution, pace)
     return [planned for stem, planned in ledger.planned.items() if stem in left]
 
 
@@ -148,9 +181,10 @@ def run_jobs(
     pending: list[Job],
     progress: Progress,
     execution: ExecutionOptions,
+    pace: Pace,
 ) -> set[str]:
     """Run jobs, again where they may be retried; return the stems of those that have no row."""
-    pace, waits = Pace(), {job.stem: ledger.planned[job.stem] for job in pending}
+    waits = {job.stem: ledger.planned[job.stem] for job in pending}
     remaining_s = max(0.0, execution.until - time.monotonic())
     until = execution.until - min(plan.executor.ending_s, remaining_s / 5)
     begun: dict[str, str] = {}
@@ -197,6 +231,11 @@ class RunLedger:
         self._execution = execution
         self._keys = CellKeys(plan)
         self._attempts = store.attempts()
+        self._winners = Winners(plan, store.folder)
+        rows = self.rows()
+        for planned in self.planned.values():
+            if row := rows.get(planned.cell.id):
+                self._winners.note(planned, row)
         self._failures: Counter[tuple[str, str]] = Counter()  # in this go, by job and status
         self._fresh = plan.loaded.registry.wants_fresh()
 
@@ -209,6 +248,15 @@ class RunLedger:
         return sorted(
             found, key=lambda planned: row_id(planned, planned.names[0]) in self._attempts
         )
+
+    def rows(self) -> dict[str, Row]:
+        """Return the last row of each cell, by its id."""
+        return latest(iterate_rows(self.path))
+
+    def append_again(self, rows: Iterable[Row]) -> None:
+        """Append rows that say more than when their cells ended."""
+        if again := tuple(rows):
+            self._attempts |= self._store.append(*again)
 
     def statuses(self) -> set[str]:
         """Return how the store's cells ended, each at its last attempt."""
@@ -254,9 +302,17 @@ class RunLedger:
             sources=self._keys.sources(cell),
             timed=planned.probe.timed,
             fresh=not self._fresh.isdisjoint(providers(plan, planned)),
-            keep_weights=planned.probe.scores and cell.protocol.keep_weights,
+            keep_weights=self._keeps_weights(planned),
             timeout_s=plan.suite.timeout_s,
         )
+
+    def _keeps_weights(self, planned: Planned) -> bool:
+        """Return whether a training's weights are written: the best stay, or all as asked for.
+
+        From another host only those that are asked for are fetched.
+        """
+        asked = planned.cell.protocol.keep_weights
+        return is_trained(planned) and (asked or not self._plan.executor.remote)
 
     def store_result(self, job: Job, result: Mapping[str, Any]) -> dict[str, Any]:
         """Append a cell's rows, one for each of its names, and let go of what its worker left."""
@@ -275,6 +331,7 @@ class RunLedger:
         rows = [{**cell_columns(self._plan, planned, name), **shared} for name in planned.names]
         self._attempts |= self._store.append(*rows)
         job.remove_result()
+        self._winners.note(planned, rows[0])
         return rows[0]
 
     def may_retry(self, job: Job, row: Mapping[str, Any]) -> bool:

@@ -6,7 +6,6 @@ No result depends on it.
 from __future__ import annotations
 
 import math
-import re
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -14,28 +13,17 @@ from typing import Final
 
 from unet_bench.errors import InvalidSuite, unknown
 from unet_bench.spec.option import FROM_ONE, POSITIVE, WHERE, option, require
+from unet_bench.spec.suite import parse_duration
 
 # Failures that a second attempt may mend, and how many it gets. Memory that ran out once does so
 # again.
 RETRIES: Final = {"killed": 1, "timeout": 0, "error": 0, "nonfinite": 0}
 KEPT: Final = ("ok", "oom", "unsupported")  # statuses that a resumed run does not try again
-_SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def parse_time_limit(text: str) -> float:
     """Return `9m`, `1h30m`, `90s`, `90` in seconds; `none` is no limit. Raises InvalidSuite."""
     return math.inf if text.strip() == "none" else parse_duration(text)
-
-
-def parse_duration(text: str) -> float:
-    """Return `9m`, `1h30m`, `90s`, `90` in seconds. Raises InvalidSuite."""
-    parts = re.findall(r"([0-9]+(?:\.[0-9]+)?)([smhd]?)", text.strip())
-    if not parts or "".join(number + unit for number, unit in parts) != text.strip():
-        raise InvalidSuite(f"time limit {text!r} is not valid: write 9m, 1h30m, 540s, or none")
-    seconds = sum(float(number) * _SECONDS[unit or "s"] for number, unit in parts)
-    if not 0 < seconds < math.inf:
-        raise InvalidSuite(f"time limit {text!r} must be above 0")
-    return seconds
 
 
 def parse_retries(items: Iterable[str]) -> dict[str, int]:

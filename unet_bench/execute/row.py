@@ -65,6 +65,7 @@ def cell_columns(plan: Plan, planned: Planned, name: str) -> dict[str, Any]:
         "window": size_text(cell.protocol.window) or None,
         "window_taken": size_text(cell.training_window.size) if planned.probe.scores else None,
         "evaluation": cell.protocol.evaluation,
+        "rung": cell.rung or None,
         "slowdown": cell.protocol.slowdown or None,
         "env_id": plan.environment["env_id"],
         "torch": plan.environment["packages"]["torch"],

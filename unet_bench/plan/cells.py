@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import torch
 
@@ -28,10 +28,14 @@ from unet_bench.registry import plugins
 from unet_bench.registry.registry import Registry
 from unet_bench.spec.cell import Cell, Protocol, Setting, Task, TrainingWindow
 from unet_bench.spec.recipe import Recipe
-from unet_bench.spec.suite import SETTING_AXES, Suite, parse_memory
+from unet_bench.spec.suite import LONGER, SETTING_AXES, Suite, parse_memory
 
 if TYPE_CHECKING:
     from unet_bench.execute.jobs import Executor
+
+
+SPREAD_OVER: Final = 8
+"""Networks whose seeds say, in the first rung of a race, how far two trainings lie apart."""
 
 
 class SharedNetwork(NamedTuple):
@@ -76,10 +80,15 @@ class Plan:
     @cached_property
     def at_once(self) -> int:
         """How many cells that are not timed run side by side."""
-        settings = [planned.cell.setting for planned in self.planned]
-        if not settings:
-            return 1
-        return self.executor.at_once(settings[0].device, max(one.threads for one in settings))
+        return at_once(self.executor, self.planned)
+
+    @cached_property
+    def foreseen_s(self) -> float:
+        """How long a run of it takes: of a race, a third goes on at each rung."""
+        rungs: dict[int, list[Planned]] = {}
+        for planned in self.planned:
+            rungs.setdefault(max(1, planned.cell.rung), []).append(planned)
+        return sum(self.seconds(cells) * LONGER ** float(1 - rung) for rung, cells in rungs.items())
 
     def seconds(
         self, cells: Iterable[Planned], factor: Callable[[str], float] = lambda probe: 1.0
@@ -104,6 +113,14 @@ class Plan:
             (planned.probe for planned in self.planned),
             (planned.cell.variant for planned in self.planned),
         )
+
+
+def at_once(executor: Executor, planned: Sequence[Planned]) -> int:
+    """Return how many cells that are not timed an executor runs side by side."""
+    settings = [one.cell.setting for one in planned]
+    if not settings:
+        return 1
+    return executor.at_once(settings[0].device, max(one.threads for one in settings))
 
 
 def preloaded(probes: Iterable[Probe], variants: Iterable[Variant]) -> tuple[str, ...]:
@@ -183,15 +200,16 @@ def require_validation(recipe: Recipe, loaded: LoadedTask) -> None:
 
 
 def protocol_of(suite: Suite, recipe: Recipe, loaded: LoadedTask) -> Protocol:
-    """Return how a task is measured, epochs counted as its images."""
+    """Return how a task is measured, epochs counted as its images; of a race its first rung."""
+    steps = suite.rungs[0] if suite.rungs else suite.steps or 0
     return Protocol(
         speed_s=suite.speed_s or 0.0,
         interval=suite.interval or 0.0,
         memory_limit_mib=parse_memory(suite.memory_limit) if suite.memory_limit else 0.0,
         shrink_batch=suite.shrink_batch,
         recipe=recipe,
-        budget=suite.budget,
-        steps=suite.steps or 0,
+        budget=in_steps(steps) if suite.rungs else suite.budget,
+        steps=steps,
         images=suite.epochs * loaded.training if suite.epochs else suite.images or 0,
         train_s=suite.train_s or 0.0,
         whole=suite.evaluation == "whole",
@@ -202,6 +220,31 @@ def protocol_of(suite: Suite, recipe: Recipe, loaded: LoadedTask) -> Protocol:
         keep_weights=suite.keep_weights,
         examples=suite.examples,
     )
+
+
+def in_steps(steps: int) -> str:
+    """Return a training's budget in words."""
+    return f"{steps} steps"
+
+
+def rungs_of(suite: Suite, probe: Probe, template: Cell) -> list[Cell]:
+    """Return a probe's cell at every rung of a race, or the cell itself where there are none.
+
+    Where no evaluation chooses weights, one at the end is enough.
+    """
+    if not (probe.scores and suite.rungs):
+        return [template]
+    protocol = template.protocol
+    if protocol.recipe.select == "last":
+        protocol = replace(protocol, recipe=replace(protocol.recipe, evaluations=1))
+    return [
+        replace(
+            template,
+            rung=number,
+            protocol=replace(protocol, steps=steps, budget=in_steps(steps)),
+        )
+        for number, steps in enumerate(suite.rungs, 1)
+    ]
 
 
 def small_window(suite: Suite, task: Task) -> tuple[int, ...]:
@@ -300,8 +343,10 @@ class Planner:
                     protocol=protocol,
                     probe=probe.name,
                 )
-                measured = [*networks, *trivial] if from_first else networks
-                yield from self.cells_of_probe(probe, cell, measured, baseline, loaded.sizes)
+                for of_rung in rungs_of(suite, probe, cell):
+                    is_first = from_first and of_rung.rung < 2
+                    measured = [*networks, *trivial] if is_first else networks
+                    yield from self.cells_of_probe(probe, of_rung, measured, baseline, loaded.sizes)
 
     def cells_of_probe(
         self,
@@ -316,26 +361,46 @@ class Planner:
         What is foreseen of a cell holds for all its seeds and replicates.
         """
         suite = self.suite
-        seeds = suite.seeds if probe.scores else suite.seeds[:1]
         replicates = (suite.replicates or 1) if probe.replicated else 1
         one_per_network = []
         for network, names in networks:
             window = network.input_window or template.input_window
-            cell = replace(template, variant=network.variant, input_window=window, seed=seeds[0])
+            cell = replace(template, variant=network.variant, input_window=window)
+            if network.variant.trivial:  # it runs no race
+                cell = replace(cell, rung=0)
             if probe.scores and network.training_input:
                 small = TrainingWindow(cell.protocol.window, network.training_input)
                 cell = replace(cell, small_window=small)
             planned = self.with_cost(probe, cell, names, network, baseline, sizes)
             one_per_network.append(planned)
+        seeds = self.seeds_of(probe, one_per_network)
         for replicate in range(replicates):
             order = list(one_per_network)
             if replicates > 1:
                 # So that what changes during a run does not meet the same variants each time.
                 random.Random(replicate).shuffle(order)
             for first in order:
-                for seed in seeds:
+                for seed in seeds[first.names]:
                     cell = replace(first.cell, seed=seed, replicate=replicate)
                     yield replace(first, cell=cell)
+
+    def seeds_of(
+        self, probe: Probe, planned: Sequence[Planned]
+    ) -> dict[tuple[str, ...], tuple[int, ...]]:
+        """Return the seeds of each network's cells, by its names.
+
+        In the first rung of a race most networks have the first seed; some, spread evenly over the
+        plan, have all: they say how far two trainings of a network lie apart.
+        """
+        seeds = self.suite.seeds if probe.scores else self.suite.seeds[:1]
+        found = {first.names: seeds for first in planned}
+        to_run = [one.names for one in planned if one.cell.rung == 1 and not one.status]
+        if len(to_run) > SPREAD_OVER:
+            of_first = dict.fromkeys(to_run, seeds[:1])
+            last = len(to_run) - 1
+            sample = [to_run[round(last * i / (SPREAD_OVER - 1))] for i in range(SPREAD_OVER)]
+            found |= of_first | dict.fromkeys(sample, seeds)
+        return found
 
     def with_cost(
         self,
@@ -382,6 +447,8 @@ class Planner:
                 return replace(known, status="ok", figures=figures)
         work = work_of(probe, cell, network, baseline, sizes, self.device.mac_rate)
         limit = self.suite.limit_tmac or 0.0
+        if cell.rung:  # who may begin a race may end it
+            limit *= cell.protocol.steps / self.suite.rungs[0]
         if 0 < limit < work.tmac:
             reason = (
                 f"predicted to cost {work.tmac:.3g} tera-MACs "

@@ -199,6 +199,7 @@ def as_simulated(cell: Cell, *, training: bool) -> Cell:
         seed=0,
         replicate=0,
         small_window=cell.small_window if training else None,
+        rung=0,
         protocol=Protocol(recipe=cell.protocol.recipe),
     )
 

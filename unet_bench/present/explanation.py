@@ -334,7 +334,8 @@ def command(
         models = tuple(name for name in measured.models if name in variants)
         changes |= {"variants": names, "models": models, "base": "", "vary": ()}
     again = replace(_without_preset(measured), **changes, memory="")
-    if measured.memory and again.resolved(on_gpu=False).memory != measured.memory:
+    filled_in = again.resolved(on_gpu=False).memory
+    if measured.memory and not only and filled_in != measured.memory:
         again = replace(again, memory=measured.memory)
     words = [*_executor_words(manifest), *again.to_argv()]
     text = shlex.join(["unet-bench", "run", *words])

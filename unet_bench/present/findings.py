@@ -28,6 +28,11 @@ SENTENCES: Final[Mapping[str, str]] = {
         "of {networks} networks; one seed alone {single:.2f}): 1 would mean that seeds do not "
         "matter, 0 that they alone make the order"
     ),
+    "race": (
+        "a race: {here} of {networks} networks were trained for {budget}; of the others "
+        "{behind} stopped clearly behind the best, and {no_time} for lack of time, not clearly "
+        "behind: `unet-bench show` says which"
+    ),
     # effects of choices
     "no networks of slots": (
         "no effect to show: none of {rows} rows is a measured network made of slots; " + _MEASURE

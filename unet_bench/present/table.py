@@ -14,7 +14,7 @@ from unet_bench.present.blocks import Block, Heading, Table, Text
 from unet_bench.present.document import Document, table_of
 from unet_bench.store.columns import Column
 from unet_bench.store.figures import Row
-from unet_bench.store.schema import BY_NAME, CONDITIONS, described, shown_columns
+from unet_bench.store.schema import BY_NAME, CONDITIONS, WENT_ON, described, shown_columns
 from unet_bench.store.tables import records
 from unet_bench.text_format import conditions, first_line, scored_size
 
@@ -39,7 +39,8 @@ def results_document(
     """Return a frame of `read_results`, whose columns are `known`, as a document.
 
     Sorted by Dice and then latency, or by the column `sort`, the best first; then rows that are not
-    ok, then trivial baselines. `columns` names what is shown instead of the usual: in csv and JSON
+    ok, then trivial baselines. Of a race each network is shown at the last rung that it reached; in
+    csv and JSON at every one. `columns` names what is shown instead of the usual: in csv and JSON
     that is everything. Raises UnknownName.
     """
     for name in (sort, *(columns or ())):
@@ -57,7 +58,8 @@ def results_document(
     if memory_is_predicted(frame):
         caption += f" · {PREDICTED_MEMORY}"
     data = ordered[list(columns)] if columns else ordered
-    return Document("show", (*_sections(ordered, shown), Text(caption, "quiet")), data)
+    sections = _sections(_at_last_rung(ordered), shown)
+    return Document("show", (*sections, Text(caption, "quiet")), data)
 
 
 def memory_is_predicted(frame: pd.DataFrame) -> bool:
@@ -149,6 +151,17 @@ def _sections(frame: pd.DataFrame, columns: Sequence[Column]) -> Iterator[Block]
         title = setting_title(rows[0])
         yield Heading(" · ".join([*title, *(_origin(part) if several else ())]))
         yield _table(rows, [column for column in columns if _is_measured(rows, column)])
+
+
+def _at_last_rung(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of a race without those of networks that went on to the next rung.
+
+    A rung from which all went on has no rows left: what needs no training is shown with the others.
+    """
+    left = frame[~(frame["race"] == WENT_ON).fillna(False)]
+    raced = left["rung"].notna()
+    is_alone = left.groupby(["run_id", *CONDITIONS], dropna=False)["trivial"].transform("all")
+    return left[~(raced & is_alone)]
 
 
 def _is_measured(rows: Sequence[Row], column: Column) -> bool:

@@ -171,6 +171,7 @@ class Cell:
     seed: int = 0
     replicate: int = 0
     small_window: TrainingWindow | None = None  # to train on, where that is not what is scored
+    rung: int = 0  # of a race, from 1; 0: of none
 
     @property
     def training_window(self) -> TrainingWindow:
@@ -181,8 +182,9 @@ class Cell:
     def id(self) -> str:
         """Return 12 hex digits over what is measured, not how carefully."""
         parts = [json.dumps(self.variant.canonical()), _text(self.task), _text(self.setting)]
+        rung = f", {self.rung}" if self.rung > 1 else ""  # the first is as any training
         return _hash(
-            f"[{', '.join(parts)}, {json.dumps(self.probe)}, {self.seed}, {self.replicate}]"
+            f"[{', '.join(parts)}, {json.dumps(self.probe)}, {self.seed}, {self.replicate}{rung}]"
         )
 
     def key(self, code: str) -> str:
@@ -202,7 +204,7 @@ class Cell:
         """Return plain data."""
         variants = {"variant": self.variant.to_json(), "baseline": self.baseline.to_json()}
         rest = ("input_window", "baseline_input_window", "task", "setting", "protocol")
-        scalars = {"probe": self.probe, "seed": self.seed, "replicate": self.replicate}
+        scalars = {name: getattr(self, name) for name in ("probe", "seed", "replicate", "rung")}
         window = self.small_window
         small = window and {"size": window.size, "input": asdict(window.input)}
         parts = {name: _plain(getattr(self, name)) for name in rest}
@@ -225,6 +227,7 @@ class Cell:
             seed=data["seed"],
             replicate=data["replicate"],
             small_window=_training_window(data.get("small_window")),
+            rung=data.get("rung", 0),
         )
 
 

@@ -59,6 +59,9 @@ MOST_SPACING: Final = 1000.0
 ORIENTATIONS: Final = ("stored", "canonical")
 FITS: Final = ("crop", "resize")
 AS_SCORED: Final = "scored"  # a training window of the scored size
+MOST_RUNGS: Final = 6
+LONGER: Final = 3  # times as many steps as in the rung before
+_SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def parse_size(text: str, called: str = "size") -> tuple[int, ...]:
@@ -117,6 +120,32 @@ def parse_memory(text: str) -> float:
             f"memory_limit {shown(text)} is not valid: write a size such as 8G or 512M"
         )
     return value
+
+
+def parse_duration(text: str, called: str = "time limit") -> float:
+    """Return `9m`, `1h30m`, `90s`, `90` in seconds. Raises InvalidSuite."""
+    parts = re.findall(r"([0-9]+(?:\.[0-9]+)?)([smhd]?)", text.strip())
+    if not parts or "".join(number + unit for number, unit in parts) != text.strip():
+        either = ", or none" if called == "time limit" else ""
+        raise InvalidSuite(f"{called} {shown(text)} is not valid: write 9m, 1h30m, 540s{either}")
+    seconds = sum(float(number) * _SECONDS[unit or "s"] for number, unit in parts)
+    if not 0 < seconds < math.inf:
+        raise InvalidSuite(f"{called} {shown(text)} must be above 0")
+    return seconds
+
+
+def parse_budget(text: str) -> float:
+    """Return the seconds of `--budget`. Raises InvalidSuite."""
+    return parse_duration(text, "budget")
+
+
+def require_rungs(rungs: tuple[int, ...]) -> None:
+    """Raise InvalidSuite for rungs that do not rise, or of which there are too many."""
+    if len(rungs) > MOST_RUNGS or list(rungs) != sorted(set(rungs)):
+        raise InvalidSuite(
+            f"rungs={','.join(map(str, rungs[:10]))} are not valid: give at most {MOST_RUNGS} "
+            "numbers of steps, each larger than the one before, such as 30,90,270"
+        )
 
 
 def require_classes(classes: tuple[str, ...]) -> None:
@@ -254,6 +283,26 @@ class Suite:
     train_s: float | None = option(
         None, "Or for this many seconds", panel=TRAINING, bounds=POSITIVE
     )
+    race: bool = option(
+        False,
+        "Train in rungs, each longer than the one before; who is clearly behind stops",
+        panel=TRAINING,
+    )
+    rungs: tuple[int, ...] = option(
+        (),
+        "Steps of a race's rungs, such as 30,90,270",
+        panel=TRAINING,
+        bounds=FROM_ONE,
+        note="if left out, a third of --steps, --steps, and three times as many",
+        check=require_rungs,
+    )
+    time_budget: str = option(
+        "",
+        "Have an answer within this time, such as 10m: a race that is cut to fit",
+        "--budget",
+        panel=TRAINING,
+        check=lambda text: text and parse_budget(text),
+    )
     pretrained: tuple[str, ...] = as_in(Setting, "pretrained", ("none",))
     seeds: tuple[int, ...] = option(
         (), "Seeds of trainings, such as 0,1,2", panel=TRAINING, bounds=Bounds(least=0, below=2**32)
@@ -328,7 +377,11 @@ class Suite:
         3600.0, "End a cell that takes longer, in s", "--timeout", panel=WHERE, bounds=POSITIVE
     )
 
-    keep_weights: bool = option(False, "Keep every trained network, for `predict`", panel=SAVING)
+    keep_weights: bool = option(
+        False,
+        "Keep every trained network for `predict`, not only each data set's best",
+        panel=SAVING,
+    )
     examples: int = option(
         3,
         "How many test images' predictions to keep, for `report`",
@@ -353,6 +406,8 @@ class Suite:
             raise InvalidSuite(f"no data set: give one by --data. {where}".strip())
         if len(given := self._budgets()) > 1:
             raise InvalidSuite(f"{' and '.join(given)} are both budgets of a training: give one")
+        if self.races and given and given != ["steps"]:
+            raise InvalidSuite(f"a race's rungs are numbers of steps: leave out {given[0]}")
         if self.overlap and self.evaluation == "whole":
             raise InvalidSuite(
                 "overlap is of tiles, and evaluation=whole has none: leave one of them out"
@@ -361,10 +416,17 @@ class Suite:
     def _budgets(self) -> list[str]:
         return [name for name in BUDGETS if getattr(self, name) is not None]
 
+    @property
+    def races(self) -> bool:
+        """Whether trainings are raced."""
+        return bool(self.race or self.rungs or self.time_budget)
+
     def resolved(self, on_gpu: bool) -> Suite:
         """Return the suite with every open field filled in from its preset."""
         preset = PRESETS[self.preset or ("gpu-quick" if on_gpu else "quick")]
         values = dict(preset.values)
+        if self.races and len(values["seeds"]) < 2:
+            values["seeds"] = (0, 1)
         if self._budgets():
             del values["steps"]
         if self.probes:  # whoever asks for a probe by name has it run
@@ -384,7 +446,18 @@ class Suite:
                     "give as many sides, none longer"
                 )
             suite = dataclasses.replace(suite, window=AS_SCORED)
-        return suite
+        return suite._with_rungs() if suite.races else suite
+
+    def _with_rungs(self) -> Suite:
+        """Return a resolved suite whose race has rungs. Raises InvalidSuite."""
+        if len(self.seeds) < 2:
+            raise InvalidSuite(
+                "a race needs two seeds or more, to see how far two trainings of a network lie "
+                "apart: --seeds 0,1"
+            )
+        steps = self.steps or 1
+        rungs = self.rungs or tuple(dict.fromkeys((max(1, steps // LONGER), steps, steps * LONGER)))
+        return dataclasses.replace(self, race=True, rungs=rungs, steps=None)
 
     @property
     def _window(self) -> tuple[int, ...]:
@@ -402,6 +475,8 @@ class Suite:
     @property
     def budget(self) -> str:
         """How long is trained, in words; empty where the preset decides."""
+        if self.rungs:
+            return f"{', '.join(map(str, self.rungs))} steps"
         for name in self._budgets():
             value, unit = getattr(self, name), BUDGETS[name]
             return f"{value:g} {unit}" if unit == "s" else f"{value} {unit}"

@@ -90,25 +90,29 @@ def _median_variance(df: int) -> float:
 
 
 @functools.lru_cache(maxsize=10_000)
-def dunnett(count: int, df: float) -> float:
-    """Return Dunnett's two-sided 95 % quantile of `count` differences from one baseline.
+def dunnett(count: int, df: float, level: float = LEVEL) -> float:
+    """Return Dunnett's two-sided quantile of `count` differences from one baseline.
 
     It is the one that the largest absolute value of a multivariate t with correlations of one half
-    exceeds in 5 % of cases; of a single difference Student's t. By Gauss' quadrature over the
-    baseline's error and the estimated spread, to about 0.1 %.
+    stays below at this level, 95 % if left out; of a single difference Student's t. By Gauss'
+    quadrature over the baseline's error and the estimated spread, to about 0.1 %.
     """
-    if count == 1:
-        return Z_975 if math.isinf(df) else t_975(round(df))
     from scipy.special import ndtri, stdtrit
+
+    if count == 1 and level == LEVEL:
+        return Z_975 if math.isinf(df) else t_975(round(df))
 
     # It lies between Student's and Bonferroni's. In between by the Illinois method: how often a
     # difference is beyond the limit falls nearly as a power of it.
-    tails = (1 - LEVEL) / 2, (1 - LEVEL) / 2 / count
+    tails = (1 - level) / 2, (1 - level) / 2 / count
     ends = [float(-ndtri(tail) if math.isinf(df) else -stdtrit(df, tail)) for tail in tails]
-    (low, end), (above, below) = map(math.log, ends), (_excess(limit, count, df) for limit in ends)
+    if count == 1:
+        return ends[0]
+    (low, end) = map(math.log, ends)
+    (above, below) = (_excess(limit, count, df, level) for limit in ends)
     while abs(below) > 1e-4:
         middle = (low * below - end * above) / (below - above)
-        found = _excess(math.exp(middle), count, df)
+        found = _excess(math.exp(middle), count, df, level)
         if found * below < 0:
             low, above = end, below
         else:
@@ -117,9 +121,9 @@ def dunnett(count: int, df: float) -> float:
     return math.exp(end)
 
 
-def _excess(limit: float, count: int, df: float) -> float:
-    """Return the logarithm of how much more often than in 5 % a difference is beyond the limit."""
-    return math.log(_missed(limit, count, df) / (1 - LEVEL))
+def _excess(limit: float, count: int, df: float, level: float) -> float:
+    """Return the logarithm of how much more often a difference is beyond the limit than it may."""
+    return math.log(_missed(limit, count, df) / (1 - level))
 
 
 def _missed(limit: float, count: int, df: float) -> float:

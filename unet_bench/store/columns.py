@@ -221,6 +221,11 @@ COLUMNS: Final = (
         "as much as is scored",
     ),
     _text("window_taken", "how much it did see: a network that takes one size is given that"),
+    _count("rung", "of a race, from 1: each trains longer, and fewer networks"),
+    _text(
+        "race",
+        "what became of a network after a rung: it went on, was stopped, and why, or finished",
+    ),
     _text("evaluation", "how test images were predicted: tiled or whole, overlap, flips"),
     _real(
         "slowdown",

@@ -28,8 +28,8 @@ _INTRO = """\
 | `samples/` | raw block times; of trainings every loss, and what validation images said on the \
 way; each network's shape; some test images (`--examples`), their truth and what each network made \
 of them |
-| `weights/` | trained networks, with `--keep-weights`: safetensors, and JSON that says what \
-they are |
+| `weights/` | trained networks, of each data set the best, with `--keep-weights` all: \
+safetensors, and JSON that says what they are |
 | `checkpoints/` | of trainings that were killed, from which `--resume` goes on |
 | `logs/` | the workers' stderr |
 | `.lock` | the id of the process that last wrote to the run |

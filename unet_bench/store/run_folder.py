@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -124,6 +124,13 @@ class RunFolder:
     def weights_of(self, stem: str) -> Path:
         """Return the weights of a trained network; what else it takes to use them is beside it."""
         return self.weights / f"{stem}.safetensors"
+
+    def remove_weights(self, stem: str) -> None:
+        """Remove a trained network, if it is there; a disk that refuses keeps it."""
+        weights = self.weights_of(stem)
+        for file in (weights.with_suffix(".json"), weights):
+            with suppress(OSError):
+                file.unlink(missing_ok=True)
 
     def environment(self, env_id: str) -> Path:
         """Return the description of a machine that cells ran on."""

@@ -49,6 +49,8 @@ GRAVITY: Final[Mapping[str, int]] = {
     name: rank for names in (STATUSES, QUALITIES) for rank, name in enumerate(names)
 }
 
+WENT_ON: Final = "went on"
+"""What the column `race` says of a network that was trained in the next rung, too."""
 PER_CLASS: Final = "per_class"
 """Where the accuracy probe leaves the rows of classes.csv in its own row."""
 ENVIRONMENT_COLUMNS: Final = ("device_name", "env_id", "torch", "commit")

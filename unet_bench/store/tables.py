@@ -75,7 +75,7 @@ def results_frame(
     Verdicts are `corrected` for the number of variants that are compared with a baseline.
     """
     groups: dict[tuple[object, ...], list[Row]] = defaultdict(list)
-    for row in _last_attempts(rows):
+    for row in in_every_rung(_last_attempts(rows)):
         groups[tuple(row.get(name) for name in ("variant", *CONDITIONS))].append(row)
     scores = {key: _scores(cells) for key, cells in groups.items()}
     wide = {key: _wide_row(cells, manifest) for key, cells in groups.items()}
@@ -89,7 +89,8 @@ def results_frame(
         trivial = {key for key in compared if wide[key]["trivial"]}
         for key, found in difference_columns(compared, trivial, corrected=corrected).items():
             wide[key] |= found
-    rows = [*wide.values()]
+    # Of a race the last rung first: it is the answer.
+    rows = sorted(wide.values(), key=lambda row: -(row.get("rung") or 0))
     _mark_pareto(rows)
     return _frame(rows, columns_with("results", manifest), "results")
 
@@ -307,6 +308,35 @@ def _last_attempts(rows: Iterable[Row]) -> list[Row]:
         for row in latest(rows).values()
     ]
     return sorted(last, key=lambda row: row.get("position") or 0)
+
+
+def in_every_rung(rows: Sequence[Row]) -> list[Row]:
+    """Return the rows, and what holds for all rungs of a race with each rung that it is of.
+
+    These are figures that no training moves, such as latency, of the networks that reached the
+    rung, and trivial baselines.
+    """
+    budgets: dict[object, dict[int, object]] = defaultdict(dict)  # by race and rung
+    reached: dict[object, set[int]] = defaultdict(set)  # rungs, by race and variant
+    for row in rows:
+        if rung := row.get("rung"):
+            budgets[race_of(row)][rung] = row.get("budget")
+            reached[race_of(row), row["variant"]].add(rung)
+    found: list[Row] = []
+    for row in rows:
+        rungs = budgets.get(race_of(row), {}) if budgets else {}
+        if row.get("rung") or not rungs:
+            found.append(row)
+            continue
+        own = rungs.keys() if row["trivial"] else reached[race_of(row), row["variant"]]
+        for rung in sorted(own | {min(rungs)}):
+            found.append({**row, "rung": rung, "budget": rungs[rung]})
+    return found
+
+
+def race_of(row: Mapping[str, Any]) -> tuple[object, ...]:
+    """Return what rows of one race have in common: all conditions but how long is trained."""
+    return tuple(row.get(name) for name in ("run_id", *CONDITIONS) if name != "budget")
 
 
 def _named_as_trivial(variant: object) -> bool:

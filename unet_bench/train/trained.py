@@ -325,7 +325,7 @@ def _chosen(
     folder = RunFolder(run).weights
     kept = [(file, _about(file)) for file in sorted(folder.glob("[!.]*.json"))]
     if not kept:
-        raise StoreError(f"{run} holds no trained network: run with --keep-weights")
+        raise StoreError(f"{run} holds no trained network: train one, by --probes accuracy")
     trained_as = names_of(run).get(variant, variant)
     wanted = {"variant": trained_as, "data": data, "seed": seed, "fold": fold}
     for name, value in wanted.items():
@@ -351,7 +351,10 @@ def _matching(run: Path, kept: list[Kept], name: str, value: object) -> list[Kep
     matching = [pair for pair in kept if facts(pair[1])[name] == value]
     if not matching:
         there = ", ".join(sorted(map(str, _values(kept, name))))
-        raise UnknownName(f"{run} kept no network of {name} {value!r}; there are: {there}")
+        raise UnknownName(
+            f"{run} kept no network of {name} {value!r}; there are: {there}; a run keeps the best "
+            "of each data set, and all with --keep-weights"
+        )
     return matching
 
 
