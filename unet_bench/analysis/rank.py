@@ -32,6 +32,7 @@ _FIGURES: Final = (
 )
 COLUMNS: Final[Mapping[str, str]] = {
     **{name: BY_NAME[name].dtype for name in (*PEERS, "variant", "baseline", "trivial", *_FIGURES)},
+    "memory_source": BY_NAME["memory_source"].dtype,
     # Nobody beats it in every dimension that was measured; empty: it takes no part.
     "pareto": "boolean",
     "front_probability": "Float64",

@@ -171,6 +171,7 @@ def known_result(planned: Planned, job: Job) -> dict[str, Any] | None:
             "error": planned.reason,
             "wall_s": 0.0,
             "started": now(),
+            **planned.figures,
         }
     if (found := job.read_result()) is None:
         return None

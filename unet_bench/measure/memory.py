@@ -44,14 +44,15 @@ Step = Callable[[], object]
 
 
 def probe(context: MeasurementContext) -> dict[str, Any]:
-    """Return the peaks of a forward pass, and of a training step, in MiB.
+    """Return the measured peaks of a forward pass, and of a training step, in MiB.
 
     The columns of the training step begin with `train_`; it includes the optimiser's state.
     """
     measure = _on_accelerator if is_accelerator(context.device) else _on_cpu
     inference = measure(context, False)
     training = {} if cannot_train(context.cell.setting) else measure(context, True)
-    return inference | {f"train_{name}": value for name, value in training.items()}
+    measured = inference | {f"train_{name}": value for name, value in training.items()}
+    return measured | {"memory_source": "measured"}
 
 
 def predicted_bytes(context: MeasurementContext, training: bool) -> int:

@@ -23,19 +23,29 @@ Settings = Literal["all", "first batch", "first"]
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a cell will take: forward passes of its batch, and seconds that they do not explain.
+    """What a cell will take: work, and seconds that the work does not explain.
 
-    A training step counts as three passes. A pass of a paired probe is one of the variant and one
-    of the baseline.
+    A pass is a forward pass of its batch at the scored size; of a paired probe it is one of the
+    variant and one of the baseline. A training step there counts as three passes.
     """
 
     passes: float = 0.0
     seconds: float = 0.0
+    timed_s: float = 0.0  # seconds of timed passes, or longer where `timed_passes` take longer
+    timed_passes: float = 0.0
+    steps: float = 0.0  # training steps of its batch, each on the cell's training window
+    evaluations: float = 0.0  # how often all validation images are scored
+    tests: bool = False  # whether test images are scored
 
 
 def takes_no_time(cell: Cell) -> Estimate:
     """Return the estimate of what takes no longer than its worker's start."""
     return Estimate()
+
+
+def knows_nothing(setting: Setting, inference_mib: float, training_mib: float) -> Mapping[str, Any]:
+    """Return no figures: the probe has to run."""
+    return {}
 
 
 def refuses_nothing(setting: Setting) -> str:
@@ -78,6 +88,9 @@ class Probe:
     # What is known beforehand.
     refuses: Callable[[Setting], str] = refuses_nothing  # why it cannot be run so, or ""
     estimate: Callable[[Cell], Estimate] = takes_no_time
+    # Its columns where they follow exactly from the predicted peaks of live tensors, of a forward
+    # pass and of a training step: then the suite may have it not run.
+    known: Callable[[Setting, float, float], Mapping[str, Any]] = knows_nothing
 
     def __post_init__(self) -> None:
         for column in self.columns:

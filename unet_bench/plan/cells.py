@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -20,7 +20,7 @@ from unet_bench.host.survey import DeviceFacts
 from unet_bench.measure.probe import Probe
 from unet_bench.measure.runtime import unsupported
 from unet_bench.networks.variants import Variant
-from unet_bench.plan.cost import SimulatedPass, baseline_mib, work_of
+from unet_bench.plan.cost import SimulatedPass, Sizes, baseline_mib, work_of
 from unet_bench.plan.examinations import Examinations, Watch
 from unet_bench.plan.examine import ExaminedNetwork
 from unet_bench.plan.tasks import LoadedTask
@@ -58,8 +58,9 @@ class Planned:
     macs: int | None = None
     predicted_mib: float | None = None  # live bytes of a forward pass
     predicted_train_mib: float | None = None  # and of a training step
-    status: str = ""  # unsupported, skipped or error, if decided already
+    status: str = ""  # if decided already: unsupported, skipped, error; ok where figures are known
     reason: str = ""
+    figures: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -345,7 +346,7 @@ class Planner:
                 for of_rung in rungs_of(suite, probe, cell):
                     is_first = from_first and of_rung.rung < 2
                     measured = [*networks, *trivial] if is_first else networks
-                    yield from self.cells_of_probe(probe, of_rung, measured, baseline)
+                    yield from self.cells_of_probe(probe, of_rung, measured, baseline, loaded.sizes)
 
     def cells_of_probe(
         self,
@@ -353,6 +354,7 @@ class Planner:
         template: Cell,
         networks: Sequence[SharedNetwork],
         baseline: ExaminedNetwork,
+        sizes: Sizes,
     ) -> Iterator[Planned]:
         """Yield the cells of one probe and setting: `template`, with each network in its place.
 
@@ -369,7 +371,8 @@ class Planner:
             if probe.scores and network.training_input:
                 small = TrainingWindow(cell.protocol.window, network.training_input)
                 cell = replace(cell, small_window=small)
-            one_per_network.append(self.with_cost(probe, cell, names, network, baseline))
+            planned = self.with_cost(probe, cell, names, network, baseline, sizes)
+            one_per_network.append(planned)
         seeds = self.seeds_of(probe, one_per_network)
         for replicate in range(replicates):
             order = list(one_per_network)
@@ -406,6 +409,7 @@ class Planner:
         names: tuple[str, ...],
         network: ExaminedNetwork,
         baseline: ExaminedNetwork,
+        sizes: Sizes,
     ) -> Planned:
         """Return a cell with its cost and memory foreseen; skipped where one is beyond a limit."""
         known = Planned(
@@ -439,18 +443,32 @@ class Planner:
                     "--memory-limit allows more"
                 )
                 return replace(known, status="skipped", reason=reason)
-        macs = network.macs or 0
-        work = work_of(probe, cell, macs, baseline.macs or 0)
+            if figures := self.known_figures(known):
+                return replace(known, status="ok", figures=figures)
+        work = work_of(probe, cell, network, baseline, sizes, self.device.mac_rate)
         limit = self.suite.limit_tmac or 0.0
         if cell.rung:  # who may begin a race may end it
             limit *= cell.protocol.steps / self.suite.rungs[0]
         if 0 < limit < work.tmac:
             reason = (
-                f"predicted to cost {work.tmac:.3g} tera-MACs ({macs / 1e9:.3g} GMACs an image), "
+                f"predicted to cost {work.tmac:.3g} tera-MACs "
+                f"({(network.macs or 0) / 1e9:.3g} GMACs an image), "
                 f"beyond the limit of {limit:g}; --limit 0 runs it"
             )
             return replace(known, status="skipped", reason=reason)
-        return replace(known, seconds=work.seconds(self.device.mac_rate))
+        return replace(known, seconds=work.seconds)
+
+    def known_figures(self, planned: Planned) -> Mapping[str, Any]:
+        """Return the figures of a cell that need not be measured; none where it shall run.
+
+        Of anybody's modules it is not known whether they do the same on tensors without data.
+        """
+        inference, training = planned.predicted_mib, planned.predicted_train_mib
+        if self.suite.memory != "predicted" or self.registry.is_foreign(planned.cell.variant):
+            return {}
+        if inference is None or training is None:
+            return {}
+        return planned.probe.known(planned.cell.setting, inference, training)
 
     def refusal(self, probe: Probe, cell: Cell, network: ExaminedNetwork) -> str:
         """Return why a cell cannot run on this device; empty where it can."""

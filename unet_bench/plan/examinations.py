@@ -37,7 +37,10 @@ Watch = Callable[[int, int], None]
 
 FEW: Final = 8  # networks that are not worth another process
 MOST_PROCESSES: Final = 16
-FIGURES: Final = ("params", "macs", "status", "reason", "pretrained")
+FIGURES: Final = (
+    *("params", "macs", "activations", "modules", "training_macs", "training_activations"),
+    *("status", "reason", "pretrained"),
+)
 WINDOWS: Final = ("input_window", "training_input")
 SILENT_S: Final = 60.0  # until a process that examines is done without
 

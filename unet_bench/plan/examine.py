@@ -48,6 +48,12 @@ class ExaminedNetwork:
     pretrained: bool = False  # whether there are published weights for a part of it
     # The input for training windows; None where it takes only what the scored size needs.
     training_input: InputWindow | None = None
+    # What a forward pass of an image takes beside MACs: `activations` as `cost` counts them, and
+    # how many modules are called. Likewise of a training window, where that is another.
+    activations: int | None = None
+    modules: int | None = None
+    training_macs: int | None = None
+    training_activations: int | None = None
 
 
 def examine(registry: Registry, variant: Variant, task: Task, window: Size = ()) -> ExaminedNetwork:
@@ -76,13 +82,19 @@ def examine(registry: Registry, variant: Variant, task: Task, window: Size = ())
         return ExaminedNetwork(variant, None, status="error", reason=reason)
     if geometry.skips and not variant.architecture and all(skip.agrees for skip in geometry.skips):
         variant = with_inactive(variant, ["align"])
+    taken = training_input(model, task, window) if window else None
+    of_window = cost(model, task.in_channels, taken.input) if taken else {}
     return ExaminedNetwork(
         variant,
         input_window,
         costs["params"],
         costs["macs"],
         pretrained=bool(published_weights(model)),
-        training_input=training_input(model, task, window) if window else None,
+        training_input=taken,
+        activations=costs["activations"],
+        modules=sum(1 for module in model.modules() if not any(module.children())),
+        training_macs=of_window.get("macs"),
+        training_activations=of_window.get("activations"),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from unet_bench.data.dataset import Dataset, fit, with_fewer_scored
@@ -10,6 +10,7 @@ from unet_bench.data.folds import given_folds, seeded_folds
 from unet_bench.data.labels import Classes
 from unet_bench.data.sources import open_dataset, path_of
 from unet_bench.errors import InvalidSize, StoreError
+from unet_bench.plan.cost import Sizes
 from unet_bench.registry.registry import Registry
 from unet_bench.spec.cell import Task, digest
 from unet_bench.spec.suite import Suite, parse_spacing
@@ -24,6 +25,7 @@ class LoadedTask:
     data: Path | None
     training: int = 1  # images to train on, and to validate on
     validation: int = 1
+    sizes: Sizes = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
     """What to know of the data: doubts whether they are read as they are meant, and notes."""
 
@@ -74,10 +76,17 @@ def read_tasks(suite: Suite, registry: Registry, folder: Path) -> list[LoadedTas
                     raise StoreError(
                         f"{folder} cannot hold the data ({error}); free space there, or set TMPDIR"
                     ) from error
-                tasks.append(
-                    LoadedTask(task, path, len(dataset.train), len(dataset.val), remarks(dataset))
-                )
+                counts, sizes = (len(dataset.train), len(dataset.val)), sizes_of(dataset)
+                tasks.append(LoadedTask(task, path, *counts, sizes, remarks(dataset)))
     return tasks
+
+
+def sizes_of(dataset: Dataset) -> Sizes:
+    """Return the size of each image, by split."""
+    return {
+        split: tuple(sample.mask.shape for sample in samples)
+        for split, samples in dataset.splits.items()
+    }
 
 
 def remarks(dataset: Dataset) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from unet_bench.analysis.recommend import Recommendation
 from unet_bench.errors import UnetBenchError
 from unet_bench.execute.options import ExecutionOptions
 from unet_bench.present.findings import sentences
+from unet_bench.present.table import PREDICTED_MEMORY
 from unet_bench.spec.option import options
 from unet_bench.spec.presets import PRESETS
 from unet_bench.spec.suite import Suite, from_dict
@@ -332,7 +333,10 @@ def command(
         names = tuple(name for name in variants if name not in measured.models)
         models = tuple(name for name in measured.models if name in variants)
         changes |= {"variants": names, "models": models, "base": "", "vary": ()}
-    again = replace(_without_preset(measured), **changes)
+    again = replace(_without_preset(measured), **changes, memory="")
+    filled_in = again.resolved(on_gpu=False).memory
+    if measured.memory and not only and filled_in != measured.memory:
+        again = replace(again, memory=measured.memory)
     words = [*_executor_words(manifest), *again.to_argv()]
     text = shlex.join(["unet-bench", "run", *words])
     return text if suite else f"{text} …"
@@ -396,6 +400,9 @@ def notes(advice: Recommendation) -> Iterator[str]:
             "estimated latency: the ratio to the baseline, times the baseline's own time on a "
             "quiet machine"
         )
+    sources = (option.network.row.get("memory_source") for option in advice.options)
+    if "predicted" in sources:
+        yield PREDICTED_MEMORY
 
 
 def _failed(networks: Iterable[Network], probes: Sequence[str]) -> list[str]:

@@ -383,15 +383,16 @@ def plan_text(plan: Plan) -> None:
     screen = console()
     screen.print(table)
     open_cells = [p for p in plan.planned if not p.status]
-    total = span(plan.seconds(open_cells))
+    total = span(plan.foreseen_s)
     suite = plan.suite
     batches = ", ".join(map(str, suite.batch))
     width = f"width × {suite.width_scale:g}"
     if suite.match:
         width += f", scaled to the baseline's {suite.match}"
     side_by_side = f", {plan.at_once} side by side" if plan.at_once > 1 else ""
+    race = ", if a third goes on at each rung" if suite.rungs else ""
     screen.print(
-        f"{len(open_cells)} cells to run{side_by_side}, about {total}; preset {suite.preset}, "
+        f"{len(open_cells)} cells to run{side_by_side}, about {total}{race}; preset {suite.preset}, "
         f"{width}, {suite.size} scored, {suite.budget} of training, batch {batches}; "
         "memory as predicted, at its highest over the settings",
         markup=False,
@@ -403,7 +404,7 @@ def _decided(cells: Sequence[Planned]) -> list[str]:
     """Return what will not run, and why: probes with one reason together."""
     probes: dict[tuple[str, str], set[str]] = {}
     for p in cells:
-        if p.status:
+        if p.status not in ("", "ok"):
             probes.setdefault((p.status, p.reason), set()).add(p.cell.probe)
     return sorted(
         f"{status} ({', '.join(sorted(of))}): {reason}" for (status, reason), of in probes.items()

@@ -13,6 +13,7 @@ from unet_bench.analysis.summary import SETTING
 from unet_bench.present.blocks import Block, Heading, Notes, Text
 from unet_bench.present.document import Document, derived, table_of
 from unet_bench.present.findings import sentences
+from unet_bench.present.table import PREDICTED_MEMORY, memory_is_predicted
 from unet_bench.store.columns import Column
 from unet_bench.store.figures import Row, grouped, peer_groups
 from unet_bench.store.schema import BY_NAME, CONDITIONS
@@ -49,6 +50,8 @@ def rank_document(ranking: Ranking) -> Document:
     legend = _FRONT_LEGEND if table["pareto"].notna().any() else ""
     if ranking.ranks:
         legend = f"{legend} {_RANK_LEGEND}".strip()
+    if memory_is_predicted(table):
+        legend = f"{legend} {PREDICTED_MEMORY}.".strip()
     blocks += [Text(legend, "quiet")] if legend else []
     notes = sentences(ranking.findings)
     blocks += [Notes(notes)] if notes else []

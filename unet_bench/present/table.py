@@ -20,6 +20,9 @@ from unet_bench.text_format import conditions, first_line, scored_size
 
 _LEGEND: Final = "bold: best · ±: the longer side of the 95 % interval"
 _VERDICTS: Final = "better, worse, ≈: than the baseline, all variants taken together"
+PREDICTED_MEMORY: Final = (
+    "memory: predicted, to the byte what tensors take; --probes memory measures it"
+)
 _TASK: Final = ("fit", "match", "recipe", "budget", "window", "pretrained", "evaluation")
 _HOW: Final = ("device", "precision", "memory_format", "mode", "batch_norm", "algorithms")
 _NUMBERS: Final[Mapping[str, str]] = {"threads": "threads", "batch_requested": "batch"}
@@ -52,9 +55,16 @@ def results_document(
         shown = [column for column in shown_columns(known) if column.name not in without]
     has_verdict = any(column.verdict and frame[column.verdict].notna().any() for column in shown)
     caption = " · ".join([_caption(frame), _LEGEND, *([_VERDICTS] if has_verdict else [])])
+    if memory_is_predicted(frame):
+        caption += f" · {PREDICTED_MEMORY}"
     data = ordered[list(columns)] if columns else ordered
     sections = _sections(_at_last_rung(ordered), shown)
     return Document("show", (*sections, Text(caption, "quiet")), data)
+
+
+def memory_is_predicted(frame: pd.DataFrame) -> bool:
+    """Return whether the peak memory of any row was not measured."""
+    return bool("memory_source" in frame and frame["memory_source"].eq("predicted").any())
 
 
 def problem(row: Row) -> str:

@@ -334,6 +334,13 @@ class Suite:
     algorithms: tuple[str, ...] = as_in(Setting, "algorithms", ("fastest",))
     threads: tuple[int, ...] = as_in(Setting, "threads", ())
     batch: tuple[int, ...] = as_in(Setting, "batch", ())
+    memory: str = option(
+        "",
+        "Peak memory: measured, or predicted where that is exact to the byte",
+        panel=MEASURING,
+        choices=("measured", "predicted"),
+        note="predicted by preset quick, unless --probes names the probes",
+    )
     shrink_batch: bool = option(
         False, "Where a batch does not fit, halve it until it does", panel=MEASURING
     )
@@ -422,6 +429,8 @@ class Suite:
             values["seeds"] = (0, 1)
         if self._budgets():
             del values["steps"]
+        if self.probes:  # whoever asks for a probe by name has it run
+            values["memory"] = "measured"
         if not (self.base or self.models or self.variants):
             values["variants"] = ("all",)
             if preset.suite:

@@ -519,6 +519,12 @@ COLUMNS: Final = (
         label="predicted memory",
     ),
     _real("predicted_train_memory_mib", "MiB", "train_live_memory_mib as foreseen, likewise"),
+    _text(
+        "memory_source",
+        "whether peak memory was measured, or is predicted: the live tensor bytes, where these are "
+        "known to the byte without running",
+        probes=("memory",),
+    ),
     *_peaks("", "inference", "inference memory", "infer MiB", 6),
     *_peaks("train_", "training step", "training memory", "train MiB", 7),
     _real(

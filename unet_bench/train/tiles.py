@@ -160,6 +160,15 @@ def _input(
     return cut(images, begin, input_window, flips)
 
 
+def count(
+    whole: tuple[int, ...], size: tuple[int, ...], *, overlap: float = 0.0, flips: bool = False
+) -> int:
+    """Return how many tiles `predict_rows` predicts of an image of the size `whole`."""
+    sides = zip(whole, size, strict=True)
+    tiles = math.prod(len(_starts(*lengths, overlap)) for lengths in sides)
+    return tiles * (2 ** len(size) if flips else 1)
+
+
 def _starts(length: int, size: int, overlap: float) -> list[int]:
     """Return where the tiles along one side begin.
 

@@ -45,6 +45,7 @@ from unet_bench.present.report.examples import Examples, error_legend, examples
 from unet_bench.present.report.networks import networks
 from unet_bench.present.report.run_summary import environments, facts
 from unet_bench.present.report.table import table
+from unet_bench.present.table import PREDICTED_MEMORY, memory_is_predicted
 from unet_bench.store.figures import PEERS, Row, grouped
 from unet_bench.store.runs import Runs
 from unet_bench.store.schema import BY_NAME, CONDITIONS
@@ -80,6 +81,7 @@ def html(runs: Runs) -> str:
             "environments": environments(records(runs.results)),
             "groups": groups,
             "table": table(groups, runs.columns),
+            "predicted": PREDICTED_MEMORY if memory_is_predicted(runs.results) else "",
             "pareto": _views(plots.pareto(groups, runs.columns)),
             "effects": _effects(runs),
             "ranks": _ranks(ranking, groups),
