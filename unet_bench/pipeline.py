@@ -85,7 +85,7 @@ def plan(
     from unet_bench.host.cache import cache_folder
     from unet_bench.host.environment import environment
     from unet_bench.host.survey import facts_of, survey
-    from unet_bench.plan.budget import fitted, without_dearest
+    from unet_bench.plan.budget import shortly_timed, with_rungs, without_dearest
     from unet_bench.plan.cells import Plan, at_once, make_plan, preloaded
     from unet_bench.plan.examinations import Examinations
     from unet_bench.plan.fingerprint import Sources
@@ -112,8 +112,9 @@ def plan(
         planned = planned_as(suite)
         if suite.time_budget:
             side_by_side = at_once(executor, planned)
+            suite = shortly_timed(suite, planned)
             if not given_rungs:
-                suite = fitted(suite, planned, side_by_side)
+                suite = with_rungs(suite, planned_as(suite), side_by_side)
             planned = without_dearest(suite, planned_as(suite), side_by_side)
         known.save()
         yield Plan(

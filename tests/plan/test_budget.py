@@ -9,7 +9,14 @@ import pytest
 
 from unet_bench import pipeline
 from unet_bench.errors import InvalidSuite
-from unet_bench.plan.budget import LEAST_SPEED_S, LEAST_STEPS, fitted, without_dearest
+from unet_bench.plan.budget import (
+    FIRST_RUNG,
+    LEAST_SPEED_S,
+    LEAST_STEPS,
+    shortly_timed,
+    with_rungs,
+    without_dearest,
+)
 from unet_bench.plan.cells import Plan, Planned
 from unet_bench.spec.suite import Suite, from_dict, parse_budget
 
@@ -52,7 +59,8 @@ def foreseen(plan: Plan, suite: Suite) -> list[Planned]:
 def fit(plan: Plan, budget: str) -> tuple[Suite, list[Planned]]:
     """The suite that fits a budget, and its plan, two cells side by side."""
     suite = replace(plan.suite, time_budget=budget)
-    suite = fitted(suite, foreseen(plan, suite), 2)
+    suite = shortly_timed(suite, foreseen(plan, suite))
+    suite = with_rungs(suite, foreseen(plan, suite), 2)
     return suite, without_dearest(suite, foreseen(plan, suite), 2)
 
 
@@ -70,9 +78,9 @@ def test_the_first_rung_and_the_timings_take_their_share_at_most(plan: Plan, bud
     assert LEAST_STEPS <= suite.rungs[0] <= plan.suite.rungs[1]
     assert LEAST_SPEED_S <= (suite.speed_s or 0) <= (plan.suite.speed_s or 0)
     left_s = whole_s - seconds(planned, 0)
-    assert seconds(planned, 1) <= left_s / 3 * 1.05
+    assert seconds(planned, 1) <= left_s * FIRST_RUNG * 1.05
     if suite.rungs[0] < plan.suite.rungs[1]:  # no longer than the preset's: time is left then
-        assert seconds(planned, 1) >= left_s / 3 * 0.6
+        assert seconds(planned, 1) >= left_s * FIRST_RUNG * 0.6
 
 
 def test_what_would_take_all_the_time_is_left_out_and_says_so(plan: Plan) -> None:

@@ -2,7 +2,7 @@
 
 plan of the suite as it stands ─▶ seconds by probe ─▶ shares of the budget ─▶ the suite that fits
 
-Timings get a third at most; trainings what is left, each rung as much as any other.
+Timings get a third at most; of what is left, the first rung gets half.
 """
 
 from __future__ import annotations
@@ -12,12 +12,15 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from unet_bench.errors import InvalidSuite
+from unet_bench.measure.clock import PATIENCE
 from unet_bench.plan.cells import Planned
 from unet_bench.spec.suite import LONGER, Suite, parse_budget
 
 TIMED: Final = 1 / 3  # of the budget at most, where timings can be so short
 LEAST_SPEED_S: Final = 0.3  # of timed blocks; shorter ones tell little
+BESIDE_S: Final = 1.2  # of a timing: the worker's start, warm-up
 RUNGS: Final = 3
+FIRST_RUNG: Final = 1 / 2  # of the time for trainings: it chooses among all
 LEAST_STEPS: Final = 24  # of the first rung; fewer hardly tell networks apart
 RESERVE: Final = 0.08  # of the budget, for planning, tables, and what was foreseen too short
 RESERVE_S: Final = 6.0
@@ -36,15 +39,23 @@ class Training:
         return self.fixed_s + self.step_s * steps
 
 
-def fitted(suite: Suite, planned: Sequence[Planned], at_once: int) -> Suite:
-    """Return a resolved suite whose plan takes its budget of time.
+def shortly_timed(suite: Suite, planned: Sequence[Planned]) -> Suite:
+    """Return a suite that times each network for as long as a share of its budget allows."""
+    timed = [one for one in planned if one.probe.timed and not one.status]
+    if not timed or not suite.speed_s:
+        return suite
+    each_s = TIMED * parse_budget(suite.time_budget) / len(timed)
+    speed_s = round((each_s - BESIDE_S) / PATIENCE, 2)
+    return replace(suite, speed_s=min(suite.speed_s, max(LEAST_SPEED_S, speed_s)))
+
+
+def with_rungs(suite: Suite, planned: Sequence[Planned], at_once: int) -> Suite:
+    """Return a suite whose first rung takes its share of the budget.
 
     Raises InvalidSuite for a budget that is too small.
     """
-    speed_s = _speed_s(suite, planned)
-    suite = replace(suite, speed_s=speed_s)
     trainings = sorted(_trainings(planned).values(), key=lambda one: one.seconds(LEAST_STEPS))
-    share_s = _share_s(suite, planned, at_once, speed_s) * at_once
+    share_s = _first_rung_s(suite, planned, at_once) * at_once
     chosen = list(trainings)
     while len(chosen) > FEWEST and _steps(chosen, share_s) < LEAST_STEPS:
         chosen.pop()
@@ -53,7 +64,8 @@ def fitted(suite: Suite, planned: Sequence[Planned], at_once: int) -> Suite:
             f"budget {suite.time_budget} is too small: timing the networks, and {LEAST_STEPS} "
             "training steps of two of them, would take longer; give more, or fewer networks"
         )
-    return replace(suite, rungs=_rungs(steps, suite.rungs[-1] // LONGER))
+    first = min(steps, suite.rungs[-1] // LONGER)
+    return replace(suite, rungs=tuple(first * LONGER**rung for rung in range(RUNGS)))
 
 
 def without_dearest(suite: Suite, planned: Sequence[Planned], at_once: int) -> list[Planned]:
@@ -62,7 +74,7 @@ def without_dearest(suite: Suite, planned: Sequence[Planned], at_once: int) -> l
     These are the longest; they are skipped, and say so.
     """
     trainings, steps = _trainings(planned), suite.rungs[0]
-    left_s = _share_s(suite, planned, at_once, suite.speed_s or 0.0) * at_once
+    left_s = _first_rung_s(suite, planned, at_once) * at_once
     found, skipped = [], {}
     baseline = planned[0].cell.baseline.name
     in_order = sorted(trainings, key=lambda names: (names[0] != baseline, trainings[names].step_s))
@@ -105,31 +117,11 @@ def _steps(trainings: Sequence[Training], seconds: float) -> int:
     return int((seconds - fixed_s) / step_s) if step_s else 0
 
 
-def _rungs(steps: int, most: int) -> tuple[int, ...]:
-    """Return the rungs of a race whose first has so many steps, or the most."""
-    first = min(steps, most)
-    return tuple(first * LONGER**rung for rung in range(RUNGS))
-
-
-def _share_s(suite: Suite, planned: Sequence[Planned], at_once: int, speed_s: float) -> float:
-    """Return the seconds that one rung may take."""
-    budget_s = parse_budget(suite.time_budget)
+def _first_rung_s(suite: Suite, planned: Sequence[Planned], at_once: int) -> float:
+    """Return the seconds that the first rung may take."""
     rest_s = 0.0
     for one in planned:
-        if one.cell.rung or one.status:
-            continue
-        shorter_s = one.cell.protocol.speed_s - speed_s if one.probe.timed else 0.0
-        rest_s += (one.seconds - shorter_s) / (1 if one.probe.timed else at_once)
-    available_s = budget_s * (1 - RESERVE) - RESERVE_S - rest_s
-    return available_s / max(1, len(suite.rungs))
-
-
-def _speed_s(suite: Suite, planned: Sequence[Planned]) -> float:
-    """Return for how long each network is timed."""
-    timed = [one for one in planned if one.probe.timed and not one.status]
-    longest_s = suite.speed_s or 0.0
-    if not timed:
-        return longest_s
-    fixed_s = sum(one.seconds - one.cell.protocol.speed_s for one in timed)
-    share_s = (TIMED * parse_budget(suite.time_budget) - fixed_s) / len(timed)
-    return min(longest_s, max(LEAST_SPEED_S, round(share_s, 2)))
+        if not (one.cell.rung or one.status):
+            rest_s += one.seconds / (1 if one.probe.timed else at_once)
+    left_s = parse_budget(suite.time_budget) * (1 - RESERVE) - RESERVE_S - rest_s
+    return left_s * FIRST_RUNG

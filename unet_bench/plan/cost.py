@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 from unet_bench.context import MeasurementContext
 from unet_bench.errors import InvalidPart, first_line
 from unet_bench.geometry.shapes import format_size
+from unet_bench.measure.clock import PATIENCE
 from unet_bench.measure.memory import MIB, predicted_bytes
 from unet_bench.measure.probe import Estimate, Probe
 from unet_bench.plan.examine import ExaminedNetwork
@@ -119,7 +120,9 @@ def work_of(
         seconds += COMPILE_S
     together = [network, baseline] if probe.paired else [network]
     pass_s = sum(device.pass_s(one, batch) for one in together)
-    seconds += estimate.passes * pass_s + max(estimate.timed_s, estimate.timed_passes * pass_s)
+    longest_s = PATIENCE * estimate.timed_s  # then fewer passes must do
+    timed_s = max(estimate.timed_s, min(longest_s, estimate.timed_passes * pass_s))
+    seconds += estimate.passes * pass_s + timed_s
     seconds += estimate.steps * (device.step_s(network, batch) + batch * WINDOW_S)
     macs = estimate.passes * batch * sum(one.macs or 0 for one in together)
     trained = network.macs if network.training_macs is None else network.training_macs

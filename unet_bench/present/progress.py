@@ -392,8 +392,8 @@ def plan_text(plan: Plan) -> None:
     side_by_side = f", {plan.at_once} side by side" if plan.at_once > 1 else ""
     race = ", if a third goes on at each rung" if suite.rungs else ""
     screen.print(
-        f"{len(open_cells)} cells to run{side_by_side}, about {total}{race}; preset {suite.preset}, "
-        f"{width}, {suite.size} scored, {suite.budget} of training, batch {batches}; "
+        f"{len(open_cells)} cells to run{side_by_side}, about {total}{race}; "
+        f"preset {suite.preset}, {width}, {suite.size} scored, {suite.budget} of training, batch {batches}; "
         "memory as predicted, at its highest over the settings",
         markup=False,
         highlight=False,
