@@ -393,8 +393,8 @@ def plan_text(plan: Plan) -> None:
     race = ", if a third goes on at each rung" if suite.rungs else ""
     screen.print(
         f"{len(open_cells)} cells to run{side_by_side}, about {total}{race}; "
-        f"preset {suite.preset}, {width}, {suite.size} scored, {suite.budget} of training, batch {batches}; "
-        "memory as predicted, at its highest over the settings",
+        f"preset {suite.preset}, {width}, {suite.size} scored, {suite.budget} of training, "
+        f"batch {batches}; memory as predicted, at its highest over the settings",
         markup=False,
         highlight=False,
     )
