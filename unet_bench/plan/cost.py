@@ -203,7 +203,7 @@ def as_simulated(cell: Cell, *, training: bool) -> Cell:
         replicate=0,
         small_window=cell.small_window if training else None,
         rung=0,
-        protocol=Protocol(recipe=cell.protocol.recipe),
+        protocol=Protocol(recipe=replace(cell.protocol.recipe, evaluations=1)),
     )
 
 
