@@ -38,7 +38,7 @@ class Overhead(NamedTuple):
 
 # By least squares over the passes of 44 unlike networks at 64x64 and 128x128, batch 4, one thread
 # of an AVX-512 CPU: passes and steps take 0.7 to 1.5 times what these come to.
-ON_CPU: Final = Overhead(mac=0.9, activation=105, weight=240, module_s=1.3e-4)
+ON_CPU: Final = Overhead(mac=0.95, activation=112, weight=255, module_s=1.35e-4)
 # From the rates of memory and of launches that data sheets state; not fitted to measurements.
 ON_GPU: Final = Overhead(mac=1.3, activation=35, weight=30, module_s=2e-5)
 STEP: Final = 3  # forward passes as long as a training step, by MACs
@@ -50,8 +50,10 @@ THREADS_POWER: Final = 0.65  # so two threads are 1.6 times as fast as one
 SCORING_S: Final = 0.15  # to import what scores
 VALUE_S: Final = 2.5e-8  # to read and normalise a value of an image
 WINDOW_S: Final = 5e-4  # to cut and augment a training window
-PIXEL_S: Final = 1.7e-7  # to put a pixel's scores together and count them
-OUTLINE_S: Final = 3e-7  # to score a test pixel's outlines besides
+PIXEL_S: Final = 1.4e-7  # to count a pixel's classes
+SCORE_S: Final = 1e-8  # for the score of a class at a pixel, of each tile that covers it
+OUTLINE_S: Final = 1e-7  # to score a test pixel's outlines
+OUTLINE_OF_CLASS_S: Final = 5e-8  # and for each class
 RULE_S: Final = 8e-8  # to fit a trivial baseline to a pixel, or to predict it
 
 
@@ -128,7 +130,8 @@ def work_of(
         images = scored_images(estimate, cell, sizes)
         macs += images * (network.macs or 0)
         seconds += images / batch * device.pass_s(network, batch)
-        seconds += scoring_s(estimate, cell, sizes)
+        scores = images * math.prod(cell.task.scored) * len(cell.task.classes)
+        seconds += SCORE_S * scores + scoring_s(estimate, cell, sizes)
     return Work(macs / 1e12, seconds)
 
 
@@ -155,7 +158,8 @@ def scoring_s(estimate: Estimate, cell: Cell, sizes: Sizes) -> float:
     """Return the host's seconds for reading all images, and for scoring those of two splits."""
     training, validation, test = (pixels_of(sizes, split) for split in ("train", "val", "test"))
     seconds = SCORING_S + VALUE_S * cell.task.in_channels * (training + validation + test)
-    seconds += (PIXEL_S + OUTLINE_S) * test if estimate.tests else 0.0
+    outlines_s = OUTLINE_S + OUTLINE_OF_CLASS_S * len(cell.task.classes)
+    seconds += (PIXEL_S + outlines_s) * test if estimate.tests else 0.0
     if cell.variant.trivial:
         return seconds + RULE_S * (training + test)
     return seconds + PIXEL_S * validation * estimate.evaluations
