@@ -5,7 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
+
+import torch
+from torch.overrides import TorchFunctionMode
 
 from unet_bench.context import MeasurementContext
 from unet_bench.errors import InvalidPart, first_line
@@ -187,6 +190,22 @@ class SimulatedPass(NamedTuple):
     mib: float | None = None  # of live tensors
     status: str = ""
     reason: str = ""
+    is_exact: bool = True
+
+
+class AttentionWatch(TorchFunctionMode):
+    """Sees whether attention is computed by torch's one function for it.
+
+    On real tensors that chooses a fused kernel, which keeps less for the backward pass than the
+    steps that it consists of on tensors without data.
+    """
+
+    seen = False
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is torch.nn.functional.scaled_dot_product_attention:
+            self.seen = True
+        return func(*args, **(kwargs or {}))
 
 
 def as_simulated(cell: Cell, *, training: bool) -> Cell:
@@ -212,8 +231,9 @@ def simulate_pass(registry: Registry, cell: Cell, *, training: bool) -> Simulate
     """Return what a forward pass of the cell's network, or a training step, comes to."""
     cell = as_simulated(cell, training=training)
     try:
-        mib = predicted_bytes(MeasurementContext(cell, registry), training) / MIB
-        return SimulatedPass(mib)
+        with AttentionWatch() as attention:
+            mib = predicted_bytes(MeasurementContext(cell, registry), training) / MIB
+        return SimulatedPass(mib, is_exact=not attention.seen)
     except InvalidPart as error:
         return SimulatedPass(status="error", reason=str(error))
     except (ValueError, AssertionError) as error:
