@@ -11,7 +11,7 @@ from unet_bench.models.build import with_width_scale
 from unet_bench.models.foreign import foreign_variant
 from unet_bench.models.select import select
 from unet_bench.networks.variants import Variant
-from unet_bench.plan.cost import simulate_pass
+from unet_bench.plan.cost import SimulatedPass, simulate_pass
 from unet_bench.plan.examine import examine
 from unet_bench.registry.registry import Registry
 from unet_bench.spec.cell import Cell, Protocol, Setting, Task
@@ -88,7 +88,7 @@ def test_other_faults_are_told_in_their_own_words(
 
     monkeypatch.setattr("unet_bench.plan.cost.predicted_bytes", lacks)
     other = replace(cell, setting=Setting(batch=3))
-    assert simulate_pass(registry, other, training=True) == (None, "", "")
+    assert simulate_pass(registry, other, training=True) == SimulatedPass()
 
 
 @pytest.mark.slow

@@ -87,6 +87,15 @@ def test_a_cell_whose_figures_are_known_takes_no_time_and_is_no_cell_to_run() ->
     assert predicted.seconds(predicted.planned) < measured.seconds(measured.planned)
 
 
+def test_fused_attention_is_not_known_beforehand() -> None:
+    options = {**TINY, "variants": ["unet", "unet-transformer"], "memory": "predicted"}
+    with pipeline.plan(from_dict({**options, "probes": ["memory"]})) as plan:
+        assert [p.status for p in plan.planned] == ["ok", ""]
+    # The same once it is known from before.
+    with pipeline.plan(from_dict({**options, "probes": ["memory"]})) as plan:
+        assert [p.status for p in plan.planned] == ["ok", ""]
+
+
 @pytest.mark.slow
 def test_the_predicted_peaks_of_unlike_networks_are_the_measured_ones(tmp_path: Path) -> None:
     names = (
@@ -97,7 +106,9 @@ def test_the_predicted_peaks_of_unlike_networks_are_the_measured_ones(tmp_path: 
     for memory in ("predicted", "measured"):
         options = {**TINY, "probes": ["memory"], "size": "64x64", "memory": memory}
         found[memory] = run(names, out=tmp_path / memory, **options)
-        assert set(found[memory]["memory_source"]) == {memory}
+        source = found[memory].set_index("variant")["memory_source"]
+        assert source.pop("unet-transformer") == "measured"
+        assert set(source) == {memory}
         assert set(found[memory]["memory_status"]) == {"ok"}
     assert len(found["measured"]) == 12
     peaks = {memory: frame.set_index("variant")[PEAKS] for memory, frame in found.items()}

@@ -443,7 +443,7 @@ class Planner:
                     "--memory-limit allows more"
                 )
                 return replace(known, status="skipped", reason=reason)
-            if figures := self.known_figures(known):
+            if figures := self.known_figures(known, inference, training):
                 return replace(known, status="ok", figures=figures)
         work = work_of(probe, cell, network, baseline, sizes, self.device.mac_rate)
         limit = self.suite.limit_tmac or 0.0
@@ -458,17 +458,19 @@ class Planner:
             return replace(known, status="skipped", reason=reason)
         return replace(known, seconds=work.seconds)
 
-    def known_figures(self, planned: Planned) -> Mapping[str, Any]:
+    def known_figures(
+        self, planned: Planned, inference: SimulatedPass, training: SimulatedPass
+    ) -> Mapping[str, Any]:
         """Return the figures of a cell that need not be measured; none where it shall run.
 
         Of anybody's modules it is not known whether they do the same on tensors without data.
         """
-        inference, training = planned.predicted_mib, planned.predicted_train_mib
         if self.suite.memory != "predicted" or self.registry.is_foreign(planned.cell.variant):
             return {}
-        if inference is None or training is None:
+        is_exact = inference.is_exact and training.is_exact
+        if not is_exact or inference.mib is None or training.mib is None:
             return {}
-        return planned.probe.known(planned.cell.setting, inference, training)
+        return planned.probe.known(planned.cell.setting, inference.mib, training.mib)
 
     def refusal(self, probe: Probe, cell: Cell, network: ExaminedNetwork) -> str:
         """Return why a cell cannot run on this device; empty where it can."""

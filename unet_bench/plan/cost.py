@@ -5,7 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
+
+import torch
+from torch.overrides import TorchFunctionMode
 
 from unet_bench.context import MeasurementContext
 from unet_bench.errors import InvalidPart, first_line
@@ -39,7 +42,7 @@ class Overhead(NamedTuple):
 
 # By least squares over the passes of 44 unlike networks at 64x64 and 128x128, batch 4, one thread
 # of an AVX-512 CPU: passes and steps take 0.7 to 1.5 times what these come to.
-ON_CPU: Final = Overhead(mac=0.9, activation=105, weight=240, module_s=1.3e-4)
+ON_CPU: Final = Overhead(mac=0.95, activation=112, weight=255, module_s=1.35e-4)
 # From the rates of memory and of launches that data sheets state; not fitted to measurements.
 ON_GPU: Final = Overhead(mac=1.3, activation=35, weight=30, module_s=2e-5)
 STEP: Final = 3  # forward passes as long as a training step, by MACs
@@ -51,8 +54,10 @@ THREADS_POWER: Final = 0.65  # so two threads are 1.6 times as fast as one
 SCORING_S: Final = 0.15  # to import what scores
 VALUE_S: Final = 2.5e-8  # to read and normalise a value of an image
 WINDOW_S: Final = 5e-4  # to cut and augment a training window
-PIXEL_S: Final = 1.7e-7  # to put a pixel's scores together and count them
-OUTLINE_S: Final = 3e-7  # to score a test pixel's outlines besides
+PIXEL_S: Final = 1.4e-7  # to count a pixel's classes
+SCORE_S: Final = 1e-8  # for the score of a class at a pixel, of each tile that covers it
+OUTLINE_S: Final = 1e-7  # to score a test pixel's outlines
+OUTLINE_OF_CLASS_S: Final = 5e-8  # and for each class
 RULE_S: Final = 8e-8  # to fit a trivial baseline to a pixel, or to predict it
 
 
@@ -131,7 +136,8 @@ def work_of(
         images = scored_images(estimate, cell, sizes)
         macs += images * (network.macs or 0)
         seconds += images / batch * device.pass_s(network, batch)
-        seconds += scoring_s(estimate, cell, sizes)
+        scores = images * math.prod(cell.task.scored) * len(cell.task.classes)
+        seconds += SCORE_S * scores + scoring_s(estimate, cell, sizes)
     return Work(macs / 1e12, seconds)
 
 
@@ -158,7 +164,8 @@ def scoring_s(estimate: Estimate, cell: Cell, sizes: Sizes) -> float:
     """Return the host's seconds for reading all images, and for scoring those of two splits."""
     training, validation, test = (pixels_of(sizes, split) for split in ("train", "val", "test"))
     seconds = SCORING_S + VALUE_S * cell.task.in_channels * (training + validation + test)
-    seconds += (PIXEL_S + OUTLINE_S) * test if estimate.tests else 0.0
+    outlines_s = OUTLINE_S + OUTLINE_OF_CLASS_S * len(cell.task.classes)
+    seconds += (PIXEL_S + outlines_s) * test if estimate.tests else 0.0
     if cell.variant.trivial:
         return seconds + RULE_S * (training + test)
     return seconds + PIXEL_S * validation * estimate.evaluations
@@ -186,6 +193,22 @@ class SimulatedPass(NamedTuple):
     mib: float | None = None  # of live tensors
     status: str = ""
     reason: str = ""
+    is_exact: bool = True
+
+
+class AttentionWatch(TorchFunctionMode):
+    """Sees whether attention is computed by torch's one function for it.
+
+    On real tensors that chooses a fused kernel, which keeps less for the backward pass than the
+    steps that it consists of on tensors without data.
+    """
+
+    seen = False
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is torch.nn.functional.scaled_dot_product_attention:
+            self.seen = True
+        return func(*args, **(kwargs or {}))
 
 
 def as_simulated(cell: Cell, *, training: bool) -> Cell:
@@ -211,8 +234,9 @@ def simulate_pass(registry: Registry, cell: Cell, *, training: bool) -> Simulate
     """Return what a forward pass of the cell's network, or a training step, comes to."""
     cell = as_simulated(cell, training=training)
     try:
-        mib = predicted_bytes(MeasurementContext(cell, registry), training) / MIB
-        return SimulatedPass(mib)
+        with AttentionWatch() as attention:
+            mib = predicted_bytes(MeasurementContext(cell, registry), training) / MIB
+        return SimulatedPass(mib, is_exact=not attention.seen)
     except InvalidPart as error:
         return SimulatedPass(status="error", reason=str(error))
     except (ValueError, AssertionError) as error:
