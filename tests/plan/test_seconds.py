@@ -155,7 +155,7 @@ def test_timed_passes_that_do_not_fit_the_budget_take_longer() -> None:
     slow = replace(NETWORK, macs=10**12)
     assert work("speed", speed_s=2.0).seconds < 2 * work("speed", speed_s=1.0).seconds
     short, long = (work("speed", slow, slow, speed_s=s).seconds for s in (1.0, 2.0))
-    assert short == long  # twelve blocks take longer than either
+    assert short == long  # the fewest blocks take longer than either
     assert work("speed", NETWORK, slow).seconds > work("speed").seconds  # beside the baseline
 
 

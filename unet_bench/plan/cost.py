@@ -125,9 +125,7 @@ def work_of(
         seconds += COMPILE_S
     together = [network, baseline] if probe.paired else [network]
     pass_s = sum(device.pass_s(one, batch) for one in together)
-    longest_s = PATIENCE * estimate.timed_s  # then fewer passes must do
-    timed_s = max(estimate.timed_s, min(longest_s, estimate.timed_passes * pass_s))
-    seconds += estimate.passes * pass_s + timed_s
+    seconds += estimate.passes * pass_s + timed_s(estimate, pass_s)
     seconds += estimate.steps * (device.step_s(network, batch) + batch * WINDOW_S)
     macs = estimate.passes * batch * sum(one.macs or 0 for one in together)
     trained = network.macs if network.training_macs is None else network.training_macs
@@ -139,6 +137,13 @@ def work_of(
         scores = images * math.prod(cell.task.scored) * len(cell.task.classes)
         seconds += SCORE_S * scores + scoring_s(estimate, cell, sizes)
     return Work(macs / 1e12, seconds)
+
+
+def timed_s(estimate: Estimate, pass_s: float) -> float:
+    """Return how long is timed: a few passes at least, and all that are wanted where time allows."""
+    wanted_s = estimate.timed_passes * pass_s
+    patience_s = max(PATIENCE * estimate.timed_s, wanted_s / 3)
+    return max(estimate.timed_s, min(patience_s, wanted_s))
 
 
 def scored_images(estimate: Estimate, cell: Cell, sizes: Sizes) -> float:
