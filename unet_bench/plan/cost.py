@@ -140,7 +140,7 @@ def work_of(
 
 
 def timed_s(estimate: Estimate, pass_s: float) -> float:
-    """Return how long is timed: a few passes at least, and all that are wanted where time allows."""
+    """Return how long is timed: a few passes at least, and all that time allows of the wanted."""
     wanted_s = estimate.timed_passes * pass_s
     patience_s = max(PATIENCE * estimate.timed_s, wanted_s / 3)
     return max(estimate.timed_s, min(patience_s, wanted_s))
