@@ -158,6 +158,25 @@ def test_a_network_that_fails_stops_and_does_not_lead(
     assert found["unet", 3] == found["unet-bilinear", 3] == "finished"
 
 
+def test_what_cannot_run_takes_no_part(plans: Callable[..., Plan], tmp_path: Path) -> None:
+    said = []
+
+    class Hearing(Quiet):
+        def waiting(self, reason: str) -> None:
+            said.append(reason)
+
+    plan = plans(variants=[*NAMES, "unet3d"], rungs=[10, 30, 90])
+    executor = Instant(dice_of)
+    path = pipeline.execute(replace(plan, executor=executor), tmp_path, Hearing()).path
+    assert said == [
+        "rung 1 of 3: 3 of 4 networks go on (1 clearly behind)",
+        "rung 2 of 3: 3 of 3 networks go on",
+    ]
+    frame = read_results(path).set_index("variant")
+    assert list(frame.loc[["unet3d"], "accuracy_status"]) == ["unsupported"]
+    assert frame.loc[["unet3d"], "race"].isna().all()
+
+
 def test_the_baseline_goes_on_however_far_behind(
     plans: Callable[..., Plan], tmp_path: Path
 ) -> None:

@@ -87,19 +87,20 @@ class Race:
         The baseline does, however far behind: all differences are to it. Trainings take `factor`
         times as long as foreseen. What was decided before stands.
         """
-        said = self.said_before(rung, rows)
-        if said is None:
-            standing = self.standing(rung, rows)
-            said = dict.fromkeys(map(runner_of, self.rungs[rung]), FAILED)
-            said |= {
-                runner: f"stopped: clearly behind {leader.variant}, by {of.behind:.3f} "
-                f"(at least {of.surely:.3f})"
-                if of.is_clear and runner.variant not in self.baselines
-                else WENT_ON
-                for runner, (of, leader) in standing.items()
-            }
-            if self.is_limited:
-                said |= self.without_time(rung, standing, said, until, factor)
+        standing = self.standing(rung, rows)
+        entered = [p for p in self.rungs[rung] if not p.status and p.cell.id in rows]
+        said = dict.fromkeys(map(runner_of, entered), FAILED)
+        said |= {
+            runner: f"stopped: clearly behind {leader.variant}, by {of.behind:.3f} "
+            f"(at least {of.surely:.3f})"
+            if of.is_clear and runner.variant not in self.baselines
+            else WENT_ON
+            for runner, (of, leader) in standing.items()
+        }
+        if before := self.said_before(rung, rows):
+            said |= before
+        elif self.is_limited:
+            said |= self.without_time(rung, standing, said, until, factor)
         goes_on = frozenset(runner for runner, text in said.items() if text == WENT_ON)
         return Decision(goes_on, said)
 
@@ -155,15 +156,10 @@ class Race:
             found |= {runner: "stopped: no time left" for runner in in_order if runner not in found}
         return found
 
-    def said_before(self, rung: int, rows: Mapping[str, Row]) -> dict[Runner, str] | None:
-        """Return what a race that goes on decided after a rung; None where it did not."""
-        said: dict[Runner, str] = {}
-        for planned in self.rungs[rung]:
-            text = (rows.get(planned.cell.id) or {}).get("race")
-            if not planned.status and not isinstance(text, str):
-                return None
-            said[runner_of(planned)] = text or FAILED
-        return said
+    def said_before(self, rung: int, rows: Mapping[str, Row]) -> dict[Runner, str]:
+        """Return what was decided when this race was run before; of what is measured anew, none."""
+        found = ((planned, rows.get(planned.cell.id) or {}) for planned in self.rungs[rung])
+        return {runner_of(planned): str(row["race"]) for planned, row in found if row.get("race")}
 
     def marked(
         self, rung: int, rows: Mapping[str, Row], said: Mapping[Runner, str]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import time
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,7 +13,8 @@ import torch
 from unet_bench.context import AUTOCAST, MeasurementContext
 from unet_bench.errors import NonFinite, is_out_of_memory
 from unet_bench.host.device import empty_cache, is_accelerator, synchroniser
-from unet_bench.measure.ceiling import ceiling
+from unet_bench.host.environment import cpu_model
+from unet_bench.measure.ceiling import ceiling_of_run
 from unet_bench.measure.clock import Step
 from unet_bench.measure.cost import cost
 from unet_bench.measure.guard import Watch, wait_until_quiet
@@ -25,6 +27,7 @@ from unet_bench.measure.pairing import (
     try_baseline,
 )
 from unet_bench.measure.runtime import Runnable, prepare
+from unet_bench.spec.cell import digest
 from unet_bench.stats.intervals import Interval
 
 
@@ -89,11 +92,23 @@ def columns(context: MeasurementContext, latency: Paired, throughput: Paired) ->
     }
 
 
+def notes_on_ceiling(context: MeasurementContext) -> Path | None:
+    """Return the file in which cells of a run leave a processor's ceilings for one another.
+
+    A GPU's take no time to measure, and a run may have several.
+    """
+    if context.samples is None or is_accelerator(context.device):
+        return None
+    setting = context.cell.setting
+    about = digest([cpu_model(), setting.precision, setting.threads])
+    return context.samples.with_name(f"ceiling-{about}.json")
+
+
 def roofline(context: MeasurementContext, throughput: Paired) -> dict[str, Any]:
     """Measure the device's ceilings, and the part of what they allow that the network reaches."""
     cell = context.cell
     try:
-        roof = ceiling(context.device, cell.setting.precision)
+        roof = ceiling_of_run(context.device, cell.setting.precision, notes_on_ceiling(context))
     except Exception as error:  # the timing is done, and worth more than the ceilings
         if not is_out_of_memory(error):
             raise

@@ -72,7 +72,8 @@ def _ahead(advice: Recommendation, best: Option) -> Iterator[str]:
         return
     apparent = [option for option in worse if option.gap and option.gap.verdict == "apparent"]
     if not apparent:
-        yield "every other that fits is worse, separably"
+        rivals = "other of the last rung" if _is_raced(advice) else "other"
+        yield f"every {rivals} that fits is worse, separably"
         return
     other = apparent[0]
     assert other.gap is not None
@@ -84,6 +85,11 @@ def _ahead(advice: Recommendation, best: Option) -> Iterator[str]:
         f"{_name(best)} is {ahead}{nearest}: more than the choice of test images explains, "
         f"but {why}"
     )
+
+
+def _is_raced(advice: Recommendation) -> bool:
+    """Return whether others were trained more shortly, some of which may be as good."""
+    return any(finding.kind == "race" for finding in advice.findings)
 
 
 def _as_good(best: Option, equals: Sequence[Option]) -> str:
