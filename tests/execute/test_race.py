@@ -54,6 +54,7 @@ class Instant:
     ) -> None:
         self.score, self.left, self.each_s, self.says_s = score, most, each_s, says_s
         self.ran: list[tuple[str, int, int]] = []
+        self.probes: list[str] = []
 
     def __enter__(self) -> Self:
         return self
@@ -79,6 +80,10 @@ class Instant:
             yield Started(job)
             time.sleep(self.each_s)
             of = job.cell["variant"]["name"], job.cell["protocol"]["steps"], job.cell["seed"]
+            self.probes.append(str(job.cell["probe"]))
+            if job.cell["probe"] != "accuracy":
+                yield Ended(job, {"status": "ok", "wall_s": self.each_s})
+                continue
             self.ran.append(of)
             dice = self.score(*of)
             result = {"status": "ok", "dice": dice} if dice else {"status": "nonfinite"}
@@ -232,6 +237,30 @@ def test_a_budget_has_places_for_the_baseline_and_the_best(
     assert going == ["unet", "unet-add", "unet-bilinear"][:places]
     without = {found[name, 1] for name in NAMES[:3]} - {"went on"}
     assert all(text.startswith("stopped: no time left") for text in without)
+
+
+def test_timings_that_would_take_the_trainings_time_come_last(
+    plans: Callable[..., Plan], tmp_path: Path
+) -> None:
+    """Four of them take 0.7 s each, and there are 4 s in all."""
+    plan = plans(probes=["speed", "accuracy"], rungs=[10, 30], time_budget="1h")
+    plan = replace(plan, planned=[replace(p, seconds=0.0) for p in plan.planned])
+
+    class SlowlyTimed(Instant):
+        def run(self, jobs: Sequence[Job], until: float = math.inf) -> Iterator[Event]:
+            for event in super().run(jobs, until):
+                if isinstance(event, Started) and event.job.timed:
+                    time.sleep(0.7)
+                yield event
+
+    executor = SlowlyTimed(dice_of)
+    done = race(plan, tmp_path, executor, limit_s=4.0)
+    first = executor.probes.index("accuracy")
+    assert 1 <= first < 4
+    assert executor.probes[-1] == "speed"
+    assert executor.probes.count("speed") == 4
+    assert not done.left
+    assert set(read_results(done.path)["speed_status"]) == {"ok"}
 
 
 def test_later_rungs_are_left_out_when_time_is_up(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -35,6 +35,10 @@ if TYPE_CHECKING:
 
 WORKER_MIB: Final = 400.0
 """Of a worker, beside what its network takes: libraries, images, what torch keeps for later."""
+
+
+BEFORE_RUNGS: Final = 0.45
+"""Of a budget of time, what may go by before the trainings of a race begin."""
 
 
 class Progress(Protocol):
@@ -114,11 +118,18 @@ def run_cells(
 ) -> list[Planned]:
     """Run every cell without a result and store its row; return those there was no time for.
 
-    Of a race, the cells of a rung are run once it is decided who goes on.
+    Of a race, the cells of a rung are run once it is decided who goes on. Where that has a budget
+    of time, what there was no time to measure before comes after the last rung.
     """
     race, pace = Race(plan), Pace()
-    chosen = {stem for stem, planned in ledger.planned.items() if planned.cell.rung < 2}
-    left = run_some(plan, ledger, progress, execution, pace, chosen)
+    first = {stem: planned for stem, planned in ledger.planned.items() if planned.cell.rung < 2}
+    untimed: set[str] = set()
+    if race.is_limited:
+        before = {stem for stem, planned in first.items() if not planned.probe.scores}
+        soon = replace(execution, time_limit_s=BEFORE_RUNGS * execution.time_limit_s)
+        untimed = set(map(stem_of, run_some(plan, ledger, progress, soon, pace, before)))
+        first = {stem: planned for stem, planned in first.items() if stem not in before}
+    left = run_some(plan, ledger, progress, execution, pace, first)
     for rung in sorted(race.rungs):
         if left:
             break
@@ -131,6 +142,8 @@ def run_cells(
         progress.waiting(f"rung {rung} of {len(race.rungs)}: {decision.summary()}")
         chosen = {stem_of(planned) for planned in race.cells(rung + 1, decision.goes_on)}
         left = run_some(plan, ledger, progress, execution, pace, chosen)
+    if untimed:
+        left += run_some(plan, ledger, progress, execution, pace, untimed)
     return left
 
 
