@@ -93,7 +93,7 @@ def plan(
     from unet_bench.plan.variants import choose_variants
 
     executor = executor_of(execution or ExecutionOptions(), registry)
-    requested_device, given_rungs = suite.device, suite.rungs
+    requested_device, given_rungs, is_resumed = suite.device, suite.rungs, recipe is not None
     suite = replace(suite, device=device_of(executor, suite.device, dry_run=dry_run))
     facts = facts_of(suite.device, here=not executor.remote)
     recipe, suite = with_recipe(suite, registry, on_gpu=suite.device != "cpu", recipe=recipe)
@@ -110,7 +110,7 @@ def plan(
             return make_plan(suite, recipe, registry, chosen.variants, tasks, facts, known, watch)
 
         planned = planned_as(suite)
-        if suite.time_budget:
+        if suite.time_budget and not is_resumed:  # which goes on as it was cut
             side_by_side = at_once(executor, planned)
             suite = shortly_timed(suite, planned)
             if not given_rungs:

@@ -15,11 +15,13 @@ import pandas as pd
 import pytest
 
 from unet_bench import pipeline, run
+from unet_bench.analysis.recommend import recommend
 from unet_bench.errors import InvalidSuite
 from unet_bench.execute.driver import Finished, Quiet
 from unet_bench.execute.jobs import Ended, Event, Job, Started
 from unet_bench.execute.options import ExecutionOptions
 from unet_bench.plan.cells import Plan
+from unet_bench.present.table import results_document
 from unet_bench.spec.suite import from_dict
 from unet_bench.store.runs import read_runs
 from unet_bench.store.tables import read_results
@@ -161,6 +163,79 @@ def test_a_network_that_fails_stops_and_does_not_lead(
     assert found["unet-add", 1] == "went on"
     assert found["unet-add", 2] == "stopped: failed"
     assert found["unet", 3] == found["unet-bilinear", 3] == "finished"
+
+
+def test_sizes_are_races_of_their_own(plans: Callable[..., Plan], tmp_path: Path) -> None:
+    """Where images are larger than both, their hash is one, too."""
+
+    class Sized(Instant):
+        def run(self, jobs: Sequence[Job], until: float = math.inf) -> Iterator[Event]:
+            for event in super().run(jobs, until):
+                size = event.job.cell["task"]["scored"][0] if isinstance(event, Ended) else 0
+                if isinstance(event, Ended) and size == 16:  # there the last one is the best
+                    name = event.job.cell["variant"]["name"]
+                    event.result["dice"] = dice_of(NAMES[3 - NAMES.index(name)], 10, 0)
+                yield event
+
+    plan = plans(size="32x32,16x16", rungs=[10, 30])
+    frame = read_results(race(plan, tmp_path, Sized(dice_of)).path)
+    last = frame[frame["rung"] == 2]
+    assert set(last[last["scored_height"] == 32]["variant"]) == set(NAMES[:3])
+    assert "unet-no-skip" in set(last[last["scored_height"] == 16]["variant"])
+
+
+def test_a_seed_that_failed_and_is_well_at_the_next_try_counts(
+    plans: Callable[..., Plan], tmp_path: Path
+) -> None:
+    def once_failed(name: str, steps: int, seed: int) -> float | None:
+        return None if (name, steps, seed) == ("unet-add", 10, 1) else dice_of(name, steps, seed)
+
+    plan = plans(rungs=[10, 30])
+    path = race(plan, tmp_path, Instant(once_failed)).path
+    assert fates(path)["unet-add", 1] == "stopped: failed"
+    race(plan, tmp_path, Instant(dice_of), resume=path)
+    assert fates(path)["unet-add", 2] == "finished"
+    assert fates(path)["unet-add", 1] == "went on"
+
+
+def test_a_race_without_rivals_in_sight_is_not_out_of_time(
+    plans: Callable[..., Plan], tmp_path: Path
+) -> None:
+    plan = plans(variants=["unet"], rungs=[10, 30], time_budget="1h")
+    assert fates(race(plan, tmp_path, Instant(dice_of)).path)["unet", 2] == "finished"
+
+
+def test_who_was_left_out_for_lack_of_time_stays_out(
+    plans: Callable[..., Plan], tmp_path: Path
+) -> None:
+    plan = plans(rungs=[10, 30], time_budget="1h")
+    left_out = [
+        replace(p, status="skipped", reason="dear") if p.names[0] == "unet-add" else p
+        for p in plan.planned
+    ]
+    path = race(replace(plan, planned=left_out), tmp_path, Instant(dice_of)).path
+    again = Instant(dice_of)
+    race(plan, tmp_path, again, resume=path)
+    assert again.ran == []
+    frame = read_results(path).set_index("variant")
+    assert list(frame.loc[["unet-add"], "accuracy_status"]) == ["skipped"]
+    assert frame.loc[["unet-add"], "race"].isna().all()
+
+
+def test_in_the_middle_of_a_rung_everybody_is_shown_and_the_whole_rung_answers(
+    plans: Callable[..., Plan], tmp_path: Path
+) -> None:
+    """Eight trainings, and one of the second rung: who went on is shown where it was trained."""
+    with suppress(KeyboardInterrupt):
+        race(plans(rungs=[10, 30]), tmp_path, Instant(dice_of, 10))
+    [path] = tmp_path.iterdir()
+    runs = read_runs([path])
+    shown = str(results_document(runs.results).rendered("md"))
+    assert all(shown.count(f"| {name} ") == 1 for name in NAMES if name != "unet")
+    [advice] = recommend(runs)
+    assert advice.conditions["budget"] == "10 steps"
+    assert advice.best
+    assert advice.best.variant == "unet-add"
 
 
 def test_what_cannot_run_takes_no_part(plans: Callable[..., Plan], tmp_path: Path) -> None:

@@ -187,6 +187,7 @@ def keep_network(run: Path) -> None:
         "seed": 0,
         "val_dice": None,
     }
+    shutil.rmtree(run / "weights", ignore_errors=True)  # the run's own
     (run / "weights").mkdir()
     (run / "weights" / "accuracy-0.json").write_text(json.dumps(about))
 

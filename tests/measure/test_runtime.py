@@ -123,7 +123,7 @@ def test_a_folded_network_is_prepared_and_its_training_is_left_out(context_of) -
     assert count(own.model, NORMED) == 0
     torch.testing.assert_close(own.infer(), prepare(context_of()).infer(), rtol=1e-3, atol=1e-4)
     assert {name for name, value in memory.probe(context).items() if value is not None} <= {
-        "peak_memory_mib", "live_memory_mib", "rss_memory_mib",
+        "peak_memory_mib", "live_memory_mib", "rss_memory_mib", "memory_source",
     }  # fmt: skip
 
 

@@ -5,7 +5,7 @@ runs ─▶ networks that may be compared ─▶ candidates under a budget ─�
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,6 +15,7 @@ from unet_bench.analysis.findings import Finding
 from unet_bench.analysis.front import networks_of, reliability_of, scores_of
 from unet_bench.store.figures import PEERS, Network
 from unet_bench.store.runs import Runs
+from unet_bench.store.schema import BEHIND, NO_TIME, WENT_ON
 from unet_bench.store.tables import race_of
 
 
@@ -52,14 +53,18 @@ def recommend(runs: Runs, budget: Budget | None = None) -> list[Recommendation]:
     network fits the budget.
     """
     groups, scores = networks_of(runs.results), scores_of(runs)
+    rungs = _rungs_of(groups)
     several = len({key[0] for key in groups}) > 1
     recommendations: list[Recommendation] = []
     answered: set[tuple[Any, ...]] = set()  # races
     for key, group in groups.items():
         conditions = dict(zip(PEERS, key, strict=True))
         networks = tuple(one for one in group if not one.is_trivial)
-        race = race_of(conditions) if networks and networks[0].row.get("rung") else None
-        if not networks or race in answered:
+        if not networks:
+            continue
+        rung = networks[0].row.get("rung")
+        race = (*race_of(conditions), conditions["batch_effective"])
+        if rung and (race in answered or not _is_whole(rung, race, networks, rungs)):
             continue
         trivial = tuple(n for n in group if n.is_trivial and n.number("dice") is not None)
         scored = scores.get(key[:-1], {})
@@ -69,29 +74,52 @@ def recommend(runs: Runs, budget: Budget | None = None) -> list[Recommendation]:
         chosen = options(candidates)
         found = tuple(reliability_of(networks, scored))
         advice = Recommendation(conditions, several, candidates, chosen, folder, manifest, found)
-        if race is None:
-            recommendations.append(advice)
-        elif advice.best:
+        if rung and not advice.best and rung > 1:
+            continue  # one of an earlier rung may fit
+        if rung:
             answered.add(race)
-            found += tuple(_of_race(race, conditions, groups.values()))
-            recommendations.append(replace(advice, findings=found))
+            found += tuple(_of_race(conditions["budget"], networks, rungs[race]))
+            advice = replace(advice, findings=found)
+        recommendations.append(advice)
     return recommendations
 
 
-def _of_race(
-    race: tuple[Any, ...], conditions: Mapping[str, Any], groups: Iterable[Sequence[Network]]
-) -> Iterator[Finding]:
+Race = tuple[Any, ...]  # what its rows have in common
+Rungs = dict[int, tuple[Network, ...]]  # the networks of each
+
+
+def _rungs_of(groups: Mapping[tuple[Any, ...], Sequence[Network]]) -> dict[Race, Rungs]:
+    """Return the networks of races by their rungs."""
+    found: dict[Race, Rungs] = {}
+    for key, group in groups.items():
+        conditions = dict(zip(PEERS, key, strict=True))
+        networks = tuple(one for one in group if not one.is_trivial)
+        if networks and (rung := networks[0].row.get("rung")):
+            race = (*race_of(conditions), conditions["batch_effective"])
+            found.setdefault(race, {})[rung] = networks
+    return found
+
+
+def _is_whole(
+    rung: int, race: Race, networks: Sequence[Network], rungs: Mapping[Race, Rungs]
+) -> bool:
+    """Return whether all who were chosen for a rung were trained in it."""
+    before = rungs[race].get(rung - 1, ())
+    there = {one.variant for one in networks}
+    return all(one.variant in there for one in before if one.row.get("race") == WENT_ON)
+
+
+def _of_race(budget: str, here: Sequence[Network], rungs: Rungs) -> Iterator[Finding]:
     """Yield how many networks of a race were trained for so long, and why others were not."""
-    rows = [one.row for group in groups for one in group if not one.is_trivial]
-    rows = [row for row in rows if row.get("rung") and race_of(row) == race]
-    here = [row for row in rows if row.get("budget") == conditions["budget"]]
-    stopped = [str(row["race"]) for row in rows if str(row.get("race") or "").startswith("stopped")]
+    rows = [one.row for networks in rungs.values() for one in networks]
+    said = [str(row.get("race") or "") for row in rows]
+    entered = {row["variant"] for row in rows}
     values = {
-        "networks": len({row["variant"] for row in rows}),
+        "networks": len(entered),
         "here": len(here),
-        "budget": conditions["budget"],
-        "behind": sum("clearly behind" in text for text in stopped),
-        "no_time": sum("no time" in text for text in stopped),
+        "budget": budget,
+        "behind": sum(text.startswith(BEHIND) for text in said),
+        "no_time": sum(text.startswith(NO_TIME) for text in said),
     }
-    if stopped:
+    if len(entered) > len(here):
         yield Finding("race", values)

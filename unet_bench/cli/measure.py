@@ -82,7 +82,7 @@ def run(
             progress,
             pipeline.plan(chosen, recipe, execution, watch=progress.examined) as prepared,
         ):
-            if "time_limit_s" not in execution_options:
+            if "time_limit_s" not in execution_options and not prepared.suite.time_budget:
                 limit = PRESETS[prepared.suite.preset].time_limit_s
                 execution = replace(execution, time_limit_s=limit)
             execution = pipeline.within_budget(prepared.suite, execution)
@@ -159,10 +159,12 @@ def time_notes(plan: Plan, execution: ExecutionOptions) -> Iterable[str]:
 
     foreseen_s = plan.foreseen_s
     if foreseen_s > execution.time_limit_s:
+        more = "--time-limit allows more (none: no limit)"
+        if plan.suite.time_budget:
+            more = "a larger --budget allows more"
         yield (
             f"all cells would take about {span(foreseen_s)}, and the run ends after "
-            f"{span(execution.time_limit_s)} and names what is left; --time-limit allows more "
-            "(none: no limit)"
+            f"{span(execution.time_limit_s)} and names what is left; {more}"
         )
 
 

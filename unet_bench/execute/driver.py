@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from unet_bench.execute.jobs import (
     Ended,
+    Executor,
     Job,
     Started,
     Waiting,
@@ -116,61 +118,113 @@ class Pace:
 def run_cells(
     plan: Plan, ledger: RunLedger, progress: Progress, execution: ExecutionOptions
 ) -> list[Planned]:
-    """Run every cell without a result and store its row; return those there was no time for.
-
-    Of a race, the cells of a rung are run once it is decided who goes on. Where that has a budget
-    of time, what there was no time to measure before comes after the last rung.
-    """
-    race, pace = Race(plan), Pace()
-    first = {stem: planned for stem, planned in ledger.planned.items() if planned.cell.rung < 2}
-    untimed: set[str] = set()
-    if race.is_limited:
-        before = {stem for stem, planned in first.items() if not planned.probe.scores}
-        soon = replace(execution, time_limit_s=BEFORE_RUNGS * execution.time_limit_s)
-        untimed = set(map(stem_of, run_some(plan, ledger, progress, soon, pace, before)))
-        first = {stem: planned for stem, planned in first.items() if stem not in before}
-    left = run_some(plan, ledger, progress, execution, pace, first)
-    for rung in sorted(race.rungs):
-        if left:
-            break
-        rows = ledger.rows()
-        if rung == len(race.rungs):
-            ledger.append_again(race.marked(rung, rows, race.finished(rung, rows)))
-            break
-        decision = race.decide(rung, rows, execution.until, pace.factor("accuracy"))
-        ledger.append_again(race.marked(rung, rows, decision.said))
-        progress.waiting(f"rung {rung} of {len(race.rungs)}: {decision.summary()}")
-        chosen = {stem_of(planned) for planned in race.cells(rung + 1, decision.goes_on)}
-        left = run_some(plan, ledger, progress, execution, pace, chosen)
-    if untimed:
-        left += run_some(plan, ledger, progress, execution, pace, untimed)
-    return left
+    """Run every cell without a result and store its row; return those there was no time for."""
+    with plan.executor as executor:
+        return Driver(plan, ledger, progress, execution, executor).run()
 
 
-def run_some(
-    plan: Plan,
-    ledger: RunLedger,
-    progress: Progress,
-    execution: ExecutionOptions,
-    pace: Pace,
-    stems: Collection[str],
-) -> list[Planned]:
-    """Run some cells of a plan, those without a result; return those there was no time for.
+@dataclass
+class Driver:
+    """Takes cells to an executor, and its events to the ledger and to whoever watches."""
 
-    Cells that failed before come last, so that one which never ends does not keep the others from
-    their turn.
-    """
-    open_cells = [planned for planned in ledger.open_cells() if stem_of(planned) in stems]
-    progress.begin(open_cells, ledger.path, plan.seconds(open_cells, pace.factor))
-    pending = []
-    for planned in open_cells:
-        job = ledger.job(planned)
-        if (result := known_result(planned, job)) is None:
-            pending.append(job)
-        else:
-            progress.done(planned, ledger.store_result(job, result))
-    left = run_jobs(plan, ledger, pending, progress, execution, pace)
-    return [planned for stem, planned in ledger.planned.items() if stem in left]
+    plan: Plan
+    ledger: RunLedger
+    progress: Progress
+    execution: ExecutionOptions
+    executor: Executor
+    pace: Pace = field(default_factory=Pace)
+
+    def run(self) -> list[Planned]:
+        """Run all cells, of a race rung by rung; return those there was no time for.
+
+        Where a race has a budget of time, what there was no time to measure before its trainings
+        comes after the last rung.
+        """
+        race, untimed = Race(self.plan), set[str]()
+        first = {stem for stem, one in self.ledger.planned.items() if one.cell.rung < 2}
+        if race.is_limited:
+            before = {stem for stem in first if not self.ledger.planned[stem].probe.scores}
+            execution = self.execution
+            soon = execution.begun + BEFORE_RUNGS * execution.time_limit_s
+            untimed = set(map(stem_of, self.run_some(before, min(soon, execution.until))))
+            first -= before
+        left = self.run_some(first) or self.run_rungs(race)
+        return left + self.run_some(untimed) if untimed else left
+
+    def run_rungs(self, race: Race) -> list[Planned]:
+        """Run the further rungs of a race, as soon as it is decided who goes on."""
+        if not race.rungs:
+            return []
+        rows = self.ledger.rows()
+        runners = race.entered(1, rows)
+        for rung in range(1, len(race.rungs)):
+            decision = race.decide(rung, runners, rows, self.execution.until, self.pace.factor)
+            self.ledger.append_again(race.marked(rung, rows, decision.said))
+            self.progress.waiting(f"rung {rung} of {len(race.rungs)}: {decision.summary()}")
+            if not (runners := decision.goes_on):
+                return []
+            left = self.run_some({stem_of(one) for one in race.cells(rung + 1, runners)})
+            if left:
+                return left
+            rows = self.ledger.rows()
+        last = len(race.rungs)
+        self.ledger.append_again(race.marked(last, rows, race.finished(last, runners, rows)))
+        return []
+
+    def run_some(self, stems: Collection[str], until: float = math.inf) -> list[Planned]:
+        """Run some cells, those without a result; return those there was no time for.
+
+        Cells that failed before come last, so that one which never ends does not keep the others
+        from their turn.
+        """
+        ledger, plan = self.ledger, self.plan
+        open_cells = [planned for planned in ledger.open_cells() if stem_of(planned) in stems]
+        self.progress.begin(open_cells, ledger.path, plan.seconds(open_cells, self.pace.factor))
+        pending = []
+        for planned in open_cells:
+            job = ledger.job(planned)
+            if (result := known_result(planned, job)) is None:
+                pending.append(job)
+            else:
+                self.progress.done(planned, ledger.store_result(job, result))
+        left = self.run_jobs(pending, min(until, self.execution.until))
+        return [planned for stem, planned in ledger.planned.items() if stem in left]
+
+    def run_jobs(self, pending: list[Job], until: float) -> set[str]:
+        """Run jobs, again where they may be retried; return the stems of those without a row."""
+        ledger, plan, pace = self.ledger, self.plan, self.pace
+        waits = {job.stem: ledger.planned[job.stem] for job in pending}
+        remaining_s = max(0.0, until - time.monotonic())
+        until -= min(self.executor.ending_s, remaining_s / 5)
+        begun: dict[str, str] = {}
+        left = {job.stem for job in pending}
+        while pending:
+            again = []
+            for event in self.executor.run(pending, until):
+                match event:
+                    case Waiting(reason):
+                        self.progress.waiting(reason)
+                    case Started(job):
+                        begun[job.stem] = now()
+                        planned = ledger.planned[job.stem]
+                        own_s = planned.seconds * pace.factor(planned.cell.probe)
+                        left_s = plan.seconds(waits.values(), pace.factor)
+                        self.progress.cell(planned, max(own_s, left_s))
+                        waits.pop(job.stem, None)
+                    case Ended(job, result):
+                        left.discard(job.stem)
+                        planned = ledger.planned[job.stem]
+                        row = ledger.store_result(job, {"started": begun.get(job.stem), **result})
+                        self.progress.done(planned, row)
+                        if row["status"] == "ok":
+                            pace.learn(planned, row.get("wall_s") or 0.0)
+                        if ledger.may_retry(job, row):
+                            again.append(job)
+                            left.add(job.stem)
+            if time.monotonic() >= until:
+                break
+            pending = again
+        return left
 
 
 def known_result(planned: Planned, job: Job) -> dict[str, Any] | None:
@@ -190,50 +244,6 @@ def known_result(planned: Planned, job: Job) -> dict[str, Any] | None:
         return None
     tidy(job.log)
     return {"log": job.log_name, **found}
-
-
-def run_jobs(
-    plan: Plan,
-    ledger: RunLedger,
-    pending: list[Job],
-    progress: Progress,
-    execution: ExecutionOptions,
-    pace: Pace,
-) -> set[str]:
-    """Run jobs, again where they may be retried; return the stems of those that have no row."""
-    waits = {job.stem: ledger.planned[job.stem] for job in pending}
-    remaining_s = max(0.0, execution.until - time.monotonic())
-    until = execution.until - min(plan.executor.ending_s, remaining_s / 5)
-    begun: dict[str, str] = {}
-    left = {job.stem for job in pending}
-    with plan.executor as executor:
-        while pending:
-            again = []
-            for event in executor.run(pending, until):
-                match event:
-                    case Waiting(reason):
-                        progress.waiting(reason)
-                    case Started(job):
-                        begun[job.stem] = now()
-                        planned = ledger.planned[job.stem]
-                        own_s = planned.seconds * pace.factor(planned.cell.probe)
-                        left_s = plan.seconds(waits.values(), pace.factor)
-                        progress.cell(planned, max(own_s, left_s))
-                        waits.pop(job.stem, None)
-                    case Ended(job, result):
-                        left.discard(job.stem)
-                        planned = ledger.planned[job.stem]
-                        row = ledger.store_result(job, {"started": begun.get(job.stem), **result})
-                        progress.done(planned, row)
-                        if row["status"] == "ok":
-                            pace.learn(planned, row.get("wall_s") or 0.0)
-                        if ledger.may_retry(job, row):
-                            again.append(job)
-                            left.add(job.stem)
-            if time.monotonic() >= until:
-                break
-            pending = again
-    return left
 
 
 class RunLedger:
@@ -267,8 +277,14 @@ class RunLedger:
         )
 
     def rows(self) -> dict[str, Row]:
-        """Return the last row of each cell, by its id."""
-        return latest(iterate_rows(self.path))
+        """Return the last row of each cell of the plan, as it is measured now, by its id."""
+        rows, found = latest(iterate_rows(self.path)), {}
+        for planned in self.planned.values():
+            key = self._keys.key(planned.cell)
+            for id in (row_id(planned, name) for name in planned.names):
+                if id in rows and rows[id].get("key") == key:
+                    found[id] = rows[id]
+        return found
 
     def append_again(self, rows: Iterable[Row]) -> None:
         """Append rows that say more than when their cells ended."""
@@ -298,7 +314,12 @@ class RunLedger:
         return all(
             attempt is not None
             and attempt.key == key
-            and (self._execution.keeps(attempt.status) or attempt.status == planned.status)
+            and (
+                self._execution.keeps(attempt.status)
+                or attempt.status == planned.status
+                # Whom a race had no time for takes no part when it goes on.
+                or (attempt.status == "skipped" and planned.cell.rung > 0)
+            )
             and attempt.quality not in self._execution.rerun
             for attempt in attempts
         )

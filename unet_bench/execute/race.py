@@ -9,29 +9,29 @@ same training gives outside of one. The column `race` of a rung's rows says what
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from unet_bench.execute.row import row_id
-from unet_bench.spec.cell import Setting
+from unet_bench.spec.cell import Setting, Task
 from unet_bench.stats.race import Standing, standings
 from unet_bench.store.log import Row
-from unet_bench.store.schema import WENT_ON
+from unet_bench.store.schema import BEHIND, FAILED, FINISHED, NO_TIME, WENT_ON
 
 if TYPE_CHECKING:
     from unet_bench.plan.cells import Plan, Planned
 
-FINISHED: Final = "finished"
-FAILED: Final = "stopped: failed"
-FEWEST: Final = 2  # networks of a group that a rung is worth while for
+FEWEST: Final = 2  # networks that a rung is worth while for
+
+Rows = Mapping[str, Row]  # by the id of a cell
 
 
 class Field(NamedTuple):
-    """What networks race against one another on."""
+    """What networks race against one another on: a data set, all its folds, and a setting."""
 
-    task: str
-    dataset_hash: str
+    task: Task
     setting: Setting
 
 
@@ -42,24 +42,34 @@ class Runner(NamedTuple):
     variant: str
 
 
+class Place(NamedTuple):
+    """How a network stands, and who leads its field."""
+
+    standing: Standing
+    leader: str
+
+
 @dataclass(frozen=True)
 class Decision:
     """Who goes on after a rung, with what the rows of everybody shall say."""
 
-    goes_on: frozenset[Runner]
     said: Mapping[Runner, str]
+
+    @property
+    def goes_on(self) -> frozenset[Runner]:
+        """Those who are trained in the next rung."""
+        return frozenset(runner for runner, text in self.said.items() if text == WENT_ON)
 
     def summary(self) -> str:
         """Return how many go on, and why the others do not."""
-        reasons = [text for text in self.said.values() if text != WENT_ON]
-        clearly = sum(text.startswith("stopped: clearly") for text in reasons)
-        failed = reasons.count(FAILED)
         words = {
-            "clearly behind": clearly,
-            "failed": failed,
-            "left out for lack of time": len(reasons) - clearly - failed,
+            "clearly behind": BEHIND,
+            "failed": FAILED,
+            "left out for lack of time": NO_TIME,
         }
-        stopped = [f"{count} {what}" for what, count in words.items() if count]
+        texts = self.said.values()
+        counts = {word: sum(t.startswith(why) for t in texts) for word, why in words.items()}
+        stopped = [f"{count} {word}" for word, count in counts.items() if count]
         ending = f" ({', '.join(stopped)})" if stopped else ""
         return f"{len(self.goes_on)} of {len(self.said)} networks go on{ending}"
 
@@ -72,116 +82,136 @@ class Race:
         for planned in plan.planned:
             if planned.cell.rung:
                 self.rungs.setdefault(planned.cell.rung, []).append(planned)
-        self.plan = plan
+        self.at_once = plan.at_once if self.rungs else 1
         self.decisions = max(1, len(self.rungs) - 1)
         self.baselines = {planned.cell.baseline.name for planned in plan.planned}
         self.is_limited = bool(plan.suite.time_budget)
 
-    def cells(self, rung: int, runners: frozenset[Runner]) -> list[Planned]:
+    def cells(self, rung: int, runners: Collection[Runner]) -> list[Planned]:
         """Return the cells of some networks in a rung."""
         return [p for p in self.rungs[rung] if runner_of(p) in runners and not p.status]
 
-    def decide(self, rung: int, rows: Mapping[str, Row], until: float, factor: float) -> Decision:
-        """Return who goes on after a rung, by its rows and the time that is left.
+    def entered(self, rung: int, rows: Rows) -> frozenset[Runner]:
+        """Return who was trained in a rung, well or not."""
+        found = ((planned, rows.get(planned.cell.id)) for planned in self.rungs[rung])
+        return frozenset(
+            runner_of(planned)
+            for planned, row in found
+            if row and not planned.status and row["status"] != "skipped"
+        )
 
-        The baseline does, however far behind: all differences are to it. Trainings take `factor`
-        times as long as foreseen. What was decided before stands.
+    def decide(
+        self,
+        rung: int,
+        runners: Collection[Runner],
+        rows: Rows,
+        until: float,
+        factor: Callable[[str], float],
+    ) -> Decision:
+        """Return who of those in a rung goes on, by its rows and the time that is left.
+
+        The baseline does, however far behind: all differences are to it. A probe's cells take
+        `factor` times as long as foreseen. What was decided before stands.
         """
-        standing = self.standing(rung, rows)
-        entered = [p for p in self.rungs[rung] if not p.status and p.cell.id in rows]
-        said = dict.fromkeys(map(runner_of, entered), FAILED)
-        said |= {
-            runner: f"stopped: clearly behind {leader.variant}, by {of.behind:.3f} "
-            f"(at least {of.surely:.3f})"
-            if of.is_clear and runner.variant not in self.baselines
-            else WENT_ON
-            for runner, (of, leader) in standing.items()
-        }
-        if before := self.said_before(rung, rows):
-            said |= before
-        elif self.is_limited:
-            said |= self.without_time(rung, standing, said, until, factor)
-        goes_on = frozenset(runner for runner, text in said.items() if text == WENT_ON)
-        return Decision(goes_on, said)
+        failed, places = self.places(rung, runners, rows)
+        said = dict.fromkeys(runners, WENT_ON)
+        for runner, (of, leader) in places.items():
+            if of.is_clear and runner.variant not in self.baselines:
+                said[runner] = f"{BEHIND} {leader}, by {of.behind:.3f} (at least {of.surely:.3f})"
+        said |= dict.fromkeys(failed, FAILED)
+        before = self.said_before(rung, runners, rows)
+        if self.is_limited:
+            open_places = {
+                runner: place
+                for runner, place in places.items()
+                if said[runner] == WENT_ON and runner not in before
+            }
+            said |= self.without_time(rung, open_places, until, factor)
+        return Decision(said | before)
 
-    def standing(self, rung: int, rows: Mapping[str, Row]) -> dict[Runner, tuple[Standing, Runner]]:
-        """Return how all stand who did not fail, and the leader of their field."""
+    def places(
+        self, rung: int, runners: Collection[Runner], rows: Rows
+    ) -> tuple[set[Runner], dict[Runner, Place]]:
+        """Return who failed in a rung, and how everybody else with a Dice stands."""
         fields: dict[Field, dict[Runner, dict[Any, float]]] = {}
         failed = set()
-        for planned in self.rungs[rung]:
+        for planned in self.cells(rung, runners):
             row, cell, runner = rows.get(planned.cell.id), planned.cell, runner_of(planned)
-            if row and row["status"] == "ok" and row.get("dice") is not None:
-                scores = fields.setdefault(runner.field, {}).setdefault(runner, {})
-                scores[cell.task.fold, cell.seed] = row["dice"]
-            else:
+            if row is None or row["status"] != "ok":
                 failed.add(runner)
-        for runner in failed:
-            fields.get(runner.field, {}).pop(runner, None)
-        found: dict[Runner, tuple[Standing, Runner]] = {}
-        for scores_of_field in filter(None, fields.values()):
-            in_order = standings(scores_of_field, self.decisions)
-            leader = next(iter(in_order))
-            found |= {runner: (standing, leader) for runner, standing in in_order.items()}
-        return found
+            elif (dice := row.get("dice")) is not None:
+                scores = fields.setdefault(runner.field, {}).setdefault(runner, {})
+                scores[cell.probe, cell.task.fold, cell.seed] = dice
+        places: dict[Runner, Place] = {}
+        for of_field in fields.values():
+            scores_of = {runner: of for runner, of in of_field.items() if runner not in failed}
+            in_order = standings(scores_of, self.decisions)
+            leader = next(iter(in_order)).variant if in_order else ""
+            places |= {runner: Place(standing, leader) for runner, standing in in_order.items()}
+        return failed, places
 
     def without_time(
         self,
         rung: int,
-        standing: Mapping[Runner, tuple[Standing, Runner]],
-        said: Mapping[Runner, str],
+        places: Mapping[Runner, Place],
         until: float,
-        factor: float,
+        factor: Callable[[str], float],
     ) -> dict[Runner, str]:
         """Return those for whom there is no time: the next rung has its share of what is left.
 
-        The baseline, which all are compared with, has a place; then the best have one each.
+        Baselines, which all are compared with, come first, then the best. Where there is time for
+        one of a field alone, it is spared: a rung of one says nothing.
         """
-        rungs_left = len(self.rungs) - rung
-        share_s = max(0.0, until - time.monotonic()) / rungs_left
+        share_s = max(0.0, until - time.monotonic()) / (len(self.rungs) - rung)
         in_order = sorted(
-            (runner for runner in standing if said[runner] == WENT_ON),
-            key=lambda runner: (runner.variant not in self.baselines, standing[runner][0].behind),
+            places, key=lambda one: (one.variant not in self.baselines, places[one][0].behind)
         )
-        found, places = {}, 0
+        found: dict[Runner, str] = {}
+        with_time: Counter[Field] = Counter()
         for runner in in_order:
-            cells = self.cells(rung + 1, frozenset([runner]))
-            share_s -= factor * sum(p.seconds for p in cells) / self.plan.at_once
+            cells = self.cells(rung + 1, [runner])
+            share_s -= sum(factor(p.cell.probe) * p.seconds for p in cells) / self.at_once
             if share_s >= 0:
-                places += 1
+                with_time[runner.field] += 1
                 continue
-            behind, leader = standing[runner][0].behind, standing[runner][1].variant
-            of = f"{behind:.3f} behind {leader}, not clearly" if behind > 0 else "it led"
-            found[runner] = f"stopped: no time left for it; {of}"
-        if places < FEWEST:  # a rung of one says nothing
-            found |= {runner: "stopped: no time left" for runner in in_order if runner not in found}
-        return found
+            of, leader = places[runner]
+            where = f"{of.behind:.3f} behind {leader}, not clearly" if of.behind > 0 else "it led"
+            found[runner] = f"{NO_TIME} for it; {where}"
+        spared = {runner.field for runner in found if with_time[runner.field] < FEWEST}
+        alone = (one for one in in_order if one.field in spared and one not in found)
+        return found | dict.fromkeys(alone, NO_TIME)
 
-    def said_before(self, rung: int, rows: Mapping[str, Row]) -> dict[Runner, str]:
-        """Return what was decided when this race was run before; of what is measured anew, none."""
-        found = ((planned, rows.get(planned.cell.id) or {}) for planned in self.rungs[rung])
-        return {runner_of(planned): str(row["race"]) for planned, row in found if row.get("race")}
+    def said_before(self, rung: int, runners: Collection[Runner], rows: Rows) -> dict[Runner, str]:
+        """Return what was decided of whom when this race was run before.
 
-    def marked(
-        self, rung: int, rows: Mapping[str, Row], said: Mapping[Runner, str]
-    ) -> Iterator[Row]:
+        Of a network of which a cell failed, or is measured anew, nothing was.
+        """
+        said: dict[Runner, set[Any]] = {}
+        for planned in self.cells(rung, runners):
+            text = rows.get(planned.cell.id, {}).get("race")
+            said.setdefault(runner_of(planned), set()).add(text)
+        undecided = ({None}, {FAILED})
+        return {
+            runner: next(iter(texts))
+            for runner, texts in said.items()
+            if len(texts) == 1 and texts not in undecided
+        }
+
+    def marked(self, rung: int, rows: Rows, said: Mapping[Runner, str]) -> Iterator[Row]:
         """Yield the rows of a rung anew, with what became of them, where that is not known."""
-        for planned in self.rungs[rung]:
+        for planned in self.cells(rung, said):
             for name in planned.names:
-                row, text = rows.get(row_id(planned, name)), said.get(runner_of(planned))
-                if row and text and row.get("race") != text:
+                row, text = rows.get(row_id(planned, name)), said[runner_of(planned)]
+                if row and row.get("race") != text:
                     yield {**row, "race": text}
 
-    def finished(self, rung: int, rows: Mapping[str, Row]) -> dict[Runner, str]:
+    def finished(self, rung: int, runners: Collection[Runner], rows: Rows) -> dict[Runner, str]:
         """Return what the rows of the last rung shall say."""
-        done = [p for p in self.rungs[rung] if p.cell.id in rows]
-        ok = {runner_of(p) for p in done} - {
-            runner_of(p) for p in done if rows[p.cell.id]["status"] != "ok"
-        }
-        return {runner_of(p): FINISHED if runner_of(p) in ok else FAILED for p in done}
+        failed, _ = self.places(rung, runners, rows)
+        return dict.fromkeys(runners, FINISHED) | dict.fromkeys(failed, FAILED)
 
 
 def runner_of(planned: Planned) -> Runner:
-    """Return the network of a cell in its field; folds of a data set are one field."""
+    """Return the network of a cell in its field."""
     cell = planned.cell
-    field = Field(cell.task.name, "" if cell.task.fold else cell.task.dataset_hash, cell.setting)
-    return Runner(field, planned.names[0])
+    return Runner(Field(replace(cell.task, fold=""), cell.setting), planned.names[0])

@@ -20,9 +20,10 @@ if TYPE_CHECKING:
 
 
 class _Entry(NamedTuple):
-    """A network in a rung of a race, or outside of races in rung 0."""
+    """A network in a rung of a race, 0 outside of races, and the probe that trains it."""
 
     runner: Runner
+    probe: str
     rung: int
 
 
@@ -34,20 +35,30 @@ class Winners:
         trained = [planned for planned in plan.planned if is_trained(planned)]
         self._due = Counter(_entry(planned) for planned in trained)
         self._dice: dict[_Entry, dict[str, float | None]] = {}  # by the stem of a cell
-        self._best: dict[Field, _Entry] = {}
+        self._best: dict[tuple[Field, str], _Entry] = {}
 
     def note(self, planned: Planned, row: Mapping[str, Any]) -> None:
-        """Take note of a training that ended, and let go of weights that are not the best."""
-        if self._keeps_all or not is_trained(planned):
+        """Take note of a training that ended, and let go of weights that are not the best.
+
+        Where all are to be kept, those of a race's earlier rungs are let go of.
+        """
+        if not is_trained(planned):
             return
         entry, stem = _entry(planned), cell_stem(planned.cell.probe, planned.cell.id)
         self._dice.setdefault(entry, {})[stem] = row.get("dice") if row["status"] == "ok" else None
-        best = self._best.setdefault(entry.runner.field, entry)
-        if len(self._dice[entry]) < self._due[entry] or best == entry:
+        if len(self._dice[entry]) < self._due[entry]:
             return
-        better, worse = sorted((best, entry), key=self._rank, reverse=True)
-        self._best[entry.runner.field] = better
-        for stem in self._dice[worse]:
+        if self._keeps_all:
+            self._let_go(entry._replace(rung=entry.rung - 1))
+            return
+        best = self._best.setdefault((entry.runner.field, entry.probe), entry)
+        if best != entry:
+            better, worse = sorted((best, entry), key=self._rank, reverse=True)
+            self._best[entry.runner.field, entry.probe] = better
+            self._let_go(worse)
+
+    def _let_go(self, entry: _Entry) -> None:
+        for stem in self._dice.get(entry, ()):
             self._folder.remove_weights(stem)
 
     def _rank(self, entry: _Entry) -> tuple[int, float]:
@@ -62,4 +73,4 @@ def is_trained(planned: Planned) -> bool:
 
 
 def _entry(planned: Planned) -> _Entry:
-    return _Entry(runner_of(planned), planned.cell.rung)
+    return _Entry(runner_of(planned), planned.cell.probe, planned.cell.rung)

@@ -6,6 +6,7 @@ import functools
 import math
 import time
 from pathlib import Path
+from socket import gethostname
 from typing import Any
 
 import torch
@@ -13,7 +14,6 @@ import torch
 from unet_bench.context import AUTOCAST, MeasurementContext
 from unet_bench.errors import NonFinite, is_out_of_memory
 from unet_bench.host.device import empty_cache, is_accelerator, synchroniser
-from unet_bench.host.environment import cpu_model
 from unet_bench.measure.ceiling import ceiling_of_run
 from unet_bench.measure.clock import Step
 from unet_bench.measure.cost import cost
@@ -100,7 +100,7 @@ def notes_on_ceiling(context: MeasurementContext) -> Path | None:
     if context.samples is None or is_accelerator(context.device):
         return None
     setting = context.cell.setting
-    about = digest([cpu_model(), setting.precision, setting.threads])
+    about = digest([gethostname(), setting.precision, setting.threads])
     return context.samples.with_name(f"ceiling-{about}.json")
 
 

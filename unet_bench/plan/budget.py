@@ -7,7 +7,7 @@ Timings get a third at most; of what is left, the first rung gets half.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -29,7 +29,7 @@ FEWEST: Final = 2  # networks of a race
 
 @dataclass(frozen=True)
 class Training:
-    """What a network's cells of the first rung take, as a function of its steps."""
+    """What a network's cells of the first rung take together, as a function of its steps."""
 
     fixed_s: float
     step_s: float
@@ -52,14 +52,19 @@ def shortly_timed(suite: Suite, planned: Sequence[Planned]) -> Suite:
 def with_rungs(suite: Suite, planned: Sequence[Planned], at_once: int) -> Suite:
     """Return a suite whose first rung takes its share of the budget.
 
-    Raises InvalidSuite for a budget that is too small.
+    Raises InvalidSuite for a budget that is too small, or where nothing is trained.
     """
-    trainings = sorted(_trainings(planned).values(), key=lambda one: one.seconds(LEAST_STEPS))
+    trainings = _trainings(planned)
+    if not trainings:
+        raise InvalidSuite(
+            "a budget of time is shared out among trainings, and there is none: add accuracy to "
+            "--probes, or give --time-limit in place of --budget"
+        )
     share_s = _first_rung_s(suite, planned, at_once) * at_once
-    chosen = list(trainings)
-    while len(chosen) > FEWEST and _steps(chosen, share_s) < LEAST_STEPS:
-        chosen.pop()
-    if (steps := _steps(chosen, share_s)) < LEAST_STEPS:
+    entrants = [trainings[names] for names in _entrants(planned, trainings, LEAST_STEPS, share_s)]
+    step_s = sum(one.step_s for one in entrants)
+    steps = int((share_s - sum(one.fixed_s for one in entrants)) / step_s) if step_s else 0
+    if steps < LEAST_STEPS:
         raise InvalidSuite(
             f"budget {suite.time_budget} is too small: timing the networks, and {LEAST_STEPS} "
             "training steps of two of them, would take longer; give more, or fewer networks"
@@ -74,47 +79,64 @@ def without_dearest(suite: Suite, planned: Sequence[Planned], at_once: int) -> l
     These are the longest; they are skipped, and say so.
     """
     trainings, steps = _trainings(planned), suite.rungs[0]
-    left_s = _first_rung_s(suite, planned, at_once) * at_once
-    found, skipped = [], {}
+    share_s = _first_rung_s(suite, planned, at_once) * at_once
+    entrants = _entrants(planned, trainings, steps, share_s)
+    reasons = {
+        names: f"{steps} steps of it would take about {one.seconds(steps):.0f} s, more than the "
+        f"budget of {suite.time_budget} leaves; a larger --budget runs it"
+        for names, one in trainings.items()
+        if names not in entrants
+    }
+
+    def left_out(one: Planned) -> bool:
+        return bool(one.cell.rung) and not one.status and one.names in reasons
+
+    return [
+        replace(one, status="skipped", reason=reasons[one.names]) if left_out(one) else one
+        for one in planned
+    ]
+
+
+def _entrants(
+    planned: Sequence[Planned],
+    trainings: Mapping[tuple[str, ...], Training],
+    steps: int,
+    seconds: float,
+) -> set[tuple[str, ...]]:
+    """Return those whose first rungs take so long together: the baseline, then the shortest."""
     baseline = planned[0].cell.baseline.name
-    in_order = sorted(trainings, key=lambda names: (names[0] != baseline, trainings[names].step_s))
-    for names in in_order:
-        seconds = trainings[names].seconds(steps)
-        left_s -= seconds
-        if left_s < -0.5 * seconds and names[0] != baseline:
-            skipped[names] = (
-                f"{steps} steps of it would take about {seconds:.0f} s, more than the budget of "
-                f"{suite.time_budget} leaves; a larger --budget runs it"
-            )
-    for one in planned:
-        reason = skipped.get(one.names) if one.cell.rung else None
-        found.append(replace(one, status="skipped", reason=reason) if reason else one)
+
+    def order(names: tuple[str, ...]) -> tuple[bool, float]:
+        return baseline not in names, trainings[names].seconds(steps)
+
+    found: set[tuple[str, ...]] = set()
+    for names in sorted(trainings, key=order):
+        seconds -= trainings[names].seconds(steps)
+        if seconds < 0 and len(found) >= FEWEST:
+            break
+        found.add(names)
     return found
 
 
 def _trainings(planned: Sequence[Planned]) -> dict[tuple[str, ...], Training]:
-    """Return what each network's first rung takes: a straight line through its first two."""
-    first: dict[tuple[str, ...], list[Planned]] = {}
-    second: dict[tuple[str, ...], list[Planned]] = {}
+    """Return what each network's first rung takes: straight lines through its first two rungs."""
+    longer = {_place(one): one for one in planned if one.cell.rung == 2 and not one.status}
+    found: dict[tuple[str, ...], Training] = {}
     for one in planned:
-        if one.cell.rung in (1, 2) and not one.status:
-            (first if one.cell.rung == 1 else second).setdefault(one.names, []).append(one)
-    found = {}
-    for names, cells in first.items():
-        here, longer = cells[0], second.get(names, cells)[0]
-        steps = here.cell.protocol.steps
-        more = longer.cell.protocol.steps - steps
-        step_s = (longer.seconds - here.seconds) / more if more else here.seconds / steps
-        count = len(cells)
-        found[names] = Training(count * max(0.0, here.seconds - step_s * steps), count * step_s)
+        if one.cell.rung != 1 or one.status:
+            continue
+        other, steps = longer.get(_place(one), one), one.cell.protocol.steps
+        more = other.cell.protocol.steps - steps
+        step_s = (other.seconds - one.seconds) / more if more else one.seconds / steps
+        fixed_s = max(0.0, one.seconds - step_s * steps)
+        before = found.get(one.names, Training(0.0, 0.0))
+        found[one.names] = Training(before.fixed_s + fixed_s, before.step_s + step_s)
     return found
 
 
-def _steps(trainings: Sequence[Training], seconds: float) -> int:
-    """Return how many steps of all these networks take so long."""
-    fixed_s = sum(one.fixed_s for one in trainings)
-    step_s = sum(one.step_s for one in trainings)
-    return int((seconds - fixed_s) / step_s) if step_s else 0
+def _place(one: Planned) -> tuple[object, ...]:
+    """Return what a network's cells have in common in all rungs and of all seeds."""
+    return one.names, one.cell.probe, one.cell.task, one.cell.setting
 
 
 def _first_rung_s(suite: Suite, planned: Sequence[Planned], at_once: int) -> float:

@@ -389,17 +389,20 @@ class Planner:
     ) -> dict[tuple[str, ...], tuple[int, ...]]:
         """Return the seeds of each network's cells, by its names.
 
-        In the first rung of a race most networks have the first seed; some, spread evenly over the
-        plan, have all: they say how far two trainings of a network lie apart.
+        In the first rung of a race most networks have the first seed; the baseline and some others,
+        spread evenly over what they cost, have all: they say how far two trainings of a network lie
+        apart.
         """
         seeds = self.suite.seeds if probe.scores else self.suite.seeds[:1]
         found = {first.names: seeds for first in planned}
-        to_run = [one.names for one in planned if one.cell.rung == 1 and not one.status]
-        if len(to_run) > SPREAD_OVER:
-            of_first = dict.fromkeys(to_run, seeds[:1])
-            last = len(to_run) - 1
-            sample = [to_run[round(last * i / (SPREAD_OVER - 1))] for i in range(SPREAD_OVER)]
-            found |= of_first | dict.fromkeys(sample, seeds)
+        racing = [one for one in planned if one.cell.rung == 1 and not one.status]
+        if len(racing) > SPREAD_OVER:
+            others = racing[1:]  # the first is the baseline
+            found |= dict.fromkeys((one.names for one in others), seeds[:1])
+            by_cost = sorted(others, key=lambda one: one.seconds)
+            apart = len(by_cost) / (SPREAD_OVER - 1)
+            sample = [by_cost[int(apart * (at + 0.5))] for at in range(SPREAD_OVER - 1)]
+            found |= dict.fromkeys((one.names for one in sample), seeds)
         return found
 
     def with_cost(

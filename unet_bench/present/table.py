@@ -14,7 +14,7 @@ from unet_bench.present.blocks import Block, Heading, Table, Text
 from unet_bench.present.document import Document, table_of
 from unet_bench.store.columns import Column
 from unet_bench.store.figures import Row
-from unet_bench.store.schema import BY_NAME, CONDITIONS, WENT_ON, described, shown_columns
+from unet_bench.store.schema import BY_NAME, CONDITIONS, described, shown_columns
 from unet_bench.store.tables import records
 from unet_bench.text_format import conditions, first_line, scored_size
 
@@ -154,14 +154,15 @@ def _sections(frame: pd.DataFrame, columns: Sequence[Column]) -> Iterator[Block]
 
 
 def _at_last_rung(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of a race without those of networks that went on to the next rung.
+    """Return the rows of a race, of each network that at the last rung that it reached.
 
     A rung from which all went on has no rows left: what needs no training is shown with the others.
     """
-    left = frame[~(frame["race"] == WENT_ON).fillna(False)]
-    raced = left["rung"].notna()
+    of_race = ["run_id", *(name for name in CONDITIONS if name != "budget"), "variant"]
+    last = frame.groupby(of_race, dropna=False)["rung"].transform("max")
+    left = frame[~((frame["rung"] < last) & ~frame["trivial"]).fillna(False)]
     is_alone = left.groupby(["run_id", *CONDITIONS], dropna=False)["trivial"].transform("all")
-    return left[~(raced & is_alone)]
+    return left[~(left["rung"].notna() & is_alone)]
 
 
 def _is_measured(rows: Sequence[Row], column: Column) -> bool:

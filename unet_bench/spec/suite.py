@@ -406,8 +406,11 @@ class Suite:
             raise InvalidSuite(f"no data set: give one by --data. {where}".strip())
         if len(given := self._budgets()) > 1:
             raise InvalidSuite(f"{' and '.join(given)} are both budgets of a training: give one")
-        if self.races and given and given != ["steps"]:
-            raise InvalidSuite(f"a race's rungs are numbers of steps: leave out {given[0]}")
+        if self.races and given and (self.rungs or given != ["steps"]):
+            raise InvalidSuite(
+                f"a race's rungs are numbers of steps: leave out {given[0]}"
+                f"{', or rungs' if given == ['steps'] else ''}"
+            )
         if self.overlap and self.evaluation == "whole":
             raise InvalidSuite(
                 "overlap is of tiles, and evaluation=whole has none: leave one of them out"
@@ -427,7 +430,7 @@ class Suite:
         values = dict(preset.values)
         if self.races and len(values["seeds"]) < 2:
             values["seeds"] = (0, 1)
-        if self._budgets():
+        if self._budgets() or self.rungs:
             del values["steps"]
         if self.probes:  # whoever asks for a probe by name has it run
             values["memory"] = "measured"

@@ -69,10 +69,11 @@ def standings(scores: Mapping[Name, Scores], decisions: int = 1) -> dict[Name, S
     found = {}
     for name, own in scores.items():
         shared = [unit for unit in own if unit in scores[leader]]
-        behind = math.inf
-        if shared:
-            behind = fmean(scores[leader][unit] - own[unit] for unit in shared)
-        error = limit * math.sqrt(2 / len(shared)) if shared and name != leader else 0.0
+        if not shared:
+            found[name] = Standing(fmean(scores[leader].values()) - fmean(own.values()), -math.inf)
+            continue
+        behind = fmean(scores[leader][unit] - own[unit] for unit in shared)
+        error = 0.0 if name == leader else limit * math.sqrt(2 / len(shared))
         found[name] = Standing(behind, behind - error)
     return dict(sorted(found.items(), key=lambda item: (item[0] != leader, item[1].behind)))
 

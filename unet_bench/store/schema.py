@@ -49,8 +49,12 @@ GRAVITY: Final[Mapping[str, int]] = {
     name: rank for names in (STATUSES, QUALITIES) for rank, name in enumerate(names)
 }
 
-WENT_ON: Final = "went on"
-"""What the column `race` says of a network that was trained in the next rung, too."""
+# What the column `race` says of a network after a rung, or begins with.
+WENT_ON: Final = "went on"  # it was chosen for the next rung
+BEHIND: Final = "stopped: clearly behind"
+NO_TIME: Final = "stopped: no time left"
+FAILED: Final = "stopped: failed"
+FINISHED: Final = "finished"  # the last rung
 PER_CLASS: Final = "per_class"
 """Where the accuracy probe leaves the rows of classes.csv in its own row."""
 ENVIRONMENT_COLUMNS: Final = ("device_name", "env_id", "torch", "commit")
