@@ -46,6 +46,7 @@ def test_the_best_is_kept_with_all_its_seeds_and_predicts(tmp_path: Path) -> Non
         load_network(path, other)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "count"),
     [
