@@ -22,6 +22,7 @@ from unet_bench.execute.driver import Finished, Quiet
 from unet_bench.execute.jobs import Ended, Event, Job, Started
 from unet_bench.execute.options import ExecutionOptions
 from unet_bench.plan.cells import Plan
+from unet_bench.present.explanation import steps
 from unet_bench.present.table import results_document
 from unet_bench.spec.suite import from_dict
 from unet_bench.store.runs import read_runs
@@ -238,6 +239,18 @@ def test_in_the_middle_of_a_rung_everybody_is_shown_and_the_whole_rung_answers(
     assert advice.conditions["budget"] == "10 steps"
     assert advice.best
     assert advice.best.variant == "unet-add"
+
+
+def test_what_would_make_an_answer_sure_is_an_ordinary_run(
+    plans: Callable[..., Plan], tmp_path: Path
+) -> None:
+    """Of the last rung's steps: another race would stop what it is to tell apart."""
+    runs = read_runs([race(plans(rungs=[10, 30]), tmp_path, Instant(dice_of)).path])
+    commands = [command for _, command in steps(recommend(runs)[0]) if command]
+    assert commands
+    for command in commands:
+        assert "--steps 30" in command
+        assert not {"--race", "--rungs", "--budget"} & {*command.split()}
 
 
 def test_what_cannot_run_takes_no_part(plans: Callable[..., Plan], tmp_path: Path) -> None:

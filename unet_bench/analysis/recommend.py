@@ -79,7 +79,7 @@ def recommend(runs: Runs, budget: Budget | None = None) -> list[Recommendation]:
         if rung:
             answered.add(race)
             found += tuple(_of_race(conditions["budget"], networks, rungs[race]))
-            advice = replace(advice, findings=found)
+            advice = replace(advice, findings=found, manifest=_as_trained(manifest, rung))
         recommendations.append(advice)
     return recommendations
 
@@ -107,6 +107,20 @@ def _is_whole(
     before = rungs[race].get(rung - 1, ())
     there = {one.variant for one in networks}
     return all(one.variant in there for one in before if one.row.get("race") == WENT_ON)
+
+
+def _as_trained(manifest: Mapping[str, Any], rung: int) -> dict[str, Any]:
+    """Return the manifest of a run that trained as a rung of this race did, and did not race.
+
+    That is what measures its networks again.
+    """
+    stated = manifest.get("suite")
+    suite: Mapping[str, Any] = stated if isinstance(stated, Mapping) else {}
+    rungs = suite.get("rungs")
+    if not isinstance(rungs, list) or len(rungs) < rung:
+        return dict(manifest)
+    alone = {"race": False, "rungs": [], "time_budget": "", "steps": rungs[rung - 1]}
+    return {**manifest, "suite": {**suite, **alone}}
 
 
 def _of_race(budget: str, here: Sequence[Network], rungs: Rungs) -> Iterator[Finding]:

@@ -149,7 +149,9 @@ class Driver:
             untimed = set(map(stem_of, self.run_some(before, min(soon, execution.until))))
             first -= before
         left = self.run_some(first) or self.run_rungs(race)
-        return left + self.run_some(untimed) if untimed else left
+        if untimed:
+            left += self.run_some(untimed)
+        return left
 
     def run_rungs(self, race: Race) -> list[Planned]:
         """Run the further rungs of a race, as soon as it is decided who goes on."""
@@ -310,15 +312,15 @@ class RunLedger:
         It must be there for all its names, measured by this very software, and well enough.
         """
         attempts = [self._attempts.get(row_id(planned, name)) for name in planned.names]
-        key = self._keys.key(planned.cell)
+        key, suite = self._keys.key(planned.cell), self._plan.suite
         return all(
             attempt is not None
             and attempt.key == key
             and (
                 self._execution.keeps(attempt.status)
                 or attempt.status == planned.status
-                # Whom a race had no time for takes no part when it goes on.
-                or (attempt.status == "skipped" and planned.cell.rung > 0)
+                # Whom a budget had no time for takes no part when its race goes on.
+                or (attempt.status == "skipped" and planned.cell.rung and suite.time_budget)
             )
             and attempt.quality not in self._execution.rerun
             for attempt in attempts

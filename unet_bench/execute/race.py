@@ -12,18 +12,17 @@ import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from unet_bench.execute.row import row_id
 from unet_bench.spec.cell import Setting, Task
+from unet_bench.spec.suite import FEWEST_RACING
 from unet_bench.stats.race import Standing, standings
 from unet_bench.store.log import Row
 from unet_bench.store.schema import BEHIND, FAILED, FINISHED, NO_TIME, WENT_ON
 
 if TYPE_CHECKING:
     from unet_bench.plan.cells import Plan, Planned
-
-FEWEST: Final = 2  # networks that a rung is worth while for
 
 Rows = Mapping[str, Row]  # by the id of a cell
 
@@ -177,7 +176,7 @@ class Race:
             of, leader = places[runner]
             where = f"{of.behind:.3f} behind {leader}, not clearly" if of.behind > 0 else "it led"
             found[runner] = f"{NO_TIME} for it; {where}"
-        spared = {runner.field for runner in found if with_time[runner.field] < FEWEST}
+        spared = {runner.field for runner in found if with_time[runner.field] < FEWEST_RACING}
         alone = (one for one in in_order if one.field in spared and one not in found)
         return found | dict.fromkeys(alone, NO_TIME)
 

@@ -14,7 +14,7 @@ from typing import Final
 from unet_bench.errors import InvalidSuite
 from unet_bench.measure.clock import PATIENCE
 from unet_bench.plan.cells import Planned
-from unet_bench.spec.suite import LONGER, Suite, parse_budget
+from unet_bench.spec.suite import FEWEST_RACING, LONGER, Suite, parse_budget
 
 TIMED: Final = 1 / 3  # of the budget at most, where timings can be so short
 LEAST_SPEED_S: Final = 0.3  # of timed blocks; shorter ones tell little
@@ -24,7 +24,6 @@ FIRST_RUNG: Final = 1 / 2  # of the time for trainings: it chooses among all
 LEAST_STEPS: Final = 24  # of the first rung; fewer hardly tell networks apart
 RESERVE: Final = 0.08  # of the budget, for planning, tables, and what was foreseen too short
 RESERVE_S: Final = 6.0
-FEWEST: Final = 2  # networks of a race
 
 
 @dataclass(frozen=True)
@@ -112,7 +111,7 @@ def _entrants(
     found: set[tuple[str, ...]] = set()
     for names in sorted(trainings, key=order):
         seconds -= trainings[names].seconds(steps)
-        if seconds < 0 and len(found) >= FEWEST:
+        if seconds < 0 and len(found) >= FEWEST_RACING:
             break
         found.add(names)
     return found

@@ -61,6 +61,7 @@ FITS: Final = ("crop", "resize")
 AS_SCORED: Final = "scored"  # a training window of the scored size
 MOST_RUNGS: Final = 6
 LONGER: Final = 3  # times as many steps as in the rung before
+FEWEST_RACING: Final = 2  # networks that a rung is worth while for
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -301,7 +302,7 @@ class Suite:
         "Have an answer within this time, such as 10m: a race that is cut to fit",
         "--budget",
         panel=TRAINING,
-        check=lambda text: text and parse_budget(text),
+        check=parse_budget,
     )
     pretrained: tuple[str, ...] = as_in(Setting, "pretrained", ("none",))
     seeds: tuple[int, ...] = option(

@@ -16,9 +16,8 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Final, TypeVar
 
-import numpy as np
-
 from unet_bench.stats.family import dunnett
+from unet_bench.stats.reliability import complete, residual_variance
 
 ERROR: Final = 0.05
 """How often a race may stop its best network too early, all its rungs taken together."""
@@ -95,16 +94,11 @@ def spread_of(scores: Mapping[Name, Scores]) -> Spread | None:
 
     It is of the networks that have every unit; None with fewer than two, or two units.
     """
-    units = list(dict.fromkeys(unit for own in scores.values() for unit in own))
-    complete = [[own[unit] for unit in units] for own in scores.values() if len(own) == len(units)]
-    n, k = len(complete), len(units)
-    if n < 2 or k < 2:
+    figures = complete(scores)
+    if min(figures.shape) < 2:
         return None
-    figures = np.array(complete)
-    means = figures.mean(axis=1, keepdims=True)
-    left = figures - means - figures.mean(axis=0) + figures.mean()
-    df = (n - 1) * (k - 1)
-    return Spread(math.sqrt(float((left**2).sum()) / df), df)
+    variance, df = residual_variance(figures)
+    return Spread(math.sqrt(variance), df)
 
 
 def _within(own: Scores, units: set[Hashable]) -> list[float]:

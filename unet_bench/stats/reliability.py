@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,24 @@ class Reliability:
     seeds: int
 
 
+def complete(scores: Mapping[Any, Mapping[Any, float]]) -> NDArray[np.float64]:
+    """Return the figures (network, seed) of the networks that have every seed."""
+    seeds = list(dict.fromkeys(seed for of in scores.values() for seed in of))
+    rows = [[of[seed] for seed in seeds] for of in scores.values() if len(of) == len(seeds)]
+    return np.array(rows, dtype=np.float64).reshape(len(rows), len(seeds))
+
+
+def residual_variance(figures: NDArray[np.float64]) -> tuple[float, int]:
+    """Return the variance (network, seed) about both means, and its degrees of freedom.
+
+    What a network, or a seed, adds to all of its figures is left out. There must be two of both.
+    """
+    n, k = figures.shape
+    left = figures - figures.mean(axis=1, keepdims=True) - figures.mean(axis=0) + figures.mean()
+    df = (n - 1) * (k - 1)
+    return float((left**2).sum()) / df, df
+
+
 def reliability(scores: Mapping[str, Mapping[object, float]]) -> Reliability | None:
     """Return the reliability of means over seeds, by network and seed.
 
@@ -37,17 +57,12 @@ def reliability(scores: Mapping[str, Mapping[object, float]]) -> Reliability | N
     """
     from scipy.special import fdtri
 
-    seeds = list(dict.fromkeys(seed for of in scores.values() for seed in of))
-    complete = [[of[seed] for seed in seeds] for of in scores.values() if len(of) == len(seeds)]
-    n, k = len(complete), len(seeds)
+    figures = complete(scores)
+    n, k = figures.shape
     if n < 3 or k < 2:
         return None
-    figures = np.array(complete)
-    means = figures.mean(axis=1, keepdims=True)
-    left = figures - means - figures.mean(axis=0) + figures.mean()
-    between = k * float(means.var(ddof=1))
-    df = (n - 1) * (k - 1)
-    within = float((left**2).sum()) / df
+    between = k * float(figures.mean(axis=1).var(ddof=1))
+    within, df = residual_variance(figures)
     if not between + within > 0:
         return None
 
