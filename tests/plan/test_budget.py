@@ -10,9 +10,9 @@ import pytest
 from unet_bench import pipeline
 from unet_bench.errors import InvalidSuite
 from unet_bench.plan.budget import (
-    FIRST_RUNG,
     LEAST_SPEED_S,
     LEAST_STEPS,
+    first_rung_share,
     shortly_timed,
     with_rungs,
     without_dearest,
@@ -78,9 +78,21 @@ def test_the_first_rung_and_the_timings_take_their_share_at_most(plan: Plan, bud
     assert LEAST_STEPS <= suite.rungs[0] <= plan.suite.rungs[1]
     assert LEAST_SPEED_S <= (suite.speed_s or 0) <= (plan.suite.speed_s or 0)
     left_s = whole_s - seconds(planned, 0)
-    assert seconds(planned, 1) <= left_s * FIRST_RUNG * 1.05
+    share = first_rung_share(planned)
+    assert seconds(planned, 1) <= left_s * share * 1.05
     if suite.rungs[0] < plan.suite.rungs[1]:  # no longer than the preset's: time is left then
-        assert seconds(planned, 1) >= left_s * FIRST_RUNG * 0.6
+        assert seconds(planned, 1) >= left_s * share * 0.6
+
+
+@pytest.mark.parametrize("budget", ["3m", "10m", "1h"])
+def test_a_short_race_of_few_networks_reaches_its_second_rung(plan: Plan, budget: str) -> None:
+    """The second rung has half of what the first leaves: time for three of four networks."""
+    _, planned = fit(plan, budget)
+    left_s = parse_budget(budget) - seconds(planned, 0) - seconds(planned, 1)
+    of_one = seconds(planned, 2) / len(
+        {p.names for p in planned if p.cell.rung == 2 and not p.status}
+    )
+    assert 3 * of_one <= left_s / 2
 
 
 def test_what_would_take_all_the_time_is_left_out_and_says_so(plan: Plan) -> None:

@@ -2,7 +2,7 @@
 
 plan of the suite as it stands ─▶ seconds by probe ─▶ shares of the budget ─▶ the suite that fits
 
-Timings get a third at most; of what is left, the first rung gets half.
+Timings get a third at most; what is left is shared out so that some networks reach each rung.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ TIMED: Final = 1 / 3  # of the budget at most, where timings can be so short
 LEAST_SPEED_S: Final = 0.3  # of timed blocks; shorter ones tell little
 BESIDE_S: Final = 1.2  # of a timing: the worker's start, warm-up
 RUNGS: Final = 3
-FIRST_RUNG: Final = 1 / 2  # of the time for trainings: it chooses among all
+# The first rung leaves room in the second for so many of its networks, and so many at least.
+GO_ON: Final = 1 / 12
+FEWEST_GO_ON: Final = 3
 LEAST_STEPS: Final = 24  # of the first rung; fewer hardly tell networks apart
 RESERVE: Final = 0.08  # of the budget, for planning, tables, and what was foreseen too short
 RESERVE_S: Final = 6.0
@@ -145,4 +147,21 @@ def _first_rung_s(suite: Suite, planned: Sequence[Planned], at_once: int) -> flo
         if not (one.cell.rung or one.status):
             rest_s += one.seconds / (1 if one.probe.timed else at_once)
     left_s = parse_budget(suite.time_budget) * (1 - RESERVE) - RESERVE_S - rest_s
-    return left_s * FIRST_RUNG
+    return left_s * first_rung_share(planned)
+
+
+def first_rung_share(planned: Sequence[Planned]) -> float:
+    """Return which part of the time for trainings the first rung may take.
+
+    The others share what is left. A few networks that are trained three times as long take more
+    than all did before, where these are few: then the first rung has to be short.
+    """
+    first, second = (
+        [one for one in planned if one.cell.rung == rung and not one.status] for rung in (1, 2)
+    )
+    if not (first and second):
+        return 1.0
+    networks = len({one.names for one in first})
+    going = min(1.0, max(GO_ON, FEWEST_GO_ON / networks))
+    longer = LONGER * going * len(second) / len(first)  # the second rung, in parts of the first
+    return 1 / (1 + (RUNGS - 1) * longer)
