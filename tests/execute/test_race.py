@@ -322,7 +322,12 @@ def test_a_budget_has_places_for_the_baseline_and_the_best(
     plan = plans(rungs=[10, 30], time_budget="1h")
     plan = replace(plan, planned=[replace(p, seconds=1.0) for p in plan.planned])
     executor = Instant(dice_of, says_s=1.0)
-    found = fates(race(plan, tmp_path, executor, limit_s=limit_s).path)
+    path = race(plan, tmp_path, executor, limit_s=limit_s).path
+    found = fates(path)
+    [advice] = recommend(read_runs([path]))
+    counts = [f.values for f in advice.findings if f.kind == "race"]
+    others = [(of["here"], of["behind"], of["no_time"]) for of in counts]
+    assert others == ([(places, 1, 3 - places)] if places else [])
     going = [name for name in NAMES if found[name, 1] == "went on"]
     assert going == ["unet", "unet-add", "unet-bilinear"][:places]
     without = {found[name, 1] for name in NAMES[:3]} - {"went on"}

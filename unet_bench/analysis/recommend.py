@@ -126,14 +126,15 @@ def _as_trained(manifest: Mapping[str, Any], rung: int) -> dict[str, Any]:
 def _of_race(budget: str, here: Sequence[Network], rungs: Rungs) -> Iterator[Finding]:
     """Yield how many networks of a race were trained for so long, and why others were not."""
     rows = [one.row for networks in rungs.values() for one in networks]
-    said = [str(row.get("race") or "") for row in rows]
+    trained = {one.variant for one in here}
+    said = [str(row.get("race") or "") for row in rows if row["variant"] not in trained]
     entered = {row["variant"] for row in rows}
     values = {
         "networks": len(entered),
-        "here": len(here),
+        "here": len(trained),
         "budget": budget,
         "behind": sum(text.startswith(BEHIND) for text in said),
         "no_time": sum(text.startswith(NO_TIME) for text in said),
     }
-    if len(entered) > len(here):
+    if len(entered) > len(trained):
         yield Finding("race", values)
