@@ -90,7 +90,7 @@ def test_what_was_not_kept_is_named(run: Path, tmp_path: Path) -> None:
         load_model(run, "unett")
     with pytest.raises(UnknownName, match="no network of seed 7; there are: 0, 1"):
         load_model(run, "unet", seed=7)
-    with pytest.raises(StoreError, match="--keep-weights"):
+    with pytest.raises(StoreError, match="train one, by --probes accuracy"):
         load_model(tmp_path, "unet")
 
 
