@@ -162,6 +162,14 @@ def parity(session: nox.Session) -> None:
 
 
 @nox.session
+def published(session: nox.Session) -> None:
+    """Figures that others published, reproduced. `-- -m "not slow"`: those that take a minute."""
+    session.install("-e", ".[test,monai]")
+    # One process: threads of its own for each training.
+    session.run("pytest", "tests/published", "-n", "0", *(session.posargs or ["-m", ""]))
+
+
+@nox.session
 def gpu(session: nox.Session) -> None:
     """What needs a GPU: marked tests, then a certificate, also where tests fail. docs/gpu.md.
 

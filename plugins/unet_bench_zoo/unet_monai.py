@@ -19,7 +19,6 @@ from unet_bench.networks.layers import BATCH_NORM, INSTANCE_NORM, convolution, c
 from unet_bench.networks.unet import scaled
 from unet_bench_upsampling.transposed import transpose_3x3
 
-LEVELS: Final = 4  # each halves the map; the bottom, twice as wide as the last, does not
 NORMS: Final[Mapping[str, Mapping[int, type[nn.Module]]]] = {
     "instance": INSTANCE_NORM,
     "batch": BATCH_NORM,
@@ -28,10 +27,11 @@ NORMS: Final[Mapping[str, Mapping[int, type[nn.Module]]]] = {
 
 
 class UNetMonai(nn.Module):
-    """`(N C *S)` to logits `(N classes *S)`; sides should be multiples of 16.
+    """`(N C *S)` to logits `(N classes *S)`; sides should be multiples of `2 ** levels`.
 
     Others, which MONAI's refuses, are cut to the skip at the high side.
 
+    Each of `levels` halves the map; the bottom, twice as wide as the last of them, does not.
     `residual_units` is how many convolutions a residual block has on the way down; 0: single
     convolutions, no shortcuts. `norm` is `instance` or `batch`.
     """
@@ -45,24 +45,25 @@ class UNetMonai(nn.Module):
         image_size: Sequence[int] = (),
         base_width: int = 16,
         width_scale: float = 1.0,
+        levels: int = 4,
         residual_units: int = 0,
         norm: str = "instance",
     ) -> None:
         super().__init__()
         base, units = scaled(base_width, width_scale), residual_units
-        widths = [in_channels, *(base << level for level in range(LEVELS + 1))]
+        widths = [in_channels, *(base << level for level in range(levels + 1))]
         place = Place(in_channels=in_channels, out_channels=base, dims=dims, norm=norm, act="prelu")
         self.downs = nn.ModuleList()
-        for level in range(LEVELS + 1):
+        for level in range(levels + 1):
             at = place.at(
                 in_channels=widths[level],
                 out_channels=widths[level + 1],
-                stride=2 if level < LEVELS else 1,
+                stride=2 if level < levels else 1,
             )
             self.downs.append(Residual(at, units) if units else nn.Sequential(*conv_norm_prelu(at)))
         self.ups = nn.ModuleList()
         width = widths[-1]
-        for level in reversed(range(LEVELS)):
+        for level in reversed(range(levels)):
             wanted = widths[level] if level else classes
             at = place.at(in_channels=widths[level + 1] + width, out_channels=wanted)
             self.ups.append(up(at, residual=units > 0, last=level == 0))
@@ -75,7 +76,7 @@ class UNetMonai(nn.Module):
             x = down(x)  # (N C_l *S/2^(l+1)), the bottom's as large as the level's above
             skips.append(x)
         x = skips.pop()
-        for up, size in zip(self.ups, reversed(sizes[:LEVELS]), strict=True):
+        for up, size in zip(self.ups, reversed(sizes[:-1]), strict=True):
             x = crop(up(torch.cat([skips.pop(), x], dim=1)), size, (0,) * len(size))
         return x
 

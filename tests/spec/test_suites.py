@@ -18,10 +18,11 @@ from unet_bench.spec.suite import Suite, from_options
 
 SUITES = sorted(file.stem for file in (ROOT / "unet_bench" / "spec" / "suites").glob("*.toml"))
 PUBLISHED = ("camvid", "dsb2018", "isbi2012-5fold")
+NEED_DATA = (*PUBLISHED, "study")
 
 
 def asked(name: str, **options: object) -> Suite:
-    needs_data = {"data": ["brain"]} if name in PUBLISHED else {}
+    needs_data = {"data": ["brain"]} if name in NEED_DATA else {}
     return from_options({**needs_data, **options}, name)
 
 
@@ -36,7 +37,7 @@ def test_every_suite_comes_to_variants_and_a_recipe(
     assert recipe.name == suite.recipe
 
 
-@pytest.mark.parametrize("name", PUBLISHED)
+@pytest.mark.parametrize("name", NEED_DATA)
 def test_without_data_a_suite_says_where_to_get_them(name: str) -> None:
     with pytest.raises(InvalidSuite, match="give one by --data") as caught:
         from_options({}, name)
