@@ -254,6 +254,18 @@ def accuracy() -> str:
     return between(page, "suites", f"\n{table}\n")
 
 
+def answers() -> str:
+    """Return the page of answers, from the study's run."""
+    sys.path.insert(0, str(ROOT / "docs"))
+    from answers import STUDY, page, read_questions, read_study
+
+    text = (ROOT / "docs" / "answers.md").read_text(encoding="utf-8")
+    questions = read_questions(ROOT / "docs" / "claims.toml")
+    for mark, new in page(read_study(STUDY), questions).items():
+        text = between(text, mark, new)
+    return text
+
+
 def networks() -> dict[str, str]:
     """Return a page and a picture for each network, and the list of them.
 
@@ -354,6 +366,7 @@ GENERATED: dict[str, Callable[[], str]] = {
     "docs/parts.md": parts,
     "docs/measuring.md": measuring,
     "docs/accuracy.md": accuracy,
+    "docs/answers.md": answers,
     "docs/gpu.md": gpu,
     "docs/notebooks.md": notebooks,
     "docs/parity.md": parity,

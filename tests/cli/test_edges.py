@@ -15,10 +15,13 @@ from pathlib import Path
 import pytest
 
 import unet_bench as package
+from unet_bench import pipeline
 from unet_bench.cli.app import COMMANDS, main
-from unet_bench.cli.measure import end_code
+from unet_bench.cli.measure import end_code, time_notes
 from unet_bench.execute.driver import Finished
+from unet_bench.execute.options import ExecutionOptions
 from unet_bench.present import stdout
+from unet_bench.spec.suite import from_options
 from unet_bench.store.log import resume_command
 
 ANSWERS = [
@@ -221,3 +224,22 @@ def test_no_command_has_a_path_that_is_not_quoted() -> None:
         if re.search(r"unet-bench \w[^`]*\{[^}]*(path|folder|file|out|run)\b[^}]*\}", line)
     ]
     assert not wrong
+
+
+@pytest.mark.parametrize(
+    ("options", "is_told"),
+    [
+        ({"steps": 20_000}, True),
+        ({"steps": 20}, False),  # it is quick
+        ({"steps": 20_000, "race": True}, False),  # it is a race
+        ({"steps": 20_000, "variants": ["unet", "unet-add"]}, False),  # there is little to race
+    ],
+)
+def test_a_long_run_of_many_networks_is_told_of_races(
+    options: dict[str, object], is_told: bool
+) -> None:
+    many = [f"unet+base_width={width}" for width in range(8, 15)]  # and the baseline
+    wanted = {"variants": many, "probes": ["accuracy"], "limit_tmac": 0, "data": ["brain"]}
+    with pipeline.plan(from_options({**wanted, **options}), None, ExecutionOptions()) as plan:
+        notes = [*time_notes(plan, ExecutionOptions())]
+    assert [("--budget 15m trains all 8 networks" in note) for note in notes] == [True] * is_told

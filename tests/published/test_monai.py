@@ -36,7 +36,7 @@ def _seeded() -> Iterator[None]:
 
 
 def twin(dims: int, widths: tuple[int, ...], side: int) -> UNetMonai:
-    """Our network with the weights that MONAI's begins from; the random numbers go on from there."""
+    """Our network with the weights that MONAI's begins from; random numbers go on from there."""
     from monai.networks.nets import UNet
 
     strides = (2,) * (len(widths) - 1)
@@ -60,9 +60,7 @@ def adam(model: nn.Module, rate: float) -> torch.optim.Optimizer:
     return optimiser(recipe, [*model.parameters()], foreach=None, fused=True)
 
 
-def trained_epoch(
-    model: nn.Module, optimizer: torch.optim.Optimizer, batches: Any
-) -> list[float]:
+def trained_epoch(model: nn.Module, optimizer: torch.optim.Optimizer, batches: Any) -> list[float]:
     """The losses of one pass over pairs of images and masks."""
     from monai.losses import DiceLoss
 

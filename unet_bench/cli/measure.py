@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 HARMLESS: Final = {"ok", "unsupported", "skipped"}  # statuses of a run that went well
 TIME_IS_UP: Final = 75  # an exit code: cells are left (EX_TEMPFAIL of sysexits.h)
+LONG_S: Final = 1800  # a run from which a race of that many networks would save something
+MANY: Final = 8
 
 SuiteFile = Annotated[
     str | None,
@@ -154,10 +156,16 @@ def find_run(name: str, out: Path) -> Path:
 
 
 def time_notes(plan: Plan, execution: ExecutionOptions) -> Iterable[str]:
-    """Yield what to know where a run will be cut short, and how to have all of it."""
+    """Yield what to know where a run will be cut short or is long, and what else could be done."""
     from unet_bench.present.progress import span
 
     foreseen_s = plan.foreseen_s
+    trained = {p.names for p in plan.planned if p.probe.scores and not p.cell.variant.trivial}
+    if not plan.suite.rungs and foreseen_s > LONG_S and len(trained) >= MANY:
+        yield (
+            f"for an answer sooner than in {span(foreseen_s)}: --budget 15m trains all "
+            f"{len(trained)} networks for a short time, and the best of them longer"
+        )
     if foreseen_s > execution.time_limit_s:
         more = "--time-limit allows more (none: no limit)"
         if plan.suite.time_budget:

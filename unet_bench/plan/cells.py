@@ -95,16 +95,15 @@ class Plan:
     ) -> float:
         """Return how long cells take that are not decided: timed ones alone, the rest side by side.
 
-        A probe takes `factor` times as long as foreseen.
+        A probe takes `factor` times as long as foreseen. No more than one process works on a cell.
         """
-        seconds = 0.0
+        took: dict[bool, list[float]] = {True: [], False: []}
         for planned in cells:
-            if planned.status:
-                continue
-            alone = planned.probe.timed
-            took = planned.seconds * factor(planned.cell.probe)
-            seconds += took if alone else took / self.at_once
-        return seconds
+            if not planned.status:
+                seconds = planned.seconds * factor(planned.cell.probe)
+                took[planned.probe.timed].append(seconds)
+        beside = took[False]
+        return sum(took[True]) + max(sum(beside) / self.at_once, max(beside, default=0.0))
 
     @cached_property
     def modules(self) -> tuple[str, ...]:
