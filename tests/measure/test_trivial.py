@@ -29,7 +29,8 @@ from unet_bench.measure.trivial import (
 )
 from unet_bench.spec.cell import Task
 from unet_bench.train.metrics import Accumulator, scores
-from unet_bench.train.windows import Images, normalisation
+from unet_bench.train.normalise import normalisation
+from unet_bench.train.windows import Images
 
 TRIVIAL = pytest.mark.parametrize("rule", [majority, otsu, lookup])
 

@@ -41,13 +41,13 @@ from unet_bench.train import tiles
 from unet_bench.train.augment import draw, interpolated, sources
 from unet_bench.train.border import border_weights
 from unet_bench.train.metrics import Accumulator
+from unet_bench.train.normalise import normalisation
 from unet_bench.train.trained import load_network
 from unet_bench.train.windows import (
     Batch,
     Images,
     block,
     cut,
-    normalisation,
     scored,
     training_batch,
     window,

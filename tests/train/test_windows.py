@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from itertools import islice
 
 import numpy as np
@@ -18,6 +19,7 @@ from unet_bench.geometry.sizes import find_input_window
 from unet_bench.networks.contracts import main_output
 from unet_bench.spec.recipe import Recipe
 from unet_bench.train import windows
+from unet_bench.train.normalise import normalisation, standardised
 from unet_bench.train.windows import (
     Batch,
     Images,
@@ -25,7 +27,6 @@ from unet_bench.train.windows import (
     cut,
     fits,
     mirrored,
-    normalisation,
     scored,
     training_batch,
     window,
@@ -299,3 +300,24 @@ def test_scored_pixels_line_up_with_the_image(name: str) -> None:
     rows, columns = change.sum(1), change.sum(0)
     centre = [float((line * torch.arange(64)).sum() / line.sum()) for line in (rows, columns)]
     assert centre == pytest.approx([31, 33], abs=2.0)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_bytes_are_normalised_as_other_numbers_are(channels: int) -> None:
+    rng = np.random.default_rng(channels)
+    samples = []
+    for number in range(3):
+        image = rng.integers(0, 256, (70, 50, channels)).astype(np.uint8)
+        samples.append(Sample(str(number), image, np.zeros((70, 50), np.uint8)))
+    floats = [replace(one, image=one.image.astype(np.float32)) for one in samples]
+    data, as_floats = (
+        Dataset("d", ("a", "b"), channels, tuple(some[1:]), (), tuple(some[:1]))
+        for some in (samples, floats)
+    )
+    (mean, std), (expected_mean, expected_std) = normalisation(data), normalisation(as_floats)
+    np.testing.assert_allclose(mean, expected_mean, rtol=1e-12)
+    np.testing.assert_allclose(std, expected_std, rtol=1e-12)
+    of_bytes = standardised(samples[0].image, mean, std)
+    assert of_bytes.dtype == np.float32
+    assert of_bytes.flags.c_contiguous
+    np.testing.assert_array_equal(of_bytes, standardised(floats[0].image, mean, std))

@@ -26,9 +26,10 @@ from unet_bench.train.checkpoint import Checkpoint, restore, state_of, within
 from unet_bench.train.evaluation import evaluate
 from unet_bench.train.losses import median_frequency
 from unet_bench.train.metrics import scores
+from unet_bench.train.normalise import normalisation
 from unet_bench.train.outlines import separator
 from unet_bench.train.step import TrainingStep
-from unet_bench.train.windows import Batch, Images, batches, fits, normalisation
+from unet_bench.train.windows import Batch, Images, batches, fits
 
 READ_EVERY: Final = 20
 """Steps between readings of the loss: each one waits for the device."""

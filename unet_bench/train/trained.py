@@ -41,8 +41,9 @@ from unet_bench.spec.suite import FITS, ORIENTATIONS
 from unet_bench.store.run_folder import RunFolder
 from unet_bench.store.trust import require_trust
 from unet_bench.train.checkpoint import storable
+from unet_bench.train.normalise import normalisation, standardised
 from unet_bench.train.tiles import predict_rows
-from unet_bench.train.windows import normalisation, scored
+from unet_bench.train.windows import scored
 
 if TYPE_CHECKING:
     from unet_bench.context import MeasurementContext
@@ -158,10 +159,6 @@ def save_network(
             file.unlink(missing_ok=True)
 
 
-NORMALISED_AT_ONCE: Final = 16
-"""Rows, or slices: numbers have 8 bytes while they are normalised."""
-
-
 @dataclass(frozen=True)
 class Network:
     """A trained network with what it was trained on.
@@ -228,11 +225,8 @@ class Network:
         device = next((tensor.device for tensor in weights), torch.device("cpu"))
 
         def rows(begin: int, end: int) -> torch.Tensor:
-            normalised = np.empty((end - begin, *image.shape[1:]), np.float32)
-            for at in range(begin, end, NORMALISED_AT_ONCE):
-                some = slice(at, min(end, at + NORMALISED_AT_ONCE))
-                normalised[at - begin : some.stop - begin] = (image[some] - self.mean) / self.std
-            return torch.from_numpy(np.moveaxis(normalised, -1, 0)).to(device)[None]
+            made = standardised(image[begin:end], self.mean, self.std)
+            return torch.from_numpy(made).to(device)[None]
 
         size = image.shape[:-1] if whole else self.task.scored
         input_window = self.input_window

@@ -17,11 +17,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
-from unet_bench.data.dataset import IGNORE, Dataset, Sample
+from unet_bench.data.dataset import IGNORE, Sample
 from unet_bench.geometry.shapes import InputWindow
 from unet_bench.host.device import free_memory
 from unet_bench.spec.recipe import Recipe
 from unet_bench.train.augment import Draw, draw, interpolated, nearest, reflected, sources
+from unet_bench.train.normalise import standardised
 
 ORDER, ITEM = 0, 1  # streams of random numbers: the order of an epoch, and what is done to an item
 KEPT: Final = 10_000  # foreground pixels remembered per image
@@ -50,8 +51,7 @@ class Images:
         """
         images, masks, weights = [], [], []
         for sample in samples:
-            image = np.moveaxis(((sample.image - mean) / std).astype(np.float32), -1, 0)
-            images.append(torch.from_numpy(np.ascontiguousarray(image)))
+            images.append(torch.from_numpy(standardised(sample.image, mean, std)))
             masks.append(torch.from_numpy(sample.mask.copy()))
             if weigh is not None:
                 weights.append(torch.from_numpy(weigh(sample.mask).astype(np.float32)))
@@ -94,16 +94,6 @@ class Batch(NamedTuple):
     images: Tensor  # (N C *window.input) float32
     target: Tensor  # (N *size) int64 class ids, 255 = ignore
     weight: Tensor | None  # (N *size) float32
-
-
-def normalisation(dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
-    """Return mean and standard deviation `(C,)` over the training images alone."""
-    images = [sample.image for sample in dataset.train]
-    count = sum(sample.mask.size for sample in dataset.train)
-    axes = tuple(range(dataset.dims))
-    mean = sum(image.sum(axes, dtype=np.float64) for image in images) / count
-    variance = sum(((image - mean) ** 2).sum(axes) for image in images) / count
-    return mean, np.maximum(np.sqrt(variance), 1e-6)
 
 
 def fits(data: Images, device: torch.device) -> bool:
