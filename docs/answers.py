@@ -8,6 +8,7 @@ claims.toml, cells ─▶ differences of equal seeds ─▶ verdicts, all taken 
 from __future__ import annotations
 
 import statistics
+import sys
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,6 +27,8 @@ ROOT: Final = Path(__file__).resolve().parents[1]
 STUDY: Final = ROOT / "results" / "reference" / "study-cpu"
 TIMED: Final = ROOT / "results" / "reference" / "all-cpu"
 PICTURES: Final = ROOT / "docs" / "answers"
+FEWEST_SEEDS: Final = 2  # which a spread takes
+TOO_FEW: Final = "the study has no two seeds that all networks were trained with"
 MARGIN: Final = 0.01  # of Dice; what is closer is as good
 COLOURS: Final = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")
 POOLED: Final = "all"
@@ -92,11 +95,11 @@ class Study:
 
     @property
     def data_sets(self) -> list[str]:
-        return list(next(iter(self.scores.values())))
+        return list(next(iter(self.scores.values()), {}))
 
     @property
     def seeds(self) -> list[int]:
-        return list(next(iter(next(iter(self.scores.values())).values())))
+        return list(next(iter(next(iter(self.scores.values()), {}).values()), {}))
 
     def differences(self, new: str, old: str) -> dict[str, list[float]]:
         """Return differences by seed for each data set, and of all: the mean over data sets."""
@@ -113,6 +116,8 @@ def read_study(folder: Path) -> Study:
     A training that failed or diverged counts as a Dice of 0, and is named: to leave it out would
     flatter its network.
     """
+    if not folder.exists():
+        return Study({})
     cells = read_results(folder, "cells")
     trained = cells[(cells["probe"] == "accuracy") & ~cells["trivial"].astype(bool)]
     counts = trained.groupby("seed")[["variant", "task"]].nunique()
@@ -199,6 +204,8 @@ def joined(verdicts: Sequence[Verdict]) -> Verdict:
 
 def page(study: Study, questions: Sequence[Question]) -> dict[str, str]:
     """Return the generated parts of docs/answers.md: the table of claims, and the answers."""
+    if len(study.seeds) < FEWEST_SEEDS:
+        return {"summary": f"\nNot measured yet: {TOO_FEW}.\n\n", "claims": "", "answers": ""}
     tests = [test for question in questions for claim in question.claims for test in claim.tests]
     effects = effects_of(study, tests)
     costs = read_results(TIMED).drop_duplicates("variant", keep="last").set_index("variant")
@@ -305,6 +312,8 @@ def forest(study: Study, question: Question, effects: Mapping[Any, Any]) -> Plot
 def main() -> None:
     """Draw a picture for each question."""
     study, questions = read_study(STUDY), read_questions(ROOT / "docs" / "claims.toml")
+    if len(study.seeds) < FEWEST_SEEDS:
+        sys.exit(TOO_FEW)
     tests = [test for question in questions for claim in question.claims for test in claim.tests]
     effects = effects_of(study, tests)
     PICTURES.mkdir(exist_ok=True)

@@ -47,14 +47,14 @@ def test_every_network_that_a_claim_names_is_in_the_study(answers: ModuleType) -
 
 
 def test_seeds_that_some_networks_lack_do_not_count(
-    answers: ModuleType, monkeypatch: pytest.MonkeyPatch
+    answers: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     frame = cells(
         ("unet", "a", 0, 0.8), ("unet", "b", 0, 0.6), ("deep", "a", 0, 0.9), ("deep", "b", 0, None),
         ("unet", "a", 1, 0.8), ("unet", "b", 1, 0.6), ("deep", "a", 1, 0.9),
     )  # fmt: skip
     monkeypatch.setattr(answers, "read_results", lambda *_: frame)
-    study = answers.read_study(Path("run"))
+    study = answers.read_study(tmp_path)
     assert study.seeds == [0]
     assert study.failed == ["deep on b, seed 0: nonfinite"]
     found = study.differences("deep", "unet")

@@ -5,8 +5,11 @@ can cause.
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +18,15 @@ from PIL import Image
 from support.datasets import image_folder
 from support.paths import ROOT
 
+from unet_bench.cli.runs import meant
+from unet_bench.errors import StoreError
+
+FIRST = ROOT / "results" / "reference" / "first-cpu"
+
 LIGHT = [
     f"show {ROOT / 'results' / 'reference' / 'quick-cpu'}",
     "--help",
+    "--version",
     "run --help",
     "plugins",
     "list variants",
@@ -42,6 +51,41 @@ def test_looking_imports_neither_torch_nor_timm(command: str) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()
+
+
+def test_the_version_is_that_of_the_package(unet_bench) -> None:
+    for word in ("--version", "-V"):
+        done = unet_bench(word)
+        assert (done.returncode, done.stdout) == (0, f"unet-bench {version('unet-bench')}\n")
+
+
+def test_last_is_the_run_begun_last(
+    unet_bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(StoreError, match="no run in results"):
+        meant(Path("last"))
+    for age, name in enumerate(("newer", "older")):
+        copy = Path("results", name)
+        shutil.copytree(FIRST, copy, ignore=shutil.ignore_patterns("*.html"))
+        os.utime(copy / "run.json", (1e9 - age, 1e9 - age))
+    assert meant(Path("last")) == Path("results/newer")
+    assert unet_bench("show", "last").stdout == unet_bench("show", "results/newer").stdout
+    Path("last").mkdir()  # then it is what is meant
+    assert meant(Path("last")) == Path("last")
+
+
+def test_what_lies_beside_runs_is_left_out_and_named(unet_bench, tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text("about them")
+    (tmp_path / "empty").mkdir()
+    beside = [str(tmp_path / "README.md"), str(tmp_path / "empty")]
+    done = unet_bench("show", str(FIRST), *beside)
+    assert done.returncode == 0, done.stderr
+    assert "unet-shallow" in done.stdout
+    assert all(path in done.stderr for path in beside)
+    for path in beside:  # alone it is what was meant
+        assert unet_bench("show", path).returncode == 2
+    assert unet_bench("show", str(FIRST), str(tmp_path / "nowhere")).returncode == 2
 
 
 def test_list_as_json_names_providers_and_sources(unet_bench) -> None:

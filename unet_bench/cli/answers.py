@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from unet_bench.cli.options import AsJson, Corrected, Format, Formatted, Run, Runs
+from unet_bench.cli.options import AsJson, Corrected, Format, Formatted
+from unet_bench.cli.runs import Run, Runs, all_meant, meant
 from unet_bench.errors import InvalidSuite
 from unet_bench.present.stdout import echo, tell
 from unet_bench.spec.option import split
@@ -45,7 +46,9 @@ def show(
     paths: Annotated[
         list[Path],
         typer.Argument(
-            metavar="RUN...", help="Runs' folders, results.csv, or JSON of pytest-benchmark."
+            metavar="RUN...",
+            help="Runs' folders, results.csv, JSON of pytest-benchmark, or last.",
+            callback=all_meant,
         ),
     ],
     correction: Corrected = True,
@@ -71,10 +74,18 @@ def show(
 
 def compare(
     before: Annotated[
-        Path, typer.Argument(metavar="A", help="Before: a run's folder, a results.csv, or JSON.")
+        Path,
+        typer.Argument(
+            metavar="A", help="Before: a run's folder, a results.csv, or JSON.", callback=meant
+        ),
     ],
     after: Annotated[
-        Path, typer.Argument(metavar="B", help="After, likewise; JSON is pytest-benchmark's.")
+        Path,
+        typer.Argument(
+            metavar="B",
+            help="After, likewise, or last; JSON is pytest-benchmark's.",
+            callback=meant,
+        ),
     ],
     margin: Annotated[
         float, typer.Option("--margin", help="Change of speed or memory that does not matter, %.")
@@ -184,7 +195,9 @@ def rank(
     paths: Annotated[
         list[Path],
         typer.Argument(
-            metavar="RUN...", help="Runs' folders, or results.csv; or any csv with --score."
+            metavar="RUN...",
+            help="Runs' folders, or results.csv, or last; or any csv with --score.",
+            callback=all_meant,
         ),
     ],
     u_score: Annotated[
@@ -310,7 +323,10 @@ def curves(
 
 def report(
     paths: Annotated[
-        list[Path], typer.Argument(metavar="RUN...", help="Runs' folders, or a results.csv.")
+        list[Path],
+        typer.Argument(
+            metavar="RUN...", help="Runs' folders, or a results.csv, or last.", callback=all_meant
+        ),
     ],
     out: Annotated[
         Path | None,

@@ -7,7 +7,7 @@ measurement. Options that a data class describes are made from it in `options.py
 from __future__ import annotations
 
 import sys
-from typing import NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -44,10 +44,32 @@ app = typer.Typer(
     help="Which U-Net to use, and what each choice in it is worth: speed, memory and accuracy, "
     "measured fairly.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+
+def print_version(wanted: bool) -> None:
+    """Print the version, and end."""
+    from importlib.metadata import version
+
+    if wanted:
+        typer.echo(f"unet-bench {version('unet-bench')}")
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", "-V", help="Print the version.", callback=print_version, is_eager=True
+        ),
+    ] = False,
+) -> None:
+    """Say which U-Net to use, and what each choice in it is worth: speed, memory and accuracy."""
+
+
 data_app = typer.Typer(help="Look at data before training on them.", no_args_is_help=True)
 for group, commands in ((app, COMMANDS), (data_app, DATA_COMMANDS)):
     for name, command in commands.items():

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from unet_bench.cli.options import AsJson, Chosen, Debug, pick, with_options
+from unet_bench.cli.runs import find_run, meant
 from unet_bench.errors import InvalidSuite, StoreError, command_line
 from unet_bench.execute.options import ExecutionOptions
 from unet_bench.execute.signals import terminable
@@ -142,19 +143,6 @@ def execution_of(folder: Path | None, execution_options: Chosen) -> ExecutionOpt
     return ExecutionOptions(**{**before, **execution_options, "options": merged})
 
 
-def find_run(name: str, out: Path) -> Path:
-    """Return a run's folder: as given, below `out`, or the last one there. Raises StoreError."""
-    from unet_bench.store.run_folder import MANIFEST
-
-    if name == "last":
-        runs = sorted(out.glob(f"*/{MANIFEST}"), key=lambda file: file.stat().st_mtime)
-        if not runs:
-            raise StoreError(f"no run in {out}: start one with `unet-bench run`")
-        return runs[-1].parent
-    here = (Path(name) / MANIFEST).exists() or not (out / name).exists()
-    return Path(name) if here else out / name
-
-
 def time_notes(plan: Plan, execution: ExecutionOptions) -> Iterable[str]:
     """Yield what to know where a run will be cut short or is long, and what else could be done."""
     from unet_bench.present.progress import span
@@ -247,7 +235,11 @@ def selftest(
     chosen: Chosen,
     path: Annotated[
         Path | None,
-        typer.Argument(metavar="[RUN]", help="A run's folder: audit under its settings."),
+        typer.Argument(
+            metavar="[RUN]",
+            help="A run's folder, or last: audit under its settings.",
+            callback=meant,
+        ),
     ] = None,
     quick: Annotated[
         bool, typer.Option("--quick", help="A first look: 20 short pairs of a small input.")
@@ -289,7 +281,10 @@ def selftest(
 def predict(
     chosen: Chosen,
     path: Annotated[
-        Path, typer.Argument(metavar="RUN", help="The folder of a run that trained it.")
+        Path,
+        typer.Argument(
+            metavar="RUN", help="The folder of a run that trained it, or last.", callback=meant
+        ),
     ],
     variant: Annotated[str, typer.Argument(help="The variant, as the run's table calls it.")],
     images: Annotated[

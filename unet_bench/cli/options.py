@@ -7,7 +7,6 @@ import inspect
 import typing
 from collections.abc import Callable, Mapping
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -33,12 +32,6 @@ class Format(StrEnum):
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a program.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
 Formatted = Annotated[Format, typer.Option("--format", "-f", help="How to print.")]
-Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder.")]
-Runs = Annotated[
-    list[Path], typer.Argument(metavar="RUN...", help="Runs' folders, or results.csv.")
-]
-
-
 Corrected = Annotated[
     bool,
     typer.Option(
