@@ -170,6 +170,13 @@ def published(session: nox.Session) -> None:
 
 
 @nox.session
+def exports(session: nox.Session) -> None:
+    """Networks as ONNX files that agree, and run without torch."""
+    session.install("-e", ".[test,onnx]")
+    session.run("pytest", "tests/export", *(session.posargs or ["-m", ""]))
+
+
+@nox.session
 def gpu(session: nox.Session) -> None:
     """What needs a GPU: marked tests, then a certificate, also where tests fail. docs/gpu.md.
 

@@ -12,8 +12,15 @@ from support.paths import ROOT
 TESTS = ROOT / "tests"
 SUPPORT = TESTS / "support"
 PACKAGE = ROOT / "unet_bench"
-OF_NO_ROOM = {"bench", "parity", "plugins", "rehearsal", "slurm"}  # beside the package's own
-OF_THE_WHOLE = {"certify", "docs", "gpu", "layout", "predict", "pytest_plugin", "run"}
+OF_NO_ROOM = {
+    "bench",
+    "parity",
+    "plugins",
+    "published",
+    "rehearsal",
+    "slurm",
+}  # beside the package's own
+OF_THE_WHOLE = {"answers", "certify", "docs", "gpu", "layout", "predict", "pytest_plugin", "run"}
 FILES = sorted(path for path in TESTS.rglob("*.py") if "files" not in path.parts)
 TEST_FILES = [path for path in FILES if path.name.startswith("test_")]
 

@@ -64,6 +64,10 @@ class Unsupported(UnetBenchError):
     """A variant that cannot run on this task or setting, by its nature."""
 
 
+class NotInstalled(UnetBenchError):
+    """An optional package that is needed here; the message has the line that installs it."""
+
+
 class StoreError(UnetBenchError):
     """A results folder that cannot be read or written."""
 

@@ -29,6 +29,7 @@ COMMANDS = {
     "recommend": answers.recommend,
     "curves": answers.curves,
     "predict": measure.predict,
+    "export": measure.export,
     "selftest": measure.selftest,
     "certify": certify.certify,
     "report": answers.report,

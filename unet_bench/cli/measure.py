@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -275,6 +276,50 @@ def selftest(
     early = "stopped early; " if done.stopped else ""
     tell(f"{early}written: {done.path}/selftest.txt and selftest.json")
     raise typer.Exit(done.exit_code(fail_above))
+
+
+def export(
+    path: Annotated[
+        Path,
+        typer.Argument(
+            metavar="RUN", help="The folder of a run that trained it, or last.", callback=meant
+        ),
+    ],
+    variant: Annotated[str, typer.Argument(help="The variant, as the run's table calls it.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="The folder to make; VARIANT-onnx.")
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option("--data", "-d", help="The data set, where the run has several.")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", help="The seed, where the run has several.")
+    ] = None,
+    fold: Annotated[
+        str | None, typer.Option("--fold", help="The fold, where the run has several, such as 0/5.")
+    ] = None,
+    trust: Trust = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write a trained network as a folder that runs without PyTorch, by ONNX Runtime.
+
+    It holds model.onnx, model.json that says what it takes and returns, and predict.py.
+    """
+    from unet_bench.export import export_network
+    from unet_bench.train.trained import load_network
+
+    network = load_network(path, variant, data=data, seed=seed, fold=fold, trust=trust)
+    done = export_network(network, out or Path(f"{variant}-onnx"))
+    if as_json:
+        echo(json.dumps(done.table()))
+        return
+    echo(f"written: {done.folder}")
+    if done.apart is None:
+        tell(f"note: not run yet: {done.unchecked}")
+    else:
+        tell(f"checked with ONNX Runtime: probabilities agree to {done.apart:.1g}")
+    script = shlex.join(["python", str(done.folder / "predict.py")])
+    tell(f"masks, with numpy, Pillow and onnxruntime alone: {script} IMAGE...")
 
 
 @with_options(chosen=pick(Suite, "device", "evaluation", "overlap", "flips", "max_megapixels"))

@@ -1,0 +1,123 @@
+"""A trained network as one ONNX file: from an image's values to probabilities of scored pixels.
+
+values ─▶ less the mean, by the deviation ─▶ network ─▶ scored pixels ─▶ softmax
+
+All of that is in the file, so that whoever runs it has tiles to lay and nothing else to get wrong.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import io
+import logging
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from unet_bench.errors import NotInstalled, Unsupported
+from unet_bench.limits import one_line
+from unet_bench.networks.contracts import main_output
+from unet_bench.train.trained import Network
+from unet_bench.train.windows import scored
+
+INPUT: Final = "image"
+OUTPUT: Final = "probabilities"
+OPSET: Final = 18
+MOST_APART: Final = 1e-3  # in a probability
+EXAMPLES: Final = 2  # images that the file is checked on: another batch than it was traced with
+
+
+class Deployed(nn.Module):
+    """Values `(N C *input)` of images to probabilities `(N K *scored)`."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.model = network.model
+        self.input_window, self.size = network.input_window, network.task.scored
+        along = (1, -1, *(1,) * network.task.dims)
+        for name, values in (("mean", network.mean), ("std", network.std)):
+            self.register_buffer(name, torch.as_tensor(values, dtype=torch.float32).reshape(along))
+
+    def forward(self, values: Tensor) -> Tensor:
+        logits = main_output(self.model((values - self.mean) / self.std))
+        return scored(logits, self.input_window, self.size).softmax(1)
+
+
+def write_onnx(network: Network, file: Path, about: str) -> None:
+    """Write a network, with `about` in the file's metadata. Raises NotInstalled, Unsupported."""
+    require("onnx", "onnxscript")
+    import onnx
+
+    example = examples(network, 2)
+    with quietly():
+        try:
+            program = torch.onnx.export(
+                Deployed(network).eval(),
+                (example,),
+                input_names=[INPUT],
+                output_names=[OUTPUT],
+                dynamic_shapes={"values": {0: torch.export.Dim("batch", min=1)}},
+                opset_version=OPSET,
+                dynamo=True,
+            )
+        except Exception as error:  # the exporter raises what its passes raise
+            raise Unsupported(
+                f"{network.variant} cannot be written as ONNX: {one_line(str(error))}"
+            ) from error
+    assert program is not None
+    model = program.model_proto
+    onnx.helper.set_model_props(model, {"unet_bench": about})
+    onnx.save_model(model, str(file))
+
+
+def difference(network: Network, file: Path) -> float:
+    """Return how far the file's probabilities are from the network's on random images, at most.
+
+    Raises NotInstalled without ONNX Runtime.
+    """
+    require("onnxruntime")
+    import onnxruntime
+
+    values = examples(network, EXAMPLES + 1)
+    session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+    (found,) = session.run(None, {INPUT: values.numpy()})
+    with torch.no_grad():
+        expected: Any = Deployed(network).eval()(values).numpy()
+    return float(np.abs(found - expected).max())
+
+
+def examples(network: Network, count: int) -> Tensor:
+    """Return random values about those of the training images, `(count C *input)`."""
+    shape = (count, network.task.in_channels, *network.input_window.input)
+    noise = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    wrapped = Deployed(network)
+    return noise * wrapped.std + wrapped.mean
+
+
+def require(*packages: str) -> None:
+    """Raise NotInstalled for packages that are not."""
+    lacking = [name for name in packages if importlib.util.find_spec(name) is None]
+    if lacking:
+        raise NotInstalled(f"{', '.join(lacking)} not installed: pip install 'unet-bench[onnx]'")
+
+
+@contextlib.contextmanager
+def quietly() -> Iterator[None]:
+    """Keep the exporter's progress and advice to itself; its errors are raised."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
