@@ -27,6 +27,7 @@ MODEL: Final = "model.onnx"
 ABOUT: Final = "model.json"
 SCRIPT: Final = "predict.py"
 VERSION: Final = 1
+MANY: Final = 3  # images at once that the file is checked on
 LICENCE: Final = (
     "These weights were trained on your data and from random numbers, unless `pretrained` names "
     "others: then theirs and their data's licence holds, too."
@@ -62,10 +63,11 @@ def export_network(network: Network, folder: Path) -> Exported:
         raise StoreError(f"cannot write {folder}: {one_line(str(error))}") from error
     try:
         about = describe(network)
-        write_onnx(network, draft / MODEL, json.dumps(about))
+        write_onnx(network, draft / MODEL, about)
         apart, unchecked = None, ""
         try:
-            apart = difference(network, draft / MODEL)
+            batch = MANY if about["batch"] == "any" else 1
+            apart = difference(network, draft / MODEL, batch)
         except NotInstalled as error:
             unchecked = str(error)
         if apart is not None and not apart <= MOST_APART:
@@ -119,7 +121,6 @@ def describe(network: Network) -> dict[str, Any]:
         "image_type": network.image_type,
         "scale": {name: list(bounds) for name, bounds in network.scale.items()},
         "fit": task.fit,
-        "batch": "any",
         "sizes": "images of any size, in tiles: see predict.py",
         "licence": LICENCE,
     }

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import io
+import json
 import logging
 import warnings
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from typing import Any, Final
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from unet_bench.errors import NotInstalled, Unsupported
 from unet_bench.limits import one_line
@@ -30,7 +32,6 @@ INPUT: Final = "image"
 OUTPUT: Final = "probabilities"
 OPSET: Final = 18
 MOST_APART: Final = 1e-3  # in a probability
-EXAMPLES: Final = 2  # images that the file is checked on: another batch than it was traced with
 
 
 class Deployed(nn.Module):
@@ -52,20 +53,34 @@ class Deployed(nn.Module):
         return scored(logits, self.input_window, self.size).softmax(1)
 
 
-def write_onnx(network: Network, file: Path, about: str) -> None:
-    """Write a network, with `about` in the file's metadata. Raises NotInstalled, Unsupported."""
+def write_onnx(network: Network, file: Path, about: dict[str, Any]) -> None:
+    """Write a network, with `about` in the file's metadata; there, `batch` becomes what it takes.
+
+    That is any number, or 1 where the network's own arithmetic counts images. Raises NotInstalled,
+    Unsupported.
+    """
     require("onnx", "onnxscript")
     import onnx
 
-    example = examples(network, 2)
-    with quietly():
+    model = _traced(network, 2, {"values": {0: torch.export.Dim("batch", min=1)}})
+    about["batch"] = "any"
+    if not model.graph.input[0].type.tensor_type.shape.dim[0].dim_param:
+        model = _traced(network, 1, None)
+        about["batch"] = 1
+    onnx.helper.set_model_props(model, {"unet_bench": json.dumps(about)})
+    onnx.save_model(model, str(file))
+
+
+def _traced(network: Network, batch: int, dynamic: dict[str, Any] | None) -> Any:
+    # Fused attention lays its result out in another way than what it is decomposed into.
+    with quietly(), sdpa_kernel(SDPBackend.MATH):
         try:
             program = torch.onnx.export(
                 Deployed(network).eval(),
-                (example,),
+                (examples(network, batch),),
                 input_names=[INPUT],
                 output_names=[OUTPUT],
-                dynamic_shapes={"values": {0: torch.export.Dim("batch", min=1)}},
+                dynamic_shapes=dynamic,
                 opset_version=OPSET,
                 dynamo=True,
             )
@@ -74,20 +89,18 @@ def write_onnx(network: Network, file: Path, about: str) -> None:
                 f"{network.variant} cannot be written as ONNX: {one_line(str(error))}"
             ) from error
     assert program is not None
-    model = program.model_proto
-    onnx.helper.set_model_props(model, {"unet_bench": about})
-    onnx.save_model(model, str(file))
+    return program.model_proto
 
 
-def difference(network: Network, file: Path) -> float:
-    """Return how far the file's probabilities are from the network's on random images, at most.
+def difference(network: Network, file: Path, batch: int) -> float:
+    """Return how far the file's probabilities are from the network's, at most.
 
-    Raises NotInstalled without ONNX Runtime.
+    They are of so many random images. Raises NotInstalled without ONNX Runtime.
     """
     require("onnxruntime")
     import onnxruntime
 
-    values = examples(network, EXAMPLES + 1)
+    values = examples(network, batch)
     session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
     (found,) = session.run(None, {INPUT: values.numpy()})
     with torch.no_grad():
