@@ -197,6 +197,30 @@ def test_the_mask_is_of_the_image_as_viewers_show_it(tmp_path: Path) -> None:
     assert Image.open(written.overlay).size == shown.shape[::-1]
 
 
+def test_white_counts_also_for_bits_that_the_training_images_had(tmp_path: Path) -> None:
+    deep = tmp_path / "b.tif"  # 12 bits, for a network of 16
+    tifffile.imwrite(deep, scene().astype(np.uint16) * 16)
+    trained = network(
+        image_type="float32",
+        scale={"uint16": (0.0, 65535.0)},
+        mean=np.array(LEVEL / 255),
+        std=np.array(1 / 20),
+    )
+    unsaid = predict_files(trained, [deep], outputs(tmp_path))
+    assert "is it of fewer bits?" in unsaid.warnings[0]
+    assert "--white 4095" in unsaid.warnings[0]
+    said = predict_files(trained, [deep], outputs(tmp_path), white=4095)
+    assert not said.warnings
+    mask = np.array(Image.open(write(said).mask))
+    assert np.array_equal(mask, scene().astype(float) * 16 / 4095 > LEVEL / 255)
+    assert mask.any()
+
+
+def test_white_is_not_of_volumes(tmp_path: Path) -> None:
+    with pytest.raises(InvalidSuite, match="is of pictures"):
+        predict_files(network(3), [tmp_path / "v.nii"], outputs(tmp_path), white=4095)
+
+
 def test_images_of_16_bits_give_the_masks_of_8_bits_once_white_is_said(tmp_path: Path) -> None:
     grey = saved(tmp_path / "a.png", scene())
     deep = tmp_path / "b.tif"  # the same, as a camera of 12 bits writes it

@@ -222,9 +222,9 @@ def predict_files(
     """Return the masks that `write` will make of images, all of which are read and checked.
 
     A folder is all images in it. Pictures become PNG; NIfTI volumes NIfTI, which lies where they do
-    in the scanner; other volumes TIFF. `white` is the value that becomes 1 in an image of a number
-    type that no training image had. Raises InvalidData naming every image that cannot be used,
-    InvalidSuite.
+    in the scanner; other volumes TIFF. `white` is the value that becomes 1 in pictures of more
+    bits than 8, or of a number type that no training image had. Raises InvalidData naming every
+    image that cannot be used, InvalidSuite.
     """
     for name, value in (("evaluation", evaluation), ("overlap", overlap)):
         options(Suite)[name].require(value, "unet-bench predict --help")
@@ -234,6 +234,11 @@ def predict_files(
         )
     if white is not None and not 0 < white < math.inf:
         raise InvalidSuite(f"--white {white:g}: it is a value above 0, such as 4095 of 12 bits")
+    if white is not None and network.task.dims == 3:
+        raise InvalidSuite(
+            f"--white {white:g} is of pictures: each volume's range is brought to that of the "
+            "training volumes; leave it out"
+        )
     notes: list[str] = []
     files = _files(images, network, notes)
     _require_apart(files, [_written(outputs, file, network) for file in files])
@@ -394,11 +399,14 @@ def as_trained(
 ) -> Array | Scaled:
     """Return the image `(H W C)` on the scale of the training images.
 
-    Values outside of theirs are a doubt. `white` is the value that becomes 1 in an image of a
-    number type that no training image had; raises InvalidData for such an image without it.
+    Values outside of theirs are a doubt. `white` is the value that becomes 1; of an image of 8 bits
+    it says nothing where training images had 8. Raises InvalidData for an image of a number type
+    that no training image had, without it.
     """
     kind = image.dtype.name
-    bounds = network.scale.get(kind) or (None if white is None else (0.0, white))
+    bounds = network.scale.get(kind)
+    if white is not None and not (bounds and kind == "uint8"):
+        bounds = 0.0, white
     if bounds is None:
         known = " and ".join(BITS[trained] for trained in network.scale)
         raise InvalidData(
@@ -414,7 +422,8 @@ def as_trained(
     elif kind != "uint8" and 0 < image.max() <= low + DIM * (high - low):
         doubts.append(
             f"{name}: holds values up to {image.max():g}, and the images that the network was "
-            f"trained on from {low:g} to {high:g}: is it of fewer bits? Its mask may be wrong"
+            f"trained on from {low:g} to {high:g}: is it of fewer bits? Its mask may be wrong; "
+            f"say which value is white, such as --white {_white(image):g}"
         )
     if not is_bytes(network.scale):
         return Scaled(image, partial(to_unit, bounds=bounds), np.dtype(np.float32))

@@ -254,8 +254,13 @@ def _images(
         where = one_line(f"{source.name}, {named}")
         yield name[: -len(ending) or None], Annotated(where, file, split, size, held, labels)
     strays = sum(len(held) for number, held in objects.items() if number not in numbers)
-    if strays:
-        found.notes.append(f"{source.name}: {strays} annotation(s) belong to no image")
+    if strays and strays == sum(map(len, objects.values())):
+        found.problems.append(
+            f"{source.name}: none of {strays} annotations belongs to an image: no image_id is the "
+            "id of one; write both as numbers, or both as text"
+        )
+    elif strays:
+        found.doubts.append(f"{source.name}: {strays} annotation(s) belong to no image")
 
 
 def _places(root: Path, source: Path, split: str) -> list[Path]:

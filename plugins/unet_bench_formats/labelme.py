@@ -18,7 +18,8 @@ import base64
 import binascii
 import os
 import tempfile
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -29,7 +30,7 @@ import numpy as np
 from unet_bench import limits
 from unet_bench.data.dataset import IGNORE, Array, Dataset
 from unet_bench.data.decode import ENDINGS, children, decode, files, read_image, read_mask
-from unet_bench.data.findings import Findings
+from unet_bench.data.findings import Findings, listing
 from unet_bench.data.folder import stated_splits
 from unet_bench.data.labels import Classes, by_format
 from unet_bench.data.layout import IMAGES, find_places, split_called
@@ -156,7 +157,27 @@ def _annotated(root: Path, found: Findings) -> dict[str, Annotated]:
                     others.append(file.name)
     if others:
         found.notes.append(f"{len(others)} JSON file(s) without `shapes` are not LabelMe's")
+    _note_others(root, annotated.values(), found)
     return annotated
+
+
+def _note_others(root: Path, annotated: Collection[Annotated], found: Findings) -> None:
+    """Note pictures that no JSON file is of, and doubt one that several are of."""
+    named = Counter(os.path.realpath(file) for one in annotated if (file := _picture_of(one)))
+    several = sorted(os.path.basename(file) for file, count in named.items() if count > 1)
+    if several:
+        found.doubts.append(
+            f"imagePath: several JSON files name {listing(several)}; is it the picture of each?"
+        )
+    pictures = {
+        os.path.realpath(file)
+        for folder, _ in _folders(root)
+        for group in files(folder, ENDINGS).values()
+        for file in group
+    }
+    left = sorted(os.path.basename(file) for file in pictures - named.keys())
+    if left:
+        found.notes.append(f"{len(left)} picture(s) without a JSON file not read: {listing(left)}")
 
 
 def _stated(root: Path, file: Path, found: Findings) -> dict[str, Any]:
@@ -213,18 +234,27 @@ def _splits(
 
 def _image(one: Annotated) -> Array:
     """Return the image of a JSON file. Raises InvalidData."""
-    named = one.stated.get("imagePath")
-    relative = named.replace("\\", "/") if isinstance(named, str) and "\0" not in named else ""
-    file = Path(os.path.normpath(one.file.parent / relative))
-    is_inside = file.is_relative_to(one.root)
-    if is_inside and os.path.isfile(file):
+    if file := _picture_of(one):
         return read_image(file)
-    if beside := _called_alike(one):
-        return read_image(beside)
     if data := one.stated.get("imageData"):
         return _embedded(one, data)
+    is_inside = _named(one).is_relative_to(one.root)
     why = "no such file; add it" if is_inside else "leads out of the folder; name a file in it"
-    raise InvalidData(f"{one.where}: imagePath {shown(named)}: {why}")
+    raise InvalidData(f"{one.where}: imagePath {shown(one.stated.get('imagePath'))}: {why}")
+
+
+def _picture_of(one: Annotated) -> Path | None:
+    """Return the picture that a JSON file names, or that is called as it is; None without."""
+    file = _named(one)
+    is_there = file.is_relative_to(one.root) and os.path.isfile(file)
+    return file if is_there else _called_alike(one)
+
+
+def _named(one: Annotated) -> Path:
+    """Return where the picture is that a JSON file names, wherever that leads."""
+    named = one.stated.get("imagePath")
+    relative = named.replace("\\", "/") if isinstance(named, str) and "\0" not in named else ""
+    return Path(os.path.normpath(one.file.parent / relative))
 
 
 def _called_alike(one: Annotated) -> Path | None:

@@ -277,7 +277,7 @@ def test_what_is_not_used_is_noted(tmp_path: Path) -> None:
     path = coco(tmp_path, CAR, CAR | {"image_id": 77}, CAR | {"segmentation": [[1, 1, 2, 2]]})
     put(path / "train2017" / "other.png", RGB)
     notes = "; ".join(read_coco(path).notes)
-    assert "1 annotation(s) belong to no image" in notes
+    assert "1 annotation(s) belong to no image" in "; ".join(read_coco(path).doubts)
     assert "1 picture(s) are in no JSON file: other.png" in notes
     assert "1 shape(s) cover no pixel's centre" in notes
 
@@ -335,6 +335,18 @@ def test_shapes_become_masks(
     assert data.classes == ("background", "cell")
     has_line = drawn["shape_type"] == "line"
     assert has_line == any("1 line(s) and point(s) have no area" in note for note in data.notes)
+
+
+def test_pictures_without_shapes_are_noted_and_a_shared_one_is_doubted(tmp_path: Path) -> None:
+    path = labelme(tmp_path)
+    assert not read_labelme(path).notes
+    put(path / "e.png", RGB)
+    assert "1 picture(s) without a JSON file not read: e.png" in "; ".join(read_labelme(path).notes)
+    stated = json.loads((path / "b.json").read_text())
+    (path / "b.json").write_text(json.dumps(stated | {"imagePath": "a.png"}))
+    data = read_labelme(path)
+    assert "several JSON files name a.png" in "; ".join(data.doubts)
+    assert "2 picture(s) without a JSON file" in "; ".join(data.notes)
 
 
 def test_the_later_shape_lies_on_top_and_ignored_is_ignored(tmp_path: Path) -> None:
@@ -472,3 +484,9 @@ STACK = np.stack([RGB] * 4)
 )
 def test_bad_stacks_are_refused(tmp_path: Path, arrays: dict[str, Array], expected: str) -> None:
     assert expected in refused(read_npy, npy(tmp_path, **arrays))
+
+
+def test_annotations_of_no_image_at_all_are_a_problem(tmp_path: Path) -> None:
+    path = coco(tmp_path, CAR | {"image_id": "1"})
+    with pytest.raises(InvalidData, match="write both as numbers, or both as text"):
+        read_coco(path)

@@ -423,3 +423,147 @@ def test_a_range_of_greys_beside_colours_holds_no_colour(tmp_path: Path) -> None
     masks[0][0] = (1, 2, 3)
     Image.fromarray(masks[0]).save(root / "masks" / "p0.png")
     assert "values #010203 are in no label" in refusal(root)
+
+
+# --- what files say twice, and not alike ---
+
+
+def test_a_colour_that_is_two_indices_in_two_files_is_refused(tmp_path: Path) -> None:
+    masks = [
+        with_palette(n, BLACK, RED, BLACK, indices=(0, 1))
+        if n % 2
+        else with_palette(n, BLACK, BLACK, RED, indices=(0, 2))
+        for n in range(SHAPES)
+    ]
+    root = folder(tmp_path / "set", masks)
+    assert "palettes disagree: #ff0000 is index 1 and 2" in refusal(root)
+    stated = {"labels": {"background": "#000000", "object": "#ff0000"}}
+    (root / "dataset.json").write_text(json.dumps(stated))
+    assert is_right(read_folder(root))
+
+
+def test_a_palette_with_a_colour_twice_tells_indices_apart(tmp_path: Path) -> None:
+    masks = [with_palette(n, BLACK, RED, RED, indices=(0, 1 + n % 2)) for n in range(SHAPES)]
+    data = read_folder(folder(tmp_path / "set", masks))
+    assert {int(sample.mask.max()) for sample in data.samples} == {1, 2}
+
+
+@pytest.mark.parametrize("stated", [{"labels": "binary"}, {"classes": ["a", "b"]}, {}])
+def test_255_is_ignored_where_that_is_said(tmp_path: Path, stated: dict[str, Any]) -> None:
+    masks = grey(0, 1)
+    for mask in masks:
+        mask[0] = 255
+    masks[1] = np.where(shape(1), 1, 255).astype(np.uint8)
+    masks[2] = np.where(shape(2), 255, 0).astype(np.uint8)  # not the object, whatever it looks like
+    data = read_folder(folder(tmp_path / "set", masks, ignore=255, **stated))
+    for sample in data.samples:
+        held = masks[int(sample.name[1:])]
+        np.testing.assert_array_equal(sample.mask, held)
+
+
+@pytest.mark.parametrize(
+    ("key", "meant"),
+    [("labls", "labels"), ("Labels", "labels"), ("ignore_label", "ignore"), ("clases", "classes")],
+)
+def test_a_misspelt_key_is_a_doubt(tmp_path: Path, key: str, meant: str) -> None:
+    root = folder(tmp_path / "set", grey(0, 255), **{key: 0, "licence": "CC0", "source": "x"})
+    [doubt] = [doubt for doubt in read_folder(root).doubts if "dataset.json" in doubt]
+    assert key in doubt
+    assert meant in doubt
+
+
+def numbered_objects(*counts: int, first: int = 1) -> list[Array]:
+    """Return masks of so many squares each, numbered from `first` on."""
+    masks = []
+    for count in counts:
+        mask = np.zeros((SIDE, SIDE), np.uint8)
+        for number in range(count):
+            row, column = divmod(number, 8)
+            mask[4 * row : 4 * row + 3, 4 * column : 4 * column + 3] = first + number
+        masks.append(mask)
+    return masks
+
+
+@pytest.mark.parametrize(
+    "masks",
+    [
+        numbered_objects(*[30] * SHAPES),  # as many in each image
+        numbered_objects(1, 1, 1, 6, 1, 1),  # mostly one
+        numbered_objects(20, 21, 20, 21, 20, 20),
+        [  # numbers that run on from file to file
+            *numbered_objects(5),
+            *numbered_objects(5, first=6),
+            *numbered_objects(5, first=11),
+            *numbered_objects(5, first=16),
+            *numbered_objects(5, first=21),
+            *numbered_objects(5, first=26),
+        ],
+    ],
+    ids=["equal counts", "mostly one", "about equal", "running on"],
+)
+def test_numbers_of_objects_are_doubted_as_classes(tmp_path: Path, masks: list[Array]) -> None:
+    data = read_folder(folder(tmp_path / "set", masks))
+    assert "numbers of objects" in "; ".join(data.doubts)
+    assert "--classes binary" in "; ".join(data.doubts)
+    assert not read_folder(tmp_path / "set", classes="binary").doubts
+
+
+def test_few_classes_that_are_in_every_image_are_not_doubted(tmp_path: Path) -> None:
+    data = read_folder(folder(tmp_path / "set", numbered_objects(*[5] * SHAPES)))
+    assert len(data.classes) == 6
+    assert not data.doubts
+
+
+def in_class_folders(root: Path, **stated: Any) -> Path:
+    """Write masks in a folder a class; in half of the files the two lie over each other."""
+    folder(root, grey(0, 255), **stated)
+    for file in (root / "masks").iterdir():
+        for name in ("edge", "inner"):
+            (root / "masks" / name).mkdir(exist_ok=True)
+        number = int(file.stem[1:])
+        drawn = shape(number)
+        edge = np.zeros_like(drawn)
+        edge[4 : 6 if number % 2 else 4, 3:20] = 1  # within the other
+        edge[25:28] = 1
+        for name, mask in (("edge", edge), ("inner", drawn)):
+            Image.fromarray(255 * mask).save(root / "masks" / name / file.name)
+        file.unlink()
+    return root
+
+
+def test_masks_of_classes_that_cover_one_another_are_doubted(tmp_path: Path) -> None:
+    [doubt] = read_folder(in_class_folders(tmp_path / "set")).doubts
+    assert "of several masks with different values (in p1, p3, p5)" in doubt
+
+
+def test_a_dataset_json_that_folders_overrule_is_doubted(tmp_path: Path) -> None:
+    root = in_class_folders(tmp_path / "set", labels="binary")
+    assert "labels not read" in "; ".join(read_folder(root).doubts)
+
+
+@pytest.mark.parametrize("name", ["train_ids.txt", "holdout.txt"])
+def test_lists_of_images_that_are_no_splits_are_doubted(tmp_path: Path, name: str) -> None:
+    root = folder(tmp_path / "set", grey(0, 255))
+    (root / name).write_text("p1.png\np2.png\n")
+    (root / "readme.txt").write_text("About p1 and others\n")
+    [doubt] = read_folder(root).doubts
+    assert name in doubt
+    assert "readme" not in doubt
+
+
+def test_split_files_without_an_ending_are_named(tmp_path: Path) -> None:
+    root = folder(tmp_path / "set", grey(0, 255))
+    (root / "splits").mkdir()
+    for name in ("train", "val", "test"):
+        (root / "splits" / name).write_text("p1\n")
+    assert "not used as splits" in "; ".join(read_folder(root).notes)
+
+
+def test_a_pair_of_another_image_s_mask_is_refused(tmp_path: Path) -> None:
+    root = folder(tmp_path / "set", grey(0, 255))
+    (root / "splits").mkdir()
+    for name, line in (("train", "p0.png p1.png"), ("val", "p2.png p2.png"), ("test", "p3 1")):
+        (root / "splits" / f"{name}.txt").write_text(line)
+    message = refusal(root)
+    assert "names the mask of p1 beside p0" in message
+    assert "p2" not in message

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +36,21 @@ def inside(root: Path, name: str, found: Findings, source: str = "dataset.json")
         )
         return None
     return root / path
+
+
+def doubt_misspelt(stated: Collection[str], known: Collection[str], found: Findings) -> None:
+    """Doubt keys that are nearly one that is known: nothing else would say that they are not read.
+
+    Of others there are many in files that were not written for us.
+    """
+    for key in stated:
+        if key in known:
+            continue
+        near = difflib.get_close_matches(key.lower(), known, n=1, cutoff=0.6)
+        if near and near[0] not in stated:
+            found.doubts.append(
+                f"dataset.json: nothing reads {shown(key)}; is it {shown(near[0])}?"
+            )
 
 
 def read_json(file: Path, found: Findings) -> dict[str, Any]:

@@ -17,6 +17,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 from typing import Any, Final
@@ -25,7 +26,7 @@ import numpy as np
 
 from unet_bench.data import tiff
 from unet_bench.data.dataset import IGNORE, Array, Dataset
-from unet_bench.data.dataset_json import modalities, read_json, title
+from unet_bench.data.dataset_json import doubt_misspelt, modalities, read_json, title
 from unet_bench.data.decode import (
     children,
     decode,
@@ -51,13 +52,15 @@ from unet_bench.data.mask import Mask, is_grey
 from unet_bench.data.nifti import is_nifti, read_labels, read_volume
 from unet_bench.data.pillow import LOSSLESS, LOSSY
 from unet_bench.data.reading import pictures, volumes
-from unet_bench.data.splits import SPLITS, Splits, complete, listed, seeded
+from unet_bench.data.splits import SPLITS, Splits, complete, listed, names_image, seeded
 from unet_bench.data.volume import Volume
 from unet_bench.errors import InvalidData
 from unet_bench.limits import read_text
 
 UNREAD: Final = (".csv", ".tsv", ".json", ".lst", ".list")
 """Endings of files that may name splits, and are not read."""
+KEYS: Final = ("name", "classes", "labels", "ignore", "ignore_index", "modality")
+"""What a dataset.json may say here."""
 CLASS_TABLES: Final = ("class_dict.csv", "_classes.csv", "label_colors.txt")
 """Files beside the masks that say which colour is which class: CamVid's and its like's."""
 
@@ -83,7 +86,14 @@ def read_folder(path: Path | str, *, classes: Classes = None, seed: int = 0) -> 
         _require_folders(root, found)
         places = [Place(root / "images", root / "masks")]
     stated = read_json(root / "dataset.json", found)
+    doubt_misspelt(stated, KEYS, found)
     layout = read_layout(root, places, found)
+    unread = sorted({"labels", "classes"} & stated.keys()) if layout.classes else []
+    if unread and classes is None:
+        found.doubts.append(
+            f"dataset.json: {' and '.join(unread)} not read: masks lie in folders that are called "
+            "as their classes; leave it out, or give --classes"
+        )
     if classes is None:
         classes = layout.classes or None
     splits, split_by = _splits(root, layout, seed, found)
@@ -112,10 +122,23 @@ def read_folder(path: Path | str, *, classes: Classes = None, seed: int = 0) -> 
     upright = decode(read_upright, files, found)
     masks = decode(_read_masks, cases, found)
     _note_turned([name for name, (_, is_turned) in upright.items() if is_turned], masks, found)
+    _doubt_covered(masks, found)
     declared = _declared(root, classes, stated, masks.values(), found)
     labels = label(masks, declared, found, "masks/")
     images = {name: image for name, (image, _) in upright.items()}
     return pictures(name, images, labels, splits, split_by, found)
+
+
+def _doubt_covered(masks: Mapping[str, Mask], found: Findings) -> None:
+    """Doubt masks of one image that lie over each other, with different values."""
+    covered = {name: mask.covered for name, mask in masks.items() if mask.covered}
+    if covered:
+        drawn = sum(int(np.count_nonzero(mask.values)) for mask in masks.values())
+        found.doubts.append(
+            f"masks/: {sum(covered.values()) / drawn:.1%} of the pixels of objects are of several "
+            f"masks with different values (in {listing(sorted(covered))}): of these the last "
+            "counts, by name; a pixel has one class"
+        )
 
 
 def _require_folders(root: Path, found: Findings) -> None:
@@ -200,6 +223,7 @@ def stated_splits(
     if not names:
         return {split: [] for split in SPLITS}, ""
     if not listings:
+        _doubt_unused(root, names, found)
         return seeded(names, seed, found, where="images/"), f"seeded 70/10/20, seed {seed}"
     splits = {split: listed(file, names, found) for split, file in listings.items()}
     for name, count in Counter(chain(*splits.values())).items():
@@ -223,7 +247,7 @@ def _split_files(root: Path, found: Findings) -> dict[str, Path]:
         others = [
             file.name
             for file in every
-            if file.suffix.lower() in UNREAD and (folder != root or split_called(file.stem))
+            if _is_other_listing(file) and (folder != root or split_called(file.stem))
         ]
         if others:
             found.notes.append(
@@ -250,6 +274,28 @@ def _split_files(root: Path, found: Findings) -> dict[str, Path]:
         if listings:
             return listings
     return {}
+
+
+def _is_other_listing(file: Path) -> bool:
+    """Return whether a file may list a split, but for its ending; one without is called as one."""
+    bare = not file.suffix and split_called(file.name) and os.path.isfile(file)
+    return bool(bare) or file.suffix.lower() in UNREAD
+
+
+def _doubt_unused(root: Path, names: Sequence[str], found: Findings) -> None:
+    """Doubt text files beside the images that list some, and are not called as splits."""
+    listings = []
+    for file in children(root):
+        if file.suffix.lower() == ".txt" and os.path.isfile(file) and "fold" not in file.name:
+            with suppress(OSError, ValueError):
+                first = next(filter(None, map(str.strip, read_text(file).splitlines())), "")
+                if names_image(first, names):
+                    listings.append(file.name)
+    if listings:
+        found.doubts.append(
+            f"{listing(listings)}: lists images, and is not used as a split: these are called "
+            "train.txt, val.txt and test.txt (folds: --folds PREFIX)"
+        )
 
 
 def _note_turned(turned: list[str], masks: Mapping[str, Mask], found: Findings) -> None:
@@ -345,6 +391,7 @@ def _read_masks(case: Case) -> Mask:
     if not rest:
         return first
     values: Array = first.values.copy()
+    covered = 0
     highest = {int(mask.values.max()) for mask in (first, *rest)}
     if highest - {0} == {1, 255}:
         raise InvalidData(
@@ -364,10 +411,11 @@ def _read_masks(case: Case) -> Mask:
                 "one palette, or save class ids"
             )
         drawn = mask.values != 0
+        covered += int((drawn & (values != 0) & (values != mask.values)).sum())
         values[drawn] = mask.values[drawn]
     is_lossy = first.is_lossy or any(mask.is_lossy for mask in rest)
     is_turned = first.is_turned or any(mask.is_turned for mask in rest)
-    return Mask(values, first.where, first.colours, first.is_colour, is_lossy, is_turned)
+    return Mask(values, first.where, first.colours, first.is_colour, is_lossy, is_turned, covered)
 
 
 def _of_class(file: Path, number: int) -> Mask:

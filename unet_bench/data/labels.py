@@ -35,6 +35,8 @@ MOST_CHANGING: Final = 0.7
 DOUBTED_SHARE: Final = 0.8
 """The share of pixels from which on what is called an object may be the background."""
 MOST_TABLED: Final = 2**16  # values below this are mapped by a table
+MANY_IDS: Final = 20
+"""Classes of which nobody has so many, in every image one part each."""
 MOST_LOOKED_AT: Final = 20  # masks whose neighbouring pixels are compared
 
 Classes = int | Sequence[str] | str | None
@@ -108,6 +110,8 @@ def declare(classes: Classes, stated: Mapping[str, Any], found: Findings) -> Dec
     colours, or `binary`; and `ignore` (or `ignore_index`), values or colours.
     """
     ignored = _values_of(stated.get("ignore", stated.get("ignore_index")), "ignore", found)
+    # Where 255 turns out to mean 1, an ignore_index of 255 was a default nobody meant.
+    by_default = set() if "ignore" in stated else {IGNORE}
     labels = stated.get("labels") if classes is None else None
     if isinstance(labels, dict) and labels:
         return _from_labels(labels, ignored, found)
@@ -124,9 +128,7 @@ def declare(classes: Classes, stated: Mapping[str, Any], found: Findings) -> Dec
         found.problems.append(
             "dataset.json: ignore is a colour, and labels name no colours; add them"
         )
-    # 255 is `IGNORE` already; and where 255 turns out to mean 1, an ignore_index of 255 was a
-    # default nobody meant.
-    ignore = {value for low, high, _ in ignored for value in range(low, high + 1)} - {IGNORE}
+    ignore = {value for low, high, _ in ignored for value in range(low, high + 1)} - by_default
     names = class_names(classes, found)
     return Declared(names, ignore=frozenset(ignore), is_binary=classes == "binary")
 
@@ -268,9 +270,15 @@ def _of_one_kind(
         for index, colour in used.items():
             meanings.setdefault(index, set()).add(colour)
     agree = all(len(colours) == 1 for colours in meanings.values())
+    shared = _shared_colour(masks.values(), meanings) if agree else None
     if all(is_grey(colour) for colours in meanings.values() for colour in colours):
         in_order = [max(meanings[index]) for index in sorted(meanings)]
-        if not agree or in_order != sorted(in_order) or len(palettes) < len(masks):
+        if (
+            not agree
+            or shared is not None
+            or in_order != sorted(in_order)
+            or len(palettes) < len(masks)
+        ):
             return {stem: m.as_greys() if m.colours is not None else m for stem, m in masks.items()}
     elif not agree:
         index = next(index for index, colours in sorted(meanings.items()) if len(colours) > 1)
@@ -280,7 +288,34 @@ def _of_one_kind(
             f"{' and '.join(hexed(colour) for colour in sorted(meanings[index])[:3])}; "
             f"say in dataset.json what the colours mean: {_colour_entry(shares)}"
         )
+    elif shared is not None:
+        indices = [str(index) for index, colours in sorted(meanings.items()) if shared in colours]
+        shares = _shares(mask.as_colours() for mask in masks.values())
+        found.problems.append(
+            f"{where}: palettes disagree: {hexed(shared)} is index {' and '.join(indices[:3])}; "
+            f"say in dataset.json what the colours mean: {_colour_entry(shares)}"
+        )
     return masks
+
+
+def _shared_colour(masks: Iterable[Mask], meanings: Mapping[int, set[int]]) -> int | None:
+    """Return a colour that is one index in some files and another one in others; None without.
+
+    A palette that has it twice tells indices apart by itself, and colours nothing.
+    """
+    indices: dict[int, list[int]] = {}
+    for index, colours in meanings.items():
+        for colour in colours:
+            indices.setdefault(colour, []).append(index)
+    palettes = [mask.colours for mask in masks if mask.colours is not None]
+    for colour, several in sorted(indices.items()):
+        is_apart = not any(
+            all(index < len(known) and known[index] == colour for index in several)
+            for known in palettes
+        )
+        if len(several) > 1 and is_apart:
+            return colour
+    return None
 
 
 def _shares(masks: Iterable[Mask]) -> Counter[int]:
@@ -332,7 +367,8 @@ def _meaning(
             found.doubts.append(f"{where}: {problem}")
         return BINARY, {value: int(value != 0) for value in values} | ignored
     is_two = declared.classes is None or len(declared.classes) == 2
-    if is_two and IGNORE in values and values <= {0, 1, IGNORE, *declared.ignore}:
+    may_be_white = IGNORE in values and IGNORE not in declared.ignore
+    if is_two and may_be_white and values <= {0, 1, IGNORE, *declared.ignore}:
         names = declared.classes or class_names(2, found) or ()
         if _is_white(counts, found, where):
             return names, {IGNORE: 1} | ignored
@@ -448,7 +484,12 @@ def _instances(masks: Mapping[str, Mask], counts: Mapping[str, Counts]) -> str:
     """
     highest = [max(held) for held in counts.values() if len(held) > 1]
     contiguous = [max(held) == len(held.keys() - {0}) for held in counts.values() if len(held) > 1]
-    if len(set(highest)) < 3 or max(highest) < 4 or np.mean(contiguous) < 0.8:
+    files = Counter(value for held in counts.values() for value in held if value)
+    lonely = sum(count == 1 for count in files.values())
+    run_on = len(files) >= MANY_IDS and lonely > len(files) / 2 and len(counts) > 2
+    anew = len(set(highest)) > 1 and max(highest, default=0) > 3
+    as_many = max(highest, default=0) >= MANY_IDS
+    if not run_on and not ((anew or as_many) and np.mean(contiguous) >= 0.8):
         return ""
     looked_at = [stem for stem, held in counts.items() if len(held) > 1][:MOST_LOOKED_AT]
     parts = sum(_parts(masks[stem].values) for stem in looked_at)
@@ -456,9 +497,9 @@ def _instances(masks: Mapping[str, Mask], counts: Mapping[str, Counts]) -> str:
     if parts > 1.5 * ids:
         return ""
     return (
-        f"{max(highest)} classes, as many as the fullest image has objects: these look like "
-        "numbers of objects; take them for one class by --classes binary, or in dataset.json by "
-        '"labels": "binary"'
+        f"{max(highest)} classes, as many as the fullest image has objects, or all together: these "
+        "look like numbers of objects; take them for one class by --classes binary, or in "
+        'dataset.json by "labels": "binary"'
     )
 
 

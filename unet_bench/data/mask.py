@@ -31,6 +31,8 @@ class Mask:
     """Whether the file's format blurs what it stores."""
     is_turned: bool = False
     """Whether the file's orientation tag turned it."""
+    covered: int = 0
+    """Pixels of several files that say different things of them."""
 
     def as_colours(self) -> Mask:
         """Return the mask with the colours that a viewer shows."""

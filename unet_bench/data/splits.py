@@ -107,7 +107,24 @@ def listed(file: Path, names: Collection[str], found: Findings, hint: str = "") 
             found.problems.append(f"{where}: no image has the stem {line!r}{remedy}")
         else:
             chosen.append(name)
+            other = _paired(line, known)
+            if other and other != name:
+                found.problems.append(
+                    f"{file.parent.name}/{file.name}: {line!r} names the mask of {other} beside "
+                    f"{name}; masks are found by their names: name the image alone, or rename"
+                )
     return chosen
+
+
+def _paired(line: str, known: Collection[str]) -> str | None:
+    """Return the image that the second word of a line is the name of; None without."""
+    words = re.split(r"[\s,;]+", line)
+    return next((name for name in _meant(words[1]) if name in known), None) if words[1:] else None
+
+
+def names_image(line: str, names: Collection[str]) -> bool:
+    """Return whether a line of a text names one of the images."""
+    return bool(line) and any(name in names for name in _meant(line))
 
 
 def _meant(line: str) -> list[str]:
