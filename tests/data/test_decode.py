@@ -20,7 +20,7 @@ from unet_bench.data import pillow
 from unet_bench.data.dataset import Array, Dataset
 from unet_bench.data.decode import decode, read_image, read_mask, read_upright
 from unet_bench.data.findings import Findings
-from unet_bench.data.folder import read_folder
+from unet_bench.data.folder import read_deep_image, read_folder
 from unet_bench.data.mask import Mask
 from unet_bench.data.tiff import oriented
 from unet_bench.errors import InvalidData
@@ -299,6 +299,20 @@ def test_a_stack_that_lists_its_first_slice_alone_is_refused(tmp_path: Path) -> 
     tifffile.imwrite(tmp_path / "a.tif", stack, imagej=True, truncate=True)
     with pytest.raises(InvalidData, match="lists its first slice alone"):
         read_image(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize(("axes", "shape"), [("ZCYX", (4, 2, 8, 9)), ("TZYX", (2, 4, 8, 9))])
+def test_pages_along_two_axes_are_refused(
+    tmp_path: Path, axes: str, shape: tuple[int, ...]
+) -> None:
+    stack = np.arange(np.prod(shape)).reshape(shape).astype(np.uint8)
+    tifffile.imwrite(tmp_path / "a.tif", stack, imagej=True, metadata={"axes": axes})
+    with pytest.raises(InvalidData, match=f"has axes {axes}"):
+        read_image(tmp_path / "a.tif")
+    with pytest.raises(InvalidData, match=f"has axes {axes}"):
+        read_deep_image(tmp_path / "a.tif")
+    tifffile.imwrite(tmp_path / "b.tif", stack[:, 0], imagej=True, metadata={"axes": "ZYX"})
+    assert read_deep_image(tmp_path / "b.tif").values.shape[2] == len(stack)
 
 
 def test_a_refusal_of_nan_names_the_file(tmp_path: Path) -> None:

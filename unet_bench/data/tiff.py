@@ -84,6 +84,7 @@ def read(path: Path, require: Require) -> list[Page]:
 
     with TiffFile(path) as file:
         pages = _pages(file)
+        _require_one_axis_of_pages(file, pages)
         bands = _are_bands(file, pages)
         is_large = any(_pixels(page) > limits.MOST_PIXELS for page in pages)
         by_pillow = not bands and all(_reads_right(page) for page in pages)
@@ -137,6 +138,17 @@ def _pages(file: Any) -> list[Any]:
     if not others and (file.is_imagej or file.is_shaped) and file.series[0].size > first.size:
         raise InvalidData("is a stack that lists its first slice alone; save each as a page")
     return [first, *(page for page in others if not page.subfiletype & REDUCED_OR_MASK)]
+
+
+def _require_one_axis_of_pages(file: Any, pages: list[Any]) -> None:
+    """Raise InvalidData where pages are slices and bands at once, or times, as files can state."""
+    axes = file.series[0].axes if len(file.series) == 1 else ""
+    leading = axes.rstrip("S").removesuffix("YX")
+    if len(pages) > 1 and len(leading) > 1 and set(leading) <= set("ZCT"):
+        raise InvalidData(
+            f"has axes {axes}, and its pages can be either slices or bands; save a file of "
+            f"{'slices' if 'Z' in leading else 'bands'} for each of the other"
+        )
 
 
 def _are_bands(file: Any, pages: list[Any]) -> bool:
