@@ -42,19 +42,6 @@ def planned(**options: Any) -> list[Planned]:
         return made.planned
 
 
-def test_all_networks_have_a_seed_before_one_has_the_next() -> None:
-    cells = planned(
-        variants=["unet", "unet-add"],
-        data=["cells", "brain"],
-        probes=["accuracy", "cost"],
-        seeds=[7, 3],
-        floors=False,
-    )
-    trained = [(p.cell.seed, p.cell.task.name) for p in cells if p.probe.scores]
-    assert trained == [(seed, data) for seed in (7, 3) for data in ("cells", "brain") for _ in "ab"]
-    assert [p.cell.probe for p in cells[:4]] == ["cost"] * 4
-
-
 def test_a_single_training_is_not_foreseen_to_be_shared_among_cores() -> None:
     suite = {"variants": ["unet"], "probes": ["accuracy"], "seeds": [0], "floors": False}
     four = ExecutionOptions(options={"jobs": "4"})

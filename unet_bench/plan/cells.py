@@ -145,9 +145,6 @@ def make_plan(
 ) -> list[Planned]:
     """Return every cell of a resolved suite, cheap probes first; replicates of a cell lie apart.
 
-    All networks are trained on all data with the first seed before one is with the next, so that a
-    run that ends early has something to say about each.
-
     `watch` is told how many networks are examined, where that has to be done. Raises InvalidSuite
     when the baseline itself cannot run on a task.
     """
@@ -155,11 +152,7 @@ def make_plan(
     planner = Planner(suite, registry, device, examinations)
 
     def cells_of(some: Sequence[Variant]) -> list[Planned]:
-        planned = [cell for task in tasks for cell in planner.cells_of_task(recipe, some, task)]
-        return planned if suite.rungs else sorted(planned, key=seed_of)
-
-    def seed_of(planned: Planned) -> int:
-        return suite.seeds.index(planned.cell.seed) if planned.probe.scores else -1
+        return [cell for task in tasks for cell in planner.cells_of_task(recipe, some, task)]
 
     examinations.examine_ahead(variants, cells_of, watch)
     return cells_of(variants)
