@@ -567,3 +567,21 @@ def test_a_pair_of_another_image_s_mask_is_refused(tmp_path: Path) -> None:
     message = refusal(root)
     assert "names the mask of p1 beside p0" in message
     assert "p2" not in message
+
+
+def test_names_with_spaces_and_labels_behind_names_are_no_pairs(tmp_path: Path) -> None:
+    root = folder(tmp_path / "set", grey(0, 255))
+    for kind in ("images", "masks"):
+        (root / kind / "p0.png").rename(root / kind / "p1 p2.png")
+        (root / kind / "p3.png").rename(root / kind / "1.png")
+    (root / "splits").mkdir()
+    for name, line in (("train", "p1 p2"), ("val", "p4 1"), ("test", "p5.png 1")):
+        (root / "splits" / f"{name}.txt").write_text(line)
+    data = read_folder(root)
+    assert [sample.name for sample in data.samples] == ["p1 p2", "p4", "p5"]
+
+
+def test_a_value_a_file_that_fills_it_is_told(tmp_path: Path) -> None:
+    full = [np.full((SIDE, SIDE), number, np.uint8) for number in range(25)]
+    data = read_folder(folder(tmp_path / "set", full))
+    assert "numbers of objects" in "; ".join(data.doubts)

@@ -157,6 +157,25 @@ def test_other_images_are_refused(
     assert not (tmp_path / "i.mask.npy").exists()
 
 
+def test_files_that_cannot_be_read_are_a_line(registry: Registry, tmp_path: Path) -> None:
+    done = export_network(network(registry, "unet", (32, 32)), tmp_path / "out")
+    (tmp_path / "torn.png").write_bytes(b"no picture")
+    for name in ("torn.png", "nowhere.png"):
+        with pytest.raises(AssertionError, match="cannot be read") as told:
+            run_alone(done.folder, tmp_path / name)
+        assert "Traceback" not in str(told.value)
+
+
+def test_volumes_beyond_the_scale_are_refused(registry: Registry, tmp_path: Path) -> None:
+    made = network(
+        registry, "unet", (16, 16, 16), image_type="float32", scale={"float32": (0.0, 1.0)}
+    )
+    done = export_network(made, tmp_path / "out")
+    np.save(tmp_path / "v.npy", np.full((16, 16, 16), 700, np.float32))
+    with pytest.raises(AssertionError, match="bring the volume there"):
+        run_alone(done.folder, tmp_path / "v.npy")
+
+
 def test_the_file_says_what_it_is(registry: Registry, tmp_path: Path) -> None:
     import onnx
 

@@ -32,6 +32,20 @@ TIME_IS_UP: Final = 75  # an exit code: cells are left (EX_TEMPFAIL of sysexits.
 LONG_S: Final = 1800  # a run from which a race of that many networks would save something
 MANY: Final = 8
 
+TrainedBy = Annotated[
+    Path,
+    typer.Argument(
+        metavar="RUN", help="The folder of a run that trained it, or last.", callback=meant
+    ),
+]
+Trained = Annotated[str, typer.Argument(help="The variant, as the run's table calls it.")]
+OfData = Annotated[
+    str | None, typer.Option("--data", "-d", help="The data set, where the run has several.")
+]
+OfSeed = Annotated[int | None, typer.Option("--seed", help="The seed, where the run has several.")]
+OfFold = Annotated[
+    str | None, typer.Option("--fold", help="The fold, where the run has several, such as 0/5.")
+]
 SuiteFile = Annotated[
     str | None,
     typer.Option(
@@ -279,25 +293,14 @@ def selftest(
 
 
 def export(
-    path: Annotated[
-        Path,
-        typer.Argument(
-            metavar="RUN", help="The folder of a run that trained it, or last.", callback=meant
-        ),
-    ],
-    variant: Annotated[str, typer.Argument(help="The variant, as the run's table calls it.")],
+    path: TrainedBy,
+    variant: Trained,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="The folder to make; VARIANT-onnx.")
     ] = None,
-    data: Annotated[
-        str | None, typer.Option("--data", "-d", help="The data set, where the run has several.")
-    ] = None,
-    seed: Annotated[
-        int | None, typer.Option("--seed", help="The seed, where the run has several.")
-    ] = None,
-    fold: Annotated[
-        str | None, typer.Option("--fold", help="The fold, where the run has several, such as 0/5.")
-    ] = None,
+    data: OfData = None,
+    seed: OfSeed = None,
+    fold: OfFold = None,
     trust: Trust = False,
     as_json: AsJson = False,
 ) -> None:
@@ -325,13 +328,8 @@ def export(
 @with_options(chosen=pick(Suite, "device", "evaluation", "overlap", "flips", "max_megapixels"))
 def predict(
     chosen: Chosen,
-    path: Annotated[
-        Path,
-        typer.Argument(
-            metavar="RUN", help="The folder of a run that trained it, or last.", callback=meant
-        ),
-    ],
-    variant: Annotated[str, typer.Argument(help="The variant, as the run's table calls it.")],
+    path: TrainedBy,
+    variant: Trained,
     images: Annotated[
         list[Path],
         typer.Argument(help="Image files, or folders of them; volumes where it was trained on."),
@@ -363,15 +361,9 @@ def predict(
             help="Give PNG masks colours, or only class ids, for programs that would read colours.",
         ),
     ] = True,
-    data: Annotated[
-        str | None, typer.Option("--data", "-d", help="The data set, where the run has several.")
-    ] = None,
-    seed: Annotated[
-        int | None, typer.Option("--seed", help="The seed, where the run has several.")
-    ] = None,
-    fold: Annotated[
-        str | None, typer.Option("--fold", help="The fold, where the run has several, such as 0/5.")
-    ] = None,
+    data: OfData = None,
+    seed: OfSeed = None,
+    fold: OfFold = None,
     trust: Trust = False,
     white: Annotated[
         float | None,

@@ -497,7 +497,7 @@ def _instances(masks: Mapping[str, Mask], counts: Mapping[str, Counts]) -> str:
     if parts > 1.5 * ids:
         return ""
     return (
-        f"{max(highest)} classes, as many as the fullest image has objects, or all together: these "
+        f"{max(files)} classes, as many as the fullest image has objects, or all together: these "
         "look like numbers of objects; take them for one class by --classes binary, or in "
         'dataset.json by "labels": "binary"'
     )

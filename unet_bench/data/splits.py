@@ -117,9 +117,14 @@ def listed(file: Path, names: Collection[str], found: Findings, hint: str = "") 
 
 
 def _paired(line: str, known: Collection[str]) -> str | None:
-    """Return the image that the second word of a line is the name of; None without."""
+    """Return the image that the second file of a line is called as; None without.
+
+    A name may have spaces in it, and what stands behind one may be a label.
+    """
     words = re.split(r"[\s,;]+", line)
-    return next((name for name in _meant(words[1]) if name in known), None) if words[1:] else None
+    if len(words) < 2 or not all(ending_of(word, READ) for word in words[:2]):
+        return None
+    return next((name for name in _meant(words[1]) if name in known), None)
 
 
 def names_image(line: str, names: Collection[str]) -> bool:

@@ -29,8 +29,8 @@ SCRIPT: Final = "predict.py"
 VERSION: Final = 1
 MANY: Final = 3  # images at once that the file is checked on
 LICENCE: Final = (
-    "These weights were trained on your data and from random numbers, unless `pretrained` names "
-    "others: then theirs and their data's licence holds, too."
+    "Where training began from published weights (--pretrained), their licence, and that of the "
+    "data behind them, holds for these, too."
 )
 
 

@@ -31,7 +31,10 @@ def main(paths: list[str]) -> None:
         str(HERE / "model.onnx"), providers=onnxruntime.get_available_providers()
     )
     for path in map(Path, paths):
-        image = read(path)
+        try:
+            image = read(path)
+        except (OSError, ValueError) as error:
+            sys.exit(f"{path}: cannot be read: {error}")
         mask = predict(session, fitted(image))
         if path.suffix == ".npy":
             np.save(path.with_suffix(".mask.npy"), resized(mask, image.shape[:-1]))
@@ -66,6 +69,12 @@ def read(path: Path) -> Array:
     if bounds is None or ABOUT["image_type"] == "uint8":
         sys.exit(f"{path}: {values.dtype}, and the training images had {ABOUT['trained_on']}")
     low, high = bounds
+    if values.min() < low or values.max() > high:
+        told = f"{path}: values from {values.min():g} to {values.max():g}, and the network takes "
+        told += f"{low:g} to {high:g}"
+        if len(SIZE) == 3:  # each training volume was brought there by its own range
+            sys.exit(f"{told}: bring the volume there")
+        print(f"{told}: its mask may be wrong", file=sys.stderr)
     unit: Array = (values.astype(np.float64) - low) / ((high - low) or 1)
     return unit.astype(np.float32)
 
