@@ -171,8 +171,8 @@ def published(session: nox.Session) -> None:
 
 @nox.session
 def exports(session: nox.Session) -> None:
-    """Networks as ONNX files that agree, and run without torch."""
-    session.install("-e", ".[test,onnx]")
+    """Networks as files that agree: without torch, and in each runtime that is not torch."""
+    session.install("-e", ".[test,onnx,openvino]")
     session.run("pytest", "tests/export", *(session.posargs or ["-m", ""]))
 
 

@@ -52,11 +52,11 @@ def test_channels_last_gives_the_same_figures_of_cost(tmp_path: Path) -> None:
     assert frame.loc[0, "speed_status"] == "ok"
 
 
-@pytest.mark.parametrize("mode", ["compile", "cudagraphs"])
+@pytest.mark.parametrize("runtime", ["compile", "cudagraphs"])
 @pytest.mark.parametrize("batch_norm", ["kept", "folded"])
-def test_every_way_of_running(tmp_path: Path, mode: str, batch_norm: str) -> None:
+def test_every_way_of_running(tmp_path: Path, runtime: str, batch_norm: str) -> None:
     options = {
-        "mode": mode,
+        "runtime": runtime,
         "batch_norm": batch_norm,
         "probes": ["speed", "memory"],
         "speed_s": 2.0,

@@ -8,6 +8,7 @@ import functools
 from typing import Final
 
 from unet_bench.measure.probes import CHECKING_PROBES, OUR_PROBES
+from unet_bench.measure.runtime import OUR_RUNTIMES
 from unet_bench.registry import Registrar
 from unet_bench.registry.hookspecs import hookimpl
 from unet_bench.spec.recipe import Recipe, shipped
@@ -25,7 +26,9 @@ RECIPES: Final = (
 
 @hookimpl
 def unet_bench_register(registry: Registrar) -> None:
-    """Register `brain`, `cells`, the folder reader, `local`, trivial baselines, recipes, probes."""
+    """Register `brain`, `cells`, the folder reader, `local`, trivial baselines, recipes, runtimes,
+    probes.
+    """
     registry.dataset(
         "brain",
         "unet_bench.data.brain:load",
@@ -71,5 +74,7 @@ def unet_bench_register(registry: Registrar) -> None:
     registry.executor(
         "local", "unet_bench.execute.local:Local", summary="this machine, every device of it"
     )
+    for runtime in OUR_RUNTIMES:
+        registry.runtime(runtime)
     for probe in (*OUR_PROBES, *CHECKING_PROBES):
         registry.probe(probe)

@@ -68,7 +68,7 @@ QUEUED: Final[Mapping[str, Mapping[str, Any]]] = {
 EVERY_SETTING: Final[Mapping[str, Any]] = {
     "precision": ("fp32", "tf32", "fp16", "bf16"),
     "memory_format": ("contiguous", "channels_last"),
-    "mode": ("eager", "compile", "cudagraphs"),
+    "runtime": ("eager", "compile", "cudagraphs"),
     "batch_norm": ("kept", "folded"),
 }
 # Besides those that change one thing: as people run networks for speed.

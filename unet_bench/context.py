@@ -25,6 +25,7 @@ from unet_bench.spec.cell import Cell
 
 if TYPE_CHECKING:
     from unet_bench.measure.probe import Probe
+    from unet_bench.measure.runtime import Runtime
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # glibc's malloc.h
 AUTOCAST = {"fp16": torch.float16, "bf16": torch.bfloat16}
@@ -41,6 +42,7 @@ class MeasurementContext:
     # the folder where a training leaves its state, to go on from when it was killed
     checkpoint: Path | None = None
     weights: Path | None = None  # where a training leaves the network
+    trained: Path | None = None  # the folder with all networks that the run has kept
     key: str = ""  # of the cell and the software: what a checkpoint must be of
     stand_in: str = ""  # a device in the setting's place: `meta`, where nothing is computed
 
@@ -48,6 +50,11 @@ class MeasurementContext:
     def probe(self) -> Probe:
         """The cell's probe."""
         return self.registry.probe(self.cell.probe)
+
+    @property
+    def runtime(self) -> Runtime:
+        """What runs the cell's network."""
+        return self.registry.runtime(self.cell.setting.runtime)
 
     @property
     def device(self) -> torch.device:
@@ -60,6 +67,10 @@ class MeasurementContext:
         return replace(
             self, cell=replace(cell, variant=cell.baseline, input_window=cell.baseline_input_window)
         )
+
+    def eager(self) -> MeasurementContext:
+        """Return the same context with the network run by eager torch, its numbers as trained."""
+        return replace(self, cell=replace(self.cell, setting=self.cell.setting.eager()))
 
     def with_batch(self, batch: int) -> MeasurementContext:
         """Return the same context with another batch."""

@@ -68,6 +68,10 @@ class NotInstalled(UnetBenchError):
     """An optional package that is needed here; the message has the line that installs it."""
 
 
+class WrongOutput(UnetBenchError):
+    """A network that returns something else where it is run by a runtime."""
+
+
 class StoreError(UnetBenchError):
     """A results folder that cannot be read or written."""
 

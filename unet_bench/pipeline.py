@@ -22,6 +22,7 @@ from unet_bench.execute.options import ExecutionOptions
 from unet_bench.host.locks import own_folder
 from unet_bench.registry import plugins
 from unet_bench.spec.option import named
+from unet_bench.spec.presets import WHERE_EXPORTED
 from unet_bench.spec.recipe import Recipe, find
 from unet_bench.spec.recipe import from_dict as from_recipe
 from unet_bench.spec.suite import AS_SCORED, Suite, from_dict, from_options, parse_budget
@@ -100,6 +101,8 @@ def plan(
     suite = replace(suite, data=tuple(absolute(registry, name) for name in suite.data))
     # Raises UnknownName before any data are read.
     probes = [registry.probe(probe) for probe in suite.probes]
+    for name in suite.runtime:
+        registry.runtime(name)
     chosen = choose_variants(suite, registry)
     begun = starting(executor, suite.block, preloaded(probes, chosen.variants), dry_run=dry_run)
     with own_folder() as folder, begun:
@@ -178,12 +181,19 @@ def with_recipe(
     anywhere. Raises UnknownName, InvalidSuite.
     """
     resolved = suite.resolved(on_gpu)
+    if not suite.probes and is_exported(resolved, registry):
+        resolved = replace(resolved, probes=(*resolved.probes, *WHERE_EXPORTED))
     recipe = recipe or find(registry, resolved.recipe)
     batch = suite.batch or ((recipe.batch,) if recipe.batch else resolved.batch)
     name = resolved.recipe
     return recipe, replace(
         resolved, batch=batch, recipe=str(Path(name).resolve()) if name.endswith(".toml") else name
     )
+
+
+def is_exported(suite: Suite, registry: Registry) -> bool:
+    """Return whether a runtime other than torch is to run networks. Raises UnknownName."""
+    return any(not registry.runtime(name).in_torch for name in suite.runtime)
 
 
 def notes_of(

@@ -152,7 +152,7 @@ def measure_variant(
     `size` pixels are scored. Network and input are the `speed` probe's: from seed 0. Raises
     UnknownName, InvalidSuite for the device, Unsupported for a variant that cannot serve this size.
     """
-    from unet_bench.measure.runtime import prepare
+    from unet_bench.measure.ready import prepare
 
     context = context_of(
         variant, against, size, in_channels, classes, width_scale, setting_of(device, batch)

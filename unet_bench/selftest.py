@@ -208,7 +208,7 @@ def workload(cell: Cell) -> str:
         setting.device,
         setting.precision,
         setting.memory_format,
-        setting.mode,
+        setting.runtime,
         f"threads {setting.threads}",
     )
     return " · ".join((cell.variant.name, scale, f"batch {setting.batch} of {size}", *settings))

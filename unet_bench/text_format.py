@@ -19,6 +19,7 @@ _USUAL: Final[Mapping[str, str]] = {
     "pretrained": "none",
     "algorithms": "fastest",
     "batch_norm": "kept",
+    "quantize": "none",
 }
 _WORDED: Final[Mapping[str, str]] = {
     "width_scale": "width_scale ",

@@ -15,10 +15,11 @@ import torch
 from PIL import Image
 
 from unet_bench.errors import NotInstalled, StoreError, Unsupported
-from unet_bench.export import export_network, folder, onnx_file
+from unet_bench.export import export_network, folder
 from unet_bench.geometry.sizes import find_input_window
 from unet_bench.models.build import build
 from unet_bench.models.select import select_one
+from unet_bench.networks import as_onnx
 from unet_bench.registry.registry import Registry
 from unet_bench.spec.cell import Task
 from unet_bench.train.trained import Network
@@ -205,18 +206,18 @@ def test_nothing_is_left_of_what_did_not_go_well(
         patched.setattr(folder, "difference", lambda *_: float("nan"))
         with pytest.raises(Unsupported, match="nan off"):
             export_network(made, tmp_path / "wrong")
-    found = onnx_file.importlib.util.find_spec
+    found = as_onnx.importlib.util.find_spec
 
     def without(absent: str) -> Any:
         return lambda name: None if name == absent else found(name)
 
     with monkeypatch.context() as patched:
-        patched.setattr(onnx_file.importlib.util, "find_spec", without("onnxscript"))
+        patched.setattr(as_onnx.importlib.util, "find_spec", without("onnxscript"))
         with pytest.raises(NotInstalled, match=r"pip install 'unet-bench\[onnx\]'"):
             export_network(made, tmp_path / "wrong")
     assert [path.name for path in tmp_path.iterdir()] == ["taken"]
     with monkeypatch.context() as patched:
-        patched.setattr(onnx_file.importlib.util, "find_spec", without("onnxruntime"))
+        patched.setattr(as_onnx.importlib.util, "find_spec", without("onnxruntime"))
         done = export_network(made, tmp_path / "unchecked")
     assert done.apart is None
     assert "onnxruntime" in done.unchecked

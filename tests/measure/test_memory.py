@@ -22,7 +22,7 @@ from unet_bench.measure.memory import (
     reset_peak_rss,
     workload,
 )
-from unet_bench.measure.runtime import prepare
+from unet_bench.measure.ready import prepare
 from unet_bench.spec.recipe import Recipe
 
 TINY = {"data": ["cells"], "size": "32x32", "width_scale": 0.0625, "batch": 1, "threads": 1}

@@ -48,7 +48,7 @@ def test_a_difference_is_relative_to_the_largest_score() -> None:
 
 @pytest.mark.parametrize(
     ("setting", "reason"),
-    [({"precision": "tf32"}, "needs a CUDA device"), ({"mode": "cudagraphs"}, "CUDA device")],
+    [({"precision": "tf32"}, "needs a CUDA device"), ({"runtime": "cudagraphs"}, "CUDA device")],
 )
 def test_what_cannot_run_says_why(
     context_of: Callable[..., MeasurementContext], setting: dict[str, str], reason: str

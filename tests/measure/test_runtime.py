@@ -14,7 +14,9 @@ from torch import Tensor, nn
 from unet_bench import run
 from unet_bench.errors import Unsupported
 from unet_bench.measure import memory, speed
-from unet_bench.measure.runtime import fold_batch_norm, graphs_compiled, prepare
+from unet_bench.measure.folding import fold_batch_norm
+from unet_bench.measure.in_torch import graphs_compiled
+from unet_bench.measure.ready import prepare
 from unet_bench.networks.contracts import main_output
 
 ME = "test_runtime"
@@ -137,8 +139,8 @@ def test_a_folded_network_is_prepared_and_its_training_is_left_out(context_of) -
         *(
             pytest.param(*case, marks=pytest.mark.slow)
             for case in (
-                ({"mode": ["cudagraphs"]}, "speed", "cudagraphs needs a CUDA device"),
-                ({"mode": ["cudagraphs"]}, "training", "cudagraphs"),
+                ({"runtime": ["cudagraphs"]}, "speed", "cudagraphs needs a CUDA device"),
+                ({"runtime": ["cudagraphs"]}, "training", "cudagraphs"),
                 ({"batch_norm": ["folded"]}, "training", "cannot be folded while training"),
             )
         ),
@@ -192,29 +194,28 @@ class Breaks(Net):
 
 @pytest.mark.usefixtures("traced")
 def test_compiling_is_timed_apart_and_breaks_are_counted(context_of) -> None:
-    whole = prepare(context_of(f"{ME}:Net", mode="compile"))
-    assert whole.compile_s is not None
-    assert whole.compile_s > 0
-    assert whole.graph_breaks == 0
+    whole = prepare(context_of(f"{ME}:Net", runtime="compile"))
+    assert whole.columns()["compile_s"] > 0
+    assert whole.ready.told["graph_breaks"] == 0
     graphs = graphs_compiled()
     with torch.inference_mode():
         for _ in range(3):
             whole.infer()
     assert graphs_compiled() == graphs > 0
-    assert prepare(context_of(f"{ME}:Breaks", mode="compile")).graph_breaks == 1
-    assert prepare(context_of(f"{ME}:Net")).compile_s is None
+    assert prepare(context_of(f"{ME}:Breaks", runtime="compile")).ready.told["graph_breaks"] == 1
+    assert prepare(context_of(f"{ME}:Net")).columns()["compile_s"] is None
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("traced")
 def test_what_is_compiled_while_timed_is_told(context_of) -> None:
-    row = speed.probe(context_of(f"{ME}:Counts", mode="compile", protocol={"speed_s": 0.1}))
+    row = speed.probe(context_of(f"{ME}:Counts", runtime="compile", protocol={"speed_s": 0.1}))
     assert row["quality"] in (
         "recompiled",
         "contaminated",
     )  # the latter where others use the machine
     assert "compiled again" in row["evidence"]
-    calm = speed.probe(context_of(f"{ME}:Net", mode="compile", protocol={"speed_s": 0.1}))
+    calm = speed.probe(context_of(f"{ME}:Net", runtime="compile", protocol={"speed_s": 0.1}))
     assert calm["quality"] in ("clean", "contaminated")
     assert "compiled" not in (calm["evidence"] or "")
 
@@ -231,11 +232,16 @@ def test_unet_is_compiled_on_a_cpu(tmp_path: Path) -> None:
         "threads": 1,
     }
     frame = run(
-        "unet", out=tmp_path, probes=["speed"], mode=["eager", "compile"], device="cpu", **options
+        "unet",
+        out=tmp_path,
+        probes=["speed"],
+        runtime=["eager", "compile"],
+        device="cpu",
+        **options,
     )
-    eager, compiled = (frame.set_index("mode").loc[mode] for mode in ("eager", "compile"))
+    eager, compiled = (frame.set_index("runtime").loc[name] for name in ("eager", "compile"))
     assert (eager["speed_status"], compiled["speed_status"]) == ("ok", "ok"), compiled["error"]
     assert compiled["compile_s"] > 0.5
     assert compiled["graph_breaks"] == 0
     assert compiled["quality"] in ("clean", "contaminated")
-    assert frame.set_index("mode")["compile_s"].isna()["eager"]
+    assert frame.set_index("runtime")["compile_s"].isna()["eager"]

@@ -61,7 +61,7 @@ def test_a_suite_that_was_stored_before_goes_on_as_it_began() -> None:
         {"device": "cuda:0"},
         {"precision": "bf16"},
         {"memory_format": "channels_last"},
-        {"mode": "compile"},
+        {"runtime": "compile"},
         {"batch_norm": "folded"},
     ],
 )

@@ -126,7 +126,7 @@ def test_what_is_beyond_a_limit_is_skipped_with_both_figures(
 
 
 @pytest.mark.parametrize(
-    "axis", [{"precision": ["tf32", "fp32"]}, {"mode": ["cudagraphs", "eager"]}]
+    "axis", [{"precision": ["tf32", "fp32"]}, {"runtime": ["cudagraphs", "eager"]}]
 )
 def test_what_is_measured_once_is_measured_at_a_setting_that_runs(axis: dict) -> None:
     cells = planned(variants=["unet"], probes=["cost", "speed"], device="cpu", **axis)

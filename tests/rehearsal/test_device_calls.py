@@ -180,10 +180,10 @@ def test_a_graph_is_captured_on_a_stream_of_the_device(
     """
     import contextlib
 
-    from unet_bench.measure import runtime
+    from unet_bench.measure import in_torch
 
     calls = replace_c_level("cuda", monkeypatch)
-    context = context_of("unet", device="cuda", mode="cudagraphs", precision="bf16")
+    context = context_of("unet", device="cuda", runtime="cudagraphs", precision="bf16")
     events: list[str] = []
 
     class Stream:
@@ -211,9 +211,10 @@ def test_a_graph_is_captured_on_a_stream_of_the_device(
         events.append("passes")
 
     model.register_forward_hook(passed)
-    monkeypatch.setattr(runtime, "reset_peak", lambda _: events.append("resets"))
+    monkeypatch.setattr(in_torch, "reset_peak", lambda _: events.append("resets"))
     monkeypatch.setattr(type(context), "network", lambda *_, **__: model)
-    run = runtime._captured(bench_on_host(context), model, here.images(), 0.0)
+    images = here.images()
+    run = in_torch.captured(bench_on_host(context), model, images)
     assert events == ["waits", *["passes"] * 3, "waits", "resets", "captures", "passes"]
     assert run.captured_bytes == 7 * 2**20
     assert calls.arguments("_accelerator_synchronizeDevice")
@@ -232,7 +233,7 @@ def bench_on_host(context: MeasurementContext) -> MeasurementContext:
 # ---- one module
 
 ELSEWHERE = {  # what has no name in `torch.accelerator`, and where it is used
-    "measure/runtime.py": {"CUDAGraph", "Stream", "current_stream", "graph", "stream"},
+    "measure/in_torch.py": {"CUDAGraph", "Stream", "current_stream", "graph", "stream"},
     "measure/speed.py": {"_sleep"},
     "host/nvml.py": {"get_device_properties"},
     "host/survey.py": {"get_arch_list", "get_device_capability"},

@@ -16,7 +16,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from unet_bench.geometry.shapes import InputWindow
 from unet_bench.measure import runtime
-from unet_bench.measure.runtime import cast_weights
+from unet_bench.measure.ready import cast_weights
 from unet_bench.measure.trivial import Lookup, Majority, Otsu, grey_bins
 from unet_bench.models.build import build
 from unet_bench.models.select import select

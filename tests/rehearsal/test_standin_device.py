@@ -312,7 +312,7 @@ def test_networks_are_trained_and_folded_there(
     context_of: Callable[..., MeasurementContext], name: str, memory_format: str
 ) -> None:
     """All of it lies on the device, and no operation fetches a value from it."""
-    from unet_bench.measure.runtime import fold_batch_norm
+    from unet_bench.measure.folding import fold_batch_norm
     from unet_bench.networks.contracts import main_output
     from unet_bench.train.step import TrainingStep
 

@@ -16,6 +16,7 @@ from unet_bench import pipeline
 from unet_bench.errors import InvalidSuite, UnetBenchError, UnknownName
 from unet_bench.spec.presets import FIRST_LOOK, PRESETS
 from unet_bench.spec.suite import (
+    RENAMED,
     SETTING_AXES,
     UNITS,
     from_dict,
@@ -67,6 +68,7 @@ def test_runs_made_before_can_go_on(manifest: Path) -> None:
     before = {name: value for name, value in stored["suite"].items() if name != "variants"}
     before["threads"] = before["threads"] or [torch.get_num_threads()]
     suite = pipeline.suite_of_run(manifest.parent)
+    before = {RENAMED.get(name, name): value for name, value in before.items()}
     assert {name: json.loads(json.dumps(suite.to_dict()))[name] for name in before} == before
     assert suite.window == before.get("window", "scored")
     recipe = pipeline.recipe_of_run(manifest.parent)
@@ -95,7 +97,7 @@ def test_shipped_suites_are_valid(name: str) -> None:
         ({"seeds": [-1]}, InvalidSuite, "at least 0"),
         ({"width_scale": 0}, InvalidSuite, "above 0"),
         ({"precision": ["fp32", "fp7"]}, UnknownName, "fp16"),
-        ({"mode": "jit"}, UnknownName, "mode"),
+        ({"batch_norm": "jit"}, UnknownName, "batch_norm"),
         ({"batch_norm": "fold"}, UnknownName, "folded"),
         ({"batch": [4, 0]}, InvalidSuite, "from 1 to"),
         ({"threads": [1, 99999]}, InvalidSuite, "cores"),

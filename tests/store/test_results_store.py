@@ -19,6 +19,7 @@ from unet_bench.errors import StoreError
 from unet_bench.store import log as module
 from unet_bench.store.log import Store, iterate_rows, latest, read_manifest
 from unet_bench.store.run_folder import write_text
+from unet_bench.store.schema import SCHEMA_VERSION
 
 RUN = {"run_id": "r1", "preset": "quick"}
 
@@ -56,7 +57,7 @@ def python(code: str, *args: object) -> subprocess.Popen[str]:
 def test_create_lays_out_the_folder(tmp_path: Path) -> None:
     path = create(tmp_path / "new" / "results")
     assert path == tmp_path / "new" / "results" / "r1"
-    assert read_manifest(path) == {"schema_version": 1, **RUN}
+    assert read_manifest(path) == {"schema_version": SCHEMA_VERSION, **RUN}
     assert {"run.json", "cells.jsonl", "samples", "logs"} <= {
         entry.name for entry in path.iterdir()
     }
@@ -111,7 +112,12 @@ def test_rows_come_back_as_they_went(tmp_path: Path) -> None:
         yes=True,
     )
     [back] = read_rows(create(tmp_path, values))
-    assert back == {"schema_version": 1, "run_id": "r1", **values, "nested": {"x": [1, 2]}}
+    assert back == {
+        "schema_version": SCHEMA_VERSION,
+        "run_id": "r1",
+        **values,
+        "nested": {"x": [1, 2]},
+    }
 
 
 def test_what_is_not_finite_becomes_null(tmp_path: Path) -> None:
@@ -326,11 +332,14 @@ def test_a_failed_replacement_leaves_the_old_file(
 def test_newer_rows_and_runs_are_refused(tmp_path: Path) -> None:
     path = create(tmp_path, row())
     file = path / "cells.jsonl"
-    file.write_text(file.read_text().replace('"schema_version": 1', '"schema_version": 2'))
-    with pytest.raises(StoreError, match=r"line 1: schema 2 is newer than 1, .*update unet-bench"):
+    newer = SCHEMA_VERSION + 1
+    stated = f'"schema_version": {SCHEMA_VERSION}'
+    file.write_text(file.read_text().replace(stated, f'"schema_version": {newer}'))
+    told = f"line 1: schema {newer} is newer than {SCHEMA_VERSION}, .*update unet-bench"
+    with pytest.raises(StoreError, match=told):
         read_rows(path)
-    (path / "run.json").write_text('{"schema_version": 2}')
-    with pytest.raises(StoreError, match=r"run\.json: schema 2 is newer"):
+    (path / "run.json").write_text(f'{{"schema_version": {newer}}}')
+    with pytest.raises(StoreError, match=rf"run\.json: schema {newer} is newer"):
         Store.open(path)
 
 
@@ -338,10 +347,20 @@ def test_older_rows_are_migrated_step_by_step(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = create(tmp_path, row(ms=5))
-    monkeypatch.setattr(module, "SCHEMA_VERSION", 3)
-    monkeypatch.setitem(module.MIGRATIONS, 1, lambda old: {**old, "latency_ms": old["ms"]})
+    now = SCHEMA_VERSION
+    monkeypatch.setattr(module, "SCHEMA_VERSION", now + 2)
+    monkeypatch.setitem(module.MIGRATIONS, now, lambda old: {**old, "latency_ms": old["ms"]})
     monkeypatch.setitem(
-        module.MIGRATIONS, 2, lambda old: {**old, "latency_ms": old["latency_ms"] * 2}
+        module.MIGRATIONS, now + 1, lambda old: {**old, "latency_ms": old["latency_ms"] * 2}
     )
     [new] = read_rows(path)
-    assert (new["schema_version"], new["latency_ms"]) == (3, 10)
+    assert (new["schema_version"], new["latency_ms"]) == (now + 2, 10)
+
+
+def test_what_was_called_mode_is_the_runtime(tmp_path: Path) -> None:
+    path = create(tmp_path, row())
+    old = {"schema_version": 1, "run_id": "r1", **row(), "mode": "compile"}
+    (path / "cells.jsonl").write_text(json.dumps(old) + "\n")
+    [new] = read_rows(path)
+    assert (new["runtime"], new["quantize"]) == ("compile", "none")
+    assert "mode" not in new

@@ -160,7 +160,7 @@ def test_probes_stand_side_by_side() -> None:
 def test_unlike_conditions_are_unlike_rows() -> None:
     rows = [
         cell(n=n, **{name: f"{n}"})
-        for n, name in enumerate(["task", "device", "precision", "mode", "recipe"])
+        for n, name in enumerate(["task", "device", "precision", "runtime", "recipe"])
     ]
     rows += [
         {**cell(n=10 + n), name: 7}

@@ -44,7 +44,7 @@ HOW = {
     "device": "cpu",
     "precision": "fp32",
     "memory_format": "contiguous",
-    "mode": "eager",
+    "runtime": "eager",
     "threads": 1,
 }
 WHERE = {"device_name": "A CPU", "env_id": "e1", "torch": "2.14.1", "commit": "c0ffee"}

@@ -184,7 +184,7 @@ def was_cut_short(row: Row) -> bool:
 
 def cell_name(row: Row) -> str:
     """Return a row's variant, and of its setting what is not plain."""
-    plain = {"precision": "fp32", "memory_format": "contiguous", "mode": "eager"}
+    plain = {"precision": "fp32", "memory_format": "contiguous", "runtime": "eager"}
     plain["batch_norm"] = "kept"
     special = [row[name] for name, usual in plain.items() if row.get(name) not in (usual, None)]
     return " · ".join((row["variant"], *special))

@@ -13,6 +13,7 @@ from unet_bench.analysis.budget import Budget
 from unet_bench.analysis.candidates import Candidates, Option, options
 from unet_bench.analysis.findings import Finding
 from unet_bench.analysis.front import networks_of, reliability_of, scores_of
+from unet_bench.analysis.runtimes import main_groups, runtime_findings
 from unet_bench.store.figures import PEERS, Network
 from unet_bench.store.runs import Runs
 from unet_bench.store.schema import BEHIND, NO_TIME, WENT_ON
@@ -49,6 +50,8 @@ class Recommendation:
 def recommend(runs: Runs, budget: Budget | None = None) -> list[Recommendation]:
     """Return a recommendation for every group of networks that may be compared.
 
+    Of several runtimes that is the one in which they were trained; a finding says which is faster.
+
     Without a budget, it is the best of all. Of a race it is that of the last rung in which a
     network fits the budget.
     """
@@ -57,7 +60,10 @@ def recommend(runs: Runs, budget: Budget | None = None) -> list[Recommendation]:
     several = len({key[0] for key in groups}) > 1
     recommendations: list[Recommendation] = []
     answered: set[tuple[Any, ...]] = set()  # races
+    main = set(main_groups(groups).values())
     for key, group in groups.items():
+        if key not in main:
+            continue
         conditions = dict(zip(PEERS, key, strict=True))
         networks = tuple(one for one in group if not one.is_trivial)
         if not networks:
@@ -80,6 +86,9 @@ def recommend(runs: Runs, budget: Budget | None = None) -> list[Recommendation]:
             answered.add(race)
             found += tuple(_of_race(conditions["budget"], networks, rungs[race]))
             advice = replace(advice, findings=found, manifest=_as_trained(manifest, rung))
+        if advice.best:
+            found += tuple(runtime_findings(advice.best.variant, groups, key))
+            advice = replace(advice, findings=found)
         recommendations.append(advice)
     return recommendations
 

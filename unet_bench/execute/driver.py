@@ -14,6 +14,7 @@ from unet_bench.execute.jobs import (
     Ended,
     Executor,
     Job,
+    Result,
     Started,
     Waiting,
     now,
@@ -37,6 +38,9 @@ if TYPE_CHECKING:
 
 WORKER_MIB: Final = 400.0
 """Of a worker, beside what its network takes: libraries, images, what torch keeps for later."""
+
+
+NOT_KEPT: Final = "its weights were not kept: --keep-weights keeps those of all networks"
 
 
 BEFORE_RUNGS: Final = 0.45
@@ -141,9 +145,11 @@ class Driver:
         comes after the last rung.
         """
         race, untimed = Race(self.plan), set[str]()
-        first = {stem for stem, one in self.ledger.planned.items() if one.cell.rung < 2}
+        planned = self.ledger.planned
+        last = {stem for stem, one in planned.items() if one.probe.after_training}
+        first = {stem for stem, one in planned.items() if one.cell.rung < 2} - last
         if race.is_limited:
-            before = {stem for stem in first if not self.ledger.planned[stem].probe.scores}
+            before = {stem for stem in first if not planned[stem].probe.scores}
             execution = self.execution
             soon = execution.begun + BEFORE_RUNGS * execution.time_limit_s
             untimed = set(map(stem_of, self.run_some(before, min(soon, execution.until))))
@@ -151,7 +157,7 @@ class Driver:
         left = self.run_some(first) or self.run_rungs(race)
         if untimed:
             left += self.run_some(untimed)
-        return left
+        return left + self.run_some(last)
 
     def run_rungs(self, race: Race) -> list[Planned]:
         """Run the further rungs of a race, as soon as it is decided who goes on."""
@@ -185,7 +191,11 @@ class Driver:
         pending = []
         for planned in open_cells:
             job = ledger.job(planned)
-            if (result := known_result(planned, job)) is None:
+            if planned.probe.after_training and not ledger.keeps_network_of(planned):
+                result: Result | None = {"status": "skipped", "error": NOT_KEPT, "wall_s": 0.0}
+            else:
+                result = known_result(planned, job)
+            if result is None:
                 pending.append(job)
             else:
                 self.progress.done(planned, ledger.store_result(job, result))
@@ -346,6 +356,12 @@ class RunLedger:
             timeout_s=plan.suite.timeout_s,
             memory_mib=WORKER_MIB + (planned.predicted_train_mib or planned.predicted_mib or 0.0),
         )
+
+    def keeps_network_of(self, planned: Planned) -> bool:
+        """Return whether the run's folder has the weights of a cell's network."""
+        from unet_bench.train.trained import kept_of
+
+        return kept_of(RunFolder(self.path).weights, planned.cell) is not None
 
     def _keeps_weights(self, planned: Planned) -> bool:
         """Return whether a training's weights are written: the best stay, or all as asked for.

@@ -69,7 +69,8 @@ class Winners:
 
 def is_trained(planned: Planned) -> bool:
     """Return whether a cell trains a network."""
-    return planned.probe.scores and not planned.cell.variant.trivial and not planned.status
+    probe = planned.probe
+    return probe.scores and probe.trains and not planned.cell.variant.trivial and not planned.status
 
 
 def _entry(planned: Planned) -> _Entry:

@@ -166,7 +166,14 @@ def run_probe(job: Job) -> dict[str, Any]:
     prepare_process(cell, probe)
     data = Path(job.data) if job.data else None
     context = MeasurementContext(
-        cell, registry, data, job.samples, job.checkpoint, job.weights, key=job.key
+        cell,
+        registry,
+        data,
+        job.samples,
+        job.checkpoint,
+        job.weights,
+        job.run_folder.weights,
+        key=job.key,
     )
     measured, cell = measure_shrinking(entry.load(), context)
     check_columns(probe, measured)

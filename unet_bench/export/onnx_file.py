@@ -7,30 +7,21 @@ All of that is in the file, so that whoever runs it has tiles to lay and nothing
 
 from __future__ import annotations
 
-import contextlib
-import importlib.util
-import io
 import json
-import logging
-import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from unet_bench.errors import NotInstalled, Unsupported
-from unet_bench.limits import one_line
+from unet_bench.networks.as_onnx import require, to_onnx
 from unet_bench.networks.contracts import main_output
 from unet_bench.train.trained import Network
 from unet_bench.train.windows import scored
 
 INPUT: Final = "image"
 OUTPUT: Final = "probabilities"
-OPSET: Final = 18
 MOST_APART: Final = 1e-3  # in a probability
 
 
@@ -59,37 +50,20 @@ def write_onnx(network: Network, file: Path, about: dict[str, Any]) -> None:
     That is any number, or 1 where the network's own arithmetic counts images. Raises NotInstalled,
     Unsupported.
     """
-    require("onnx", "onnxscript")
-    import onnx
-
-    model = _traced(network, 2, {"values": {0: torch.export.Dim("batch", min=1)}})
+    deployed, names = Deployed(network).eval(), (INPUT, OUTPUT)
+    model = to_onnx(
+        deployed, examples(network, 2), called=network.variant, names=names, any_batch=True
+    )
     about["batch"] = "any"
     if not model.graph.input[0].type.tensor_type.shape.dim[0].dim_param:
-        model = _traced(network, 1, None)
+        model = to_onnx(
+            deployed, examples(network, 1), called=network.variant, names=names, any_batch=False
+        )
         about["batch"] = 1
+    import onnx
+
     onnx.helper.set_model_props(model, {"unet_bench": json.dumps(about)})
     onnx.save_model(model, str(file))
-
-
-def _traced(network: Network, batch: int, dynamic: dict[str, Any] | None) -> Any:
-    # Fused attention lays its result out in another way than what it is decomposed into.
-    with quietly(), sdpa_kernel(SDPBackend.MATH):
-        try:
-            program = torch.onnx.export(
-                Deployed(network).eval(),
-                (examples(network, batch),),
-                input_names=[INPUT],
-                output_names=[OUTPUT],
-                dynamic_shapes=dynamic,
-                opset_version=OPSET,
-                dynamo=True,
-            )
-        except Exception as error:  # the exporter raises what its passes raise
-            raise Unsupported(
-                f"{network.variant} cannot be written as ONNX: {one_line(str(error))}"
-            ) from error
-    assert program is not None
-    return program.model_proto
 
 
 def difference(network: Network, file: Path, batch: int) -> float:
@@ -114,23 +88,3 @@ def examples(network: Network, count: int) -> Tensor:
     noise = torch.randn(shape, generator=torch.Generator().manual_seed(0))
     wrapped = Deployed(network)
     return noise * wrapped.std + wrapped.mean
-
-
-def require(*packages: str) -> None:
-    """Raise NotInstalled for packages that are not."""
-    lacking = [name for name in packages if importlib.util.find_spec(name) is None]
-    if lacking:
-        raise NotInstalled(f"{', '.join(lacking)} not installed: pip install 'unet-bench[onnx]'")
-
-
-@contextlib.contextmanager
-def quietly() -> Iterator[None]:
-    """Keep the exporter's progress and advice to itself; its errors are raised."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)

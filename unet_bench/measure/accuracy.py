@@ -17,7 +17,7 @@ from unet_bench.measure.trivial import TrivialBaseline
 from unet_bench.train import examples
 from unet_bench.train.evaluation import evaluate, whole_input_window
 from unet_bench.train.loop import Trained, Training, tensors
-from unet_bench.train.metrics import bootstrap_dice
+from unet_bench.train.metrics import Accumulator, bootstrap_dice
 from unet_bench.train.trained import save_network
 from unet_bench.train.windows import Images
 
@@ -30,9 +30,8 @@ def probe(context: MeasurementContext) -> dict[str, Any]:
     model = context.network(training=True)
     if isinstance(model, TrivialBaseline):
         model.fit(splits["train"].images, splits["train"].masks)
-        return scored_on_test(
-            replaced_protocol(as_asked, whole=True, flips=False), model, splits["test"], dataset
-        )
+        context = replaced_protocol(as_asked, whole=True, flips=False)
+        return figures_of(context, tested(context, model, splits["test"], dataset), dataset)
     training = Training(context, model, splits)
     try:
         # A size that the network cannot take is found before it is trained.
@@ -46,22 +45,37 @@ def probe(context: MeasurementContext) -> dict[str, Any]:
             context.samples.write_text(
                 json.dumps(training.trained.curve() | inputs), encoding="utf-8"
             )
-    found = scored_on_test(context, model, splits["test"], dataset) | how_it_went(
-        context, training.trained
-    )
+    found = figures_of(context, tested(context, model, splits["test"], dataset), dataset)
+    found |= how_it_went(context, training.trained)
     if context.weights is not None:
         save_network(context.weights, context, model, dataset, found)
     training.checkpoint.remove()
     return found
 
 
-def scored_on_test(
-    context: MeasurementContext, model: nn.Module, test: Images, dataset: Dataset
+def figures_of(
+    context: MeasurementContext, scores: Accumulator, dataset: Dataset
 ) -> dict[str, Any]:
-    """Return the figures of the test images: pooled, per image and per class.
+    """Return the figures of the test images as columns: pooled, per image and per class."""
+    low, high = bootstrap_dice(scores.counts, context.rng(), groups_of(dataset))
+    return {
+        "test_images": len(dataset.test),
+        **scores.figures(),
+        "dice_ci_low": low,
+        "dice_ci_high": high,
+        "per_class": scores.per_class(),
+    }
 
-    Some predictions are kept to be looked at.
-    """
+
+def groups_of(dataset: Dataset) -> list[str]:
+    """Return which test images belong together, such as the slices of a volume."""
+    return [sample.group or sample.name for sample in dataset.test]
+
+
+def tested(
+    context: MeasurementContext, model: nn.Module, test: Images, dataset: Dataset
+) -> Accumulator:
+    """Return the scores of the test images; keep some predictions to be looked at."""
     numbers = examples.chosen(context.cell.protocol.examples, len(dataset.test))
     predicted: dict[int, Any] = {}
 
@@ -78,15 +92,7 @@ def scored_on_test(
             examples.save_predicted(context.samples.with_suffix(".npz"), predicted, numbers)
         except OSError:  # the figures of a whole training are worth more than its pictures
             traceback.print_exc()
-    groups = [sample.group or sample.name for sample in dataset.test]
-    low, high = bootstrap_dice(accumulator.counts, context.rng(), groups)
-    return {
-        "test_images": len(dataset.test),
-        **accumulator.figures(),
-        "dice_ci_low": low,
-        "dice_ci_high": high,
-        "per_class": accumulator.per_class(),
-    }
+    return accumulator
 
 
 def example_inputs(context: MeasurementContext) -> str:

@@ -19,7 +19,7 @@ from unet_bench.host.device import empty_cache, is_accelerator, synchroniser
 from unet_bench.measure.clock import warm_up
 from unet_bench.measure.guard import Watch, wait_until_quiet
 from unet_bench.measure.memory import MIB, predicted_bytes
-from unet_bench.measure.runtime import prepare
+from unet_bench.measure.ready import prepare
 
 MOST_ELEMENTS: Final = 2**31 - 1  # of a tensor
 MOST: Final = 2**14  # images; beyond, the question is another one

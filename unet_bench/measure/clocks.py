@@ -16,7 +16,7 @@ import torch
 from unet_bench.context import MeasurementContext
 from unet_bench.host.device import synchroniser, timed_events
 from unet_bench.measure.clock import Step, warm_up, without_garbage_collection
-from unet_bench.measure.runtime import prepare
+from unet_bench.measure.ready import prepare
 
 BLOCK_S: Final = 0.2  # of passes that are queued, then waited for once
 BLOCKS: Final = 7

@@ -19,7 +19,7 @@ from unet_bench.host.device import synchroniser
 from unet_bench.host.nvml import Gpu, open_gpu
 from unet_bench.measure.clock import Step, warm_up
 from unet_bench.measure.guard import GPU_BUSY
-from unet_bench.measure.runtime import prepare
+from unet_bench.measure.ready import prepare
 
 WINDOW_S: Final = 3.0  # the counter moves every 10 to 100 ms: at most 3 % of a window
 LEAD_S: Final = 0.2  # before a window, so that what the counter lags by is the same network's

@@ -32,8 +32,8 @@ from unet_bench.host.device import (
     reset_peak,
     synchroniser,
 )
-from unet_bench.measure.probes import cannot_train
-from unet_bench.measure.runtime import Runnable, cast_weights, prepare
+from unet_bench.measure.ready import Ready, Runnable, cast_weights, prepare
+from unet_bench.measure.runtime import cannot_train
 from unet_bench.train.step import TrainingStep
 
 MIB: Final = 2**20
@@ -50,7 +50,7 @@ def probe(context: MeasurementContext) -> dict[str, Any]:
     """
     measure = _on_accelerator if is_accelerator(context.device) else _on_cpu
     inference = measure(context, False)
-    training = {} if cannot_train(context.cell.setting) else measure(context, True)
+    training = {} if cannot_train(context.cell.setting, context.runtime) else measure(context, True)
     measured = inference | {f"train_{name}": value for name, value in training.items()}
     return measured | {"memory_source": "measured"}
 
@@ -89,7 +89,7 @@ def _foreseen_peak(
     model.train(training)
     if not training:
         cast_weights(model, context.cell.setting.precision)
-    run = Runnable(model, model, context.images(training=training))
+    run = Runnable(model, context.images(training=training), Ready(model))
     if training:
         return _training_peak(context, run, grain)
     return live_peak(*workload(context, run, training), grain)
@@ -144,7 +144,7 @@ def workload(
     """Return the tensors that are there beforehand, and the step."""
     state = [*run.model.parameters(), *run.model.buffers(), run.images]
     if training:
-        target, take = context.target(), TrainingStep(context, run.model, call=run.call)
+        target, take = context.target(), TrainingStep(context, run.model, call=run.ready.call)
         return [*state, target], lambda: [take(run.images, target)].clear()
 
     def infer() -> None:
@@ -180,9 +180,9 @@ def _on_accelerator(context: MeasurementContext, training: bool) -> dict[str, fl
         return None if found is None else found / MIB
 
     allocated = peak("allocated_bytes")
-    if run.captured_bytes is not None:
-        allocated = max(allocated or 0.0, run.captured_bytes / MIB)
-    live = live_peak(tensors, step) / MIB if context.cell.setting.mode == "eager" else None
+    if run.ready.captured_bytes is not None:
+        allocated = max(allocated or 0.0, run.ready.captured_bytes / MIB)
+    live = live_peak(tensors, step) / MIB if run.is_eager else None
     gpu = open_gpu(context.device) if context.device.type == "cuda" else None
     return {
         "peak_memory_mib": live if allocated is None else allocated,
@@ -202,8 +202,9 @@ def _on_cpu(context: MeasurementContext, training: bool) -> dict[str, float | No
     # Threads and libraries come with the first one.
     torch.conv2d(torch.zeros(1, 1, 8, 8), torch.zeros(1, 1, 3, 3))
     before, live = reset_peak_rss(), None
-    tensors, step = workload(context, prepare(context, training=training), training)
-    if context.cell.setting.mode == "eager":
+    run = prepare(context, training=training)
+    tensors, step = workload(context, run, training)
+    if run.is_eager:
         live = live_peak(tensors, step) / MIB
     else:
         state = sum(tensor.untyped_storage().nbytes() for tensor in tensors)

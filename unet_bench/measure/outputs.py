@@ -11,12 +11,14 @@ from torch import Tensor
 from unet_bench.context import MeasurementContext
 from unet_bench.errors import NonFinite
 from unet_bench.host.device import exact_fp32
-from unet_bench.measure.runtime import prepare
+from unet_bench.measure.ready import prepare
+from unet_bench.spec.cell import Setting
 
 PLAIN: Final[dict[str, Any]] = {
     "precision": "fp32",
     "memory_format": "contiguous",
-    "mode": "eager",
+    "runtime": Setting.runtime,
+    "quantize": Setting.quantize,
     "batch_norm": "kept",
 }
 

@@ -15,7 +15,8 @@ from unet_bench.errors import is_out_of_memory
 from unet_bench.host.device import empty_cache, is_accelerator, synchroniser
 from unet_bench.measure.clock import BLOCK_S, GPU_BLOCK_S, Step, Timing, percentile, time_pair
 from unet_bench.measure.guard import Verdict, Watch
-from unet_bench.measure.runtime import Runnable, graphs_compiled
+from unet_bench.measure.in_torch import graphs_compiled
+from unet_bench.measure.ready import Runnable
 from unet_bench.stats.intervals import Interval
 from unet_bench.store.schema import worst_of
 

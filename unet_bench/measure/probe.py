@@ -18,7 +18,8 @@ from unet_bench.store.probes import fault_of_column, to_manifest
 if TYPE_CHECKING:
     from unet_bench.context import MeasurementContext
 
-Settings = Literal["all", "first batch", "first"]
+Settings = Literal["all", "first batch", "first", "exported"]
+RunsIn = Literal["any runtime", "torch", "training steps"]
 
 
 @dataclass(frozen=True)
@@ -71,8 +72,9 @@ class Probe:
     headline: str = ""  # its main figures in a line of progress: "{latency_ms:.1f} ms"
 
     # How often. `first`: once, since its figures do not depend on device and setting; `first
-    # batch`: once for all batch sizes. One that scores what was learnt is run for each seed, fold
-    # and choice of published weights, for trivial baselines too, and may keep the network.
+    # batch`: once for all batch sizes; `exported`: where a runtime of its own runs the network. One
+    # that scores what was learnt is run for each seed, fold and choice of published weights, and
+    # where it trains, for trivial baselines too; then it may keep the network.
     settings: Settings = "all"
     replicated: bool = False  # in as many fresh processes as the suite says
     scores: bool = False
@@ -81,7 +83,9 @@ class Probe:
     timed: bool = False  # needs a quiet machine: nothing else of ours is timed, or runs beside it
     paired: bool = False  # holds the baseline in memory beside the variant
     trains: bool = False  # takes training steps
+    after_training: bool = False  # looks at networks that the run has trained and kept
     on_device: bool = True  # runs the network; otherwise that is only looked at
+    runs_in: RunsIn = "torch"  # which runtimes it serves
     keep_freed_memory: bool = True  # have the C library do so: times vary less, and peaks are lost
     preload: bool = False  # import its module before workers are forked
 

@@ -47,6 +47,10 @@ def _training_run(cell: Cell) -> Estimate:
     return Estimate(seconds=protocol.train_s, steps=steps, evaluations=evaluations, tests=True)
 
 
+def _deployed(cell: Cell) -> Estimate:
+    return Estimate(evaluations=1, tests=True)
+
+
 def known_memory(setting: Setting, inference_mib: float, training_mib: float) -> dict[str, Any]:
     """Return the peaks where prediction is exact: on a CPU, eager, contiguous, in fp32."""
     as_is = Setting("cpu", threads=setting.threads, batch=setting.batch)
@@ -68,15 +72,6 @@ def needs_nvidia(setting: Setting) -> str:
     )
 
 
-def cannot_train(setting: Setting) -> str:
-    """Return why no training step can be taken at a setting; empty where one can."""
-    if setting.mode == "cudagraphs":
-        return "a training step is not captured as a CUDA graph; use mode eager or compile"
-    if setting.batch_norm == "folded":
-        return "batch norm cannot be folded while training; use batch_norm kept"
-    return ""
-
-
 OUR_PROBES: Final = (
     _shipped(
         "cost",
@@ -93,6 +88,7 @@ OUR_PROBES: Final = (
         headline="{latency_ms:.1f} ms",
         paired=True,
         replicated=True,
+        runs_in="any runtime",
         estimate=functools.partial(_timing, 4),
     ),
     _shipped(
@@ -112,7 +108,7 @@ OUR_PROBES: Final = (
         paired=True,
         replicated=True,
         trains=True,
-        refuses=cannot_train,
+        runs_in="training steps",
         estimate=functools.partial(_timing, 20, of_a_step=3),
     ),
     _timed(
@@ -120,6 +116,7 @@ OUR_PROBES: Final = (
         "unet_bench.measure.energy:probe",
         summary="joules an image, paired likewise; NVIDIA GPUs",
         paired=True,
+        runs_in="any runtime",
         refuses=needs_nvidia,
         estimate=_energy,
     ),
@@ -139,6 +136,17 @@ OUR_PROBES: Final = (
         scores=True,
         trains=True,
         estimate=_training_run,
+    ),
+    _shipped(
+        "deployed",
+        "unet_bench.measure.deployed:probe",
+        summary="Dice and IoU again, of kept networks as each runtime runs them",
+        headline="Dice {dice:.3f} ({dice_change:+.4f})",
+        settings="exported",
+        scores=True,
+        after_training=True,
+        runs_in="any runtime",
+        estimate=_deployed,
     ),
 )
 
@@ -185,6 +193,7 @@ CHECKING_PROBES: Final = (
             _share("class_agreement", "share of pixels that are of the same class"),
         ),
         headline="{output_difference:.2e} of the largest score",
+        runs_in="any runtime",
         estimate=functools.partial(_passes, 4),
     ),
 )

@@ -14,6 +14,7 @@ import torch
 from unet_bench.context import AUTOCAST, MeasurementContext
 from unet_bench.errors import NonFinite, is_out_of_memory
 from unet_bench.host.device import empty_cache, is_accelerator, synchroniser
+from unet_bench.measure.agreement import agreement
 from unet_bench.measure.ceiling import ceiling_of_run
 from unet_bench.measure.clock import Step
 from unet_bench.measure.cost import cost
@@ -26,7 +27,7 @@ from unet_bench.measure.pairing import (
     time_paired,
     try_baseline,
 )
-from unet_bench.measure.runtime import Runnable, prepare
+from unet_bench.measure.ready import Runnable, prepare
 from unet_bench.spec.cell import digest
 from unet_bench.stats.intervals import Interval
 
@@ -34,7 +35,8 @@ from unet_bench.stats.intervals import Interval
 def probe(context: MeasurementContext) -> dict[str, Any]:
     """Time forward passes of the setting's batch; ratios to the baseline are of paired blocks.
 
-    On a CPU one timing gives latency and throughput; on a GPU, where steps queue up, there is one
+    A network that a runtime other than eager torch runs is timed beside itself in eager, too. On a
+    CPU one timing gives latency and throughput; on a GPU, where steps queue up, there is one
     for each.
     """
     watch = Watch.over(context.device)
@@ -42,6 +44,11 @@ def probe(context: MeasurementContext) -> dict[str, Any]:
     # quicker by 1 to 2 %.
     candidate = prepare(context)
     baseline = try_baseline(context, lambda: prepare(context.baseline()))
+    eager, alike = None, {}
+    if not candidate.is_eager and (
+        eager := try_baseline(context, lambda: prepare(context.eager()))
+    ):
+        alike = agreement(context, candidate, eager)
     with torch.inference_mode(), context.precision():
         if not bool(torch.isfinite(candidate.infer()).all()):
             raise NonFinite("the output of a forward pass on random input is not finite")
@@ -51,12 +58,16 @@ def probe(context: MeasurementContext) -> dict[str, Any]:
         step = slow_down(context, candidate.infer)
         pair = (step, baseline.infer if baseline else None)
         wait_until_quiet(watch, context.cell.protocol.speed_s)
+        share = 0.5 if eager else 1.0
         if not is_accelerator(context.device):
-            latency = throughput = time_paired(context, *pair, watch)
+            latency = throughput = time_paired(context, *pair, watch, share=share)
         else:
-            throughput = time_paired(context, *pair, watch, share=0.6, singly=False)
-            latency = time_paired(context, *pair, watch, share=0.4)
+            throughput = time_paired(context, *pair, watch, share=0.6 * share, singly=False)
+            latency = time_paired(context, *pair, watch, share=0.4 * share)
         found = columns(context, latency, throughput) | roofline(context, throughput)
+        if eager:
+            to_eager = time_paired(context, step, eager.infer, watch, share=share).ratio()
+            found |= alike | interval_columns("eager_ratio", "", to_eager)
     save_samples(context, latency=latency.timing, throughput=throughput.timing)
     return (
         candidate.columns()

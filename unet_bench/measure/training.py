@@ -21,7 +21,7 @@ from unet_bench.measure.pairing import (
     time_paired,
     try_baseline,
 )
-from unet_bench.measure.runtime import Runnable, prepare
+from unet_bench.measure.ready import Runnable, prepare
 from unet_bench.train.step import TrainingStep
 
 SPLIT_SHARE: Final = 0.15  # of the budget
@@ -97,7 +97,7 @@ def split(
 
 
 def _trainer(context: MeasurementContext, runnable: Runnable) -> TrainingStep:
-    return TrainingStep(context, runnable.model, call=runnable.call)
+    return TrainingStep(context, runnable.model, call=runnable.ready.call)
 
 
 def _step(context: MeasurementContext, runnable: Runnable, target: Tensor) -> Step:

@@ -5,6 +5,7 @@ What cannot run is found here.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -18,7 +19,7 @@ import torch
 from unet_bench.errors import InvalidSuite
 from unet_bench.host.survey import DeviceFacts
 from unet_bench.measure.probe import Probe
-from unet_bench.measure.runtime import unsupported
+from unet_bench.measure.runtime import refusal
 from unet_bench.networks.variants import Variant
 from unet_bench.plan.cost import SimulatedPass, Sizes, baseline_mib, work_of
 from unet_bench.plan.examinations import Examinations, Watch
@@ -231,7 +232,7 @@ def rungs_of(suite: Suite, probe: Probe, template: Cell) -> list[Cell]:
 
     Where no evaluation chooses weights, one at the end is enough.
     """
-    if not (probe.scores and suite.rungs):
+    if not (probe.scores and probe.trains and suite.rungs):
         return [template]
     protocol = template.protocol
     if protocol.recipe.select == "last":
@@ -253,11 +254,12 @@ def small_window(suite: Suite, task: Task) -> tuple[int, ...]:
 
 
 def settings_of(
-    probe: Probe, wanted: Sequence[Setting], native: Sequence[str] = ()
+    probe: Probe, wanted: Sequence[Setting], is_able: Callable[[Setting], bool]
 ) -> Sequence[Setting]:
-    """Return the settings that a probe is run at: all, the first that can run, or of one batch.
+    """Return the settings that a probe is run at: all, the first that is able to, or of one batch.
 
-    Only what is learnt depends on the weights that a network begins from.
+    Only what is learnt depends on the weights that a network begins from. What is run once is run
+    by torch.
     """
     starts = dict.fromkeys(setting.pretrained for setting in wanted)
     if not probe.scores:
@@ -266,8 +268,10 @@ def settings_of(
     for start in starts:
         started = [setting for setting in wanted if setting.pretrained == start]
         if probe.settings == "first":
-            able = (one for one in started if not unsupported(one, native))
-            found.append(next(able, started[0]))
+            able = (one for one in started if is_able(one))
+            found.append(next(able, started[0].eager()))
+        elif probe.settings == "exported":
+            found += [setting for setting in started if setting != setting.eager()]
         elif probe.settings == "first batch":
             found += [setting for setting in started if setting.batch == wanted[0].batch]
         else:
@@ -275,14 +279,24 @@ def settings_of(
     return found
 
 
-def setting_combinations(suite: Suite) -> list[Setting]:
-    """Return every combination of the workload axes, the first values first."""
+def setting_combinations(suite: Suite, registry: Registry) -> list[Setting]:
+    """Return every combination of the workload axes, the first values first.
+
+    What one of the runtimes can quantise and another cannot is left out for that one.
+    """
+    runtimes = [registry.runtime(name) for name in suite.runtime]
     axes = {name: getattr(suite, name) for name in SETTING_AXES}
     axes |= {"threads": suite.threads or (torch.get_num_threads(),), "batch": suite.batch}
-    combinations = itertools.product(*axes.values())
-    return [
+    found = [
         Setting(suite.device, **dict(zip(axes, combination, strict=True)))
-        for combination in combinations
+        for combination in itertools.product(*axes.values())
+    ]
+    able = {name for runtime in runtimes for name in runtime.quantize}
+    return [
+        setting
+        for setting in found
+        if setting.quantize in registry.runtime(setting.runtime).quantize
+        or setting.quantize not in able
     ]
 
 
@@ -326,12 +340,12 @@ class Planner:
         if any(probe.scores for probe in probes):
             require_validation(recipe, loaded)
         protocol = protocol_of(suite, recipe, loaded)
-        wanted = setting_combinations(suite)
+        wanted = setting_combinations(suite, self.registry)
         for probe in probes:
             if not probe.scores and not is_first_fold(task):
                 continue
-            for setting in settings_of(probe, wanted, self.device.precisions):
-                from_first = probe.scores and setting.pretrained == wanted[0].pretrained
+            for setting in settings_of(probe, wanted, functools.partial(self.is_able, probe)):
+                from_first = probe.trains and setting.pretrained == wanted[0].pretrained
                 cell = Cell(
                     variant=baseline.variant,
                     input_window=baseline.input_window,
@@ -344,7 +358,7 @@ class Planner:
                 )
                 for of_rung in rungs_of(suite, probe, cell):
                     is_first = from_first and of_rung.rung < 2
-                    measured = [*networks, *trivial] if is_first else networks
+                    measured = [*networks, *trivial] if is_first and probe.scores else networks
                     yield from self.cells_of_probe(probe, of_rung, measured, baseline, loaded.sizes)
 
     def cells_of_probe(
@@ -447,7 +461,8 @@ class Planner:
                 return replace(known, status="skipped", reason=reason)
             if figures := self.known_figures(known, inference, training):
                 return replace(known, status="ok", figures=figures)
-        work = work_of(probe, cell, network, baseline, sizes, self.device.mac_rate)
+        ready_s = self.registry.runtime(cell.setting.runtime).ready_s
+        work = work_of(probe, cell, network, baseline, sizes, self.device.mac_rate, ready_s)
         limit = self.suite.limit_tmac or 0.0
         if cell.rung:  # who may begin a race may end it
             limit *= cell.protocol.steps / self.suite.rungs[0]
@@ -482,4 +497,16 @@ class Planner:
                 f"{network.variant.name} has no published weights to begin from; "
                 "--pretrained none trains it from scratch"
             )
-        return unsupported(setting, self.device.precisions) or probe.refuses(setting)
+        return self.refusal_of_setting(probe, setting) or probe.refuses(setting)
+
+    def is_able(self, probe: Probe, setting: Setting) -> bool:
+        """Return whether a probe can run at a setting."""
+        return not self.refusal_of_setting(probe, setting)
+
+    def refusal_of_setting(self, probe: Probe, setting: Setting) -> str:
+        """Return why no network can be measured so; empty where one can."""
+        runtime = self.registry.runtime(setting.runtime)
+        if probe.runs_in == "torch" and not runtime.in_torch:
+            return f"{probe.name} looks at torch's own work, and {runtime.name} is not torch"
+        training = probe.runs_in == "training steps"
+        return refusal(setting, runtime, self.device.precisions, training=training)

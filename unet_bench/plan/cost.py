@@ -28,7 +28,6 @@ OPTIMISER_STATE: Final = {"adamw": 2, "adam": 2, "sgd": 1}  # tensors for each o
 START_S: Final = 0.15  # of a worker process and of building a network
 # Likewise, with a context and the libraries that come with the first operators.
 START_ON_GPU_S: Final = 3.0
-COMPILE_S: Final = 30.0
 
 
 class Overhead(NamedTuple):
@@ -112,18 +111,19 @@ def work_of(
     baseline: ExaminedNetwork,
     sizes: Sizes,
     mac_rate: float,
+    ready_s: float = 0.0,
 ) -> Work:
     """Return a cell's work, by what its probe estimates.
 
     `sizes` are those of the task's images. The device does `mac_rate` MACs a second, of a CPU one
-    thread does.
+    thread does. A runtime takes `ready_s` to make networks ready.
     """
     estimate, batch = probe.estimate(cell), cell.setting.batch
     device = Device.of(cell.setting, mac_rate)
     on_gpu = cell.setting.device != "cpu" and probe.on_device
     seconds = (START_ON_GPU_S if on_gpu else START_S) + estimate.seconds
-    if cell.setting.mode == "compile" and probe.settings != "first":
-        seconds += COMPILE_S
+    if probe.settings != "first":
+        seconds += ready_s
     together = [network, baseline] if probe.paired else [network]
     pass_s = sum(device.pass_s(one, batch) for one in together)
     seconds += estimate.passes * pass_s + timed_s(estimate, pass_s)
@@ -222,9 +222,7 @@ def as_simulated(cell: Cell, *, training: bool) -> Cell:
     """Return a cell with all that a pass's memory does not depend on made alike."""
     return replace(
         cell,
-        setting=replace(
-            cell.setting, mode="eager", batch_norm="kept", pretrained="none", threads=1
-        ),
+        setting=replace(cell.setting.eager(), batch_norm="kept", pretrained="none", threads=1),
         task=replace(cell.task, dataset_hash="", fold=""),
         baseline=cell.variant,
         baseline_input_window=cell.input_window,

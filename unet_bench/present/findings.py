@@ -33,6 +33,14 @@ SENTENCES: Final[Mapping[str, str]] = {
         "{behind} stopped clearly behind the best, and {no_time} for lack of time, not clearly "
         "behind: `unet-bench show` says which"
     ),
+    "runtime": (
+        "{variant} takes {ratio:.2f} ({low:.2f} to {high:.2f}) of eager torch's time in {how}; "
+        "Dice there was not measured: `--probes …,accuracy,deployed` does"
+    ),
+    "runtime and Dice": (
+        "{variant} takes {ratio:.2f} ({low:.2f} to {high:.2f}) of eager torch's time in {how}, "
+        "and its Dice there changes by {change:+.4f} ({least:+.4f} to {most:+.4f})"
+    ),
     # effects of choices
     "no networks of slots": (
         "no effect to show: none of {rows} rows is a measured network made of slots; " + _MEASURE

@@ -53,6 +53,7 @@ _COLUMNS: Final = (
 )
 _IF_ASKED: Final = ("train_peak_memory_mib", "macs")
 """Columns only for a budget that limits them."""
+_IN_SHORT: Final = ("race", "runtime", "runtime and Dice")  # findings that a run ends with
 _MOST: Final[Mapping[str, int]] = {"as good": SHOWN, "unclear": SHOWN // 2}
 _NONE: Final = "There is no network in these runs, only what needs no training, or nothing at all."
 
@@ -72,8 +73,8 @@ def answers(recommendations: Sequence[Recommendation]) -> Iterator[str]:
     chosen = [a for a in recommendations if a.goal == "dice" and len(a.candidates.networks) > 1]
     for advice in chosen:
         where = f"{advice.conditions['task']}: " if len(chosen) > 1 else ""
-        raced = [finding for finding in advice.findings if finding.kind == "race"]
-        yield from (f"{where}{text}" for text in (*verdicts(advice), *sentences(raced)))
+        said = [finding for finding in advice.findings if finding.kind in _IN_SHORT]
+        yield from (f"{where}{text}" for text in (*verdicts(advice), *sentences(said)))
 
 
 def table(recommendations: Iterable[Recommendation]) -> pd.DataFrame:

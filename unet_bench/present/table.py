@@ -24,7 +24,16 @@ PREDICTED_MEMORY: Final = (
     "memory: predicted, to the byte what tensors take; --probes memory measures it"
 )
 _TASK: Final = ("fit", "match", "recipe", "budget", "window", "pretrained", "evaluation")
-_HOW: Final = ("device", "precision", "memory_format", "mode", "batch_norm", "algorithms")
+_HOW: Final = (
+    "device",
+    "precision",
+    "memory_format",
+    "runtime",
+    "quantize",
+    "batch_norm",
+    "algorithms",
+)
+_RUNTIME: Final = ("runtime", "quantize")
 _NUMBERS: Final[Mapping[str, str]] = {"threads": "threads", "batch_requested": "batch"}
 
 
@@ -145,12 +154,16 @@ def _ordered(frame: pd.DataFrame, known: Mapping[str, Column], keys: Sequence[st
 def _sections(frame: pd.DataFrame, columns: Sequence[Column]) -> Iterator[Block]:
     """Yield title and table of each group, in the order in which the runs were given."""
     several = frame["run_id"].nunique(dropna=False) > 1
-    groups = [part for _, part in frame.groupby(["run_id", *CONDITIONS], dropna=False, sort=False)]
+    alike = ["run_id", *(name for name in CONDITIONS if name not in _RUNTIME)]
+    groups = [part for _, part in frame.groupby(alike, dropna=False, sort=False)]
     for part in sorted(groups, key=lambda part: part.index.min()):
         rows = records(part)
-        title = setting_title(rows[0])
+        # One network by several runtimes is one table: which is faster is what it is for.
+        several_ways = [name for name in _RUNTIME if part[name].nunique() > 1]
+        title = setting_title({**rows[0], **dict.fromkeys(several_ways)})
         yield Heading(" · ".join([*title, *(_origin(part) if several else ())]))
-        yield _table(rows, [column for column in columns if _is_measured(rows, column)])
+        shown = [column for column in columns if _is_measured(rows, column)]
+        yield _table(rows, [*(described(name) for name in several_ways), *shown])
 
 
 def _at_last_rung(frame: pd.DataFrame) -> pd.DataFrame:

@@ -106,10 +106,9 @@ def _name(line: Line) -> Styled:
 
 
 def _problems(lines: Iterable[Line]) -> Iterator[Styled]:
-    for line in lines:
-        if line.problem:
-            text = f"{line.name}: {line.problem}"
-            yield Styled(text, style="red", no_wrap=True, overflow="ellipsis")
+    told = dict.fromkeys(f"{line.name}: {line.problem}" for line in lines if line.problem)
+    for text in told:
+        yield Styled(text, style="red", no_wrap=True, overflow="ellipsis")
 
 
 @dataclass(frozen=True)

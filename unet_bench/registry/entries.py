@@ -14,6 +14,7 @@ from unet_bench.errors import PluginFailure, UnetBenchError
 
 if TYPE_CHECKING:
     from unet_bench.measure.probe import Probe
+    from unet_bench.measure.runtime import Runtime
 
 LISTED_BY: Final = {
     "architecture": "architectures",
@@ -22,6 +23,7 @@ LISTED_BY: Final = {
     "reader": "readers",
     "recipe": "recipes",
     "probe": "probes",
+    "runtime": "runtimes",
     "executor": "executors",
 }
 NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,63}(:\*)?")
@@ -61,6 +63,7 @@ class Entry:
     needs: tuple[str, str] | None = None  # a module of another package, and what brings it
     recognises: str | Callable[[Path], bool] = ""  # of a reader
     probe: Probe | None = None
+    runtime: Runtime | None = None
 
     @property
     def absent(self) -> str:

@@ -15,6 +15,7 @@ from unet_bench.registry.entries import NAME, Entry, Factory, Provider
 
 if TYPE_CHECKING:
     from unet_bench.measure.probe import Probe
+    from unet_bench.measure.runtime import Runtime
 
 
 @dataclass(frozen=True)
@@ -208,6 +209,18 @@ class Registrar:
             summary=probe.summary,
             cite=probe.cite,
             probe=probe,
+        )
+
+    def runtime(self, runtime: Runtime) -> None:
+        """Register what runs networks, with all that is special about it."""
+        self._add(
+            "runtime",
+            runtime.name,
+            runtime.make_ready,
+            summary=runtime.summary,
+            cite=runtime.cite,
+            needs=runtime.needs,
+            runtime=runtime,
         )
 
     def executor(

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from unet_bench.errors import NameClash, unknown
+from unet_bench.errors import NameClash, NotInstalled, unknown
 from unet_bench.networks.variants import Variant
 from unet_bench.registry.entries import LISTED_BY, Entry, Provider
 from unet_bench.registry.registrar import Registrar
 
 if TYPE_CHECKING:
     from unet_bench.measure.probe import Probe
+    from unet_bench.measure.runtime import Runtime
 
 
 class Registry:
@@ -91,6 +92,14 @@ class Registry:
         probe = self.find("probe", name).probe
         assert probe is not None
         return probe
+
+    def runtime(self, name: str) -> Runtime:
+        """Return the runtime of that name. Raises UnknownName, NotInstalled."""
+        entry = self.find("runtime", name)
+        if entry.absent:
+            raise NotInstalled(f"runtime {name} {entry.absent}")
+        assert entry.runtime is not None
+        return entry.runtime
 
     def find(self, kind: str, name: str) -> Entry:
         """Return the entry of that name; `timm:resnet34` is of the open family `timm:*`.

@@ -12,7 +12,7 @@ import json
 import math
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final, NamedTuple
 
 from unet_bench.errors import InvalidSuite
@@ -21,6 +21,7 @@ from unet_bench.networks.variants import Variant
 from unet_bench.spec.option import FROM_ONE, MEASURING, TRAINING, WHERE, Bounds, option
 from unet_bench.spec.recipe import Recipe
 
+AS_TRAINED: Final = "none"  # numbers as they were trained, not quantised
 MOST_OVERLAP: Final = 0.9  # of neighbouring tiles; beyond it their number explodes
 MOST_THREADS: Final = 1024
 MOST_IMAGES: Final = 2**20  # of a batch
@@ -77,11 +78,21 @@ class Setting:
         panel=MEASURING,
         choices=("contiguous", "channels_last"),
     )
-    mode: str = option(
+    runtime: str = option(
         "eager",
-        "How torch runs networks",
+        "What runs networks",
+        "--runtime",
+        "--mode",
         panel=MEASURING,
-        choices=("eager", "compile", "cudagraphs"),
+        listed="unet-bench list runtimes",
+        note="eager, compile, cudagraphs, onnxruntime, openvino, …",
+    )
+    quantize: str = option(
+        AS_TRAINED,
+        "Numbers of 8 bits for inference, by runtimes that can",
+        panel=MEASURING,
+        choices=(AS_TRAINED, "dynamic-int8", "static-int8"),
+        note="static-int8 is calibrated on training images",
     )
     batch_norm: str = option(
         "kept",
@@ -108,6 +119,19 @@ class Setting:
     batch: int = option(
         4, "Images a step", "-b", panel=MEASURING, bounds=Bounds(least=1, most=MOST_IMAGES)
     )
+
+    @functools.cached_property
+    def canonical(self) -> str:
+        """Return it as text for a cell's id: what was added later counts where it is used."""
+        plain = asdict(self)
+        plain["mode"] = plain.pop("runtime")
+        if plain["quantize"] == AS_TRAINED:
+            del plain["quantize"]
+        return json.dumps(plain, sort_keys=True)
+
+    def eager(self) -> Setting:
+        """Return the setting with eager torch as runtime, its numbers as they were trained."""
+        return replace(self, runtime=Setting.runtime, quantize=Setting.quantize)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,7 +205,7 @@ class Cell:
     @functools.cached_property
     def id(self) -> str:
         """Return 12 hex digits over what is measured, not how carefully."""
-        parts = [json.dumps(self.variant.canonical()), _text(self.task), _text(self.setting)]
+        parts = [json.dumps(self.variant.canonical()), _text(self.task), self.setting.canonical]
         rung = f", {self.rung}" if self.rung > 1 else ""  # the first is as any training
         return _hash(
             f"[{', '.join(parts)}, {json.dumps(self.probe)}, {self.seed}, {self.replicate}{rung}]"
@@ -253,7 +277,7 @@ def _hash(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def _text(part: Task | Setting | Protocol) -> str:
+def _text(part: Task | Protocol) -> str:
     """Return a part of a cell as `digest` writes it; many cells share a few of them."""
     text: str = _once(part, "_json", lambda: json.dumps(_plain(part), sort_keys=True))
     return text

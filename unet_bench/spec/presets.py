@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 FIRST_LOOK: Final = ("cost", "speed", "memory", "accuracy")
+WHERE_EXPORTED: Final = ("deployed",)  # beside a preset's probes, where a runtime is not torch
 
 
 @dataclass(frozen=True, kw_only=True)

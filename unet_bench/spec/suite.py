@@ -43,13 +43,14 @@ from unet_bench.spec.option import (
 from unet_bench.spec.presets import PRESETS
 
 SETTING_AXES: Final = {
-    name: axis.choices for name, axis in options(Setting).items() if axis.choices
+    name: axis.choices for name, axis in options(Setting).items() if axis.choices or axis.listed
 }
-"""The axes of a setting with a fixed set of values."""
+"""The axes of a setting that take names, and the names; runtimes are the registry's."""
 BUDGETS: Final = {"steps": "steps", "epochs": "epochs", "images": "images", "train_s": "s"}
 """What limits a training, and the unit."""
 UNITS: Final = {"": 1.0, "K": 2**-10, "M": 1.0, "G": 2**10, "T": 2**20}
 """MiB; a bare number is in MiB."""
+RENAMED: Final = {"mode": "runtime"}  # keys that older suites have
 OPEN: Final = (None, (), "")  # values that leave a field to the preset
 MOST_EXAMPLES: Final = 100
 MOST_SIDE: Final = 2**20  # pixels
@@ -330,7 +331,8 @@ class Suite:
 
     precision: tuple[str, ...] = as_in(Setting, "precision", ("fp32",))
     memory_format: tuple[str, ...] = as_in(Setting, "memory_format", ("contiguous",))
-    mode: tuple[str, ...] = as_in(Setting, "mode", ("eager",))
+    runtime: tuple[str, ...] = as_in(Setting, "runtime", (Setting.runtime,))
+    quantize: tuple[str, ...] = as_in(Setting, "quantize", (Setting.quantize,))
     batch_norm: tuple[str, ...] = as_in(Setting, "batch_norm", ("kept",))
     algorithms: tuple[str, ...] = as_in(Setting, "algorithms", ("fastest",))
     threads: tuple[int, ...] = as_in(Setting, "threads", ())
@@ -546,7 +548,8 @@ def from_dict(data: Mapping[str, Any]) -> Suite:
 
     Raises UnknownName for a key it does not know, InvalidSuite for a wrong type.
     """
-    return Suite(**typed(Suite, data, "suite key", RUN_HELP))
+    named = {RENAMED.get(name, name): value for name, value in data.items()}
+    return Suite(**typed(Suite, named, "suite key", RUN_HELP))
 
 
 def read(name: str) -> dict[str, Any]:

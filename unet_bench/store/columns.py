@@ -14,7 +14,16 @@ from unet_bench.networks.choices import DTYPES, FIELDS, NAMES
 
 Better = Literal["", "high", "low"]
 
-OUR_PROBE_NAMES: Final = ("cost", "speed", "memory", "accuracy", "training", "energy", "batch")
+OUR_PROBE_NAMES: Final = (
+    "cost",
+    "speed",
+    "memory",
+    "accuracy",
+    "training",
+    "energy",
+    "batch",
+    "deployed",
+)
 
 
 @dataclass(frozen=True)
@@ -36,6 +45,8 @@ class Column:
     better: Better = ""
     exact: bool = False
     """Counted or computed: one measurement has no error."""
+    signed: bool = False
+    """Of a score: a change of it, which may be below 0."""
     by_difference: bool = False
     """Compared by difference, as scores are, not by quotient."""
     interval: tuple[str, str] | None = None
@@ -77,6 +88,8 @@ _TRAINING: Final = ("training",)
 _ENERGY: Final = ("energy",)
 _BATCH: Final = ("batch",)
 _ACCURACY: Final = ("accuracy",)
+_SCORED: Final = ("accuracy", "deployed")
+_RUN: Final = ("speed", "deployed")
 _TIMED: Final = ("speed", "training")
 _WATCHED: Final = (*_TIMED, "batch")
 
@@ -100,7 +113,7 @@ def status_column(probe: str) -> Column:
 
 def _with_interval(figure: Column) -> tuple[Column, ...]:
     """Return a figure and the ends of its 95 % interval, whose names end in its unit as well."""
-    unit = "" if figure.is_ratio else f"_{figure.unit}"
+    unit = f"_{figure.unit}" if figure.unit and not figure.is_ratio else ""
     stem = figure.name.removesuffix(unit)
     low, high = f"{stem}_ci_low{unit}", f"{stem}_ci_high{unit}"
     return (
@@ -170,7 +183,8 @@ COLUMNS: Final = (
     _text("device_name", "the device's model"),
     _text("precision", "number format of the forward pass: fp32, tf32, fp16, bf16"),
     _text("memory_format", "order of the dimensions in memory"),
-    _text("mode", "how inference and timed steps are run: eager, compile, cudagraphs"),
+    _text("runtime", "what ran inference and timed steps: eager, compile, onnxruntime, …"),
+    _text("quantize", "numbers of 8 bits for inference: none, dynamic-int8, static-int8"),
     _text("batch_norm", "for inference: kept, or folded into the convolutions"),
     _text("algorithms", "torch's: the fastest, or deterministic ones only"),
     _count("threads", "CPU threads of one operator"),
@@ -299,6 +313,33 @@ COLUMNS: Final = (
         tables=_CELLS,
     ),
     _real("compile_s", "s", "compiling or capturing it: the first call", probes=_TIMED),
+    _text("runtime_version", "version of a runtime that is not torch", probes=_RUN, tables=_CELLS),
+    _real("file_mib", "MiB", "the file that the network was exported to", probes=_RUN),
+    *_with_interval(
+        _real(
+            "eager_ratio",
+            "×",
+            "time of a step, of the same network's run eagerly: paired blocks",
+            probes=_SPEED,
+            better="low",
+            label="time to eager",
+            heading="× eager",
+            decimals=2,
+            place=6,
+        )
+    ),
+    _real(
+        "eager_difference",
+        "",
+        "largest difference from eager's scores, of the largest: on test images",
+        probes=_RUN,
+    ),
+    _real(
+        "eager_agreement",
+        "",
+        "share of the test images' pixels that are of the class that eager says",
+        probes=_RUN,
+    ),
     _text(
         "compile_cache", "the compiler's cache on disk: cold, or warm", probes=_TIMED, tables=_CELLS
     ),
@@ -586,7 +627,7 @@ COLUMNS: Final = (
             "Dice score, 0 to 1: of the class, or the mean over foreground classes, pooled "
             "over the test set"
         ),
-        probes=_ACCURACY,
+        probes=_SCORED,
         better="high",
         tables=_ALL,
         label="Dice",
@@ -603,9 +644,9 @@ COLUMNS: Final = (
             "lower end of its 95 % interval: over seeds and folds; of a single one, over test "
             "images (bootstrap)"
         ),
-        probes=_ACCURACY,
+        probes=_SCORED,
     ),
-    _real("dice_ci_high", "", "upper end of its 95 % interval, likewise", probes=_ACCURACY),
+    _real("dice_ci_high", "", "upper end of its 95 % interval, likewise", probes=_SCORED),
     _real(
         "dice_sd",
         "",
@@ -661,7 +702,7 @@ COLUMNS: Final = (
             "intersection over union, 0 to 1: of the class, or the mean over foreground "
             "classes, pooled over the test set"
         ),
-        probes=_ACCURACY,
+        probes=_SCORED,
         better="high",
         tables=_ALL,
         label="IoU",
@@ -674,17 +715,32 @@ COLUMNS: Final = (
         "dice_all_classes",
         "",
         "dice, class 0 included in the mean",
-        probes=_ACCURACY,
+        probes=_SCORED,
         better="high",
     ),
     _real(
         "iou_all_classes",
         "",
         "iou, class 0 included in the mean (mIoU)",
-        probes=_ACCURACY,
+        probes=_SCORED,
         better="high",
     ),
-    _count("test_images", "test images that were scored", probes=_ACCURACY),
+    *_with_interval(
+        _real(
+            "dice_change",
+            "",
+            "dice less that of eager torch, same weights and test images",
+            probes=("deployed",),
+            better="high",
+            by_difference=True,
+            signed=True,
+            label="change in Dice",
+            heading="Δ Dice",
+            decimals=4,
+            place=16,
+        )
+    ),
+    _count("test_images", "test images that were scored", probes=_SCORED),
     _real(
         "dice_per_image",
         "",
@@ -692,7 +748,7 @@ COLUMNS: Final = (
             "Dice of each test image, foreground classes that occur in truth or prediction; "
             "then the mean over images"
         ),
-        probes=_ACCURACY,
+        probes=_SCORED,
         better="high",
         tables=_ALL,
     ),
@@ -700,7 +756,7 @@ COLUMNS: Final = (
         "iou_per_image",
         "",
         "intersection over union, likewise image by image",
-        probes=_ACCURACY,
+        probes=_SCORED,
         better="high",
         tables=_ALL,
     ),
@@ -711,7 +767,7 @@ COLUMNS: Final = (
             "95th percentile of the distances between true and predicted outlines, the worse "
             "direction; mean over test images and foreground classes"
         ),
-        probes=_ACCURACY,
+        probes=_SCORED,
         better="low",
         tables=_ALL,
     ),
@@ -722,7 +778,7 @@ COLUMNS: Final = (
             "the same distances in millimetres, by the spacing of the voxels that were scored; "
             "where every test image states one"
         ),
-        probes=_ACCURACY,
+        probes=_SCORED,
         better="low",
         tables=_ALL,
     ),
@@ -733,7 +789,7 @@ COLUMNS: Final = (
             "F1 of outline pixels within 0.75 % of the image's diagonal; mean over test images "
             "and foreground classes"
         ),
-        probes=_ACCURACY,
+        probes=_SCORED,
         better="high",
         tables=_ALL,
     ),
@@ -744,7 +800,7 @@ COLUMNS: Final = (
             "where a class is called membrane or boundary: foreground-restricted Rand F-score "
             "of the parts it leaves"
         ),
-        probes=_ACCURACY,
+        probes=_SCORED,
         better="high",
     ),
     _real(

@@ -19,6 +19,7 @@ from typing import Any, Final, NamedTuple, Self
 from unet_bench.errors import InvalidSuite, StoreError, command_line
 from unet_bench.host.locks import Held, hold
 from unet_bench.limits import MOST_TEXT
+from unet_bench.spec.cell import AS_TRAINED
 from unet_bench.store.manifest import require_manifest
 from unet_bench.store.run_folder import (
     LOGS,
@@ -52,8 +53,18 @@ CHUNK: Final = 1 << 16  # bytes
 MOST_LINE: Final = 1 << 24  # bytes of a row: 16 MiB
 FOLDERS: Final = (SAMPLES, LOGS)  # that every run has
 
+
+def with_runtime(row: Row) -> Row:
+    """Return a row of schema 1, where the runtime was called mode, as one of schema 2."""
+    if "mode" not in row:
+        return row
+    return {"runtime": row["mode"], "quantize": AS_TRAINED} | {
+        name: value for name, value in row.items() if name != "mode"
+    }
+
+
 # Turns a row of the schema version it is filed under into one of the next.
-MIGRATIONS: Final[dict[int, Callable[[Row], Row]]] = {}
+MIGRATIONS: Final[dict[int, Callable[[Row], Row]]] = {1: with_runtime}
 
 
 class Store:

@@ -5,13 +5,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from unet_bench.errors import StoreError
 from unet_bench.store.columns import COLUMNS, OUR_PROBE_NAMES, Column
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 MOST_WHOLE: Final = 2**63  # what a whole number stays below
 
 TABLES: Final[Mapping[str, str]] = {
@@ -69,7 +70,8 @@ CONDITIONS: Final = (
         "device",
         "precision",
         "memory_format",
-        "mode",
+        "runtime",
+        "quantize",
         "batch_norm",
         "algorithms",
     ),
@@ -171,5 +173,6 @@ def _is_possible(column: Column, value: float) -> bool:
     if column.is_ratio:
         return not value <= 0
     if column.place and "cells" in column.tables:
-        return not (value < 0 or (column.by_difference and value > 1))
+        least, most = (-1 if column.signed else 0), (1 if column.by_difference else math.inf)
+        return not (value < least or value > most)
     return True

@@ -22,6 +22,7 @@ import pandas as pd
 
 from unet_bench.errors import StoreError
 from unet_bench.limits import one_line, read_json, shown
+from unet_bench.spec.cell import AS_TRAINED
 from unet_bench.stats.family import Error
 from unet_bench.stats.intervals import Interval, mean_interval, standard_deviation, t_975
 from unet_bench.stats.paired import (
@@ -549,6 +550,10 @@ def _read_csv(file: Path, known: Iterable[Column]) -> pd.DataFrame:
         raise StoreError(
             f"{file} cannot be read as csv: {error}; write it again or give another"
         ) from error
+    if "mode" in frame and "runtime" not in frame:  # of schema 1
+        named = frame.rename(columns={"mode": "runtime"})
+        quantize = pd.Series(AS_TRAINED, frame.index, name="quantize", dtype=object)
+        frame = pd.concat([named, quantize], axis=1)
     if "variant" not in frame:
         raise StoreError(
             f"{file} has no column variant: it is no table of a run; give a results.csv"

@@ -35,7 +35,8 @@ from unet_bench.models.build import build
 from unet_bench.networks.contracts import main_output
 from unet_bench.networks.variants import Variant
 from unet_bench.registry.plugins import load
-from unet_bench.spec.cell import Task, tuples
+from unet_bench.registry.registry import Registry
+from unet_bench.spec.cell import Cell, Task, tuples
 from unet_bench.spec.shape import Plain, require_shape
 from unet_bench.spec.suite import FITS, ORIENTATIONS
 from unet_bench.store.run_folder import RunFolder
@@ -251,6 +252,10 @@ class Network:
         return resized(image, self.task.scored, Image.Resampling.BILINEAR)
 
 
+Kept = tuple[Path, dict[str, Any]]
+"""A kept network's JSON file, and what it says."""
+
+
 def load_network(
     run: Path | str,
     variant: str,
@@ -268,11 +273,32 @@ def load_network(
     `trust`. Raises StoreError when there is none, UnknownName for what was not kept, InvalidSuite
     where it cannot be told which of several is meant, or the run is not trusted.
     """
-    file, about = _chosen(Path(run), variant, data=data, seed=seed, fold=fold)
-    task, input_window, made = _described(about)
-    registry = load().checked()
+    kept = _chosen(Path(run), variant, data=data, seed=seed, fold=fold)
+    registry, made = load().checked(), _described(kept[1])[2]
     if registry.is_foreign(made):
         require_trust(Path(run), [f"--model {made.architecture}"], trust)
+    return read_network(kept, registry, variant, device)
+
+
+def kept_of(weights: Path, cell: Cell) -> Kept | None:
+    """Return what a run's folder of weights has of a cell's network, task and seed; None: nothing.
+
+    Raises StoreError for a file that no run left.
+    """
+    for file in sorted(weights.glob("[!.]*.json")):
+        about = _about(file)
+        task, _, variant = _described(about)
+        setting = (about["setting"]["pretrained"], about["seed"])
+        is_same = variant.canonical() == cell.variant.canonical() and task == cell.task
+        if is_same and setting == (cell.setting.pretrained, cell.seed):
+            return file, about
+    return None
+
+
+def read_network(kept: Kept, registry: Registry, variant: str, device: str = "cpu") -> Network:
+    """Return the network whose weights were kept. Raises StoreError where they are damaged."""
+    file, about = kept
+    task, input_window, made = _described(about)
     arguments = (registry, made, task.in_channels, len(task.classes), input_window.input)
     with torch.device("meta"):
         blueprint = build(*arguments)
@@ -306,10 +332,6 @@ def load_network(
         colours=_own_colours(about),
         volumes=_volumes(about),
     )
-
-
-Kept = tuple[Path, dict[str, Any]]
-"""A kept network's JSON file, and what it says."""
 
 
 def _chosen(

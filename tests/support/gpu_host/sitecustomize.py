@@ -64,7 +64,7 @@ def with_small_loads(certify):
     certify.LOADS = {"gpu": {**small, "threads": (1,)}}
     certify.SMALL = {"gpu": {name: small[name] for name in ("size", "width_scale", "batch")}}
     certify.CONVOLUTIONAL = ("unet", "unet-add")
-    certify.EVERY_SETTING = {**certify.EVERY_SETTING, "mode": ("eager", "cudagraphs")}
+    certify.EVERY_SETTING = {**certify.EVERY_SETTING, "runtime": ("eager", "cudagraphs")}
     certify.PAIRS = certify.FEWEST_PAIRS = 2
     certify.VARIANTS = certify.FEWEST_VARIANTS = 2
     certify.PART = 2
