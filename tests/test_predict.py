@@ -258,7 +258,6 @@ def test_images_of_many_bands(ending: str, tmp_path: Path) -> None:
     [
         (65535, np.uint16, 200, "holds values up to 200, and the images .* is it of fewer bits"),
         (65535, np.uint16, 30000, ""),
-        (255, np.uint16, 30000, "holds values from 0 to 30000"),
         (4095, np.uint16, 200, "up to 200, .* from 0 to 4095: is it of fewer bits"),
     ],
 )
@@ -272,6 +271,33 @@ def test_values_of_fewer_or_more_bits_than_the_training_images_are_told(
     warnings = predict_files(deep, [tmp_path / "a.tif"], outputs(tmp_path)).warnings
     assert len(warnings) == bool(told)
     assert re.search(told, " ".join(warnings))
+
+
+@pytest.mark.parametrize(
+    ("scale", "dtype", "value", "refused"),
+    [
+        ({"uint16": (0.0, 255.0)}, np.uint16, 30000, "needs more bits; .*65535, or, .* 255"),
+        ({"uint16": (0.0, 4095.0)}, np.uint16, 4096, "needs more bits; .*16383, or, .* 4095"),
+        ({"uint16": (0.0, 65535.0)}, np.uint16, 4095, "ends at 4095, .*4095, or, .* 65535"),
+        ({"float32": (0.0, 1.0)}, np.float32, 255, "another scale; .*, such as --white 255"),
+        ({"float32": (-2.0, 5.0)}, np.float32, 255, "another scale; bring it to theirs$"),
+        ({"float32": (-2.0, 5.0)}, np.float32, 6, ""),
+        ({"uint16": (-9.0, 50.0), "float32": (-9.0, 50.0)}, np.uint16, 60, ""),
+    ],
+)
+def test_an_image_on_another_scale_than_the_training_images_is_refused_until_white_is_said(
+    scale: dict[str, tuple[float, float]], dtype: type, value: float, refused: str, tmp_path: Path
+) -> None:
+    pixels = np.zeros((SIDE, SIDE), dtype)
+    pixels[4:8] = value
+    tifffile.imwrite(tmp_path / "a.tif", pixels)
+    deep = network(scale=scale, image_type="float32")
+    if refused:
+        with pytest.raises(InvalidData, match=refused):
+            predict_files(deep, [tmp_path / "a.tif"], outputs(tmp_path))
+    white = value if refused else None
+    warnings = predict_files(deep, [tmp_path / "a.tif"], outputs(tmp_path), white=white).warnings
+    assert bool(warnings) == (not refused)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])

@@ -24,7 +24,7 @@ from unet_bench.data.findings import Findings, listing
 from unet_bench.data.folder import read_deep_image
 from unet_bench.data.nifti import is_nifti, stem_of
 from unet_bench.data.reading import normalised
-from unet_bench.data.scale import DEPTHS, DIM, is_bytes, to_unit
+from unet_bench.data.scale import DEPTHS, DIM, is_bytes, to_unit, white_of
 from unet_bench.data.volume import depth_last
 from unet_bench.errors import InvalidData, InvalidSuite, StoreError, offenders
 from unet_bench.host.files import atomic_write
@@ -414,12 +414,14 @@ def as_trained(
             f"{known}; convert it, or say which value is white, such as --white {_white(image):g}"
         )
     low, high = bounds
+    if white is None and (why := _another_scale(image, bounds)):
+        raise InvalidData(f"{name}: {why}")
     if image.min() < low or image.max() > high:
         doubts.append(
             f"{name}: holds values from {image.min():g} to {image.max():g}, and the images that "
             f"the network was trained on from {low:g} to {high:g}: its mask may be wrong"
         )
-    elif kind != "uint8" and 0 < image.max() <= low + DIM * (high - low):
+    elif white is None and kind != "uint8" and 0 < image.max() <= low + DIM * (high - low):
         doubts.append(
             f"{name}: holds values up to {image.max():g}, and the images that the network was "
             f"trained on from {low:g} to {high:g}: is it of fewer bits? Its mask may be wrong; "
@@ -430,6 +432,34 @@ def as_trained(
     if kind == "uint8":
         return image
     return Scaled(image, partial(_to_levels, bounds=bounds), np.dtype(np.uint8))
+
+
+def _another_scale(image: Array, bounds: tuple[float, float]) -> str:
+    """Return why an image is on another scale than the training images; empty where it is not.
+
+    Whole numbers show it where they need more bits, or end where those of fewer do. The ends of
+    fractions are those that occurred: an image may go beyond, but not by as much again.
+    """
+    low, high = bounds
+    lowest, highest = float(image.min()), float(image.max())
+    if image.dtype == np.uint16 and low == 0:
+        end = white_of(image)
+        if highest <= high and not 0 < end < high:
+            return ""
+        shows = f"ends at {end}, the white of fewer bits" if 0 < end < high else "needs more bits"
+        return (
+            f"holds values up to {highest:g}, and white is {high:g} in the training images: it "
+            f"{shows}; say which value is white in it: --white {_white(image):g}, or, if it is as "
+            f"theirs, --white {high:g}"
+        )
+    wide = high - low
+    if image.dtype == np.uint8 or (low - wide <= lowest and highest <= high + wide):
+        return ""
+    said = f", or say which value is white, such as --white {_white(image):g}" if low == 0 else ""
+    return (
+        f"holds values from {lowest:g} to {highest:g}, and the images that the network was trained "
+        f"on from {low:g} to {high:g}: it is on another scale; bring it to theirs{said}"
+    )
 
 
 def _to_levels(image: Array, bounds: tuple[float, float]) -> Array:

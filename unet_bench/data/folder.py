@@ -4,7 +4,7 @@
     NAME/masks/*.png       class ids, named as the image or with `_mask` and the like behind;
                            255 = ignore
     NAME/splits/train.txt  optional, with val.txt and test.txt: one image a line
-    NAME/dataset.json      optional: `name`, `classes` or `labels`, `ignore`, `modality`
+    NAME/dataset.json      optional: `name`, `classes` or `labels`, `ignore`, `modality`, `white`
 
 Other layouts that people have are in `layout`. Everything is read and checked first; what is wrong
 is reported at once, all of it, by file.
@@ -26,7 +26,7 @@ import numpy as np
 
 from unet_bench.data import tiff
 from unet_bench.data.dataset import IGNORE, Array, Dataset
-from unet_bench.data.dataset_json import doubt_misspelt, modalities, read_json, title
+from unet_bench.data.dataset_json import doubt_misspelt, modalities, read_json, title, white
 from unet_bench.data.decode import (
     children,
     decode,
@@ -59,7 +59,7 @@ from unet_bench.limits import read_text
 
 UNREAD: Final = (".csv", ".tsv", ".json", ".lst", ".list")
 """Endings of files that may name splits, and are not read."""
-KEYS: Final = ("name", "classes", "labels", "ignore", "ignore_index", "modality")
+KEYS: Final = ("name", "classes", "labels", "ignore", "ignore_index", "modality", "white")
 """What a dataset.json may say here."""
 CLASS_TABLES: Final = ("class_dict.csv", "_classes.csv", "label_colors.txt")
 """Files beside the masks that say which colour is which class: CamVid's and its like's."""
@@ -126,7 +126,7 @@ def read_folder(path: Path | str, *, classes: Classes = None, seed: int = 0) -> 
     declared = _declared(root, classes, stated, masks.values(), found)
     labels = label(masks, declared, found, "masks/")
     images = {name: image for name, (image, _) in upright.items()}
-    return pictures(name, images, labels, splits, split_by, found)
+    return pictures(name, images, labels, splits, split_by, found, white(stated, found))
 
 
 def _doubt_covered(masks: Mapping[str, Mask], found: Findings) -> None:

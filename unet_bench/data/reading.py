@@ -90,13 +90,14 @@ def pictures(
     splits: Splits,
     split_by: str,
     found: Findings,
+    white: float | None = None,
 ) -> Dataset:
     """Return a data set of images `(H W C)` and masks `(H W)` by name.
 
-    Grey and RGB together become RGB; what is not 8 bits becomes float32, see `scale`. Raises
-    InvalidData over all problems found.
+    Grey and RGB together become RGB; what is not 8 bits becomes float32, where `white` is 1 if
+    somebody said so, see `scale`. Raises InvalidData over all problems found.
     """
-    scale, images = all_scaled(alike(images), found)
+    scale, images = all_scaled(alike(images), found, white)
     masks = labels.masks
     samples = {key: Sample(key, images[key], masks[key]) for key in images if key in masks}
     channels = _channels(images)
