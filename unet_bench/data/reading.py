@@ -14,6 +14,7 @@ and ends with `pictures` or `volumes`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +23,7 @@ from typing import Final
 import numpy as np
 
 from unet_bench.data.dataset import Array, Dataset, Sample, fault
+from unet_bench.data.decode import folded
 from unet_bench.data.findings import Findings
 from unet_bench.data.labels import Labelled
 from unet_bench.data.scale import all_scaled
@@ -131,6 +133,7 @@ def _dataset(
     found: Findings,
 ) -> Dataset:
     """Return the data set of samples by name, with what came up while they were read."""
+    _doubt_alike(labels.classes, found)
     train, val, test = (tuple(samples[key] for key in splits[split]) for split in SPLITS)
     first = next(iter(samples.values()))
     return Dataset(
@@ -146,6 +149,19 @@ def _dataset(
         doubts=tuple(found.doubts),
         notes=tuple(found.notes),
     )
+
+
+def _doubt_alike(classes: Sequence[str], found: Findings) -> None:
+    """Doubt classes that differ in case, spaces and the like alone: who draws may write so."""
+    spellings: dict[str, list[str]] = {}
+    for name in classes:
+        plain = re.sub(r"[\s_]+|(?<=\w)-(?=\w)", "", folded(name)).casefold()
+        spellings.setdefault(plain, []).append(name)
+    if several := [names for names in spellings.values() if len(names) > 1]:
+        found.doubts.append(
+            f"classes: {'; '.join(' and '.join(map(repr, names)) for names in several[:3])}: are "
+            "these one? Each is learnt as a class of its own; give one name to what is one class"
+        )
 
 
 def alike(images: Mapping[str, Array]) -> dict[str, Array]:
