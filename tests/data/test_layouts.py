@@ -454,6 +454,33 @@ def test_split_files_of_usual_names_and_lines(
     assert [number_of(sample.image) for sample in data.test] == [8, 9]
 
 
+@pytest.mark.parametrize("lists", ["ImageSets/Segmentation", "ImageSets/Main", "ImageSets"])
+@pytest.mark.parametrize("folders", ["JPEGImages SegmentationClass", "images masks"])
+def test_lists_of_voc_are_split_files(tmp_path: Path, folders: str, lists: str) -> None:
+    images, masks = folders.split()
+    for n in range(COUNT):
+        pair(n, tmp_path / images / f"{n}.png", tmp_path / masks / f"{n}.png")
+    (tmp_path / lists).mkdir(parents=True)
+    for split in ("train", "val", "test"):
+        held = [str(n) for n in range(COUNT) if split_of(n) == split]
+        (tmp_path / lists / f"{split}.txt").write_text("\n".join(held))
+    (tmp_path / lists / "trainval.txt").write_text("\n".join(map(str, range(8))))
+    assert recognises(tmp_path)
+    data = read_folder(tmp_path)
+    assert [len(held) for held in data.splits.values()] == [6, 2, 2]
+    assert any("trainval.txt not used" in note for note in data.notes)
+    for split in ("train", "val"):
+        (tmp_path / lists / f"{split}.txt").unlink()
+    assert [len(held) for held in read_folder(tmp_path).splits.values()] == [8, 0, 2]
+
+
+def test_voc_itself_has_a_reader_of_its_own(tmp_path: Path) -> None:
+    root = tmp_path / "VOCdevkit" / "VOC2012"
+    for n in range(COUNT):
+        pair(n, root / "JPEGImages" / f"{n}.png", root / "SegmentationClass" / f"{n}.png")
+    assert not recognises(root)
+
+
 def test_split_files_of_unknown_names_are_named(tmp_path: Path) -> None:
     root = tmp_path / "set"
     side_by_side(root)

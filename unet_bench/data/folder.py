@@ -37,8 +37,9 @@ from unet_bench.data.decode import (
     read_upright,
 )
 from unet_bench.data.findings import Findings, listing
-from unet_bench.data.labels import Classes, Declared, blurred, counted, declare, label
+from unet_bench.data.labels import BACKGROUND, Classes, Declared, blurred, counted, declare, label
 from unet_bench.data.layout import (
+    CLASS_TABLES,
     LISTINGS,
     Case,
     Layout,
@@ -61,13 +62,17 @@ UNREAD: Final = (".csv", ".tsv", ".json", ".lst", ".list")
 """Endings of files that may name splits, and are not read."""
 KEYS: Final = ("name", "classes", "labels", "ignore", "ignore_index", "modality", "white")
 """What a dataset.json may say here."""
-CLASS_TABLES: Final = ("class_dict.csv", "_classes.csv", "label_colors.txt")
-"""Files beside the masks that say which colour is which class: CamVid's and its like's."""
+VOC_LISTS: Final = ("Segmentation", "Main")
+"""Folders in ImageSets/ with lists of the images of each split."""
 
 
 def recognises(path: Path) -> bool:
-    """Return whether `path` is laid out in one of the ways that `layout` lists."""
-    return bool(find_places(path))
+    """Return whether `path` is laid out in one of the ways that `layout` lists.
+
+    Pascal VOC itself, a year in a VOCdevkit, has a reader of its own.
+    """
+    is_voc = path.name.startswith("VOC2") and path.resolve().parent.name == "VOCdevkit"
+    return not is_voc and bool(find_places(path))
 
 
 def read_folder(path: Path | str, *, classes: Classes = None, seed: int = 0) -> Dataset:
@@ -113,7 +118,7 @@ def read_folder(path: Path | str, *, classes: Classes = None, seed: int = 0) -> 
         volumes_read = decode(read_deep_image, files, found)
         marked = decode(read_deep_labels, cases, found)
         masks = {name: volume.as_mask() for name, volume in marked.items()}
-        declared = _declared(root, classes, stated, masks.values(), found)
+        declared = _declared(places, classes, stated, masks.values(), found)
         labels = label(masks, declared, found, "masks/")
         named_modalities = modalities(stated.get("modality"))
         return volumes(
@@ -123,7 +128,7 @@ def read_folder(path: Path | str, *, classes: Classes = None, seed: int = 0) -> 
     masks = decode(_read_masks, cases, found)
     _note_turned([name for name, (_, is_turned) in upright.items() if is_turned], masks, found)
     _doubt_covered(masks, found)
-    declared = _declared(root, classes, stated, masks.values(), found)
+    declared = _declared(places, classes, stated, masks.values(), found)
     labels = label(masks, declared, found, "masks/")
     images = {name: image for name, (image, _) in upright.items()}
     return pictures(name, images, labels, splits, split_by, found, white(stated, found))
@@ -149,7 +154,7 @@ def _require_folders(root: Path, found: Findings) -> None:
 
 
 def _declared(
-    root: Path,
+    places: Sequence[Place],
     classes: Classes,
     stated: dict[str, Any],
     masks: Collection[Mask],
@@ -157,48 +162,84 @@ def _declared(
 ) -> Declared:
     """Return what is said of masks: by the caller or folders, dataset.json, or a class table."""
     if not {"labels", "classes"} & stated.keys():
-        stated = stated | _class_table(root, masks, found)
+        stated = stated | _class_table(places, masks, found)
     return declare(classes, stated, found)
 
 
-def _class_table(root: Path, masks: Collection[Mask], found: Findings) -> dict[str, Any]:
-    """Return what a table of colours beside the images says of masks; nothing without one.
+def _class_table(
+    places: Sequence[Place], masks: Collection[Mask], found: Findings
+) -> dict[str, Any]:
+    """Return what a table of classes beside the images says of masks; nothing without one.
 
-    It is a CSV with the columns name, r, g, b, or CamVid's lines of R, G, B and a name. Masks
-    without colours hold the numbers of its lines, if these are not grey themselves.
+    A table of colours gives masks without colours the numbers of its lines, if these are not grey
+    themselves.
     """
-    file = next((root / name for name in CLASS_TABLES if os.path.isfile(root / name)), None)
-    if file is None:
+    folders = dict.fromkeys((found.root, *(place.images for place in places)))
+    files = [folder / name for folder in folders for name in CLASS_TABLES]
+    tables: dict[str, dict[str, Any]] = {}
+    for file in filter(os.path.isfile, files):
+        where = file.relative_to(found.root).as_posix()
+        try:
+            tables[where] = _table(file)
+        except (OSError, ValueError, KeyError) as error:
+            found.problems.append(
+                f"{where}: cannot be read ({type(error).__name__}: {error}); it needs the columns "
+                "name, r, g and b, or be taken away"
+            )
+    told = [(where, table) for where, table in tables.items() if table]
+    if not told:
         return {}
-    labels = {}
-    try:
-        if file.suffix == ".csv":
-            rows = [
-                [row[key] for key in ("r", "g", "b", "name")]
-                for row in csv.DictReader(read_text(file).splitlines(), skipinitialspace=True)
-            ]
-        else:
-            rows = [
-                re.split(r"\s+", line.strip(), maxsplit=3)
-                for line in read_text(file).splitlines()
-                if line.strip()
-            ]
-        for red, green, blue, name in rows:
-            labels[name.strip()] = f"#{int(red):02x}{int(green):02x}{int(blue):02x}"
-    except (OSError, ValueError, KeyError) as error:
-        found.problems.append(
-            f"{file.name}: cannot be read ({type(error).__name__}: {error}); it needs the columns "
-            "name, r, g and b, or be taken away"
-        )
-        return {}
+    where, table = told[0]
+    for other, differing in told[1:]:
+        if differing != table:
+            found.problems.append(f"{where} and {other} differ; keep one, or make them equal")
+    labels = table.get("labels", {})
+    colours = [int(colour[1:], 16) for colour in labels.values() if isinstance(colour, str)]
+    if not colours:
+        found.notes.append(f"{where} says what the masks' values mean")
+        return table
     has_colours = any(mask.is_colour or mask.colours is not None for mask in masks)
-    if has_colours or all(is_grey(int(colour[1:], 16)) for colour in labels.values()):
-        found.notes.append(f"{file.name} says what the masks' colours mean")
-        return {"labels": labels}
+    if has_colours or all(map(is_grey, colours)):
+        found.notes.append(f"{where} says what the masks' colours mean")
+        return table
     found.notes.append(
-        f"the masks hold no colours: their values are taken for the lines of {file.name}, from 0"
+        f"the masks hold no colours: their values are taken for the lines of {where}, from 0"
     )
     return {"classes": list(labels)}
+
+
+def _table(file: Path) -> dict[str, Any]:
+    """Return what a table of classes states, as dataset.json would. Raises anything.
+
+    It is a CSV with the columns name, r, g, b, or `pixel value` and class (Roboflow's); or lines of
+    R, G, B and a name (CamVid's), of name:R,G,B: (CVAT's), or of names that begin with the
+    background (LabelMe's); other names say nothing.
+    """
+    text = read_text(file)
+    told: list[tuple[str, tuple[str, ...]]]
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if file.suffix == ".csv":
+        cells = [[cell.strip() for cell in row] for row in csv.reader(lines)]
+        header = [name.lower() for name in cells[0]]
+        rows = [dict(zip(header, row, strict=True)) for row in cells[1:]]
+        if "pixel value" in header:
+            return {"labels": {row["class"]: int(row["pixel value"]) for row in rows}}
+        told = [(row["name"], (row["r"], row["g"], row["b"])) for row in rows]
+    elif file.name == "class_names.txt":
+        names = [name for name in lines if name != "__ignore__"]
+        has_background = bool(names) and names[0].strip("_").lower() == BACKGROUND
+        return {"classes": [BACKGROUND, *names[1:]]} if has_background else {}
+    elif file.name == "labelmap.txt":
+        parts = [line.split(":") for line in lines if not line.startswith("#")]
+        told = [(part[0], tuple(part[1].split(","))) for part in parts]
+    else:
+        parts = [re.split(r"\s+", line, maxsplit=3) for line in lines]
+        told = [(part[3], (part[0], part[1], part[2])) for part in parts]
+    labels = {}
+    for name, colour in told:
+        red, green, blue = map(int, colour)
+        labels[name.strip()] = f"#{red:02x}{green:02x}{blue:02x}"
+    return {"labels": labels}
 
 
 def _splits(root: Path, layout: Layout, seed: int, found: Findings) -> tuple[Splits, str]:
@@ -242,7 +283,8 @@ def stated_splits(
 def _split_files(root: Path, found: Findings) -> dict[str, Path]:
     """Return the file of each split, in splits/ or beside the images; note those not known."""
     folders = [child for child in children(root) if child.name.lower() in LISTINGS]
-    for folder in (*folders, root):
+    inner = [folder / name for folder in folders for name in VOC_LISTS if (folder / name).is_dir()]
+    for folder in (*inner, *folders, root):
         every = children(folder)
         others = [
             file.name
@@ -256,6 +298,8 @@ def _split_files(root: Path, found: Findings) -> dict[str, Path]:
             )
         files = [file for file in every if file.suffix.lower() == ".txt"]
         called = {file: split_called(file.stem) for file in files}
+        if "train" not in called.values():
+            called |= {file: "train" for file in files if file.stem.lower() == "trainval"}
         listings: dict[str, Path] = {}
         for file, split in called.items():
             if split in listings:

@@ -10,6 +10,7 @@
     train/PLACE/images/            the same in a folder a place or a scanner (LoveDA)
     X_Training_Input/              ISIC's: `Input` or `Data`, and `GroundTruth` for the masks
     a/a_scan/ a/a_lesion/          a folder an image, with its mask in a folder beside it (PH2)
+    JPEGImages/ SegmentationClass/ as VOC, which CVAT and LabelMe export
 
 Names match across Unicode's forms, and across upper and lower case where that leaves one. What
 stands for the image in a name may be replaced in the mask's: `a_sat` and `a_mask`, `image_1` and
@@ -31,11 +32,17 @@ from unet_bench.data.findings import Findings, listing
 from unet_bench.errors import InvalidData
 from unet_bench.limits import one_line
 
-LISTINGS: Final = ("splits", "split")
+LISTINGS: Final = ("splits", "split", "imagesets")
 """Folders of files that list the images of each split."""
+CLASS_TABLES: Final = (
+    *("class_dict.csv", "_classes.csv", "label_colors.txt", "labelmap.txt", "class_names.txt"),
+)
+"""Files beside the masks that say which colour or value is which class: CamVid's, Roboflow's,
+CVAT's and LabelMe's.
+"""
 IMAGES: Final = (
     *("images", "imgs", "image", "img", "imagespng", "cxrpng", "stareimages"),
-    *("original", "originals"),
+    *("original", "originals", "jpegimages"),
 )
 """What folders of images are called, without spaces, hyphens and underscores."""
 OBSERVERS: Final = ("1stmanual", "manual1", "manualmask", "labelsah")
@@ -43,7 +50,7 @@ OBSERVERS: Final = ("1stmanual", "manual1", "manualmask", "labelsah")
 MASKS: Final = (
     *OBSERVERS,
     *("masks", "mask", "labels", "label", "gt", "groundtruth", "segmentations", "segmentation"),
-    *("annotations", "maskspng", "manual"),
+    *("annotations", "maskspng", "manual", "segmentationclasspng", "segmentationclass"),
 )
 SPLIT_NAMES: Final = {
     "train": ("train", "training"),
@@ -371,6 +378,8 @@ def _listed(root: Path, folder: Path, found: Findings, are_folders_used: bool = 
             hidden.append(child.name)
         elif os.path.isdir(child):
             folders.append(f"{child.name}/")
+        elif child.name in CLASS_TABLES:
+            continue
         elif ending and os.path.isfile(child):
             files.setdefault(folded(child.name[: -len(ending)]), []).append(child)
         elif not os.path.exists(child):
