@@ -384,6 +384,14 @@ def test_tables_of_values_are_read_where_the_images_lie(
     assert f"{name} and images/{name} differ" in refusal(root)
 
 
+@pytest.mark.parametrize("name", ["labelmap.txt", "label_colors.txt", "class_dict.csv"])
+@pytest.mark.parametrize("text", ["", "x", "x\ny,z\n", "a:1\n", "1 2 3\n", '"'])
+def test_a_class_table_that_says_nothing_is_a_problem(tmp_path: Path, name: str, text: str) -> None:
+    root = folder(tmp_path / "set", grey(0, 1))
+    (root / name).write_text(text)
+    assert f"{name}: cannot be read" in refusal(root)
+
+
 def test_names_without_a_background_say_nothing(tmp_path: Path) -> None:
     root = folder(tmp_path / "set", grey(0, 1))
     (root / "class_names.txt").write_text("Car\nBus\n")

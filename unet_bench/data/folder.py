@@ -181,7 +181,7 @@ def _class_table(
         where = file.relative_to(found.root).as_posix()
         try:
             tables[where] = _table(file)
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, LookupError, csv.Error) as error:
             found.problems.append(
                 f"{where}: cannot be read ({type(error).__name__}: {error}); it needs the columns "
                 "name, r, g and b, or be taken away"
@@ -239,6 +239,8 @@ def _table(file: Path) -> dict[str, Any]:
     for name, colour in told:
         red, green, blue = map(int, colour)
         labels[name.strip()] = f"#{red:02x}{green:02x}{blue:02x}"
+    if not labels:
+        raise ValueError("names no class")
     return {"labels": labels}
 
 
