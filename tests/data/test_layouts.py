@@ -13,6 +13,7 @@ from PIL import Image
 
 from unet_bench.data.dataset import Array, Dataset
 from unet_bench.data.folder import read_folder, recognises
+from unet_bench.data.layout import nearest
 from unet_bench.data.sources import open_dataset
 from unet_bench.errors import InvalidData
 from unet_bench.registry.plugins import load
@@ -310,14 +311,53 @@ def test_an_image_is_not_left_out_for_its_name_where_it_has_a_mask(
     assert data.notes[0].endswith("have no masks: 2_superpixels")
 
 
-def test_outlines_as_xml_are_refused_with_the_remedy(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("Annotations/0.xml", r"Annotations/0\.xml: XML is not read"),
+        ("labels/0.txt", r"labels/0\.txt: text is not read; .*YOLO's"),
+        ("labels/0.geojson", r"labels/0\.geojson: GeoJSON is not read"),
+        ("train.csv", r"train\.csv: CSV is not read; .*run-length masks"),
+    ],
+)
+def test_outlines_that_are_not_read_are_refused_with_the_remedy(
+    tmp_path: Path, name: str, told: str
+) -> None:
     for n in range(COUNT):
-        save(tmp_path / "set" / "Tissue Images" / f"{n}.tif", image(n))
-        file = tmp_path / "set" / "Annotations" / f"{n}.xml"
-        file.parent.mkdir(exist_ok=True)
-        file.write_text("<Annotations/>")
-    with pytest.raises(InvalidData, match=r"Annotations/: XML is not read.*draw those of each"):
+        save(tmp_path / "set" / "train_images" / f"{n}.tif", image(n))
+    file = tmp_path / "set" / name
+    file.parent.mkdir(exist_ok=True)
+    file.write_text("x")
+    with pytest.raises(InvalidData, match=rf"{told}.*draw those of each"):
         open_dataset(load().checked(), str(tmp_path / "set"))
+
+
+def test_no_folder_is_to_be_renamed_to_two_names(tmp_path: Path) -> None:
+    save(tmp_path / "set" / "train_images" / "0.tif", image(0))
+    lines = nearest(tmp_path / "set")
+    assert lines
+    assert all(line.count("rename train_images/") < 2 for line in lines)
+
+
+@pytest.mark.parametrize("suffix", ["-labelled", "_cp_masks", "-seg", "_labels"])
+def test_masks_that_tools_write_beside_their_images(tmp_path: Path, suffix: str) -> None:
+    for n in range(COUNT):
+        name = f"slide [d=2,x={n},y=0,w=8,h=8]"
+        pair(n, tmp_path / f"{name}.tif", tmp_path / f"{name}{suffix}.png")
+        save(tmp_path / f"{name}_overlay.png", image(n))
+    data = read_folder(tmp_path)
+    assert is_right(data)
+    assert "no images by their names" in data.notes[0]
+
+
+def test_images_of_several_numbers_of_bands_are_named_together(tmp_path: Path) -> None:
+    side_by_side(tmp_path)
+    np.save(tmp_path / "images" / "0.npy", np.zeros((8, 8, 5), np.uint8))
+    (tmp_path / "images" / "0.png").unlink()
+    save(tmp_path / "masks" / "1.png", np.zeros((8, 9), np.uint8))
+    with pytest.raises(InvalidData, match=r"2 problem(?s:.*) bands: 1 in 1, .*; 5 in 0; ") as error:
+        read_folder(tmp_path)
+    assert "1: mask of 8x9" in str(error.value)
 
 
 def test_splits_of_training_and_validation_alone(tmp_path: Path) -> None:

@@ -57,10 +57,14 @@ SPLIT_NAMES: Final = {
     "val": ("val", "valid", "validation", "dev"),
     "test": ("test", "testing"),
 }
+MASK_WORDS: Final = (
+    *("mask", "masks", "seg", "segmentation", "label", "labels", "gt", "labelled", "labeled"),
+    *("cp_masks", "annotation", "anno"),
+)
 MASK_SUFFIXES: Final = (
-    *("", "_mask", "_masks", "_seg", "_segmentation", "_label", "_labels", "_gt", "-mask", "_L"),
-    *("_manual1", "_annotation", "_anno", "_1stHO", ".ah", "_lesion", "_manual"),
-    *("_gtFine_labelIds", "_labelIds"),
+    "",
+    *(before + word for word in MASK_WORDS for before in "_-"),
+    *("_L", "_manual1", "_1stHO", ".ah", "_lesion", "_manual", "_gtFine_labelIds", "_labelIds"),
 )
 IMAGE_SUFFIXES: Final = (
     *("_image", "_img", "_sat", "_leftImg8bit", "_leftimg8bit", "_training", "_test", "_rgb"),
@@ -68,7 +72,9 @@ IMAGE_SUFFIXES: Final = (
 """What stands behind the name of an image, and not in its mask's: DeepGlobe's, DRIVE's, …"""
 IMAGE_PREFIXES: Final = ("image", "img", "im", "volume", "frame")
 MASK_PREFIXES: Final = ("mask", "label", "gt", "seg", "segmentation")
-OTHER_SUFFIXES: Final = ("_2ndHO", "_superpixels", "_gtFine_color", "_gtFine_instanceIds")
+OTHER_SUFFIXES: Final = (
+    *("_2ndHO", "_superpixels", "_gtFine_color", "_gtFine_instanceIds", "_overlay", "_viz"),
+)
 """What stands behind names of what is neither image nor mask: a second observer's masks, …"""
 BESIDE_SUFFIXES: Final = ("labels", "label", "masks", "mask", "gt", "annot")
 """What stands behind the name of a folder of images in that of the folder of their masks."""
@@ -130,10 +136,16 @@ TREES: Final = {
 """Layouts for a message, and the folders that each needs."""
 
 
-OUTLINES: Final = (
-    "XML is not read; if it holds outlines (Aperio's, as MoNuSeg has them), draw those of each "
-    "image into a mask, such as by QuPath: images/NAME.tif and masks/NAME.png"
-)
+OUTLINES: Final = {
+    ".xml": "XML is not read; if it holds outlines (Aperio's, as MoNuSeg has them)",
+    ".geojson": "GeoJSON is not read; if it holds outlines (QuPath's)",
+    ".txt": "text is not read; if it holds outlines (YOLO's)",
+    ".csv": "CSV is not read; if it holds run-length masks (Kaggle's EncodedPixels)",
+}
+"""Files that may hold masks, by their ending, and what is said of them."""
+DRAW: Final = "draw those of each image into a mask: images/NAME.tif and masks/NAME.png"
+MAY_TELL: Final = ("train", "mask", "label", "rle", "annotation", "segment", "solution")
+"""Within names of files beside the images that may hold masks."""
 
 
 def nearest(path: Path, most: int = 3) -> list[str]:
@@ -145,21 +157,49 @@ def nearest(path: Path, most: int = 3) -> list[str]:
     told = [(2.0, f"{folder}: give this folder") for folder in inside if find_places(folder)]
     present = [folder.relative_to(path).as_posix() for folder in inside]
     for tree, needed in TREES.items():
-        renames, score = [], 0.0
-        for folder in filter(None, needed):
-            near = max(present, key=lambda name: _likeness(name, folder), default="")
-            likeness = _likeness(near, folder)
-            score += likeness
-            if likeness < 1:
-                use = f"rename {near}/ to {folder}/" if likeness > 0.5 else f"make {folder}/"
-                renames.append(use)
+        nearest_of = _assigned(present, needed)
+        score = sum(likeness for _, likeness in nearest_of.values())
+        renames = [
+            f"rename {near}/ to {folder}/" if likeness > 0.5 else f"make {folder}/"
+            for folder, (near, likeness) in nearest_of.items()
+            if likeness < 1
+        ]
         renames = renames or ["give masks the names of their images, or with _mask behind"]
         told.append((score / len(needed), f"{tree}: {', '.join(renames)}"))
-    called = [folder for folder in inside if _plain(folder.name) in MASKS]
-    outlines = [folder for folder in called if any(folder.glob("*.xml"))]
-    told += [(3.0, f"{folder.relative_to(path)}/: {OUTLINES}") for folder in outlines]
+    told += [(3.0, line) for line in _outlines(path, inside)]
     told.sort(key=lambda pair: -pair[0])
     return [one_line(line) for _, line in told[:most]]
+
+
+def _assigned(present: Iterable[str], needed: Iterable[str]) -> dict[str, tuple[str, float]]:
+    """Return the nearest folder of those present for each needed one, and how near it is.
+
+    A folder is given to one alone, the nearest pair first.
+    """
+    wanted = [folder for folder in needed if folder]
+    found = dict.fromkeys(wanted, ("", 0.0))
+    pairs = [(_likeness(name, folder), name, folder) for name in present for folder in wanted]
+    taken: set[str] = set()
+    for likeness, name, folder in sorted(pairs, reverse=True):
+        if name not in taken and not found[folder][0]:
+            found[folder] = name, likeness
+            taken.add(name)
+    return found
+
+
+def _outlines(path: Path, inside: Iterable[Path]) -> list[str]:
+    """Return which files may hold outlines or run-length masks, and what to do with them."""
+    called = [folder for folder in inside if _plain(folder.name) in MASKS]
+    files = [file for folder in called for file in _children(folder)]
+    files += [f for f in _children(path) if any(word in f.stem.lower() for word in MAY_TELL)]
+    first: dict[str, Path] = {}
+    for file in files:
+        ending = file.suffix.lower()
+        if ending in OUTLINES and not (ending == ".txt" and file.parent == path):
+            first.setdefault(ending, file)
+    return [
+        f"{file.relative_to(path)}: {OUTLINES[ending]}, {DRAW}" for ending, file in first.items()
+    ]
 
 
 def _likeness(name: str, wanted: str) -> float:

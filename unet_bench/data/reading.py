@@ -24,7 +24,7 @@ import numpy as np
 
 from unet_bench.data.dataset import Array, Dataset, Sample, fault
 from unet_bench.data.decode import folded
-from unet_bench.data.findings import Findings
+from unet_bench.data.findings import Findings, listing
 from unet_bench.data.labels import Labelled
 from unet_bench.data.scale import all_scaled
 from unet_bench.data.splits import SPLITS, Splits
@@ -118,9 +118,20 @@ def _refuse_faults(
     """Raise InvalidData over all problems found, and what is wrong with single samples."""
     if not samples and not found.problems:
         found.problems.append("holds no image with a mask; add some")
+    by_bands: dict[int, list[str]] = {}
+    for name, sample in samples.items():
+        by_bands.setdefault(sample.image.shape[-1], []).append(name)
+    if len(by_bands) > 1:
+        kinds = "; ".join(f"{bands} in {listing(by_bands[bands])}" for bands in sorted(by_bands))
+        found.problems.append(
+            f"images: have several numbers of bands: {kinds}; which is which nobody knows: save "
+            "all with the same ones"
+        )
     if labels.classes:
-        faults = (fault(s, channels, len(labels.classes), dims) for s in samples.values())
-        found.problems.extend(problem for problem in faults if problem)
+        for sample in samples.values():
+            bands = sample.image.shape[-1] if len(by_bands) > 1 else channels
+            if problem := fault(sample, bands, len(labels.classes), dims):
+                found.problems.append(problem)
     found.refuse()
 
 
