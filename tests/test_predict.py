@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -531,8 +532,33 @@ def test_a_folder_is_all_images_in_it(tmp_path: Path) -> None:
     assert [file.name for file in found.files] == ["a.JPG", "b.png"]
     [note] = found.notes
     assert "3 left out, which are no images: .hidden.png, notes.txt, sub" in note
-    with pytest.raises(InvalidData, match="holds no image"):
+    with pytest.raises(InvalidData, match=r"holds c\.png, and no image \(\.nii"):
         predict_files(network(dims=3), [folder / "sub"], outputs(tmp_path))
+
+
+def test_masks_in_a_folder_are_no_images(tmp_path: Path) -> None:
+    for name in ("benign (1).png", "benign (1)_mask.png", "benign (1)_mask_1.png", "x_mask.png"):
+        saved(tmp_path / "mine" / name, scene())
+    found = predict_files(network(), [tmp_path / "mine"], outputs(tmp_path))
+    assert [file.name for file in found.files] == ["benign (1).png", "x_mask.png"]
+    assert "2 left out, which are masks of others by their names: benign (1)_m" in found.notes[0]
+    named = predict_files(network(), sorted((tmp_path / "mine").iterdir()), outputs(tmp_path))
+    assert len(named.files) == 4, "what is named is meant"
+
+
+def test_dicom_is_told_what_to_become(tmp_path: Path) -> None:
+    (tmp_path / "a.dcm").write_bytes(b"\0" * 128 + b"DICM" + b"\0" * 100)
+    with pytest.raises(InvalidData, match=r"a\.dcm: is DICOM, .*dcm2niix"):
+        predict_files(network(), [tmp_path / "a.dcm"], outputs(tmp_path))
+
+
+def test_a_network_of_slices_says_that_it_is_one(tmp_path: Path) -> None:
+    of_slices = replace(network(), scale={})
+    file = saved(tmp_path / "a.png", scene())
+    for given in (file, file.with_name("v.nii.gz")):
+        given.touch()
+        with pytest.raises(InvalidData, match=r"trained on slices.*--size 32x64x64"):
+            predict_files(of_slices, [given], outputs(tmp_path))
 
 
 def test_every_image_that_cannot_be_used_is_named(picture: Path, tmp_path: Path) -> None:

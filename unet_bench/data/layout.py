@@ -307,7 +307,7 @@ def _match(images: Path, masks: Path) -> bool:
     """
     stems = _lower_stems(images)
     if images == masks:
-        return any(_image_of(stem, stems) for stem in stems)
+        return any(image_of(stem, stems) for stem in stems)
     there = _lower_stems(masks)
     if all(os.path.isdir(child) for child in _children(masks)):
         there = {stem for folder in _folders(masks) for stem in _lower_stems(folder)}
@@ -509,7 +509,7 @@ def _cases(
     images = {stem: held for stem, held in images.items() if stem not in others}
     if place.images == place.masks:
         every = dict(images)
-        images = {stem: held for stem, held in every.items() if not _image_of(stem, every)}
+        images = {stem: held for stem, held in every.items() if not image_of(stem, every)}
         sources = [({stem: held for stem, held in every.items() if stem not in images}, 0)]
     masks: dict[str, list[tuple[Path, int]]] = {stem: [] for stem in images}
     for files, number in sources:
@@ -539,7 +539,7 @@ def _others(images: Files, sources: list[tuple[Files, int]], are_masks_beside: b
     """Return what is neither image nor mask by its name, and has no mask of its own."""
     named = {stem for stem in images if _without(stem, OTHER_SUFFIXES, images)}
     if are_masks_beside:
-        return named - {_image_of(stem, images) for stem in images}
+        return named - {image_of(stem, images) for stem in images}
     matched = [match(images.keys(), files) for files, _ in sources] if named else []
     return {stem for stem in named if not any(any(held[stem]) for held in matched)}
 
@@ -563,7 +563,7 @@ def _names(files: Iterable[Path]) -> str:
     return ", ".join(file.name for file in files)
 
 
-def _image_of(stem: str, stems: Collection[str]) -> str:
+def image_of(stem: str, stems: Collection[str]) -> str:
     """Return the image that a file in the same folder is the mask of, by its name; or nothing."""
     numbered = NUMBERED.fullmatch(stem)
     for name in (stem, numbered[1] if numbered else stem):
