@@ -13,6 +13,7 @@ from PIL import Image
 
 from unet_bench.data.dataset import Array, Dataset
 from unet_bench.data.folder import read_folder, recognises
+from unet_bench.data.folds import seeded_folds
 from unet_bench.data.layout import nearest
 from unet_bench.data.sources import open_dataset
 from unet_bench.errors import InvalidData
@@ -309,6 +310,48 @@ def test_an_image_is_not_left_out_for_its_name_where_it_has_a_mask(
     assert is_right(data)
     assert "1 file(s) not used, which are no images by their names" in data.notes[0]
     assert data.notes[0].endswith("have no masks: 2_superpixels")
+
+
+PATIENTS: dict[str, Callable[[str, str], tuple[str, str]]] = {
+    "images in each": lambda who, name: (f"{who}/images/{name}.png", f"{who}/masks/{name}.png"),
+    "images of all": lambda who, name: (f"images/{who}/{name}.png", f"masks/{who}/{name}.png"),
+    "side by side": lambda who, name: (f"{who}/{name}.png", f"{who}/{name}_mask.png"),
+}
+
+
+def of_patients(root: Path, layout: str, patients: int) -> None:
+    """Save two slices of each of some patients."""
+    for patient in range(patients):
+        for number in range(2):
+            files = PATIENTS[layout](f"P {patient:02}", f"slice{number}")
+            pair(2 * patient + number, *(root / file for file in files))
+
+
+@pytest.mark.parametrize("layout", PATIENTS)
+def test_images_of_a_patient_s_folder_stay_in_one_split(tmp_path: Path, layout: str) -> None:
+    of_patients(tmp_path / "set", layout, 10)
+    data = open_dataset(load().checked(), str(tmp_path / "set"))
+    assert [len(held) for held in data.splits.values()] == [14, 2, 4]
+    assert all(sample.group == sample.name.split("/")[0] for sample in data.samples)
+    assert all(np.array_equal(s.mask, mask(number_of(s.image)) > 0) for s in data.samples)
+    assert any("10 folders may be of as many patients" in note for note in data.notes)
+    for fold in seeded_folds(data, 5):
+        held = [{sample.group for sample in split} for split in fold.splits.values()]
+        assert sum(map(len, held)) == 10
+    (tmp_path / "set" / "splits").mkdir()
+    for split, number in (("train", 0), ("test", 1)):
+        lines = "\n".join(f"P {patient:02}/slice{number}" for patient in range(10))
+        (tmp_path / "set" / "splits" / f"{split}.txt").write_text(lines)
+    assert len(read_folder(tmp_path / "set").test) == 10, "who states a split is believed"
+
+
+@pytest.mark.parametrize("layout", PATIENTS)
+def test_images_of_few_folders_are_divided_with_a_note(tmp_path: Path, layout: str) -> None:
+    of_patients(tmp_path, layout, 3)
+    data = read_folder(tmp_path)
+    assert len(data.samples) == 6
+    assert not any(sample.group for sample in data.samples)
+    assert any("of 3 folders (P 00, P 01, P 02) are divided one by" in note for note in data.notes)
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ import re
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Any, Final
@@ -62,6 +63,8 @@ UNREAD: Final = (".csv", ".tsv", ".json", ".lst", ".list")
 """Endings of files that may name splits, and are not read."""
 KEYS: Final = ("name", "classes", "labels", "ignore", "ignore_index", "modality", "white")
 """What a dataset.json may say here."""
+BY_FOLDER: Final = "folders"
+"""How the description of a split begins that keeps folders whole."""
 VOC_LISTS: Final = ("Segmentation", "Main")
 """Folders in ImageSets/ with lists of the images of each split."""
 
@@ -131,7 +134,17 @@ def read_folder(path: Path | str, *, classes: Classes = None, seed: int = 0) -> 
     declared = _declared(places, classes, stated, masks.values(), found)
     labels = label(masks, declared, found, "masks/")
     images = {name: image for name, (image, _) in upright.items()}
-    return pictures(name, images, labels, splits, split_by, found, white(stated, found))
+    data = pictures(name, images, labels, splits, split_by, found, white(stated, found))
+    return _grouped(data, layout) if split_by.startswith(BY_FOLDER) else data
+
+
+def _grouped(data: Dataset, layout: Layout) -> Dataset:
+    """Return a data set whose images say what they belong to, so that folds keep it together."""
+    train, val, test = (
+        tuple(replace(sample, group=layout.cases[sample.name].group) for sample in held)
+        for held in data.splits.values()
+    )
+    return replace(data, train=train, val=val, test=test)
 
 
 def _doubt_covered(masks: Mapping[str, Mask], found: Findings) -> None:
@@ -252,13 +265,21 @@ def _splits(root: Path, layout: Layout, seed: int, found: Findings) -> tuple[Spl
         by_folder.setdefault(case.split, []).append(name)
     if by_folder.keys() - {"", "train"}:
         return complete(by_folder, seed, found)
-    return stated_splits(root, names, seed, found)
+    groups = {name: case.group for name, case in layout.cases.items()}
+    return stated_splits(root, names, seed, found, groups)
 
 
 def stated_splits(
-    root: Path, names: Sequence[str], seed: int, found: Findings
+    root: Path,
+    names: Sequence[str],
+    seed: int,
+    found: Findings,
+    groups: Mapping[str, str] | None = None,
 ) -> tuple[Splits, str]:
-    """Return names by split, as split files in `root` say or else by `seed`, and how."""
+    """Return names by split, as split files in `root` say or else by `seed`, and how.
+
+    The seed keeps names of one of the `groups` together.
+    """
     listings = _split_files(root, found)
     if not names and not found.problems:
         known = ", ".join((*LOSSLESS, *LOSSY))
@@ -267,7 +288,17 @@ def stated_splits(
         return {split: [] for split in SPLITS}, ""
     if not listings:
         _doubt_unused(root, names, found)
-        return seeded(names, seed, found, where="images/"), f"seeded 70/10/20, seed {seed}"
+        if not groups or not all(groups.values()):
+            _note_folders(names, found)
+            return seeded(names, seed, found, where="images/"), f"seeded 70/10/20, seed {seed}"
+        whole = seeded(sorted({*groups.values()}), seed, found, where="images/", kind="folder")
+        found.notes.append(
+            f"all images of a folder stay in one split, since {len({*groups.values()})} folders "
+            "may be of as many patients; files in splits/ divide otherwise"
+        )
+        return {
+            split: [name for name in names if groups[name] in held] for split, held in whole.items()
+        }, f"{BY_FOLDER} seeded 70/10/20, seed {seed}"
     splits = {split: listed(file, names, found) for split, file in listings.items()}
     for name, count in Counter(chain(*splits.values())).items():
         if count > 1:
@@ -280,6 +311,16 @@ def stated_splits(
                 "split by seed"
             )
     return complete(splits, seed, found)
+
+
+def _note_folders(names: Sequence[str], found: Findings) -> None:
+    """Note that images of several folders are divided, which may be of a patient each."""
+    folders = sorted({name.rpartition("/")[0] for name in names})
+    if len(folders) > 1:
+        found.notes.append(
+            f"images of {len(folders)} folders ({listing(folders)}) are divided one by one; if a "
+            "folder is of one patient, list the images of each split in splits/"
+        )
 
 
 def _split_files(root: Path, found: Findings) -> dict[str, Path]:

@@ -9,6 +9,7 @@
     masks/a_mask_1.png             several masks of an image, `_0`, `_1`, … at the end
     train/PLACE/images/            the same in a folder a place or a scanner (LoveDA)
     X_Training_Input/              ISIC's: `Input` or `Data`, and `GroundTruth` for the masks
+    PATIENT/images/ PATIENT/masks/ a folder a patient; or images/PATIENT/ masks/PATIENT/
     a/a_scan/ a/a_lesion/          a folder an image, with its mask in a folder beside it (PH2)
     JPEGImages/ SegmentationClass/ as VOC, which CVAT and LabelMe export
 
@@ -32,6 +33,8 @@ from unet_bench.data.findings import Findings, listing
 from unet_bench.errors import InvalidData
 from unet_bench.limits import one_line
 
+MANY_FOLDERS: Final = 10
+"""As many folders are of patients or scans; fewer may be of kinds, such as benign and malignant."""
 LISTINGS: Final = ("splits", "split", "imagesets")
 """Folders of files that list the images of each split."""
 CLASS_TABLES: Final = (
@@ -92,6 +95,8 @@ class Case:
     image: Path
     masks: tuple[tuple[Path, int], ...]
     split: str = ""
+    group: str = ""
+    """What stays in one split with it: its folder, see `Place`."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +108,13 @@ class Place:
     split: str = ""
     prefix: str = ""
     """What stands before a name, so that images of one name in several places differ."""
+    is_whole: bool = False
+    """Whether its images stay in one split, since it may be of one patient."""
+
+    @property
+    def group(self) -> str:
+        """What its images are called together that stay in one split; empty if they need not."""
+        return self.prefix.rstrip("/") if self.is_whole else ""
 
 
 @dataclass(frozen=True)
@@ -121,7 +133,7 @@ def find_places(root: Path) -> list[Place]:
     """Return where images and masks lie in a folder, by the first layout that fits; or nothing."""
     ways = (
         *(_side_by_side, _split_folders, _folders_of_splits),
-        *(_beside_each_other, _in_one_folder, _folders_of_cases),
+        *(_beside_each_other, _in_one_folder, _folders_of_cases, _folders_of_patients),
     )
     return next((places for way in ways if (places := way(root))), [])
 
@@ -279,10 +291,38 @@ def _in_one_folder(root: Path) -> list[Place]:
     if _match(root, root):
         return [Place(root, root)]
     folders = [folder for folder in _folders(root) if _match(folder, folder)]
-    are_splits = all(split_called(folder.name) for folder in folders)
+    splits = [split_called(folder.name) for folder in folders]
+    if not all(splits):
+        return _places_of({folder.name: (folder, folder) for folder in folders})
     return [
-        Place(folder, folder, split_called(folder.name) if are_splits else "", f"{folder.name}/")
-        for folder in folders
+        Place(folder, folder, split, f"{folder.name}/")
+        for folder, split in zip(folders, splits, strict=True)
+    ]
+
+
+def _folders_of_patients(root: Path) -> list[Place]:
+    """Return the places of a folder a patient, with images and masks in it, or in these two."""
+    pairs: dict[str, tuple[Path, Path]] = {}
+    for folder in _folders(root):
+        images, masks = _all_called(folder, IMAGES), _all_called(folder, MASKS)
+        # An image that is called as its folder is one with a mask an object: another reader's.
+        if images and masks and folder.name not in _stems(images[0]):
+            pairs[folder.name] = images[0], masks[0]
+    for images_of_all in _all_called(root, IMAGES):
+        for masks_of_all in _all_called(root, MASKS):
+            masks_by_name = {folded(folder.name): folder for folder in _folders(masks_of_all)}
+            for folder in _folders(images_of_all):
+                if twin := masks_by_name.get(folded(folder.name)):
+                    pairs.setdefault(folder.name, (folder, twin))
+    return _places_of({name: pair for name, pair in pairs.items() if _match(*pair)})
+
+
+def _places_of(pairs: Mapping[str, tuple[Path, Path]]) -> list[Place]:
+    """Return the places of folders that are no splits."""
+    is_whole = len(pairs) >= MANY_FOLDERS
+    return [
+        Place(images, masks, prefix=f"{name}/", is_whole=is_whole)
+        for name, (images, masks) in pairs.items()
     ]
 
 
@@ -530,7 +570,7 @@ def _cases(
             f"{masks_where}: {len(unused)} mask(s) belong to no image: {listing(unused)}"
         )
     return [
-        Case(place.prefix + stem, images[stem][0], tuple(held), place.split)
+        Case(place.prefix + stem, images[stem][0], tuple(held), place.split, place.group)
         for stem, held in masks.items()
     ]
 
