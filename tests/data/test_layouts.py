@@ -345,7 +345,13 @@ def test_images_of_a_patient_s_folder_stay_in_one_split(tmp_path: Path, layout: 
     assert len(read_folder(tmp_path / "set").test) == 10, "who states a split is believed"
 
 
-@pytest.mark.parametrize("layout", PATIENTS)
+def test_few_folders_with_images_and_masks_may_be_data_sets(tmp_path: Path) -> None:
+    of_patients(tmp_path, "images in each", 3)
+    assert not recognises(tmp_path)
+    assert "P 00: give this folder" in nearest(tmp_path)[0]
+
+
+@pytest.mark.parametrize("layout", ["images of all", "side by side"])
 def test_images_of_few_folders_are_divided_with_a_note(tmp_path: Path, layout: str) -> None:
     of_patients(tmp_path, layout, 3)
     data = read_folder(tmp_path)

@@ -301,13 +301,19 @@ def _in_one_folder(root: Path) -> list[Place]:
 
 
 def _folders_of_patients(root: Path) -> list[Place]:
-    """Return the places of a folder a patient, with images and masks in it, or in these two."""
+    """Return the places of a folder a patient, with images and masks in it, or in these two.
+
+    Few folders with both in each may be as many data sets.
+    """
     pairs: dict[str, tuple[Path, Path]] = {}
     for folder in _folders(root):
         images, masks = _all_called(folder, IMAGES), _all_called(folder, MASKS)
         # An image that is called as its folder is one with a mask an object: another reader's.
-        if images and masks and folder.name not in _stems(images[0]):
+        is_set = (folder / "dataset.json").exists()
+        if images and masks and not is_set and folder.name not in _stems(images[0]):
             pairs[folder.name] = images[0], masks[0]
+    if len(pairs) < MANY_FOLDERS:
+        pairs.clear()
     for images_of_all in _all_called(root, IMAGES):
         for masks_of_all in _all_called(root, MASKS):
             masks_by_name = {folded(folder.name): folder for folder in _folders(masks_of_all)}
