@@ -495,7 +495,22 @@ def test_images_that_end_at_the_white_of_fewer_bits_than_others_are_refused(
     with pytest.raises(InvalidData, match=rf"1 end at {end}, the white of .*\(p2\), and others"):
         scene(tmp_path / "set", image, "tif")
     said_so(tmp_path / "set", 65535)
-    assert not read_folder(tmp_path / "set").doubts
+    assert read_folder(tmp_path / "set").scale == {"uint16": (0, 65535)}
+
+
+def test_fractions_stay_where_a_white_is_stated(tmp_path: Path) -> None:
+    number = itertools.count()
+
+    def image(levels: Array, file: Path) -> None:
+        deep, unit = levels.astype(np.uint16) * 20, (levels / 255).astype(np.float32)
+        tifffile.imwrite(file, deep if next(number) % 2 else unit)
+
+    with pytest.raises(InvalidData, match="up to 4000, others fractions"):
+        scene(tmp_path / "set", image, "tif")
+    said_so(tmp_path / "set", 5100)
+    stated = read_folder(tmp_path / "set")
+    assert stated.scale == {"uint16": (0, 5100), "float32": (0, 1)}
+    assert np.ptp([sample.image.max() for sample in stated.samples]) < 1e-6
 
 
 def of_int16(levels: Array, file: Path) -> None:

@@ -49,14 +49,14 @@ def find_scale(images: Mapping[str, Array], found: Findings, white: float | None
         if image.dtype == np.float32:
             are_whole = are_whole and bool((image == np.round(image)).all())
     scale: Scale = {name: _bounds(name, *ranges[name], white) for name in TYPES if name in ranges}
-    unit = (0.0, white or 1.0)
-    if are_whole and ranges.keys() >= {"uint16", "float32"} and scale["float32"] != unit:
+    known = (0.0, 1.0), (0.0, white)
+    if are_whole and ranges.keys() >= {"uint16", "float32"} and scale["float32"] not in known:
         lows, highs = zip(ranges["uint16"], ranges["float32"], strict=True)
         scale |= dict.fromkeys(("uint16", "float32"), (min(lows), max(highs)))
     if not is_bytes(scale):
         found.notes.extend(_told(name, *scale[name]) for name in scale)
     beside = scale.keys() - ({"uint16", "float32"} if are_whole else {"float32"})
-    if beside and scale.get("float32", unit) != unit:
+    if beside and scale.get("float32", known[0]) not in known:
         low, high = scale["float32"]
         kind = "numbers" if are_whole else "fractions"
         found.problems.append(
@@ -110,21 +110,16 @@ def _require_sure(
         end = ends[shorter[0]]
         found.problems.append(
             f"images: the values of {len(shorter)} end at {end}, the white of {end.bit_length()} "
-            f"bits ({listing(shorter)}), and others reach {highest:g}; {_remedy(high)}"
+            f"bits ({listing(shorter)}), and others reach {highest:g}; save all with one depth, "
+            f'or, if one value is white in all of them, say in dataset.json "white": {high:g}'
         )
     elif not is_sure and any(bounds != (low, high) for bounds in scale.values()):
         others = "8 bits" if "uint8" in scale else "fractions"
         found.problems.append(
             f"images: some hold 16 bits with values up to {highest:g}, others {others}: how bright "
-            f"these are beside each other nobody knows; {_remedy(high)}"
+            "these are beside each other nobody knows; save all with one depth, or say in "
+            f'dataset.json which value is white in those of 16 bits, such as "white": {high:g}'
         )
-
-
-def _remedy(white: float) -> str:
-    return (
-        "save all with one depth, or say in dataset.json which value is white in all that have "
-        f'more than 8 bits, such as "white": {white:g}'
-    )
 
 
 def white_of(image: Array) -> int:
@@ -142,7 +137,7 @@ def white_of(image: Array) -> int:
 def _bounds(name: str, low: float, high: float, white: float | None) -> tuple[float, float]:
     if name == "uint8":
         return 0.0, WHITE
-    if white is not None:
+    if white is not None and not (name == "float32" and low >= 0 and high <= 1):
         return 0.0, white
     if name == "uint16":
         return 0.0, float(next(2**bits - 1 for bits in DEPTHS if high < 2**bits))
@@ -180,7 +175,7 @@ def all_scaled(
     scaled = {name: to_unit(image, scale[image.dtype.name]) for name, image in images.items()}
     found.doubts.extend(_gaps(images, scaled, scale))
     dim = [name for name, unit in scaled.items() if 0 < unit.max() <= DIM]
-    if dim and white is None:
+    if dim:
         found.doubts.append(
             f"images: {len(dim)} hold no more than a sixteenth of the largest value: "
             f"{listing(dim)}; if they are of fewer bits than the others, save all with one depth"
