@@ -7,11 +7,12 @@ import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
 from PIL import Image
 
-from unet_bench.data.dataset import Array, Dataset
+from unet_bench.data.dataset import Array, Dataset, sliced
 from unet_bench.data.folder import read_folder, recognises
 from unet_bench.data.folds import seeded_folds
 from unet_bench.data.layout import nearest
@@ -54,6 +55,12 @@ def side_by_side(root: Path) -> None:
 def carvana(root: Path) -> None:
     for n in range(COUNT):
         pair(n, root / "imgs" / f"{n}.png", root / "masks" / f"{n}_mask.gif")
+
+
+def mmsegmentation(root: Path) -> None:
+    for n in range(COUNT):
+        split = split_of(n)
+        pair(n, root / "img_dir" / split / f"{n}.png", root / "ann_dir" / split / f"{n}.png")
 
 
 def split_folders(root: Path) -> None:
@@ -239,6 +246,7 @@ LAYOUTS: dict[str, Callable[[Path], None]] = {
     for made in (
         side_by_side,
         carvana,
+        mmsegmentation,
         split_folders,
         split_folders_of_other_names,
         folders_of_splits,
@@ -343,6 +351,21 @@ def test_images_of_a_patient_s_folder_stay_in_one_split(tmp_path: Path, layout: 
         lines = "\n".join(f"P {patient:02}/slice{number}" for patient in range(10))
         (tmp_path / "set" / "splits" / f"{split}.txt").write_text(lines)
     assert len(read_folder(tmp_path / "set").test) == 10, "who states a split is believed"
+
+
+def test_volumes_of_a_patient_stay_together_slice_by_slice_too(tmp_path: Path) -> None:
+    for patient in range(10):
+        for scan in ("before", "after"):
+            for kind in ("images", "masks"):
+                file = tmp_path / f"p{patient}" / kind / f"{scan}.nii.gz"
+                file.parent.mkdir(parents=True, exist_ok=True)
+                values = np.zeros((8, 8, 2), np.int16)
+                values[2:5, 2:5] = 1
+                nibabel.save(nibabel.Nifti1Image(values, np.diag([1, 1, 2, 1])), file)
+    data = read_folder(tmp_path)
+    for held in (data, sliced(data)):
+        assert {sample.group for sample in held.samples} == {f"p{n}" for n in range(10)}
+        assert all(sample.name.startswith(f"{sample.group}/") for sample in held.samples)
 
 
 def test_few_folders_with_images_and_masks_may_be_data_sets(tmp_path: Path) -> None:

@@ -124,9 +124,10 @@ def read_folder(path: Path | str, *, classes: Classes = None, seed: int = 0) -> 
         declared = _declared(places, classes, stated, masks.values(), found)
         labels = label(masks, declared, found, "masks/")
         named_modalities = modalities(stated.get("modality"))
-        return volumes(
+        data = volumes(
             name, volumes_read, labels, splits, split_by, found, named_modalities, marked
         )
+        return _grouped(data, layout) if split_by.startswith(BY_FOLDER) else data
     upright = decode(read_upright, files, found)
     masks = decode(_read_masks, cases, found)
     _note_turned([name for name, (_, is_turned) in upright.items() if is_turned], masks, found)

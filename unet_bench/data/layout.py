@@ -45,7 +45,7 @@ CVAT's and LabelMe's.
 """
 IMAGES: Final = (
     *("images", "imgs", "image", "img", "imagespng", "cxrpng", "stareimages"),
-    *("original", "originals", "jpegimages"),
+    *("original", "originals", "jpegimages", "imgdir"),
 )
 """What folders of images are called, without spaces, hyphens and underscores."""
 OBSERVERS: Final = ("1stmanual", "manual1", "manualmask", "labelsah")
@@ -54,6 +54,7 @@ MASKS: Final = (
     *OBSERVERS,
     *("masks", "mask", "labels", "label", "gt", "groundtruth", "segmentations", "segmentation"),
     *("annotations", "maskspng", "manual", "segmentationclasspng", "segmentationclass"),
+    "anndir",
 )
 SPLIT_NAMES: Final = {
     "train": ("train", "training"),
