@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -258,7 +259,6 @@ def test_images_of_many_bands(ending: str, tmp_path: Path) -> None:
     [
         (65535, np.uint16, 200, "holds values up to 200, and the images .* is it of fewer bits"),
         (65535, np.uint16, 30000, ""),
-        (255, np.uint16, 30000, "holds values from 0 to 30000"),
         (4095, np.uint16, 200, "up to 200, .* from 0 to 4095: is it of fewer bits"),
     ],
 )
@@ -272,6 +272,33 @@ def test_values_of_fewer_or_more_bits_than_the_training_images_are_told(
     warnings = predict_files(deep, [tmp_path / "a.tif"], outputs(tmp_path)).warnings
     assert len(warnings) == bool(told)
     assert re.search(told, " ".join(warnings))
+
+
+@pytest.mark.parametrize(
+    ("scale", "dtype", "value", "refused"),
+    [
+        ({"uint16": (0.0, 255.0)}, np.uint16, 30000, "needs more bits; .*65535, or, .* 255"),
+        ({"uint16": (0.0, 4095.0)}, np.uint16, 4096, "needs more bits; .*16383, or, .* 4095"),
+        ({"uint16": (0.0, 65535.0)}, np.uint16, 4095, "ends at 4095, .*4095, or, .* 65535"),
+        ({"float32": (0.0, 1.0)}, np.float32, 255, "another scale; .*, such as --white 255"),
+        ({"float32": (-2.0, 5.0)}, np.float32, 255, "another scale; bring it to theirs$"),
+        ({"float32": (-2.0, 5.0)}, np.float32, 6, ""),
+        ({"uint16": (-9.0, 50.0), "float32": (-9.0, 50.0)}, np.uint16, 60, ""),
+    ],
+)
+def test_an_image_on_another_scale_than_the_training_images_is_refused_until_white_is_said(
+    scale: dict[str, tuple[float, float]], dtype: type, value: float, refused: str, tmp_path: Path
+) -> None:
+    pixels = np.zeros((SIDE, SIDE), dtype)
+    pixels[4:8] = value
+    tifffile.imwrite(tmp_path / "a.tif", pixels)
+    deep = network(scale=scale, image_type="float32")
+    if refused:
+        with pytest.raises(InvalidData, match=refused):
+            predict_files(deep, [tmp_path / "a.tif"], outputs(tmp_path))
+    white = value if refused else None
+    warnings = predict_files(deep, [tmp_path / "a.tif"], outputs(tmp_path), white=white).warnings
+    assert bool(warnings) == (not refused)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
@@ -505,8 +532,33 @@ def test_a_folder_is_all_images_in_it(tmp_path: Path) -> None:
     assert [file.name for file in found.files] == ["a.JPG", "b.png"]
     [note] = found.notes
     assert "3 left out, which are no images: .hidden.png, notes.txt, sub" in note
-    with pytest.raises(InvalidData, match="holds no image"):
+    with pytest.raises(InvalidData, match=r"holds c\.png, and no image \(\.nii"):
         predict_files(network(dims=3), [folder / "sub"], outputs(tmp_path))
+
+
+def test_masks_in_a_folder_are_no_images(tmp_path: Path) -> None:
+    for name in ("benign (1).png", "benign (1)_mask.png", "benign (1)_mask_1.png", "x_mask.png"):
+        saved(tmp_path / "mine" / name, scene())
+    found = predict_files(network(), [tmp_path / "mine"], outputs(tmp_path))
+    assert [file.name for file in found.files] == ["benign (1).png", "x_mask.png"]
+    assert "2 left out, which are masks of others by their names: benign (1)_m" in found.notes[0]
+    named = predict_files(network(), sorted((tmp_path / "mine").iterdir()), outputs(tmp_path))
+    assert len(named.files) == 4, "what is named is meant"
+
+
+def test_dicom_is_told_what_to_become(tmp_path: Path) -> None:
+    (tmp_path / "a.dcm").write_bytes(b"\0" * 128 + b"DICM" + b"\0" * 100)
+    with pytest.raises(InvalidData, match=r"a\.dcm: is DICOM, .*dcm2niix"):
+        predict_files(network(), [tmp_path / "a.dcm"], outputs(tmp_path))
+
+
+def test_a_network_of_slices_says_that_it_is_one(tmp_path: Path) -> None:
+    of_slices = replace(network(), scale={})
+    file = saved(tmp_path / "a.png", scene())
+    for given in (file, file.with_name("v.nii.gz")):
+        given.touch()
+        with pytest.raises(InvalidData, match=r"trained on slices.*--size 32x64x64"):
+            predict_files(of_slices, [given], outputs(tmp_path))
 
 
 def test_every_image_that_cannot_be_used_is_named(picture: Path, tmp_path: Path) -> None:

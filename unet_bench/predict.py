@@ -22,9 +22,10 @@ from unet_bench.data.dataset import Array, Scaled, resized
 from unet_bench.data.decode import ENDINGS, children, decode, ending_of, read_image
 from unet_bench.data.findings import Findings, listing
 from unet_bench.data.folder import read_deep_image
+from unet_bench.data.layout import image_of
 from unet_bench.data.nifti import is_nifti, stem_of
 from unet_bench.data.reading import normalised
-from unet_bench.data.scale import DEPTHS, DIM, is_bytes, to_unit
+from unet_bench.data.scale import DEPTHS, DIM, is_bytes, to_unit, white_of
 from unet_bench.data.volume import depth_last
 from unet_bench.errors import InvalidData, InvalidSuite, StoreError, offenders
 from unet_bench.host.files import atomic_write
@@ -40,6 +41,7 @@ VOLUMES: Final = (*nifti.ENDINGS, *tiff.ENDINGS)
 PROBABILITIES: Final = ("auto", "tiff", "nifti", "npz")
 """What probabilities are written as; `auto` is NIfTI for NIfTI, and TIFF for all else."""
 SUFFIXES: Final = {"tiff": ".tif", "nifti": ".nii.gz", "npz": ".npz"}
+WHOLE: Final = "masks of volumes need one trained on volumes, such as by --size 32x64x64"
 FAR_SMALLER: Final = 2
 """Times that a side may be shorter than what was trained on."""
 
@@ -274,15 +276,24 @@ def _files(images: Sequence[Path], network: Network, notes: list[str]) -> list[P
             if ending_of(child.name, endings) and not child.name.startswith(".") and child.is_file()
         ]
         where = one_line(str(given))
-        if not fitting:
-            raise InvalidData(
-                f"{where}: holds no image ({', '.join(endings)}); name the folder in which they "
-                "lie: folders in it are not looked into"
-            )
         left = [child.name for child in inside if child not in fitting]
+        if not fitting:
+            holds = listing(left) or "nothing"
+            raise InvalidData(
+                f"{where}: holds {holds}, and no image ({', '.join(endings)}); name the folder in "
+                "which they lie: folders in it are not looked into; convert DICOM, a series to "
+                "NIfTI (dcm2niix), a picture to PNG"
+            )
         if left:
             notes.append(f"{where}: {len(left)} left out, which are no images: {listing(left)}")
-        found += fitting
+        stems = {stem_of(file) for file in fitting}
+        masks = [file for file in fitting if image_of(stem_of(file), stems)]
+        if masks:
+            named = listing([file.name for file in masks])
+            notes.append(
+                f"{where}: {len(masks)} left out, which are masks of others by their names: {named}"
+            )
+        found += [file for file in fitting if file not in masks]
     return list(dict.fromkeys(found))
 
 
@@ -385,6 +396,8 @@ def read_for(
         return read_image(file), _as_it_is
     if not deep or not ending_of(file.name, VOLUMES):
         wanted = "volumes; give NIfTI, or TIFF with a page a slice" if deep else "pictures"
+        if not network.scale and not deep:
+            wanted = f"slices of volumes; {WHOLE}"
         raise InvalidData(f"{file}: the network was trained on {wanted}")
     if is_nifti(file):
         nifti.affine_of(file)
@@ -409,17 +422,20 @@ def as_trained(
         bounds = 0.0, white
     if bounds is None:
         known = " and ".join(BITS[trained] for trained in network.scale)
+        known = known or f"slices, each scaled by its volume ({WHOLE})"
         raise InvalidData(
             f"{name}: holds {BITS[kind]} up to {image.max():g}, and the network was trained on "
             f"{known}; convert it, or say which value is white, such as --white {_white(image):g}"
         )
     low, high = bounds
+    if white is None and (why := _another_scale(image, bounds)):
+        raise InvalidData(f"{name}: {why}")
     if image.min() < low or image.max() > high:
         doubts.append(
             f"{name}: holds values from {image.min():g} to {image.max():g}, and the images that "
             f"the network was trained on from {low:g} to {high:g}: its mask may be wrong"
         )
-    elif kind != "uint8" and 0 < image.max() <= low + DIM * (high - low):
+    elif white is None and kind != "uint8" and 0 < image.max() <= low + DIM * (high - low):
         doubts.append(
             f"{name}: holds values up to {image.max():g}, and the images that the network was "
             f"trained on from {low:g} to {high:g}: is it of fewer bits? Its mask may be wrong; "
@@ -430,6 +446,34 @@ def as_trained(
     if kind == "uint8":
         return image
     return Scaled(image, partial(_to_levels, bounds=bounds), np.dtype(np.uint8))
+
+
+def _another_scale(image: Array, bounds: tuple[float, float]) -> str:
+    """Return why an image is on another scale than the training images; empty where it is not.
+
+    Whole numbers show it where they need more bits, or end where those of fewer do. The ends of
+    fractions are those that occurred: an image may go beyond, but not by as much again.
+    """
+    low, high = bounds
+    lowest, highest = float(image.min()), float(image.max())
+    if image.dtype == np.uint16 and low == 0:
+        end = white_of(image)
+        if highest <= high and not 0 < end < high:
+            return ""
+        shows = f"ends at {end}, the white of fewer bits" if 0 < end < high else "needs more bits"
+        return (
+            f"holds values up to {highest:g}, and white is {high:g} in the training images: it "
+            f"{shows}; say which value is white in it: --white {_white(image):g}, or, if it is as "
+            f"theirs, --white {high:g}"
+        )
+    wide = high - low
+    if image.dtype == np.uint8 or (low - wide <= lowest and highest <= high + wide):
+        return ""
+    said = f", or say which value is white, such as --white {_white(image):g}" if low == 0 else ""
+    return (
+        f"holds values from {lowest:g} to {highest:g}, and the images that the network was trained "
+        f"on from {low:g} to {high:g}: it is on another scale; bring it to theirs{said}"
+    )
 
 
 def _to_levels(image: Array, bounds: tuple[float, float]) -> Array:

@@ -27,7 +27,7 @@ import numpy as np
 from unet_bench import limits
 from unet_bench.data import arrays, nifti
 from unet_bench.data.dataset import Array, Dataset
-from unet_bench.data.dataset_json import read_json, title
+from unet_bench.data.dataset_json import read_json, title, white
 from unet_bench.data.decode import READ, children, decode, ending_of, folded, read_mask
 from unet_bench.data.findings import Findings, listing
 from unet_bench.data.folder import stated_splits
@@ -118,7 +118,7 @@ def read(path: Path, *, classes: Classes = None, seed: int = 0) -> Dataset:
     if not any(deep.values()):
         pixels = decode(_picture, images, found)
         labels = label(decode(_picture_mask, masks, found), declared, found, "masks/")
-        return pictures(name, pixels, labels, splits, split_by, found)
+        return pictures(name, pixels, labels, splits, split_by, found, white(stated, found))
     scans, marked = decode(_scan, images, found), decode(_labels, masks, found)
     values = {case: volume.as_mask() for case, volume in marked.items()}
     labels = label(values, declared, found, "masks/")

@@ -9,15 +9,19 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import typer
 from PIL import Image
 from support.datasets import image_folder
 from support.paths import ROOT
 
+from unet_bench.cli.app import app
 from unet_bench.cli.runs import meant
 from unet_bench.errors import StoreError
 
@@ -237,3 +241,17 @@ def test_no_room_for_the_data_is_one_line(tmp_path: Path) -> None:
         True,
     ), done.stderr
     assert not list(tmp_path.iterdir())
+
+
+def test_square_brackets_in_the_help_are_of_what_may_be_left_out() -> None:
+    def options(command: Any) -> Iterator[Any]:
+        for inner in getattr(command, "commands", {}).values():
+            yield from options(inner)
+        yield from command.params
+
+    bracketed = [
+        one.name
+        for one in options(typer.main.get_command(app))
+        if (one.metavar or "").startswith("[") and one.param_type_name == "option"
+    ]
+    assert not bracketed, "an option that needs a value looks as if it did not"

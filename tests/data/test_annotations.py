@@ -360,6 +360,22 @@ def test_the_later_shape_lies_on_top_and_ignored_is_ignored(tmp_path: Path) -> N
     assert np.array_equal(named(read_labelme(path), "a"), np.where(square(), 1, IGNORE))
 
 
+@pytest.mark.parametrize(
+    ("other", "is_doubted"), [("Cell", True), ("cell_ ", True), ("cell+", False), ("cells", False)]
+)
+def test_labels_that_differ_in_case_or_spaces_alone_are_doubted(
+    tmp_path: Path, other: str, is_doubted: bool
+) -> None:
+    data = read_labelme(labelme(tmp_path, CELL, shape(other, (0, 0), (1, 0), (1, 1), (0, 1))))
+    assert len(data.classes) == 3
+    assert any(repr(other) in doubt and "'cell'" in doubt for doubt in data.doubts) == is_doubted
+
+
+def test_categories_that_differ_in_case_alone_are_doubted(tmp_path: Path) -> None:
+    path = coco(tmp_path, CAR, categories=[*CATEGORIES, {"id": 30, "name": "Car"}])
+    assert any("'car' and 'Car'" in doubt for doubt in read_coco(path).doubts)
+
+
 def test_labels_txt_states_the_order(tmp_path: Path) -> None:
     path = labelme(tmp_path, CELL, shape("Tissue", (0, 0), (1, 0), (1, 1), (0, 1)))
     write(path / "labels.txt", "__ignore__\n_background_\ncell\nTissue\n")

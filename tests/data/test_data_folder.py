@@ -526,7 +526,7 @@ def test_whole_numbers_of_32_bits_are_16_bits_if_they_fit(root: Path) -> None:
 def test_fractions_beyond_1_do_not_stand_beside_whole_numbers(root: Path) -> None:
     (root / "images" / "b.png").unlink()
     put(root / "images" / "b.tif", Image.fromarray(grey()).convert("F"))
-    assert "some images hold fractions from 90 to 90, others whole numbers" in refused(root)
+    assert "some images hold numbers from 90 to 90, others whole numbers of 8 bits" in refused(root)
 
 
 def test_fractional_masks_are_refused(root: Path) -> None:

@@ -497,7 +497,7 @@ BAD_VOLUMES: dict[str, tuple[str, Array | bytes | None, str]] = {
     "more channels": (
         "imagesTr/t_1",
         np.zeros((*BOX, 2), np.uint8),
-        "it must be 3 sizes, then 2 channels",
+        "several numbers of bands: 1 in t_0, t_2, t_3; 2 in t_1; which is which",
     ),
     "five dimensions": (
         "imagesTr/t_1",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import shutil
 import struct
 import zlib
@@ -441,17 +442,75 @@ def saved(data: Dataset, file: Path) -> Path:
     return file
 
 
-def test_images_of_several_depths_have_one_brightness(tmp_path: Path) -> None:
+def of_two_depths(factor: int) -> Callable[[Array, Path], None]:
+    """Save pictures of 8 bits, every second one in 16 bits and so many times as large."""
     number = itertools.count()
 
     def image(levels: Array, file: Path) -> None:
         deep = next(number) % 2
-        tifffile.imwrite(file, levels.astype(np.uint16) * 16 + 15 if deep else levels)
+        tifffile.imwrite(file, levels.astype(np.uint16) * factor if deep else levels)
 
-    data = scene(tmp_path / "set", image, "tif")
-    assert data.scale == {"uint8": (0, 255), "uint16": (0, 4095)}
-    assert separates(data)
-    assert np.ptp([sample.image.max() for sample in data.samples]) < 0.01
+    return image
+
+
+def test_images_of_several_depths_have_one_brightness_where_white_is_sure(tmp_path: Path) -> None:
+    sure = scene(tmp_path / "set", of_two_depths(257), "tif")
+    assert sure.scale == {"uint8": (0, 255), "uint16": (0, 65535)}
+    assert separates(sure)
+    assert np.ptp([sample.image.max() for sample in sure.samples]) < 0.01
+
+
+def test_images_of_several_depths_need_a_white_where_it_is_not_sure(tmp_path: Path) -> None:
+    with pytest.raises(InvalidData, match=r'up to 3200, others 8 bits.* such as "white": 4095'):
+        scene(tmp_path / "set", of_two_depths(16), "tif")
+    said_so(tmp_path / "set", 4080)
+    stated = read_folder(tmp_path / "set")
+    assert stated.scale == {"uint8": (0, 255), "uint16": (0, 4080)}
+    assert np.ptp([sample.image.max() for sample in stated.samples]) < 1e-6
+
+
+def said_so(root: Path, white: object) -> None:
+    (root / "dataset.json").write_text(json.dumps({"white": white}))
+
+
+@pytest.mark.parametrize(("white", "why"), [(4095, "white 4095, and images hold"), ("x", "above")])
+def test_a_white_that_cannot_be_is_refused(tmp_path: Path, white: object, why: str) -> None:
+    scene(tmp_path / "set", with_top(65535, np.uint16), "tif")
+    said_so(tmp_path / "set", white)
+    with pytest.raises(InvalidData, match=why):
+        read_folder(tmp_path / "set")
+
+
+@pytest.mark.parametrize(("end", "is_refused"), [(255, True), (4095, True), (4000, False)])
+def test_images_that_end_at_the_white_of_fewer_bits_than_others_are_refused(
+    tmp_path: Path, end: int, is_refused: bool
+) -> None:
+    def image(levels: Array, file: Path) -> None:
+        wide = levels.astype(np.uint16) * 300
+        tifffile.imwrite(file, np.minimum(wide, end) if file.stem == "p2" else wide)
+
+    if not is_refused:
+        assert scene(tmp_path / "set", image, "tif").scale == {"uint16": (0, 65535)}
+        return
+    with pytest.raises(InvalidData, match=rf"1 end at {end}, the white of .*\(p2\), and others"):
+        scene(tmp_path / "set", image, "tif")
+    said_so(tmp_path / "set", 65535)
+    assert read_folder(tmp_path / "set").scale == {"uint16": (0, 65535)}
+
+
+def test_fractions_stay_where_a_white_is_stated(tmp_path: Path) -> None:
+    number = itertools.count()
+
+    def image(levels: Array, file: Path) -> None:
+        deep, unit = levels.astype(np.uint16) * 20, (levels / 255).astype(np.float32)
+        tifffile.imwrite(file, deep if next(number) % 2 else unit)
+
+    with pytest.raises(InvalidData, match="up to 4000, others fractions"):
+        scene(tmp_path / "set", image, "tif")
+    said_so(tmp_path / "set", 5100)
+    stated = read_folder(tmp_path / "set")
+    assert stated.scale == {"uint16": (0, 5100), "float32": (0, 1)}
+    assert np.ptp([sample.image.max() for sample in stated.samples]) < 1e-6
 
 
 def of_int16(levels: Array, file: Path) -> None:

@@ -348,6 +348,56 @@ def test_a_class_table_names_the_ids_of_masks_without_colours(tmp_path: Path) ->
     assert read_folder(root).classes == ("Void", "Car")
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("labelmap.txt", "# label:color_rgb:parts:actions\nbackground:0,0,0::\nCar:255,0,0::\n"),
+        ("class_dict.csv", "Name, R, G, B\nbackground, 0, 0, 0\nCar, 255, 0, 0\n"),
+    ],
+)
+def test_class_tables_that_tools_export(tmp_path: Path, name: str, text: str) -> None:
+    colours = np.array([BLACK, RED], np.uint8)
+    root = folder(tmp_path / "set", [colours[shape(number)] for number in range(SHAPES)])
+    (root / name).write_text(text)
+    data = read_folder(root)
+    assert is_right(data)
+    assert data.classes == ("background", "Car")
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("_classes.csv", "Pixel Value, Class\n0, background\n1, Car\n"),
+        ("class_names.txt", "__ignore__\n_background_\nCar\n"),
+    ],
+)
+def test_tables_of_values_are_read_where_the_images_lie(
+    tmp_path: Path, name: str, text: str
+) -> None:
+    root = folder(tmp_path / "set", grey(0, 1))
+    (root / "images" / name).write_text(text)
+    data = read_folder(root)
+    assert is_right(data)
+    assert data.classes == ("background", "Car")
+    assert [name in note for note in data.notes] == [True], "it is read, and not left out"
+    (root / name).write_text(text.replace("Car", "Bus"))
+    assert f"{name} and images/{name} differ" in refusal(root)
+
+
+@pytest.mark.parametrize("name", ["labelmap.txt", "label_colors.txt", "class_dict.csv"])
+@pytest.mark.parametrize("text", ["", "x", "x\ny,z\n", "a:1\n", "1 2 3\n", '"'])
+def test_a_class_table_that_says_nothing_is_a_problem(tmp_path: Path, name: str, text: str) -> None:
+    root = folder(tmp_path / "set", grey(0, 1))
+    (root / name).write_text(text)
+    assert f"{name}: cannot be read" in refusal(root)
+
+
+def test_names_without_a_background_say_nothing(tmp_path: Path) -> None:
+    root = folder(tmp_path / "set", grey(0, 1))
+    (root / "class_names.txt").write_text("Car\nBus\n")
+    assert read_folder(root).classes == ("background", "class 1")
+
+
 def test_several_masks_of_an_image_share_a_palette(tmp_path: Path) -> None:
     masks = [with_palette(n, BLACK, RED, indices=(0, 1)) for n in range(SHAPES)]
     root = folder(tmp_path / "set", masks)

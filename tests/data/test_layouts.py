@@ -7,12 +7,15 @@ import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
 from PIL import Image
 
-from unet_bench.data.dataset import Array, Dataset
+from unet_bench.data.dataset import Array, Dataset, sliced
 from unet_bench.data.folder import read_folder, recognises
+from unet_bench.data.folds import seeded_folds
+from unet_bench.data.layout import nearest
 from unet_bench.data.sources import open_dataset
 from unet_bench.errors import InvalidData
 from unet_bench.registry.plugins import load
@@ -52,6 +55,12 @@ def side_by_side(root: Path) -> None:
 def carvana(root: Path) -> None:
     for n in range(COUNT):
         pair(n, root / "imgs" / f"{n}.png", root / "masks" / f"{n}_mask.gif")
+
+
+def mmsegmentation(root: Path) -> None:
+    for n in range(COUNT):
+        split = split_of(n)
+        pair(n, root / "img_dir" / split / f"{n}.png", root / "ann_dir" / split / f"{n}.png")
 
 
 def split_folders(root: Path) -> None:
@@ -237,6 +246,7 @@ LAYOUTS: dict[str, Callable[[Path], None]] = {
     for made in (
         side_by_side,
         carvana,
+        mmsegmentation,
         split_folders,
         split_folders_of_other_names,
         folders_of_splits,
@@ -310,14 +320,116 @@ def test_an_image_is_not_left_out_for_its_name_where_it_has_a_mask(
     assert data.notes[0].endswith("have no masks: 2_superpixels")
 
 
-def test_outlines_as_xml_are_refused_with_the_remedy(tmp_path: Path) -> None:
+PATIENTS: dict[str, Callable[[str, str], tuple[str, str]]] = {
+    "images in each": lambda who, name: (f"{who}/images/{name}.png", f"{who}/masks/{name}.png"),
+    "images of all": lambda who, name: (f"images/{who}/{name}.png", f"masks/{who}/{name}.png"),
+    "side by side": lambda who, name: (f"{who}/{name}.png", f"{who}/{name}_mask.png"),
+}
+
+
+def of_patients(root: Path, layout: str, patients: int) -> None:
+    """Save two slices of each of some patients."""
+    for patient in range(patients):
+        for number in range(2):
+            files = PATIENTS[layout](f"P {patient:02}", f"slice{number}")
+            pair(2 * patient + number, *(root / file for file in files))
+
+
+@pytest.mark.parametrize("layout", PATIENTS)
+def test_images_of_a_patient_s_folder_stay_in_one_split(tmp_path: Path, layout: str) -> None:
+    of_patients(tmp_path / "set", layout, 10)
+    data = open_dataset(load().checked(), str(tmp_path / "set"))
+    assert [len(held) for held in data.splits.values()] == [14, 2, 4]
+    assert all(sample.group == sample.name.split("/")[0] for sample in data.samples)
+    assert all(np.array_equal(s.mask, mask(number_of(s.image)) > 0) for s in data.samples)
+    assert any("10 folders may be of as many patients" in note for note in data.notes)
+    for fold in seeded_folds(data, 5):
+        held = [{sample.group for sample in split} for split in fold.splits.values()]
+        assert sum(map(len, held)) == 10
+    (tmp_path / "set" / "splits").mkdir()
+    for split, number in (("train", 0), ("test", 1)):
+        lines = "\n".join(f"P {patient:02}/slice{number}" for patient in range(10))
+        (tmp_path / "set" / "splits" / f"{split}.txt").write_text(lines)
+    assert len(read_folder(tmp_path / "set").test) == 10, "who states a split is believed"
+
+
+def test_volumes_of_a_patient_stay_together_slice_by_slice_too(tmp_path: Path) -> None:
+    for patient in range(10):
+        for scan in ("before", "after"):
+            for kind in ("images", "masks"):
+                file = tmp_path / f"p{patient}" / kind / f"{scan}.nii.gz"
+                file.parent.mkdir(parents=True, exist_ok=True)
+                values = np.zeros((8, 8, 2), np.int16)
+                values[2:5, 2:5] = 1
+                nibabel.save(nibabel.Nifti1Image(values, np.diag([1, 1, 2, 1])), file)
+    data = read_folder(tmp_path)
+    for held in (data, sliced(data)):
+        assert {sample.group for sample in held.samples} == {f"p{n}" for n in range(10)}
+        assert all(sample.name.startswith(f"{sample.group}/") for sample in held.samples)
+
+
+def test_few_folders_with_images_and_masks_may_be_data_sets(tmp_path: Path) -> None:
+    of_patients(tmp_path, "images in each", 3)
+    assert not recognises(tmp_path)
+    assert "P 00: give this folder" in nearest(tmp_path)[0]
+
+
+@pytest.mark.parametrize("layout", ["images of all", "side by side"])
+def test_images_of_few_folders_are_divided_with_a_note(tmp_path: Path, layout: str) -> None:
+    of_patients(tmp_path, layout, 3)
+    data = read_folder(tmp_path)
+    assert len(data.samples) == 6
+    assert not any(sample.group for sample in data.samples)
+    assert any("of 3 folders (P 00, P 01, P 02) are divided one by" in note for note in data.notes)
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("Annotations/0.xml", r"Annotations/0\.xml: XML is not read"),
+        ("labels/0.txt", r"labels/0\.txt: text is not read; .*YOLO's"),
+        ("labels/0.geojson", r"labels/0\.geojson: GeoJSON is not read"),
+        ("train.csv", r"train\.csv: CSV is not read; .*run-length masks"),
+    ],
+)
+def test_outlines_that_are_not_read_are_refused_with_the_remedy(
+    tmp_path: Path, name: str, told: str
+) -> None:
     for n in range(COUNT):
-        save(tmp_path / "set" / "Tissue Images" / f"{n}.tif", image(n))
-        file = tmp_path / "set" / "Annotations" / f"{n}.xml"
-        file.parent.mkdir(exist_ok=True)
-        file.write_text("<Annotations/>")
-    with pytest.raises(InvalidData, match=r"Annotations/: XML is not read.*draw those of each"):
+        save(tmp_path / "set" / "train_images" / f"{n}.tif", image(n))
+    file = tmp_path / "set" / name
+    file.parent.mkdir(exist_ok=True)
+    file.write_text("x")
+    with pytest.raises(InvalidData, match=rf"{told}.*draw those of each"):
         open_dataset(load().checked(), str(tmp_path / "set"))
+
+
+def test_no_folder_is_to_be_renamed_to_two_names(tmp_path: Path) -> None:
+    save(tmp_path / "set" / "train_images" / "0.tif", image(0))
+    lines = nearest(tmp_path / "set")
+    assert lines
+    assert all(line.count("rename train_images/") < 2 for line in lines)
+
+
+@pytest.mark.parametrize("suffix", ["-labelled", "_cp_masks", "-seg", "_labels"])
+def test_masks_that_tools_write_beside_their_images(tmp_path: Path, suffix: str) -> None:
+    for n in range(COUNT):
+        name = f"slide [d=2,x={n},y=0,w=8,h=8]"
+        pair(n, tmp_path / f"{name}.tif", tmp_path / f"{name}{suffix}.png")
+        save(tmp_path / f"{name}_overlay.png", image(n))
+    data = read_folder(tmp_path)
+    assert is_right(data)
+    assert "no images by their names" in data.notes[0]
+
+
+def test_images_of_several_numbers_of_bands_are_named_together(tmp_path: Path) -> None:
+    side_by_side(tmp_path)
+    np.save(tmp_path / "images" / "0.npy", np.zeros((8, 8, 5), np.uint8))
+    (tmp_path / "images" / "0.png").unlink()
+    save(tmp_path / "masks" / "1.png", np.zeros((8, 9), np.uint8))
+    with pytest.raises(InvalidData, match=r"2 problem(?s:.*) bands: 1 in 1, .*; 5 in 0; ") as error:
+        read_folder(tmp_path)
+    assert "1: mask of 8x9" in str(error.value)
 
 
 def test_splits_of_training_and_validation_alone(tmp_path: Path) -> None:
@@ -452,6 +564,33 @@ def test_split_files_of_usual_names_and_lines(
     data = read_folder(root)
     assert data.split_by == "files"
     assert [number_of(sample.image) for sample in data.test] == [8, 9]
+
+
+@pytest.mark.parametrize("lists", ["ImageSets/Segmentation", "ImageSets/Main", "ImageSets"])
+@pytest.mark.parametrize("folders", ["JPEGImages SegmentationClass", "images masks"])
+def test_lists_of_voc_are_split_files(tmp_path: Path, folders: str, lists: str) -> None:
+    images, masks = folders.split()
+    for n in range(COUNT):
+        pair(n, tmp_path / images / f"{n}.png", tmp_path / masks / f"{n}.png")
+    (tmp_path / lists).mkdir(parents=True)
+    for split in ("train", "val", "test"):
+        held = [str(n) for n in range(COUNT) if split_of(n) == split]
+        (tmp_path / lists / f"{split}.txt").write_text("\n".join(held))
+    (tmp_path / lists / "trainval.txt").write_text("\n".join(map(str, range(8))))
+    assert recognises(tmp_path)
+    data = read_folder(tmp_path)
+    assert [len(held) for held in data.splits.values()] == [6, 2, 2]
+    assert any("trainval.txt not used" in note for note in data.notes)
+    for split in ("train", "val"):
+        (tmp_path / lists / f"{split}.txt").unlink()
+    assert [len(held) for held in read_folder(tmp_path).splits.values()] == [8, 0, 2]
+
+
+def test_voc_itself_has_a_reader_of_its_own(tmp_path: Path) -> None:
+    root = tmp_path / "VOCdevkit" / "VOC2012"
+    for n in range(COUNT):
+        pair(n, root / "JPEGImages" / f"{n}.png", root / "SegmentationClass" / f"{n}.png")
+    assert not recognises(root)
 
 
 def test_split_files_of_unknown_names_are_named(tmp_path: Path) -> None:

@@ -173,7 +173,7 @@ def test_volumes_beyond_the_scale_are_refused(registry: Registry, tmp_path: Path
     )
     done = export_network(made, tmp_path / "out")
     np.save(tmp_path / "v.npy", np.full((16, 16, 16), 700, np.float32))
-    with pytest.raises(AssertionError, match="bring the volume there"):
+    with pytest.raises(AssertionError, match="bring it there"):
         run_alone(done.folder, tmp_path / "v.npy")
 
 

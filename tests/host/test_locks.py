@@ -19,7 +19,15 @@ from unet_bench import pipeline
 from unet_bench.execute import local
 from unet_bench.host import locks
 from unet_bench.host.files import atomic_write
-from unet_bench.host.locks import DeviceLocks, Held, hold, lock_file, own_folder, waiting_file
+from unet_bench.host.locks import (
+    DeviceLocks,
+    Held,
+    hold,
+    lock_file,
+    own_folder,
+    own_lock_file,
+    waiting_file,
+)
 
 TINY = {
     "data": ["cells"],
@@ -94,7 +102,7 @@ def test_what_is_timed_is_alone_and_all_else_shares(
     process = holder(holds)
     assert free("cpu", timed=wants) == gets_it
     process.communicate("")
-    waiting_file(lock_file("cpu")).unlink(missing_ok=True)
+    waiting_file(own_lock_file("cpu")).unlink(missing_ok=True)
     assert free("cpu", timed=wants)
 
 
@@ -218,7 +226,93 @@ def test_the_folder_of_a_killed_process_goes_with_the_next_one_and_a_living_one_
     assert not mine.exists()
 
 
-# --- what another user may have put into a shared folder
+# --- what another user may do in a shared folder
+
+
+@pytest.fixture
+def for_ever(monkeypatch: pytest.MonkeyPatch):
+    """Hold all users' locks of a host and its processor, as somebody else could."""
+    monkeypatch.setattr(locks, "LONGEST_S", 0.2)
+    code = "import sys\nfrom unet_bench.host.locks import hold, lock_file\n"
+    code += "held = [hold(lock_file(name)) for name in ('timing', 'cpu')]\n"
+    code += "print(flush=True); sys.stdin.read()"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    process.stdout.readline()
+    yield process
+    process.kill()
+    process.communicate()
+
+
+def taken(mine: DeviceLocks, *, timed: bool) -> int:
+    """Return how many lock files a cell on the processor gets."""
+    held = mine.take("cpu", timed=timed)
+    for file in held:
+        file.close()
+    return len(held)
+
+
+@no_sharing
+@pytest.mark.parametrize("timed", [True, False])
+def test_another_user_is_waited_for_so_long_and_then_done_without(
+    for_ever: subprocess.Popen[str], timed: bool
+) -> None:
+    mine, names = DeviceLocks(), 1 + timed
+    for _ in range(names):  # one lock after the other
+        with pytest.raises(Held, match=str(for_ever.pid)) as held:
+            taken(mine, timed=timed)
+        assert held.value.longest_s == locks.LONGEST_S
+        time.sleep(locks.LONGEST_S)
+    assert taken(mine, timed=timed) == names
+    assert "held by another user" in mine.notice
+    mine.notice = ""
+    assert taken(mine, timed=timed) == names
+    assert not mine.notice, "it is said once"
+    for_ever.communicate("")
+    assert taken(mine, timed=timed) == 2 * names
+
+
+@no_sharing
+def test_ones_own_processes_are_waited_for_however_long_it_takes(
+    holder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(locks, "LONGEST_S", 0.0)
+    holder("timed")
+    mine = DeviceLocks()
+    for _ in range(3):
+        with pytest.raises(Held) as held:
+            taken(mine, timed=True)
+        assert held.value.longest_s == float("inf")
+
+
+@no_sharing
+def test_a_run_says_how_long_it_waits_for_another_user_and_goes_on(
+    for_ever: subprocess.Popen[str], tmp_path: Path
+) -> None:
+    said: list[str] = []
+
+    class Progress(pipeline.Quiet):
+        def waiting(self, reason: str) -> None:
+            said.append(reason)
+
+        def done(self, planned: Any, row: dict[str, Any]) -> None:
+            said.append(row["status"])
+
+    pipeline.run("unet", out=tmp_path / "runs", probes=["cost"], progress=Progress(), **TINY)
+    assert "for at most" in said[0]
+    assert "measuring goes on without it" in said[1]
+    assert said[2:] == ["ok"]
+
+
+@no_sharing
+def test_a_folder_that_others_can_open_holds_no_lock_of_ours(folder: Path) -> None:
+    (folder / f"unet-bench-locks-of-{os.getuid()}").mkdir(mode=0o777)
+    (folder / f"unet-bench-locks-of-{os.getuid()}").chmod(0o777)
+    with pytest.raises(OSError, match="not this user's alone"):
+        own_lock_file("cpu")
+    assert taken(DeviceLocks(), timed=False) == 1
 
 
 class Planted:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import copy
 import inspect
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -107,6 +109,35 @@ def test_a_size_that_it_cannot_be_built_for_is_told_by_one_that_it_takes(examine
 def test_published_weights_are_switched_off_and_initial_ones_are_not() -> None:
     model = build_foreign(f"{NETS}:Pretrained", 1, 2, SIZE)
     assert model.given == (None, False, None, None)
+
+
+@pytest.mark.parametrize(
+    ("name", "default", "given"),
+    [
+        *((name, True, False) for name in ("use_imagenet", "imagenet", "imagenet_pretrained")),
+        *((name, True, False) for name in ("load_weights", "use_pretrained_weights", "in1k")),
+        *((name, True, False) for name in ("from_imagenet", "useImageNet", "loadPretrained")),
+        *((name, True, True) for name in ("init_weights", "imagenet_norm", "weight_norm", "load")),
+        ("pretrain", 1, False),
+        ("imagenet_weights", "v2", None),
+        ("weights", (0.5, 0.5), (0.5, 0.5)),
+    ],
+)
+def test_what_brings_published_weights_is_known_by_its_name(
+    name: str, default: Any, given: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "named_nets.py").write_text(
+        "from torch import nn\n"
+        f"def net(in_channels, num_classes, {name}={default!r}):\n"
+        f"    net.given = {name}\n    return nn.Conv2d(in_channels, num_classes, 1)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "named_nets", raising=False)
+    build_foreign("named_nets:net", 1, 2, SIZE)
+    assert sys.modules["named_nets"].net.given == given
+    if given is False:
+        with pytest.raises(InvalidSuite, match="from scratch"):
+            build_foreign(f"named_nets:net({name}=True)", 1, 2, SIZE)
 
 
 @pytest.mark.parametrize(

@@ -349,7 +349,7 @@ def predict(
         str | None,
         typer.Option(
             "--probabilities",
-            metavar="[auto|tiff|nifti|npz]",
+            metavar="<auto|tiff|nifti|npz>",
             help="Also write each class's probability, into OUT/probabilities: auto is TIFF, of "
             "NIfTI NIfTI.",
         ),

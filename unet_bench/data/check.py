@@ -71,7 +71,8 @@ class Report:
         """Return it for people, a line a finding."""
         sizes = ", ".join(f"{size} ({count})" for size, count in list(self.sizes.items())[:5])
         more = f" and {len(self.sizes) - 5} more" if len(self.sizes) > 5 else ""
-        volumes = f", {self.groups} volumes" if self.groups else ""
+        of = "volumes" if self.orientations or self.spacings or not self.scale else "folders"
+        volumes = f", {self.groups} {of}" if self.groups else ""
         lines = [
             f"{self.name}: {sum(self.counts.values())} images of {self.channels} channel(s), "
             f"{self.image_type}",

@@ -267,15 +267,18 @@ def _by(shape: tuple[int, ...]) -> str:
 
 
 def sliced(dataset: Dataset) -> Dataset:
-    """Return a data set of volumes as one of their slices, `CASE/z000` …, which stay together."""
+    """Return a data set of volumes as one of their slices, `CASE/z000` …, which stay together.
+
+    So do those of volumes that belong together.
+    """
 
     def slices(volumes: tuple[Sample, ...]) -> tuple[Sample, ...]:
         found = []
         for volume in volumes:
             for z, (image, mask) in enumerate(zip(volume.image, volume.mask, strict=True)):
-                name = f"{volume.name}/z{z:03}"
+                name, group = f"{volume.name}/z{z:03}", volume.group or volume.name
                 found.append(
-                    Sample(name, image, mask, volume.name, volume.spacing[1:], volume.orientation)
+                    Sample(name, image, mask, group, volume.spacing[1:], volume.orientation)
                 )
         return tuple(found)
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection
+import math
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,19 @@ def title(stated: dict[str, Any], otherwise: str) -> str:
     """Return what a data set is called: its `name`, where that is text."""
     name = stated.get("name")
     return name if isinstance(name, str) and name else otherwise
+
+
+def white(stated: Mapping[str, Any], found: Findings) -> float | None:
+    """Return the value that is `white` in images of more than 8 bits; None where nobody says it."""
+    value = stated.get("white")
+    if value is None:
+        return None
+    if type(value) in (int, float) and 0 < value < math.inf:
+        return float(value)
+    found.problems.append(
+        f"dataset.json: white {shown(value)} must be a number above 0, such as 4095 of 12 bits"
+    )
+    return None
 
 
 def inside(root: Path, name: str, found: Findings, source: str = "dataset.json") -> Path | None:

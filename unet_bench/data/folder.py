@@ -4,7 +4,7 @@
     NAME/masks/*.png       class ids, named as the image or with `_mask` and the like behind;
                            255 = ignore
     NAME/splits/train.txt  optional, with val.txt and test.txt: one image a line
-    NAME/dataset.json      optional: `name`, `classes` or `labels`, `ignore`, `modality`
+    NAME/dataset.json      optional: `name`, `classes` or `labels`, `ignore`, `modality`, `white`
 
 Other layouts that people have are in `layout`. Everything is read and checked first; what is wrong
 is reported at once, all of it, by file.
@@ -18,6 +18,7 @@ import re
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Any, Final
@@ -26,7 +27,7 @@ import numpy as np
 
 from unet_bench.data import tiff
 from unet_bench.data.dataset import IGNORE, Array, Dataset
-from unet_bench.data.dataset_json import doubt_misspelt, modalities, read_json, title
+from unet_bench.data.dataset_json import doubt_misspelt, modalities, read_json, title, white
 from unet_bench.data.decode import (
     children,
     decode,
@@ -37,8 +38,9 @@ from unet_bench.data.decode import (
     read_upright,
 )
 from unet_bench.data.findings import Findings, listing
-from unet_bench.data.labels import Classes, Declared, blurred, counted, declare, label
+from unet_bench.data.labels import BACKGROUND, Classes, Declared, blurred, counted, declare, label
 from unet_bench.data.layout import (
+    CLASS_TABLES,
     LISTINGS,
     Case,
     Layout,
@@ -59,15 +61,21 @@ from unet_bench.limits import read_text
 
 UNREAD: Final = (".csv", ".tsv", ".json", ".lst", ".list")
 """Endings of files that may name splits, and are not read."""
-KEYS: Final = ("name", "classes", "labels", "ignore", "ignore_index", "modality")
+KEYS: Final = ("name", "classes", "labels", "ignore", "ignore_index", "modality", "white")
 """What a dataset.json may say here."""
-CLASS_TABLES: Final = ("class_dict.csv", "_classes.csv", "label_colors.txt")
-"""Files beside the masks that say which colour is which class: CamVid's and its like's."""
+BY_FOLDER: Final = "folders"
+"""How the description of a split begins that keeps folders whole."""
+VOC_LISTS: Final = ("Segmentation", "Main")
+"""Folders in ImageSets/ with lists of the images of each split."""
 
 
 def recognises(path: Path) -> bool:
-    """Return whether `path` is laid out in one of the ways that `layout` lists."""
-    return bool(find_places(path))
+    """Return whether `path` is laid out in one of the ways that `layout` lists.
+
+    Pascal VOC itself, a year in a VOCdevkit, has a reader of its own.
+    """
+    is_voc = path.name.startswith("VOC2") and path.resolve().parent.name == "VOCdevkit"
+    return not is_voc and bool(find_places(path))
 
 
 def read_folder(path: Path | str, *, classes: Classes = None, seed: int = 0) -> Dataset:
@@ -113,20 +121,31 @@ def read_folder(path: Path | str, *, classes: Classes = None, seed: int = 0) -> 
         volumes_read = decode(read_deep_image, files, found)
         marked = decode(read_deep_labels, cases, found)
         masks = {name: volume.as_mask() for name, volume in marked.items()}
-        declared = _declared(root, classes, stated, masks.values(), found)
+        declared = _declared(places, classes, stated, masks.values(), found)
         labels = label(masks, declared, found, "masks/")
         named_modalities = modalities(stated.get("modality"))
-        return volumes(
+        data = volumes(
             name, volumes_read, labels, splits, split_by, found, named_modalities, marked
         )
+        return _grouped(data, layout) if split_by.startswith(BY_FOLDER) else data
     upright = decode(read_upright, files, found)
     masks = decode(_read_masks, cases, found)
     _note_turned([name for name, (_, is_turned) in upright.items() if is_turned], masks, found)
     _doubt_covered(masks, found)
-    declared = _declared(root, classes, stated, masks.values(), found)
+    declared = _declared(places, classes, stated, masks.values(), found)
     labels = label(masks, declared, found, "masks/")
     images = {name: image for name, (image, _) in upright.items()}
-    return pictures(name, images, labels, splits, split_by, found)
+    data = pictures(name, images, labels, splits, split_by, found, white(stated, found))
+    return _grouped(data, layout) if split_by.startswith(BY_FOLDER) else data
+
+
+def _grouped(data: Dataset, layout: Layout) -> Dataset:
+    """Return a data set whose images say what they belong to, so that folds keep it together."""
+    train, val, test = (
+        tuple(replace(sample, group=layout.cases[sample.name].group) for sample in held)
+        for held in data.splits.values()
+    )
+    return replace(data, train=train, val=val, test=test)
 
 
 def _doubt_covered(masks: Mapping[str, Mask], found: Findings) -> None:
@@ -149,7 +168,7 @@ def _require_folders(root: Path, found: Findings) -> None:
 
 
 def _declared(
-    root: Path,
+    places: Sequence[Place],
     classes: Classes,
     stated: dict[str, Any],
     masks: Collection[Mask],
@@ -157,48 +176,86 @@ def _declared(
 ) -> Declared:
     """Return what is said of masks: by the caller or folders, dataset.json, or a class table."""
     if not {"labels", "classes"} & stated.keys():
-        stated = stated | _class_table(root, masks, found)
+        stated = stated | _class_table(places, masks, found)
     return declare(classes, stated, found)
 
 
-def _class_table(root: Path, masks: Collection[Mask], found: Findings) -> dict[str, Any]:
-    """Return what a table of colours beside the images says of masks; nothing without one.
+def _class_table(
+    places: Sequence[Place], masks: Collection[Mask], found: Findings
+) -> dict[str, Any]:
+    """Return what a table of classes beside the images says of masks; nothing without one.
 
-    It is a CSV with the columns name, r, g, b, or CamVid's lines of R, G, B and a name. Masks
-    without colours hold the numbers of its lines, if these are not grey themselves.
+    A table of colours gives masks without colours the numbers of its lines, if these are not grey
+    themselves.
     """
-    file = next((root / name for name in CLASS_TABLES if os.path.isfile(root / name)), None)
-    if file is None:
+    folders = dict.fromkeys((found.root, *(place.images for place in places)))
+    files = [folder / name for folder in folders for name in CLASS_TABLES]
+    tables: dict[str, dict[str, Any]] = {}
+    for file in filter(os.path.isfile, files):
+        where = file.relative_to(found.root).as_posix()
+        try:
+            tables[where] = _table(file)
+        except (OSError, ValueError, LookupError, csv.Error) as error:
+            found.problems.append(
+                f"{where}: cannot be read ({type(error).__name__}: {error}); it needs the columns "
+                "name, r, g and b, or be taken away"
+            )
+    told = [(where, table) for where, table in tables.items() if table]
+    if not told:
         return {}
-    labels = {}
-    try:
-        if file.suffix == ".csv":
-            rows = [
-                [row[key] for key in ("r", "g", "b", "name")]
-                for row in csv.DictReader(read_text(file).splitlines(), skipinitialspace=True)
-            ]
-        else:
-            rows = [
-                re.split(r"\s+", line.strip(), maxsplit=3)
-                for line in read_text(file).splitlines()
-                if line.strip()
-            ]
-        for red, green, blue, name in rows:
-            labels[name.strip()] = f"#{int(red):02x}{int(green):02x}{int(blue):02x}"
-    except (OSError, ValueError, KeyError) as error:
-        found.problems.append(
-            f"{file.name}: cannot be read ({type(error).__name__}: {error}); it needs the columns "
-            "name, r, g and b, or be taken away"
-        )
-        return {}
+    where, table = told[0]
+    for other, differing in told[1:]:
+        if differing != table:
+            found.problems.append(f"{where} and {other} differ; keep one, or make them equal")
+    labels = table.get("labels", {})
+    colours = [int(colour[1:], 16) for colour in labels.values() if isinstance(colour, str)]
+    if not colours:
+        found.notes.append(f"{where} says what the masks' values mean")
+        return table
     has_colours = any(mask.is_colour or mask.colours is not None for mask in masks)
-    if has_colours or all(is_grey(int(colour[1:], 16)) for colour in labels.values()):
-        found.notes.append(f"{file.name} says what the masks' colours mean")
-        return {"labels": labels}
+    if has_colours or all(map(is_grey, colours)):
+        found.notes.append(f"{where} says what the masks' colours mean")
+        return table
     found.notes.append(
-        f"the masks hold no colours: their values are taken for the lines of {file.name}, from 0"
+        f"the masks hold no colours: their values are taken for the lines of {where}, from 0"
     )
     return {"classes": list(labels)}
+
+
+def _table(file: Path) -> dict[str, Any]:
+    """Return what a table of classes states, as dataset.json would. Raises anything.
+
+    It is a CSV with the columns name, r, g, b, or `pixel value` and class (Roboflow's); or lines of
+    R, G, B and a name (CamVid's), of name:R,G,B: (CVAT's), or of names that begin with the
+    background (LabelMe's); other names say nothing.
+    """
+    text = read_text(file)
+    told: list[tuple[str, tuple[str, ...]]]
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if file.suffix == ".csv":
+        cells = [[cell.strip() for cell in row] for row in csv.reader(lines)]
+        header = [name.lower() for name in cells[0]]
+        rows = [dict(zip(header, row, strict=True)) for row in cells[1:]]
+        if "pixel value" in header:
+            return {"labels": {row["class"]: int(row["pixel value"]) for row in rows}}
+        told = [(row["name"], (row["r"], row["g"], row["b"])) for row in rows]
+    elif file.name == "class_names.txt":
+        names = [name for name in lines if name != "__ignore__"]
+        has_background = bool(names) and names[0].strip("_").lower() == BACKGROUND
+        return {"classes": [BACKGROUND, *names[1:]]} if has_background else {}
+    elif file.name == "labelmap.txt":
+        parts = [line.split(":") for line in lines if not line.startswith("#")]
+        told = [(part[0], tuple(part[1].split(","))) for part in parts]
+    else:
+        parts = [re.split(r"\s+", line, maxsplit=3) for line in lines]
+        told = [(part[3], (part[0], part[1], part[2])) for part in parts]
+    labels = {}
+    for name, colour in told:
+        red, green, blue = map(int, colour)
+        labels[name.strip()] = f"#{red:02x}{green:02x}{blue:02x}"
+    if not labels:
+        raise ValueError("names no class")
+    return {"labels": labels}
 
 
 def _splits(root: Path, layout: Layout, seed: int, found: Findings) -> tuple[Splits, str]:
@@ -209,13 +266,21 @@ def _splits(root: Path, layout: Layout, seed: int, found: Findings) -> tuple[Spl
         by_folder.setdefault(case.split, []).append(name)
     if by_folder.keys() - {"", "train"}:
         return complete(by_folder, seed, found)
-    return stated_splits(root, names, seed, found)
+    groups = {name: case.group for name, case in layout.cases.items()}
+    return stated_splits(root, names, seed, found, groups)
 
 
 def stated_splits(
-    root: Path, names: Sequence[str], seed: int, found: Findings
+    root: Path,
+    names: Sequence[str],
+    seed: int,
+    found: Findings,
+    groups: Mapping[str, str] | None = None,
 ) -> tuple[Splits, str]:
-    """Return names by split, as split files in `root` say or else by `seed`, and how."""
+    """Return names by split, as split files in `root` say or else by `seed`, and how.
+
+    The seed keeps names of one of the `groups` together.
+    """
     listings = _split_files(root, found)
     if not names and not found.problems:
         known = ", ".join((*LOSSLESS, *LOSSY))
@@ -224,7 +289,17 @@ def stated_splits(
         return {split: [] for split in SPLITS}, ""
     if not listings:
         _doubt_unused(root, names, found)
-        return seeded(names, seed, found, where="images/"), f"seeded 70/10/20, seed {seed}"
+        if not groups or not all(groups.values()):
+            _note_folders(names, found)
+            return seeded(names, seed, found, where="images/"), f"seeded 70/10/20, seed {seed}"
+        whole = seeded(sorted({*groups.values()}), seed, found, where="images/", kind="folder")
+        found.notes.append(
+            f"all images of a folder stay in one split, since {len({*groups.values()})} folders "
+            "may be of as many patients; files in splits/ divide otherwise"
+        )
+        return {
+            split: [name for name in names if groups[name] in held] for split, held in whole.items()
+        }, f"{BY_FOLDER} seeded 70/10/20, seed {seed}"
     splits = {split: listed(file, names, found) for split, file in listings.items()}
     for name, count in Counter(chain(*splits.values())).items():
         if count > 1:
@@ -239,10 +314,21 @@ def stated_splits(
     return complete(splits, seed, found)
 
 
+def _note_folders(names: Sequence[str], found: Findings) -> None:
+    """Note that images of several folders are divided, which may be of a patient each."""
+    folders = sorted({name.rpartition("/")[0] for name in names})
+    if len(folders) > 1:
+        found.notes.append(
+            f"images of {len(folders)} folders ({listing(folders)}) are divided one by one; if a "
+            "folder is of one patient, list the images of each split in splits/"
+        )
+
+
 def _split_files(root: Path, found: Findings) -> dict[str, Path]:
     """Return the file of each split, in splits/ or beside the images; note those not known."""
     folders = [child for child in children(root) if child.name.lower() in LISTINGS]
-    for folder in (*folders, root):
+    inner = [folder / name for folder in folders for name in VOC_LISTS if (folder / name).is_dir()]
+    for folder in (*inner, *folders, root):
         every = children(folder)
         others = [
             file.name
@@ -256,6 +342,8 @@ def _split_files(root: Path, found: Findings) -> dict[str, Path]:
             )
         files = [file for file in every if file.suffix.lower() == ".txt"]
         called = {file: split_called(file.stem) for file in files}
+        if "train" not in called.values():
+            called |= {file: "train" for file in files if file.stem.lower() == "trainval"}
         listings: dict[str, Path] = {}
         for file, split in called.items():
             if split in listings:

@@ -9,7 +9,9 @@
     masks/a_mask_1.png             several masks of an image, `_0`, `_1`, … at the end
     train/PLACE/images/            the same in a folder a place or a scanner (LoveDA)
     X_Training_Input/              ISIC's: `Input` or `Data`, and `GroundTruth` for the masks
+    PATIENT/images/ PATIENT/masks/ a folder a patient; or images/PATIENT/ masks/PATIENT/
     a/a_scan/ a/a_lesion/          a folder an image, with its mask in a folder beside it (PH2)
+    JPEGImages/ SegmentationClass/ as VOC, which CVAT and LabelMe export
 
 Names match across Unicode's forms, and across upper and lower case where that leaves one. What
 stands for the image in a name may be replaced in the mask's: `a_sat` and `a_mask`, `image_1` and
@@ -31,11 +33,19 @@ from unet_bench.data.findings import Findings, listing
 from unet_bench.errors import InvalidData
 from unet_bench.limits import one_line
 
-LISTINGS: Final = ("splits", "split")
+MANY_FOLDERS: Final = 10
+"""As many folders are of patients or scans; fewer may be of kinds, such as benign and malignant."""
+LISTINGS: Final = ("splits", "split", "imagesets")
 """Folders of files that list the images of each split."""
+CLASS_TABLES: Final = (
+    *("class_dict.csv", "_classes.csv", "label_colors.txt", "labelmap.txt", "class_names.txt"),
+)
+"""Files beside the masks that say which colour or value is which class: CamVid's, Roboflow's,
+CVAT's and LabelMe's.
+"""
 IMAGES: Final = (
     *("images", "imgs", "image", "img", "imagespng", "cxrpng", "stareimages"),
-    *("original", "originals"),
+    *("original", "originals", "jpegimages", "imgdir"),
 )
 """What folders of images are called, without spaces, hyphens and underscores."""
 OBSERVERS: Final = ("1stmanual", "manual1", "manualmask", "labelsah")
@@ -43,17 +53,22 @@ OBSERVERS: Final = ("1stmanual", "manual1", "manualmask", "labelsah")
 MASKS: Final = (
     *OBSERVERS,
     *("masks", "mask", "labels", "label", "gt", "groundtruth", "segmentations", "segmentation"),
-    *("annotations", "maskspng", "manual"),
+    *("annotations", "maskspng", "manual", "segmentationclasspng", "segmentationclass"),
+    "anndir",
 )
 SPLIT_NAMES: Final = {
     "train": ("train", "training"),
     "val": ("val", "valid", "validation", "dev"),
     "test": ("test", "testing"),
 }
+MASK_WORDS: Final = (
+    *("mask", "masks", "seg", "segmentation", "label", "labels", "gt", "labelled", "labeled"),
+    *("cp_masks", "annotation", "anno"),
+)
 MASK_SUFFIXES: Final = (
-    *("", "_mask", "_masks", "_seg", "_segmentation", "_label", "_labels", "_gt", "-mask", "_L"),
-    *("_manual1", "_annotation", "_anno", "_1stHO", ".ah", "_lesion", "_manual"),
-    *("_gtFine_labelIds", "_labelIds"),
+    "",
+    *(before + word for word in MASK_WORDS for before in "_-"),
+    *("_L", "_manual1", "_1stHO", ".ah", "_lesion", "_manual", "_gtFine_labelIds", "_labelIds"),
 )
 IMAGE_SUFFIXES: Final = (
     *("_image", "_img", "_sat", "_leftImg8bit", "_leftimg8bit", "_training", "_test", "_rgb"),
@@ -61,7 +76,9 @@ IMAGE_SUFFIXES: Final = (
 """What stands behind the name of an image, and not in its mask's: DeepGlobe's, DRIVE's, …"""
 IMAGE_PREFIXES: Final = ("image", "img", "im", "volume", "frame")
 MASK_PREFIXES: Final = ("mask", "label", "gt", "seg", "segmentation")
-OTHER_SUFFIXES: Final = ("_2ndHO", "_superpixels", "_gtFine_color", "_gtFine_instanceIds")
+OTHER_SUFFIXES: Final = (
+    *("_2ndHO", "_superpixels", "_gtFine_color", "_gtFine_instanceIds", "_overlay", "_viz"),
+)
 """What stands behind names of what is neither image nor mask: a second observer's masks, …"""
 BESIDE_SUFFIXES: Final = ("labels", "label", "masks", "mask", "gt", "annot")
 """What stands behind the name of a folder of images in that of the folder of their masks."""
@@ -79,6 +96,8 @@ class Case:
     image: Path
     masks: tuple[tuple[Path, int], ...]
     split: str = ""
+    group: str = ""
+    """What stays in one split with it: its folder, see `Place`."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +109,13 @@ class Place:
     split: str = ""
     prefix: str = ""
     """What stands before a name, so that images of one name in several places differ."""
+    is_whole: bool = False
+    """Whether its images stay in one split, since it may be of one patient."""
+
+    @property
+    def group(self) -> str:
+        """What its images are called together that stay in one split; empty if they need not."""
+        return self.prefix.rstrip("/") if self.is_whole else ""
 
 
 @dataclass(frozen=True)
@@ -108,7 +134,7 @@ def find_places(root: Path) -> list[Place]:
     """Return where images and masks lie in a folder, by the first layout that fits; or nothing."""
     ways = (
         *(_side_by_side, _split_folders, _folders_of_splits),
-        *(_beside_each_other, _in_one_folder, _folders_of_cases),
+        *(_beside_each_other, _in_one_folder, _folders_of_cases, _folders_of_patients),
     )
     return next((places for way in ways if (places := way(root))), [])
 
@@ -123,10 +149,16 @@ TREES: Final = {
 """Layouts for a message, and the folders that each needs."""
 
 
-OUTLINES: Final = (
-    "XML is not read; if it holds outlines (Aperio's, as MoNuSeg has them), draw those of each "
-    "image into a mask, such as by QuPath: images/NAME.tif and masks/NAME.png"
-)
+OUTLINES: Final = {
+    ".xml": "XML is not read; if it holds outlines (Aperio's, as MoNuSeg has them)",
+    ".geojson": "GeoJSON is not read; if it holds outlines (QuPath's)",
+    ".txt": "text is not read; if it holds outlines (YOLO's)",
+    ".csv": "CSV is not read; if it holds run-length masks (Kaggle's EncodedPixels)",
+}
+"""Files that may hold masks, by their ending, and what is said of them."""
+DRAW: Final = "draw those of each image into a mask: images/NAME.tif and masks/NAME.png"
+MAY_TELL: Final = ("train", "mask", "label", "rle", "annotation", "segment", "solution")
+"""Within names of files beside the images that may hold masks."""
 
 
 def nearest(path: Path, most: int = 3) -> list[str]:
@@ -138,21 +170,49 @@ def nearest(path: Path, most: int = 3) -> list[str]:
     told = [(2.0, f"{folder}: give this folder") for folder in inside if find_places(folder)]
     present = [folder.relative_to(path).as_posix() for folder in inside]
     for tree, needed in TREES.items():
-        renames, score = [], 0.0
-        for folder in filter(None, needed):
-            near = max(present, key=lambda name: _likeness(name, folder), default="")
-            likeness = _likeness(near, folder)
-            score += likeness
-            if likeness < 1:
-                use = f"rename {near}/ to {folder}/" if likeness > 0.5 else f"make {folder}/"
-                renames.append(use)
+        nearest_of = _assigned(present, needed)
+        score = sum(likeness for _, likeness in nearest_of.values())
+        renames = [
+            f"rename {near}/ to {folder}/" if likeness > 0.5 else f"make {folder}/"
+            for folder, (near, likeness) in nearest_of.items()
+            if likeness < 1
+        ]
         renames = renames or ["give masks the names of their images, or with _mask behind"]
         told.append((score / len(needed), f"{tree}: {', '.join(renames)}"))
-    called = [folder for folder in inside if _plain(folder.name) in MASKS]
-    outlines = [folder for folder in called if any(folder.glob("*.xml"))]
-    told += [(3.0, f"{folder.relative_to(path)}/: {OUTLINES}") for folder in outlines]
+    told += [(3.0, line) for line in _outlines(path, inside)]
     told.sort(key=lambda pair: -pair[0])
     return [one_line(line) for _, line in told[:most]]
+
+
+def _assigned(present: Iterable[str], needed: Iterable[str]) -> dict[str, tuple[str, float]]:
+    """Return the nearest folder of those present for each needed one, and how near it is.
+
+    A folder is given to one alone, the nearest pair first.
+    """
+    wanted = [folder for folder in needed if folder]
+    found = dict.fromkeys(wanted, ("", 0.0))
+    pairs = [(_likeness(name, folder), name, folder) for name in present for folder in wanted]
+    taken: set[str] = set()
+    for likeness, name, folder in sorted(pairs, reverse=True):
+        if name not in taken and not found[folder][0]:
+            found[folder] = name, likeness
+            taken.add(name)
+    return found
+
+
+def _outlines(path: Path, inside: Iterable[Path]) -> list[str]:
+    """Return which files may hold outlines or run-length masks, and what to do with them."""
+    called = [folder for folder in inside if _plain(folder.name) in MASKS]
+    files = [file for folder in called for file in _children(folder)]
+    files += [f for f in _children(path) if any(word in f.stem.lower() for word in MAY_TELL)]
+    first: dict[str, Path] = {}
+    for file in files:
+        ending = file.suffix.lower()
+        if ending in OUTLINES and not (ending == ".txt" and file.parent == path):
+            first.setdefault(ending, file)
+    return [
+        f"{file.relative_to(path)}: {OUTLINES[ending]}, {DRAW}" for ending, file in first.items()
+    ]
 
 
 def _likeness(name: str, wanted: str) -> float:
@@ -232,10 +292,44 @@ def _in_one_folder(root: Path) -> list[Place]:
     if _match(root, root):
         return [Place(root, root)]
     folders = [folder for folder in _folders(root) if _match(folder, folder)]
-    are_splits = all(split_called(folder.name) for folder in folders)
+    splits = [split_called(folder.name) for folder in folders]
+    if not all(splits):
+        return _places_of({folder.name: (folder, folder) for folder in folders})
     return [
-        Place(folder, folder, split_called(folder.name) if are_splits else "", f"{folder.name}/")
-        for folder in folders
+        Place(folder, folder, split, f"{folder.name}/")
+        for folder, split in zip(folders, splits, strict=True)
+    ]
+
+
+def _folders_of_patients(root: Path) -> list[Place]:
+    """Return the places of a folder a patient, with images and masks in it, or in these two.
+
+    Few folders with both in each may be as many data sets.
+    """
+    pairs: dict[str, tuple[Path, Path]] = {}
+    for folder in _folders(root):
+        images, masks = _all_called(folder, IMAGES), _all_called(folder, MASKS)
+        # An image that is called as its folder is one with a mask an object: another reader's.
+        is_set = (folder / "dataset.json").exists()
+        if images and masks and not is_set and folder.name not in _stems(images[0]):
+            pairs[folder.name] = images[0], masks[0]
+    if len(pairs) < MANY_FOLDERS:
+        pairs.clear()
+    for images_of_all in _all_called(root, IMAGES):
+        for masks_of_all in _all_called(root, MASKS):
+            masks_by_name = {folded(folder.name): folder for folder in _folders(masks_of_all)}
+            for folder in _folders(images_of_all):
+                if twin := masks_by_name.get(folded(folder.name)):
+                    pairs.setdefault(folder.name, (folder, twin))
+    return _places_of({name: pair for name, pair in pairs.items() if _match(*pair)})
+
+
+def _places_of(pairs: Mapping[str, tuple[Path, Path]]) -> list[Place]:
+    """Return the places of folders that are no splits."""
+    is_whole = len(pairs) >= MANY_FOLDERS
+    return [
+        Place(images, masks, prefix=f"{name}/", is_whole=is_whole)
+        for name, (images, masks) in pairs.items()
     ]
 
 
@@ -260,7 +354,7 @@ def _match(images: Path, masks: Path) -> bool:
     """
     stems = _lower_stems(images)
     if images == masks:
-        return any(_image_of(stem, stems) for stem in stems)
+        return any(image_of(stem, stems) for stem in stems)
     there = _lower_stems(masks)
     if all(os.path.isdir(child) for child in _children(masks)):
         there = {stem for folder in _folders(masks) for stem in _lower_stems(folder)}
@@ -371,6 +465,8 @@ def _listed(root: Path, folder: Path, found: Findings, are_folders_used: bool = 
             hidden.append(child.name)
         elif os.path.isdir(child):
             folders.append(f"{child.name}/")
+        elif child.name in CLASS_TABLES:
+            continue
         elif ending and os.path.isfile(child):
             files.setdefault(folded(child.name[: -len(ending)]), []).append(child)
         elif not os.path.exists(child):
@@ -460,7 +556,7 @@ def _cases(
     images = {stem: held for stem, held in images.items() if stem not in others}
     if place.images == place.masks:
         every = dict(images)
-        images = {stem: held for stem, held in every.items() if not _image_of(stem, every)}
+        images = {stem: held for stem, held in every.items() if not image_of(stem, every)}
         sources = [({stem: held for stem, held in every.items() if stem not in images}, 0)]
     masks: dict[str, list[tuple[Path, int]]] = {stem: [] for stem in images}
     for files, number in sources:
@@ -481,7 +577,7 @@ def _cases(
             f"{masks_where}: {len(unused)} mask(s) belong to no image: {listing(unused)}"
         )
     return [
-        Case(place.prefix + stem, images[stem][0], tuple(held), place.split)
+        Case(place.prefix + stem, images[stem][0], tuple(held), place.split, place.group)
         for stem, held in masks.items()
     ]
 
@@ -490,7 +586,7 @@ def _others(images: Files, sources: list[tuple[Files, int]], are_masks_beside: b
     """Return what is neither image nor mask by its name, and has no mask of its own."""
     named = {stem for stem in images if _without(stem, OTHER_SUFFIXES, images)}
     if are_masks_beside:
-        return named - {_image_of(stem, images) for stem in images}
+        return named - {image_of(stem, images) for stem in images}
     matched = [match(images.keys(), files) for files, _ in sources] if named else []
     return {stem for stem in named if not any(any(held[stem]) for held in matched)}
 
@@ -514,7 +610,7 @@ def _names(files: Iterable[Path]) -> str:
     return ", ".join(file.name for file in files)
 
 
-def _image_of(stem: str, stems: Collection[str]) -> str:
+def image_of(stem: str, stems: Collection[str]) -> str:
     """Return the image that a file in the same folder is the mask of, by its name; or nothing."""
     numbered = NUMBERED.fullmatch(stem)
     for name in (stem, numbered[1] if numbered else stem):

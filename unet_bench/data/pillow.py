@@ -106,6 +106,11 @@ def _why_not(path: Path) -> str:
     """Return why Pillow does not know what a file is, and what to do about it."""
     with path.open("rb") as content:
         start = content.read(LOOKED_INTO)
+    if start[128:132] == b"DICM":
+        return (
+            "is DICOM, which is read for training alone, from a folder as the reader dicom wants "
+            "it; convert it: a series to NIfTI (dcm2niix), a picture to PNG"
+        )
     bits = _jpeg_bits(start)
     if bits > 8:
         return f"is a JPEG of {bits} bits a band, which Pillow cannot read; {SAVED_DEEP}"

@@ -14,6 +14,7 @@ and ends with `pictures` or `volumes`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +23,8 @@ from typing import Final
 import numpy as np
 
 from unet_bench.data.dataset import Array, Dataset, Sample, fault
-from unet_bench.data.findings import Findings
+from unet_bench.data.decode import folded
+from unet_bench.data.findings import Findings, listing
 from unet_bench.data.labels import Labelled
 from unet_bench.data.scale import all_scaled
 from unet_bench.data.splits import SPLITS, Splits
@@ -90,13 +92,14 @@ def pictures(
     splits: Splits,
     split_by: str,
     found: Findings,
+    white: float | None = None,
 ) -> Dataset:
     """Return a data set of images `(H W C)` and masks `(H W)` by name.
 
-    Grey and RGB together become RGB; what is not 8 bits becomes float32, see `scale`. Raises
-    InvalidData over all problems found.
+    Grey and RGB together become RGB; what is not 8 bits becomes float32, where `white` is 1 if
+    somebody said so, see `scale`. Raises InvalidData over all problems found.
     """
-    scale, images = all_scaled(alike(images), found)
+    scale, images = all_scaled(alike(images), found, white)
     masks = labels.masks
     samples = {key: Sample(key, images[key], masks[key]) for key in images if key in masks}
     channels = _channels(images)
@@ -115,9 +118,20 @@ def _refuse_faults(
     """Raise InvalidData over all problems found, and what is wrong with single samples."""
     if not samples and not found.problems:
         found.problems.append("holds no image with a mask; add some")
+    by_bands: dict[int, list[str]] = {}
+    for name, sample in samples.items():
+        by_bands.setdefault(sample.image.shape[-1], []).append(name)
+    if len(by_bands) > 1:
+        kinds = "; ".join(f"{bands} in {listing(by_bands[bands])}" for bands in sorted(by_bands))
+        found.problems.append(
+            f"images: have several numbers of bands: {kinds}; which is which nobody knows: save "
+            "all with the same ones"
+        )
     if labels.classes:
-        faults = (fault(s, channels, len(labels.classes), dims) for s in samples.values())
-        found.problems.extend(problem for problem in faults if problem)
+        for sample in samples.values():
+            bands = sample.image.shape[-1] if len(by_bands) > 1 else channels
+            if problem := fault(sample, bands, len(labels.classes), dims):
+                found.problems.append(problem)
     found.refuse()
 
 
@@ -130,6 +144,7 @@ def _dataset(
     found: Findings,
 ) -> Dataset:
     """Return the data set of samples by name, with what came up while they were read."""
+    _doubt_alike(labels.classes, found)
     train, val, test = (tuple(samples[key] for key in splits[split]) for split in SPLITS)
     first = next(iter(samples.values()))
     return Dataset(
@@ -145,6 +160,19 @@ def _dataset(
         doubts=tuple(found.doubts),
         notes=tuple(found.notes),
     )
+
+
+def _doubt_alike(classes: Sequence[str], found: Findings) -> None:
+    """Doubt classes that differ in case, spaces and the like alone: who draws may write so."""
+    spellings: dict[str, list[str]] = {}
+    for name in classes:
+        plain = re.sub(r"[\s_]+|(?<=\w)-(?=\w)", "", folded(name)).casefold()
+        spellings.setdefault(plain, []).append(name)
+    if several := [names for names in spellings.values() if len(names) > 1]:
+        found.doubts.append(
+            f"classes: {'; '.join(' and '.join(map(repr, names)) for names in several[:3])}: are "
+            "these one? Each is learnt as a class of its own; give one name to what is one class"
+        )
 
 
 def alike(images: Mapping[str, Array]) -> dict[str, Array]:

@@ -21,6 +21,10 @@ GAP: Final = 0.9
 DIM: Final = 1 / 16
 """The largest value of an image, on the scale of all, up to which it may be of fewer bits."""
 TYPES: Final[tuple[str, ...]] = ("uint8", "uint16", "float32")
+WHITE: Final = 255.0
+"""What is white in images of 8 bits."""
+SURE: Final = 2**14
+"""16-bit numbers from here on are of no fewer bits: there are no cameras of 15."""
 
 
 def is_bytes(scale: Scale) -> bool:
@@ -28,41 +32,113 @@ def is_bytes(scale: Scale) -> bool:
     return set(scale) <= {"uint8"}
 
 
-def find_scale(images: Iterable[Array], found: Findings) -> Scale:
+def find_scale(images: Mapping[str, Array], found: Findings, white: float | None = None) -> Scale:
     """Return the scale of a data set of images `(H W C)`, each of one of `TYPES`.
 
     8 bits reach from 0 to 255. Of 16 bits only those count that the largest value of all images
-    needs. Fractions in 0..1 stay; others reach from the smallest to the largest value, and may not
-    stand beside whole numbers, since nobody can know what these would be on that scale. Whole
-    numbers below 0, or of more than 16 bits, share one scale with those of 16 bits: files of one
-    signed type are of both kinds, as their values happen to be.
+    needs, or `white` says. Fractions in 0..1 stay; others reach from the smallest to the largest
+    value, and may not stand beside whole numbers, since nobody can know what these would be on that
+    scale. Whole numbers below 0, or of more than 16 bits, share one scale with those of 16 bits:
+    files of one signed type are of both kinds, as their values happen to be.
     """
     ranges: dict[str, tuple[float, float]] = {}
     are_whole = True
-    for image in images:
+    for image in images.values():
         low, high = ranges.get(image.dtype.name, (np.inf, -np.inf))
         ranges[image.dtype.name] = min(low, float(image.min())), max(high, float(image.max()))
         if image.dtype == np.float32:
             are_whole = are_whole and bool((image == np.round(image)).all())
-    scale: Scale = {name: _bounds(name, *ranges[name]) for name in TYPES if name in ranges}
-    if are_whole and ranges.keys() >= {"uint16", "float32"} and scale["float32"] != (0.0, 1.0):
+    scale: Scale = {name: _bounds(name, *ranges[name], white) for name in TYPES if name in ranges}
+    known = (0.0, 1.0), (0.0, white)
+    if are_whole and ranges.keys() >= {"uint16", "float32"} and scale["float32"] not in known:
         lows, highs = zip(ranges["uint16"], ranges["float32"], strict=True)
         scale |= dict.fromkeys(("uint16", "float32"), (min(lows), max(highs)))
     if not is_bytes(scale):
         found.notes.extend(_told(name, *scale[name]) for name in scale)
     beside = scale.keys() - ({"uint16", "float32"} if are_whole else {"float32"})
-    if beside and scale.get("float32", (0.0, 1.0)) != (0.0, 1.0):
+    if beside and scale.get("float32", known[0]) not in known:
         low, high = scale["float32"]
+        kind = "numbers" if are_whole else "fractions"
         found.problems.append(
-            f"some images hold fractions from {low:g} to {high:g}, others whole numbers; "
-            "save all in one type, or the fractions in 0..1"
+            f"some images hold {kind} from {low:g} to {high:g}, others whole numbers of "
+            f"{_listed_bits(beside)} bits: how bright these are beside them nobody knows; "
+            "save all in one type, or the others in 0..1"
         )
+    if white is not None:
+        _require_within(ranges, white, found)
+    else:
+        _require_sure(images, ranges, scale, found)
     return scale
 
 
-def _bounds(name: str, low: float, high: float) -> tuple[float, float]:
+def _listed_bits(names: Iterable[str]) -> str:
+    return " and ".join(name.removeprefix("uint") for name in TYPES if name in set(names))
+
+
+def _require_within(
+    ranges: Mapping[str, tuple[float, float]], white: float, found: Findings
+) -> None:
+    """Add a problem where a stated white is not that of all values."""
+    for name in ranges.keys() - {"uint8"}:
+        low, high = ranges[name]
+        if low < 0 or high > white:
+            found.problems.append(
+                f"dataset.json: white {white:g}, and images hold values from {low:g} to {high:g}; "
+                "state the value that is white in all of them, or leave it out"
+            )
+
+
+def _require_sure(
+    images: Mapping[str, Array],
+    ranges: Mapping[str, tuple[float, float]],
+    scale: Scale,
+    found: Findings,
+) -> None:
+    """Add a problem where images of 16 bits may have several whites, and nobody says which.
+
+    Each would be as bright as its white makes it. Alone, they are at least all on one scale. What
+    shows a white is values that no fewer bits can hold, or that pile up where one lies. Values that
+    8 bits hold are of 8 bits: many programs save them so.
+    """
+    low, high = scale.get("uint16", (1.0, 1.0))
+    if low:
+        return
+    highest = ranges["uint16"][1]
+    ends = {name: white_of(image) for name, image in images.items() if image.dtype == np.uint16}
+    is_sure = highest >= SURE or high in (*ends.values(), WHITE)
+    if shorter := sorted(name for name, end in ends.items() if 0 < end < high):
+        end = ends[shorter[0]]
+        found.problems.append(
+            f"images: the values of {len(shorter)} end at {end}, the white of {end.bit_length()} "
+            f"bits ({listing(shorter)}), and others reach {highest:g}; save all with one depth, "
+            f'or, if one value is white in all of them, say in dataset.json "white": {high:g}'
+        )
+    elif not is_sure and any(bounds != (low, high) for bounds in scale.values()):
+        others = "8 bits" if "uint8" in scale else "fractions"
+        found.problems.append(
+            f"images: some hold 16 bits with values up to {highest:g}, others {others}: how bright "
+            "these are beside each other nobody knows; save all with one depth, or say in "
+            f'dataset.json which value is white in those of 16 bits, such as "white": {high:g}'
+        )
+
+
+def white_of(image: Array) -> int:
+    """Return the largest value of an image where it is the white of a depth and pixels pile up.
+
+    A sensor that sees more than it can count gives its largest number. 0 where none is to be seen.
+    """
+    top = int(image.max())
+    if top not in {2**bits - 1 for bits in DEPTHS}:
+        return 0
+    at_top, below = (int(np.count_nonzero(image == value)) for value in (top, top - 1))
+    return top if at_top > max(1, below) else 0
+
+
+def _bounds(name: str, low: float, high: float, white: float | None) -> tuple[float, float]:
     if name == "uint8":
-        return 0.0, 255.0
+        return 0.0, WHITE
+    if white is not None and not (name == "float32" and low >= 0 and high <= 1):
+        return 0.0, white
     if name == "uint16":
         return 0.0, float(next(2**bits - 1 for bits in DEPTHS if high < 2**bits))
     return (0.0, 1.0) if low >= 0 and high <= 1 else (low, high)
@@ -89,9 +165,11 @@ def to_unit(image: Array, bounds: tuple[float, float]) -> Array:
     return unit.astype(np.float32)
 
 
-def all_scaled(images: Mapping[str, Array], found: Findings) -> tuple[Scale, dict[str, Array]]:
+def all_scaled(
+    images: Mapping[str, Array], found: Findings, white: float | None = None
+) -> tuple[Scale, dict[str, Array]]:
     """Return the scale of a data set, and its images in that scale."""
-    scale = find_scale(images.values(), found)
+    scale = find_scale(images, found, white)
     if is_bytes(scale):
         return scale, dict(images)
     scaled = {name: to_unit(image, scale[image.dtype.name]) for name, image in images.items()}
@@ -115,7 +193,7 @@ def _gaps(images: Mapping[str, Array], scaled: Mapping[str, Array], scale: Scale
     two_valued = dict.fromkeys(scale, True)
     for name, unit in scaled.items():
         kind = images[name].dtype.name
-        held[kind][(100 * unit).astype(np.uint8)] = True
+        held[kind][(100 * unit.clip(0, 1)).astype(np.uint8)] = True
         two_valued[kind] &= bool(((unit == 0) | (unit == 1)).all())
     for kind, (low, high) in scale.items():
         levels = np.flatnonzero(held[kind]) / 100

@@ -19,7 +19,7 @@ from unet_bench.execute.jobs import Ended, Event, Job, Result, Started, Waiting
 from unet_bench.execute.logs import tidy, without_secrets
 from unet_bench.execute.processes import KILL, Exit, Processes
 from unet_bench.execute.verdict import oom_kills, verdict
-from unet_bench.host.locks import POLL_S, DeviceLocks, Held, lock_file
+from unet_bench.host.locks import POLL_S, DeviceLocks, Held, is_of
 from unet_bench.host.survey import VISIBILITY, DeviceFacts
 
 IDENTITY = 8  # characters that tell two devices of a host apart
@@ -200,19 +200,18 @@ class Local:
                     if lock.holder == str(os.getpid()) and self._running:
                         # A worker of ours, whose end will wake us. Where it is on this very
                         # device, what is timed has to wait for the device to be left idle.
-                        if lock.path == lock_file(place.name):
+                        if is_of(lock.path, place.name):
                             break
                         continue
                     blocked = True
                     if not self._wait_announced:
-                        doing = "timing" if job.timed else "measuring"
-                        yield Waiting(
-                            f"waiting for process {lock.holder or '?'} before {doing} "
-                            f"on {place.name}: {lock.path}"
-                        )
+                        yield Waiting(_waits(lock, job, place))
                     self._wait_announced = True
                     continue
                 self._wait_announced = False
+                if self._locks.notice:
+                    yield Waiting(self._locks.notice)
+                    self._locks.notice = ""
                 waiting[job.timed].popleft()
                 job = job.at(environ={**job.environ, **place.environ})
                 job.remove_result()
@@ -283,6 +282,15 @@ class Local:
                 for ended in self._collect_ended(seconds):
                     if ended.job.read_result() is not None or ended.result["status"] == "timeout":
                         yield ended
+
+
+def _waits(lock: Held, job: Job, place: LocalDevice) -> str:
+    """Return what a job waits for, and for how long where that has an end."""
+    doing = "timing" if job.timed else "measuring"
+    bounded = lock.longest_s < math.inf
+    longest = f", for at most {lock.longest_s / 60:g} minutes" if bounded else ""
+    holder = lock.holder or "?"
+    return f"waiting for process {holder} before {doing} on {place.name}{longest}: {lock.path}"
 
 
 def cores(quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:

@@ -72,8 +72,9 @@ def read(path: Path) -> Array:
     if values.min() < low or values.max() > high:
         told = f"{path}: values from {values.min():g} to {values.max():g}, and the network takes "
         told += f"{low:g} to {high:g}"
-        if len(SIZE) == 3:  # each training volume was brought there by its own range
-            sys.exit(f"{told}: bring the volume there")
+        # Each training volume was brought there by its own range; 16 bits beyond it are of more.
+        if len(SIZE) == 3 or (values.dtype == np.uint16 and low == 0):
+            sys.exit(f"{told}: bring it there")
         print(f"{told}: its mask may be wrong", file=sys.stderr)
     unit: Array = (values.astype(np.float64) - low) / ((high - low) or 1)
     return unit.astype(np.float32)

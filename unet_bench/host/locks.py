@@ -3,11 +3,16 @@
 A run's folder has one writer. A device has one timing at a time, and nothing of ours runs on it
 meanwhile: what is timed holds it alone, all else shares it. A host has one timing at a time, too,
 since devices share its processor.
+
+Each such lock is two files. One lies in a folder that nobody but this user can open: between one
+user's own processes it is kept, however long that takes. The other is for all users of the host,
+any of whom could keep it for ever: it is waited for so long, and then done without.
 """
 
 from __future__ import annotations
 
 import functools
+import math
 import os
 import platform
 import re
@@ -44,15 +49,20 @@ OWN: Final = "unet-bench-of-"  # what temporary folders are called, before the b
 OWNED: Final = "owner"  # the file in them that their process holds
 YOUNG_S: Final = 60.0  # that nobody looks whether a folder is held: it may be about to be
 TIMING: Final = "timing"  # the host's own lock beside its devices'
+LONGEST_S: Final = 1800.0  # that other users are waited for
 
 
 class Held(Exception):
-    """Another process has the lock; `holder` is its id, as far as it said."""
+    """Another process has the lock; `holder` is its id, as far as it said.
+
+    It is waited for no longer than `longest_s`.
+    """
 
     def __init__(self, holder: str, path: Path) -> None:
         super().__init__(holder)
         self.holder = holder
         self.path = path
+        self.longest_s = math.inf
 
 
 def hold(path: Path, *, shared: bool = False) -> FileIO:
@@ -99,8 +109,11 @@ class DeviceLocks:
     """
 
     def __init__(self) -> None:
+        self.notice = ""  # what was done without, for whoever takes to tell and to empty
         self._had: set[Path] = set()  # since nobody else had a turn
         self._turn_until: dict[Path, float] = {}  # of somebody else
+        self._held_since: dict[Path, float] = {}  # by another user, without a moment in which not
+        self._done_without: set[Path] = set()
 
     def take(self, device: str, *, timed: bool) -> list[FileIO]:
         """Return all locks for a cell on a physical device of this host.
@@ -111,18 +124,45 @@ class DeviceLocks:
         locks: list[FileIO] = []
         try:
             for name in (TIMING, device) if timed else (device,):
-                path = lock_file(name)
-                self._give_way(path)
-                with suppress(OSError):  # what cannot be locked: better unlocked than not at all
-                    locks.append(hold(path, shared=not timed))
-                    _open_to_all(locks[-1])
-                self._had.add(path)
+                # What cannot be locked: better unlocked than not at all.
+                with suppress(OSError):
+                    locks += self._take(own_lock_file(name), timed)
+                with suppress(OSError):
+                    locks += self._take_of_all(lock_file(name), timed)
         except Held as error:
             for file in locks:
                 file.close()
             if error.holder != str(os.getpid()):
                 note_waiting(error.path)
             raise
+        return locks
+
+    def _take(self, path: Path, timed: bool) -> list[FileIO]:
+        self._give_way(path)
+        lock = hold(path, shared=not timed)
+        self._had.add(path)
+        return [lock]
+
+    def _take_of_all(self, path: Path, timed: bool) -> list[FileIO]:
+        """Return the lock of all users; nothing where others held it for `LONGEST_S`."""
+        try:
+            locks = self._take(path, timed)
+        except Held as error:
+            error.longest_s = LONGEST_S
+            since = self._held_since.setdefault(path, time.monotonic())
+            if time.monotonic() < since + LONGEST_S:
+                raise
+            if path not in self._done_without:
+                self._done_without.add(path)
+                self.notice = (
+                    f"{path}: held by another user for {LONGEST_S / 60:g} minutes: measuring goes "
+                    "on without it, and what is timed may be slowed down by what they run"
+                )
+            return []
+        self._held_since.pop(path, None)
+        self._done_without.discard(path)
+        with suppress(OSError):  # another user's file, which is open to all already
+            _open_to_all(locks[0])
         return locks
 
     def _give_way(self, path: Path) -> None:
@@ -189,6 +229,25 @@ def boot() -> str:
 def lock_file(name: str) -> Path:
     """Return where all processes of this host look for a lock."""
     return Path(tempfile.gettempdir()) / f"unet-bench-{name}.lock"
+
+
+def own_lock_file(name: str) -> Path:
+    """Return where this user's processes look for a lock that nobody else can hold.
+
+    Raises OSError where somebody else put something in the way.
+    """
+    user = os.getuid() if hasattr(os, "getuid") else "me"
+    folder = Path(tempfile.gettempdir()) / f"unet-bench-locks-of-{user}"
+    with suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+    if not is_private(folder):
+        raise OSError(f"{folder} is not this user's alone; remove it")
+    return folder / f"{name}.lock"
+
+
+def is_of(path: Path, name: str) -> bool:
+    """Return whether a path is one of the two files of a lock."""
+    return path.name in (f"{name}.lock", lock_file(name).name)
 
 
 def waiting_file(path: Path) -> Path:

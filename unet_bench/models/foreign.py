@@ -49,14 +49,19 @@ WORDS: Final[Mapping[str, tuple[str, ...]]] = {
 """What a task fixes, and the arguments that usually mean it; underscores and case do not count."""
 MAIN: Final = ("out", "logits", "main", "output", "pred")
 """What the main output is called where several come back, the likeliest first."""
-LOADING: Final = re.compile(
-    r"((use|load|is|with|encoder|backbone|imagenet)_)*pretrain(ed)?"
-    r"(_(encoder|backbone|weights?|model|path|file|url|dir))?"
-    r"|((encoder|backbone|model)_)?weights(_(encoder|backbone))?"
+PUBLISHED: Final = re.compile(r"pretrain(ed)?|imagenet\d*k?|in\d+k|weights?")
+"""Words in the names of arguments that bring published weights."""
+AROUND: Final = (
+    *("use", "load", "is", "with", "from", "on", "encoder", "backbone", "model"),
+    *("path", "file", "url", "dir"),
 )
-"""Arguments that bring published weights."""
-MAY_LOAD: Final = re.compile(r"pretrain|(?<!init_)weight|checkpoint|ckpt|load|path|file|url")
+"""Words that may stand beside these; `init_weights` and `pretrained_window_size` are others."""
+MAY_LOAD: Final = re.compile(
+    r"pretrain|imagenet|(?<!init_)weight|checkpoint|ckpt|load|path|file|url"
+)
 """Arguments that may bring them, and are named where weights were loaded for all that."""
+MAY_BE_LOADED: Final = re.compile(r"pretrain|imagenet")
+"""Texts that may name them, whatever their argument is called."""
 
 
 @dataclass(frozen=True)
@@ -277,20 +282,28 @@ def _without_weights(
     Raises InvalidSuite where they are asked for.
     """
     for name, value in reference.arguments.items():
-        if isinstance(value, (bool, str)) and value and LOADING.fullmatch(name.lower()):
+        if isinstance(value, (int, str)) and value and _brings_weights(name):
             raise InvalidSuite(
                 f"--model {reference}: {name} brings published weights, and networks are compared "
                 "from scratch: leave it out"
             )
     off: dict[str, bool | None] = {}
     for name, parameter in known.items():
-        if not LOADING.fullmatch(name.lower()):
+        if not _brings_weights(name):
             continue
         if parameter.default is parameter.empty:
-            off[name] = False if "pretrain" in name.lower() else None
-        elif isinstance(parameter.default, (bool, str, Enum)) and parameter.default:
-            off[name] = False if parameter.default is True else None
+            off[name] = None if "weight" in name.lower() else False
+        elif isinstance(parameter.default, (int, str, Enum)) and parameter.default:
+            off[name] = False if isinstance(parameter.default, int) else None
     return off
+
+
+def _brings_weights(name: str) -> bool:
+    """Return whether an argument brings published weights, as `use_imagenet` and its like do."""
+    name = re.sub(r"image_?net", "Imagenet", name, flags=re.IGNORECASE)
+    words = re.findall(r"[A-Z]?[a-z0-9]+|[A-Z0-9]+(?![a-z])", name)
+    others = [word.lower() for word in words if word.lower() not in AROUND]
+    return bool(others) and all(PUBLISHED.fullmatch(word) for word in others)
 
 
 def _suspects(known: Mapping[str, Parameter], arguments: Mapping[str, Any]) -> list[str]:
@@ -299,9 +312,9 @@ def _suspects(known: Mapping[str, Parameter], arguments: Mapping[str, Any]) -> l
         name
         for name, parameter in known.items()
         if name not in arguments
-        and MAY_LOAD.search(name.lower())
         and isinstance(parameter.default, (bool, str, Enum))
         and parameter.default
+        and (MAY_LOAD.search(name.lower()) or MAY_BE_LOADED.search(str(parameter.default).lower()))
     ]
 
 
