@@ -1,0 +1,90 @@
+"""Networks in ONNX Runtime and OpenVINO: the same figures, and what eight bits change."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from unet_bench import run
+from unet_bench.errors import Unsupported
+from unet_bench.measure import outputs
+from unet_bench.store.tables import read_results
+
+for package in ("onnx", "onnxscript", "onnxruntime", "openvino"):
+    pytest.importorskip(package, reason='needs pip install "unet-bench[openvino]"')
+
+ENGINES = ("onnxruntime", "openvino")
+TINY: dict[str, Any] = {
+    "data": ["cells"], "size": "32x32", "window": "32x32", "width_scale": 0.0625, "device": "cpu",
+    "threads": 1, "batch": 2, "steps": 4, "examples": 0, "eval_images": 6, "speed_s": 0.1,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("name", ["unet", "unet-valid-resize", "unet-attention-gate"])
+def test_an_engine_computes_what_torch_does(context_of, engine: str, name: str) -> None:
+    assert outputs.probe(context_of(name, runtime=engine))["output_difference"] < 1e-4
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("how", ["static-int8", "dynamic-int8"])
+def test_eight_bits_change_little(context_of, engine: str, how: str) -> None:
+    row = outputs.probe(context_of(runtime=engine, quantize=how))
+    assert 1e-5 < row["output_difference"] < 0.3
+    assert row["class_agreement"] > 0.8
+
+
+def test_what_an_engine_does_not_serve_is_told(context_of) -> None:
+    with pytest.raises(Unsupported, match="openvino does not run precision bf16: it runs fp32"):
+        outputs.probe(context_of(runtime="openvino", precision="bf16"))
+    with pytest.raises(Unsupported, match="needs a CPU device"):
+        outputs.probe(context_of(runtime="onnxruntime", device="meta"))
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of two networks in each engine, of which the best is kept; 45 s."""
+    out = tmp_path_factory.mktemp("engines")
+    frame = run(
+        "unet,unet-no-skip", out=out, probes=["cost", "speed", "memory", "accuracy", "deployed"],
+        runtime=["eager", *ENGINES], quantize=["none", "static-int8"], **TINY,
+    )  # fmt: skip
+    return Path(frame.attrs["path"])
+
+
+def of(finished: Path, probe: str) -> pd.DataFrame:
+    cells = read_results(finished, "cells")
+    mine = cells[cells["probe"] == probe]
+    return mine.set_index(["variant", "runtime", "quantize"]).sort_index()
+
+
+def test_kept_networks_are_scored_in_each_engine(finished: Path) -> None:
+    accuracy, deployed = of(finished, "accuracy"), of(finished, "deployed")
+    best = accuracy["dice"][accuracy["trivial"] != True].idxmax()[0]  # noqa: E712
+    kept = deployed.loc[best]
+    assert (kept["status"] == "ok").all()
+    assert len(kept) == 4
+    as_trained = kept.xs("none", level="quantize")
+    assert (as_trained["dice_change"].abs() < 1e-3).all()
+    before = kept["dice"] - kept["dice_change"]
+    assert (before - accuracy.loc[best, "dice"].iloc[0]).abs().max() < 1e-6
+    other = deployed.drop(index=best, level="variant")
+    assert set(other["status"]) == {"skipped"}
+    assert other["error"].str.contains("--keep-weights").all()
+
+
+def test_files_of_eight_bits_are_smaller_and_every_timing_is_beside_eager(finished: Path) -> None:
+    speed = of(finished, "speed").loc["unet"]
+    assert (speed["status"] == "ok").all()
+    sizes = speed["file_mib"].unstack("quantize").loc[list(ENGINES)]
+    assert (sizes["static-int8"] < sizes["none"] * 0.7).all()
+    assert set(speed.loc[list(ENGINES), "eager_agreement"].notna()) == {True}
+
+
+def test_memory_of_an_engine_is_not_torch_s_to_measure(finished: Path) -> None:
+    memory = of(finished, "memory")
+    assert set(memory.xs("openvino", level="runtime")["status"]) == {"unsupported"}
+    assert set(memory.xs("eager", level="runtime")["status"]) == {"ok"}
