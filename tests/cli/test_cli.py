@@ -37,6 +37,7 @@ LIGHT = [
     "list parts",
     "list probes",
     "list executors",
+    "list runtimes",
     "list presets",
     "list suites",
 ]

@@ -242,6 +242,7 @@ class Listed(StrEnum):
     architectures = "architectures"
     datasets = "datasets"
     probes = "probes"
+    runtimes = "runtimes"
     executors = "executors"
     presets = "presets"
     suites = "suites"

@@ -344,7 +344,8 @@ class Planner:
         for probe in probes:
             if not probe.scores and not is_first_fold(task):
                 continue
-            for setting in settings_of(probe, wanted, functools.partial(self.is_able, probe)):
+            served = self.served(probe, wanted)
+            for setting in settings_of(probe, served, functools.partial(self.is_able, probe)):
                 from_first = probe.trains and setting.pretrained == wanted[0].pretrained
                 cell = Cell(
                     variant=baseline.variant,
@@ -498,6 +499,13 @@ class Planner:
                 "--pretrained none trains it from scratch"
             )
         return self.refusal_of_setting(probe, setting) or probe.refuses(setting)
+
+    def served(self, probe: Probe, wanted: Sequence[Setting]) -> Sequence[Setting]:
+        """Return the settings that a probe is asked for: torch's alone, where it looks at torch."""
+        if probe.runs_in == "any runtime":
+            return wanted
+        in_torch = [one for one in wanted if self.registry.runtime(one.runtime).in_torch]
+        return in_torch or wanted
 
     def is_able(self, probe: Probe, setting: Setting) -> bool:
         """Return whether a probe can run at a setting."""
