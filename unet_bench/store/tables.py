@@ -628,5 +628,8 @@ _PARSE: Final[Mapping[str, Callable[[Any], object]]] = {
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
     """Return the rows as plain Python values, with None where there is no value."""
     names = [str(name) for name in frame]
-    columns = [column.to_numpy(dtype=object, na_value=None).tolist() for _, column in frame.items()]
+    empty = cast(Any, None)  # which the stubs of pandas do not know of
+    columns = [
+        column.to_numpy(dtype=object, na_value=empty).tolist() for _, column in frame.items()
+    ]
     return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
