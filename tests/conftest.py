@@ -126,7 +126,7 @@ def one_fork_server(own_locks: None) -> Iterator[None]:
 
 
 @pytest.fixture
-def unet_bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def unet_bench(tmp_path: Path):
     """Run `unet-bench ARGS` in an empty folder; returns the finished process, output as text.
 
     It is this very process unless a `fresh` one is asked for, or has an environment of its own:
@@ -137,7 +137,7 @@ def unet_bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         *args: str, timeout: float = 240, env: dict[str, str] | None = None, fresh: bool = False
     ) -> subprocess.CompletedProcess[str]:
         if not (fresh or env):
-            return here(args)
+            return run_here(tmp_path, args)
         command = [sys.executable, "-P", "-m", "unet_bench", *args]
         environment = {**os.environ, "COLUMNS": "160", **(env or {})}
         return subprocess.run(
@@ -150,31 +150,6 @@ def unet_bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
             check=False,
         )
 
-    def here(args: Sequence[str]) -> subprocess.CompletedProcess[str]:
-        out, err, code = io.StringIO(), io.StringIO(), 0
-        with (
-            monkeypatch.context() as patched,
-            contextlib.redirect_stdout(out),
-            contextlib.redirect_stderr(err),
-        ):
-            patched.chdir(tmp_path)
-            patched.setenv("COLUMNS", "160")
-            patched.setattr(sys, "argv", ["unet-bench", *args])
-            patched.setattr(sys, "excepthook", sys.excepthook)
-            patched.setattr(sys, "path", [*sys.path])
-            try:
-                main()
-            except SystemExit as end:
-                code = end.code if isinstance(end.code, int) else int(end.code is not None)
-            except Exception:
-                traceback.print_exc()
-                code = 1
-            finally:
-                forget(tmp_path)
-        return subprocess.CompletedProcess(
-            ["unet-bench", *args], code, out.getvalue(), err.getvalue()
-        )
-
     return run
 
 
@@ -184,17 +159,39 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     def measure(folder: Path) -> None:
         options = "--width-scale 0.0625 --size 32x32 --batch 2 --steps 4 --speed-s 0.2 --threads 1"
-        command = [sys.executable, "-P", "-m", "unet_bench", "run", *options.split()]
-        command += ["--out", ".", "--data", "cells"]
-        command += ["--variants", "unet,unet-paper,unet-milesial,unet+bias=false"]
-        done = subprocess.run(
-            command, cwd=folder, capture_output=True, text=True, timeout=300, check=False
-        )
+        nets = "unet,unet-paper,unet-milesial,unet+bias=false"
+        command = ["run", *options.split(), "--out", ".", "--data", "cells", "--variants", nets]
+        done = run_here(folder, command)
         assert done.returncode == 0, done.stderr
         assert "unet-paper" in done.stdout
 
     [run] = once(tmp_path_factory.getbasetemp(), "finished-run", measure).iterdir()
     return run
+
+
+def run_here(folder: Path, args: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    """Run `unet-bench ARGS` in this process, in a folder."""
+    out, err, code = io.StringIO(), io.StringIO(), 0
+    with (
+        pytest.MonkeyPatch.context() as patched,
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
+        patched.chdir(folder)
+        patched.setenv("COLUMNS", "160")
+        patched.setattr(sys, "argv", ["unet-bench", *args])
+        patched.setattr(sys, "excepthook", sys.excepthook)
+        patched.setattr(sys, "path", [*sys.path])
+        try:
+            main()
+        except SystemExit as end:
+            code = end.code if isinstance(end.code, int) else int(end.code is not None)
+        except Exception:
+            traceback.print_exc()
+            code = 1
+        finally:
+            forget(folder)
+    return subprocess.CompletedProcess(["unet-bench", *args], code, out.getvalue(), err.getvalue())
 
 
 def forget(folder: Path) -> None:

@@ -174,7 +174,7 @@ limits = st.sampled_from(
 )
 
 
-@settings(max_examples=30)
+@settings(max_examples=15)
 @given(
     st.lists(
         st.tuples(st.floats(0.1, 0.9), st.floats(1, 50), st.floats(1, 500)), min_size=1, max_size=6

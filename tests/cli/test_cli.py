@@ -43,19 +43,22 @@ LIGHT = [
 ]
 
 
-@pytest.mark.parametrize("command", LIGHT)
-def test_looking_imports_neither_torch_nor_timm(command: str) -> None:
-    code = (
-        f"import sys; sys.argv = ['unet-bench', *{command.split()!r}]\n"
-        "from unet_bench.cli.app import main\n"
-        "try: main()\n"
-        "except SystemExit as end: assert not end.code, end.code\n"
-        "heavy = {'torch', 'torchvision', 'timm', 'matplotlib'} & set(sys.modules)\n"
-        "assert not heavy, heavy"
-    )
+def test_looking_imports_neither_torch_nor_timm() -> None:
+    """All in one process: what the first of them imports is there for the others, too."""
+    code = f"""
+import contextlib, io, sys
+from unet_bench.cli.app import main
+for command in {LIGHT!r}:
+    sys.argv = ["unet-bench", *command.split()]
+    with contextlib.redirect_stdout(io.StringIO()) as told:
+        try: main()
+        except SystemExit as end: assert not end.code, (command, end.code)
+    assert told.getvalue().strip(), command
+    heavy = {{"torch", "torchvision", "timm", "matplotlib"}} & set(sys.modules)
+    assert not heavy, (command, heavy)
+"""
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.strip()
 
 
 def test_the_version_is_that_of_the_package(unet_bench) -> None:

@@ -60,7 +60,7 @@ def printed(args: list[str], encoding: str, monkeypatch: pytest.MonkeyPatch) -> 
     return int(end.value.code or 0), written.getvalue().decode(known)
 
 
-@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+@pytest.mark.parametrize("encoding", ["ascii", pytest.param("cp1252", marks=pytest.mark.full)])
 @pytest.mark.parametrize("command", ANSWERS)
 def test_any_encoding_takes_any_answer(
     finished_run: Path,

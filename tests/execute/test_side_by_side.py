@@ -47,7 +47,7 @@ def measured(
         execution=ExecutionOptions(jobs=jobs),
         **TINY,
         probes=probes,
-        seeds=[0, 1],
+        seeds=[0],
     )
     # Whichever ends first, tables have the order of the plan.
     assert list(found["variant"]) == ["unet", "unet-add"]
@@ -57,9 +57,8 @@ def measured(
 def test_figures_do_not_depend_on_it(tmp_path: Path) -> None:
     alone = measured(tmp_path / "alone", 1, ["accuracy"])
     together = measured(tmp_path / "together", 2, ["accuracy"])
-    keys = ["variant", "seed"]
-    alone, together = (frame[FIGURES].sort_values(keys) for frame in (alone, together))
-    assert len(alone) == 4
+    alone, together = (frame[FIGURES].sort_values("variant") for frame in (alone, together))
+    assert len(alone) == 2
     pd.testing.assert_frame_equal(alone.reset_index(drop=True), together.reset_index(drop=True))
 
 

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,11 @@ from unet_bench.registry.registry import Registry
 from unet_bench.spec.cell import Task
 from unet_bench.train.trained import Network
 
-for package in ("onnx", "onnxscript", "onnxruntime"):
-    pytest.importorskip(package, reason='needs pip install "unet-bench[onnx]"')
+# Looked for and not imported: that takes seconds, and most runs leave these tests out.
+pytestmark = pytest.mark.skipif(
+    not all(map(find_spec, ("onnx", "onnxscript", "onnxruntime"))),
+    reason='needs pip install "unet-bench[onnx]"',
+)
 
 ALONE = """
 import runpy, sys

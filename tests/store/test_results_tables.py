@@ -632,7 +632,7 @@ ROWS = st.fixed_dictionaries(
 
 @given(rows=st.lists(ROWS, max_size=4))
 @settings(
-    max_examples=80,
+    max_examples=30,  # each has values for any of a hundred columns
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

@@ -12,7 +12,6 @@ from unet_bench.execute.processes import Forker, Processes
 
 PRELOADED = (
     "torch",
-    "timm",
     "unet_bench.measure.accuracy",
     "unet_bench.measure.cost",
     "unet_bench.measure.memory",

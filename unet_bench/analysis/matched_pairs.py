@@ -11,7 +11,7 @@ found by grouping instead of in pairs.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -114,9 +114,7 @@ class MatchedPairs:
         self.rows[TARGET] = _targets(self.rows, runs.results)
         self.names = tuple(name for name in NAMES if name in self.rows)
         self.values = {name: _text(self.rows, name) for name in self.names}
-        self.active = {
-            name: _active(self.rows, name) & (self.values[name] != "") for name in self.names
-        }
+        self.active = _active(self.rows, self.values)
         grouped = self.rows.groupby(list(GROUP), dropna=False, sort=False)
         self.group: Array = grouped.ngroup().to_numpy()
         heads = self.rows.loc[~pd.Series(self.group).duplicated().to_numpy(), list(GROUP)]
@@ -325,19 +323,19 @@ def _text(rows: pd.DataFrame, name: str) -> Array:
     column = rows[name]
     if name in _WIDTHS and "match" in rows:
         column = column.where(rows["match"].isna())
-    words = {
-        value: f"{value:g}" if isinstance(value, float) else str(value)
-        for value in column.dropna().unique()
-    }
+    codes, values = pd.factorize(column)
+    words = [f"{value:g}" if isinstance(value, float) else str(value) for value in values]
     if pd.api.types.is_bool_dtype(column.dtype):
-        words = {value: str(value).lower() for value in words}
-    return column.astype(object).map(words).where(column.notna(), "").to_numpy(dtype=object)
+        words = [word.lower() for word in words]
+    return np.array([*words, ""], dtype=object)[codes]  # what is missing has the code -1
 
 
-def _active(rows: pd.DataFrame, name: str) -> Array:
-    inactive = rows["inactive"].fillna("")
-    of = {text: name in text.split(",") for text in inactive.unique()}
-    return ~inactive.map(of).to_numpy(dtype=bool)
+def _active(rows: pd.DataFrame, values: Mapping[str, Array]) -> dict[str, Array]:
+    """Return, by choice, the rows in which it has a value and can matter."""
+    codes, texts = pd.factorize(rows["inactive"].fillna(""))
+    inactive = [text.split(",") for text in texts]
+    matters = {name: np.array([name not in of for of in inactive], dtype=bool) for name in values}
+    return {name: matters[name][codes] & (values[name] != "") for name in values}
 
 
 def _hashes(frame: pd.DataFrame, names: Iterable[str]) -> dict[str, Array]:

@@ -6,6 +6,7 @@ one.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib.metadata
 import importlib.util
@@ -102,11 +103,13 @@ def find() -> list[importlib.metadata.EntryPoint]:
 
 def provider_of(entry: importlib.metadata.EntryPoint) -> Provider:
     """Return who is behind an entry point."""
-    return (
-        Provider(entry.name, entry.dist.name, entry.dist.version)
-        if entry.dist
-        else Provider(entry.name)
-    )
+    return Provider(entry.name, *_stated(entry.dist)) if entry.dist else Provider(entry.name)
+
+
+@functools.lru_cache(maxsize=64)
+def _stated(distribution: importlib.metadata.Distribution) -> tuple[str, str]:
+    """Return its name and version, for which its metadata are read and parsed anew each time."""
+    return distribution.name, distribution.version
 
 
 def _load_one(

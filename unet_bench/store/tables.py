@@ -516,11 +516,15 @@ def _mark_pareto(rows: list[Row]) -> None:
 
 def _frame(rows: Sequence[Row], known: Sequence[Column], source: str) -> pd.DataFrame:
     """Return the rows with the known columns, then whatever else the rows hold."""
-    named, nothing = set[str]().union(*rows), np.zeros(len(rows), dtype=int)
+    named = set[str]().union(*rows)
+    empty = {
+        dtype: pd.array([None] * len(rows), dtype=cast(Any, dtype))
+        for dtype in {column.dtype for column in known}
+    }
     found: dict[str, Any] = {
         column.name: _typed(column, [row.get(column.name) for row in rows], source)
         if column.name in named
-        else pd.array([None], dtype=cast(Any, column.dtype)).take(nothing)
+        else empty[column.dtype]
         for column in known
     }
     undescribed = [name for name in _undescribed(rows) if name not in found]
@@ -629,7 +633,8 @@ _PARSE: Final[Mapping[str, Callable[[Any], object]]] = {
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
     """Return the rows as plain Python values, with None where there is no value."""
     names = [str(name) for name in frame]
+    empty = cast(Any, None)  # which the stubs of pandas do not know of
     columns = [
-        column.astype(object).where(column.notna(), None).tolist() for _, column in frame.items()
+        column.to_numpy(dtype=object, na_value=empty).tolist() for _, column in frame.items()
     ]
     return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]

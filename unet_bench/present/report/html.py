@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from importlib import resources
 from operator import itemgetter
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from markupsafe import Markup
 
@@ -51,6 +51,9 @@ from unet_bench.store.runs import Runs
 from unet_bench.store.schema import BY_NAME, CONDITIONS
 from unet_bench.store.tables import records
 from unet_bench.text_format import EMPTY, counted, figure
+
+if TYPE_CHECKING:
+    from jinja2 import Template
 
 Content = dict[str, Any]
 """What a section of the page shows, by the names that the template uses."""
@@ -325,6 +328,15 @@ def _examples(
 
 
 def _rendered(page: Content) -> str:
+    own = {name: Markup(_own(f"report.{name}")) for name in ("css", "js")}
+    plots_of = (*(page[name] for name in ("pareto", "memory", "curves")), page["effects"]["views"])
+    is_plotted = any((*plots_of, page["ranks"]["views"]))
+    return _template().render(**page, **own, plotly=_plotly() if is_plotted else "")
+
+
+@functools.cache
+def _template() -> Template:
+    """Return the page's template, which takes longer to compile than to fill."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
@@ -336,11 +348,7 @@ def _rendered(page: Content) -> str:
     )
     environment.filters |= {"packed": _packed_views, "anchor": anchor, "seen": seen}
     environment.filters["counted"] = counted
-    own = {name: Markup(_own(f"report.{name}")) for name in ("css", "js")}
-    plots_of = (*(page[name] for name in ("pareto", "memory", "curves")), page["effects"]["views"])
-    is_plotted = any((*plots_of, page["ranks"]["views"]))
-    template = environment.get_template("report.html.j2")
-    return template.render(**page, **own, plotly=_plotly() if is_plotted else "")
+    return environment.get_template("report.html.j2")
 
 
 def _packed_views(views: Sequence[View]) -> str:
