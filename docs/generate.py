@@ -18,6 +18,7 @@ FIRST = "first-cpu"  # what the README's first command made
 MEMORY = "memory-cpu"
 SELFTEST = "selftest-cpu"
 BENCH = "bench-cpu"
+ENGINES = "runtimes-cpu"
 SUITES = {"isbi2012-5fold": "dice", "camvid": "iou_all_classes", "dsb2018": "dice"}
 NOTE = "<!-- Generated: python docs/generate.py -->\n"
 
@@ -266,6 +267,54 @@ def answers() -> str:
     return text
 
 
+def deploy() -> str:
+    """Return the page on networks to ship, with each engine's time and Dice."""
+    text = (ROOT / "docs" / "deploy.md").read_text(encoding="utf-8")
+    return between(text, "engines", f"\n{engines(ROOT / 'results' / 'reference' / ENGINES)}\n")
+
+
+def engines(run: Path) -> str:
+    """Return the table of a run of the suite `runtimes`: what engines change of each network."""
+    from statistics import geometric_mean
+
+    from unet_bench.analysis.runtimes import LOSS
+    from unet_bench.store.tables import read_results
+
+    if not run.is_dir():
+        return "Not measured yet.\n"
+    frame = read_results(run)
+    rows = frame[~frame["trivial"]].set_index(["variant", "runtime", "quantize"]).sort_index()
+    ways = [(e, how) for e in ("onnxruntime", "openvino") for how in ("none", "static-int8")]
+    heads = [engine + ("" if how == "none" else ", int8") for engine, how in ways]
+    changed = [f"Δ Dice: {head}" for head in heads[1::2]]
+    table = f"| network | Dice | {' | '.join([*heads, *changed])} |\n"
+    table += "|---|" + "---:|" * 7 + "\n"
+    ratios: dict[tuple[str, str], list[float]] = {way: [] for way in ways}
+    changes: list[float] = []
+    for name in dict.fromkeys(frame.loc[~frame["trivial"], "variant"]):
+        cells = [f"{rows.loc[(name, 'eager', 'none'), 'dice']:.3f}"]
+        for way in ways:
+            row = rows.loc[(name, *way)]
+            ratios[way].append(row["eager_ratio"])
+            low, high = row["eager_ratio_ci_low"], row["eager_ratio_ci_high"]
+            cells.append(f"{row['eager_ratio']:.2f} ({low:.2f} to {high:.2f})")
+        for way in ways[1::2]:
+            row = rows.loc[(name, *way)]
+            changes.append(row["dice_change"])
+            low, high = row["dice_change_ci_low"], row["dice_change_ci_high"]
+            cells.append(f"{row['dice_change']:+.4f} ({low:+.4f} to {high:+.4f})")
+        table += f"| `{name}` | {' | '.join(cells)} |\n"
+    means = [f"{geometric_mean(ratios[way]):.2f}" for way in ways]
+    table += f"| geometric mean | | {' | '.join(means)} | | |\n\n"
+    lost = sum(change < -LOSS for change in changes)
+    device, torch = frame["device_name"].iloc[0], frame["torch"].iloc[0]
+    return table + (
+        f"Times are shares of the same network's in eager torch, in turn, one thread, batch 4; "
+        f"{lost} of {len(changes)} networks in eight bits lose more than {LOSS:g} Dice. {device}, "
+        f"torch {torch}; `unet-bench run --suite runtimes`, in `results/reference/{ENGINES}`.\n"
+    )
+
+
 def networks() -> dict[str, str]:
     """Return a page and a picture for each network, and the list of them.
 
@@ -367,6 +416,7 @@ GENERATED: dict[str, Callable[[], str]] = {
     "docs/measuring.md": measuring,
     "docs/accuracy.md": accuracy,
     "docs/answers.md": answers,
+    "docs/deploy.md": deploy,
     "docs/gpu.md": gpu,
     "docs/notebooks.md": notebooks,
     "docs/parity.md": parity,

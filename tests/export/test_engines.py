@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +11,16 @@ import pandas as pd
 import pytest
 
 from unet_bench import run
-from unet_bench.errors import Unsupported
+from unet_bench.errors import StoreError, Unsupported
+from unet_bench.export.training_images import training_images
 from unet_bench.measure import outputs
+from unet_bench.pipeline import suite_of_run
 from unet_bench.store.tables import read_results
+from unet_bench.train.trained import load_network
 
-for package in ("onnx", "onnxscript", "onnxruntime", "openvino"):
+for package in ("onnx", "onnxscript", "openvino"):
     pytest.importorskip(package, reason='needs pip install "unet-bench[openvino]"')
+onnxruntime = pytest.importorskip("onnxruntime", reason='needs pip install "unet-bench[openvino]"')
 
 ENGINES = ("onnxruntime", "openvino")
 TINY: dict[str, Any] = {
@@ -88,3 +94,39 @@ def test_memory_of_an_engine_is_not_torch_s_to_measure(finished: Path) -> None:
     memory = of(finished, "memory")
     assert set(memory.index.get_level_values("runtime")) == {"eager"}
     assert set(memory["status"]) == {"ok"}
+
+
+# ---- a folder to ship, in eight bits
+
+
+@pytest.fixture(scope="module")
+def best(finished: Path) -> str:
+    accuracy = of(finished, "accuracy")
+    return str(accuracy["dice"][~accuracy["trivial"].astype(bool)].idxmax()[0])
+
+
+@pytest.mark.parametrize("how", ["static-int8", "dynamic-int8"])
+def test_a_folder_of_eight_bits_is_smaller_and_says_what_changed(
+    unet_bench, finished: Path, best: str, how: str, tmp_path: Path
+) -> None:
+    for words, out in ((["--json"], "plain"), (["--quantize", how], "int8")):
+        done = unet_bench("export", str(finished), best, "--out", str(tmp_path / out), *words)
+        assert done.returncode == 0, done.stderr
+    assert "of the pixels of 16 training images keep their class" in done.stderr
+    plain, int8 = (tmp_path / name / "model.onnx" for name in ("plain", "int8"))
+    assert int8.stat().st_size < 0.7 * plain.stat().st_size
+    about = json.loads((tmp_path / "int8" / "model.json").read_text())
+    assert (about["quantize"], about["agreement"] > 0.9) == (how, True)
+    metadata = onnxruntime.InferenceSession(str(int8)).get_modelmeta().custom_metadata_map
+    assert json.loads(metadata["unet_bench"])["quantize"] == how
+
+
+def test_eight_bits_need_the_images_it_was_trained_on(
+    finished: Path, best: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    suite = suite_of_run(finished)
+    monkeypatch.setattr(
+        "unet_bench.export.training_images.suite_of_run", lambda _: replace(suite, data=("brain",))
+    )
+    with pytest.raises(StoreError, match="the images of cells are not those that"):
+        training_images(finished, load_network(finished, best), 2)

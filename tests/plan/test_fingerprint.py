@@ -8,12 +8,14 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from support.paths import ROOT
 
 from unet_bench import pipeline, read_results
+from unet_bench.plan import fingerprint
 from unet_bench.plan.fingerprint import MEASURING, TRAINERS, CellKeys
 from unet_bench.registry import plugins
 from unet_bench.spec.suite import from_dict
@@ -34,9 +36,9 @@ TINY = (
 
 def sources() -> dict[str, set[str]]:
     """The modules whose source a cell of each probe depends on."""
-    suite = from_dict(
-        {"variants": ["unet"], "probes": ["cost", "speed", "memory", "accuracy"], "preset": "quick"}
-    )
+    probes = ["cost", "speed", "memory", "accuracy", "deployed"]
+    suite = from_dict({"variants": ["unet"], "probes": probes, "preset": "quick"})
+    suite = replace(suite, runtime=("eager", "compile"))
     with pipeline.plan(suite, dry_run=True) as made:
         keys = CellKeys(made)
         return {planned.cell.probe: set(keys.sources(planned.cell)) for planned in made.planned}
@@ -49,11 +51,28 @@ def test_a_cell_depends_on_what_measures_it_and_on_nothing_that_shows_it() -> No
     )
     for probe, modules in found.items():
         assert measuring <= modules
-        assert bool(trainers & modules) == (probe in ("memory", "accuracy"))
+        assert bool(trainers & modules) == (probe in ("memory", "accuracy", "deployed"))
         rooms = {module.split(".")[1] for module in modules if module.startswith("unet_bench.")}
         assert not rooms & {"cli", "present", "analysis", "execute", "store"}
         assert not modules & {"unet_bench_formats", "unet_bench_ray", "unet_bench_slurm"}
     assert "unet_bench_classic" in found["speed"]
+
+
+def test_another_version_of_an_engine_measures_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And only what that engine ran."""
+    suite = from_dict({"variants": ["unet"], "probes": ["speed"], "preset": "quick"})
+    with pipeline.plan(suite, dry_run=True) as made:
+        [eager] = [planned.cell for planned in made.planned]
+        engine = replace(eager, setting=replace(eager.setting, runtime="openvino"))
+
+        def keys(version: str) -> list[str]:
+            monkeypatch.setattr(fingerprint, "version", lambda package: version)
+            known = CellKeys(made)
+            return [known.key(eager), known.key(engine)]
+
+        before, after = keys("1"), keys("2")
+    assert before[0] == after[0]
+    assert before[1] != after[1]
 
 
 def test_every_room_that_a_key_names_is_there() -> None:

@@ -270,7 +270,7 @@ def test_overlap_and_flips_are_for_test_images(put: Put) -> None:
     for way in ways:
         context = put(protocol=way)
         test = tensors(context, dataset())["test"]
-        found["test"].append(accuracy.scored_on_test(context, model, test, dataset())["dice"])
+        found["test"].append(accuracy.tested(context, model, test, dataset()).figures()["dice"])
         found["evaluations"].append(evaluate(context, model, test)[1])
     assert len(set(found["test"])) == len(ways)
     assert len(set(found["evaluations"])) == 1
@@ -297,9 +297,8 @@ def test_rules_without_training_see_test_images_whole_and_once(
     context = otsu()
     splits, model = tensors(context, dataset()), context.network()
     model.fit(splits["train"].images, splits["train"].masks)
-    assert (
-        accuracy.scored_on_test(context, model, splits["test"], dataset())["dice"] != whole["dice"]
-    )  # tiles matter
+    tiled = accuracy.tested(context, model, splits["test"], dataset()).figures()
+    assert tiled["dice"] != whole["dice"]  # tiles matter
 
 
 def test_a_small_window_is_trained_on_and_whole_images_are_scored(put: Put) -> None:

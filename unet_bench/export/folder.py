@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -16,11 +17,15 @@ from unet_bench.export.onnx_file import (
     INPUT,
     MOST_APART,
     OUTPUT,
+    class_agreement,
     difference,
+    state,
     write_onnx,
 )
 from unet_bench.limits import one_line
+from unet_bench.networks.as_onnx import quantized
 from unet_bench.present.class_pictures import colours_of, hexed
+from unet_bench.spec.cell import AS_TRAINED
 from unet_bench.train.trained import Network
 
 MODEL: Final = "model.onnx"
@@ -41,18 +46,30 @@ class Exported:
     folder: Path
     apart: float | None
     unchecked: str = ""
+    agreement: float | None = None  # share of the training images' pixels that keep their class
 
     def table(self) -> dict[str, Any]:
         """Return it for `--json`."""
-        return {"folder": str(self.folder), "difference": self.apart, "unchecked": self.unchecked}
+        return {
+            "folder": str(self.folder),
+            "difference": self.apart,
+            "agreement": self.agreement,
+            "unchecked": self.unchecked,
+        }
 
 
-def export_network(network: Network, folder: Path) -> Exported:
+def export_network(
+    network: Network,
+    folder: Path,
+    quantize: str = AS_TRAINED,
+    images: Sequence[np.ndarray] = (),
+) -> Exported:
     """Write a trained network into a new folder, whole or not at all.
 
-    It is run beside the network where ONNX Runtime is installed. Raises StoreError where the folder
-    is there already or the disk refuses, Unsupported for a network that ONNX cannot hold or that
-    returns something else there, NotInstalled.
+    It is run beside the network where ONNX Runtime is installed. `quantize` is as in a setting; it
+    takes `images`, inputs `(1 C *S)` of values, by which ranges are found and on which the change
+    is told. Raises StoreError where the folder is there already or the disk refuses, Unsupported
+    for a network that ONNX cannot hold or that returns something else there, NotInstalled.
     """
     if folder.exists():
         raise StoreError(f"{folder} exists: give another folder by --out, or remove it")
@@ -76,6 +93,12 @@ def export_network(network: Network, folder: Path) -> Exported:
                 f"than {MOST_APART:g}: not written"
             )
         about["checked"] = {"with": "onnxruntime, CPU", "difference": apart}
+        agreement = None
+        if quantize != AS_TRAINED:
+            quantized(draft / MODEL, quantize, iter(images)).replace(draft / MODEL)
+            agreement = class_agreement(network, draft / MODEL, images)
+            about |= {"quantize": quantize, "agreement": agreement}
+            state(draft / MODEL, about)
         text = json.dumps(about, indent=1, allow_nan=False)
         (draft / ABOUT).write_text(text + "\n", encoding="utf-8")
         shutil.copyfile(Path(__file__).with_name("predict_onnx.py"), draft / SCRIPT)
@@ -85,7 +108,7 @@ def export_network(network: Network, folder: Path) -> Exported:
         raise StoreError(f"cannot write {folder}: {one_line(str(error))}; free space") from error
     finally:
         shutil.rmtree(draft, ignore_errors=True)
-    return Exported(folder, apart, unchecked)
+    return Exported(folder, apart, unchecked, agreement)
 
 
 def describe(network: Network) -> dict[str, Any]:

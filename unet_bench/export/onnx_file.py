@@ -8,7 +8,9 @@ All of that is in the file, so that whoever runs it has tiles to lay and nothing
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any, Final
 
 import numpy as np
@@ -64,6 +66,29 @@ def write_onnx(network: Network, file: Path, about: dict[str, Any]) -> None:
 
     onnx.helper.set_model_props(model, {"unet_bench": json.dumps(about)})
     onnx.save_model(model, str(file))
+
+
+def state(file: Path, about: dict[str, Any]) -> None:
+    """Write `about` into a file's metadata."""
+    import onnx
+
+    model = onnx.load(str(file))
+    onnx.helper.set_model_props(model, {"unet_bench": json.dumps(about)})
+    onnx.save_model(model, str(file))
+
+
+def class_agreement(network: Network, file: Path, images: Sequence[np.ndarray]) -> float:
+    """Return the share of pixels that are of the same class by the file and by the network."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+    deployed, shares = Deployed(network).eval(), []
+    for values in images:
+        (found,) = session.run(None, {INPUT: values})
+        with torch.no_grad():
+            expected = deployed(torch.from_numpy(values)).numpy()
+        shares.append(float((found.argmax(1) == expected.argmax(1)).mean()))
+    return fmean(shares)
 
 
 def difference(network: Network, file: Path, batch: int) -> float:

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, Final
 
 from unet_bench.networks.choices import SLOTS
@@ -79,10 +81,15 @@ class Sources:
         What a third party's probe makes use of is not known: all that it may.
         """
         third_party = probe.provider.distribution != plugins.OURS
-        may_train = third_party or self._loaded.registry.probe(probe.name).trains
-        rooms = (*MEASURING, *TRAINERS) if may_train else MEASURING
+        ours = self._loaded.registry.probe(probe.name)
+        learns = third_party or ours.trains or ours.scores
+        rooms = (*MEASURING, *TRAINERS) if learns else MEASURING
         own = self._modules_of_entry(probe) - {"unet_bench"}
         return {f"unet_bench.{room}" for room in rooms} | self.our_plugins | own
+
+    def modules_of_runtime(self, runtime: Entry) -> set[str]:
+        """Return the modules of what runs a network, but ours of the core."""
+        return self._modules_of_entry(runtime) - {"unet_bench"}
 
     def modules_of_variant(self, variant: Variant) -> set[str]:
         """Return the modules of a variant's parts, but ours of the core."""
@@ -116,6 +123,13 @@ class Sources:
         ).partition(".")[0]
 
 
+def engine_version(runtime: Entry) -> Iterator[str]:
+    """Yield the version of the package that a runtime needs, if it needs one and that says it."""
+    if runtime.needs:
+        with suppress(PackageNotFoundError):
+            yield version(runtime.needs[0])
+
+
 class CellKeys:
     """The keys of a plan's cells.
 
@@ -126,7 +140,7 @@ class CellKeys:
         self._registry = plan.loaded.registry
         self._environment = environment_facts(plan.environment, remote=plan.executor.remote)
         self._sources = Sources(plan.loaded)
-        self._known: dict[tuple[int, int, str], tuple[Cell, dict[str, str], str]] = {}
+        self._known: dict[tuple[int, int, str, str], tuple[Cell, dict[str, str], str]] = {}
 
     def key(self, cell: Cell) -> str:
         """Return 12 hex digits that change whenever the result may."""
@@ -140,16 +154,18 @@ class CellKeys:
         return self._sources_and_key(cell)[1]
 
     def _sources_and_key(self, cell: Cell) -> tuple[Cell, dict[str, str], str]:
-        """Return the first cell of this variant, baseline and probe, its sources and its key.
+        """Return the first cell of this variant, baseline, probe and runtime, its sources and key.
 
         All such cells run the same source, which is looked up once. The cell is held because it is
         known by the ids of its parts.
         """
-        parts = (id(cell.variant), id(cell.baseline), cell.probe)
+        parts = (id(cell.variant), id(cell.baseline), cell.probe, cell.setting.runtime)
         if parts not in self._known:
             modules = self._sources.modules_of_probe(self._registry.find("probe", cell.probe))
             for variant in (cell.variant, cell.baseline):
                 modules |= self._sources.modules_of_variant(variant)
-            sources = self._sources.hashes(modules)
-            self._known[parts] = (cell, sources, digest([sources, self._environment]))
+            runtime = self._registry.find("runtime", cell.setting.runtime)
+            sources = self._sources.hashes(modules | self._sources.modules_of_runtime(runtime))
+            software = [sources, self._environment, *engine_version(runtime)]
+            self._known[parts] = (cell, sources, digest(software))
         return self._known[parts]
