@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from math import hypot, log
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from support.reported import cells, stored
 from torch import Tensor, nn
 
 from unet_bench import run
+from unet_bench.analysis.budget import Budget
 from unet_bench.analysis.recommend import recommend
 from unet_bench.analysis.runtimes import LOSS
 from unet_bench.context import MeasurementContext
@@ -24,6 +26,7 @@ from unet_bench.measure.real_images import batches
 from unet_bench.measure.runtime import OUR_RUNTIMES, Runtime, refusal
 from unet_bench.networks.contracts import main_output
 from unet_bench.plan.cells import setting_combinations
+from unet_bench.present.explanation import steps
 from unet_bench.present.recommend import answers
 from unet_bench.present.table import results_document
 from unet_bench.registry.entries import Provider
@@ -213,6 +216,22 @@ def test_an_engine_that_loses_dice_is_not_the_one_to_take(told) -> None:
     assert "takes 0.60 (0.59 to 0.61) of eager torch's time in openvino;" in " ".join(
         answers([advice])
     )
+
+
+def test_with_any_runtime_an_engine_is_a_candidate(told) -> None:
+    """Its time is that of the network beside the baseline, times what the engine takes of eager's."""
+    made = told(dice_change=-0.0004)
+    [advice] = recommend(made, Budget(max_latency_ms=10.5), any_runtime=True)
+    names = {one.variant for one in advice.candidates.networks}
+    assert names == {"unet", "unet-add", "unet-add in openvino", "unet-add in openvino static-int8"}
+    int8 = next(one for one in advice.candidates.networks if one.variant.endswith("int8"))
+    ratio = int8.interval("latency_ratio")
+    assert ratio.value == pytest.approx(0.3 * 1.1)
+    assert log(ratio.high / ratio.value) == pytest.approx(hypot(0.02, 0.02), rel=0.02)
+    assert int8.number("params") == 10**6 + 1
+    assert int8.number("dice") == pytest.approx(0.7 - 0.0004)
+    commands = [command for _, command in steps(advice)]
+    assert all(" in " not in command for command in commands)
 
 
 def test_engines_of_a_network_stand_in_one_table(told) -> None:

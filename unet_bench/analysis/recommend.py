@@ -13,7 +13,7 @@ from unet_bench.analysis.budget import Budget
 from unet_bench.analysis.candidates import Candidates, Option, options
 from unet_bench.analysis.findings import Finding
 from unet_bench.analysis.front import networks_of, reliability_of, scores_of
-from unet_bench.analysis.runtimes import main_groups, runtime_findings
+from unet_bench.analysis.runtimes import in_any_runtime, main_groups, runtime_findings
 from unet_bench.store.figures import PEERS, Network
 from unet_bench.store.runs import Runs
 from unet_bench.store.schema import BEHIND, NO_TIME, WENT_ON
@@ -47,14 +47,18 @@ class Recommendation:
         return [option for option in self.options if option.role == role]
 
 
-def recommend(runs: Runs, budget: Budget | None = None) -> list[Recommendation]:
+def recommend(
+    runs: Runs, budget: Budget | None = None, *, any_runtime: bool = False
+) -> list[Recommendation]:
     """Return a recommendation for every group of networks that may be compared.
 
     Of several runtimes that is the one in which they were trained; a finding says which is faster.
+    With `any_runtime` a network by each of its runtimes is a candidate.
 
     Without a budget, it is the best of all. Of a race it is that of the last rung in which a
     network fits the budget.
     """
+    runs = in_any_runtime(runs) if any_runtime else runs
     groups, scores = networks_of(runs.results), scores_of(runs)
     rungs = _rungs_of(groups)
     several = len({key[0] for key in groups}) > 1
@@ -86,7 +90,7 @@ def recommend(runs: Runs, budget: Budget | None = None) -> list[Recommendation]:
             answered.add(race)
             found += tuple(_of_race(conditions["budget"], networks, rungs[race]))
             advice = replace(advice, findings=found, manifest=_as_trained(manifest, rung))
-        if advice.best:
+        if advice.best and not any_runtime:
             found += tuple(runtime_findings(advice.best.variant, groups, key))
             advice = replace(advice, findings=found)
         recommendations.append(advice)

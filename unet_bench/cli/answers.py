@@ -269,6 +269,10 @@ def recommend(
         float | None, typer.Option("--max-gmacs", help="MACs of one image, 10⁹.")
     ] = None,
     min_dice: Annotated[float | None, typer.Option("--min-dice", help="Dice, 0 to 1.")] = None,
+    any_runtime: Annotated[
+        bool,
+        typer.Option("--any-runtime", help="Choose among runtimes, too, such as OpenVINO in int8."),
+    ] = False,
     correction: Corrected = True,
     format: Formatted = Format.table,
     as_json: AsJson = False,
@@ -290,7 +294,9 @@ def recommend(
         max_gmacs=max_gmacs,
         min_dice=min_dice,
     )
-    result = recommended.recommend(read_runs(paths, corrected=correction), budget)
+    result = recommended.recommend(
+        read_runs(paths, corrected=correction), budget, any_runtime=any_runtime
+    )
     answer(recommend_document(result), format, as_json)
     raise typer.Exit(0 if any(one.best for one in result) else 1)
 

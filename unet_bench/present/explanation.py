@@ -11,6 +11,7 @@ from typing import Any, Final
 from unet_bench.analysis.budget import Fit, Limit
 from unet_bench.analysis.candidates import Gap, Option
 from unet_bench.analysis.recommend import Recommendation
+from unet_bench.analysis.runtimes import network_of
 from unet_bench.errors import UnetBenchError
 from unet_bench.execute.options import ExecutionOptions
 from unet_bench.present.findings import sentences
@@ -335,6 +336,7 @@ def command(
     if probes:
         before = () if only else measured.probes
         changes["probes"] = tuple(dict.fromkeys((*before, *probes)))
+    variants = list(dict.fromkeys(map(network_of, variants)))
     if variants:
         names = tuple(name for name in variants if name not in measured.models)
         models = tuple(name for name in measured.models if name in variants)

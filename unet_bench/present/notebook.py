@@ -114,9 +114,14 @@ def rank(runs: Given, *, u_score: bool = False) -> Answer:
     return Answer(_rank.rank(_read(runs), u_score=u_score), rank_document)
 
 
-def recommend(runs: Given, *, corrected: bool = True, **budget: Any) -> Recommendations:
-    """Return which network to use, as in `recommend("results/RUN", max_latency_ms=5)`."""
-    found = _recommend.recommend(_read(runs, corrected), Budget(**budget))
+def recommend(
+    runs: Given, *, corrected: bool = True, any_runtime: bool = False, **budget: Any
+) -> Recommendations:
+    """Return which network to use, as in `recommend("results/RUN", max_latency_ms=5)`.
+
+    `any_runtime`: choose among runtimes, too.
+    """
+    found = _recommend.recommend(_read(runs, corrected), Budget(**budget), any_runtime=any_runtime)
     return Recommendations(tuple(found))
 
 
