@@ -15,7 +15,7 @@ from support.fake_cuda import Watching, believe_in_cuda, moved
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from unet_bench.geometry.shapes import InputWindow
-from unet_bench.measure import runtime
+from unet_bench.measure import folding
 from unet_bench.measure.ready import cast_weights
 from unet_bench.measure.trivial import Lookup, Majority, Otsu, grey_bins
 from unet_bench.models.build import build
@@ -142,7 +142,7 @@ def test_batch_norms_are_folded_on_the_device(
     moved(model, mode, torch.contiguous_format, 2)
     with mode, Watching() as watching:
         images = torch.empty((1, cell.task.in_channels, *cell.input_window.input), device="cuda")
-        assert bool(runtime._fold(model, images)) == (name in ("unet", "resnet34-unet"))
+        assert bool(folding._fold(model, images)) == (name in ("unet", "resnet34-unet"))
         model(images)
     assert not watching.found()
     assert {tensor.device.type for tensor in (*model.parameters(), *model.buffers())} == {"cuda"}

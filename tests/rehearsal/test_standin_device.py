@@ -239,7 +239,7 @@ def test_each_batch_that_is_scored_waits_twice(trains: Callable[..., Measurement
     context = trains("unet", batch=3)
     train = Training(context, context.network(training=True), tensors(context, context.dataset()))
     standin_device.counts.clear()
-    accuracy.scored_on_test(
+    accuracy.tested(
         context, train.model, tensors(context, context.dataset())["test"], context.dataset()
     )
     waits = {
