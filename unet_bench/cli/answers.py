@@ -57,6 +57,10 @@ def show(
     columns: Annotated[
         str | None, typer.Option("--columns", help="Columns to show, by commas.")
     ] = None,
+    follow: Annotated[
+        bool,
+        typer.Option("--follow", help="First tell each cell of a run that goes on, as it ends."),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Show the table of a run, relative to the baseline, best figures in bold.
@@ -66,6 +70,13 @@ def show(
     from unet_bench.present.table import results_document
     from unet_bench.store.runs import read_runs
 
+    if follow:
+        from unet_bench.present.follow import endings
+        from unet_bench.registry.plugins import load
+
+        for path in paths:
+            for line in endings(path, load().checked()):
+                tell(line)
     runs = read_runs(paths, corrected=correction)
     chosen = split(columns) if columns else None
     document = results_document(runs.results, sort=sort, columns=chosen, known=runs.columns)

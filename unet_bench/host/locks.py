@@ -87,6 +87,22 @@ def hold(path: Path, *, shared: bool = False) -> FileIO:
     return file
 
 
+def is_held(path: Path) -> bool:
+    """Return whether a process holds a lock alone. Nothing is written; Windows does not tell."""
+    try:
+        file = FileIO(open_plain(path, os.O_RDONLY), "r")
+    except OSError:
+        return False
+    with file:
+        try:
+            _lock(file, shared=True)
+        except (BlockingIOError, PermissionError):
+            return True
+        except OSError:
+            return False
+    return False
+
+
 def _write_pid(file: FileIO) -> None:
     file.truncate(0)
     file.seek(0)
