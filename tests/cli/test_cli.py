@@ -259,3 +259,16 @@ def test_square_brackets_in_the_help_are_of_what_may_be_left_out() -> None:
         if (one.metavar or "").startswith("[") and one.param_type_name == "option"
     ]
     assert not bracketed, "an option that needs a value looks as if it did not"
+
+
+@pytest.mark.parametrize("shown", [True, False])
+def test_a_report_is_opened_where_there_is_a_browser(
+    unet_bench, finished_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shown: bool
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr("webbrowser.open", lambda url: asked.append(url) or shown)
+    done = unet_bench("report", str(finished_run), "-f", "md", "-o", "page.md", "--open")
+    assert (done.returncode, len(asked)) == (0, 1)
+    assert asked[0].startswith("file:///")
+    assert asked[0].endswith("/page.md")
+    assert ("no browser could be started" in done.stderr) != shown

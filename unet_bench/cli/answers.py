@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import webbrowser
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -355,6 +356,9 @@ def report(
         Written,
         typer.Option("--format", "-f", help="html, md, latex (tables), figures (PNG and SVG)."),
     ] = Written.html,
+    open_it: Annotated[
+        bool, typer.Option("--open", help="Show the page, or the folder of figures, in a browser.")
+    ] = False,
     correction: Corrected = True,
 ) -> None:
     """Write a report: a web page that works offline, markdown, LaTeX tables or figures."""
@@ -364,3 +368,5 @@ def report(
         paths, out or Path(NAMES[format.value]), format=format.value, corrected=correction
     )
     echo(f"written: {written}")
+    if open_it and not webbrowser.open(written.resolve().as_uri()):
+        tell(f"note: no browser could be started; open {written} in one")
