@@ -529,7 +529,7 @@ def test_a_run_asked_to_end_at_random_moments_says_how_to_go_on(place: Place) ->
         assert "Traceback" not in place.said
         assert twice or (place.only / "results.csv").exists()
         place.nothing_is_left()
-        assert not list(place.tmp.glob("unet-bench-*/")), "the data are left"
+        assert not list(place.tmp.glob("unet-bench-of-*/")), "the data are left"
 
 
 # --- 2. workers
