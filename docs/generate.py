@@ -277,12 +277,20 @@ def engines(run: Path) -> str:
     """Return the table of a run of the suite `runtimes`: what engines change of each network."""
     from statistics import geometric_mean
 
+    import pandas as pd
+
     from unet_bench.analysis.runtimes import LOSS
+    from unet_bench.store.schema import INTERVALS
     from unet_bench.store.tables import read_results
 
     if not run.is_dir():
         return "Not measured yet.\n"
     frame = read_results(run)
+
+    def of(row: Any, name: str) -> list[float] | None:
+        found = [row[name], *(row[end] for end in INTERVALS[name])]
+        return None if found[0] is pd.NA else found
+
     rows = frame[~frame["trivial"]].set_index(["variant", "runtime", "quantize"]).sort_index()
     ways = [(e, how) for e in ("onnxruntime", "openvino") for how in ("none", "static-int8")]
     heads = [engine + ("" if how == "none" else ", int8") for engine, how in ways]
@@ -294,15 +302,13 @@ def engines(run: Path) -> str:
     for name in dict.fromkeys(frame.loc[~frame["trivial"], "variant"]):
         cells = [f"{rows.loc[(name, 'eager', 'none'), 'dice']:.3f}"]
         for way in ways:
-            row = rows.loc[(name, *way)]
-            ratios[way].append(row["eager_ratio"])
-            low, high = row["eager_ratio_ci_low"], row["eager_ratio_ci_high"]
-            cells.append(f"{row['eager_ratio']:.2f} ({low:.2f} to {high:.2f})")
+            ratio = of(rows.loc[(name, *way)], "eager_ratio")
+            cells.append("–" if ratio is None else "{:.2f} ({:.2f} to {:.2f})".format(*ratio))
+            ratios[way] += [] if ratio is None else [ratio[0]]
         for way in ways[1::2]:
-            row = rows.loc[(name, *way)]
-            changes.append(row["dice_change"])
-            low, high = row["dice_change_ci_low"], row["dice_change_ci_high"]
-            cells.append(f"{row['dice_change']:+.4f} ({low:+.4f} to {high:+.4f})")
+            change = of(rows.loc[(name, *way)], "dice_change")
+            cells.append("–" if change is None else "{:+.4f} ({:+.4f} to {:+.4f})".format(*change))
+            changes += [] if change is None else [change[0]]
         table += f"| `{name}` | {' | '.join(cells)} |\n"
     means = [f"{geometric_mean(ratios[way]):.2f}" for way in ways]
     table += f"| geometric mean | | {' | '.join(means)} | | |\n\n"

@@ -37,8 +37,9 @@ def test_an_engine_computes_what_torch_does(context_of, engine: str, name: str) 
 
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("how", ["static-int8", "dynamic-int8"])
-def test_eight_bits_change_little(context_of, engine: str, how: str) -> None:
-    row = outputs.probe(context_of(runtime=engine, quantize=how))
+@pytest.mark.parametrize("name", ["unet", "unet-group"])
+def test_eight_bits_change_little(context_of, name: str, engine: str, how: str) -> None:
+    row = outputs.probe(context_of(name, runtime=engine, quantize=how))
     assert 1e-5 < row["output_difference"] < 0.3
     assert row["class_agreement"] > 0.8
 

@@ -20,6 +20,8 @@ from unet_bench.errors import NotInstalled, Unsupported
 from unet_bench.limits import one_line
 
 OPSET: Final = 18
+IN_FLOAT: Final = ("Softmax", "InstanceNormalization")
+"""What is not quantised: a softmax has to tell 0.99 from 0.999, a norm divides small numbers."""
 CALIBRATION: Final = 16  # training images by which ranges of activations are found
 
 
@@ -78,8 +80,7 @@ def quantized(file: Path, how: str, batches: Iterator[np.ndarray]) -> Path:
                 per_channel=True,
                 # Sums of 8 by 8 bits overflow in AVX2's 16: weights get 7.
                 reduce_range=True,
-                # A softmax has to tell 0.99 from 0.999.
-                op_types_to_quantize=[name for name in QDQRegistry if name != "Softmax"],
+                op_types_to_quantize=[name for name in QDQRegistry if name not in IN_FLOAT],
             )
     prepared.unlink()
     return made
