@@ -65,15 +65,12 @@ def probe(context: MeasurementContext) -> dict[str, Any]:
             throughput = time_paired(context, *pair, watch, share=0.6 * share, singly=False)
             latency = time_paired(context, *pair, watch, share=0.4 * share)
         found = columns(context, latency, throughput) | roofline(context, throughput)
+        timings = [throughput] if latency is throughput else [throughput, latency]
         if eager:
-            to_eager = time_paired(context, step, eager.infer, watch, share=share).ratio()
-            found |= alike | interval_columns("eager_ratio", "", to_eager)
+            timings.append(time_paired(context, step, eager.infer, watch, share=share))
+            found |= alike | interval_columns("eager_ratio", "", timings[-1].ratio())
     save_samples(context, latency=latency.timing, throughput=throughput.timing)
-    return (
-        candidate.columns()
-        | found
-        | quality([throughput] if latency is throughput else [throughput, latency], baseline)
-    )
+    return candidate.columns() | found | quality(timings, baseline)
 
 
 def columns(context: MeasurementContext, latency: Paired, throughput: Paired) -> dict[str, Any]:
