@@ -16,16 +16,15 @@ from unet_bench.analysis.findings import Finding
 from unet_bench.spec.cell import Setting
 from unet_bench.store.figures import PEERS, Network, Row
 from unet_bench.store.runs import Runs
-from unet_bench.store.schema import CONDITIONS, INTERVALS
+from unet_bench.store.schema import CONDITIONS, INTERVALS, RUNTIME
 from unet_bench.store.tables import records, typed_frame
 
-OF_RUNTIME: Final = ("runtime", "quantize")
 LOSS: Final = 0.003  # of Dice, which a quicker runtime may cost at most, its interval included
 
 
 def alike_but_for_runtime(key: Sequence[Any]) -> tuple[Any, ...]:
     """Return of `PEERS` values those that do not say which runtime it was."""
-    return tuple(value for name, value in zip(PEERS, key, strict=True) if name not in OF_RUNTIME)
+    return tuple(value for name, value in zip(PEERS, key, strict=True) if name not in RUNTIME)
 
 
 def main_groups(keys: Iterable[tuple[Any, ...]]) -> dict[tuple[Any, ...], tuple[Any, ...]]:
@@ -37,7 +36,7 @@ def main_groups(keys: Iterable[tuple[Any, ...]]) -> dict[tuple[Any, ...], tuple[
     chosen: dict[tuple[Any, ...], tuple[Any, ...]] = {}
     for key in keys:
         named = dict(zip(PEERS, key, strict=True))
-        is_eager = tuple(named[name] for name in OF_RUNTIME) == as_trained
+        is_eager = tuple(named[name] for name in RUNTIME) == as_trained
         family = alike_but_for_runtime(key)
         if is_eager or family not in chosen:
             chosen[family] = key
@@ -124,11 +123,11 @@ def _dtypes(frame: pd.DataFrame) -> dict[str, str]:
 
 
 def _is_eager(row: Row) -> bool:
-    return all(row.get(name) == getattr(Setting, name) for name in OF_RUNTIME)
+    return all(row.get(name) == getattr(Setting, name) for name in RUNTIME)
 
 
 def _but_for_runtime(row: Row) -> tuple[Any, ...]:
-    alike = (name for name in CONDITIONS if name not in OF_RUNTIME)
+    alike = (name for name in CONDITIONS if name not in RUNTIME)
     return (row["run_id"], row["variant"], *(row.get(name) for name in alike))
 
 
@@ -138,7 +137,7 @@ def _as_candidate(row: Row, eager: Mapping[tuple[Any, ...], Row]) -> dict[str, A
     if beside is None or _is_eager(row):
         return dict(row)
     made = {**row, "variant": f"{row['variant']}{_IN}{way_of(row)}"}
-    made |= {name: getattr(Setting, name) for name in OF_RUNTIME}
+    made |= {name: getattr(Setting, name) for name in RUNTIME}
     if "probe" in row:  # a cell: its Dice counts as the network's does
         return made | ({"probe": "accuracy"} if row.get("dice_change") is not None else {})
     made |= {name: beside.get(name) for name in ("params", "macs")}

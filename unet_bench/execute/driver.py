@@ -26,6 +26,7 @@ from unet_bench.execute.options import ExecutionOptions
 from unet_bench.execute.race import Race
 from unet_bench.execute.row import cell_columns, providers, row_id
 from unet_bench.execute.winners import Winners, is_trained
+from unet_bench.measure.probes import NOT_KEPT
 from unet_bench.plan.fingerprint import CellKeys
 from unet_bench.store.log import Row, iterate_rows, latest
 from unet_bench.store.run_folder import RunFolder, cell_stem
@@ -38,9 +39,6 @@ if TYPE_CHECKING:
 
 WORKER_MIB: Final = 400.0
 """Of a worker, beside what its network takes: libraries, images, what torch keeps for later."""
-
-
-NOT_KEPT: Final = "its weights were not kept: --keep-weights keeps those of all networks"
 
 
 BEFORE_RUNGS: Final = 0.45

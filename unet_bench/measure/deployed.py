@@ -12,6 +12,7 @@ from unet_bench.context import MeasurementContext
 from unet_bench.errors import Unsupported
 from unet_bench.measure.accuracy import figures_of, groups_of, tested
 from unet_bench.measure.agreement import agreement
+from unet_bench.measure.probes import NOT_KEPT
 from unet_bench.measure.ready import Runnable, prepare
 from unet_bench.train.evaluation import evaluate
 from unet_bench.train.loop import tensors
@@ -28,7 +29,7 @@ def probe(context: MeasurementContext) -> dict[str, Any]:
     cell = context.cell
     kept = context.trained and kept_of(context.trained, cell)
     if not kept:
-        raise Unsupported("its weights were not kept: --keep-weights keeps those of all networks")
+        raise Unsupported(NOT_KEPT)
     if cell.protocol.whole:
         raise Unsupported(
             "whole images have many sizes, and a runtime is given one: --evaluation tiled"

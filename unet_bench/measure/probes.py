@@ -17,6 +17,7 @@ from unet_bench.store.columns import Column
 WARM_UP_ON_GPU_S: Final = 3.0  # of two networks, in one or two timings
 ENERGY_S: Final = 26.0
 LEAST_BLOCKS: Final = 12  # timed of variant and baseline, however long they take
+NOT_KEPT: Final = "its weights were not kept: --keep-weights keeps those of all networks"
 QUIET_S: Final = 0.5  # to see whether the machine is quiet, and to measure its ceilings
 
 _shipped = functools.partial(Probe, preload=True)

@@ -14,7 +14,14 @@ from unet_bench.present.blocks import Block, Heading, Table, Text
 from unet_bench.present.document import Document, table_of
 from unet_bench.store.columns import Column
 from unet_bench.store.figures import Row
-from unet_bench.store.schema import BY_NAME, CONDITIONS, described, shown_columns
+from unet_bench.store.schema import (
+    BY_NAME,
+    CONDITIONS,
+    HOW,
+    RUNTIME,
+    described,
+    shown_columns,
+)
 from unet_bench.store.tables import records
 from unet_bench.text_format import conditions, first_line, scored_size
 
@@ -24,16 +31,6 @@ PREDICTED_MEMORY: Final = (
     "memory: predicted, to the byte what tensors take; --probes memory measures it"
 )
 _TASK: Final = ("fit", "match", "recipe", "budget", "window", "pretrained", "evaluation")
-_HOW: Final = (
-    "device",
-    "precision",
-    "memory_format",
-    "runtime",
-    "quantize",
-    "batch_norm",
-    "algorithms",
-)
-_RUNTIME: Final = ("runtime", "quantize")
 _NUMBERS: Final[Mapping[str, str]] = {"threads": "threads", "batch_requested": "batch"}
 
 
@@ -129,7 +126,7 @@ def setting_title(row: Row) -> list[str]:
     """Return the conditions that the row shares with those it may be compared with."""
     known = {name: value for name, value in row.items() if value is not None}
     words = [str(known.get("task") or ""), *conditions(known, _TASK), *scored_size(known)]
-    words += conditions(known, _HOW)
+    words += conditions(known, HOW)
     words += [f"{label} {known[name]}" for name, label in _NUMBERS.items() if name in known]
     return [word for word in words if word]
 
@@ -154,12 +151,12 @@ def _ordered(frame: pd.DataFrame, known: Mapping[str, Column], keys: Sequence[st
 def _sections(frame: pd.DataFrame, columns: Sequence[Column]) -> Iterator[Block]:
     """Yield title and table of each group, in the order in which the runs were given."""
     several = frame["run_id"].nunique(dropna=False) > 1
-    alike = ["run_id", *(name for name in CONDITIONS if name not in _RUNTIME)]
+    alike = ["run_id", *(name for name in CONDITIONS if name not in RUNTIME)]
     groups = [part for _, part in frame.groupby(alike, dropna=False, sort=False)]
     for part in sorted(groups, key=lambda part: part.index.min()):
         rows = records(part)
         # One network by several runtimes is one table: which is faster is what it is for.
-        several_ways = [name for name in _RUNTIME if part[name].nunique() > 1]
+        several_ways = [name for name in RUNTIME if part[name].nunique() > 1]
         title = setting_title({**rows[0], **dict.fromkeys(several_ways)})
         yield Heading(" · ".join([*title, *(_origin(part) if several else ())]))
         shown = [column for column in columns if _is_measured(rows, column)]

@@ -62,19 +62,13 @@ ENVIRONMENT_COLUMNS: Final = ("device_name", "env_id", "torch", "commit")
 """What tells machines and their software apart."""
 SIZE: Final = ("scored_depth", "scored_height", "scored_width")
 """The scored size; images have no depth."""
+RUNTIME: Final = ("runtime", "quantize")
+"""What a network is run by, and with which numbers."""
+HOW: Final = ("device", "precision", "memory_format", *RUNTIME, "batch_norm", "algorithms")
+"""How networks are run."""
 CONDITIONS: Final = (
     *("task", "dataset_hash", *SIZE, "fit", "match", "recipe", "budget", "window"),
-    *(
-        "evaluation",
-        "pretrained",
-        "device",
-        "precision",
-        "memory_format",
-        "runtime",
-        "quantize",
-        "batch_norm",
-        "algorithms",
-    ),
+    *("evaluation", "pretrained", *HOW),
     *("threads", "batch_requested"),
 )
 """What two rows must share to be compared: the task at one scored size, and how it was run."""
