@@ -73,31 +73,40 @@ def docs(session: nox.Session) -> None:
 
 
 @nox.session
-def wheel(session: nox.Session) -> None:
-    """Build the wheel, install it into this clean environment, leave the repository, and look for
-    every plugin.
-    """
-    session.install("build", "hatchling")
-    built = pathlib.Path(session.create_tmp()) / "dist"
-    shutil.rmtree(built, ignore_errors=True)
+def site(session: nox.Session) -> None:
+    """The documentation as a site in build/site; a warning, such as a dead link, is an error."""
+    session.install("mkdocs-material>=9.5")
     session.run(
-        "python",
-        "-P",
-        "-m",
-        "build",
-        "--wheel",
-        "--no-isolation",
-        "--outdir",
-        str(built),
-        str(HERE),
+        "mkdocs", "build", "--strict", "-f", ".mkdocs.yml", env={"NO_MKDOCS_2_WARNING": "1"}
     )
-    session.install(*map(str, built.glob("*.whl")))
-    session.chdir(session.create_tmp())
+
+
+@nox.session
+def wheel(session: nox.Session) -> None:
+    """What would be released: its metadata and contents; the wheel in this clean environment, far
+    from the repository: every plugin, a run, a report; and tests from the unpacked sdist.
+    """
+    session.install("build", "hatchling", "twine>=6", "check-wheel-contents>=0.6")
+    folder = pathlib.Path(session.create_tmp()).resolve()
+    built, unpacked = folder / "dist", folder / "unpacked"
+    for left in (built, unpacked):
+        shutil.rmtree(left, ignore_errors=True)
+    # The wheel is made from the sdist.
+    session.run("python", "-P", "-m", "build", "--no-isolation", "--outdir", str(built), str(HERE))
+    session.run("twine", "check", "--strict", *map(str, built.iterdir()))
+    [made] = built.glob("*.whl")
+    session.run("check-wheel-contents", str(made))
+    session.install(f"{made}[test]")
+    session.chdir(folder)
     session.run("python", "-P", "-c", CHECK_WHEEL, *PLUGINS)
     session.run("python", "-P", "-m", "unet_bench", "plugins")
     shutil.rmtree("results", ignore_errors=True)
     session.run("unet-bench", "run", "-v", "unet", *TINY.split())
     session.run("unet-bench", "report", str(next(pathlib.Path("results").iterdir())))
+    shutil.unpack_archive(next(built.glob("*.tar.gz")), unpacked, filter="data")
+    session.chdir(next(unpacked.iterdir()))
+    # What reads files of the repository; all else is code, which the wheel has.
+    session.run("pytest", "tests/test_docs.py", "tests/test_layout.py", "tests/test_answers.py")
 
 
 CHECK_WHEEL = """

@@ -2,6 +2,9 @@
 
 claims.toml, cells ─▶ differences of equal seeds ─▶ verdicts, all taken together ─▶ page, pictures
 
+The study lies in results/reference/SUITE-cpu-seed-N, one run for each seed, so that it can be made
+bit by bit and on several machines.
+
 `python docs/generate.py` writes the page; `python docs/answers.py` its pictures.
 """
 
@@ -10,23 +13,26 @@ from __future__ import annotations
 import statistics
 import sys
 import tomllib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import pandas as pd
 
 from unet_bench.present.draw_matplotlib import draw, save
 from unet_bench.present.plots import Axis, Entry, Plot, Point, Series
 from unet_bench.stats.family import Error, Family
-from unet_bench.stats.intervals import mean_interval
+from unet_bench.stats.intervals import t_975
 from unet_bench.store.tables import read_results
 
 ROOT: Final = Path(__file__).resolve().parents[1]
-STUDY: Final = ROOT / "results" / "reference" / "study-cpu"
-TIMED: Final = ROOT / "results" / "reference" / "all-cpu"
+REFERENCE: Final = ROOT / "results" / "reference"
+SUITES: Final = ("study", "study-batch", "study-pretrained")
+TIMED: Final = REFERENCE / "all-cpu"
 PICTURES: Final = ROOT / "docs" / "answers"
+USUAL_BATCH: Final = 4
 FEWEST_SEEDS: Final = 2  # which a spread takes
 TOO_FEW: Final = "the study has no two seeds that all networks were trained with"
 MARGIN: Final = 0.01  # of Dice; what is closer is as good
@@ -65,6 +71,7 @@ class Question:
     title: str
     slot: str
     claims: tuple[Claim, ...]
+    suite: str = SUITES[0]
 
 
 @dataclass(frozen=True)
@@ -86,6 +93,9 @@ class Effect:
         return f"{self.value:+.3f} ±{self.reach:.3f}"
 
 
+Effects = Mapping[tuple[str, str], Mapping[str, Effect]]  # new and old network, data set
+
+
 @dataclass
 class Study:
     """The Dice of every network on every data set by every seed that is complete."""
@@ -95,45 +105,67 @@ class Study:
 
     @property
     def data_sets(self) -> list[str]:
-        return list(next(iter(self.scores.values()), {}))
+        """The data sets that any network was trained on."""
+        return list(dict.fromkeys(data for of in self.scores.values() for data in of))
 
-    @property
-    def seeds(self) -> list[int]:
-        return list(next(iter(next(iter(self.scores.values()), {}).values()), {}))
+    def seeds(self, data: str) -> list[int]:
+        """Return the seeds on a data set, of the network that has most."""
+        return max((list(of.get(data, {})) for of in self.scores.values()), key=len)
 
     def differences(self, new: str, old: str) -> dict[str, list[float]]:
-        """Return differences by seed for each data set, and of all: the mean over data sets."""
-        found = {
-            data: [self.scores[new][data][seed] - self.scores[old][data][seed] for seed in seeds]
-            for data, seeds in self.scores[old].items()
-        }
-        return found | {POOLED: [*map(statistics.fmean, zip(*found.values(), strict=True))]}
+        """Return differences by seed, for each data set that both networks were trained on."""
+        found = {}
+        for data, scores in self.scores.get(old, {}).items():
+            others = self.scores.get(new, {}).get(data, {})
+            of_data = [others[seed] - score for seed, score in scores.items() if seed in others]
+            if len(of_data) >= FEWEST_SEEDS:
+                found[data] = of_data
+        return found
 
 
-def read_study(folder: Path) -> Study:
-    """Return the seeds of a run that all networks have on all data sets.
+def read_study(folder: Path = REFERENCE) -> Study:
+    """Return the suites of the study, as far as their seeds are complete."""
+    scores: dict[str, dict[str, dict[int, float]]] = {}
+    failed: list[str] = []
+    for suite in SUITES:
+        runs = sorted(folder.glob(f"{suite}-cpu-seed-*"))
+        if runs:
+            cells = pd.concat([read_results(run, "cells") for run in runs], ignore_index=True)
+            _add(cells, scores, failed)
+    return Study(scores, failed)
+
+
+def _add(
+    cells: pd.DataFrame, scores: dict[str, dict[str, dict[int, float]]], failed: list[str]
+) -> None:
+    """Add the seeds that all networks of a suite have on a data set.
 
     A training that failed or diverged counts as a Dice of 0, and is named: to leave it out would
     flatter its network.
     """
-    if not folder.exists():
-        return Study({})
-    cells = read_results(folder, "cells")
-    trained = cells[(cells["probe"] == "accuracy") & ~cells["trivial"].astype(bool)]
-    counts = trained.groupby("seed")[["variant", "task"]].nunique()
-    sizes = trained.groupby("seed").size()
-    wanted = trained["variant"].nunique() * trained["task"].nunique()
-    seeds = [int(seed) for seed in counts.index if sizes[seed] == wanted]
-    scores: dict[str, dict[str, dict[int, float]]] = {}
-    failed = []
-    for _, row in trained[trained["seed"].isin(seeds)].sort_values("seed").iterrows():
-        dice = row["dice"]
-        if row["status"] != "ok" or pd.isna(dice):
-            failed.append(f"{row['variant']} on {row['task']}, seed {row['seed']}: {row['status']}")
-            dice = 0.0
-        of_variant = scores.setdefault(str(row["variant"]), {})
-        of_variant.setdefault(str(row["task"]), {})[int(row["seed"])] = float(dice)
-    return Study(scores, failed)
+    trained = cells[(cells["probe"] == "accuracy") & ~cells["trivial"].astype(bool)].copy()
+    trained["name"] = [_name(row) for _, row in trained.iterrows()]
+    wanted = trained["name"].nunique()
+    for (data, seed), rows in trained.groupby(["task", "seed"]):
+        if rows["name"].nunique() < wanted:
+            continue
+        for name, status, dice in rows[["name", "status", "dice"]].itertuples(index=False):
+            if status != "ok" or pd.isna(dice):
+                failed.append(f"{name} on {data}, seed {seed}: {status}")
+                dice = 0.0
+            scores.setdefault(name, {}).setdefault(str(data), {})[int(seed)] = float(dice)
+
+
+def _name(row: pd.Series) -> str:
+    """Return what claims.toml calls a network: the variant, and how it was trained if otherwise."""
+    name = str(row["variant"])
+    if row["pretrained"] != "none":
+        name += f" from {row['pretrained']}"
+    return (
+        name
+        if row["batch_requested"] == USUAL_BATCH
+        else f"{name} at batch {row['batch_requested']}"
+    )
 
 
 def read_questions(file: Path) -> list[Question]:
@@ -142,6 +174,7 @@ def read_questions(file: Path) -> list[Question]:
         Question(
             title=question["title"],
             slot=question["slot"],
+            suite=question.get("suite", SUITES[0]),
             claims=tuple(
                 Claim(**claim | {"tests": tuple(Test(**test) for test in claim["tests"])})
                 for claim in question["claim"]
@@ -154,24 +187,35 @@ def read_questions(file: Path) -> list[Question]:
 def effects_of(study: Study, tests: Sequence[Test]) -> dict[tuple[str, str], dict[str, Effect]]:
     """Return each pair's effect on each data set and on all; intervals hold for all pairs together.
 
-    The mean over data sets has its seeds as units: it is of these data sets, not of any others.
+    A pair that was not trained has none. The mean over data sets has as its units the seeds on each
+    of them: it is of these data sets, not of any others.
     """
     pairs = dict.fromkeys((test.new, test.old) for test in tests)
     by_pair = {pair: study.differences(*pair) for pair in pairs}
-    found: dict[tuple[str, str], dict[str, Effect]] = {pair: {} for pair in pairs}
+    found: dict[tuple[str, str], dict[str, Effect]] = {p: {} for p, of in by_pair.items() if of}
     for data in (*study.data_sets, POOLED):
-        errors = {pair: _error(values[data]) for pair, values in by_pair.items()}
+        differences = {
+            pair: [of[data]] if data in of else [] if data != POOLED else [*of.values()]
+            for pair, of in by_pair.items()
+        }
+        errors = {pair: _error(of) for pair, of in differences.items() if of}
         family = Family.of(errors.values())
         for pair, error in errors.items():
-            values = by_pair[pair][data]
-            own = mean_interval(values)
-            reach = max(family.limit(error), own.high - own.value)
-            found[pair][data] = Effect(statistics.fmean(values), reach)
+            own = t_975(error.units - 1) * error.standard
+            value = statistics.fmean(map(statistics.fmean, differences[pair]))
+            found[pair][data] = Effect(value, max(family.limit(error), own))
     return found
 
 
-def _error(values: Sequence[float]) -> Error:
-    return Error(statistics.stdev(values) / len(values) ** 0.5, len(values))
+def _error(by_data: Sequence[Sequence[float]]) -> Error:
+    """Return the error of a mean over data sets of means over seeds.
+
+    A seed on one data set says nothing of it on another, so that each of them adds degrees of
+    freedom.
+    """
+    variances = [statistics.variance(values) / len(values) for values in by_data]
+    freedom = sum(len(values) - 1 for values in by_data)
+    return Error(sum(variances) ** 0.5 / len(by_data), freedom + 1)
 
 
 def verdict(effect: Effect, says: str) -> Verdict:
@@ -203,56 +247,84 @@ def joined(verdicts: Sequence[Verdict]) -> Verdict:
 
 
 def page(study: Study, questions: Sequence[Question]) -> dict[str, str]:
-    """Return the generated parts of docs/answers.md: the table of claims, and the answers."""
-    if len(study.seeds) < FEWEST_SEEDS:
+    """Return the generated parts of docs/answers.md: the summary, the answers, the claims."""
+    effects = effects_of(study, tests_of(questions))
+    if not effects:
         return {"summary": f"\nNot measured yet: {TOO_FEW}.\n\n", "claims": "", "answers": ""}
-    tests = [test for question in questions for claim in question.claims for test in claim.tests]
-    effects = effects_of(study, tests)
     costs = read_results(TIMED).drop_duplicates("variant", keep="last").set_index("variant")
-    sets = [TITLES.get(name, name) for name in study.data_sets]
-    table = f"| claim | source | claimed | measured | {' | '.join(sets)} | all | verdict |\n"
-    table += "|---|---|---|---|" + "--:|" * (len(sets) + 1) + "---|\n"
-    answers = ""
-    counted: dict[Verdict, int] = {}
-    for question in questions:
-        answers += f"### {question.title}\n\n"
-        own = dict.fromkeys((t.new, t.old) for claim in question.claims for t in claim.tests)
-        for claim in question.claims:
-            verdicts = [verdict(effects[t.new, t.old][POOLED], t.says) for t in claim.tests]
-            said = joined(verdicts)
-            counted[said] = counted.get(said, 0) + 1
-            head = f"| {claim.says} | {claim.source} | {claim.claimed} "
-            if not claim.tests:
-                blank = " |" * (len(sets) + 1)
-                table += f"{head}| needs {claim.missing} |{blank} **out of reach** |\n"
-            for number, test in enumerate(claim.tests):
-                of = effects[test.new, test.old]
-                table += head if not number else "| | | "
-                table += f"| `{test.new}` − `{test.old}` | "
-                table += " | ".join(f"{of[data]}" for data in (*study.data_sets, POOLED))
-                table += f" | {f'**{said}**' if not number else ''} |\n"
-        if own:
-            answers += f"![Differences in Dice]({picture_of(question).name})\n\n".replace(
-                "](", "](answers/"
-            )
-            for new, old in own:
-                answers += f"- {sentence(new, old, effects[new, old][POOLED], costs)}\n"
-            names = ",".join(dict.fromkeys(name for pair in own for name in reversed(pair)))
-            baseline = "" if "unet" in names.split(",") else f" --baseline {names.split(',')[0]}"
-            answers += (
-                f"\n```bash\nunet-bench run --suite study -v {names}{baseline} --data PATH\n```\n\n"
-            )
-        for claim in question.claims:
-            if claim.missing:
-                answers += f"Not measured yet, {claim.says}: this needs {claim.missing}.\n\n"
-    summary = (
-        f"{len(study.seeds)} seeds, {len(study.scores)} networks, {', '.join(sets)}: "
-        + ", ".join(f"{count} {name}" for name, count in counted.items())
-        + ".\n"
+    sets = list(dict.fromkeys(data for of in effects.values() for data in of if data != POOLED))
+    verdicts = {
+        claim: verdict_on(claim, effects) for question in questions for claim in question.claims
+    }
+    seeds = ", ".join(
+        f"{TITLES.get(data, data)} by {len(study.seeds(data))} seeds" for data in sets
     )
+    counts = Counter(verdicts.values())
+    summary = f"{len(study.scores)} networks; {seeds}. Of {len(verdicts)} claims "
+    summary += ", ".join(f"{count} {name}" for name, count in counts.items()) + ".\n"
     if study.failed:
         summary += "\nFailed, counted as a Dice of 0: " + "; ".join(study.failed) + ".\n"
-    return {"summary": f"\n{summary}\n", "claims": f"\n{table}\n", "answers": f"\n{answers}"}
+    answers = "".join(answer(question, effects, costs) for question in questions)
+    return {
+        "summary": f"\n{summary}\n",
+        "answers": f"\n{answers}",
+        "claims": f"\n{table_of(verdicts, effects, sets)}\n",
+    }
+
+
+def tests_of(questions: Sequence[Question]) -> list[Test]:
+    """Return all tests of all claims."""
+    return [test for question in questions for claim in question.claims for test in claim.tests]
+
+
+def verdict_on(claim: Claim, effects: Effects) -> Verdict:
+    """Return the verdict on a claim, by the mean over data sets."""
+    tested = [test for test in claim.tests if (test.new, test.old) in effects]
+    if len(tested) < len(claim.tests):
+        return "out of reach"
+    return joined([verdict(effects[test.new, test.old][POOLED], test.says) for test in tested])
+
+
+def table_of(verdicts: Mapping[Claim, Verdict], effects: Effects, sets: Sequence[str]) -> str:
+    """Return the table of claims, in Markdown: a row for each test of each."""
+    titles = " | ".join(TITLES.get(name, name) for name in sets)
+    table = f"| claim | source | claimed | measured | {titles} | all | verdict |\n"
+    table += "|---|---|---|---|" + "--:|" * (len(sets) + 1) + "---|\n"
+    for claim, said in verdicts.items():
+        head, last = f"| {claim.says} | {claim.source} | {claim.claimed} |", f"**{said}**"
+        for test in claim.tests:
+            of = effects.get((test.new, test.old), {})
+            figures = " | ".join(str(of.get(data, "–")) for data in (*sets, POOLED))
+            table += f"{head} `{test.new}` − `{test.old}` | {figures} | {last} |\n"
+            head, last = "| | | |", ""
+        if not claim.tests:
+            blank = " |" * (len(sets) + 1)
+            table += f"{head} needs {claim.missing} |{blank} {last} |\n"
+    return table
+
+
+def answer(question: Question, effects: Effects, costs: pd.DataFrame) -> str:
+    """Return the answer to a question, in Markdown: picture, sentences, command."""
+    pairs = [pair for pair in pairs_of(question) if pair in effects]
+    text = f"### {question.title}\n\n"
+    if pairs:
+        text += f"![Differences in Dice](answers/{picture_of(question).name})\n\n"
+        for new, old in pairs:
+            text += f"- {sentence(new, old, effects[new, old][POOLED], costs)}\n"
+        names = list(dict.fromkeys(name.split(" ")[0] for pair in pairs for name in reversed(pair)))
+        baseline = "" if "unet" in names else f" --baseline {names[0]}"
+        suite = question.suite
+        text += f"\n```bash\nunet-bench run --suite {suite} -v {','.join(names)}{baseline}"
+        text += " --data PATH\n```\n\n"
+    for claim in question.claims:
+        if claim.missing:
+            text += f"Not measured yet, {claim.says}: this needs {claim.missing}.\n\n"
+    return text
+
+
+def pairs_of(question: Question) -> list[tuple[str, str]]:
+    """Return the networks that a question's claims compare."""
+    return list(dict.fromkeys((t.new, t.old) for claim in question.claims for t in claim.tests))
 
 
 def sentence(new: str, old: str, effect: Effect, costs: pd.DataFrame) -> str:
@@ -277,21 +349,24 @@ def sentence(new: str, old: str, effect: Effect, costs: pd.DataFrame) -> str:
 
 def picture_of(question: Question) -> Path:
     """Return where a question's picture lies."""
-    return PICTURES / f"{question.slot.replace(', ', '-')}.svg"
+    return PICTURES / f"{question.slot.replace(', ', '-').replace(' ', '-')}.svg"
 
 
-def forest(study: Study, question: Question, effects: Mapping[Any, Any]) -> Plot:
+def forest(question: Question, effects: Effects) -> Plot | None:
     """Return a question's effects: a row per pair, with data sets by colour, and all of them."""
-    pairs = list(dict.fromkeys((t.new, t.old) for claim in question.claims for t in claim.tests))
+    pairs = [pair for pair in pairs_of(question) if pair in effects]
+    if not pairs:
+        return None
     height = len(pairs)
+    found = dict.fromkeys(data for pair in pairs for data in effects[pair])
     series = []
-    for number, data in enumerate((*study.data_sets, POOLED)):
+    for number, data in enumerate([*(data for data in found if data != POOLED), POOLED]):
         is_all = data == POOLED
         points = []
         for row, pair in enumerate(pairs):
-            of = effects[pair][data]
-            y = height - row + (0.0 if is_all else 0.12 * (number + 1))
-            points.append(Point(of.value, y, x_ends=(of.low, of.high), name=pair[0]))
+            if (of := effects[pair].get(data)) is not None:
+                y = height - row + (0.0 if is_all else 0.12 * (number + 1))
+                points.append(Point(of.value, y, x_ends=(of.low, of.high), name=pair[0]))
         colour = "#000000" if is_all else COLOURS[number]
         name = "mean of all" if is_all else TITLES.get(data, data)
         series.append(Series(name, tuple(points), colour, "diamond" if is_all else "circle", 7))
@@ -311,15 +386,13 @@ def forest(study: Study, question: Question, effects: Mapping[Any, Any]) -> Plot
 
 def main() -> None:
     """Draw a picture for each question."""
-    study, questions = read_study(STUDY), read_questions(ROOT / "docs" / "claims.toml")
-    if len(study.seeds) < FEWEST_SEEDS:
+    study, questions = read_study(), read_questions(ROOT / "docs" / "claims.toml")
+    effects = effects_of(study, tests_of(questions))
+    if not effects:
         sys.exit(TOO_FEW)
-    tests = [test for question in questions for claim in question.claims for test in claim.tests]
-    effects = effects_of(study, tests)
     PICTURES.mkdir(exist_ok=True)
     for question in questions:
-        if any(claim.tests for claim in question.claims):
-            plot = forest(study, question, effects)
+        if (plot := forest(question, effects)) is not None:
             save(draw([plot], 8, 1.3 + 0.55 * len(plot.entries)), picture_of(question))
 
 

@@ -21,6 +21,20 @@ BENCH = "bench-cpu"
 ENGINES = "runtimes-cpu"
 SUITES = {"isbi2012-5fold": "dice", "camvid": "iou_all_classes", "dsb2018": "dice"}
 NOTE = "<!-- Generated: python docs/generate.py -->\n"
+DEFAULTS = """
+**Defaults of your own.** What you would give each time can stand in `unet-bench.toml`, or in
+`[tool.unet-bench]` of `pyproject.toml`, in this folder or one above it; the nearest file counts:
+
+```toml
+device = "cuda:0"          # for every command that has --device, but those of data
+[run]
+seeds = [0, 1, 2]          # for run alone
+```
+
+A variable counts more than a file (`UNET_BENCH_DEVICE=cpu`), and what is given on the command line
+counts most. A command says which defaults it took. With `--suite` and `--resume` none holds: a
+suite and a run say all themselves. `--quiet` leaves notes and progress out.
+"""
 
 
 def commands() -> str:
@@ -30,7 +44,7 @@ def commands() -> str:
     from unet_bench.cli.app import app
     from unet_bench.spec.suite import Suite
 
-    text = "# Commands\n\n" + NOTE
+    text = "# Commands\n\n" + NOTE + DEFAULTS
     for name, command in commands_of(typer.main.get_command(app)):
         text += f"\n## unet-bench {name}\n\n{' '.join(command.help.split())}\n"
         panels: dict[str, str] = {}
@@ -256,13 +270,13 @@ def accuracy() -> str:
 
 
 def answers() -> str:
-    """Return the page of answers, from the study's run."""
+    """Return the page of answers, from the study's runs."""
     sys.path.insert(0, str(ROOT / "docs"))
-    from answers import STUDY, page, read_questions, read_study
+    from answers import page, read_questions, read_study
 
     text = (ROOT / "docs" / "answers.md").read_text(encoding="utf-8")
     questions = read_questions(ROOT / "docs" / "claims.toml")
-    for mark, new in page(read_study(STUDY), questions).items():
+    for mark, new in page(read_study(), questions).items():
         text = between(text, mark, new)
     return text
 

@@ -20,7 +20,17 @@ OF_NO_ROOM = {
     "rehearsal",
     "slurm",
 }  # beside the package's own
-OF_THE_WHOLE = {"answers", "certify", "docs", "gpu", "layout", "predict", "pytest_plugin", "run"}
+OF_THE_WHOLE = {
+    "tutorial",
+    "answers",
+    "certify",
+    "docs",
+    "gpu",
+    "layout",
+    "predict",
+    "pytest_plugin",
+    "run",
+}
 FILES = sorted(path for path in TESTS.rglob("*.py") if "files" not in path.parts)
 TEST_FILES = [path for path in FILES if path.name.startswith("test_")]
 

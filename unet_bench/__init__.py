@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from unet_bench.pipeline import run
     from unet_bench.present.notebook import effects, rank, recommend, show
     from unet_bench.registry.hookspecs import hookimpl
+    from unet_bench.searching import search
     from unet_bench.store.columns import Column
     from unet_bench.store.tables import read_results
     from unet_bench.train.trained import load_model
@@ -27,6 +28,7 @@ __all__ = [
     "read_results",
     "recommend",
     "run",
+    "search",
     "show",
 ]
 
@@ -42,6 +44,7 @@ _LAZY = {
     "recommend": "unet_bench.present.notebook",
     "show": "unet_bench.present.notebook",
     "run": "unet_bench.pipeline",
+    "search": "unet_bench.searching",
 }
 
 

@@ -106,7 +106,7 @@ def plan(
     chosen = choose_variants(suite, registry)
     begun = starting(executor, suite.block, preloaded(probes, chosen.variants), dry_run=dry_run)
     with own_folder() as folder, begun:
-        tasks = read_tasks(suite, registry, folder)
+        tasks = read_tasks(suite, registry, folder, selects=recipe.select == "best")
         known = Examinations(registry, Sources(loaded), cache_folder())
 
         def planned_as(suite: Suite) -> list[Planned]:

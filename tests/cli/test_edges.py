@@ -243,3 +243,29 @@ def test_a_long_run_of_many_networks_is_told_of_races(
     with pipeline.plan(from_options({**wanted, **options}), None, ExecutionOptions()) as plan:
         notes = [*time_notes(plan, ExecutionOptions())]
     assert [("--budget 15m trains all 8 networks" in note) for note in notes] == [True] * is_told
+
+
+def test_a_command_to_copy_is_never_broken(unet_bench) -> None:
+    run = Path(__file__).parents[2] / "results" / "reference" / "first-cpu"
+    done = unet_bench("recommend", str(run), env={"COLUMNS": "60"})
+    commands = [line.strip() for line in done.stdout.splitlines() if "unet-bench run" in line]
+    assert commands
+    for command in commands:
+        words = shlex.split(command)
+        assert not words[-1].startswith("--")
+        assert len(words[words.index("--seeds") + 1]) > 30  # all of them
+
+
+def test_list_says_what_there_is_and_takes_patterns(unet_bench) -> None:
+    kinds = json.loads(unet_bench("list", "--json").stdout)
+    assert all(row["number"] > 0 for row in kinds)
+    for row in kinds:
+        assert unet_bench(*row["command"].split()[1:]).returncode == 0
+    up = json.loads(unet_bench("list", "variants", "tag:up", "--json").stdout)
+    assert {"unet-bilinear", "unet-pixel-shuffle"} <= {row["name"] for row in up}
+    assert all("up" in row["tags"].split(",") for row in up)
+    parts = json.loads(unet_bench("list", "parts", "bi*", "attention", "--json").stdout)
+    assert {"bilinear", "attention"} <= {row["name"] for row in parts}
+    wrong = unet_bench("list", "parts", "bilinaer")
+    assert wrong.returncode == 2
+    assert "did you mean bilinear" in wrong.stderr

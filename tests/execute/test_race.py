@@ -382,11 +382,13 @@ def test_equal_networks_all_go_on(plans: Callable[..., Plan], tmp_path: Path) ->
 def test_a_rungs_training_is_what_the_same_training_gives_alone(tmp_path: Path) -> None:
     options = {**TINY, "seeds": [0, 1], "size": "32x32"}
     raced = run(["unet", "unet-add"], out=tmp_path, rungs=[2, 5], **options)
-    alone = run(["unet", "unet-add"], out=tmp_path, steps=5, **options)
-    of_rung = raced[raced["budget"] == "5 steps"].set_index("variant")
-    alone = alone.set_index("variant")
-    assert list(of_rung["dice"]) == list(alone["dice"].reindex(of_rung.index))
-    assert list(of_rung["dice_difference"].dropna()) == list(alone["dice_difference"].dropna())
+    alone = run(["unet", "unet-add"], out=tmp_path, steps=2, **options)
+    of_rung, figures = raced[raced["budget"] == "2 steps"], ["variant", "dice", "dice_difference"]
+    assert of_rung[figures].reset_index(drop=True).equals(alone[figures].reset_index(drop=True))
+    # Who else is in the last rung depends on the processor's rounding; the baseline always is.
+    last = raced[(raced["budget"] == "5 steps") & (raced["variant"] == "unet")]
+    alone = run(["unet"], out=tmp_path, steps=5, **options)
+    assert list(last["dice"]) == list(alone["dice"])
 
 
 @pytest.mark.parametrize(

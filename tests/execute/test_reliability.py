@@ -988,7 +988,7 @@ def overlapping(notes: Path, *kinds: str) -> int:
 def test_two_runs_at_once_share_the_device_and_never_time_together(place: Place) -> None:
     place.plugin(
         "clocks",
-        {"clocked": "return note('timed', 2.5)", "free": "return note('free', 2.5)"},
+        {"clocked": "return note('timed', 4)", "free": "return note('free', 4)"},
         CLOCKED,
     )
     notes = place.path / "notes"

@@ -15,7 +15,7 @@ import pytest
 import torch
 from PIL import Image
 
-from unet_bench.errors import NotInstalled, StoreError, Unsupported
+from unet_bench.errors import InvalidSuite, NotInstalled, StoreError, Unsupported
 from unet_bench.export import export_network, folder
 from unet_bench.geometry.sizes import find_input_window
 from unet_bench.models.build import build
@@ -33,11 +33,12 @@ pytestmark = pytest.mark.skipif(
 
 ALONE = """
 import runpy, sys
-for name in ("torch", "unet_bench"):
+for name in {absent!r}:
     sys.modules[name] = None  # importing it fails
 sys.argv = ["predict.py", *sys.argv[2:]]
 runpy.run_path({script!r}, run_name="__main__")
 """
+ALL_ABSENT = ("torch", "unet_bench")
 UNLIKE = (
     "unet", "unet-paper", "unet-valid-resize", "unet-add", "unet-attention-gate",
     "unet-nested-skips", "unet-deep-supervision", "unet-instance", "unet-group", "unet-bilinear",
@@ -80,8 +81,8 @@ def network(
     return replace(made, **changes)
 
 
-def run_alone(exported: Path, *images: Path) -> None:
-    code = ALONE.format(script=str(exported / "predict.py"))
+def run_alone(exported: Path, *images: Path, absent: tuple[str, ...] = ALL_ABSENT) -> None:
+    code = ALONE.format(script=str(exported / "predict.py"), absent=absent)
     arguments = ["--", *map(str, images)]
     done = subprocess.run(
         [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False
@@ -108,6 +109,51 @@ def test_masks_are_those_of_the_network(
         mask = np.array(Image.open(file.with_suffix(".mask.png")))
         np.testing.assert_array_equal(mask, made.predict(image, overlap=0.5))
         assert len(np.unique(mask)) > 1
+
+
+@pytest.mark.parametrize("name", ["unet", "unet-paper"], ids=["padded", "unpadded"])
+@pytest.mark.parametrize("format", ["openvino", "torch-export"])
+def test_every_format_gives_the_same_masks(
+    registry: Registry, tmp_path: Path, format: str, name: str
+) -> None:
+    if format == "openvino":
+        pytest.importorskip("openvino", reason='needs pip install "unet-bench[openvino]"')
+    made = network(registry, name, (32, 48))
+    done = export_network(made, tmp_path / "out", format)
+    assert done.apart is not None
+    assert done.apart < 1e-5
+    image = np.random.default_rng(0).integers(0, 256, (75, 60, 1)).astype(np.uint8)
+    Image.fromarray(image[..., 0]).save(tmp_path / "i.png")
+    absent = ("unet_bench",) if format == "torch-export" else (*ALL_ABSENT, "onnxruntime")
+    run_alone(done.folder, tmp_path / "i.png", absent=absent)
+    mask = np.array(Image.open(tmp_path / "i.mask.png"))
+    assert (mask == made.predict(image, overlap=0.5)).mean() > 0.999
+    about = json.loads((done.folder / "model.json").read_text())
+    assert about["needs"][0] == {"openvino": "openvino", "torch-export": "torch"}[format]
+    assert (about["batch"], about["checked"]["difference"]) == ("any", done.apart)
+    assert not (done.folder / "model.onnx").exists()
+
+
+def test_what_cannot_be_quantised_is_told(registry: Registry, tmp_path: Path) -> None:
+    made = network(registry, "unet", (32, 32))
+    with pytest.raises(InvalidSuite, match="is for onnx, openvino, not for --format torch-export"):
+        export_network(made, tmp_path / "out", "torch-export", "static-int8")
+    with pytest.raises(InvalidSuite, match="give --quantize, too"):
+        export_network(made, tmp_path / "out", in_float=["head"])
+
+
+def test_a_network_that_cannot_be_followed_is_a_line(registry: Registry, tmp_path: Path) -> None:
+    class Counting(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x if x.sum() > 0 else -x  # which of them depends on the data
+
+    made = replace(network(registry, "unet", (32, 32)), model=Counting())
+    for format in ("onnx", "torch-export"):
+        with pytest.raises(Unsupported) as told:
+            export_network(made, tmp_path / "out", format)
+        assert "\\x1b" not in str(told.value)
+        assert len(str(told.value)) < 400
+    assert not list(tmp_path.iterdir())
 
 
 def test_volumes_and_other_depths(registry: Registry, tmp_path: Path) -> None:

@@ -23,13 +23,15 @@ PACKAGE = Path(__file__).parents[2] / "unet_bench"
 # What is read there is a figure that only this probe has, not what is special about a probe.
 OF_FIGURES = {
     "analysis/curves.py",
-    "present/explanation.py",
     "analysis/front.py",
     "analysis/matched_pairs.py",
+    "analysis/resolution.py",
     "analysis/summary.py",
+    "present/explanation.py",
     "present/report/html.py",
     "present/report/networks.py",
     "present/report/table.py",
+    "searching/rounds.py",
 }
 
 PLUGIN = """

@@ -19,9 +19,10 @@ from unet_bench.data.dataset import Dataset
 from unet_bench.errors import InvalidSuite
 from unet_bench.execute.manifest import manifest
 from unet_bench.execute.options import ExecutionOptions
+from unet_bench.geometry.sizes import find_input_window
 from unet_bench.networks.contracts import main_output
 from unet_bench.plan.cells import Planned, protocol_of, require_validation
-from unet_bench.plan.examine import training_input
+from unet_bench.plan.examine import training_window
 from unet_bench.plan.tasks import LoadedTask
 from unet_bench.registry.registry import Registry
 from unet_bench.spec.cell import Cell, Protocol, Task
@@ -293,7 +294,24 @@ class OfOneSize(nn.Module):
 
 def test_a_network_of_one_size_is_trained_on_that() -> None:
     task = replace(TASK, scored=(64, 64))
-    assert training_input(OfOneSize(), task, (32, 32)) is None
-    found = training_input(OfOneSize(), task, (64, 64))
-    assert found
-    assert found.input == (64, 64)
+    whole, _ = find_input_window(OfOneSize(), task.in_channels, 2, (64, 64))
+    assert training_window(OfOneSize(), task, (32, 32), whole) is None
+
+
+@pytest.mark.parametrize("name", ["unet-valid-pad", "unet-valid-resize"])
+@pytest.mark.parametrize("scored", [128, 256])
+def test_a_network_is_trained_as_near_to_its_border_as_it_is_tested(name: str, scored: int) -> None:
+    """The least input of these gives more than a window: they were trained on its middle alone."""
+    cells = planned(
+        variants=["unet", "unet-valid", name], probes=["accuracy"], size=f"{scored}x{scored}",
+        window="64x64", floors=False,
+    )  # fmt: skip
+    of = {p.names[0]: p.cell for p in cells}
+    assert of["unet"].training_window.size == (64, 64)
+    assert of["unet-valid"].training_window.size == (64, 64)
+    cell = of[name]
+    size, window = cell.training_window
+    assert size == (128, 128)
+    assert window.start == cell.input_window.start
+    margins = [w.output[0] - s for w, s in ((window, size[0]), (cell.input_window, scored))]
+    assert margins[0] == margins[1]

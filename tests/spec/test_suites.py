@@ -18,7 +18,7 @@ from unet_bench.spec.suite import Suite, from_options
 
 SUITES = sorted(file.stem for file in (ROOT / "unet_bench" / "spec" / "suites").glob("*.toml"))
 PUBLISHED = ("camvid", "dsb2018", "isbi2012-5fold")
-NEED_DATA = (*PUBLISHED, "study")
+NEED_DATA = (*PUBLISHED, "study", "study-batch", "study-pretrained")
 
 
 def asked(name: str, **options: object) -> Suite:

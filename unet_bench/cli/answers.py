@@ -35,12 +35,22 @@ class Written(StrEnum):
     figures = "figures"
 
 
+class TableFormat(StrEnum):
+    """How `show` prints."""
+
+    table = "table"
+    csv = "csv"
+    md = "md"
+    json = "json"
+    tidy = "tidy"
+
+
 def answer(document: Document, format: Format, as_json: bool) -> None:
     """Print what an analysis result, as a table or as the text of a format."""
-    from unet_bench.present.progress import console
+    from unet_bench.present.progress import print_answer
 
     shown = document.rendered((Format.json if as_json else format).value)
-    echo(shown) if isinstance(shown, str) else console().print(shown)
+    echo(shown) if isinstance(shown, str) else print_answer(shown)
 
 
 def show(
@@ -53,7 +63,12 @@ def show(
         ),
     ],
     correction: Corrected = True,
-    format: Formatted = Format.table,
+    format: Annotated[
+        TableFormat,
+        typer.Option(
+            "--format", "-f", help="How to print; tidy is csv with a line for each figure."
+        ),
+    ] = TableFormat.table,
     sort: Annotated[str | None, typer.Option("--sort", help="A column of the results.")] = None,
     columns: Annotated[
         str | None, typer.Option("--columns", help="Columns to show, by commas.")
@@ -79,9 +94,15 @@ def show(
             for line in endings(path, load().checked()):
                 tell(line)
     runs = read_runs(paths, corrected=correction)
+    if format is TableFormat.tidy:
+        from unet_bench.store.tables import csv_text
+        from unet_bench.store.tidy import tidy
+
+        echo(csv_text(tidy(runs.results, runs.columns)), end="")
+        return
     chosen = split(columns) if columns else None
     document = results_document(runs.results, sort=sort, columns=chosen, known=runs.columns)
-    answer(document, format, as_json)
+    answer(document, Format(format.value), as_json)
 
 
 def compare(

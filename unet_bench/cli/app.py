@@ -6,12 +6,14 @@ measurement. Options that a data class describes are made from it in `options.py
 
 from __future__ import annotations
 
+import os
 import sys
-from typing import Annotated, NoReturn
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
 
 import typer
 
-from unet_bench.cli import answers, certify, inspect, measure
+from unet_bench.cli import answers, certify, data, defaults, inspect, measure, search, trained
 from unet_bench.cli.options import PanelledCommand
 from unet_bench.errors import UnetBenchError, is_disk_full
 from unet_bench.present.stdout import encode_anything
@@ -19,6 +21,7 @@ from unet_bench.present.stdout import encode_anything
 COMMANDS = {
     "run": measure.run,
     "plan": measure.plan,
+    "search": search.search,
     "list": inspect.list_,
     "plugins": inspect.plugins_,
     "show": answers.show,
@@ -28,8 +31,9 @@ COMMANDS = {
     "rank": answers.rank,
     "recommend": answers.recommend,
     "curves": answers.curves,
-    "predict": measure.predict,
-    "export": measure.export,
+    "predict": trained.predict,
+    "export": trained.export,
+    "quantize-report": trained.quantize_report,
     "selftest": measure.selftest,
     "certify": certify.certify,
     "report": answers.report,
@@ -37,7 +41,8 @@ COMMANDS = {
     "doctor": inspect.doctor,
     "new-plugin": inspect.new_plugin,
 }
-DATA_COMMANDS = {"check": inspect.data_check}
+ASKING = {"--help", "--version", "-V"}
+DATA_COMMANDS = {"check": data.data_check, "resolve": data.data_resolve, "save": data.data_save}
 
 
 app = typer.Typer(
@@ -78,11 +83,23 @@ for group, commands in ((app, COMMANDS), (data_app, DATA_COMMANDS)):
 app.add_typer(data_app, name="data")
 
 
+def own_defaults() -> defaults.Defaults:
+    """Return the options that the environment, or a file here or above, gives for all calls."""
+
+    def commands() -> Any:
+        made: Any = typer.main.get_command(app)
+        return made.commands
+
+    return defaults.defaults(COMMANDS, commands, Path.cwd(), os.environ)
+
+
 def main() -> NoReturn:
     """Run the console script: what a user can mend is one message and exit code 2."""
     encode_anything()
     try:
-        app(standalone_mode=True)
+        found = {} if ASKING & {*sys.argv} else own_defaults()
+        default_map = defaults.as_default_map(found, sys.argv[1:])
+        app(standalone_mode=True, default_map=default_map, obj=found)
     except UnetBenchError as error:
         if "--debug" in sys.argv:
             raise

@@ -9,7 +9,7 @@ import typer
 
 from unet_bench.cli.inspect import doctor_report
 from unet_bench.cli.measure import Out
-from unet_bench.cli.options import Chosen, Debug, pick, with_options
+from unet_bench.cli.options import Chosen, Debug, Quiet, pick, with_options
 from unet_bench.errors import InvalidSuite
 from unet_bench.present.stdout import echo, tell
 from unet_bench.spec.suite import Suite
@@ -29,6 +29,7 @@ def certify(
         Path | None,
         typer.Option("--resume", help="Go on with a certificate: the folder that it is in."),
     ] = None,
+    quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
     """Certify a device: our timing, memory, outputs and a table on it, with the evidence in a .zip.

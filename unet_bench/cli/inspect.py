@@ -4,6 +4,7 @@ import torch.
 
 from __future__ import annotations
 
+import fnmatch
 import importlib.resources
 import json
 import shlex
@@ -11,16 +12,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from unet_bench.cli.options import AsJson, Chosen, pick, with_options
-from unet_bench.errors import UnetBenchError
+from unet_bench.errors import UnetBenchError, unknown
 from unet_bench.networks.choices import AXES, FIELDS, SLOTS, Choices
 from unet_bench.present.stdout import echo
 from unet_bench.spec.presets import PRESETS
-from unet_bench.spec.suite import Suite, parse_size, parse_spacing
+from unet_bench.spec.suite import Suite, parse_size
 
 if TYPE_CHECKING:
     from unet_bench.host.survey import DeviceFacts
@@ -250,10 +251,59 @@ class Listed(StrEnum):
     readers = "readers"
 
 
+TOLD: Final[Mapping[Listed, str]] = {
+    Listed.variants: "whole networks by name, for --variants",
+    Listed.parts: "what fills each slot, and axes with their values, for --vary",
+    Listed.architectures: "networks that are not made of slots",
+    Listed.datasets: "data that come along, for --data",
+    Listed.probes: "what can be measured, for --probes",
+    Listed.runtimes: "what can run a network, for --runtime",
+    Listed.executors: "where cells can run, for --executor",
+    Listed.presets: "how much is measured, for --preset",
+    Listed.suites: "what to measure, ready made, for --suite",
+    Listed.recipes: "how networks are trained, for --recipe",
+    Listed.readers: "formats of data, for --data KIND:PATH",
+}
+
+
+def kinds(block: Sequence[str]) -> list[dict[str, Any]]:
+    """Return a record for each kind of things that `list` knows."""
+    command = "unet-bench list"
+    return [
+        {"command": f"{command} {kind}", "number": len(listing(kind.value, block)), "what": told}
+        for kind, told in TOLD.items()
+    ]
+
+
+def matching(
+    kind: Listed, rows: list[dict[str, Any]], patterns: Sequence[str], block: Sequence[str]
+) -> list[dict[str, Any]]:
+    """Return the rows that names and globs choose. Raises UnknownName for one that chooses none."""
+    if kind is Listed.variants:
+        from unet_bench.models.select import select
+
+        chosen = {variant.name for variant in select(load(block).registry, patterns)}
+        return [row for row in rows if row["name"] in chosen]
+    found = []
+    for pattern in patterns:
+        some = [row for row in rows if fnmatch.fnmatchcase(row["name"], pattern)]
+        if not some:
+            names = [row["name"] for row in rows]
+            raise unknown(kind.removesuffix("s"), pattern, names, f"unet-bench list {kind}")
+        found += [row for row in some if row not in found]
+    return found
+
+
 @with_options(chosen=BLOCK)
 def list_(
     chosen: Chosen,
-    what: Annotated[Listed, typer.Argument(help="What to list.")],
+    what: Annotated[
+        Listed | None, typer.Argument(help="What to list; what there is, if left out.")
+    ] = None,
+    patterns: Annotated[
+        list[str] | None,
+        typer.Argument(help="Only these: names, globs such as 'unet-*'; of variants tag:up, too."),
+    ] = None,
     detail: Annotated[
         str | None,
         typer.Option(
@@ -287,7 +337,10 @@ def list_(
         return
     if size or svg:
         raise typer.BadParameter("name a network by --detail", param_hint="--size, --svg")
-    rows = listing(what.value, chosen.get("block", ()))
+    block = chosen.get("block", ())
+    rows = kinds(block) if what is None else listing(what.value, block)
+    if what and patterns:
+        rows = matching(what, rows, patterns, block)
     print_listing(rows, as_json)
 
 
@@ -296,42 +349,6 @@ def plugins_(chosen: Chosen, as_json: AsJson = False) -> None:
     """List the installed plugins: ok, blocked or failed, and why."""
     rows = plugin_rows(chosen.get("block", ()))
     print_listing(rows, as_json)
-
-
-@with_options(chosen=pick(Suite, "classes", "max_megapixels", "orientation", "spacing", "block"))
-def data_check(
-    chosen: Chosen,
-    name: Annotated[
-        str, typer.Argument(metavar="DATA", help="As --data takes it: a name, a path or KIND:PATH.")
-    ],
-    as_json: AsJson = False,
-    strict: Annotated[
-        bool, typer.Option("--strict", help="Exit 1 if the data may be misread, too.")
-    ] = False,
-) -> None:
-    """Report how files are read: values, classes and their shares, sizes, what is left out, leaks.
-
-    Exit 1 if an image is in two splits, or under --strict if there is a doubt; 2 if the data cannot
-    be used.
-    """
-    from unet_bench.data.check import check
-    from unet_bench.data.sources import open_dataset
-    from unet_bench.plan.tasks import class_names
-
-    wanted = class_names(tuple(chosen.get("classes", ())))
-    registry = load(chosen.get("block", ())).checked()
-    spacing = chosen.get("spacing")
-    dataset = open_dataset(
-        registry,
-        name,
-        classes=wanted,
-        max_megapixels=chosen.get("max_megapixels"),
-        orientation=chosen.get("orientation") or "stored",
-        spacing=parse_spacing(spacing) if spacing else (),
-    )
-    report = check(dataset)
-    echo(json.dumps(report.to_dict(), indent=2) if as_json else report.text())
-    raise typer.Exit(1 if report.leaks or (strict and report.doubts) else 0)
 
 
 @with_options(chosen=BLOCK)

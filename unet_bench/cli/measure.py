@@ -1,24 +1,22 @@
-"""Commands that measure, foresee what measuring takes, audit it, or use what it trained."""
+"""Commands that measure, foresee what measuring takes, or audit it."""
 
 from __future__ import annotations
 
 import json
-import shlex
 from collections.abc import Iterable
 from dataclasses import replace
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from unet_bench.cli.options import AsJson, Chosen, Debug, pick, with_options
+from unet_bench.cli.options import AsJson, Chosen, Debug, Quiet, Trust, pick, with_options
 from unet_bench.cli.runs import find_run, meant
 from unet_bench.errors import InvalidSuite, StoreError, command_line
 from unet_bench.execute.options import ExecutionOptions
 from unet_bench.execute.signals import terminable
 from unet_bench.present.stdout import echo, tell
-from unet_bench.spec.cell import AS_TRAINED, Setting
+from unet_bench.spec.cell import Setting
 from unet_bench.spec.option import SAVING, WHAT, WHERE, options
 from unet_bench.spec.presets import PRESETS
 from unet_bench.spec.suite import Suite, from_options
@@ -33,20 +31,6 @@ TIME_IS_UP: Final = 75  # an exit code: cells are left (EX_TEMPFAIL of sysexits.
 LONG_S: Final = 1800  # a run from which a race of that many networks would save something
 MANY: Final = 8
 
-TrainedBy = Annotated[
-    Path,
-    typer.Argument(
-        metavar="RUN", help="The folder of a run that trained it, or last.", callback=meant
-    ),
-]
-Trained = Annotated[str, typer.Argument(help="The variant, as the run's table calls it.")]
-OfData = Annotated[
-    str | None, typer.Option("--data", "-d", help="The data set, where the run has several.")
-]
-OfSeed = Annotated[int | None, typer.Option("--seed", help="The seed, where the run has several.")]
-OfFold = Annotated[
-    str | None, typer.Option("--fold", help="The fold, where the run has several, such as 0/5.")
-]
 SuiteFile = Annotated[
     str | None,
     typer.Option(
@@ -56,10 +40,6 @@ SuiteFile = Annotated[
 Out = Annotated[
     Path,
     typer.Option("--out", "-o", help="Where the run's folder is made.", rich_help_panel=SAVING),
-]
-
-Trust = Annotated[
-    bool, typer.Option("--trust", help="Run code that the run's folder names, since you know it.")
 ]
 
 
@@ -76,6 +56,7 @@ def run(
         ),
     ] = None,
     trust: Trust = False,
+    quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
     """Measure variants and save tables.
@@ -228,7 +209,11 @@ def show_end(path: Path, plan: Plan) -> None:
 
 @with_options(chosen=options(Suite))
 def plan(
-    chosen: Chosen, suite: SuiteFile = None, as_json: AsJson = False, debug: Debug = False
+    chosen: Chosen,
+    suite: SuiteFile = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
 ) -> None:
     """Print the cells that `run` would measure and what each will cost.
 
@@ -273,6 +258,7 @@ def selftest(
     variant: Annotated[
         str | None, typer.Option("--variant", help="What is timed against itself; unet by default.")
     ] = None,
+    quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
     """Audit our own timing: is identical code called identical, and is what is slower found?
@@ -291,139 +277,3 @@ def selftest(
     early = "stopped early; " if done.stopped else ""
     tell(f"{early}written: {done.path}/selftest.txt and selftest.json")
     raise typer.Exit(done.exit_code(fail_above))
-
-
-class Quantize(StrEnum):
-    """How an exported network is quantised."""
-
-    none = AS_TRAINED
-    static = "static-int8"
-    dynamic = "dynamic-int8"
-
-
-def export(
-    path: TrainedBy,
-    variant: Trained,
-    out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="The folder to make; VARIANT-onnx.")
-    ] = None,
-    quantize: Annotated[
-        Quantize,
-        typer.Option(
-            "--quantize",
-            help="Numbers of 8 bits: smaller and, on most CPUs, faster. The run's training images "
-            "are read again, to find the ranges of values and to tell what changes.",
-        ),
-    ] = Quantize.none,
-    data: OfData = None,
-    seed: OfSeed = None,
-    fold: OfFold = None,
-    trust: Trust = False,
-    as_json: AsJson = False,
-) -> None:
-    """Write a trained network as a folder that runs without PyTorch, by ONNX Runtime.
-
-    It holds model.onnx, model.json that says what it takes and returns, and predict.py.
-    """
-    from unet_bench.export import export_network
-    from unet_bench.export.training_images import training_images
-    from unet_bench.networks.as_onnx import CALIBRATION
-    from unet_bench.train.trained import load_network
-
-    network = load_network(path, variant, data=data, seed=seed, fold=fold, trust=trust)
-    images = [] if quantize is Quantize.none else training_images(path, network, CALIBRATION)
-    done = export_network(network, out or Path(f"{variant}-onnx"), str(quantize), images)
-    if as_json:
-        echo(json.dumps(done.table()))
-        return
-    echo(f"written: {done.folder}")
-    if done.apart is None:
-        tell(f"note: not run yet: {done.unchecked}")
-    else:
-        before = "before it was quantised, " if done.agreement is not None else ""
-        tell(f"checked with ONNX Runtime: {before}probabilities agree to {done.apart:.1g}")
-    if done.agreement is not None:
-        tell(
-            f"{quantize}: {done.agreement:.2%} of the pixels of {len(images)} training images keep "
-            "their class; the probe deployed measures the Dice"
-        )
-    script = shlex.join(["python", str(done.folder / "predict.py")])
-    tell(f"masks, with numpy, Pillow and onnxruntime alone: {script} IMAGE...")
-
-
-@with_options(chosen=pick(Suite, "device", "evaluation", "overlap", "flips", "max_megapixels"))
-def predict(
-    chosen: Chosen,
-    path: TrainedBy,
-    variant: Trained,
-    images: Annotated[
-        list[Path],
-        typer.Argument(help="Image files, or folders of them; volumes where it was trained on."),
-    ],
-    out: Annotated[
-        Path, typer.Option("--out", "-o", help="Where the masks go: PNG, of volumes NIfTI or TIFF.")
-    ] = Path("predictions"),
-    overlay: Annotated[
-        bool,
-        typer.Option(
-            "--overlay",
-            help="Also draw classes over the images, into OUT/overlay: the first three bands; what "
-            "is not 8 bits from its 1st to 99th percentile; of a volume one slice.",
-        ),
-    ] = False,
-    probabilities: Annotated[
-        str | None,
-        typer.Option(
-            "--probabilities",
-            metavar="<auto|tiff|nifti|npz>",
-            help="Also write each class's probability, into OUT/probabilities: auto is TIFF, of "
-            "NIfTI NIfTI.",
-        ),
-    ] = None,
-    palette: Annotated[
-        bool,
-        typer.Option(
-            "--palette/--no-palette",
-            help="Give PNG masks colours, or only class ids, for programs that would read colours.",
-        ),
-    ] = True,
-    data: OfData = None,
-    seed: OfSeed = None,
-    fold: OfFold = None,
-    trust: Trust = False,
-    white: Annotated[
-        float | None,
-        typer.Option(
-            "--white", help="The value that is white in images of other bits than the training's."
-        ),
-    ] = None,
-    as_json: AsJson = False,
-    debug: Debug = False,
-) -> None:
-    """Write masks for your own images with a network that a run trained.
-
-    Pixels of a mask are class ids. Tiles overlap by half, unless --overlap says otherwise.
-    """
-    from unet_bench.data.sources import pixels_allowed
-    from unet_bench.host.survey import choose_device
-    from unet_bench.limits import allow_pixels, one_line
-    from unet_bench.predict import Outputs, predict_files
-    from unet_bench.train.trained import load_network
-
-    device = choose_device(chosen.pop("device", "auto"))
-    network = load_network(
-        path, variant, data=data, seed=seed, fold=fold, device=device, trust=trust
-    )
-    outputs = Outputs(out, overlay, probabilities, palette)
-    with allow_pixels(pixels_allowed(chosen.pop("max_megapixels", None))):
-        found = predict_files(network, images, outputs, white=white, **chosen)
-        for kind, texts in (("note", found.notes), ("warning", found.warnings)):
-            for text in texts:
-                tell(f"{kind}: {text}")
-        done = []
-        for written in found.write():
-            done.append(written)
-            if not as_json:
-                echo("\n".join(one_line(str(file)) for file in written.files))
-    if as_json:
-        echo(json.dumps(found.table(done), indent=2))

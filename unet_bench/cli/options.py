@@ -12,8 +12,9 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
+from unet_bench.cli.defaults import taken, to_take
 from unet_bench.execute.signals import exit_code, stoppable
-from unet_bench.present.stdout import reserved, tell
+from unet_bench.present.stdout import be_quiet, reserved, tell
 from unet_bench.spec.option import Option, options
 
 Chosen = dict[str, Any]
@@ -31,6 +32,18 @@ class Format(StrEnum):
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a program.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
+Quiet = Annotated[
+    bool,
+    typer.Option(
+        "--quiet",
+        "-q",
+        help="Print the answer and errors alone: no notes, no progress.",
+        callback=be_quiet,
+    ),
+]
+Trust = Annotated[
+    bool, typer.Option("--trust", help="Run code that the run's folder names, since you know it.")
+]
 Formatted = Annotated[Format, typer.Option("--format", "-f", help="How to print.")]
 Corrected = Annotated[
     bool,
@@ -44,16 +57,28 @@ Corrected = Annotated[
 class PanelledCommand(TyperCommand):
     """A command with `--help` by panels, which can be stopped and alone prints to stdout."""
 
+    def make_context(self, info_name: Any, args: Any, parent: Any = None, **extra: Any) -> Any:
+        """Read the words of a command; a refusal says which of them were defaults."""
+        words = to_take(parent, info_name)
+        try:
+            return super().make_context(info_name, args, parent, **extra)
+        except Exception as error:
+            if words and hasattr(error, "message"):
+                error.message = f"{error.message} Defaults are: {words}."
+            raise
+
     def invoke(self, ctx: Any) -> Any:
         """Run the command; where a signal ends it, that is one line and an exit code.
 
         The line has the exception's notes. What plugins print meanwhile goes to stderr.
         """
+        if words := taken(ctx):
+            tell(f"note: not given, but a default: {words}")
         try:
             with reserved(), stoppable():
                 return super().invoke(ctx)
         except KeyboardInterrupt as end:
-            tell("; ".join(["stopped", *getattr(end, "__notes__", ())]))
+            tell("; ".join(["stopped", *getattr(end, "__notes__", ())]), always=True)
             raise typer.Exit(exit_code(end)) from None
 
     def format_options(self, ctx: Any, formatter: Any) -> None:

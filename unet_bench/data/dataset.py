@@ -7,6 +7,7 @@ that no later step meets a stray class or a mask of another size.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import math
 from collections import Counter
@@ -323,6 +324,32 @@ def with_fewer_scored(dataset: Dataset, size: tuple[int, ...], most: int) -> Dat
         "validation images are scored; --eval-images 0 scores all"
     )
     return replace(dataset, val=val, test=test, notes=(*dataset.notes, note))
+
+
+def with_validation_scored(dataset: Dataset, *, selects: bool) -> Dataset:
+    """Return the data set with its validation images in the place of the test images.
+
+    Where they are also what weights are chosen on (`selects`), half of them stay for that, groups
+    being kept together. Raises InvalidData where there are too few.
+    """
+    by_group: dict[str, list[Sample]] = {}
+    for sample in dataset.val:
+        by_group.setdefault(sample.group or sample.name, []).append(sample)
+    groups = [tuple(samples) for samples in by_group.values()]
+    chosen, scored = (groups[::2], groups[1::2]) if selects else ([], groups)
+    if not scored:
+        wanted = "two groups of validation images" if selects else "validation images"
+        raise InvalidData(
+            f"data set {shown(dataset.name)}: scoring on validation images takes {wanted}, and "
+            f"there are {len(groups)}: name some in splits/val.txt"
+        )
+    note = f"the {sum(map(len, scored))} images that are scored are of the validation split"
+    return replace(
+        dataset,
+        val=tuple(itertools.chain(*chosen)),
+        test=tuple(itertools.chain(*scored)),
+        notes=(*dataset.notes, note),
+    )
 
 
 def _drawn(samples: tuple[Sample, ...], size: tuple[int, ...], most: int) -> tuple[Sample, ...]:

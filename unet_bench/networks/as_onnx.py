@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import importlib.util
 import io
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,12 +17,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from unet_bench.errors import NotInstalled, Unsupported
+from unet_bench.errors import NotInstalled, Unsupported, first_line
 from unet_bench.limits import one_line
 
 OPSET: Final = 18
 IN_FLOAT: Final = ("Softmax", "InstanceNormalization")
 """What is not quantised: a softmax has to tell 0.99 from 0.999, a norm divides small numbers."""
+SCOPES: Final = "pkg.torch.onnx.name_scopes"
 CALIBRATION: Final = 16  # training images by which ranges of activations are found
 
 
@@ -49,28 +51,32 @@ def to_onnx(
                 dynamo=True,
             )
         except Exception as error:  # the exporter raises what its passes raise
-            raise Unsupported(
-                f"{called} cannot be written as ONNX: {one_line(str(error))}"
-            ) from error
+            raise Unsupported(f"{called} cannot be written as ONNX: {reason(error)}") from error
     assert program is not None
     return program.model_proto
 
 
-def quantized(file: Path, how: str, batches: Iterator[np.ndarray]) -> Path:
+def quantized(
+    file: Path, how: str, batches: Iterator[np.ndarray], in_float: Collection[str] = ()
+) -> Path:
     """Write a file's network with numbers of eight bits beside it, and return that file.
 
     `static-int8`: the ranges of activations are those on `batches` `(N C *S)`; `dynamic-int8`: they
-    are found at each pass. Raises NotInstalled.
+    are found at each pass. Nodes whose names are `in_float` stay as they are. Raises NotInstalled.
     """
     require("onnx", "onnxruntime")
+    import onnx
     from onnxruntime import quantization as ort
     from onnxruntime.quantization.registry import QDQRegistry
 
     prepared, made = file.with_name("prepared.onnx"), file.with_name("int8.onnx")
     with quietly():
         ort.shape_inference.quant_pre_process(str(file), str(prepared), skip_symbolic_shape=True)
+        # A node that others were joined to has its first one's name, and a "/" behind it.
+        nodes = onnx.load(str(prepared)).graph.node
+        kept = [node.name for node in nodes if node.name.partition("/")[0] in in_float]
         if how == "dynamic-int8":
-            ort.quantize_dynamic(str(prepared), str(made), per_channel=True)
+            ort.quantize_dynamic(str(prepared), str(made), per_channel=True, nodes_to_exclude=kept)
         else:
             ort.quantize_static(
                 str(prepared),
@@ -78,12 +84,36 @@ def quantized(file: Path, how: str, batches: Iterator[np.ndarray]) -> Path:
                 _Batches(str(prepared), batches),
                 quant_format=ort.QuantFormat.QDQ,
                 per_channel=True,
-                # Sums of 8 by 8 bits overflow in AVX2's 16: weights get 7.
+                # Sums of 8 by 8 bits overflow in AVX2's 16: weights get 7. It multiplies unsigned
+                # by signed numbers: with signed activations OpenVINO is far off there.
+                activation_type=ort.QuantType.QUInt8,
                 reduce_range=True,
                 op_types_to_quantize=[name for name in QDQRegistry if name not in IN_FLOAT],
+                nodes_to_exclude=kept,
             )
     prepared.unlink()
     return made
+
+
+def modules_of(file: Path) -> dict[str, list[str]]:
+    """Return, for each node's name, the modules that it lies in, outermost first.
+
+    They are as torch's exporter states them: `["", "model", "model.encoder"]`.
+    """
+    import onnx
+
+    found = {}
+    for node in onnx.load(str(file)).graph.node:
+        stated = {entry.key: entry.value for entry in node.metadata_props}
+        found[node.name] = list(ast.literal_eval(stated.get(SCOPES, "[]")))
+    return found
+
+
+def reason(error: BaseException) -> str:
+    """Return what went wrong at first, in a line: exporters wrap it in advice."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return one_line(first_line(error))
 
 
 class _Batches:
@@ -108,7 +138,8 @@ def require(*packages: str) -> None:
     """Raise NotInstalled for packages that are not."""
     lacking = [name for name in packages if importlib.util.find_spec(name) is None]
     if lacking:
-        raise NotInstalled(f"{', '.join(lacking)} not installed: pip install 'unet-bench[onnx]'")
+        extra = "openvino" if "openvino" in lacking else "onnx"
+        raise NotInstalled(f"{', '.join(lacking)} not installed: pip install 'unet-bench[{extra}]'")
 
 
 @contextlib.contextmanager

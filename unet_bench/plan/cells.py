@@ -27,7 +27,7 @@ from unet_bench.plan.examine import ExaminedNetwork
 from unet_bench.plan.tasks import LoadedTask
 from unet_bench.registry import plugins
 from unet_bench.registry.registry import Registry
-from unet_bench.spec.cell import Cell, Protocol, Setting, Task, TrainingWindow
+from unet_bench.spec.cell import Cell, Protocol, Setting, Task
 from unet_bench.spec.recipe import Recipe
 from unet_bench.spec.suite import LONGER, SETTING_AXES, Suite, parse_memory
 
@@ -219,6 +219,7 @@ def protocol_of(suite: Suite, recipe: Recipe, loaded: LoadedTask) -> Protocol:
         checkpoint_s=suite.checkpoint_s,
         keep_weights=suite.keep_weights,
         examples=suite.examples,
+        score=suite.score,
     )
 
 
@@ -382,9 +383,8 @@ class Planner:
             cell = replace(template, variant=network.variant, input_window=window)
             if network.variant.trivial:  # it runs no race
                 cell = replace(cell, rung=0)
-            if probe.scores and network.training_input:
-                small = TrainingWindow(cell.protocol.window, network.training_input)
-                cell = replace(cell, small_window=small)
+            if probe.scores and network.training_window:
+                cell = replace(cell, small_window=network.training_window)
             planned = self.with_cost(probe, cell, names, network, baseline, sizes)
             one_per_network.append(planned)
         seeds = self.seeds_of(probe, one_per_network)

@@ -28,7 +28,7 @@ from unet_bench.plan.cost import SimulatedPass, as_simulated, simulate_pass
 from unet_bench.plan.examine import ExaminedNetwork, examine, matched
 from unet_bench.plan.fingerprint import Sources
 from unet_bench.registry.registry import Registry
-from unet_bench.spec.cell import Cell, Task, digest, tuples
+from unet_bench.spec.cell import Cell, Task, TrainingWindow, digest, tuples
 
 Found = TypeVar("Found")
 Item = TypeVar("Item")
@@ -41,7 +41,6 @@ FIGURES: Final = (
     *("params", "macs", "activations", "modules", "training_macs", "training_activations"),
     *("status", "reason", "pretrained"),
 )
-WINDOWS: Final = ("input_window", "training_input")
 SILENT_S: Final = 60.0  # until a process that examines is done without
 
 
@@ -209,9 +208,9 @@ def plain_of_network(found: ExaminedNetwork) -> dict[str, Any]:
     """Return what was found of a variant, as JSON has it."""
     choices = found.variant.choices
     plain: dict[str, Any] = {name: getattr(found, name) for name in FIGURES}
-    for name in WINDOWS:
-        window: InputWindow | None = getattr(found, name)
-        plain[name] = asdict(window) if window else None
+    plain["input_window"] = asdict(found.input_window) if found.input_window else None
+    small = found.training_window
+    plain["training_window"] = [small.size, asdict(small.input)] if small else None
     plain["choices"] = choices.text() | {name: getattr(choices, name) for name in OF_ANY}
     plain["inactive"] = list(found.variant.inactive)
     return plain
@@ -220,8 +219,10 @@ def plain_of_network(found: ExaminedNetwork) -> dict[str, Any]:
 def network_of(variant: Variant, plain: Mapping[str, Any]) -> ExaminedNetwork:
     """Return what `plain_of_network` made plain of a variant. Raises for anything else."""
     found: dict[str, Any] = {name: plain[name] for name in FIGURES}
-    for name in WINDOWS:
-        found[name] = InputWindow(**tuples(plain[name])) if plain[name] else None
+    window, small = plain["input_window"], plain["training_window"]
+    found["input_window"] = InputWindow(**tuples(window)) if window else None
+    if small:
+        found["training_window"] = TrainingWindow(tuple(small[0]), InputWindow(**tuples(small[1])))
     choices = variant.choices.replace(**plain["choices"])
     variant = replace(variant, choices=choices, inactive=tuple(plain["inactive"]))
     return ExaminedNetwork(variant, **found)

@@ -26,7 +26,7 @@ from unet_bench.models.match import ACCEPTED, is_within, nearest_scale
 from unet_bench.models.select import canonicalised, with_inactive
 from unet_bench.networks.variants import Variant
 from unet_bench.registry.registry import Registry
-from unet_bench.spec.cell import Task
+from unet_bench.spec.cell import Task, TrainingWindow
 
 USUAL_SIZES: Final[Mapping[int, tuple[int, ...]]] = {
     2: (224, 256, 512, 384, 128, 320, 448, 352, 96, 1024),
@@ -46,8 +46,8 @@ class ExaminedNetwork:
     status: str = ""
     reason: str = ""
     pretrained: bool = False  # whether there are published weights for a part of it
-    # The input for training windows; None where it takes only what the scored size needs.
-    training_input: InputWindow | None = None
+    # What its training sees; None where that is what is scored.
+    training_window: TrainingWindow | None = None
     # What a forward pass of an image takes beside MACs: `activations` as `cost` counts them, and
     # how many modules are called. Likewise of a training window, where that is another.
     activations: int | None = None
@@ -82,15 +82,15 @@ def examine(registry: Registry, variant: Variant, task: Task, window: Size = ())
         return ExaminedNetwork(variant, None, status="error", reason=reason)
     if geometry.skips and not variant.architecture and all(skip.agrees for skip in geometry.skips):
         variant = with_inactive(variant, ["align"])
-    taken = training_input(model, task, window) if window else None
-    of_window = cost(model, task.in_channels, taken.input) if taken else {}
+    taken = training_window(model, task, window, input_window) if window else None
+    of_window = cost(model, task.in_channels, taken.input.input) if taken else {}
     return ExaminedNetwork(
         variant,
         input_window,
         costs["params"],
         costs["macs"],
         pretrained=bool(published_weights(model)),
-        training_input=taken,
+        training_window=taken,
         activations=costs["activations"],
         modules=sum(1 for module in model.modules() if not any(module.children())),
         training_macs=of_window.get("macs"),
@@ -98,15 +98,28 @@ def examine(registry: Registry, variant: Variant, task: Task, window: Size = ())
     )
 
 
-def training_input(model: nn.Module, task: Task, window: Size) -> InputWindow | None:
-    """Return the input for training windows; None for a network that does not take them.
+def training_window(
+    model: nn.Module, task: Task, window: Size, whole: InputWindow
+) -> TrainingWindow | None:
+    """Return what a training with windows of so many scored pixels sees; `whole` is the task's own.
 
-    Some networks are built for one size, which is that of the scored pixels.
+    None where that is all that is scored: some networks are built for one size. Others give more
+    than the window from the least input that they take, and would be trained on its middle alone
+    but tested up to its border, where what pads or stretches a map leaves its mark. They are
+    trained on all of it, as far from the border as they are tested.
     """
     try:
-        return find_input_window(model, task.in_channels, len(task.classes), window)[0]
+        found = find_input_window(model, task.in_channels, len(task.classes), window)[0]
+        sides = zip(found.output, whole.output, task.scored, window, strict=True)
+        size = tuple(
+            max(least, min(scored, output - (tested - scored)))
+            for output, tested, scored, least in sides
+        )
+        if size != window:
+            found = find_input_window(model, task.in_channels, len(task.classes), size)[0]
     except (Unsupported, InvalidSize, InvalidPart):
         return None
+    return None if size == task.scored else TrainingWindow(size, found)
 
 
 def blueprint(registry: Registry, variant: Variant, task: Task) -> nn.Module:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from unet_bench.data.dataset import Dataset, fit, with_fewer_scored
+from unet_bench.data.dataset import Dataset, fit, with_fewer_scored, with_validation_scored
 from unet_bench.data.folds import given_folds, seeded_folds
 from unet_bench.data.labels import Classes
 from unet_bench.data.sources import open_dataset, path_of
@@ -30,9 +30,12 @@ class LoadedTask:
     """What to know of the data: doubts whether they are read as they are meant, and notes."""
 
 
-def read_tasks(suite: Suite, registry: Registry, folder: Path) -> list[LoadedTask]:
+def read_tasks(
+    suite: Suite, registry: Registry, folder: Path, *, selects: bool = True
+) -> list[LoadedTask]:
     """Read and check every data set, at every size and fold, into files that workers read.
 
+    `selects`: whether weights are chosen on validation images.
     Raises InvalidData, InvalidSize, StoreError.
     """
     tasks = []
@@ -55,6 +58,8 @@ def read_tasks(suite: Suite, registry: Registry, folder: Path) -> list[LoadedTas
                     "use a smaller size"
                 ) from error
             folds = folds_of(suite, registry, loaded, name)
+            if suite.score == "validation":
+                folds = [with_validation_scored(fold, selects=selects) for fold in folds]
             if suite.eval_images:
                 folds = [with_fewer_scored(fold, size, suite.eval_images) for fold in folds]
             is_single = len(folds) == 1

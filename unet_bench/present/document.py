@@ -71,7 +71,7 @@ class Displayed:
     def __str__(self) -> str:
         console = Console(width=WIDTH, file=io.StringIO())
         with console.capture() as captured:
-            console.print(self.document().rendered())
+            console.print(self.document().rendered(), crop=False)
         return captured.get()
 
 

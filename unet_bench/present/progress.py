@@ -20,7 +20,7 @@ from rich.table import Table
 
 from unet_bench.errors import StoreError
 from unet_bench.present.best_so_far import BestSoFar
-from unet_bench.present.stdout import stdout
+from unet_bench.present.stdout import is_quiet, stdout
 from unet_bench.present.terminal import Styled
 from unet_bench.store.log import iterate_rows
 from unet_bench.text_format import counted, printable
@@ -271,7 +271,7 @@ def stderr_console() -> Console:
     except (AttributeError, ValueError):  # closed
         drawn = False
     file = cast(TextIO, Lenient(sys.stderr))
-    return Console(file=file, force_interactive=drawn, highlight=False)
+    return Console(file=file, force_interactive=drawn, highlight=False, quiet=is_quiet())
 
 
 def name_of(planned: Planned) -> CellName:
@@ -300,6 +300,11 @@ def console() -> Console:
     """
     screen = Console(file=stdout())
     return screen if screen.is_terminal else Console(file=stdout(), width=160)
+
+
+def print_answer(shown: RenderableType) -> None:
+    """Print an answer; lines that are wider than the terminal are not cut."""
+    console().print(shown, crop=False)
 
 
 def span(seconds: float) -> str:

@@ -32,6 +32,7 @@ ALIKE: Final[Mapping[str, str]] = {
 }
 """What stands for our signs where an encoding lacks them."""
 _answers: TextIO | None = None
+_quiet = False
 
 
 def stdout() -> TextIO:
@@ -44,9 +45,24 @@ def echo(text: str, end: str = "\n") -> None:
     print(text, file=stdout(), end=end, flush=True)
 
 
-def tell(text: str, end: str = "\n") -> None:
-    """Print a text to stderr; where that is closed, full or gone, the text is lost."""
-    if sys.stderr is not None:
+def be_quiet(wanted: bool) -> bool:
+    """Say whether notes and progress are left out from now on."""
+    global _quiet
+    _quiet = wanted
+    return wanted
+
+
+def is_quiet() -> bool:
+    """Return whether notes and progress are left out."""
+    return _quiet
+
+
+def tell(text: str, end: str = "\n", *, always: bool = False) -> None:
+    """Print a text to stderr; where that is closed, full or gone, the text is lost.
+
+    So it is where one is to be quiet, unless it is `always` told.
+    """
+    if sys.stderr is not None and (always or not _quiet):
         with contextlib.suppress(OSError, ValueError):
             print(text, file=sys.stderr, end=end, flush=True)
 

@@ -68,7 +68,9 @@ def _parts(block: Block) -> Iterator[RenderableType]:
         case Command():
             yield Styled(f"  {block.why}:" if block.command else f"  {block.why}")
             if block.command:
-                yield Styled(f"    {one_line(block.command)}", style="cyan", overflow="fold")
+                # Never broken: what is pasted must be one line. The terminal folds it by itself.
+                text = f"    {one_line(block.command)}"
+                yield Styled(text, style="cyan", no_wrap=True, overflow="ignore")
         case Table():
             yield _Fitting(block) if block.is_wide else _table(block, range(len(block.labels)))
             yield from _problems(block.lines)

@@ -25,6 +25,8 @@ AS_TRAINED: Final = "none"  # numbers as they were trained, not quantised
 MOST_OVERLAP: Final = 0.9  # of neighbouring tiles; beyond it their number explodes
 MOST_THREADS: Final = 1024
 MOST_IMAGES: Final = 2**20  # of a batch
+SCORED: Final = ("test", "validation")  # splits
+ADDED: Final = {"score": SCORED[0]}  # fields that older runs lack, and what they were then
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,6 +159,7 @@ class Protocol:
     checkpoint_s: float = 0.0  # seconds between checkpoints of a training; 0: none
     keep_weights: bool = False
     examples: int = 3  # test images whose predictions are kept to be looked at
+    score: str = SCORED[0]  # the split whose images are scored
 
     def steps_of(self, batch: int) -> int:
         """Return how many steps the budget amounts to; 0: until `train_s` is over."""
@@ -170,6 +173,8 @@ class Protocol:
             words.append(f"overlap {self.overlap:g}")
         if self.flips:
             words.append("flips")
+        if self.score != SCORED[0]:
+            words.append(f"{self.score} images")
         return " ".join(words)
 
 
@@ -278,8 +283,16 @@ def _hash(text: str) -> str:
 
 
 def _text(part: Task | Protocol) -> str:
-    """Return a part of a cell as `digest` writes it; many cells share a few of them."""
-    text: str = _once(part, "_json", lambda: json.dumps(_plain(part), sort_keys=True))
+    """Return a part of a cell as `digest` writes it; many cells share a few of them.
+
+    What was added later counts where it is used.
+    """
+
+    def written() -> str:
+        used = {name: value for name, value in _plain(part).items() if ADDED.get(name) != value}
+        return json.dumps(used, sort_keys=True)
+
+    text: str = _once(part, "_json", written)
     return text
 
 

@@ -20,7 +20,7 @@ from unet_bench.errors import InvalidSuite, unknown
 from unet_bench.limits import LINE, MOST_WORDS, one_line, read_toml, shown
 from unet_bench.models.match import MATCHED
 from unet_bench.networks.variants import BASELINE
-from unet_bench.spec.cell import MOST_OVERLAP, Setting
+from unet_bench.spec.cell import MOST_OVERLAP, SCORED, Setting
 from unet_bench.spec.option import (
     DATA,
     FROM_ONE,
@@ -327,6 +327,13 @@ class Suite:
         note="drawn at random; a large image counts as the tiles it takes; 0 is all",
     )
     flips: bool = option(False, "Predict flipped test images, too, and average", panel=TRAINING)
+    score: str = option(
+        "test",
+        "Which images networks are scored on",
+        panel=TRAINING,
+        choices=SCORED,
+        note="validation spares the test images while one still chooses",
+    )
     floors: bool = option(True, "Score trivial baselines, which need no training", panel=TRAINING)
 
     precision: tuple[str, ...] = as_in(Setting, "precision", ("fp32",))

@@ -131,7 +131,7 @@ def _missed(limit: float, count: int, df: float) -> float:
     from scipy.special import ndtr
 
     errors, weights = _normal_nodes()
-    spreads, shares = _spread_nodes(df)
+    spreads, shares = spread_nodes(df)
     ends = math.sqrt(2) * limit * spreads[:, None]
     inside = ndtr(errors + ends) - ndtr(errors - ends)
     return float(1 - shares @ inside**count @ weights)
@@ -156,7 +156,7 @@ def _share_nodes() -> tuple[np.ndarray, np.ndarray]:
 
 
 @functools.lru_cache(maxsize=64)
-def _spread_nodes(df: float) -> tuple[np.ndarray, np.ndarray]:
+def spread_nodes(df: float) -> tuple[np.ndarray, np.ndarray]:
     """Return estimated over true standard deviations at `df` degrees of freedom, and weights."""
     from scipy.special import gammaincinv
 

@@ -20,7 +20,7 @@ from typing import Any, Final, cast
 import numpy as np
 import pandas as pd
 
-from unet_bench.errors import StoreError
+from unet_bench.errors import InvalidSuite, StoreError
 from unet_bench.limits import one_line, read_json, shown
 from unet_bench.spec.cell import AS_TRAINED
 from unet_bench.stats.family import Error
@@ -38,7 +38,7 @@ from unet_bench.stats.pareto import undominated
 from unet_bench.store.columns import COLUMNS, OUR_PROBE_NAMES, Column, status_column
 from unet_bench.store.figures import Network, Peers, peer_groups
 from unet_bench.store.log import Row, Store, iterate_rows, latest, read_manifest
-from unet_bench.store.probes import columns_of, hold_on_any_device, probes_of
+from unet_bench.store.probes import columns_of, hold_on_any_device, known_columns, probes_of
 from unet_bench.store.pytest_json import benchmark_rows
 from unet_bench.store.run_folder import MANIFEST, RunFolder, in_plain_words, write_text
 from unet_bench.store.schema import (
@@ -51,6 +51,7 @@ from unet_bench.store.schema import (
     columns,
     worst_of,
 )
+from unet_bench.store.tidy import tidy as tidy_form
 
 _MEASURED: Final = tuple(column.name for column in COLUMNS if column.probes)
 _KNOWN: Final = frozenset((*BY_NAME, PER_CLASS))
@@ -132,16 +133,24 @@ def write_tables(store: Store) -> None:
 
 
 def read_results(
-    path: str | Path, table: str = "results", *, corrected: bool = True
+    path: str | Path, table: str = "results", *, corrected: bool = True, tidy: bool = False
 ) -> pd.DataFrame:
     """Return a table of the run's folder, of a csv file, or of pytest-benchmark's JSON.
 
     Each column has its type; columns that the file lacks are empty. Verdicts are `corrected` for
-    the number of variants that are compared. Raises StoreError if nothing is there. `read_tables`
-    says what is read.
+    the number of variants that are compared. `tidy`: of results a row for each figure, see
+    `unet_bench.store.tidy`. Raises StoreError if nothing is there. `read_tables` says what is read.
     """
     columns(table)  # raises for another table
-    return read_tables(path, [table], corrected=corrected)[table]
+    found = read_tables(path, [table], corrected=corrected)[table]
+    if not tidy:
+        return found
+    if table != "results":
+        raise InvalidSuite(f"table={table!r} has no tidy form: leave out tidy, or read the results")
+    manifests = []
+    with suppress(StoreError):  # a table on its own has no run.json beside it
+        manifests.append(read_manifest(Path(path) if Path(path).is_dir() else Path(path).parent))
+    return tidy_form(found, known_columns(manifests))
 
 
 def read_tables(

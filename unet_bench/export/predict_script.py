@@ -1,4 +1,4 @@
-"""Masks from the network in model.onnx, without PyTorch: pip install onnxruntime numpy pillow
+"""Masks from the network in this folder; model.json says under "needs" what to install for it.
 
 python predict.py IMAGE... writes IMAGE.mask.png beside each, pixels being class ids. An image is a
 picture, or an array in .npy: (H, W), (H, W, C), or of volumes (D, H, W), (D, H, W, C); of these the
@@ -11,15 +11,15 @@ import itertools
 import json
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 from PIL import Image, ImageOps
 
 Array = np.ndarray[Any, Any]
+Network = Callable[[Array], Array]  # values (N, C, *size) to probabilities (N, classes, *SIZE)
 HERE = Path(__file__).parent
 ABOUT: dict[str, Any] = json.loads((HERE / "model.json").read_text(encoding="utf-8"))
 SIZE: list[int] = ABOUT["output"]["size"]  # scored pixels of a tile
@@ -27,15 +27,13 @@ SIZE: list[int] = ABOUT["output"]["size"]  # scored pixels of a tile
 
 def main(paths: list[str]) -> None:
     """Write a mask for each image."""
-    session = onnxruntime.InferenceSession(
-        str(HERE / "model.onnx"), providers=onnxruntime.get_available_providers()
-    )
+    network = load()
     for path in map(Path, paths):
         try:
             image = read(path)
         except (OSError, ValueError) as error:
             sys.exit(f"{path}: cannot be read: {error}")
-        mask = predict(session, fitted(image))
+        mask = predict(network, fitted(image))
         if path.suffix == ".npy":
             np.save(path.with_suffix(".mask.npy"), resized(mask, image.shape[:-1]))
             continue
@@ -43,6 +41,27 @@ def main(paths: list[str]) -> None:
         colours = [bytes.fromhex(each["colour"].lstrip("#")) for each in ABOUT["classes"]]
         picture.putpalette(b"".join(colours))
         picture.save(path.with_suffix(".mask.png"))
+
+
+def load() -> Network:
+    """Return the network as what runs its file has it."""
+    if ABOUT["file"] == "model.xml":
+        import openvino
+
+        # In 32 bits, as it was checked: by itself it takes 16 where a processor has them.
+        how = {"INFERENCE_PRECISION_HINT": "f32"}
+        compiled = openvino.Core().compile_model(HERE / ABOUT["file"], "CPU", how)
+        return lambda values: compiled(values)[0]
+    if ABOUT["file"] == "model.pt2":
+        import torch
+
+        module = torch.export.load(HERE / ABOUT["file"]).module()
+        return lambda values: module(torch.from_numpy(values)).detach().numpy()
+    import onnxruntime
+
+    found = onnxruntime.get_available_providers()
+    session = onnxruntime.InferenceSession(str(HERE / ABOUT["file"]), providers=found)
+    return lambda values: session.run(None, {"image": values})[0]
 
 
 def read(path: Path) -> Array:
@@ -102,7 +121,7 @@ def resized(mask: Array, size: tuple[int, ...]) -> Array:
     return np.asarray(picture)
 
 
-def predict(session: Any, image: Array) -> Array:
+def predict(network: Network, image: Array) -> Array:
     """Return class ids (*S), uint8: of each pixel the class that is likeliest in its tiles."""
     whole = image.shape[:-1]
     summed = np.zeros((len(ABOUT["classes"]), *whole), np.float32)
@@ -111,7 +130,7 @@ def predict(session: Any, image: Array) -> Array:
         near = np.arange(1.0, side + 1, dtype=np.float32)  # a tile's rim counts least
         weight = weight[..., None] * np.minimum(near, side + 1 - near)
     for corner in itertools.product(*map(starts, whole, SIZE)):
-        (tile,) = session.run(None, {"image": cut(image, corner)[None]})
+        tile = network(cut(image, corner)[None])
         inside = tuple(
             slice(0, min(side, length - start))
             for start, side, length in zip(corner, SIZE, whole, strict=True)
