@@ -122,11 +122,18 @@ def figure(row: Mapping[str, Any], column: Column) -> str:
     sign = "+" if column.verdict and value > 0 else ""
     words = [sign + number(value, column)]
     reach = [abs(row[end] - value) for end in column.interval or () if row.get(end) is not None]
-    if reach:
-        words.append(f"±{number(max(reach), column, digits=2)}")
+    if any(reach):
+        words.append(f"±{_not_finer(number(max(reach), column, digits=2), words[0])}")
     if verdict := row.get(column.verdict):
         words.append(_UNSURE.get(verdict, verdict))
     return " ".join(words)
+
+
+def _not_finer(reach: str, value: str) -> str:
+    """Return a reach with as many decimals as its value at most, if that leaves a digit of it."""
+    places = len(value.partition(".")[2])
+    coarse = f"{float(reach):.{places}f}"
+    return coarse if float(coarse) and len(coarse) < len(reach) else reach
 
 
 def number(value: float, column: Column, digits: int = 3) -> str:

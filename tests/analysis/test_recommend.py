@@ -587,8 +587,8 @@ def test_nothing_known_to_fit_names_first_what_is_over() -> None:
     budget = {"max_latency_ms": 20, "max_memory_mib": 200}
     neither = only(network("unet", ms=None), network("b", mib=None), **budget)
     assert "no network has all of latency and inference memory" in next(verdicts(neither))
-    over = only(network("unet", ms=100, mib=None), network("b", mib=None), **budget)
-    assert next(verdicts(over)) == "over the budget already by known figures: unet (latency 5.00×)"
+    over = only(network("unet", mib=None), network("b", ms=100, mib=None), **budget)
+    assert next(verdicts(over)) == "over the budget already by known figures: b (latency 5.00×)"
     assert "no other network has a figure for inference memory" in list(verdicts(over))[1]
 
 

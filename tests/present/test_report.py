@@ -117,7 +117,7 @@ def test_nothing_is_fetched_from_anywhere(report: Page) -> None:
 def test_the_table_shows_figures_with_intervals_and_keeps_them_in_full(report: Page) -> None:
     cell = next(attrs for tag, attrs in report.tags if tag == "td" and attrs.get("data-v") == "1.3")
     assert (cell["data-l"], cell["data-h"]) == ("1.274", "1.326")
-    assert "1.30 ±0.026" in report.words
+    assert "1.30 ±0.03" in report.words
 
 
 def test_many_rows_leave_out_what_is_not_usually_shown(

@@ -413,7 +413,7 @@ def pareto(*figures: tuple[float, float, float], **values: Any) -> list[Any]:
     for n, (dice, latency, memory) in enumerate(figures):
         rows += [
             cell("accuracy", f"v{n}", dice=dice, **values),
-            cell("speed", f"v{n}", latency_ms=latency, **values),
+            cell("speed", f"v{n}", latency_ms=latency, latency_ratio=latency / 10, **values),
         ]
         rows += [cell("memory", f"v{n}", peak_memory_mib=memory, **values)]
     return list(results_frame(rows, {})["pareto"])

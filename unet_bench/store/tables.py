@@ -38,6 +38,7 @@ from unet_bench.stats.pareto import undominated
 from unet_bench.store.columns import COLUMNS, OUR_PROBE_NAMES, Column, status_column
 from unet_bench.store.figures import Network, Peers, peer_groups
 from unet_bench.store.log import Row, Store, iterate_rows, latest, read_manifest
+from unet_bench.store.one_scale import on_one_scale
 from unet_bench.store.probes import columns_of, hold_on_any_device, known_columns, probes_of
 from unet_bench.store.pytest_json import benchmark_rows
 from unet_bench.store.run_folder import MANIFEST, RunFolder, in_plain_words, write_text
@@ -93,6 +94,7 @@ def results_frame(
             wide[key] |= found
     # Of a race the last rung first: it is the answer.
     rows = sorted(wide.values(), key=lambda row: -(row.get("rung") or 0))
+    on_one_scale(rows)
     _mark_pareto(rows)
     return _frame(rows, columns_with("results", manifest), "results")
 
