@@ -507,7 +507,7 @@ def test_an_unknown_format_is_refused() -> None:
 def test_the_command_says_by_its_exit_code_whether_anything_fits(
     unet_bench: Callable[..., Any],
 ) -> None:
-    limits = ("--max-latency-ms", "45", "--max-memory-mib", "30")
+    limits = ("--max-latency-ms", "42", "--max-memory-mib", "30")
     fits = unet_bench("recommend", str(QUICK), *limits)
     assert fits.returncode == 0
     assert "use unet-shallow" in fits.stdout

@@ -390,3 +390,11 @@ def test_names_steer_no_terminal(name: str) -> None:
     frame = frame_of(cells(name, task=name))
     for text in (plain(frame), str(results_document(frame).rendered("md"))):
         assert not set(text.replace("\n", "")) & set("\x1b\x07\x00\u202e\u200f")
+
+
+def test_what_was_not_narrowed_as_the_baseline_was_is_marked() -> None:
+    narrow: dict[str, Any] = {"width_scale": 0.25}
+    text = plain(frame_of(cells("unet", **narrow), cells("backbone", width_scale=1.0)))
+    assert order(text, "backbone †", "†: as wide as published")
+    full = plain(frame_of(cells("unet", width_scale=1.0), cells("backbone", width_scale=1.0)))
+    assert "†" not in full

@@ -40,7 +40,10 @@ DIMENSIONS: Final[Mapping[str, str]] = {
     "latency": "latency",
     "peak_memory_mib": "peak memory",
 }
-_UNSEEN: Final = (*NAMES, "plugins", "inactive", "architecture", "architecture_args", "error")
+_UNSEEN: Final = (
+    *(name for name in NAMES if name != "width_scale"),
+    *("plugins", "inactive", "architecture", "architecture_args", "error"),
+)
 
 Scores = Mapping[tuple[Any, Any], float]  # Dice by (fold, seed)
 ScoresByVariant = Mapping[str, Scores]

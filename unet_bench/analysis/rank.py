@@ -26,12 +26,13 @@ from unet_bench.store.schema import BY_NAME, INTERVALS
 from unet_bench.store.tables import typed_frame
 
 Row = dict[str, Any]
+_OF_THE_NETWORK: Final = ("variant", "baseline", "trivial", "width_scale", "match")
 _FIGURES: Final = (
     *("dice", *INTERVALS["dice"], "latency_ms", *INTERVALS["latency_ms"]),
     *("latency_ratio", *INTERVALS["latency_ratio"], "peak_memory_mib"),
 )
 COLUMNS: Final[Mapping[str, str]] = {
-    **{name: BY_NAME[name].dtype for name in (*PEERS, "variant", "baseline", "trivial", *_FIGURES)},
+    **{name: BY_NAME[name].dtype for name in (*PEERS, *_OF_THE_NETWORK, *_FIGURES)},
     "memory_source": BY_NAME["memory_source"].dtype,
     # Nobody beats it in every dimension that was measured; empty: it takes no part.
     "pareto": "boolean",

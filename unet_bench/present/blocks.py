@@ -60,11 +60,17 @@ class Line:
     is_baseline: bool = False
     is_trivial: bool = False
     problem: str = ""
+    is_unscaled: bool = False  # as wide as it is, beside a baseline that was narrowed
+
+    @property
+    def tag(self) -> str:
+        """What is said of the network in a word."""
+        return "baseline" if self.is_baseline else "own width" if self.is_unscaled else ""
 
     def texts(self, escape: Callable[[str], str], bold: str) -> Iterator[str]:
         """Yield name and fields as a format escapes them; `bold` is how the best are written."""
         name = escape(self.name)
-        yield f"{name} (baseline)" if self.is_baseline else name
+        yield f"{name} ({self.tag})" if self.tag else name
         for cell in self.cells:
             text = escape(cell.text)
             yield bold.format(text) if cell.is_best else text

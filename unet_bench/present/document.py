@@ -22,7 +22,7 @@ from unet_bench.present.blocks import Block, Cell, Line, Table
 from unet_bench.present.markdown import as_markdown
 from unet_bench.present.terminal import as_terminal
 from unet_bench.store.columns import Column
-from unet_bench.store.figures import Row
+from unet_bench.store.figures import Row, unscaled
 from unet_bench.store.tables import csv_text, records
 from unet_bench.text_format import figure, printable
 
@@ -89,12 +89,20 @@ def table_of(
     """Return a line for each row, with those columns that any of them has a value of."""
     rows = list(rows)
     shown = [column for column in columns if any(row.get(column.name) is not None for row in rows)]
-    lines = []
+    lines, wide = [], unscaled(rows)
     for row in rows:
         cells = tuple(Cell(figure(row, column), is_best(row, column)) for column in shown)
         is_baseline = row["variant"] == row.get("baseline")
-        line = Line(name(row), cells, is_baseline, bool(row.get("trivial")), problem(row))
-        lines.append(line)
+        lines.append(
+            Line(
+                name(row),
+                cells,
+                is_baseline=is_baseline,
+                is_trivial=bool(row.get("trivial")),
+                problem=problem(row),
+                is_unscaled=row["variant"] in wide,
+            )
+        )
     labels = ("variant", *(column.heading for column in shown))
     return Table(labels, tuple(lines), tells_problems=True)
 

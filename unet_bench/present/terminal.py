@@ -26,6 +26,9 @@ _STYLES: Final[Mapping[str, str]] = {
     "unsure": "yellow",
 }
 # What a terminal obeys, such as the escape that begins a colour or moves the cursor.
+_OWN_WIDTH: Final = (
+    "†: as wide as published, while the others are narrowed: its size and time are of a larger one"
+)
 _CONTROLS: Final = {code: None for code in (*range(32), *range(127, 160)) if code != ord("\n")}
 _BETWEEN: Final = 1  # cells between two columns
 _LEAST: Final = 12  # to which names are folded before a table is split
@@ -46,9 +49,11 @@ def as_terminal(blocks: Sequence[Block]) -> Group:
         if isinstance(block, Heading) and isinstance(follows, Text | Notes | Command):
             parts.append(Styled())
         parts += _parts(block)
-    tables = (block for block in blocks if isinstance(block, Table))
-    if any(line.is_baseline for shown in tables for line in shown.lines):
+    lines = [line for block in blocks if isinstance(block, Table) for line in block.lines]
+    if any(line.is_baseline for line in lines):
         parts.append(Styled("*: baseline", style="dim"))
+    if any(line.is_unscaled for line in lines):
+        parts.append(Styled(_OWN_WIDTH, style="dim"))
     return Group(*parts)
 
 
@@ -104,7 +109,8 @@ def _table(of: Table, columns: Iterable[int], names: int | None = None) -> table
 def _name(line: Line) -> Styled:
     if line.is_baseline:
         return Styled(f"{line.name} *", style="cyan")
-    return Styled(line.name, style="red" if line.problem else "")
+    mark = " †" if line.is_unscaled else ""
+    return Styled(line.name + mark, style="red" if line.problem else "")
 
 
 def _problems(lines: Iterable[Line]) -> Iterator[Styled]:

@@ -117,6 +117,26 @@ def grouped(items: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
     return groups
 
 
+def unscaled(rows: Iterable[Row]) -> set[str]:
+    """Return the variants that keep their own width where the baseline beside them is narrowed.
+
+    These are backbones and other packages' networks: a `width_scale` does not move them, so that
+    their size and time are those of a larger network. Networks matched in size are not among them.
+    """
+    rows = list(rows)
+    of_baseline = {
+        row.get("width_scale") for row in rows if row.get("variant") == row.get("baseline")
+    } - {None, 1.0}
+    return {
+        row["variant"]
+        for row in rows
+        if of_baseline
+        and row.get("width_scale") == 1.0
+        and not row.get("trivial")
+        and not row.get("match")
+    }
+
+
 @dataclass(frozen=True)
 class Peers:
     """Networks that may be compared with one another."""

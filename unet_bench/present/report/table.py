@@ -12,7 +12,7 @@ from typing import Final
 from unet_bench.present.groups import Group, has, is_baseline
 from unet_bench.present.table import best_of, state
 from unet_bench.store.columns import Column
-from unet_bench.store.figures import Row
+from unet_bench.store.figures import Row, unscaled
 from unet_bench.store.schema import BY_NAME, ENDS, described, shown_columns
 from unet_bench.text_format import EMPTY, figure
 
@@ -64,6 +64,7 @@ class Line:
     variant: str
     is_baseline: bool
     is_trivial: bool
+    is_unscaled: bool
     cells: tuple[Cell, ...]
     state: str
     reason: str
@@ -129,11 +130,13 @@ def _further(rows: Sequence[Row], known: Mapping[str, Column]) -> Iterator[Colum
 
 def _lines(group: Group, columns: Sequence[Column]) -> Iterator[Line]:
     best = {column.name: best_of(group.rows, column) for column in columns}
+    wide = unscaled(group.rows)
     for row in group.rows:
         yield Line(
             variant=row["variant"] or "",
             is_baseline=is_baseline(row),
             is_trivial=row["trivial"],
+            is_unscaled=row["variant"] in wide,
             cells=tuple(_cell(row, column, best[column.name]) for column in columns),
             state=state(row) or "ok",
             reason=" ".join(filter(None, (row.get("error"), row.get("evidence"))))[:600],
