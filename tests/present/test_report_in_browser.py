@@ -326,3 +326,23 @@ def test_without_scripts_text_and_tables_remain(chromium: Any, usual: Path, tmp_
     assert not page.locator("#filter").is_visible()
     assert not page.locator(".canvas, [data-copy], .plot .controls").first.is_visible()
     context.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1366, 390])
+def test_nothing_stands_in_the_way_of_a_keyboard_or_a_screen_reader(
+    chromium: Any, usual: Path, tmp_path: Path, scheme: str, width: int
+) -> None:
+    """The rules of axe-core, https://github.com/dequelabs/axe-core, none of them broken."""
+    axe = pytest.importorskip("axe_playwright_python", reason="axe-core is not installed")
+    page = write_report([usual], tmp_path / "report.html")
+    visit = Visit(
+        chromium,
+        page,
+        color_scheme=scheme,
+        viewport={"width": width, "height": 800},
+        bypass_csp=True,  # or axe-core itself could not be added
+    )
+    visit.js(Path(axe.__file__).with_name("axe.min.js").read_text(encoding="utf-8"))
+    broken = visit.js("axe.run()")["violations"]
+    assert [(rule["id"], rule["nodes"][0]["target"]) for rule in broken] == []

@@ -120,6 +120,7 @@ def _answers(runs: Runs, groups: Sequence[Group]) -> Iterator[Content]:
             "label": group.label,
             "best": best["variant"] if best else "",
             "by_dice": advice.goal == "dice",
+            "not_told_apart": len(advice.named("as good")) + len(advice.named("unclear")),
             "unbeaten": _unbeaten(group, best),
             "figures": list(_key_figures(best)) if best else [],
             "verdicts": list(verdicts(advice)),
@@ -157,7 +158,9 @@ def _title(groups: Sequence[Group], answers: Sequence[Content], ranking: Ranking
         return f"No network beats {beaten_by}{where}"
     if answers and not any(unbeaten):
         if all(best) and len(best) == 1:
-            return f"Best: {best.pop()}{where}"
+            others = answers[0]["not_told_apart"] if len(answers) == 1 else 0
+            unsure = f", though {counted(others, 'other')} may be as good" if others else ""
+            return f"Best: {best.pop()}{where}{unsure}"
         if len(ranking.ranks) == 1:
             [ranks] = ranking.ranks
             first = min(ranks.means, key=ranks.means.__getitem__)
