@@ -2,7 +2,9 @@
 
 import os
 import pathlib
+import re
 import shutil
+import tomllib
 
 import nox
 from nox.command import CommandFailed
@@ -41,6 +43,21 @@ def types(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """The test suite against an installed package."""
     session.install("-e", ".[test]")
+    session.run("pytest", *session.posargs)
+
+
+@nox.session
+def lowest(session: nox.Session) -> None:
+    """The test suite with the oldest versions of what the package declares, of each the last patch.
+
+    They take gigabytes where torch's are not at hand.
+    """
+    project = tomllib.loads((HERE / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    declared = [*project["dependencies"], *project["optional-dependencies"]["test"]]
+    bounds = re.findall(r"^([\w-]+)>=([\w.]+)", "\n".join(declared), re.MULTILINE)
+    oldest = pathlib.Path(session.create_tmp()).resolve() / "oldest.txt"
+    oldest.write_text("".join(f"{name}=={bound}.*\n" for name, bound in bounds), encoding="utf-8")
+    session.install("-e", ".[test]", "-c", str(oldest))
     session.run("pytest", *session.posargs)
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from unet_bench.store.tables import read_results
     from unet_bench.train.trained import load_model
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = [
     "Column",
     "Probe",
