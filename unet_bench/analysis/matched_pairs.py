@@ -369,24 +369,20 @@ def _targets(rows: pd.DataFrame, everything: pd.DataFrame) -> pd.Series[str]:
     Its widths stand for its cost, which depends on the data's channels and classes. Where that
     network is not in the rows, its name and run stand for it.
     """
-    targets = pd.Series(pd.NA, index=rows.index, dtype="string")
     if "match" not in rows or not rows["match"].notna().any():
-        return targets
+        return pd.Series(pd.NA, index=rows.index, dtype="string")
     widths: dict[tuple[Any, ...], str] = {}
     for row in records(
         everything[[*_NAMED, "match", *(name for name in _WIDTHS if name in everything)]]
     ):
         told = " ".join(f"{name}={row[name]:g}" for name in _WIDTHS if row.get(name) is not None)
         widths.setdefault((row["run_id"], row["variant"], row["match"]), told)
-    matched = rows["match"].notna()
-    names = []
-    for row in records(rows.loc[matched, ["run_id", "baseline", "match"]]):
+    names: list[str | None] = []
+    for row in records(rows[["run_id", "baseline", "match"]]):
         known = widths.get((row["run_id"], row["baseline"], row["match"]))
-        names.append(
-            f"{row['baseline']} {known}" if known else f"{row['baseline']} of {row['run_id']}"
-        )
-    targets[matched] = names
-    return targets
+        stated = f"{row['baseline']} {known}" if known else f"{row['baseline']} of {row['run_id']}"
+        names.append(stated if row["match"] is not None else None)
+    return pd.Series(names, index=rows.index, dtype="string")
 
 
 def _measured(rows: pd.DataFrame, is_baseline: Array, beside: Array) -> Differences:

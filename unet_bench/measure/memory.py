@@ -131,7 +131,8 @@ def state_of(take: TrainingStep, example: nn.Parameter) -> dict[str, Tensor]:
     """Return the state that the step's optimiser keeps for a weight, from its first step on."""
     example.grad = torch.empty_like(example)
     optimiser = take.optimiser_of([example])
-    optimiser.step()
+    with torch.device("cpu"):  # where it counts its steps, which older versions of torch read
+        optimiser.step()
     return dict(optimiser.state[example])
 
 
