@@ -799,3 +799,16 @@ def test_tables_have_the_order_of_the_plan_however_cells_ended() -> None:
         assert list(frame["variant"]) == names
     older = [cell(variant=name) for name in names]
     assert list(results_frame(older, {})["variant"]) == names
+
+
+@pytest.mark.parametrize("run", ["first-cpu", "runtimes-cpu", "isbi2012-5fold-quick"])
+def test_what_plain_pandas_wrote_again_is_read_as_before(run: str, tmp_path: Path) -> None:
+    """Without types it makes 8.0 of 8, and True of a flag beside empty fields."""
+    folder = Path(__file__).parents[2] / "results" / "reference" / run
+    plain = pd.read_csv(folder / "results.csv")
+    plain[plain["dice"] > 0.7].to_csv(tmp_path / "some.csv", index=False)
+    before = read_results(folder)
+    expected = before[(before["dice"] > 0.7).fillna(False)].reset_index(drop=True)
+    found = read_results(tmp_path / "some.csv")
+    verdicts = ["dice_verdict", "dice_pairs_needed"]  # which depend on how many are compared
+    pd.testing.assert_frame_equal(found.drop(columns=verdicts), expected.drop(columns=verdicts))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections import defaultdict
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -587,7 +588,8 @@ def _read_csv(file: Path, known: Iterable[Column]) -> pd.DataFrame:
 
 def _typed(column: Column, values: list[Any], source: str) -> Any:
     """Return the values as an array of the column's type; each different one is looked at once."""
-    parse, dtype = _PARSE[column.dtype], cast(Any, column.dtype)
+    dtype = cast(Any, column.dtype)
+    parse = _listed if column.name in _LISTED else _PARSE[column.dtype]
     try:
         # Equal values of different types, as 1 and True, are looked at one by one.
         different, places = values, None
@@ -618,12 +620,19 @@ def _text(value: object) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
+def _listed(value: object) -> str:
+    """Return numbers by slashes; of one alone pandas makes 1.0."""
+    return re.sub(r"^(\d+)\.0$", r"\1", _text(value))
+
+
 def _number(value: Any) -> float | None:
     number = float(value)
     return number if isfinite(number) else None
 
 
 def _whole(value: Any) -> int:
+    if isinstance(value, str) and "." in value:  # pandas writes 8.0 where a field of it is empty
+        value = float(value)
     if isinstance(value, float) and not value.is_integer():
         raise ValueError(f"{value} is not a whole number")
     return int(value)
@@ -633,6 +642,7 @@ def _boolean(value: object) -> bool:
     return {"true": True, "false": False}[str(value).lower()]
 
 
+_LISTED: Final = ("encoder_widths", "decoder_widths", "blocks_per_level")
 _PARSE: Final[Mapping[str, Callable[[Any], object]]] = {
     "string": _text,
     "Float64": _number,
