@@ -2,8 +2,9 @@
 
 claims.toml, cells ─▶ differences of equal seeds ─▶ verdicts, all taken together ─▶ page, pictures
 
-The study lies in results/reference/SUITE-cpu-seed-N, one run for each seed, so that it can be made
-bit by bit and on several machines.
+The study lies in results/reference/SUITE-cpu-seed-N-DATA, so that it can be made bit by bit and on
+several machines. Where two runs trained a network with the same seed, the one whose folder is later
+by name counts: `…-windows` holds networks that were trained anew, on all of their output.
 
 `python docs/generate.py` writes the page; `python docs/answers.py` its pictures.
 """
