@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.error import URLError
 
 import pytest
+import timm
 import torch
 from safetensors.torch import save_file
 from support.sampling import sampled
@@ -95,7 +96,8 @@ def test_a_backbone_gives_a_map_per_stated_reduction(registry, name) -> None:
         ("timm:resnet43", UnknownName, "resnet34"),
         ("torchvision:resnet35", UnknownName, "resnet34"),
         ("mit:b7", UnknownName, "b5"),
-        ("timm:crossvit_tiny_240", InvalidChoice, "1/12, 1/17"),
+        # Older versions of timm give no maps of it at all.
+        ("timm:crossvit_tiny_240", InvalidChoice, "1/12, 1/17|features_only"),
         ("torchvision:vit_b_16", InvalidChoice, "look for it in timm"),
         ("torchvision:alexnet", InvalidChoice, "128×192 pixels give 64×31×47"),
         pytest.param(
@@ -105,7 +107,7 @@ def test_a_backbone_gives_a_map_per_stated_reduction(registry, name) -> None:
     ],
 )
 def test_what_cannot_be_an_encoder_is_refused_with_what_can(registry, name, error, words) -> None:
-    with torch.device("meta"), pytest.raises(error, match=re.escape(words)):
+    with torch.device("meta"), pytest.raises(error, match=words):
         encoder(registry, name)
 
 
@@ -121,6 +123,8 @@ def test_what_cannot_be_an_encoder_is_refused_with_what_can(registry, name, erro
     ],
 )
 def test_a_backbone_for_certain_sizes_says_which(registry, name, size, words) -> None:
+    if name.removeprefix("timm:") not in timm.list_models():
+        pytest.skip(f"timm {timm.__version__} has no {name.removeprefix('timm:')}")
     with torch.device("meta"), torch.no_grad():
         made = encoder(registry, name).eval()
         made(torch.empty(1, 3, 160, 160))
@@ -197,7 +201,6 @@ def test_timms_weights_come_from_the_hubs_cache(
     """The remedy of the error, followed: once the folder that it names is there, its weights are
     taken.
     """
-    import timm
 
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
