@@ -161,7 +161,7 @@ def test_another_baseline_divides_and_going_back_restores(visit: Visit) -> None:
     assert ratio() == "1.20× ±0.024"  # as it was measured
     visit.page.select_option("#baseline", index=0)
     assert "latency ms" in visit.texts("#results thead th")
-    assert ratio() == before == "12.0 ±0.12"
+    assert ratio() == before == "12.0 ±0.2"
 
 
 def copied_by(visit: Visit) -> str:
@@ -310,10 +310,11 @@ def test_plots_far_away_wait_until_they_are_near(
         head.get_attribute("aria-sort") == "ascending"
     )  # from descending, as the rows are from the start
     opened.wait_for_timeout(300)
-    assert opened.evaluate("typeof Plotly") == "undefined"
+    drawn = "document.querySelector('[data-plot={}] .canvas').dataset.drawn"
+    assert not opened.evaluate(drawn.format("effects"))
     opened.locator("#effects").scroll_into_view_if_needed()
     opened.wait_for_selector("[data-plot=effects] .canvas[data-drawn]")
-    assert not opened.evaluate("document.querySelector('[data-plot=curves] .canvas').dataset.drawn")
+    assert not opened.evaluate(drawn.format("curves"))
     opened.close()
 
 
