@@ -94,3 +94,14 @@ def test_throughput_and_training_steps_follow_their_own_ratios() -> None:
     assert other["throughput_mpx_s"] / other["throughput_img_s"] == pytest.approx(0.1)
     assert other["train_step_ms"] / unet["train_step_ms"] == pytest.approx(2.0)
     assert other["train_throughput_img_s"] * other["train_step_ms"] == pytest.approx(270.0)
+
+
+def test_a_network_that_equals_the_baseline_has_its_figures() -> None:
+    """Whichever of the two names was measured."""
+    for measured, renamed in (("unet", "alias"), ("alias", "unet")):
+        own = row(measured, 10.0, 1.02, same_as=None)
+        rows = [own, {**own, "variant": renamed, "same_as": measured}, row("v", 18.0, 2.0)]
+        on_one_scale(rows)
+        first, second, _ = rows
+        assert first["latency_ms"] == second["latency_ms"]
+        assert first["latency_ratio"] == second["latency_ratio"] == 1.0

@@ -9,7 +9,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from unet_bench.cli.options import AsJson, Corrected, Format, Formatted
+from unet_bench.cli.options import (
+    LIMITS,
+    AsJson,
+    Corrected,
+    Format,
+    Formatted,
+    MaxGmacs,
+    MaxLatency,
+    MaxMemory,
+    MaxParams,
+    MaxTrainMemory,
+)
 from unet_bench.cli.runs import Run, Runs, all_meant, meant
 from unet_bench.errors import InvalidSuite
 from unet_bench.present.stdout import echo, tell
@@ -286,22 +297,15 @@ def rank(
 
 def recommend(
     paths: Runs,
-    max_latency_ms: Annotated[
-        float | None, typer.Option("--max-latency-ms", help="Of one forward pass, ms.")
+    max_latency_ms: MaxLatency = None,
+    max_memory_mib: MaxMemory = None,
+    max_train_memory_mib: MaxTrainMemory = None,
+    max_params_m: MaxParams = None,
+    max_gmacs: MaxGmacs = None,
+    min_dice: Annotated[
+        float | None,
+        typer.Option("--min-dice", help="Dice, 0 to 1.", rich_help_panel=LIMITS),
     ] = None,
-    max_memory_mib: Annotated[
-        float | None, typer.Option("--max-memory-mib", help="Peak of inference, MiB.")
-    ] = None,
-    max_train_memory_mib: Annotated[
-        float | None, typer.Option("--max-train-memory-mib", help="Peak of a training step, MiB.")
-    ] = None,
-    max_params_m: Annotated[
-        float | None, typer.Option("--max-params-m", help="Parameters, millions.")
-    ] = None,
-    max_gmacs: Annotated[
-        float | None, typer.Option("--max-gmacs", help="MACs of one image, 10⁹.")
-    ] = None,
-    min_dice: Annotated[float | None, typer.Option("--min-dice", help="Dice, 0 to 1.")] = None,
     any_runtime: Annotated[
         bool,
         typer.Option("--any-runtime", help="Choose among runtimes, too, such as OpenVINO in int8."),

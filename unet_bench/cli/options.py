@@ -7,7 +7,7 @@ import inspect
 import typing
 from collections.abc import Callable, Mapping
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 from typer.core import TyperCommand
@@ -31,6 +31,21 @@ class Format(StrEnum):
 
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a program.")]
+
+LIMITS: Final = "Limits"  # a panel of --help
+
+
+def _limit(name: str, help: str) -> Any:
+    return typer.Option(f"--max-{name}", help=help, rich_help_panel=LIMITS)
+
+
+MaxLatency = Annotated[float | None, _limit("latency-ms", "Time of one forward pass, ms.")]
+MaxMemory = Annotated[float | None, _limit("memory-mib", "Peak of inference, MiB.")]
+MaxTrainMemory = Annotated[
+    float | None, _limit("train-memory-mib", "Peak of a training step, MiB.")
+]
+MaxParams = Annotated[float | None, _limit("params-m", "Parameters, millions.")]
+MaxGmacs = Annotated[float | None, _limit("gmacs", "MACs of one image, 10⁹.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
 Quiet = Annotated[
     bool,

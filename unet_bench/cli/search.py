@@ -15,6 +15,11 @@ from unet_bench.cli.options import (
     Debug,
     Format,
     Formatted,
+    MaxGmacs,
+    MaxLatency,
+    MaxMemory,
+    MaxParams,
+    MaxTrainMemory,
     Quiet,
     pick,
     with_options,
@@ -26,7 +31,6 @@ from unet_bench.networks.variants import BASELINE
 from unet_bench.spec.option import WHAT, WHERE
 from unet_bench.spec.suite import Suite
 
-LIMITS: Final = "Limits"  # a panel of --help
 LAST: Final = "last"
 
 
@@ -65,28 +69,11 @@ def search(
     seed: Annotated[
         int, typer.Option("--seed", min=0, help="Of what is drawn.", rich_help_panel=WHAT)
     ] = 0,
-    max_latency_ms: Annotated[
-        float | None,
-        typer.Option("--max-latency-ms", help="Time of a batch, ms.", rich_help_panel=LIMITS),
-    ] = None,
-    max_memory_mib: Annotated[
-        float | None,
-        typer.Option("--max-memory-mib", help="Peak of inference, MiB.", rich_help_panel=LIMITS),
-    ] = None,
-    max_train_memory_mib: Annotated[
-        float | None,
-        typer.Option(
-            "--max-train-memory-mib", help="Peak of a training step, MiB.", rich_help_panel=LIMITS
-        ),
-    ] = None,
-    max_params_m: Annotated[
-        float | None,
-        typer.Option("--max-params-m", help="Parameters, millions.", rich_help_panel=LIMITS),
-    ] = None,
-    max_gmacs: Annotated[
-        float | None,
-        typer.Option("--max-gmacs", help="MACs of one image, 10⁹.", rich_help_panel=LIMITS),
-    ] = None,
+    max_latency_ms: MaxLatency = None,
+    max_memory_mib: MaxMemory = None,
+    max_train_memory_mib: MaxTrainMemory = None,
+    max_params_m: MaxParams = None,
+    max_gmacs: MaxGmacs = None,
     out: Out = Path("results"),
     resume: Annotated[
         str | None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 Tone = Literal["", "strong", "quiet", "good", "bad", "unsure"]
 
@@ -40,6 +40,12 @@ class Command:
 
     why: str
     command: str = ""
+
+
+OWN_WIDTH: Final = (
+    "as wide as published, while the others are narrowed: its size and time are of a larger one"
+)
+"""What is said of a network whose line `is_unscaled`."""
 
 
 @dataclass(frozen=True)

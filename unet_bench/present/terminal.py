@@ -14,7 +14,7 @@ from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.text import Text as RichText
 
-from unet_bench.present.blocks import Block, Command, Heading, Line, Notes, Table, Text
+from unet_bench.present.blocks import OWN_WIDTH, Block, Command, Heading, Line, Notes, Table, Text
 from unet_bench.text_format import one_line, printable
 
 _STYLES: Final[Mapping[str, str]] = {
@@ -26,9 +26,6 @@ _STYLES: Final[Mapping[str, str]] = {
     "unsure": "yellow",
 }
 # What a terminal obeys, such as the escape that begins a colour or moves the cursor.
-_OWN_WIDTH: Final = (
-    "†: as wide as published, while the others are narrowed: its size and time are of a larger one"
-)
 _CONTROLS: Final = {code: None for code in (*range(32), *range(127, 160)) if code != ord("\n")}
 _BETWEEN: Final = 1  # cells between two columns
 _LEAST: Final = 12  # to which names are folded before a table is split
@@ -53,7 +50,7 @@ def as_terminal(blocks: Sequence[Block]) -> Group:
     if any(line.is_baseline for line in lines):
         parts.append(Styled("*: baseline", style="dim"))
     if any(line.is_unscaled for line in lines):
-        parts.append(Styled(_OWN_WIDTH, style="dim"))
+        parts.append(Styled(f"†: {OWN_WIDTH}", style="dim"))
     return Group(*parts)
 
 

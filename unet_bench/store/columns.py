@@ -407,7 +407,10 @@ COLUMNS: Final = (
         _real(
             "latency_ms",
             "ms",
-            "median time of one forward pass of the batch, waited for",
+            (
+                "median time of one forward pass of the batch, waited for; in `results` on one "
+                "scale with the ratios"
+            ),
             probes=_SPEED,
             better="low",
             label="latency",
@@ -433,7 +436,7 @@ COLUMNS: Final = (
     _real(
         "throughput_img_s",
         "img/s",
-        "images per second, passes queued",
+        "images per second, passes queued; in `results` on one scale with the ratios",
         probes=_SPEED,
         better="high",
         label="throughput",
@@ -502,7 +505,10 @@ COLUMNS: Final = (
         _real(
             "train_step_ms",
             "ms",
-            "median time of a training step of the batch",
+            (
+                "median time of a training step of the batch; in `results` on one scale with the "
+                "ratios"
+            ),
             probes=_TRAINING,
             better="low",
             label="training step",

@@ -65,13 +65,22 @@ def on_one_scale(rows: Iterable[Row]) -> None:
 
 def _bring(rows: Sequence[Row], scale: Scale) -> None:
     paired = [row for row in rows if row.get(scale.figure) and row.get(scale.ratio)]
+    same = _equal_to_baseline(rows)
     if len(paired) > 1:
         baseline = _baseline_in_log(paired, scale)
         for row in paired:
-            _move(row, scale, baseline)
+            ratio = _interval(row, scale.ratio)
+            _move(row, scale, baseline, Interval.exact(1.0) if row["variant"] in same else ratio)
     for row in rows:
-        if row.get("variant") == row.get("baseline"):
+        if row["variant"] in same:
             _set_to_one(row, scale)
+
+
+def _equal_to_baseline(rows: Iterable[Row]) -> set[str]:
+    """Return the names of the baseline's network: variants of equal choices share one's cells."""
+    measured = {row["variant"]: row.get("same_as") or row["variant"] for row in rows}
+    of_baseline = {measured.get(row["baseline"]) for row in rows if row.get("baseline")}
+    return {name for name, own in measured.items() if own in of_baseline}
 
 
 def _baseline_in_log(rows: Sequence[Row], scale: Scale) -> Interval:
@@ -89,10 +98,8 @@ def _baseline_in_log(rows: Sequence[Row], scale: Scale) -> Interval:
     return Interval(mean.value, mean.value - reach, mean.value + reach)
 
 
-def _move(row: Row, scale: Scale, baseline: Interval) -> None:
+def _move(row: Row, scale: Scale, baseline: Interval, ratio: Interval) -> None:
     """Set the row's figure to its ratio times the baseline's, of which the logarithm is given."""
-    is_baseline = row.get("variant") == row.get("baseline")
-    ratio = Interval.exact(1.0) if is_baseline else _interval(row, scale.ratio)
     before, value = row[scale.figure], math.exp(baseline.value) * ratio.value
     if math.isclose(before, value, rel_tol=1e-9):  # no digits that only rounding makes
         value = before

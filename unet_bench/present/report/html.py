@@ -28,6 +28,7 @@ from unet_bench.analysis.recommend import recommend
 from unet_bench.analysis.summary import SETTING
 from unet_bench.errors import StoreError
 from unet_bench.present import plots
+from unet_bench.present.blocks import OWN_WIDTH
 from unet_bench.present.draw_plotly import View, view
 from unet_bench.present.explanation import notes, steps, verdicts
 from unet_bench.present.findings import sentences
@@ -351,6 +352,7 @@ def _template() -> Template:
     )
     environment.filters |= {"packed": _packed_views, "anchor": anchor, "seen": seen}
     environment.filters["counted"] = counted
+    environment.globals["own_width"] = OWN_WIDTH
     return environment.get_template("report.html.j2")
 
 
